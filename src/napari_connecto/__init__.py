@@ -1,0 +1,52 @@
+"""Find sparse objects, adapt models and translate modalities in big microscopy volumes.
+
+The names below are loaded when first used: importing this package loads neither torch nor Qt.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("napari-connecto")
+except PackageNotFoundError:  # running from an uninstalled checkout
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "Box": "core.geometry",
+    "Level": "core.volume",
+    "Volume": "core.volume",
+    "TilePlan": "core.tiles",
+    "ModelCard": "core.model",
+    "ConnectoError": "core.errors",
+    "Progress": "core.jobs",
+    "run": "core.jobs",
+    "expected_cascade": "core.rates",
+    "simulate_cascade": "core.rates",
+    "open_volume": "io.read",
+    "save_volume": "io.write",
+    "load_model": "models.files",
+    "save_model": "models.files",
+    "Cascade": "workflows.cascade",
+    "load_cascade": "workflows.cascade",
+    "train_cascade": "workflows.train",
+    "TrainParams": "workflows.train",
+    "detect": "workflows.detect",
+    "DetectParams": "workflows.detect",
+    "Detections": "workflows.detections",
+    "phantom": "sample_data",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'napari_connecto' has no attribute '{name}'")
+    return getattr(import_module(f"napari_connecto.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Where tiles run: the only home of dask and distributed."""

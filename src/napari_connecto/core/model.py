@@ -1,0 +1,170 @@
+"""What a model is, to everyone who does not run networks: a card and a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
+from napari_connecto.core.volume import Volume
+
+
+@dataclass(frozen=True)
+class Output:
+    """One named result of a model.
+
+    Parameters
+    ----------
+    name
+        "foreground", "centre", "object", "boundary", "mean", ...
+    stride
+        Voxels of input per voxel of output, (z, y, x); (1, 1, 1) is a dense map.
+    trimmed
+        Voxels the network itself took off each side (a 2.5-D network trims its z context).
+    """
+
+    name: str
+    stride: Vec3 = (1, 1, 1)
+    trimmed: Vec3 = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(value - offset) / scale``, one pair for a whole volume, so that tiles never differ in brightness."""
+
+    offset: float = 0.0
+    scale: float = 1.0
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        """Float32 copy of ``block``, scaled."""
+        return (block.astype(np.float32) - np.float32(self.offset)) * np.float32(1.0 / self.scale)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a model wants its intensities: by the dtype's range, or between two percentiles of the *volume*.
+
+    ``kind`` "range" maps the dtype's range to 0..1 (floats are left alone), "percentile" maps ``low``..``high``
+    (in per cent, taken on the coarsest level) to 0..1 without clipping, "none" leaves values alone.
+    """
+
+    kind: Literal["range", "percentile", "none"] = "range"
+    low: float = 1.0
+    high: float = 99.0
+
+    def resolve(self, volume: Volume, max_voxels: int = 2**24) -> Scaling:
+        """The numbers for this volume; reads at most ``max_voxels`` of its coarsest level."""
+        level = volume.levels[-1]
+        if self.kind == "none":
+            return Scaling()
+        if self.kind == "range":
+            if level.dtype.kind not in "iu":
+                return Scaling()
+            info = np.iinfo(level.dtype)
+            return Scaling(float(info.min), float(info.max) - float(info.min))
+        sample = level.read(_central_part(level.box, max_voxels))
+        finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
+        if finite.size == 0:
+            raise ModelError(f"'{volume.name}' holds no finite value; check the input")
+        low, high = (float(v) for v in np.percentile(finite, [self.low, self.high]))
+        return Scaling(low, high - low if high > low else 1.0)
+
+
+def _central_part(box: Any, max_voxels: int) -> Any:
+    while box.size > max_voxels:
+        box = box.grow([-max(1, n // 8) if n > 1 else 0 for n in box.shape])
+    return box
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything needed to use a model rightly, kept as JSON beside its weights.
+
+    Parameters
+    ----------
+    name, task
+        What it is called and does ("detect", "boundary", "translate").
+    voxel_nm
+        Voxel size it was trained at, nm, (z, y, x).
+    tile, halo
+        What one call owns and what it needs to see around that, voxels.
+    channels
+        Input channels.
+    normalisation
+        See `Normalisation`.
+    outputs
+        See `Output`.
+    network
+        How to build the network: {"kind": ..., its arguments}; JSON.
+    digest
+        SHA-256 of the weights file; set on saving, checked on loading.
+    training, licence, parent, metrics
+        Data it was trained on, terms of the weights, digest of the model it was tuned from, held-out figures.
+    """
+
+    name: str
+    task: str
+    voxel_nm: FVec3
+    tile: Vec3
+    halo: Vec3
+    outputs: tuple[Output, ...]
+    channels: int = 1
+    normalisation: Normalisation = Normalisation()
+    network: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    training: str = ""
+    licence: str = ""
+    parent: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def output(self, name: str) -> Output:
+        """The output of this name."""
+        for output in self.outputs:
+            if output.name == name:
+                return output
+        raise ModelError(f"model '{self.name}' has outputs {[o.name for o in self.outputs]}, not '{name}'")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; inverse of `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelCard:
+        """A card from JSON types; says which field is wrong."""
+        try:
+            return cls(
+                **{
+                    **data,
+                    "voxel_nm": fvec3(data["voxel_nm"]),
+                    "tile": vec3(data["tile"]),
+                    "halo": vec3(data["halo"]),
+                    "outputs": tuple(
+                        Output(str(o["name"]), vec3(o["stride"]), vec3(o["trimmed"])) for o in data["outputs"]
+                    ),
+                    "normalisation": Normalisation(**data["normalisation"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model card is damaged ({error!r}); export the model again") from error
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that turns tiles into outputs.
+
+    Contract (``tests/contracts/predictor.py``):
+
+    - ``batch`` is (n, c, z, y, x) float32, already scaled, spatial shape ``tile + 2 * halo`` of the card;
+    - the answer has one array per output of the card, (n, *(shape - 2 * trimmed) / stride), float32;
+    - a tile's answer does not depend on its place in the batch, nor on its neighbours there;
+    - ``seeds`` has one int per tile: a predictor that draws random numbers draws them from it alone.
+    """
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]: ...

@@ -1,0 +1,188 @@
+"""A volume: one image at several resolutions, in nanometres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+
+Kind = Literal["image", "labels"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a volume.
+
+    Parameters
+    ----------
+    array
+        Lazy or in-memory array, (z, y, x) or, with channels, (c, z, y, x). Only sliced with step 1.
+    voxel_nm
+        Voxel size in nm, (z, y, x).
+    origin_nm
+        World position of the *corner* of voxel (0, 0, 0): voxel i spans ``origin + [i, i + 1) * voxel_nm``.
+    """
+
+    array: Any
+    voxel_nm: FVec3
+    origin_nm: FVec3 = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if len(self.array.shape) not in (3, 4):
+            raise InputError(
+                f"got an array of shape {self.array.shape}; a level is (z, y, x) or (c, z, y, x)"
+            )
+        if 0 in self.array.shape:
+            raise InputError(
+                f"got an empty array of shape {self.array.shape}; every axis needs at least one voxel"
+            )
+        if not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
+            raise VoxelSizeError(
+                f"got voxel size {self.voxel_nm} nm; all three (z, y, x) must be positive numbers"
+            )
+
+    @property
+    def shape(self) -> Vec3:
+        """Extent in voxels, (z, y, x)."""
+        return vec3(self.array.shape[-3:])
+
+    @property
+    def channels(self) -> int | None:
+        """Number of channels, or None where the array has no channel axis."""
+        return int(self.array.shape[0]) if len(self.array.shape) == 4 else None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of one voxel."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Uncompressed size in bytes."""
+        return int(np.prod([int(n) for n in self.array.shape], dtype=object)) * self.dtype.itemsize
+
+    @property
+    def box(self) -> Box:
+        """All of it."""
+        return Box.of(self.shape)
+
+    def read(self, box: Box) -> np.ndarray:
+        """Voxels of ``box``, which must lie inside: (z, y, x), or (c, z, y, x) with channels."""
+        if not self.box.contains(box):
+            raise InputError(f"got {box}, outside a level of shape {self.shape}; clip it first")
+        return np.asarray(self.array[(..., *box.slices)])
+
+    def read_padded(self, box: Box) -> np.ndarray:
+        """Voxels of ``box``, which may stick out; outside repeats the nearest edge voxel."""
+        inside = box.clip(self.shape)
+        if inside.size == 0:
+            raise InputError(f"got {box}, which does not touch a level of shape {self.shape}")
+        block = self.read(inside)
+        if inside == box:
+            return block
+        width = [
+            (a - b, d - c) for a, b, c, d in zip(inside.start, box.start, inside.stop, box.stop, strict=True)
+        ]
+        return np.pad(block, [(0, 0)] * (block.ndim - 3) + width, mode="edge")
+
+    def to_nm(self, voxels: Any) -> np.ndarray:
+        """World position in nm of continuous voxel coordinates (n, 3); a voxel's centre is index + 0.5."""
+        return np.asarray(voxels, float) * self.voxel_nm + self.origin_nm
+
+    def to_voxels(self, nm: Any) -> np.ndarray:
+        """Continuous voxel coordinates (n, 3) of world positions in nm; inverse of `to_nm`."""
+        return (np.asarray(nm, float) - self.origin_nm) / self.voxel_nm
+
+    def factor_to(self, other: Level) -> FVec3:
+        """Voxels of ``other`` per voxel of this one, per axis; above 1 where ``other`` is finer."""
+        z, y, x = (a / b for a, b in zip(self.voxel_nm, other.voxel_nm, strict=True))
+        return (z, y, x)
+
+    def box_in(self, box: Box, other: Level) -> Box:
+        """The smallest box of ``other``'s voxels that covers ``box`` of this level; not clipped."""
+        start = other.to_voxels(self.to_nm(box.start))
+        stop = other.to_voxels(self.to_nm(box.stop))
+        return Box(vec3(np.floor(start + 1e-6)), vec3(np.ceil(stop - 1e-6)))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image at several resolutions, finest first.
+
+    Parameters
+    ----------
+    levels
+        At least one; all of one dtype and channel count.
+    calibrated
+        False where the source stated no voxel size; then ``voxel_nm`` holds mere ratios and
+        `level_at` refuses to match a model.
+    source
+        Where it came from (path or URL), "" for memory. Together with `fingerprint` it identifies the input of a job.
+    metadata
+        Anything worth keeping: channel names, "simulated", the revision of the source.
+    """
+
+    levels: tuple[Level, ...]
+    name: str = "volume"
+    kind: Kind = "image"
+    calibrated: bool = True
+    source: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise InputError("got a volume without levels; at least one is needed")
+        sizes = [float(np.prod(level.voxel_nm)) for level in self.levels]
+        if sizes != sorted(sizes):
+            raise InputError(
+                f"got levels with voxel volumes {sizes} nm^3; they must go from finest to coarsest"
+            )
+
+    @classmethod
+    def from_array(
+        cls, array: Any, voxel_nm: Sequence[float], *, name: str = "volume", kind: Kind = "image"
+    ) -> Volume:
+        """A volume of one level from a (y, x), (z, y, x) or (c, z, y, x) array."""
+        array = array[None] if len(array.shape) == 2 else array
+        z, y, x = voxel_nm
+        return cls((Level(array, (float(z), float(y), float(x))),), name=name, kind=kind)
+
+    def level_at(self, voxel_nm: Sequence[float], *, tolerance: float = 0.25) -> Level:
+        """The level whose voxels are nearest in size to ``voxel_nm`` (z, y, x), in the log of the ratio.
+
+        Raises
+        ------
+        VoxelSizeError
+            If the volume states no voxel size, or the nearest level is off by more than ``tolerance`` on an axis.
+        """
+        if not self.calibrated:
+            raise VoxelSizeError(
+                f"'{self.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)"
+            )
+        ratios = [np.array(level.voxel_nm) / np.array(voxel_nm, float) for level in self.levels]
+        distance = [float(np.abs(np.log(r)).max()) for r in ratios]
+        best = int(np.argmin(distance))
+        worst = np.maximum(ratios[best], 1 / ratios[best]).max()
+        if worst > 1 + tolerance + 1e-9:
+            have = ", ".join("x".join(f"{v:g}" for v in level.voxel_nm) for level in self.levels)
+            want = "x".join(f"{v:g}" for v in voxel_nm)
+            raise VoxelSizeError(
+                f"'{self.name}' has voxels of {have} nm, the model needs {want} nm within {tolerance:.0%}; "
+                "convert the volume to that size, correct its voxel size, or choose another model"
+            )
+        return self.levels[best]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must not change between a run and its resumption; JSON."""
+        return {
+            "source": self.source,
+            "revision": str(self.metadata.get("revision", "")),
+            "shapes": [list(level.shape) for level in self.levels],
+            "voxel_nm": [list(level.voxel_nm) for level in self.levels],
+            "dtype": str(self.levels[0].dtype),
+        }

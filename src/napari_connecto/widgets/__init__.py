@@ -1,0 +1,1 @@
+"""Glue to napari: the only home of napari, Qt and magicgui."""

@@ -1,0 +1,1 @@
+"""Recipes: a frozen params dataclass and one function each."""
