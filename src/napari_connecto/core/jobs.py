@@ -61,9 +61,7 @@ def run(
             if report is not None:
                 report(progress)
             if cancelled is not None and cancelled():
-                raise Cancelled(
-                    f"cancelled at {progress.stage} {progress.done}/{progress.total}; run again to resume"
-                )
+                raise Cancelled(f"cancelled at {progress.stage} {progress.done}/{progress.total}; run again to resume")
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:

@@ -49,9 +49,7 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
     return block if block.ndim == 4 else block[None]
 
 
-def read_tiles(
-    level: Level, tiles: Iterable[Tile], on_bad: OnBadChunk = "fail"
-) -> Iterator[tuple[Tile, np.ndarray]]:
+def read_tiles(level: Level, tiles: Iterable[Tile], on_bad: OnBadChunk = "fail") -> Iterator[tuple[Tile, np.ndarray]]:
     """Read tiles one after the other; skipped ones are left out."""
     for tile in tiles:
         block = read_tile(level, tile, on_bad)

@@ -40,9 +40,7 @@ class TilePlan:
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or min(self.tile) < 1 or min(self.halo) < 0:
-            raise InputError(
-                f"got shape {self.shape}, tile {self.tile}, halo {self.halo}; need >= 1, >= 1, >= 0"
-            )
+            raise InputError(f"got shape {self.shape}, tile {self.tile}, halo {self.halo}; need >= 1, >= 1, >= 0")
 
     @property
     def grid(self) -> Vec3:
@@ -87,8 +85,7 @@ class TilePlan:
             if inside.size == 0:
                 continue
             z, y, x = (
-                np.arange(a // t, -(-b // t))
-                for a, b, t in zip(inside.start, inside.stop, self.tile, strict=True)
+                np.arange(a // t, -(-b // t)) for a, b, t in zip(inside.start, inside.stop, self.tile, strict=True)
             )
             found.append(((z[:, None, None] * gy + y[:, None]) * gx + x).ravel())
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)

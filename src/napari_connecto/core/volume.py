@@ -34,17 +34,11 @@ class Level:
 
     def __post_init__(self) -> None:
         if len(self.array.shape) not in (3, 4):
-            raise InputError(
-                f"got an array of shape {self.array.shape}; a level is (z, y, x) or (c, z, y, x)"
-            )
+            raise InputError(f"got an array of shape {self.array.shape}; a level is (z, y, x) or (c, z, y, x)")
         if 0 in self.array.shape:
-            raise InputError(
-                f"got an empty array of shape {self.array.shape}; every axis needs at least one voxel"
-            )
+            raise InputError(f"got an empty array of shape {self.array.shape}; every axis needs at least one voxel")
         if not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
-            raise VoxelSizeError(
-                f"got voxel size {self.voxel_nm} nm; all three (z, y, x) must be positive numbers"
-            )
+            raise VoxelSizeError(f"got voxel size {self.voxel_nm} nm; all three (z, y, x) must be positive numbers")
 
     @property
     def shape(self) -> Vec3:
@@ -85,9 +79,7 @@ class Level:
         block = self.read(inside)
         if inside == box:
             return block
-        width = [
-            (a - b, d - c) for a, b, c, d in zip(inside.start, box.start, inside.stop, box.stop, strict=True)
-        ]
+        width = [(a - b, d - c) for a, b, c, d in zip(inside.start, box.start, inside.stop, box.stop, strict=True)]
         return np.pad(block, [(0, 0)] * (block.ndim - 3) + width, mode="edge")
 
     def to_nm(self, voxels: Any) -> np.ndarray:
@@ -139,14 +131,10 @@ class Volume:
             raise InputError("got a volume without levels; at least one is needed")
         sizes = [float(np.prod(level.voxel_nm)) for level in self.levels]
         if sizes != sorted(sizes):
-            raise InputError(
-                f"got levels with voxel volumes {sizes} nm^3; they must go from finest to coarsest"
-            )
+            raise InputError(f"got levels with voxel volumes {sizes} nm^3; they must go from finest to coarsest")
 
     @classmethod
-    def from_array(
-        cls, array: Any, voxel_nm: Sequence[float], *, name: str = "volume", kind: Kind = "image"
-    ) -> Volume:
+    def from_array(cls, array: Any, voxel_nm: Sequence[float], *, name: str = "volume", kind: Kind = "image") -> Volume:
         """A volume of one level from a (y, x), (z, y, x) or (c, z, y, x) array."""
         array = array[None] if len(array.shape) == 2 else array
         z, y, x = voxel_nm
@@ -161,9 +149,7 @@ class Volume:
             If the volume states no voxel size, or the nearest level is off by more than ``tolerance`` on an axis.
         """
         if not self.calibrated:
-            raise VoxelSizeError(
-                f"'{self.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)"
-            )
+            raise VoxelSizeError(f"'{self.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
         ratios = [np.array(level.voxel_nm) / np.array(voxel_nm, float) for level in self.levels]
         distance = [float(np.abs(np.log(r)).max()) for r in ratios]
         best = int(np.argmin(distance))
