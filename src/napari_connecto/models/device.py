@@ -1,0 +1,59 @@
+"""Which processor runs the networks, and what it has left."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import torch
+
+from napari_connecto.core.errors import InputError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of this name; "auto" takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or that device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"got device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps") from error
+    cuda_there = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    there = {"cpu": True, "cuda": cuda_there, "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise InputError(f"got device {name!r}, which this machine does not have; use auto or cpu")
+    return device
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_device(device: torch.device | str = "auto") -> str:
+    """In words a user reads: "CPU, 8 cores", "NVIDIA RTX A4000, 16 GB"."""
+    device = pick_device(device) if isinstance(device, str) else device
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
+    if device.type == "mps":
+        return "Apple GPU"
+    return f"CPU, {cores()} core{'s' if cores() > 1 else ''}"
+
+
+def free_memory(device: torch.device | str = "cpu") -> int:
+    """Bytes that can still be taken on a device."""
+    device = pick_device(device) if isinstance(device, str) else device
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,125 @@
+"""Models in folders: ``card.json`` beside ``weights.safetensors``; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from napari_connecto.core.errors import InputError, ModelError, StoreError
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models.device import pick_device
+from napari_connecto.models.openvino import accelerated, installed
+from napari_connecto.models.predictor import TorchPredictor, fill_weights, skeleton
+
+CARD, WEIGHTS = "card.json", "weights.safetensors"
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+Backend = Literal["auto", "torch", "openvino"]
+
+
+def new_model(card: ModelCard, seed: int, *, device: str = "auto") -> TorchPredictor:
+    """The card's network with fresh weights, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = skeleton(card)
+    return TorchPredictor(card, net, device)
+
+
+def save_model(model: TorchPredictor, folder: str | Path, *, overwrite: bool = False) -> ModelCard:
+    """Write a model; the card comes last, so that a folder with a card is whole.
+
+    Returns
+    -------
+    ModelCard
+        As written, with the digest of the weights file.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds a model already and ``overwrite`` is False, or cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / CARD).exists() and not overwrite:
+        raise StoreError(f"'{folder}' holds a model already; choose another folder or overwrite=True")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)
+        _write(folder / WEIGHTS, model.weights)
+        _write(folder / CARD, json.dumps(model.card.to_json(), indent=1).encode())
+    except OSError as error:
+        raise StoreError(f"cannot write the model to '{folder}': {error}; choose another place") from error
+    return model.card
+
+
+def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Predictor:
+    """Read a model and check that its weights are those the card speaks of.
+
+    Parameters
+    ----------
+    folder
+        Holds ``card.json`` and ``weights.safetensors``.
+    device
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    backend
+        "torch", "openvino" (CPU only; falls back to torch with one line of explanation), or "auto": openvino where it
+        is installed and the device is the CPU.
+
+    Raises
+    ------
+    ModelError
+        If something is missing, pickled, damaged, of another digest or does not fit the card's network.
+    """
+    if backend not in ("auto", "torch", "openvino"):
+        raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
+    folder = Path(folder)
+    card = _read_card(folder)
+    weights = (folder / WEIGHTS).read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != card.digest:
+        raise ModelError(
+            f"the weights in '{folder}' have digest {digest[:12]}, the card says {card.digest[:12] or 'none'}; "
+            "they are damaged or belong to another card: copy the model again"
+        )
+    net = skeleton(card)
+    fill_weights(net, weights)
+    model = TorchPredictor(card, net, device)
+    cpu = pick_device(device).type == "cpu"
+    if backend == "openvino" and not cpu:
+        raise InputError(f"got backend 'openvino' on device {device!r}; it runs on cpu")
+    return accelerated(model) if backend == "openvino" or (backend == "auto" and cpu and installed()) else model
+
+
+def _read_card(folder: Path) -> ModelCard:
+    """The card of a complete model folder."""
+    if folder.suffix.lower() in PICKLES or _only_pickles(folder):
+        raise ModelError(
+            f"'{folder}' holds pickled weights, which can run any code when opened; "
+            "only a folder with card.json and weights.safetensors is accepted: convert them with safetensors"
+        )
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"'{folder}' has no {name}; give the folder that `save_model` wrote")
+    try:
+        data: Any = json.loads((folder / CARD).read_text())
+    except ValueError as error:
+        raise ModelError(f"the card in '{folder}' is no JSON ({error}); copy the model again") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"the card in '{folder}' is damaged: got {type(data).__name__}; copy the model again")
+    return ModelCard.from_json(data)
+
+
+def _only_pickles(folder: Path) -> bool:
+    if not folder.is_dir() or (folder / WEIGHTS).exists():
+        return False
+    return any(path.suffix.lower() in PICKLES for path in folder.iterdir())
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

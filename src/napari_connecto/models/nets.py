@@ -1,0 +1,223 @@
+"""Networks from the JSON of a card: (n, c, z, y, x) in, one logit map per output out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import Vec3, vec3
+from napari_connecto.core.model import ModelCard
+
+KINDS = ("scorer", "unet", "smp")
+
+
+def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context: int = 0) -> nn.Module:
+    """A freshly initialised network (torch's global seed decides the values).
+
+    Parameters
+    ----------
+    network
+        ``{"kind": "scorer", "dims", "width", "stride"}``: strided convolutions and a 1x1 head, one score per
+        ``stride`` voxels; ``{"kind": "unet", "dims", "width", "depth", "strides"}``: MONAI's U-Net with batch norm,
+        ``strides`` one (z, y, x) per step down; ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D
+        segmentation_models_pytorch U-Net without pretrained weights.
+    channels, n_outputs
+        Of the image, and maps wanted.
+    context
+        2-D networks only: sections on each side that become channels (2.5-D).
+
+    Raises
+    ------
+    ModelError
+        If the kind is unknown, a value is missing or the network cannot be made of them.
+    """
+    kind, dims = network.get("kind"), dimensions(network)
+    if kind not in KINDS:
+        raise ModelError(f"got network kind {kind!r}; known: {', '.join(KINDS)}")
+    if dims == 3 and context:
+        raise ModelError(f"got {context} sections of context for a 3-D network; context is for dims=2")
+    inputs = channels * (2 * context + 1)
+    make = {"scorer": _scorer, "unet": _unet, "smp": _smp}[kind]
+    try:
+        net = make(network, dims, inputs, n_outputs)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"got network {dict(network)}, which cannot be built: {error}; correct the card") from error
+    return Sections(net, context) if dims == 2 else net
+
+
+def dimensions(network: Mapping[str, Any]) -> int:
+    """2 or 3."""
+    dims = 2 if network.get("kind") == "smp" else network.get("dims", 3)
+    if dims not in (2, 3):
+        raise ModelError(f"got a network of {dims!r} dimensions; allowed: 2, 3")
+    return int(dims)
+
+
+def output_stride(network: Mapping[str, Any]) -> Vec3:
+    """Input voxels per output voxel, (z, y, x)."""
+    return vec3(network["stride"]) if network.get("kind") == "scorer" else (1, 1, 1)
+
+
+def divisor(network: Mapping[str, Any]) -> Vec3:
+    """Input extents must be multiples of this, and tiles too, so that every tile sees the same grid."""
+    if network.get("kind") == "scorer":
+        return vec3(network["stride"])
+    if network.get("kind") == "smp":
+        step = 2 ** int(network.get("depth", 3))
+        return (1, step, step)
+    steps = _unet_strides(network, 3)
+    return vec3([prod(s[axis] for s in steps) for axis in range(3)])
+
+
+def check_card(card: ModelCard) -> None:
+    """Raise `ModelError` unless tile, halo, stride and trim of a card fit its network."""
+    network = card.network
+    if network.get("kind") not in KINDS:
+        raise ModelError(f"got network kind {network.get('kind')!r}; known: {', '.join(KINDS)}")
+    if not card.outputs:
+        raise ModelError(f"model '{card.name}' has no output; at least one is needed")
+    try:
+        step, stride = divisor(network), output_stride(network)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"got network {dict(network)}: {error!r}; correct the card") from error
+    flat = dimensions(network) == 2
+    trimmed = (card.halo[0], 0, 0) if flat else (0, 0, 0)
+    for output in card.outputs:
+        if output.stride != stride or output.trimmed != trimmed:
+            raise ModelError(
+                f"output '{output.name}' says stride {output.stride}, trimmed {output.trimmed}; "
+                f"this network gives {stride} and {trimmed}"
+            )
+    read = [t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)]
+    for axis in (1, 2) if flat else (0, 1, 2):
+        if card.tile[axis] % step[axis] or read[axis] % step[axis] or card.halo[axis] % stride[axis]:
+            raise ModelError(
+                f"got tile {card.tile} and halo {card.halo}; tile and tile + 2 halo must be multiples of {step}, "
+                f"the halo of {stride} (z, y, x)"
+            )
+
+
+class Sections(nn.Module):
+    """A 2-D network on every section of a volume, with ``context`` neighbours on each side as channels."""
+
+    def __init__(self, net: nn.Module, context: int) -> None:
+        super().__init__()
+        self.net = net
+        self.context = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, z, y, x) to (n, k, z - 2 * context, y, x)."""
+        n, c, z, height, width = x.shape
+        own = z - 2 * self.context
+        shifted = [x[:, :, i : i + own] for i in range(2 * self.context + 1)]
+        flat = torch.stack(shifted, dim=2).permute(0, 3, 1, 2, 4, 5)
+        flat = flat.reshape(n * own, c * len(shifted), height, width)
+        y = self.net(flat.contiguous(memory_format=torch.channels_last))
+        return y.reshape(n, own, *y.shape[1:]).transpose(1, 2)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity."""
+
+    def __init__(self, dims: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(dims, width, width, 1), *_conv(dims, width, width, 1)[:2])
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return self.act(x + self.body(x))
+
+
+def _conv(dims: int, n_in: int, n_out: int, stride: int | Sequence[int]) -> list[nn.Module]:
+    """Convolution, batch norm, ReLU; cell i of the answer is centred on its own input voxels.
+
+    Even strides take a kernel of stride + 2 (MONAI's and ResNet's kernel of 3 is off by half a voxel per step).
+    """
+    strides = [stride] * dims if isinstance(stride, int) else list(stride)
+    kernel = [s + 2 if s in (1, 2) else s for s in strides]
+    padding = [1 if s in (1, 2) else 0 for s in strides]
+    conv: type[nn.Module] = nn.Conv2d if dims == 2 else nn.Conv3d
+    norm: type[nn.Module] = nn.BatchNorm2d if dims == 2 else nn.BatchNorm3d
+    return [conv(n_in, n_out, kernel, stride=strides, padding=padding, bias=False), norm(n_out), nn.ReLU()]
+
+
+def _scorer(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:
+    width = int(network.get("width", 8))
+    factors = [_factors(s) for s in vec3(network["stride"])[-dims:]]
+    if dims == 2 and vec3(network["stride"])[0] != 1:
+        raise ValueError("a 2-D scorer has stride 1 in z")
+    depth = max(1, *(len(f) for f in factors))
+    # axes of small stride wait: thick z sections are merged last, once y and x are as coarse
+    steps = zip(*([1] * (depth - len(f)) + f for f in factors), strict=True)
+    layers: list[nn.Module] = []
+    before = inputs
+    for i, step in enumerate(steps):
+        after = width * 2 ** min(i, 3)
+        layers += _conv(dims, before, after, step)
+        before = after
+    head = (nn.Conv2d if dims == 2 else nn.Conv3d)(before, outputs, 1)
+    if head.bias is not None:
+        nn.init.constant_(head.bias, -2.0)  # objects are rare: start from a low score (Lin et al., arXiv 1708.02002)
+    return nn.Sequential(*layers, Residual(dims, before), head)
+
+
+def _factors(number: int) -> list[int]:
+    """Prime factors, smallest first: 12 -> [2, 2, 3]."""
+    found, p = [], 2
+    while number > 1:
+        while number % p == 0:
+            found.append(p)
+            number //= p
+        p += 1
+    return found
+
+
+def _unet_strides(network: Mapping[str, Any], dims: int) -> list[tuple[int, ...]]:
+    """(z, y, x) of each step down, or (y, x) for ``dims`` 2."""
+    depth = int(network.get("depth", 3))
+    flat = dimensions(network) == 2
+    steps = network.get("strides") or [[1, 2, 2] if flat else [2, 2, 2]] * (depth - 1)
+    if len(steps) != depth - 1:
+        raise ValueError(f"depth {depth} needs {depth - 1} strides, got {len(steps)}")
+    return [tuple(vec3(s))[-dims:] for s in steps]
+
+
+def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI warns of its own imports
+        from monai.networks.nets import UNet  # 5 s the first time: only who asks for a U-Net pays
+
+    width, depth = int(network.get("width", 8)), int(network.get("depth", 3))
+    return UNet(
+        spatial_dims=dims,
+        in_channels=inputs,
+        out_channels=outputs,
+        channels=[width * 2**i for i in range(depth)],
+        strides=_unet_strides(network, dims),  # type: ignore[arg-type]
+        num_res_units=int(network.get("residual", 1)),
+        norm="batch",
+        act="relu",
+    )
+
+
+def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import segmentation_models_pytorch as smp
+
+    depth, width = int(network.get("depth", 3)), int(network.get("width", 16))
+    return smp.Unet(
+        encoder_name=str(network.get("encoder", "resnet18")),
+        encoder_depth=depth,
+        encoder_weights=None,
+        decoder_channels=[width * 2**i for i in reversed(range(depth))],
+        in_channels=inputs,
+        classes=outputs,
+    )

@@ -1,0 +1,112 @@
+"""The same network by OpenVINO: on CPUs about twice as fast, at a difference of about 1e-6."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models.device import cores
+from napari_connecto.models.predictor import TorchPredictor
+
+log = logging.getLogger("napari_connecto")
+
+TOLERANCE = 1e-4
+
+
+def installed() -> bool:
+    """Whether the extra ``openvino`` is there."""
+    return find_spec("openvino") is not None
+
+
+def accelerated(model: TorchPredictor) -> Predictor:
+    """``model`` by OpenVINO where that gives the same answer, else ``model`` itself and one logged line why."""
+    if not installed():
+        log.warning("openvino is not installed (extra 'openvino'); going on with torch")
+        return model
+    try:
+        fast = OpenVinoPredictor(model)
+        batch, worst = _noise(model.card), 0.0
+        expected, got = model(batch, [0]), fast(batch, [0])
+        worst = max(float(np.abs(expected[o.name] - got[o.name]).max()) for o in model.card.outputs)
+    except RuntimeError as error:  # what OpenVINO and torch's tracer raise for what they cannot convert
+        log.warning("openvino cannot run '%s' (%s); going on with torch", model.card.name, str(error).split("\n")[0])
+        return model
+    if not worst <= TOLERANCE:
+        log.warning("openvino differs from torch by %.1e for '%s'; going on with torch", worst, model.card.name)
+        return model
+    return fast
+
+
+class OpenVinoPredictor:
+    """A `TorchPredictor`'s network, compiled by OpenVINO for the CPU, one thread per call.
+
+    Raises
+    ------
+    RuntimeError
+        If the network cannot be converted.
+    """
+
+    def __init__(self, model: TorchPredictor) -> None:
+        self.model = model
+        self.calls = cores()
+        self._probability = model.card.network.get("activation", "sigmoid") == "sigmoid"
+        self._compiled: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._requests = threading.local()  # one request per thread and batch size
+        self._compile(1)
+
+    @property
+    def card(self) -> ModelCard:
+        """That of the network."""
+        return self.model.card
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return accelerated, (self.model,)
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        """See `napari_connecto.core.model.Predictor`."""
+        size = len(batch)
+        requests = self._requests.__dict__
+        if str(size) not in requests:
+            requests[str(size)] = self._compile(size).create_infer_request()
+        answer = requests[str(size)].infer(np.ascontiguousarray(batch, np.float32), share_inputs=True)
+        logits = np.array(next(iter(answer.values())))
+        return {output.name: self._activate(logits[:, i]) for i, output in enumerate(self.card.outputs)}
+
+    def _activate(self, logits: np.ndarray) -> np.ndarray:
+        return torch.from_numpy(logits).sigmoid().numpy() if self._probability else logits
+
+    def _compile(self, size: int) -> Any:
+        with self._lock:
+            if size not in self._compiled:
+                self._compiled[size] = _convert(self.model, size, self.calls)
+            return self._compiled[size]
+
+
+def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
+    import openvino  # optional
+
+    card = model.card
+    shape = (size, card.channels, *(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)))
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch.jit says that it grows old, the tracer that shapes are constants
+        graph = openvino.convert_model(model.net, example_input=torch.zeros(shape), input=[shape])
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": streams,
+        "NUM_STREAMS": streams,
+    }
+    return openvino.Core().compile_model(graph, "CPU", settings)
+
+
+def _noise(card: ModelCard) -> np.ndarray:
+    shape = (1, card.channels, *(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)))
+    return np.random.default_rng(0).random(shape, np.float32)
