@@ -1,0 +1,89 @@
+"""Writing so that what exists is whole: atomic files, locks, and errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from napari_connecto.core.errors import StoreError
+
+
+@contextlib.contextmanager
+def storing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an operating system's refusal to write (read-only, full, no such folder) into one `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"cannot write '{path}': {reason}; choose another place or make room there") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file that is either whole or as it was before."""
+    text = json.dumps(value, indent=2, default=plain)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    with storing(path):
+        try:
+            partial.write_text(text + "\n", encoding="utf-8")
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    StoreError
+        If it is absent or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read '{path}' ({error}); remove it or choose another folder") from error
+
+
+def plain(value: Any) -> Any:
+    """JSON types of numpy values, tuples, sets, mappings and paths (``default=`` of json.dumps)."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.dtype):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def lock(path: Path, owner: str | os.PathLike[str]) -> FileLock:
+    """Take the lock file ``path`` at once; it dies with the process.
+
+    Raises
+    ------
+    StoreError
+        If another process (or another user of this one) holds it; the message names ``owner``.
+    """
+    held = FileLock(path, thread_local=False)
+    with storing(owner):
+        try:
+            held.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(
+                f"'{owner}' is in use by another process; wait for it, or choose another folder"
+            ) from error
+    return held

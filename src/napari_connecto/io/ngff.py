@@ -1,0 +1,129 @@
+"""OME-Zarr as we write it: groups with valid metadata of version 0.4 or 0.5, and empty arrays for the levels.
+
+The metadata are models of ome-zarr-models, so that what is written has been validated. The ome-zarr library itself
+writes dask arrays only and takes no translations, so it cannot stream a pyramid that starts off the origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numcodecs import Blosc
+from ome_zarr_models.v05.axes import Axis
+from ome_zarr_models.v05.multiscales import Dataset, Multiscale
+from zarr.abc.store import Store
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Vec3
+from napari_connecto.core.volume import Kind
+from napari_connecto.io.pyramid import Grid
+
+Version = Literal["0.4", "0.5"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is written: the levels' geometry, and what is the same for all of them.
+
+    Parameters
+    ----------
+    grids
+        Finest first.
+    channels
+        Extent of a leading channel axis; None for (z, y, x).
+    calibrated
+        False leaves the unit out of the metadata.
+    """
+
+    name: str
+    grids: Sequence[Grid]
+    dtype: np.dtype
+    kind: Kind = "image"
+    channels: int | None = None
+    calibrated: bool = True
+    version: Version = "0.5"
+
+    def __post_init__(self) -> None:
+        if self.version not in ("0.4", "0.5"):
+            raise InputError(f"got OME-Zarr version '{self.version}'; allowed: 0.4, 0.5")
+        if self.kind == "labels" and self.dtype.kind not in "iub":
+            raise InputError(
+                f"got labels of type {self.dtype}; labels are integers: save it as an image, or convert it"
+            )
+
+    @property
+    def zarr_format(self) -> Literal[2, 3]:
+        """2 under OME-Zarr 0.4, 3 under 0.5."""
+        return 2 if self.version == "0.4" else 3
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the stored axes."""
+        return ("z", "y", "x") if self.channels is None else ("c", "z", "y", "x")
+
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes. OME-Zarr translates the centre of voxel 0, our origins are its corner."""
+        unit = "nanometer" if self.calibrated else None
+        lead = [] if self.channels is None else [1.0]
+        multiscale = Multiscale(
+            axes=tuple(
+                Axis(name="c", type="channel") if name == "c" else Axis(name=name, type="space", unit=unit)
+                for name in self.axes
+            ),
+            datasets=tuple(
+                Dataset.build(
+                    path=str(k),
+                    scale=[*lead, *grid.voxel_nm],
+                    translation=[
+                        *(0.0 for _ in lead),
+                        *(o + v / 2 for o, v in zip(grid.origin_nm, grid.voxel_nm, strict=True)),
+                    ],
+                )
+                for k, grid in enumerate(self.grids)
+            ),
+            name=self.name,
+            type="mode" if self.kind == "labels" else "mean",
+        )
+        label: dict[str, Any] = {"image-label": {}} if self.kind == "labels" else {}
+        if self.version == "0.5":
+            return {"ome": {"version": "0.5", "multiscales": [_dump(multiscale)], **label}}
+        return {"multiscales": [{"version": "0.4", **_dump(multiscale.to_version("0.4"))}], **label}
+
+
+def _dump(model: Any) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def create_group(store: Store, image: Image, path: str = "") -> None:
+    """Make the group without its OME metadata: until `finish_group` it is no image for any reader."""
+    zarr.create_group(store, path=path, zarr_format=image.zarr_format, overwrite=False)
+
+
+def finish_group(store: Store, image: Image, path: str = "") -> None:
+    """Write the OME metadata, which makes it an image."""
+    zarr.open_group(store, path=path, mode="r+", zarr_format=image.zarr_format).attrs.update(image.attributes())
+
+
+def create_level(store: Store, image: Image, level: int, chunk: Vec3, shard: Vec3 | None = None) -> zarr.Array:
+    """Make the empty array of one level, chunked (and, in 0.5, sharded) as told, channels one by one."""
+    lead = () if image.channels is None else (image.channels,)
+    one = () if image.channels is None else (1,)
+    grid = image.grids[level]
+    old = image.version == "0.4"
+    return zarr.create_array(
+        store,
+        name=str(level),
+        shape=(*lead, *grid.shape),
+        dtype=image.dtype,
+        chunks=(*one, *chunk),
+        shards=None if shard is None or old else (*one, *shard),
+        fill_value=0,
+        zarr_format=image.zarr_format,
+        chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+        compressors=Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE) if old else "auto",
+        dimension_names=None if old else image.axes,
+    )
