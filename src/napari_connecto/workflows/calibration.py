@@ -1,0 +1,120 @@
+"""What was measured on labelled validation blocks, for thresholds to be chosen from: all chunks' scores. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores of all chunks of the validation region at all levels, whether or not a cascade would have called them.
+
+    Parameters
+    ----------
+    scores
+        Per level, finest first: (n_k,) in [0, 1].
+    parents
+        Per level but the coarsest: (n_k,) index of the chunk's parent in the next coarser level.
+    truth
+        (n_0,) whether a level-0 chunk holds an object. A coarser chunk does if one of its level-0 chunks does.
+    objects
+        (m,) for each object, the level-0 chunk that holds its centre.
+    cost_s
+        Seconds per call at each level, reading and model.
+    branching
+        Children per parent away from the borders, one per step from the finest level up.
+    """
+
+    scores: tuple[np.ndarray, ...]
+    parents: tuple[np.ndarray, ...]
+    truth: np.ndarray
+    objects: np.ndarray
+    cost_s: tuple[float, ...]
+    branching: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
+        object.__setattr__(self, "parents", tuple(np.asarray(p, np.int64).ravel() for p in self.parents))
+        object.__setattr__(self, "truth", np.asarray(self.truth, bool).ravel())
+        object.__setattr__(self, "objects", np.asarray(self.objects, np.int64).ravel())
+        object.__setattr__(self, "cost_s", tuple(float(c) for c in self.cost_s))
+        object.__setattr__(self, "branching", tuple(float(b) for b in self.branching))
+        problem = self._problem()
+        if problem:
+            raise InputError(f"got a calibration with {problem}; measure it on the full grid of the validation region")
+
+    def _problem(self) -> str:
+        n = [len(s) for s in self.scores]
+        if not n or 0 in n:
+            return f"{n} chunks per level, none at some level"
+        if (len(self.parents), len(self.branching), len(self.cost_s)) != (len(n) - 1, len(n) - 1, len(n)):
+            return (
+                f"{len(n)} levels but {len(self.parents)} parents, {len(self.branching)} branchings, "
+                f"{len(self.cost_s)} costs"
+            )
+        if not all(np.isfinite(s).all() and s.min() >= 0 and s.max() <= 1 for s in self.scores):
+            return "scores outside 0 to 1"
+        for k, parent in enumerate(self.parents):
+            if len(parent) != n[k] or parent.min() < 0 or parent.max() >= n[k + 1]:
+                return f"parents at level {k} that do not point to the {n[k + 1]} chunks of level {k + 1}"
+        if len(self.truth) != n[0]:
+            return f"{len(self.truth)} truths for {n[0]} level-0 chunks"
+        if self.objects.size and (self.objects.min() < 0 or self.objects.max() >= n[0]):
+            return f"objects outside its {n[0]} level-0 chunks"
+        if not all(np.isfinite(c) and c > 0 for c in self.cost_s):
+            return f"costs {self.cost_s}, not all positive"
+        if not all(np.isfinite(b) and b >= 1 for b in self.branching):
+            return f"branching {self.branching}, below 1"
+        return ""
+
+    @property
+    def size(self) -> np.ndarray:
+        """(levels,) level-0 chunks per chunk of each level, away from the borders."""
+        return np.concatenate([[1.0], np.cumprod(self.branching)])
+
+    def ancestors(self, chunks: np.ndarray, level: int, to: int) -> np.ndarray:
+        """Indices at level ``to`` of the ancestors of ``chunks`` at ``level``."""
+        for k in range(level, to):
+            chunks = self.parents[k][chunks]
+        return chunks
+
+    def chunk_truth(self, level: int) -> np.ndarray:
+        """(n_k,) whether a chunk of this level holds an object."""
+        truth = np.zeros(len(self.scores[level]), bool)
+        truth[self.ancestors(np.flatnonzero(self.truth), 0, level)] = True
+        return truth
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `from_json` gives the same numbers back."""
+        return {
+            "scores": [[float(str(v)) for v in s] for s in self.scores],
+            "parents": [p.tolist() for p in self.parents],
+            "truth": np.flatnonzero(self.truth).tolist(),
+            "objects": self.objects.tolist(),
+            "cost_s": list(self.cost_s),
+            "branching": list(self.branching),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Calibration:
+        """A calibration from JSON types.
+
+        Raises
+        ------
+        ModelError
+            If it is damaged; says what is wrong.
+        """
+        try:
+            scores: Sequence[Any] = data["scores"]
+            truth = np.zeros(len(scores[0]), bool)
+            truth[np.asarray(data["truth"], np.int64)] = True
+            rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
+            return cls(scores=tuple(scores), truth=truth, **rest)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error

@@ -1,0 +1,144 @@
+"""What a cascade of given thresholds does on the validation blocks: measured, by the formulas, with intervals. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import beta
+
+from napari_connecto.core.rates import CascadeExpectation, expected_cascade
+from napari_connecto.workflows.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class LevelRates:
+    """What one level does on the validation blocks, at its threshold; None where the level is not used.
+
+    Parameters
+    ----------
+    prevalence
+        Share of level-0 chunks that lie in a positive chunk of this level; known also where the level is not used.
+    tpr_object, tpr_chunk
+        Share of objects whose chunk is called positive, and of positive chunks.
+    fpr
+        Share of negative chunks that are called positive.
+    """
+
+    prevalence: float
+    tpr_object: float | None
+    tpr_chunk: float | None
+    fpr: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a cascade does on the validation blocks.
+
+    Parameters
+    ----------
+    thresholds
+        Per level, finest first; None where it is not used.
+    called
+        Per level, (n_k,) which chunks are called.
+    positive
+        (n_0,) which level-0 chunks are called positive.
+    found, kept
+        (m,) level-0 chunks of the objects that level 0 alone finds, and which of them the cascade finds.
+    """
+
+    thresholds: tuple[float | None, ...]
+    called: tuple[np.ndarray, ...]
+    positive: np.ndarray
+    found: np.ndarray
+    kept: np.ndarray
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of relative recall and of the saving, and how many blocks were resampled for them."""
+
+    recall: tuple[float, float]
+    saving: tuple[float, float]
+    blocks: int
+
+
+def measure(calibration: Calibration, thresholds: tuple[float | None, ...], found: np.ndarray) -> Measured:
+    """Run the gating rule on the scores; ``found`` as in `Measured`."""
+    called: list[np.ndarray] = []
+    passed = np.ones(len(calibration.scores[-1]), bool)
+    for level in range(len(thresholds) - 1, -1, -1):
+        if level < len(thresholds) - 1:
+            passed = passed[calibration.parents[level]]
+        limit = thresholds[level]
+        called.append(passed if limit is not None else np.zeros_like(passed))
+        if limit is not None:
+            passed = passed & (calibration.scores[level] >= limit)
+    return Measured(thresholds, tuple(called[::-1]), passed, found, passed[found])
+
+
+def calls_per_chunk(calibration: Calibration, measured: Measured) -> tuple[float, ...]:
+    """Calls at each level per level-0 chunk, as if all parents had all their children."""
+    return tuple(float(c.mean() / size) for c, size in zip(measured.called, calibration.size, strict=True))
+
+
+def level_rates(calibration: Calibration, level: int, threshold: float | None) -> LevelRates:
+    """Rates of one level by itself, over all its chunks."""
+    truth, n = calibration.chunk_truth(level), len(calibration.truth)
+    prevalence = float(truth[calibration.ancestors(np.arange(n), 0, level)].mean())
+    if threshold is None:
+        return LevelRates(prevalence, None, None, None)
+    passed = calibration.scores[level] >= threshold
+    objects = calibration.ancestors(calibration.objects, 0, level)
+    return LevelRates(
+        prevalence,
+        float(passed[objects].mean()) if objects.size else 1.0,
+        float(passed[truth].mean()) if truth.any() else 1.0,
+        float(passed[~truth].mean()) if not truth.all() else 0.0,
+    )
+
+
+def predict(calibration: Calibration, rates: tuple[LevelRates, ...]) -> CascadeExpectation:
+    """What the formulas make of the levels' rates; calls are 0 at levels that are not used."""
+    used = [k for k, r in enumerate(rates) if r.fpr is not None]
+    expected = expected_cascade(
+        [rates[k].prevalence for k in used],
+        [rates[k].tpr_object or 0.0 for k in used],
+        [rates[k].fpr or 0.0 for k in used],
+        list(calibration.size[used][1:] / calibration.size[used][:-1]),
+        [rates[k].tpr_chunk or 0.0 for k in used],
+    )
+    calls = dict(zip(used, expected.calls, strict=True))
+    return replace(expected, calls=tuple(calls.get(k, 0.0) for k in range(len(rates))))
+
+
+def intervals(
+    calibration: Calibration, measured: Measured, holders: int, rng: np.random.Generator, resamples: int
+) -> Intervals:
+    """Resample blocks, for neighbours are alike: the chunks of the coarsest level that has at least ten.
+
+    A sample without misses resamples to no misses, so recall's lower end is at most the Clopper-Pearson bound on
+    ``holders``, the coarse chunks that hold objects.
+    """
+    sizes = [len(s) for s in calibration.scores]
+    block_level = max((k for k, n in enumerate(sizes) if n >= 10), default=0)
+    blocks = sizes[block_level]
+    if all(limit is None for limit in measured.thresholds[1:]):
+        return Intervals((1.0, 1.0), (0.0, 0.0), blocks)
+    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
+
+    def resampled(chunks: np.ndarray, level: int, values: np.ndarray) -> np.ndarray:
+        place = calibration.ancestors(chunks, level, block_level)
+        total = weights @ np.bincount(place, minlength=blocks)
+        return (weights @ np.bincount(place, values, blocks))[total > 0] / total[total > 0]
+
+    saved = np.ones(resamples)
+    for k, called in enumerate(measured.called):
+        share = resampled(np.arange(sizes[k]), k, called) if k <= block_level else float(called.mean())
+        saved -= share / calibration.size[k] * calibration.cost_s[k] / calibration.cost_s[0]
+    kept = resampled(measured.found, 0, measured.kept)
+    lost = float(1 - measured.kept.mean()) * holders
+    counted = float(beta.ppf(0.025, holders - lost, lost + 1)) if lost < holders else 0.0
+    low, high = (float(v) for v in np.quantile(kept, [0.025, 0.975]))
+    cheap, dear = (float(v) for v in np.quantile(saved, [0.025, 0.975]))
+    return Intervals((min(low, counted), high), (cheap, dear), blocks)

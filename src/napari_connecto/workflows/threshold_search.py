@@ -1,0 +1,183 @@
+"""Every combination of levels and candidate thresholds at once: histograms of scores, summed from above. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import beta
+
+from napari_connecto.workflows.calibration import Calibration
+
+_MIN_TAIL = 5  # object-holding chunks below which no tail is fitted
+_MIN_SCALE = 0.5  # logits; saturated scores would fit a tail of no width
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Thresholds to try at one coarse level.
+
+    Parameters
+    ----------
+    thresholds
+        (c,) ascending; the first, minus infinity, leaves the level out.
+    unseen
+        (c,) share of objects to expect lost beyond those that the sample shows.
+    fitted
+        (c,) whether it lies below all objects of the sample, where only the fitted tail tells what is lost.
+    holders
+        Chunks of the level that hold an object.
+    """
+
+    thresholds: np.ndarray
+    unseen: np.ndarray
+    fitted: np.ndarray
+    holders: int
+
+
+@dataclass(frozen=True, eq=False)
+class Cheapest:
+    """The cheapest real cascade that keeps the target; ``cost_s`` is infinite where there is none.
+
+    ``thresholds`` starts at level 1 and has None for levels left out; ``miss`` is the share of objects to expect lost,
+    ``fitted`` whether a threshold rests on a fitted tail, ``holders`` the fewest object-holding chunks of a level used.
+    """
+
+    thresholds: tuple[float | None, ...]
+    cost_s: float
+    miss: float
+    fitted: bool
+    holders: int
+
+
+def below(scores: np.ndarray, score: float) -> float:
+    """A threshold midway between a score and the next lower one: the same chunks pass, without a tie to break."""
+    lower = scores[scores < score]
+    middle = np.float32((float(lower.max()) + score) / 2) if lower.size else np.float32(score / 2)
+    return float(middle) if not lower.size or middle > lower.max() else float(score)
+
+
+def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confidence: float | None) -> Cheapest:
+    """Search all combinations.
+
+    Parameters
+    ----------
+    calibration
+        See there.
+    found
+        (m,) level-0 chunks of the objects that level 0 finds, at least one.
+    allowed
+        Share of them that may be lost.
+    confidence
+        Of the bound on that share, by counting; None for its expectation.
+    """
+    coarse = range(1, len(calibration.scores))
+    per_level = {1: 40, 2: 24, 3: 18}.get(len(coarse), 8)
+    sets = [candidates(calibration, found, k, allowed, per_level) for k in coarse]
+    shape = tuple(len(c.thresholds) for c in sets)
+    cost = _costs(calibration, sets, shape)
+    bins = [_bins(calibration, sets, calibration.ancestors(found, 0, k), k) for k in coarse]
+    missed = len(found) - _passing(bins, shape)
+    miss, bound = _losses(sets, missed, len(found), confidence)
+    cost[bound > allowed + 1e-9] = np.inf
+    cost[(0,) * len(shape)] = np.inf
+    at = np.unravel_index(int(np.argmin(cost)), shape)
+    picked = [float(c.thresholds[i]) if i else None for c, i in zip(sets, at, strict=True)]
+    used = [(c, i) for c, i in zip(sets, at, strict=True) if i]
+    return Cheapest(
+        tuple(picked),
+        float(cost[at]),
+        float(miss[at]),
+        any(bool(c.fitted[i]) for c, i in used),
+        min((c.holders for c, _ in used), default=min((c.holders for c in sets), default=0)),
+    )
+
+
+def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed: float, count: int) -> Candidates:
+    """Thresholds between the lowest that the tail asks for and the highest that loses no more than allowed."""
+    scores = calibration.scores[level]
+    chunks = calibration.ancestors(found, 0, level)
+    per_object = np.sort(scores[chunks])
+    holders = np.unique(chunks)
+    chance = 1 / (len(holders) + 1)
+    reach = per_object[: int(allowed * len(found) + 1e-9) + 1]
+    counted = np.unique(reach[np.linspace(0, len(reach) - 1, min(count, len(reach))).round().astype(int)])
+    rows = [(below(scores, float(s)), chance, False) for s in counted]
+    if len(holders) >= _MIN_TAIL:
+        shares = [allowed * part for part in (1, 0.7, 0.5, 0.35, 0.25, 0.1) if allowed * part < chance]
+        rows += [(tail_threshold(scores[holders], share), share, True) for share in shares]
+    rows = sorted((row for row in rows if row[0] > scores.min()), key=lambda row: row[0])
+    table = [(-np.inf, 0.0, False), *rows]
+    return Candidates(
+        np.array([t for t, _, _ in table]),
+        np.array([u for _, u, _ in table]),
+        np.array([f for _, _, f in table]),
+        len(holders),
+    )
+
+
+def tail_threshold(scores: np.ndarray, share: float) -> float:
+    """The score that a share below 1 / n of the population undercuts, by an exponential tail of the lowest logits.
+
+    References
+    ----------
+    Weissman, J. Am. Stat. Assoc. 73 (1978) 812, for the estimator of extreme quantiles.
+    """
+    x = np.sort(logit(np.clip(scores.astype(float), 1e-6, 1 - 1e-6)))
+    k = int(np.clip(round(np.sqrt(len(x))), 2, len(x) - 1))
+    scale = max(_MIN_SCALE, float((x[k] - x[:k]).mean()))
+    return float(np.float32(expit(min(x[k] - scale * np.log(k / (len(x) * share)), x[0]))))
+
+
+def _losses(
+    sets: list[Candidates], missed: np.ndarray, objects: int, confidence: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share to expect lost, and what must not exceed the allowed share, for every combination."""
+    shape, used = missed.shape, np.zeros(missed.shape)
+    miss, fitted, holders = missed / (objects + 1), np.zeros(missed.shape, bool), np.full(missed.shape, np.inf)
+    for axis, c in enumerate(sets):
+        along = [1] * len(shape)
+        along[axis] = -1
+        real = (np.arange(shape[axis]) > 0).reshape(along)
+        used = used + real
+        miss = miss + c.unseen.reshape(along)
+        fitted = fitted | c.fitted.reshape(along)
+        holders = np.where(real, np.minimum(holders, c.holders), holders)
+    if confidence is None:
+        return miss, miss
+    rank = missed * (holders / objects) + used
+    with np.errstate(invalid="ignore"):
+        bound = beta.ppf(confidence, rank, np.maximum(holders - rank + 1, 0))
+    return miss, np.where(fitted | ~np.isfinite(bound), 1.0, bound)
+
+
+def _costs(calibration: Calibration, sets: list[Candidates], shape: tuple[int, ...]) -> np.ndarray:
+    """Seconds per level-0 chunk of every combination."""
+    cost = np.zeros(shape)
+    for level, per_call in enumerate(calibration.cost_s):
+        chunks = np.arange(len(calibration.scores[level]))
+        above = range(level + 1, len(calibration.scores))
+        bins = [_bins(calibration, sets, calibration.ancestors(chunks, level, k), k) for k in above]
+        share = _passing(bins, shape[level:]) / len(chunks) if bins else np.array(1.0)
+        called = share.reshape((1,) * level + share.shape) * (per_call / calibration.size[level])
+        if level:
+            along = [1] * len(shape)
+            along[level - 1] = -1
+            called = called * (np.arange(shape[level - 1]) > 0).reshape(along)
+        cost = cost + called
+    return cost
+
+
+def _bins(calibration: Calibration, sets: list[Candidates], chunks: np.ndarray, level: int) -> np.ndarray:
+    """How many thresholds of its level each chunk passes; it passes number i if that is at least i."""
+    return np.searchsorted(sets[level - 1].thresholds[1:], calibration.scores[level][chunks], side="right")
+
+
+def _passing(bins: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """How many pass at every combination of thresholds."""
+    flat = np.ravel_multi_index(bins, shape)
+    grid = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+    for axis in range(len(shape)):
+        grid = np.flip(np.cumsum(np.flip(grid, axis), axis=axis), axis)
+    return grid

@@ -1,0 +1,202 @@
+"""Which levels to use, and at which thresholds: least expected cost for a target recall. Ours.
+
+Recall is relative to one-level detection: of the objects that level 0 alone finds, how many keep all their ancestors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.rates import CascadeExpectation
+from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.threshold_rates import (
+    Intervals,
+    LevelRates,
+    Measured,
+    calls_per_chunk,
+    intervals,
+    level_rates,
+    measure,
+    predict,
+)
+from napari_connecto.workflows.threshold_search import Cheapest, below, cheapest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen cascade; sequences go from the finest level to the coarsest, intervals are 95 %.
+
+    Parameters
+    ----------
+    thresholds
+        A chunk is called positive at ``score >= threshold``; None where the level is not used.
+    recall
+        Measured on the validation blocks, relative to one level.
+    expected_recall
+        To expect of new data: counts also the misses that a sample of this size cannot show.
+    recall_interval
+        Bootstrap over blocks or Clopper-Pearson on the coarse chunks that hold objects, whichever is wider.
+    calls
+        Measured calls per level-0 chunk; 0 where the level is not used.
+    cost_s, one_level_cost_s, saving, saving_interval
+        Expected seconds per level-0 chunk, with the cascade and without; share saved, bootstrapped over blocks.
+    tpr, fpr
+        Measured, of the whole cascade: share of all objects found, share of empty level-0 chunks called positive.
+    predicted
+        ``tpr``, ``fpr`` and ``calls`` by `expected_cascade` from ``rates``, to stand beside the measured ones.
+    rates
+        See `LevelRates`.
+    objects, blocks
+        What it rests on: objects that level 0 finds, blocks that were resampled.
+    reason
+        Why this cascade, or why none, in words.
+    """
+
+    thresholds: tuple[float | None, ...]
+    recall: float
+    expected_recall: float
+    recall_interval: tuple[float, float]
+    calls: tuple[float, ...]
+    cost_s: float
+    one_level_cost_s: float
+    saving: float
+    saving_interval: tuple[float, float]
+    tpr: float
+    fpr: float
+    predicted: CascadeExpectation
+    rates: tuple[LevelRates, ...]
+    objects: int
+    blocks: int
+    reason: str
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that are used, finest first; (0,) is no cascade."""
+        return tuple(k for k, t in enumerate(self.thresholds) if t is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def choose_thresholds(
+    calibration: Calibration,
+    target_recall: float = 0.99,
+    *,
+    threshold: float | None = None,
+    confidence: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Choice:
+    """Choose the levels and thresholds of least expected cost.
+
+    Parameters
+    ----------
+    calibration
+        Measured on labelled blocks that no level was trained on.
+    target_recall
+        Of the one-level detector's recall, between 0 and 1.
+    threshold
+        Of level 0; without it the one of best F1 on level-0 chunks.
+    confidence
+        Without it the *expected* recall on new data reaches the target. With it (0.95, say), the lower bound of this
+        confidence does, by counting alone: that takes about ``3 / (1 - target_recall)`` objects per level used.
+    resamples, seed
+        Of the bootstrap.
+
+    Notes
+    -----
+    The lowest of n exchangeable scores is undercut by a new one with probability 1 / (n + 1), so each level is charged
+    this much on top of what it misses in the sample, with n the chunks of that level that hold an object (objects in
+    one chunk share its score). Where n is too small for the target, thresholds are lowered further by fitting an
+    exponential to the lower tail of the scores' logits; `Choice.reason` says so.
+
+    Raises
+    ------
+    InputError
+        For a target outside (0, 1), or a calibration without any positive chunk.
+    """
+    if not 0 < target_recall < 1 or not (confidence is None or 0 < confidence < 1):
+        raise InputError(f"got target_recall={target_recall}, confidence={confidence}; allowed: between 0 and 1")
+    if threshold is None:
+        threshold = best_threshold(calibration.scores[0], calibration.truth)
+    found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
+    best = Cheapest((None,) * (len(calibration.scores) - 1), np.inf, 0.0, False, 0)
+    if len(found) and len(calibration.scores) > 1:
+        best = cheapest(calibration, found, 1 - target_recall, confidence)
+    gains = best.cost_s < calibration.cost_s[0]
+    coarse = best.thresholds if gains else (None,) * len(best.thresholds)
+    measured = measure(calibration, (threshold, *coarse), found)
+    spread = intervals(calibration, measured, best.holders, np.random.default_rng(seed), resamples)
+    choice = _choice(calibration, measured, spread, 1 - best.miss if gains else 1.0)
+    reason = _why(choice, best) if gains else _why_none(best, calibration, len(found), target_recall)
+    return replace(choice, reason=reason)
+
+
+def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
+    """The threshold of best F1 for scores (n,) and truth (n,), midway between two scores."""
+    if not truth.any():
+        raise InputError("got validation blocks without any object; label some there, or give the threshold of level 0")
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    f1 = 2 * np.cumsum(truth[order]) / (np.arange(1, len(ranked) + 1) + np.count_nonzero(truth))
+    f1[np.append(ranked[1:] == ranked[:-1], False)] = -1  # equal scores pass together
+    return below(scores, float(ranked[np.argmax(f1)]))
+
+
+def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: float) -> Choice:
+    calls = calls_per_chunk(calibration, m)
+    cost = float(np.dot(calls, calibration.cost_s))
+    rates = tuple(level_rates(calibration, k, limit) for k, limit in enumerate(m.thresholds))
+    objects = calibration.objects
+    return Choice(
+        thresholds=m.thresholds,
+        recall=float(m.kept.mean()) if m.kept.size else 1.0,
+        expected_recall=max(0.0, expected),
+        recall_interval=spread.recall,
+        calls=calls,
+        cost_s=cost,
+        one_level_cost_s=calibration.cost_s[0],
+        saving=1 - cost / calibration.cost_s[0],
+        saving_interval=spread.saving,
+        tpr=float(m.positive[objects].mean()) if objects.size else 1.0,
+        fpr=float(m.positive[~calibration.truth].mean()) if not calibration.truth.all() else 0.0,
+        predicted=predict(calibration, rates),
+        rates=rates,
+        objects=len(m.found),
+        blocks=spread.blocks,
+        reason="",
+    )
+
+
+def _why(choice: Choice, best: Cheapest) -> str:
+    names = " and ".join(f"level {k}" for k in choice.levels[:0:-1])
+    low, high = choice.saving_interval
+    text = (
+        f"{names.capitalize()} before level 0: saves {choice.saving:.0%} of the cost ({low:.0%} to {high:.0%}), keeps "
+        f"{choice.recall:.1%} of the objects that level 0 finds; on new data expect {choice.expected_recall:.1%}, at "
+        f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
+    )
+    if best.fitted:
+        text += ": too few to count so small a loss, so a threshold was lowered below all of them by the scores' tail"
+    return text + "."
+
+
+def _why_none(best: Cheapest, calibration: Calibration, found: int, target: float) -> str:
+    if len(calibration.scores) == 1:
+        return "No cascade: there is only one level."
+    if found == 0:
+        return f"No cascade: level 0 finds none of the {len(calibration.objects)} validation objects at its threshold."
+    if not np.isfinite(best.cost_s):
+        return (
+            f"No cascade: {found} validation objects in {best.holders} coarse chunks are too few, or score too low "
+            f"there, to keep {target:.1%} of them; label more, or lower the target."
+        )
+    ratio = best.cost_s / calibration.cost_s[0]
+    return (
+        f"No cascade: nothing is gained, the cheapest that keeps {target:.1%} would cost {ratio:.2f} times one level."
+    )
