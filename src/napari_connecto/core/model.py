@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from math import isfinite
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
 from napari_connecto.core.volume import Volume
+
+NormalisationKind: TypeAlias = Literal["range", "percentile", "none"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Normalisation:
     (in per cent, taken on the coarsest level) to 0..1 without clipping, "none" leaves values alone.
     """
 
-    kind: Literal["range", "percentile", "none"] = "range"
+    kind: NormalisationKind = "range"
     low: float = 1.0
     high: float = 99.0
 
@@ -76,7 +79,7 @@ class Normalisation:
 
 def _central_part(box: Any, max_voxels: int) -> Any:
     while box.size > max_voxels:
-        box = box.grow([-max(1, n // 8) if n > 1 else 0 for n in box.shape])
+        box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
     return box
 
 
@@ -121,6 +124,30 @@ class ModelCard:
     parent: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise ModelError(f"got a model card with {problem}; export the model again")
+
+    def _problem(self) -> str:
+        if not all(isfinite(v) and v > 0 for v in self.voxel_nm):
+            return f"voxel_nm {self.voxel_nm}, not three positive numbers"
+        if min(self.tile) < 1 or min(self.halo) < 0 or not isinstance(self.channels, int) or self.channels < 1:
+            return f"tile {self.tile}, halo {self.halo}, {self.channels} channels; need >= 1, >= 0, >= 1"
+        names = [output.name for output in self.outputs]
+        if not names or len(set(names)) != len(names):
+            return f"outputs {names}; need at least one, of different names"
+        for o in self.outputs:
+            fits = all(0 <= t <= h for t, h in zip(o.trimmed, self.halo, strict=True))
+            if min(o.stride) < 1 or not fits:
+                return f"output '{o.name}' of stride {o.stride}, trimmed {o.trimmed}; need >= 1, and 0 to the halo"
+        n = self.normalisation
+        if n.kind not in get_args(NormalisationKind) or not 0 <= n.low < n.high <= 100:
+            return (
+                f"normalisation '{n.kind}' from {n.low} to {n.high} %; allowed: {get_args(NormalisationKind)}, 0 to 100"
+            )
+        return ""
+
     def output(self, name: str) -> Output:
         """The output of this name."""
         for output in self.outputs:
@@ -140,16 +167,26 @@ class ModelCard:
                 **{
                     **data,
                     "voxel_nm": fvec3(data["voxel_nm"]),
-                    "tile": vec3(data["tile"]),
-                    "halo": vec3(data["halo"]),
+                    "tile": _whole(data["tile"]),
+                    "halo": _whole(data["halo"]),
                     "outputs": tuple(
-                        Output(str(o["name"]), vec3(o["stride"]), vec3(o["trimmed"])) for o in data["outputs"]
+                        Output(str(o["name"]), _whole(o["stride"]), _whole(o["trimmed"])) for o in data["outputs"]
                     ),
                     "normalisation": Normalisation(**data["normalisation"]),
                 }
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except ModelError:
+            raise
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise ModelError(f"the model card is damaged ({error!r}); export the model again") from error
+
+
+def _whole(values: Any) -> Vec3:
+    """`vec3`, but not rounded."""
+    whole = vec3(values)
+    if whole != tuple(values):
+        raise ValueError(f"{values} are not three whole numbers")
+    return whole
 
 
 @runtime_checkable

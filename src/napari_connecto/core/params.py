@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from math import isnan
+from numbers import Real
 from typing import Any, TypeVar
 
 from napari_connecto.core.errors import InputError
@@ -51,9 +53,12 @@ def check(params: Any) -> None:
         low, high, choices = meta["low"], meta["high"], meta["choices"]
         if choices is not None and value not in choices:
             raise InputError(f"got {field.name}={value!r}; allowed: {', '.join(choices)}")
-        numbers = value if isinstance(value, tuple) else (value,)
-        for number in numbers:
-            if (low is not None and number < low) or (high is not None and number > high):
+        if low is None and high is None:
+            continue
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, Real):
+                raise InputError(f"got {field.name}={value!r}; it must be a number")
+            if isnan(number) or (low is not None and number < low) or (high is not None and number > high):
                 unit = f" {meta['unit']}" if meta["unit"] else ""
                 allowed = f"{'-inf' if low is None else low} to {'inf' if high is None else high}{unit}"
                 raise InputError(f"got {field.name}={value!r}; allowed: {allowed}")

@@ -106,6 +106,8 @@ def predict(
         Read tile by tile; its voxel size is the caller's care.
     tiles
         Of a plan with the card's tile and halo.
+    predictor
+        See `Predictor`.
     scaling
         From ``card.normalisation.resolve(volume)``; values are left alone without it.
     batch

@@ -99,7 +99,7 @@ class Level:
         """The smallest box of ``other``'s voxels that covers ``box`` of this level; not clipped."""
         start = other.to_voxels(self.to_nm(box.start))
         stop = other.to_voxels(self.to_nm(box.stop))
-        return Box(vec3(np.floor(start + 1e-6)), vec3(np.ceil(stop - 1e-6)))
+        return Box(vec3(np.floor(start + 1e-6).tolist()), vec3(np.ceil(stop - 1e-6).tolist()))
 
 
 @dataclass(frozen=True)

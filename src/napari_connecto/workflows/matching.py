@@ -24,13 +24,18 @@ class Match:
     quality
         (k,) their distance in nm, or intersection over union.
     counts
-        Matched, found without partner, true without partner; ``counts.f1``.
+        Matched, found without partner, true without partner.
     """
 
     found: np.ndarray
     truth: np.ndarray
     quality: np.ndarray
     counts: Counts
+
+    @property
+    def f1(self) -> float:
+        """Of the objects."""
+        return self.counts.f1
 
 
 def match_points(found_nm: np.ndarray, truth_nm: np.ndarray, max_distance_nm: float) -> Match:

@@ -135,7 +135,7 @@ def _losses(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share to expect lost, and what must not exceed the allowed share, for every combination."""
     shape, used = missed.shape, np.zeros(missed.shape)
-    miss, fitted, holders = missed / (objects + 1), np.zeros(missed.shape, bool), np.full(missed.shape, np.inf)
+    miss, fitted, holders = missed / (objects + 1), np.zeros(missed.shape, bool), np.full(missed.shape, float(objects))
     for axis, c in enumerate(sets):
         along = [1] * len(shape)
         along[axis] = -1
