@@ -1,0 +1,161 @@
+"""A params dataclass as a form, and back: labels, units, ranges and tooltips come from the fields' metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.params import from_mapping
+
+P = TypeVar("P")
+_FAR = 1e9
+
+
+class ParamsForm(QWidget, Generic[P]):
+    """One row per field of a params dataclass; ``advanced`` fields are behind "More".
+
+    Parameters
+    ----------
+    kind
+        A dataclass whose fields were made by `core.params.param`; types bool, int, float, str, tuples of numbers and
+        ``| None`` of these.
+    skip
+        Fields that something else in the dock sets.
+    """
+
+    changed = Signal()
+
+    def __init__(self, kind: type[P], skip: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._kind = kind
+        self._rows: dict[str, _Row] = {}
+        hints = get_type_hints(kind)
+        layout, more = _form_layout(self), QWidget()
+        more_layout = _form_layout(more)
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            if field.name in skip or not field.metadata:
+                continue
+            row = _Row(field, hints[field.name])
+            row.changed.connect(self.changed)
+            label = QLabel(row.label)
+            label.setToolTip(row.tooltip)
+            (more_layout if field.metadata["advanced"] else layout).addRow(label, row)
+            self._rows[field.name] = row
+        if more_layout.rowCount():
+            fold = QCollapsible("More")
+            fold.setContentsMargins(0, 0, 0, 0)
+            fold.addWidget(more)
+            layout.addRow(fold)
+
+    @property
+    def value(self) -> P:
+        """The params; raises `InputError` with the field's allowed range if they do not fit together."""
+        return from_mapping(self._kind, {name: row.value for name, row in self._rows.items()})
+
+    @value.setter
+    def value(self, params: P) -> None:
+        for name, row in self._rows.items():
+            row.value = getattr(params, name)
+
+    def row(self, name: str) -> QWidget:
+        """The editor of a field."""
+        return self._rows[name]
+
+
+class _Row(QWidget):
+    """The editor of one field: a magicgui widget per number, a tick before those that may be empty."""
+
+    changed = Signal()
+
+    def __init__(self, field: dataclasses.Field[Any], hint: Any) -> None:
+        super().__init__()
+        meta = field.metadata
+        inner = [a for a in get_args(hint) if a is not NoneType]
+        self._optional = NoneType in get_args(hint)
+        kind = inner[0] if self._optional else hint
+        self._many = getattr(kind, "__origin__", kind) is tuple
+        kinds = [a for a in get_args(kind) if a is not Ellipsis] if self._many else [kind]
+        self._editors = [_editor(k, meta) for k in kinds]
+        self.label = field.name.removesuffix("_nm").replace("_", " ").capitalize()
+        self.label += f" ({meta['unit']})" if meta["unit"] else ""
+        self.tooltip = _tooltip(meta)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._tick = CheckBox(value=True, text="")
+        if self._optional:
+            self._tick.tooltip = "Untick to leave it to the program"
+            layout.addWidget(self._tick.native)
+            self._tick.changed.connect(self._on_ticked)
+        for editor in self._editors:
+            editor.tooltip = self.tooltip
+            layout.addWidget(editor.native, 1)
+            editor.changed.connect(lambda *_: self.changed.emit())
+        self.value = field.default
+
+    @property
+    def value(self) -> Any:
+        """Of the field; None where unticked."""
+        if not self._tick.value:
+            return None
+        values = tuple(editor.value for editor in self._editors)
+        return values if self._many else values[0]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        if self._optional:
+            self._tick.value = value is not None
+            self._on_ticked(value is not None)
+        if value is not None:
+            for editor, part in zip(self._editors, value if self._many else (value,), strict=True):
+                editor.value = part
+
+    def _on_ticked(self, on: bool) -> None:
+        for editor in self._editors:
+            editor.enabled = on
+        self.changed.emit()
+
+
+def _editor(kind: Any, meta: Any) -> Any:
+    low = -_FAR if meta["low"] is None else meta["low"]
+    high = _FAR if meta["high"] is None else meta["high"]
+    if meta["choices"]:
+        return ComboBox(choices=list(meta["choices"]))
+    if kind is bool:
+        return CheckBox(text="")
+    if kind is int:
+        return SpinBox(value=int(max(low, min(high, 0))), min=int(low), max=int(high))
+    if kind is float:
+        small = meta["high"] is not None and meta["high"] <= 1
+        box = FloatSpinBox(
+            value=float(max(low, min(high, 0))), min=float(low), max=float(high), step=0.01 if small else 1.0
+        )
+        box.native.setDecimals(4 if small else 2)
+        return box
+    if kind is str:
+        return LineEdit()
+    raise InputError(f"got a field of type {kind}; a form edits bool, int, float, str and tuples of these")
+
+
+def _tooltip(meta: Any) -> str:
+    text = str(meta["help"])
+    if meta["low"] is not None or meta["high"] is not None:
+        low = "" if meta["low"] is None else f"from {meta['low']:g}"
+        high = "" if meta["high"] is None else f"to {meta['high']:g}"
+        text += "\nAllowed: " + " ".join(part for part in (low, high, meta["unit"]) if part)
+    return text
+
+
+def _form_layout(parent: QWidget) -> QFormLayout:
+    layout = QFormLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+    return layout

@@ -1,0 +1,181 @@
+"""What a dock shows of a job: one button through all its states, a bar with the time left, errors that unfold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QElapsedTimer, Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.widgets._view import OKABE_ITO, seconds_text
+from napari_connecto.widgets._worker import State, Worker
+
+
+class JobBar(QWidget):
+    """Button, bar, one line of state, one line of error with its traceback behind a triangle.
+
+    ``clicked`` is emitted when the button asks for a start or a resumption; cancelling is done here.
+    Further buttons go into `buttons` and are disabled while the job runs.
+    """
+
+    clicked = Signal()
+
+    def __init__(self, name: str, run_text: str, tooltip: str) -> None:
+        super().__init__()
+        self.worker = Worker(name, self)
+        self.button = QPushButton(run_text)
+        self.button.setToolTip(tooltip)
+        self.buttons: list[QPushButton] = []
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Progress of the running stage, and the time left at the present pace")
+        self.bar.hide()
+        self.status = _line("What the job is doing")
+        self.status.hide()
+        self.error = ErrorLine()
+        self._run_text, self._stage, self._resumable = run_text, "", True
+        self._clock, self._first = QElapsedTimer(), 0
+        self._row = QHBoxLayout()
+        self._row.addWidget(self.button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(self._row)
+        for widget in (self.bar, self.status, self.error):
+            layout.addWidget(widget)
+        self.button.clicked.connect(self._on_clicked)
+        self.worker.state_changed.connect(self._on_state_changed)
+        self.worker.reported.connect(self._on_reported)
+        self.worker.failed.connect(self._on_failed)
+
+    def add_button(self, button: QPushButton) -> None:
+        """Put a button beside the main one; it is disabled while a job runs."""
+        self.buttons.append(button)
+        self._row.insertWidget(self._row.count() - 1, button)
+
+    def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True) -> None:
+        """Run a job; ``resumable`` says whether the button offers to resume it after a cancel."""
+        self._resumable, self._stage = resumable, ""
+        self.error.clear()
+        self.worker.start(make_job)
+
+    def forget(self) -> None:
+        """The inputs changed: the next click starts anew instead of resuming."""
+        if not self.worker.state.busy:
+            self.button.setText(self._run_text)
+
+    def _on_clicked(self) -> None:
+        if self.worker.state.busy:
+            self.worker.cancel()
+        else:
+            self.clicked.emit()
+
+    def _on_state_changed(self, state: State) -> None:
+        text = {State.READY: self._run_text, State.DONE: self._run_text, State.FAILED: self._run_text}.get(
+            state, state.value
+        )
+        if state is State.CANCELLED and not self._resumable:
+            text = self._run_text
+        self.button.setText(text)
+        self.button.setEnabled(state is not State.CANCELLING)
+        for button in self.buttons:
+            button.setEnabled(not state.busy)
+        self.bar.setVisible(state.busy)
+        self.status.show()
+        if state is State.RUNNING:
+            self.bar.setRange(0, 0)
+            self.status.setText("Starting…")
+        elif state is State.CANCELLED:
+            kept = "what is finished is kept; Resume goes on from there" if self._resumable else "nothing was kept"
+            self.status.setText(f"Cancelled at {time.strftime('%H:%M:%S')}; {kept}.")
+        elif state is State.DONE:
+            self.status.setText(f"Done at {time.strftime('%H:%M:%S')}.")
+        else:
+            self.status.setText({State.CANCELLING: "Cancelling…", State.FAILED: "Failed."}.get(state, ""))
+
+    def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
+        if self.worker.state is State.CANCELLING:
+            return
+        if progress.stage != self._stage or not self._clock.isValid():
+            self._stage, self._first = progress.stage, progress.done
+            self._clock.start()
+        self.bar.setRange(0, min(progress.total, 2**31 - 1))
+        self.bar.setValue(min(progress.done, 2**31 - 1))
+        left = _left(progress, self._first, self._clock.elapsed() / 1000)
+        self.bar.setFormat(f"%p %{left}")
+        count = f" {progress.done:,}/{progress.total:,}".replace(",", " ") if progress.total else ""
+        self.status.setText(f"{progress.stage}{count}")
+
+    def _on_failed(self, error: Exception, text: str) -> None:
+        self.error.show_error(error, text)
+
+
+class ErrorLine(QWidget):
+    """What went wrong in one line, and the traceback behind a triangle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label = _line("What went wrong, and what to do")
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.label.setStyleSheet(f"color: {OKABE_ITO['rejected']}; font-weight: bold;")
+        self.fold = QToolButton()
+        self.fold.setText("details")
+        self.fold.setCheckable(True)
+        self.fold.setArrowType(Qt.ArrowType.RightArrow)
+        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.fold.setToolTip("Show where in the program it happened (for a bug report)")
+        self.details = QPlainTextEdit()
+        self.details.setReadOnly(True)
+        self.details.setFixedHeight(140)
+        self.details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.label, self.fold, self.details):
+            layout.addWidget(widget)
+        self.fold.toggled.connect(self._on_toggled)
+        self.clear()
+
+    def show_error(self, error: Exception, text: str = "") -> None:
+        """Show ``error``; its type is named unless it is one of ours, which say what to do."""
+        own = isinstance(error, ConnectoError)
+        self.label.setText(str(error) if own else f"{type(error).__name__}: {error}")
+        self.details.setPlainText(text)
+        self.fold.setChecked(False)
+        self.fold.setVisible(bool(text))
+        self.show()
+
+    def clear(self) -> None:
+        """Nothing is wrong (any more)."""
+        self.label.setText("")
+        self.details.hide()
+        self.hide()
+
+    def _on_toggled(self, on: bool) -> None:
+        self.fold.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+        self.details.setVisible(on)
+
+
+def _line(tooltip: str) -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setToolTip(tooltip)
+    return label
+
+
+def _left(progress: Progress, first: int, elapsed_s: float) -> str:
+    done = progress.done - first
+    if not progress.total or done <= 0 or elapsed_s < 1:
+        return ""
+    return f", {seconds_text(elapsed_s * (progress.total - progress.done) / done)} left"

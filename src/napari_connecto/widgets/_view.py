@@ -1,0 +1,137 @@
+"""Small helpers of the view: where the user looks, jumping there, choosing a level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._layers import world_factor
+
+OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "good": "#009E73"}
+"""Colours that the colour-blind tell apart (Okabe and Ito, 2008); always used together with a symbol or a word."""
+
+
+def jump(viewer: Any, layer: Layer, point: Sequence[float]) -> None:
+    """Centre the view on a data point of ``layer`` without changing the zoom."""
+    world = np.asarray(layer.data_to_world(point), float) * world_factor(layer, viewer.layers.units)
+    first = viewer.dims.ndim - len(world)
+    viewer.dims.set_point(range(first, viewer.dims.ndim), [float(w) for w in world])
+    shown = [w for axis, w in zip(range(first, viewer.dims.ndim), world, strict=True) if axis in viewer.dims.displayed]
+    viewer.scene.camera.center = tuple(float(w) for w in shown)
+
+
+def view_box(viewer: Any, layer: Layer, level: Level, depth: int = 32) -> Box:
+    """The part of ``level`` (the layer's level 0) that is on screen, ``depth`` sections thick across the screen.
+
+    Returns
+    -------
+    Box
+        Voxels of ``level``, clipped to it; empty where the view does not touch the layer.
+    """
+    n = layer.ndim
+    camera, shown = viewer.scene.camera, [axis - (viewer.dims.ndim - n) for axis in viewer.dims.displayed]
+    half = np.zeros(n)
+    centre = np.array(viewer.dims.point[-n:], float)
+    visible = list(camera.center)[-len(shown) :]
+    extent = np.array(viewer.canvas.size, float) / max(camera.zoom, 1e-12) / 2
+    extents = [float(extent.max()), *extent][-len(shown) :]
+    for axis, middle, reach in zip(shown, visible, extents, strict=True):
+        if axis >= 0:
+            centre[axis], half[axis] = middle, reach
+    factor = world_factor(layer, viewer.layers.units)
+    corners = np.array([layer.world_to_data((centre + sign * half) / factor) for sign in (-1, 1)])
+    corners = np.sort(corners, axis=0)[:, -3:]
+    hidden = [axis for axis in range(n) if axis not in shown][-3:]
+    for axis in [axis - (n - corners.shape[1]) for axis in hidden]:
+        if axis >= 0:
+            corners[:, axis] += (-depth / 2, depth / 2)
+    if n == 2:
+        corners = np.concatenate([[[0.0], [0.0]], corners], axis=1)
+    start, stop = np.floor(corners[0] + 0.5), np.floor(corners[1] + 0.5) + 1
+    return Box(vec3(start), vec3(stop)).clip(level.shape)
+
+
+def level_line(volume: Volume, index: int) -> str:
+    """One level in words: number, shape, voxel size and size in memory."""
+    level = volume.levels[index]
+    shape = " × ".join(f"{n:,}" for n in level.shape).replace(",", " ")
+    voxel = " × ".join(f"{v:.4g}" for v in level.voxel_nm)
+    unit = "nm" if volume.calibrated else "(no unit)"
+    return f"{index}: {shape}, {voxel} {unit}, {bytes_text(level.nbytes)}"
+
+
+def bytes_text(n: float) -> str:
+    """A size a person reads: "1.3 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration a person reads: "2 min 05 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
+
+
+class LevelPicker(QWidget):
+    """Chooses the finest level to be read; shows shape (z, y, x), voxel size in nm and size of each.
+
+    The default is the level locked in the layer (``locked_data_level``), else the one nearest the model's voxel size.
+    """
+
+    changed = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.combo = QComboBox()
+        self.combo.setToolTip(
+            "Finest level to be read: shape (z, y, x) in voxels, voxel size in nm, uncompressed size.\n"
+            "Follows the level locked in the layer's controls; else the level nearest the cascade's voxel size."
+        )
+        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo.setMinimumContentsLength(20)
+        self.combo.currentIndexChanged.connect(self.changed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.combo)
+
+    @property
+    def index(self) -> int:
+        """Chosen level; 0 while there is none."""
+        return max(0, self.combo.currentIndex())
+
+    def show_levels(
+        self, volume: Volume | None, *, locked: int | None = None, model_nm: Sequence[float] | None = None
+    ) -> None:
+        """List the levels and choose the default; emits `changed` once, and only if the choice changed."""
+        before = self.combo.currentIndex()
+        self.combo.blockSignals(True)
+        self.combo.clear()
+        if volume is not None:
+            self.combo.addItems([level_line(volume, i) for i in range(len(volume.levels))])
+            self.combo.setCurrentIndex(default_level(volume, locked, model_nm))
+        self.combo.blockSignals(False)
+        if self.combo.currentIndex() not in (before, -1):
+            self.changed.emit(self.combo.currentIndex())
+
+
+def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] | None) -> int:
+    """The locked level, else the one nearest the model's voxel size, else 0."""
+    if locked is not None and locked < len(volume.levels):
+        return locked
+    if model_nm is None or not volume.calibrated:
+        return 0
+    away = [float(np.abs(np.log(np.array(level.voxel_nm) / np.asarray(model_nm))).max()) for level in volume.levels]
+    return int(np.argmin(away))

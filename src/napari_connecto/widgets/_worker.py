@@ -1,0 +1,164 @@
+"""A job off the GUI thread: started, watched and stopped from it.
+
+The job's thread knows nothing of Qt: it leaves its reports in a queue that a timer of the GUI empties 20 times a second.
+However often a job reports, the GUI is not flooded; and a widget that is closed cannot be called by its job.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from napari.utils import cancelable_progress
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
+
+from napari_connecto.core.errors import Cancelled
+from napari_connecto.core.jobs import Job, Progress, run
+
+POLL_MS = 50
+
+
+class State(Enum):
+    """Of a job, and what its button says.
+
+    READY -> RUNNING -> DONE, FAILED, or CANCELLING -> CANCELLED -> RUNNING (resumed)
+    """
+
+    READY = "Run"
+    RUNNING = "Cancel"
+    CANCELLING = "Cancelling…"
+    CANCELLED = "Resume"
+    DONE = "Run again"
+    FAILED = "Try again"
+
+    @property
+    def busy(self) -> bool:
+        """A thread is at work."""
+        return self in (State.RUNNING, State.CANCELLING)
+
+
+class Worker(QObject):
+    """Runs one job at a time in a thread of its own.
+
+    Signals, all in the GUI thread: ``state_changed(State)``; ``reported(Progress, payloads)`` with the latest
+    progress and every payload since the last signal; ``returned(result)``; ``failed(error, traceback text)``.
+    """
+
+    state_changed = Signal(object)
+    reported = Signal(object, list)
+    returned = Signal(object)
+    failed = Signal(object, str)
+
+    def __init__(self, name: str, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.name = name
+        self.state = State.READY
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._queue: deque[tuple[str, Any]] = deque()
+        self._activity: cancelable_progress | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._on_timeout)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.close)
+
+    def start(self, make_job: Callable[[], Job[Any]]) -> None:
+        """Run ``make_job()`` in a thread; the call itself happens there too, so it may import and open things.
+
+        A job that is still running is cancelled; the new one starts at once and the old one reports no more.
+        """
+        self._stop.set()
+        self._stop, self._queue = threading.Event(), deque()
+        self.destroyed.connect(self._stop.set)
+        self._thread = threading.Thread(
+            target=_drive, args=(make_job, self._queue, self._stop), name=f"connecto {self.name}", daemon=True
+        )
+        self._close_activity()
+        self._activity = cancelable_progress(total=0, desc=self.name)
+        self._set_state(State.RUNNING)
+        self._thread.start()
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Ask the job to stop; its generator is closed at its next report and the state becomes CANCELLED."""
+        if self.state is State.RUNNING:
+            self._stop.set()
+            self._set_state(State.CANCELLING)
+
+    def close(self, wait_s: float = 2.0) -> None:
+        """Stop for good: close the job's generator, wait for it a little, report nothing more."""
+        self._stop.set()
+        self._timer.stop()
+        self._close_activity()
+        if self._thread is not None:
+            self._thread.join(wait_s)
+
+    def _on_timeout(self) -> None:
+        if self._activity is not None and self._activity.is_canceled:
+            self.cancel()
+        progress: Progress | None = None
+        payloads: list[Any] = []
+        while self._queue:
+            kind, value = self._queue.popleft()
+            if kind != "progress":
+                self._report(progress, payloads)
+                self._finish(kind, value)
+                return
+            progress = value
+            if value.payload is not None:
+                payloads.append(value.payload)
+        self._report(progress, payloads)
+
+    def _report(self, progress: Progress | None, payloads: list[Any]) -> None:
+        if progress is None:
+            return
+        if self._activity is not None:
+            _show_activity(self._activity, self.name, progress)
+        self.reported.emit(progress, payloads)
+
+    def _finish(self, kind: str, value: Any) -> None:
+        self._timer.stop()
+        self._close_activity()
+        if kind == "returned":
+            self._set_state(State.DONE)
+            self.returned.emit(value)
+        elif kind == "cancelled":
+            self._set_state(State.CANCELLED)
+        else:
+            error, text = value
+            self._set_state(State.FAILED)
+            self.failed.emit(error, text)
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self.state_changed.emit(state)
+
+    def _close_activity(self) -> None:
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+
+
+def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop: threading.Event) -> None:
+    """The thread: drive the job, close its generator whatever happens, leave the outcome in the queue."""
+    try:
+        result = run(make_job(), lambda progress: queue.append(("progress", progress)), stop.is_set)
+    except Cancelled as error:
+        queue.append(("cancelled", error))
+    except Exception as error:  # noqa: BLE001 - whatever ended the job must reach the user
+        queue.append(("failed", (error, "".join(traceback.format_exception(error)))))
+    else:
+        queue.append(("returned", result))
+
+
+def _show_activity(activity: cancelable_progress, name: str, progress: Progress) -> None:
+    if activity.total != progress.total:
+        activity.reset(total=progress.total)
+    activity.set_description(f"{name}: {progress.stage}" if progress.stage else name)
+    activity.update(max(0, progress.done - activity.n))

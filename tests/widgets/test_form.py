@@ -1,0 +1,76 @@
+"""A params dataclass survives the form."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+pytest.importorskip("qtpy")
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.params import check, param
+from napari_connecto.widgets._form import ParamsForm
+
+pytestmark = pytest.mark.usefixtures("qtbot")
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    recall: float = param(0.99, "Share to keep.", low=0.5, high=1.0)
+    audit: int = param(300, "Chunks.", low=0)
+    exhaustive: bool = param(False, "Everything.")
+    mode: str = param("fail", "What to do.", choices=("fail", "skip"))
+    name: str = param("cells", "What it finds.")
+    threshold: float | None = param(None, "Least score.", low=0.1, high=1.0)
+    tile: tuple[int, int, int] | None = param(None, "Chunk (z y x).", unit="voxels", low=1, high=64, advanced=True)
+    diameter_nm: float = param(0.0, "Diameter.", unit="nm", low=0)
+    device: str = param("auto", "Where.", advanced=True)
+
+    def __post_init__(self):
+        check(self)
+
+
+def test_defaults_survive():
+    assert ParamsForm(Params).value == Params()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        Params(recall=0.875, audit=12, exhaustive=True, mode="skip", name="bodies"),
+        Params(threshold=0.25, tile=(8, 32, 64), diameter_nm=1234.5, device="cpu"),
+        Params(threshold=None, tile=None),
+    ],
+)
+def test_any_value_survives(params):
+    form = ParamsForm(Params)
+    form.value = Params(threshold=0.5, tile=(1, 2, 3))
+    form.value = params
+    assert form.value == params
+
+
+def test_editing_is_announced(qtbot):
+    form = ParamsForm(Params)
+    with qtbot.waitSignal(form.changed, timeout=1000):
+        form.row("audit")._editors[0].value = 7
+    assert form.value.audit == 7
+
+
+def test_tooltip_states_range_and_unit_and_label_the_unit():
+    row = ParamsForm(Params).row("diameter_nm")
+    assert row.label == "Diameter (nm)"
+    assert row.tooltip == "Diameter.\nAllowed: from 0 nm"
+
+
+def test_skipped_fields_keep_their_default():
+    form = ParamsForm(Params, skip=("device",))
+    assert form.value.device == "auto"
+    with pytest.raises(KeyError):
+        form.row("device")
+
+
+def test_a_type_no_form_can_edit_is_refused():
+    odd = dataclasses.make_dataclass("Odd", [("box", dict, param(None, "A mapping."))])
+    with pytest.raises(InputError, match="a form edits bool, int, float, str"):
+        ParamsForm(odd)

@@ -1,0 +1,120 @@
+"""Layers become volumes and results land where they belong, without a viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import dask.array as da
+from napari.layers import Image, Labels, Points
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit, placed_on, store_layer, to_data, to_nm
+
+RAMP = np.arange(8 * 20 * 20, dtype=np.uint16).reshape(8, 20, 20)
+
+
+def pyramid(**keywords):
+    return Image([RAMP, RAMP[:, ::2, ::2]], multiscale=True, contrast_limits=(0, 3200), **keywords)
+
+
+def test_multiscale_layer_has_every_level_with_its_voxel_size_and_corner():
+    volume = describe(pyramid(scale=(0.05, 0.004, 0.004), translate=(1, 2, 3), units="um", name="em")).volume()
+    assert volume.calibrated
+    assert [level.shape for level in volume.levels] == [(8, 20, 20), (8, 10, 10)]
+    np.testing.assert_allclose(volume.levels[0].voxel_nm, (50, 4, 4))
+    np.testing.assert_allclose(volume.levels[1].voxel_nm, (50, 8, 8))
+    np.testing.assert_allclose(volume.levels[0].origin_nm, (1000 - 25, 2000 - 2, 3000 - 2))
+    np.testing.assert_array_equal(volume.levels[1].read(Box((1, 2, 3), (2, 4, 6))), RAMP[:, ::2, ::2][1:2, 2:4, 3:6])
+
+
+def test_pixels_are_no_length_and_a_given_voxel_size_is_believed():
+    layer = pyramid(scale=(5, 1, 1))
+    assert nm_per_unit(layer) is None
+    assert not describe(layer).volume().calibrated
+    given = describe(layer, voxel_nm=(40, 8, 8)).volume()
+    assert given.calibrated
+    assert given.levels[1].voxel_nm == (40, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "factor"), [(20, 10, 2), (101, 51, 2), (101, 50, 2), (8, 8, 1), (1000, 333, 3)]
+)
+def test_factor_between_levels_is_the_whole_number_that_explains_them(fine, coarse, factor):
+    assert grid_factor(fine, coarse) == factor
+
+
+def test_axes_before_z_are_taken_at_the_current_step():
+    stack = np.stack([RAMP, RAMP + 1])[:, None]
+    layer = Image(
+        stack, scale=(1, 1, 50, 4, 4), units=("s", "pixel", "nm", "nm", "nm"), axis_labels=("t", "c", "z", "y", "x")
+    )
+    described = describe(layer, step=(1, 0, 4, 9, 9))
+    assert described.picks == {"time": 1, "channel": 0}
+    level = described.volume().levels[0]
+    assert level.shape == (8, 20, 20)
+    np.testing.assert_array_equal(level.read(level.box), RAMP + 1)
+
+
+def test_flat_and_rgb_layers_get_a_z_axis_and_channels():
+    rgb = np.zeros((6, 7, 3), np.uint8)
+    rgb[..., 1] = 9
+    level = describe(Image(rgb, rgb=True), voxel_nm=(1, 2, 2)).volume().levels[0]
+    assert (level.channels, level.shape) == (3, (1, 6, 7))
+    assert level.read(Box((0, 1, 1), (1, 2, 3))).tolist() == [[[[0, 0]]], [[[9, 9]]], [[[0, 0]]]]
+
+
+def test_dask_layer_states_its_chunks_and_stays_lazy():
+    def fail(block):
+        raise AssertionError("computed")
+
+    lazy = da.zeros((8, 20, 20), chunks=(4, 10, 20), dtype=np.uint8).map_blocks(
+        fail, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
+    )
+    layer = Image(
+        [lazy, lazy[::2, ::2, ::2].rechunk((4, 5, 10))], contrast_limits=(0, 1), multiscale=True, visible=False
+    )
+    assert describe(layer).volume().levels[0].array.chunks == (4, 10, 20)
+
+
+def test_rotated_layer_is_refused():
+    with pytest.raises(InputError, match="rotated, sheared or 1-D"):
+        describe(Image(RAMP, rotate=(10, 0, 0)))
+
+
+def test_points_come_back_from_another_unit_and_place():
+    image = pyramid(scale=(50, 4, 4), translate=(100, 0, 8), units="nm")
+    level = describe(image).volume().levels[0]
+    centre_nm = np.array([[75 + 125.0, 10.0, 14.0]])
+    np.testing.assert_allclose(to_data(centre_nm, level, 3), [[2.0, 2.5, 1.5]])
+    same_grid = Points(to_data(centre_nm, level, 3), **placed_on(image))
+    np.testing.assert_allclose(to_nm(same_grid.data, same_grid, image, level), centre_nm)
+    foreign = Points(np.array([[0.2, 0.01, 0.014]]), units="um")
+    np.testing.assert_allclose(to_nm(foreign.data, foreign, image, level), centre_nm)
+
+
+def test_points_on_a_flat_image_lie_in_its_only_section():
+    image = Image(np.zeros((30, 30)), scale=(4, 4), units="nm")
+    level = describe(image).volume().levels[0]
+    data = to_data(np.array([[0.0, 10.0, 20.0]]), level, 2)
+    assert data.shape == (1, 2)
+    points = Points(data, **placed_on(image))
+    np.testing.assert_allclose(to_nm(points.data, points, image, level)[0, 1:], (10, 20))
+
+
+def test_result_store_on_a_coarser_grid_covers_the_image():
+    image = pyramid(scale=(50, 4, 4), translate=(100, 0, 8), units="nm")
+    level = describe(image).volume().levels[0]
+    coarse = Volume((Level(np.ones((8, 10, 10), np.uint32), (50, 8, 8), level.origin_nm),), kind="labels")
+    arrays, keywords = store_layer(coarse, image, level)
+    labels = Labels(arrays[0], **keywords)
+    np.testing.assert_allclose(labels.extent.world, image.extent.world, atol=4)
+    for corner in ((0, 0, 0), (8, 10, 10)):  # voxel corners, in the world
+        np.testing.assert_allclose(
+            np.array(labels.data_to_world(np.array(corner) - 0.5)),
+            level.to_nm(level.to_voxels(coarse.levels[0].to_nm(corner))),
+        )

@@ -1,0 +1,99 @@
+"""Where the user looks, and which level is offered, on the viewer's model alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._layers import describe
+from napari_connecto.widgets._view import (
+    LevelPicker,
+    bytes_text,
+    default_level,
+    jump,
+    level_line,
+    seconds_text,
+    view_box,
+)
+
+
+@pytest.fixture
+def model():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((40, 200, 300), np.uint8), scale=(50, 4, 4), units="nm", contrast_limits=(0, 255))
+    return viewer
+
+
+def test_jump_puts_point_in_the_middle_and_its_section_on_screen(model):
+    jump(model, model.layers[0], (7, 100, 50))
+    assert model.dims.point[0] == 350
+    assert model.dims.current_step[0] == 7
+    assert tuple(model.scene.camera.center)[-2:] == (400, 200)
+
+
+def test_jump_where_another_layer_sets_a_smaller_unit(model):
+    layer = model.add_points(np.zeros((1, 3)), scale=(0.05, 0.004, 0.004), units="um")
+    jump(model, layer, (7, 100, 50))
+    np.testing.assert_allclose(model.dims.point[0], 350)
+    np.testing.assert_allclose(tuple(model.scene.camera.center)[-2:], (400, 200))
+
+
+def test_field_of_view_is_a_slab_around_the_section(model):
+    level = describe(model.layers[0]).volume().levels[0]
+    jump(model, model.layers[0], (20, 100, 150))
+    model.canvas.size = (400, 800)
+    model.scene.camera.zoom = 2.0  # canvas pixels per nm: 200 x 400 nm, 50 x 100 voxels
+    box = view_box(model, model.layers[0], level, depth=8)
+    assert box.start == (16, 75, 100)
+    assert box.stop == (25, 126, 201)
+
+
+def test_field_of_view_of_a_view_beside_the_layer_is_empty(model):
+    level = describe(model.layers[0]).volume().levels[0]
+    model.scene.camera.center = (0, 90_000, 90_000)
+    assert view_box(model, model.layers[0], level).size == 0
+
+
+def test_field_of_view_in_3d_and_with_rolled_axes_stays_inside(model):
+    level = describe(model.layers[0]).volume().levels[0]
+    model.dims.ndisplay = 3
+    assert level.box.contains(view_box(model, model.layers[0], level))
+    model.dims.ndisplay = 2
+    model.dims.order = (1, 0, 2)
+    jump(model, model.layers[0], (20, 100, 150))
+    box = view_box(model, model.layers[0], level, depth=10)
+    assert (box.start[1], box.stop[1]) == (95, 106)
+
+
+def volume():
+    array = np.zeros((4, 64, 64), np.uint8)
+    return Volume(
+        (Level(array, (50, 4, 4)), Level(array[:, ::2, ::2], (50, 8, 8)), Level(array[:, ::4, ::4], (50, 16, 16)))
+    )
+
+
+def test_default_level_is_the_locked_one_then_the_models():
+    assert default_level(volume(), 2, (50, 8, 8)) == 2
+    assert default_level(volume(), None, (50, 9, 9)) == 1
+    assert default_level(volume(), None, None) == 0
+
+
+def test_picker_shows_shape_voxel_size_and_bytes(qtbot):
+    picker = LevelPicker()
+    qtbot.addWidget(picker)
+    picker.show_levels(volume(), model_nm=(50, 8, 8))
+    assert picker.index == 1
+    assert picker.combo.currentText() == "1: 4 × 32 × 32, 50 × 8 × 8 nm, 4.1 kB"
+    with qtbot.waitSignal(picker.changed):
+        picker.show_levels(volume(), locked=2)
+
+
+def test_sizes_and_times_in_words():
+    assert level_line(volume(), 0) == "0: 4 × 64 × 64, 50 × 4 × 4 nm, 16.4 kB"
+    assert bytes_text(64e9) == "64 GB"
+    assert [seconds_text(s) for s in (0.31, 59, 125, 7260)] == ["0.3 s", "59 s", "2 min 05 s", "2 h 01 min"]
