@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
@@ -184,12 +183,3 @@ def ratio_scales(shapes: Sequence[Sequence[int]]) -> list[list[float]]:
         if 0 in shape:
             raise InputError(f"got an empty array of shape {tuple(shape)}; every axis needs at least one voxel")
     return [[factor(full, part) for full, part in zip(shapes[0], shape, strict=True)] for shape in shapes]
-
-
-def file_revision(path: str) -> str:
-    """Size and time of change of a local file; just its name elsewhere."""
-    file = Path(path)
-    if not file.is_file():
-        return path
-    stat = file.stat()
-    return f"{stat.st_size}:{stat.st_mtime_ns}"

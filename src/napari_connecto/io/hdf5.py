@@ -1,0 +1,100 @@
+"""HDF5 datasets, read lazily; the file is opened again in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import h5py
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.damage import damaged, read_errors
+from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
+from napari_connecto.io.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.views import guess_axes
+
+
+@dataclass(frozen=True)
+class Hdf5Source:
+    """A dataset as a `views.Source`."""
+
+    label: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...] | None
+    opened: Reopened[h5py.File] = field(repr=False)
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray:
+        """Voxels; `ChunkError` names the first chunk that cannot be decoded."""
+        try:
+            return self.read_raw(index)
+        except read_errors() as error:
+            raise damaged(self, index, error) from error
+
+    def read_raw(self, index: tuple[slice, ...]) -> np.ndarray:
+        """Voxels, with h5py's errors."""
+        return np.asarray(self.opened.get()[self.key][index], self.dtype)
+
+
+def open_hdf5(request: Request) -> Volume:
+    """A dataset of an HDF5 file, ``array="group/dataset"``; the only one where there is only one.
+
+    Voxel sizes are read from ``element_size_um`` (Fiji, ilastik) and ``resolution`` (nm, as in CREMI), both (z, y, x).
+    """
+    opened = Reopened(partial(open_file, request.path))
+    try:
+        file = opened.get()
+        dataset = _choose(file, request)
+        revision = file_revision(request.path)
+    except FileNotFoundError as error:
+        raise InputError(f"no file at '{request.path}'; check the path") from error
+    except OSError as error:
+        raise InputError(f"cannot open '{request.path}' as HDF5: {error}; check that it is complete") from error
+    key = str(dataset.name)
+    label = f"'{request.path}' dataset '{key.lstrip('/')}'"
+    source = Hdf5Source(label, key, dataset.shape, dataset.dtype.newbyteorder("="), dataset.chunks, opened)
+    axes = guess_axes(dataset.shape)
+    scale, units = _voxel_size(dataset, axes)
+    metadata = {"format": "HDF5", "array": key.lstrip("/")}
+    return volume_of(request, Description([Stored(source, scale)], list(axes), units, revision, metadata=metadata))
+
+
+def open_file(path: str) -> h5py.File:
+    """Open for reading, without insisting on a lock (read-only file systems have none)."""
+    return h5py.File(open_binary(path), "r") if is_url(path) else h5py.File(path, "r", locking="best-effort")
+
+
+def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
+    if request.array:
+        found = file.get(request.array)
+        if isinstance(found, h5py.Dataset) and 2 <= found.ndim <= 5 and found.dtype.kind in "biuf":
+            return found
+    images: list[str] = []
+
+    def note(name: str, node: Any) -> bool | None:
+        if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
+            images.append(name)
+        return True if len(images) > 8 else None
+
+    file.visititems(note)
+    if len(images) == 1 and not request.array:
+        return file[images[0]]
+    listed = ", ".join(repr(name) for name in images[:8]) + (", ..." if len(images) > 8 else "")
+    if not images:
+        raise InputError(f"'{request.path}' holds no array of numbers with 2 to 5 axes; choose another file")
+    got = f"no image '{request.array}'" if request.array else "several images"
+    raise InputError(f"{got} in '{request.path}'; choose array= one of {listed}")
+
+
+def _voxel_size(dataset: h5py.Dataset, axes: str) -> tuple[list[float], list[float | None]]:
+    for name, nm in (("element_size_um", 1e3), ("resolution", 1.0)):
+        stated = dataset.attrs.get(name)
+        if isinstance(stated, np.ndarray | Sequence) and len(stated) == 3:
+            size = dict(zip("zyx", (float(v) for v in stated), strict=True))
+            return [size.get(a, 1.0) for a in axes], [nm if a in size else None for a in axes]
+    return [1.0] * len(axes), [None] * len(axes)

@@ -1,0 +1,131 @@
+"""Folders of images, one per section, and single images."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.damage import ADVICE, read_errors
+from napari_connecto.io.files import open_binary, stat_text
+from napari_connecto.io.levels import Description, Request, Stored, volume_of
+
+TIFFS = (".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images of one shape and type as a `views.Source`, (z, y, x) or (z, y, x, c)."""
+
+    files: tuple[str, ...]
+    plane: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent, sections first."""
+        return (len(self.files), *self.plane)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """One image."""
+        return (1, *self.plane)
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray:
+        """Voxels; `ChunkError` names the image that is damaged or unlike the others."""
+        sections = range(len(self.files))[index[0]]
+        return np.stack([self._section(k)[index[1:]] for k in sections])
+
+    def _section(self, k: int) -> np.ndarray:
+        try:
+            image = _decode(self.files[k])
+        except read_errors(SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+            raise ChunkError(f"section {k} '{self.files[k]}' cannot be read ({error}); {ADVICE}") from error
+        if image.shape != self.plane or image.dtype != self.dtype:
+            got, first = _kind(image.shape, image.dtype), _kind(self.plane, self.dtype)
+            raise ChunkError(f"section {k} '{self.files[k]}' is {got}, the first is {first}; {ADVICE}")
+        return image
+
+
+def open_image(request: Request) -> Volume:
+    """A single PNG, JPEG or BMP: one section."""
+    return _open(request, [request.path])
+
+
+def open_folder(request: Request) -> Volume:
+    """The images of a folder, in the natural order of their names (2 before 10), as sections along z."""
+    found: dict[str, list[str]] = {}
+    for item in Path(request.path).iterdir():
+        suffix = item.suffix.lower()
+        if suffix in (*TIFFS, *PICTURES) and item.is_file() and not item.name.startswith("."):
+            found.setdefault(suffix, []).append(str(item))
+    if not found:
+        raise InputError(f"'{request.path}' is neither a zarr store nor a folder of images; choose another path")
+    if len(found) > 1:
+        raise InputError(f"'{request.path}' holds images of several types {sorted(found)}; keep one type per folder")
+    (files,) = found.values()
+    return _open(request, sorted(files, key=_natural))
+
+
+def _open(request: Request, files: Sequence[str]) -> Volume:
+    if request.array is not None:
+        raise InputError(f"got array='{request.array}'; images have none: leave it out")
+    try:
+        first = _decode(files[0])
+    except FileNotFoundError as error:
+        raise InputError(f"no file at '{files[0]}'; check the path") from error
+    except read_errors(SyntaxError) as error:
+        raise InputError(f"cannot open '{files[0]}' as an image: {error}; check that it is complete") from error
+    if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[-1] > 4):
+        raise InputError(f"'{files[0]}' has shape {first.shape}, a section is (y, x) or (y, x, colour); open it alone")
+    source = ImageSource(tuple(files), first.shape, first.dtype)
+    for k in sorted({len(files) * i // 16 for i in range(16)} | {len(files) - 1}):
+        here, there = _size(files[k]), first.shape[:2]
+        if here != there:
+            raise InputError(
+                f"'{files[k]}' is {here} voxels, '{files[0]}' {there}; sections of one folder have one size"
+            )
+    axes = "zyx" if first.ndim == 2 else "zyxc"
+    seen = "\n".join([*files, *(stat_text(Path(files[k])) for k in range(0, len(files), max(1, len(files) // 64)))])
+    revision = hashlib.sha256(seen.encode()).hexdigest()
+    found = Description(
+        [Stored(source, [1.0] * len(axes))], list(axes), [None] * len(axes), revision, metadata={"format": "images"}
+    )
+    return volume_of(request, found)
+
+
+def _decode(path: str) -> np.ndarray:
+    """All voxels of one image; palette images give their indices (so label pictures keep their ids)."""
+    if path.lower().endswith(TIFFS):
+        image = tifffile.imread(path)
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
+    with open_binary(path) as file, Image.open(file) as picture:
+        return np.asarray(picture)
+
+
+def _size(path: str) -> tuple[int, ...]:
+    """(y, x) without decoding."""
+    if path.lower().endswith(TIFFS):
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            return (int(page.imagelength), int(page.imagewidth))
+    with open_binary(path) as file, Image.open(file) as picture:
+        return (picture.height, picture.width)
+
+
+def _natural(path: str) -> list[tuple[bool, int, str]]:
+    parts = re.split(r"(\d+)", Path(path).name)
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _kind(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    return "x".join(map(str, shape)) + f" {dtype}"

@@ -1,0 +1,91 @@
+"""Opening a volume, whatever it is stored in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.files import is_url
+from napari_connecto.io.hdf5 import open_hdf5
+from napari_connecto.io.images import PICTURES, open_folder, open_image
+from napari_connecto.io.levels import Request, check_voxel_size
+from napari_connecto.io.ome_zarr import open_zarr
+from napari_connecto.io.tiff import open_tiff
+from napari_connecto.io.views import ChannelChoice
+
+_BY_SUFFIX: dict[str, Callable[[Request], Volume]] = {
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".lsm"), open_tiff),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), open_hdf5),
+    **dict.fromkeys(PICTURES, open_image),
+}
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def open_volume(
+    path: str | os.PathLike[str],
+    *,
+    array: str | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    channel: ChannelChoice = None,
+    time: int | None = None,
+    missing: Literal["fill", "error"] = "fill",
+) -> Volume:
+    """Open a volume for reading, lazily; what is stored is never opened writable.
+
+    Parameters
+    ----------
+    path
+        Local path or fsspec URL (http, s3, memory, ...) of: an OME-Zarr image or labels group (0.1 to 0.5, sharded or
+        not, series 0 of a bioformats2raw layout), a zarr array, a TIFF, an HDF5 file, a folder of images, one image.
+    array
+        What to open inside: a path in a zarr group, an HDF5 dataset, the number of a TIFF series.
+    voxel_nm
+        Size of a voxel of the finest level in nm, (z, y, x); overrides what is stated, other levels in proportion.
+    channel
+        Index of the channel, or "all" for (c, z, y, x). Needed where there are several; colours are channels.
+    time
+        Index of the time point. Needed where there are several.
+    missing
+        What a zarr chunk that is not stored means: its fill value (zarr's own rule), or a `ChunkError`.
+
+    Returns
+    -------
+    Volume
+        Levels finest first, arrays (z, y, x) or (c, z, y, x) that can be pickled; a 2-D image has one section. Where
+        no voxel size is stated `Volume.calibrated` is False and sizes are ratios. ``metadata["revision"]`` changes when
+        the source does. In OME-Zarr a translation is that of voxel 0's centre; where no level states one, all levels
+        share level 0's corner. Reading raises `ChunkError` for a damaged chunk and names it.
+
+    Raises
+    ------
+    InputError
+        If the path is missing or unreachable, holds no image, has unusable axes or is damaged, or a choice is needed.
+    """
+    text = os.fspath(path)
+    if not is_url(text):
+        text = str(Path(text).expanduser().absolute())
+    if missing not in ("fill", "error"):
+        raise InputError(f"got missing='{missing}'; allowed: fill, error")
+    if not (channel is None or channel == "all" or (isinstance(channel, int) and not isinstance(channel, bool))):
+        raise InputError(f"got channel={channel!r}; allowed: a number from 0, or 'all'")
+    return _opener(text)(Request(text, array, check_voxel_size(voxel_nm), channel, time, missing))
+
+
+def _opener(path: str) -> Callable[[Request], Volume]:
+    suffix = os.path.splitext(path.split("?")[0].rstrip("/"))[1].lower()
+    if is_url(path):
+        return _BY_SUFFIX.get(suffix, open_zarr)
+    place = Path(path)
+    if not place.exists():
+        raise InputError(f"no file or folder at '{path}'; check the path")
+    if place.is_dir():
+        is_zarr = suffix in (".zarr", ".n5") or any((place / name).exists() for name in _ZARR_FILES)
+        return open_zarr if is_zarr else open_folder
+    if suffix not in _BY_SUFFIX:
+        allowed = ", ".join(sorted(_BY_SUFFIX))
+        raise InputError(f"got '{path}'; allowed: OME-Zarr or image folders, {allowed}; convert it first")
+    return _BY_SUFFIX[suffix]
