@@ -1,0 +1,131 @@
+"""The batch that serves best here, and what a tile costs, measured on real tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from napari_connecto.compute.cache import cached
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.model import Predictor, Scaling
+from napari_connecto.core.predict import check_channels, read_tile, run_batch
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level
+
+CALL_S = 0.5  # a forward pass cannot be interrupted: longer ones would make Cancel slow
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a short trial found.
+
+    Parameters
+    ----------
+    batch
+        Tiles per forward pass; the smallest within 5 % of the fastest.
+    read_s
+        Seconds that one thread takes to read a tile.
+    model_s
+        Seconds per tile of the forward passes, ``calls`` at once.
+    calls
+        Forward passes at once.
+    """
+
+    batch: int
+    read_s: float
+    model_s: float
+    calls: int
+
+    @property
+    def tile_s(self) -> float:
+        """Expected seconds per tile of a long run: readers work beside the forward passes."""
+        return self.model_s + self.read_s / max(1, self.calls)
+
+
+def choose_batch(
+    level: Level,
+    plan: TilePlan,
+    predictor: Predictor,
+    scaling: Scaling | None = None,
+    *,
+    sizes: Sequence[int] = (1, 2, 4, 8),
+    seconds: float = 3.0,
+) -> Trial:
+    """Read a few tiles and run them in batches of several sizes.
+
+    Parameters
+    ----------
+    level, plan, predictor, scaling
+        As for `execute`.
+    sizes
+        Ascending; the first is always tried, the rest while time is left, calls stay short and things get faster.
+    seconds
+        Start no new size after that.
+
+    Raises
+    ------
+    ChunkError
+        If none of the tiles can be read.
+    """
+    if not sizes or min(sizes) < 1:
+        raise InputError(f"got sizes {tuple(sizes)}; at least one positive number is needed")
+    check_channels(level, predictor.card)
+    begin, scaling = perf_counter(), scaling or Scaling()
+    tiles, blocks, read_s = _read_some(level, plan)
+    calls = int(getattr(predictor, "calls", 1))
+    measured: dict[int, float] = {}
+    with ThreadPoolExecutor(calls) as pool:
+        for size in sizes:
+            call_s = _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
+            measured[size] = call_s / (size * calls)
+            slower = measured[size] > 1.1 * min(measured.values())
+            if slower or 2 * call_s > CALL_S or perf_counter() - begin > seconds:
+                break
+    allowed = {size: s for size, s in measured.items() if s * size * calls <= CALL_S or size == sizes[0]}
+    fastest = min(allowed.values())
+    batch = min(size for size, s in allowed.items() if s <= 1.05 * fastest)
+    return Trial(batch, read_s, measured[batch], calls)
+
+
+def _read_some(level: Level, plan: TilePlan, count: int = 4) -> tuple[list[Tile], list[np.ndarray], float]:
+    """Tiles spread over the plan, what they read, and seconds per read; damaged places are passed over."""
+    tiles = [plan[int(i)] for i in np.unique(np.linspace(0, len(plan) - 1, min(3 * count, len(plan))).astype(int))]
+    source = cached(level, 0)
+    found: list[tuple[Tile, np.ndarray]] = []
+    begin = perf_counter()
+    for tile in tiles[::3] + tiles[1::3] + tiles[2::3]:
+        block = read_tile(source, tile, "skip")
+        if block is not None:
+            found.append((tile, block))
+        if len(found) == count:
+            break
+    if not found:
+        read_tile(source, tiles[0])  # says why
+    return [t for t, _ in found], [b for _, b in found], (perf_counter() - begin) / max(1, len(found))
+
+
+def _time_calls(
+    pool: ThreadPoolExecutor,
+    calls: int,
+    tiles: Sequence[Tile],
+    blocks: Sequence[np.ndarray],
+    predictor: Predictor,
+    scaling: Scaling,
+    size: int,
+) -> float:
+    """Seconds that ``calls`` forward passes at once take, the better of two after a warm-up."""
+    picked = [i % len(tiles) for i in range(size)]
+
+    def call(_: int) -> None:
+        run_batch([tiles[i] for i in picked], [blocks[i] for i in picked], predictor, scaling, size)
+
+    times = []
+    for _ in range(3):
+        begin = perf_counter()
+        list(pool.map(call, range(calls)))
+        times.append(perf_counter() - begin)
+    return min(times[1:])
