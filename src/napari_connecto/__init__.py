@@ -32,11 +32,14 @@ _HOMES = {
     "Cascade": "workflows.cascade",
     "load_cascade": "workflows.cascade",
     "train_cascade": "workflows.train",
-    "TrainParams": "workflows.train",
+    "TrainParams": "workflows.params",
     "detect": "workflows.detect",
-    "DetectParams": "workflows.detect",
+    "DetectParams": "workflows.params",
     "Detections": "workflows.detections",
-    "phantom": "sample_data",
+    "estimate": "workflows.estimate",
+    "list_cascades": "sample_data",
+    "phantom": "phantoms",
+    "open_sample": "sample_data",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -63,6 +63,6 @@ def run(
             if cancelled is not None and cancelled():
                 raise Cancelled(f"cancelled at {progress.stage} {progress.done}/{progress.total}; run again to resume")
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     finally:
         job.close()

@@ -1,0 +1,36 @@
+"""Train the small cascades that ship: ``python sample_data/train_cascades.py``. A few minutes on two cores.
+
+They learn from other phantoms than the samples (other seeds), so what they find in the samples is new to them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import napari_connecto as nc
+from napari_connecto.workflows.train import train_cascade_job
+
+TRAINING_SEED = 101
+PARAMS = {
+    "cells": ("cells", nc.TrainParams(name="cells", head="centres", steps=400)),
+    "neuropil": ("mitochondria", nc.TrainParams(name="mitochondria", head="masks", steps=400)),
+}
+
+
+def main(folder: Path) -> None:
+    """Write one folder per cascade."""
+    scratch = folder / "scratch.ome.zarr"
+    for sample, (target, params) in PARAMS.items():
+        made = nc.phantom(sample, seed=TRAINING_SEED)
+        nc.save_volume(made.image, scratch, levels=3, overwrite=True)
+        job = train_cascade_job(nc.open_volume(scratch), made.truth[target], params)
+        cascade = nc.run(job, lambda p, target=target: print(f"\r{target}: {p.stage} {p.done}/{p.total}   ", end=""))
+        shutil.rmtree(folder / target, ignore_errors=True)
+        cascade.save(folder / target)
+        print(f"\n{target}: {cascade.choose().reason}")
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main(Path(__file__).parent / "shipped" / "cascades")

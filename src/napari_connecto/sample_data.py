@@ -1,0 +1,67 @@
+"""What ships: small synthetic volumes with truth, and a small trained cascade for each.
+
+They are made by ``sample_data/make_samples.py`` and ``sample_data/train_cascades.py`` of the repository.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
+
+SAMPLES = {
+    "cells": ("cells",),
+    "neuropil": ("mitochondria", "neurons"),
+}
+"""Samples by name, and the names of their truths; the first is what its cascade finds."""
+
+
+def shipped_folder() -> Path:
+    """Where the samples lie: inside the installed package, or in the checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_shipped", here.parents[1] / "sample_data" / "shipped"):
+        if folder.is_dir():
+            return folder
+    raise InputError("the sample data are not installed; install napari-connecto from a wheel or a full checkout")
+
+
+def open_sample(name: str, truth: str | None = None) -> Volume:
+    """A shipped volume, or a truth that belongs to it.
+
+    Parameters
+    ----------
+    name
+        "cells" or "neuropil".
+    truth
+        One of the sample's truths ("cells"; "mitochondria", "neurons").
+
+    Raises
+    ------
+    InputError
+        For a name that does not ship.
+    """
+    if name not in SAMPLES or (truth is not None and truth not in SAMPLES[name]):
+        there = ", ".join(f"{n} ({', '.join(truths)})" for n, truths in SAMPLES.items())
+        raise InputError(f"got sample '{name}'{f' with truth {truth!r}' if truth else ''}; there are: {there}")
+    file = f"{name}.ome.zarr" if truth is None else f"{name}_{truth}.ome.zarr"
+    return open_volume(shipped_folder() / file)
+
+
+def list_cascades() -> dict[str, Path]:
+    """Shipped cascades: folder by name."""
+    return {path.name: path for path in sorted((shipped_folder() / "cascades").glob("*")) if path.is_dir()}
+
+
+def cascade_folder(name_or_path: str | Path) -> Path:
+    """The folder of a cascade, given as a path or by the name of a shipped one."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    shipped = list_cascades()
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    raise InputError(
+        f"got cascade '{name_or_path}'; give a folder made by train-cascade, or one of: {', '.join(shipped)}"
+    )

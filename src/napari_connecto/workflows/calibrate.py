@@ -1,0 +1,145 @@
+"""Measure a cascade's detectors on labelled blocks that none of them was trained on. Ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from napari_connecto.compute.execute import execute
+from napari_connecto.compute.options import ExecuteOptions
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.predict import Blocks
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.descent import HighestValue
+from napari_connecto.workflows.examples import Examples
+from napari_connecto.workflows.matching import match_points
+from napari_connecto.workflows.objects import ObjectRule, find_objects
+
+CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A level's chunks inside the measured block: a plan of the block, and tiles shifted to the level."""
+
+    level: Level
+    block: Box
+    plan: TilePlan
+
+    def tiles(self) -> list[Tile]:
+        offset = self.block.start
+        return [Tile(t.index, t.write.shift(offset), t.read.shift(offset)) for t in self.plan]
+
+    def chunk_at(self, nm: np.ndarray) -> np.ndarray:
+        """Chunk index (n,) of world positions (n, 3)."""
+        voxel = np.floor(self.level.to_voxels(nm)).astype(int) - self.block.start
+        cell = np.clip(voxel, 0, np.array(self.plan.shape) - 1) // self.plan.tile
+        return np.ravel_multi_index(tuple(cell.T), self.plan.grid)
+
+
+@dataclass
+class _MapInMemory:
+    """Sink: keep the quantised map of the measured block, answer the score."""
+
+    array: np.ndarray
+    start: Sequence[int]
+    output: str
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> float:
+        block = np.rint(np.clip(blocks[self.output], 0, 1) * 255).astype(np.uint8)
+        self.array[tile.write.shift([-s for s in self.start]).slices] = block
+        return float(block.max()) / 255
+
+
+def calibrate_job(
+    volume: Volume, examples: Examples, measured: Box, stages: tuple[Predictor, ...], rule: ObjectRule
+) -> Job[tuple[Calibration, ObjectRule]]:
+    """Run every stage on every chunk of the measured block.
+
+    Parameters
+    ----------
+    volume, examples
+        Image and truth.
+    measured
+        In voxels of ``examples.target``.
+    stages
+        Finest first.
+    rule
+        Its threshold is replaced by the one of best object F1 on the block.
+
+    Returns
+    -------
+    calibration, rule
+        What `choose_thresholds` needs, and the rule with its threshold.
+    """
+    grids = [_grid(volume, examples, measured, stage) for stage in stages]
+    scores, costs = [], []
+    field = np.zeros(grids[0].block.shape, np.uint8)
+    for k, (grid, stage) in enumerate(zip(grids, stages, strict=True)):
+        output = stage.card.outputs[0].name
+        sink = _MapInMemory(field, grid.block.start, output) if k == 0 else HighestValue(output)
+        options = ExecuteOptions(scaling=stage.card.normalisation.resolve(volume))
+        found = np.zeros(len(grid.plan))
+        started = time.perf_counter()
+        for n, (tile, score) in enumerate(execute(grid.level, grid.tiles(), stage, sink, options=options), start=1):
+            found[tile.index] = score
+            yield Progress(n, len(grid.plan), f"measuring level {k}")
+        scores.append(found)
+        costs.append((time.perf_counter() - started) / len(grid.plan))
+    centres = _inside(examples, measured)
+    rule = replace(rule, threshold=_best_threshold(grids[0], field, rule, centres))
+    calibration = Calibration(
+        scores=tuple(scores),
+        parents=tuple(_parents(fine, coarse) for fine, coarse in pairwise(grids)),
+        truth=_truth(examples, grids[0]),
+        objects=grids[0].chunk_at(centres),
+        cost_s=tuple(costs),
+        branching=tuple(
+            float(np.prod(np.rint(coarse.level.factor_to(fine.level)))) for fine, coarse in pairwise(grids)
+        ),
+    )
+    return calibration, rule
+
+
+def _grid(volume: Volume, examples: Examples, measured: Box, stage: Predictor) -> _Grid:
+    level = volume.level_at(stage.card.voxel_nm)
+    block = examples.target.box_in(measured, level).clip(examples.region(level))
+    return _Grid(level, block, TilePlan(block.shape, stage.card.tile, stage.card.halo))
+
+
+def _parents(fine: _Grid, coarse: _Grid) -> np.ndarray:
+    middles = np.array([tile.write.centre for tile in fine.tiles()])
+    return coarse.chunk_at(fine.level.to_nm(middles))
+
+
+def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
+    """(n,) whether a chunk holds a part of an object."""
+    target, box = examples.on(grid.level)
+    own = [tile.write.shift([-s for s in box.start]).slices for tile in grid.tiles()]
+    return np.array([bool((target[slices] >= 128).any()) for slices in own])
+
+
+def _inside(examples: Examples, measured: Box) -> np.ndarray:
+    at = np.floor(examples.target.to_voxels(examples.centres_nm))
+    return examples.centres_nm[((at >= measured.start) & (at < measured.stop)).all(axis=1)]
+
+
+def _best_threshold(grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray) -> float:
+    """Of `CANDIDATES`, the one of best object F1; the middle of equals."""
+    corner = grid.level.to_nm(grid.block.start)
+    level = Level(field, grid.level.voxel_nm, (float(corner[0]), float(corner[1]), float(corner[2])))
+    everything = np.arange(len(grid.plan))
+    f1 = []
+    for threshold in CANDIDATES:
+        found = find_objects(level, grid.plan, everything, replace(rule, threshold=threshold))
+        f1.append(match_points(found.centre_nm, centres_nm, rule.diameter_nm / 2).f1)
+    best = np.flatnonzero(np.isclose(f1, max(f1)))
+    return CANDIDATES[int(best[len(best) // 2])]

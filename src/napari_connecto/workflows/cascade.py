@@ -1,0 +1,134 @@
+"""A cascade: one detector per level, what was measured of them, and how objects are read off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models.files import Backend, load_model, save_model
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.objects import ObjectRule
+from napari_connecto.workflows.thresholds import Choice, choose_thresholds
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Detectors from fine to coarse, with what was measured of them on labelled blocks kept apart from training.
+
+    Parameters
+    ----------
+    name
+        What it finds ("cells").
+    stages
+        One model per level, finest first. Each is run at its own card's voxel size; its first output is the
+        probability of the object, and a chunk's score is the highest value the chunk owns.
+    rule
+        How objects are read off the finest map.
+    calibration
+        Scores, truth and seconds per call on the validation blocks; thresholds follow from it for any target recall.
+    metadata
+        How it was trained: data, licence, parameters, versions. JSON.
+    """
+
+    name: str
+    stages: tuple[Predictor, ...]
+    rule: ObjectRule
+    calibration: Calibration
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InputError("got a cascade without stages; at least the finest is needed")
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """The stages' cards, finest first."""
+        return tuple(stage.card for stage in self.stages)
+
+    def choose(self, target_recall: float = 0.99) -> Choice:
+        """Levels and thresholds of least expected cost that keep ``target_recall`` of what one level finds."""
+        return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``cascade.json`` and a folder per stage (card + safetensors).
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written.
+        """
+        folder = Path(folder)
+        cards = []
+        for k, stage in enumerate(self.stages):
+            if not isinstance(stage, TorchPredictor):
+                raise ModelError(f"level {k} runs on another backend; load the cascade with backend='torch' to save it")
+            cards.append(save_model(stage, folder / f"level_{k}"))
+        document = {
+            "format": _FORMAT,
+            "name": self.name,
+            "digests": [card.digest for card in cards],
+            "rule": asdict(self.rule),
+            "calibration": self.calibration.to_json(),
+            "metadata": dict(self.metadata),
+        }
+        (folder / "cascade.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Cascade:
+    """Read a cascade that `Cascade.save` wrote.
+
+    Parameters
+    ----------
+    folder
+        With ``cascade.json``.
+    device, backend
+        As in `load_model`.
+
+    Raises
+    ------
+    ModelError
+        If it is not a cascade, or any weights or card are damaged or not those it was saved with.
+    """
+    folder = Path(folder)
+    document = read_document(folder)
+    try:
+        stages = tuple(
+            load_model(folder / f"level_{k}", device=device, backend=backend) for k in range(len(document["digests"]))
+        )
+        for stage, digest in zip(stages, document["digests"], strict=True):
+            if stage.card.digest != digest:
+                raise ModelError(
+                    f"'{folder.name}' holds other weights ({stage.card.digest[:12]}) than it was calibrated with "
+                    f"({digest[:12]}); train or export it again"
+                )
+        return Cascade(
+            str(document["name"]),
+            stages,
+            ObjectRule(**document["rule"]),
+            Calibration.from_json(document["calibration"]),
+            document["metadata"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / 'cascade.json'} is damaged ({error!r}); train or export it again") from error
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """``cascade.json`` of a folder, checked to be one; loads no weights."""
+    path = folder / "cascade.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by train-cascade") from error
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path} is not JSON ({error}); train or export the cascade again") from error
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise ModelError(f"{path} has an unknown format; this version reads format {_FORMAT}")
+    return document

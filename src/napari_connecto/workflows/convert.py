@@ -1,0 +1,55 @@
+"""Open what a recipe or a command names, and say in words what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.workflows.cascade import read_document
+
+
+def open_spec(source: str | Mapping[str, Any]) -> Volume:
+    """Open a path, or a mapping with ``path`` and any of ``array``, ``voxel_nm``, ``channel``, ``time``."""
+    spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
+    known = {"path", "array", "voxel_nm", "channel", "time"}
+    if "path" not in spec or set(spec) - known:
+        raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
+    return open_volume(spec.pop("path"), **{k: v for k, v in spec.items() if v is not None})
+
+
+def describe(volume: Volume) -> Iterator[str]:
+    """Axes, levels, voxel sizes, bytes and dtype, a sentence a line."""
+    finest = volume.levels[0]
+    channels = f", {finest.channels} channels" if finest.channels is not None else ""
+    yield f"{volume.name}: {volume.kind}, {finest.dtype}, axes {'c ' if finest.channels else ''}z y x{channels}"
+    if not volume.calibrated:
+        yield "voxel size: not stated (give --voxel-nm Z Y X)"
+    for k, level in enumerate(volume.levels):
+        shape = " x ".join(str(n) for n in level.shape)
+        voxel = " x ".join(f"{v:g}" for v in level.voxel_nm)
+        size = f"{voxel} nm" if volume.calibrated else f"{voxel} (relative)"
+        chunks = getattr(level.array, "chunks", None)
+        chunked = f", chunks {' x '.join(str(n) for n in chunks[-3:])}" if chunks else ""
+        yield f"level {k}: {shape} voxels of {size}, {_bytes(level.nbytes)}{chunked}"
+
+
+def describe_cascade(folder: Path) -> str:
+    """One line on a cascade, without loading its weights."""
+    document = read_document(folder)
+    rule, metadata = document["rule"], document["metadata"]
+    source = metadata.get("volume", "unknown data")
+    return (
+        f"finds {document['name']} as {rule['head']}, {len(document['digests'])} levels, trained on {source} ({folder})"
+    )
+
+
+def _bytes(n: int) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000  # type: ignore[assignment]
+    return f"{n:.3g} TB"

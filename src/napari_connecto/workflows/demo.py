@@ -1,0 +1,124 @@
+"""The main job on the shipped samples: search as a cascade, search everywhere, compare with the truth."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from skimage.draw import circle_perimeter
+from skimage.io import imsave
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.sample_data import SAMPLES, cascade_folder, open_sample
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.detect import detect_job
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.estimate import estimate
+from napari_connecto.workflows.evaluate import evaluate
+from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.recipe import write_recipe
+from napari_connecto.workflows.report import report_lines
+
+ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found in each sample, and what to tell about it."""
+
+    found: dict[str, tuple[Volume, Detections]]
+    lines: list[str]
+
+
+def demo_job(out: Path) -> Job[Demo]:
+    """Search both samples into ``out`` (resumed if it was interrupted) and write a picture of each."""
+    found, lines = {}, []
+    for sample, truths in SAMPLES.items():
+        volume, truth = open_sample(sample), open_sample(sample, truths[0])
+        cascade = load_cascade(cascade_folder(truths[0]))
+        expected = estimate(volume, cascade, trial=True, out=out)
+        fast = yield from _named(sample, detect_job(volume, cascade, out=out / sample))
+        exhaustive = DetectParams(exhaustive=True, audit=0)
+        slow = yield from _named(sample, detect_job(volume, cascade, exhaustive, out=out / f"{sample}_everywhere"))
+        write_recipe(
+            {"workflow": "detect", "volume": volume.source, "cascade": truths[0], "out": str(out / sample)},
+            out / sample / "recipe.yaml",
+        )
+        picture = out / f"{sample}.png"
+        imsave(picture, draw(volume, fast, open_sample(sample, truths[0])), check_contrast=False)
+        found[sample] = (volume, fast)
+        lines += [
+            "",
+            f"== {truths[0]} in the sample '{sample}' (synthetic) ==",
+            f"expected beforehand: {expected.seconds:.1f} s; looking everywhere: {expected.seconds_exhaustive:.1f} s",
+            *report_lines(fast.report),
+            f"cascade: {_seconds(fast)} (and {fast.report['seconds_audit']:.1f} s of audit), {evaluate(fast, truth)}",
+            f"looking everywhere: {_seconds(slow)}, {evaluate(slow, truth)}",
+            f"picture: {picture}: {truths[0]} that were found (orange) beside the truth (blue)",
+            f"table, map, labels, report, recipe: {out / sample}",
+        ]
+    return Demo(found, lines[1:])
+
+
+def _named(sample: str, job: Job[Detections]) -> Job[Detections]:
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            return end.value
+        yield replace(progress, stage=f"{sample}: {progress.stage}", payload=None)
+
+
+def _seconds(found: Detections) -> str:
+    made = sum(level["calls_made"] for level in found.report["levels"])
+    seconds = found.report["seconds"] - found.report["seconds_audit"]
+    return f"{seconds:.1f} s for {made} calls"
+
+
+def draw(volume: Volume, found: Detections, truth: Volume) -> np.ndarray:
+    """Brightest (or middle) plane of the volume twice: with what was found, and with the truth; RGB uint8."""
+    level = volume.levels[0]
+    light = volume.name.startswith("cells")
+    image = level.read(level.box).max(axis=0) if light else level.read(_plane(level, level.shape[0] // 2))[0]
+    low, high = np.percentile(image, [0.5, 99.8])
+    grey = np.clip((image - low) / max(1.0, high - low) * 255, 0, 255).astype(np.uint8)
+    left, right = (np.repeat(grey[..., None], 3, axis=-1) for _ in range(2))
+    truth_level = truth.levels[0]
+    if light:
+        for y, x in np.floor(level.to_voxels(found.centre_nm)[:, 1:]).astype(int):
+            for radius in (8, 9):
+                left[circle_perimeter(y, x, radius, shape=grey.shape)] = ORANGE
+        _outline(right, truth_level.read(truth_level.box).max(axis=0) > 0, BLUE)
+    else:
+        plane = _plane(level, level.shape[0] // 2)
+        if found.labels is not None:
+            _outline(left, found.labels.levels[0].read(plane)[0] > 0, ORANGE)
+        _outline(right, truth_level.read(plane)[0] > 0, BLUE)
+    return np.concatenate([left, np.full((grey.shape[0], 8, 3), 255, np.uint8), right], axis=1)
+
+
+def _plane(level: Level, z: int) -> Box:
+    return Box((z, 0, 0), (z + 1, *level.shape[1:]))
+
+
+def _outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    inner = mask.copy()
+    for axis in (0, 1):
+        for step in (-2, -1, 1, 2):
+            inner &= np.roll(mask, step, axis)
+    image[mask & ~inner] = colour
+
+
+def why_no_viewer() -> str:
+    """ "" where napari can be opened, else the reason in words."""
+    if importlib.util.find_spec("napari") is None:
+        return "it is not installed; pip install 'napari-connecto[all]'"
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display; open the folders above in napari elsewhere"
+    return ""

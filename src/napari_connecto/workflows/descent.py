@@ -1,0 +1,114 @@
+"""The gated descent of a cascade: coarse chunks first, and only the children of those that pass.
+
+Gating rule: Athey, Sawmya, Shavit, arXiv 2504.21598. Everything else here is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.predict import Blocks
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.journal import Journal
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.thresholds import Choice
+
+SCORES = np.dtype([("index", "<i8"), ("score", "<f4")])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One level of a search: where it reads, with what, and what lets a chunk pass."""
+
+    stage: int
+    level: Level
+    plan: TilePlan
+    predictor: Predictor
+    threshold: float
+
+    @property
+    def name(self) -> str:
+        """As users read it; stage 0 is the finest."""
+        return f"level {self.stage}"
+
+
+def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, ...]:
+    """The levels a choice uses, finest first.
+
+    Raises
+    ------
+    VoxelSizeError
+        If the volume has no level within 25 % of a used stage's voxel size.
+    """
+    steps = []
+    for k, stage in enumerate(cascade.stages):
+        threshold = choice.thresholds[k]
+        if threshold is None:
+            continue
+        level = volume.level_at(stage.card.voxel_nm)
+        steps.append(Step(k, level, TilePlan(level.shape, stage.card.tile, stage.card.halo), stage, threshold))
+    return tuple(steps)
+
+
+def children(parent: Step, passed: np.ndarray, child: Step, within: Box | None) -> np.ndarray:
+    """Indices of the child chunks that overlap a passed parent chunk (and ``within``, child voxels)."""
+    boxes = (parent.level.box_in(tile.write, child.level) for tile in parent.plan.tiles(passed))
+    if within is not None:
+        boxes = (box.clip(within) for box in boxes)
+    return child.plan.touching(boxes)
+
+
+def roots(step: Step, within: Box | None) -> np.ndarray:
+    """Indices of the chunks a search begins with."""
+    return step.plan.touching([within if within is not None else step.level.box])
+
+
+@dataclass(frozen=True)
+class HighestValue:
+    """Sink: a chunk's score, quantised to 255 steps as the map is, so that both agree."""
+
+    output: str
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> float:
+        return float(np.rint(blocks[self.output].max() * 255) / 255)
+
+
+@dataclass
+class Scores:
+    """Scores of one level's chunks: by index in memory, and on disk as they come."""
+
+    journal: Journal
+    known: dict[int, float]
+
+    @classmethod
+    def open(cls, path: Path) -> Scores:
+        """Those of an earlier run, if any."""
+        journal = Journal(path, SCORES)
+        records = journal.records()
+        return cls(journal, dict(zip(records["index"].tolist(), records["score"].tolist(), strict=True)))
+
+    def indices(self) -> np.ndarray:
+        """Chunks with a score."""
+        return np.fromiter(self.known, np.int64, len(self.known))
+
+    def add(self, index: int, score: float) -> None:
+        """Remember one; on disk when this returns."""
+        self.journal.append(np.array([(index, score)], SCORES))
+        self.known[index] = score
+
+
+def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -> np.ndarray:
+    """Those of ``indices`` whose score reaches the threshold; chunks that were skipped as damaged do not pass."""
+    return np.array([i for i in indices.tolist() if known.get(i, -1.0) >= threshold - 1e-6], np.int64)
+
+
+def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:
+    """A region of the volume's finest level in a level's voxels, clipped."""
+    return None if region is None else volume.levels[0].box_in(region, level).clip(level.shape)

@@ -1,0 +1,127 @@
+"""Find sparse objects: look everywhere coarsely, then closely only where it matters."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.descent import plan_steps
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.report import build_report
+from napari_connecto.workflows.search import RunOptions, Search
+from napari_connecto.workflows.thresholds import Choice
+
+
+def detect(
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams | None = None,
+    *,
+    out: str | Path | None = None,
+    client: Any = None,
+    region: Box | None = None,
+) -> Detections:
+    """Find objects; blocks. See `detect_job`."""
+    return run(detect_job(volume, cascade, params, out=out, client=client, region=region))
+
+
+def detect_job(
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams | None = None,
+    *,
+    out: str | Path | None = None,
+    client: Any = None,
+    region: Box | None = None,
+    first: Box | None = None,
+) -> Job[Detections]:
+    """Look everywhere coarsely, then closely only where it matters.
+
+    Parameters
+    ----------
+    volume
+        Read at each stage's own voxel size; nothing is resampled.
+    cascade
+        From `train_cascade` or `load_cascade`.
+    params
+        See `DetectParams`.
+    out
+        Folder of the result: tables, map, labels, report, and what is needed to resume. Without it, a temporary one.
+        An existing folder is resumed if volume and models are the same.
+    client
+        A ``distributed.Client``: tiles run on its workers.
+    region
+        Where to look, in voxels of the finest level; everywhere without it.
+    first
+        Done before the rest (the field of view).
+
+    Yields
+    ------
+    Progress
+        ``stage`` is "level 2" ...; ``payload``, where not None, the `Detections` in the chunk just finished.
+
+    Raises
+    ------
+    VoxelSizeError
+        If no level is within 25 % of a stage's voxel size.
+    StoreError
+        If ``out`` holds something else, or was made from another volume or other models.
+    ChunkError
+        For a damaged chunk, unless ``params.on_bad_chunk`` says otherwise.
+
+    References
+    ----------
+    Athey, Sawmya, Shavit, arXiv 2504.21598 (the gating rule); thresholds, audit and objects are ours.
+    """
+    params = params or DetectParams()
+    choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
+    steps = plan_steps(volume, cascade, choice)
+    with JobFolder.open(_folder(out), fingerprint(volume, cascade)) as job:
+        rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
+        how = RunOptions(params.batch, params.on_bad_chunk, client)  # type: ignore[arg-type]
+        search = Search(volume, steps, rule, job, how)
+        if first is not None:
+            yield from search.descend(first if region is None else first.clip(region))
+        yield from search.descend(region)
+        found = yield from search.objects()
+        audit = yield from search.audit(region, params.audit, params.seed)
+        report = build_report(search, cascade, choice, found, audit)
+        found = replace(found, report=report)
+        job.write_json("report.json", report)
+        found.save(job.path / "detections.csv")
+        return found
+
+
+def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
+    """What a result folder belongs to: scores depend on volume and models alone, not on thresholds or order."""
+    return {
+        "workflow": "detect",
+        "volume": volume.fingerprint(),
+        "models": [card.digest for card in cascade.cards],
+        "tiles": [[list(card.tile), list(card.halo)] for card in cascade.cards],
+        "rule": asdict(cascade.rule),
+    }
+
+
+def one_level(cascade: Cascade) -> Choice:
+    """The choice that uses the finest level alone."""
+    rest = (None,) * (len(cascade.stages) - 1)
+    return replace(cascade.choose(), thresholds=(cascade.rule.threshold, *rest), reason="One level, as asked.")
+
+
+def _folder(out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    folder = tempfile.mkdtemp(prefix="napari-connecto-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder) / "run"

@@ -1,0 +1,92 @@
+"""What a search found, and how to keep, filter and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.tables import read_table, write_table
+
+_BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Objects found in a volume.
+
+    Parameters
+    ----------
+    centre_nm
+        (n, 3) world position in nm, (z, y, x).
+    score
+        (n,) in [0, 1]: the peak, or the mean over the object, of the finest level's probability.
+    box
+        (n, 6) bounding boxes in voxels of the finest level used: start z, y, x, stop z, y, x.
+    chunks
+        (m,) indices of the finest level's chunks that were looked at.
+    report
+        What it cost and what may have been missed; JSON. See `report_lines`.
+    labels
+        Objects as labels 1..n in this order, where the cascade makes masks.
+    """
+
+    centre_nm: np.ndarray
+    score: np.ndarray
+    box: np.ndarray
+    chunks: np.ndarray
+    report: Mapping[str, Any] = field(default_factory=dict)
+    labels: Volume | None = None
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Nothing found."""
+        return cls(np.empty((0, 3)), np.empty(0), np.empty((0, 6), np.int64), np.empty(0, np.int64))
+
+    def at(self, threshold: float) -> Detections:
+        """Those with a score of at least ``threshold``; nothing is computed again."""
+        keep = self.score >= threshold
+        return replace(self, centre_nm=self.centre_nm[keep], score=self.score[keep], box=self.box[keep])
+
+    def save(self, path: str | Path) -> None:
+        """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, and the box in voxels."""
+        columns = {"id": np.arange(1, len(self) + 1)}
+        columns |= {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
+        columns["score"] = self.score
+        columns |= {
+            f"{axis}_{end}": self.box[:, i + 3 * j]
+            for j, end in enumerate(("start", "stop"))
+            for i, axis in enumerate("zyx")
+        }
+        write_table(path, columns)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detections:
+        """Read a table that `save` wrote; report, chunks and labels are not in it."""
+        table, _ = read_table(path)
+        try:
+            centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
+            box = np.stack([table[name] for name in _BOX], axis=1).astype(np.int64).reshape(-1, 6)
+            return cls(centre, np.asarray(table["score"], float), box, np.empty(0, np.int64))
+        except KeyError as error:
+            raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
+
+
+def join(parts: Sequence[Detections]) -> Detections:
+    """One set from several; reports and labels are dropped."""
+    if not parts:
+        return Detections.empty()
+    return Detections(
+        np.concatenate([p.centre_nm for p in parts]),
+        np.concatenate([p.score for p in parts]),
+        np.concatenate([p.box for p in parts]),
+        np.unique(np.concatenate([p.chunks for p in parts])),
+    )

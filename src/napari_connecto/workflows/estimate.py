@@ -1,0 +1,167 @@
+"""What a search will cost, before it is run. Ours; calls by the formulas of Athey, Sawmya, Shavit, arXiv 2504.21598."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.compute.trial import Trial, choose_batch
+from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.volume import Volume
+from napari_connecto.models.device import describe_device, free_memory
+from napari_connecto.workflows.audit import best_possible_bound
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.descent import Step, plan_steps, region_in, roots
+from napari_connecto.workflows.detect import one_level
+from napari_connecto.workflows.params import DetectParams
+
+
+@dataclass(frozen=True)
+class LevelEstimate:
+    """One level of a planned search."""
+
+    name: str
+    shape: Vec3
+    voxel_nm: FVec3
+    gb: float
+    calls: float
+    share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What to expect of a search.
+
+    Parameters
+    ----------
+    levels
+        Coarsest first; ``calls`` are expected calls, ``share`` of all chunks of that level.
+    seconds, seconds_exhaustive
+        Of the cascade (audit included), and of the finest level alone, on this machine.
+    memory_bytes, disk_bytes
+        At most, beyond the model; ``disk_bytes`` is of the map before compression.
+    notes
+        Sentences a user should read; the first ones matter most.
+    fits
+        False where memory or disk will not do; ``notes`` says which.
+    """
+
+    levels: tuple[LevelEstimate, ...]
+    seconds: float
+    seconds_exhaustive: float
+    memory_bytes: int
+    disk_bytes: int
+    device: str
+    notes: tuple[str, ...]
+    fits: bool
+
+    def lines(self) -> Iterator[str]:
+        """A sentence a line."""
+        for level in self.levels:
+            voxel = "x".join(f"{v:g}" for v in level.voxel_nm)
+            yield (
+                f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
+                f"{level.share:.0%} of it, {_duration(level.seconds)}"
+            )
+        yield f"in all about {_duration(self.seconds)}; looking everywhere {_duration(self.seconds_exhaustive)}"
+        yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
+        yield from self.notes
+
+
+def estimate(
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams | None = None,
+    *,
+    region: Box | None = None,
+    out: str | Path | None = None,
+    trial: bool = True,
+) -> Estimate:
+    """Expected calls, seconds, memory and disk of a search.
+
+    Parameters
+    ----------
+    volume, cascade, params, region, out
+        As in `detect`.
+    trial
+        Time each level on two real tiles; without it the seconds per call measured when the cascade was trained.
+
+    Raises
+    ------
+    VoxelSizeError
+        If no level is within 25 % of a stage's voxel size.
+    """
+    params = params or DetectParams()
+    choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
+    steps = plan_steps(volume, cascade, choice)
+    chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
+    trials = {step.stage: _trial(volume, step) if trial else None for step in steps}
+    per_call = {k: t.tile_s if t else cascade.calibration.cost_s[k] for k, t in trials.items()}
+    calls = {step.stage: float(chunks) if len(steps) == 1 else choice.calls[step.stage] * chunks for step in steps}
+    levels = tuple(_level(step, calls[step.stage], per_call[step.stage]) for step in reversed(steps))
+    rejected = max(0, chunks - round(calls[0]))
+    audited = min(params.audit, rejected)
+    memory = max(_memory(step, trials[step.stage]) for step in steps)
+    disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * (5 if cascade.rule.head == "masks" else 1))
+    notes, fits = _fit(memory, disk, out)
+    if len(steps) > 1 and audited:
+        bound = best_possible_bound(audited, rejected, max(1, round(choice.rates[0].prevalence * chunks)))
+        notes.append(f"The audit of {audited} rejected chunks can show at best that at most {bound:.0%} were missed.")
+    return Estimate(
+        levels,
+        sum(level.seconds for level in levels) + audited * per_call[0],
+        chunks * per_call[0],
+        memory,
+        disk,
+        describe_device(getattr(steps[0].predictor, "device", "cpu")),
+        (*notes, choice.reason),
+        fits,
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _trial(volume: Volume, step: Step) -> Trial:
+    scaling = step.predictor.card.normalisation.resolve(volume)
+    return choose_batch(step.level, step.plan, step.predictor, scaling, seconds=0.5)
+
+
+def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
+    return LevelEstimate(
+        step.name,
+        step.level.shape,
+        step.level.voxel_nm,
+        step.level.nbytes / 1e9,
+        calls,
+        min(1.0, calls / len(step.plan)),
+        calls * seconds,
+    )
+
+
+def _memory(step: Step, trial: Trial | None) -> int:
+    """Input, activations (about 30 channels at full size) and read-ahead of one batch, float32."""
+    batch = trial.batch if trial else 4
+    return int(np.prod(step.plan.read_shape)) * 4 * batch * (30 + 8)
+
+
+def _fit(memory: int, disk: int, out: str | Path | None) -> tuple[list[str], bool]:
+    notes = []
+    free = free_memory("cpu")
+    if memory > free:
+        notes.append(f"Needs about {memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: use a smaller batch.")
+    folder = Path(out) if out is not None else Path.cwd()
+    while not folder.exists():
+        folder = folder.parent
+    room = shutil.disk_usage(folder).free
+    if disk > room:
+        notes.append(f"Needs up to {disk / 1e9:.1f} GB of disk, {room / 1e9:.1f} GB are free: choose another folder.")
+    return notes, not notes

@@ -1,0 +1,136 @@
+"""A run as a document: the same from a dock, a script and the shell.
+
+A recipe is YAML: ``workflow``, ``volume`` (path, array, voxel_nm, channel, time), what the workflow needs, ``params``
+and ``out``. Docks and commands write one into every result; ``napari-connecto run recipe.yaml`` repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.params import from_mapping
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.tables import read_table
+from napari_connecto.sample_data import cascade_folder
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.convert import open_spec
+from napari_connecto.workflows.detect import detect_job
+from napari_connecto.workflows.estimate import estimate
+from napari_connecto.workflows.examples import Examples, from_points
+from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.train import train_cascade_job
+
+Recipe = Mapping[str, Any]
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """A recipe from a YAML file; only plain values are read.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no mapping, or names no known workflow.
+    """
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(recipe, dict) or recipe.get("workflow") not in _WORKFLOWS:
+        raise InputError(f"{path} is no recipe; it needs a line 'workflow:' with one of {', '.join(_WORKFLOWS)}")
+    return recipe
+
+
+def write_recipe(recipe: Recipe, path: str | Path) -> None:
+    """Write a recipe as YAML; tuples become lists, paths text."""
+    Path(path).write_text(yaml.safe_dump(_plain(recipe), sort_keys=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
+    """Do what a recipe says; returns a summary: ``out``, ``lines`` to show, and figures.
+
+    Raises
+    ------
+    InputError
+        For a missing or unknown entry; and what the workflow raises.
+    """
+    try:
+        work = _WORKFLOWS[recipe["workflow"]]
+        return (yield from work(recipe, client))
+    except KeyError as error:
+        raise InputError(f"the recipe lacks the entry {error}; see the recipe.yaml of any result folder") from error
+
+
+def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
+    volume = open_spec(recipe["volume"])
+    cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
+    params = from_mapping(DetectParams, recipe.get("params") or {})
+    found = yield from detect_job(volume, cascade, params, out=recipe["out"], client=client, region=_region(recipe))
+    write_recipe(recipe, Path(recipe["out"]) / "recipe.yaml")
+    return {"out": str(recipe["out"]), "objects": len(found), "lines": report_lines(found.report)}
+
+
+def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
+    volume = open_spec(recipe["volume"])
+    params = from_mapping(TrainParams, recipe.get("params") or {})
+    labels = _points(recipe["points"], volume, params) if "points" in recipe else open_spec(recipe["labels"])
+    out = Path(recipe["out"])
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} exists and is not empty; choose another folder for the cascade")
+    cascade = yield from train_cascade_job(volume, labels, params)
+    cascade.save(out)
+    write_recipe(recipe, out / "recipe.yaml")
+    choice = cascade.choose()
+    lines = [f"{cascade.name}: {len(cascade.stages)} levels, least score {cascade.rule.threshold:.2f}", choice.reason]
+    return {"out": str(out), "levels": len(cascade.stages), "lines": lines}
+
+
+_WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
+    "detect": _detect,
+    "train-cascade": _train_cascade,
+}
+
+
+def _points(source: Any, volume: Volume, params: TrainParams) -> Examples:
+    """Centres in nm from a table with columns z_nm, y_nm, x_nm; the labelled region is the whole volume."""
+    table, _ = read_table(source)
+    if params.diameter_nm <= 0:
+        raise InputError("points need a diameter: give diameter_nm, the typical size of an object in nm")
+    try:
+        centres = np.stack([np.asarray(table[f"{axis}_nm"], float) for axis in "zyx"], axis=1)
+    except KeyError as error:
+        raise InputError(f"{source} has no column {error}; points have z_nm, y_nm, x_nm") from error
+    return from_points(centres, params.diameter_nm, volume.levels[0])
+
+
+def estimate_lines(recipe: Recipe) -> list[str]:
+    """What the search of a recipe would cost, a sentence a line."""
+    cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
+    params = from_mapping(DetectParams, recipe.get("params") or {})
+    volume = open_spec(recipe["volume"])
+    return list(estimate(volume, cascade, params, region=_region(recipe), out=recipe["out"]).lines())
+
+
+def _region(recipe: Recipe) -> Box | None:
+    numbers = recipe.get("region")
+    if numbers is None:
+        return None
+    if len(numbers) != 6:
+        raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
+    return Box(vec3(numbers[:3]), vec3(numbers[3:]))

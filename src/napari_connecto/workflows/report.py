@@ -1,0 +1,97 @@
+"""What a search cost and may have missed, as numbers (JSON) and in words. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from napari_connecto import __version__
+from napari_connecto.workflows.audit import Audit
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.descent import Step
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.search import Search
+from napari_connecto.workflows.thresholds import Choice
+
+
+def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detections, audit: Audit) -> dict[str, Any]:
+    """Everything worth knowing of a finished search; JSON.
+
+    ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume that a level
+    looked at; ``bytes`` counts what was read and decoded (the finest level's audit included).
+    """
+    finest = search.steps[0]
+    chunks = (
+        len(finest.plan) if audit.rejected == 0 and len(search.steps) == 1 else len(search.seen[0]) + audit.rejected
+    )
+    levels = [_level(search, choice, step, chunks) for step in reversed(search.steps)]
+    exhaustive = chunks * int(np.prod(finest.plan.read_shape))
+    read = sum(level["voxels"] for level in levels)
+    return {
+        "mode": "cascade" if len(search.steps) > 1 else "one level",
+        "cascade": cascade.name,
+        "version": __version__,
+        "target": search.rule.head,
+        "objects": len(found),
+        "chunks": chunks,
+        "levels": levels,
+        "voxels_ratio": exhaustive / max(1, read),
+        "seconds": sum(search.seconds.values()),
+        "seconds_audit": search.seconds.get("audit", 0.0),
+        "recall": {"expected": choice.expected_recall, "interval": list(choice.recall_interval)},
+        "reason": choice.reason,
+        "audit": {**asdict(audit), "sentence": audit.sentence},
+    }
+
+
+def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str, Any]:
+    seen, passed = search.seen[step.stage], search.passed[step.stage]
+    scored = sum(1 for i in seen.tolist() if i in search.scores[step.stage].known)
+    voxels = len(seen) * int(np.prod(step.plan.read_shape))
+    return {
+        "name": step.name,
+        "voxel_nm": list(step.level.voxel_nm),
+        "threshold": step.threshold,
+        "chunks": len(step.plan),
+        "calls": len(seen),
+        "calls_predicted": choice.calls[step.stage] * chunks,
+        "calls_made": search.computed.get(step.name, 0),
+        "skipped": len(seen) - scored,
+        "passed": len(passed),
+        "share": _share(step, seen),
+        "seconds": search.seconds.get(step.name, 0.0),
+        "voxels": voxels,
+        "bytes": search.meters[step.stage].counts()["bytes_read"],
+    }
+
+
+def _share(step: Step, seen: np.ndarray) -> float:
+    return float(sum(tile.write.size for tile in step.plan.tiles(seen)) / step.level.box.size)
+
+
+def report_lines(report: Mapping[str, Any]) -> list[str]:
+    """Funnel, cost and audit, a sentence a line."""
+    lines = []
+    for level in report["levels"]:
+        voxel = "x".join(f"{v:g}" for v in level["voxel_nm"])
+        last = level["name"] == "level 0"
+        outcome = f"{report['objects']} objects" if last else f"{level['passed']} chunks pass"
+        expected = f"{level['calls_predicted']:.0f} expected" if report["mode"] == "cascade" else "all"
+        lines.append(
+            f"{level['name']} ({voxel} nm): {_percent(level['share'])} of the volume, {level['calls']} chunks "
+            f"({expected}), {level['seconds']:.1f} s: {outcome}"
+        )
+        if level["skipped"]:
+            lines.append(f"{level['skipped']} damaged chunks of {level['name']} were skipped")
+    if report["mode"] == "cascade":
+        lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels than one level alone")
+        if report["audit"]["rejected"]:
+            lines.append(report["audit"]["sentence"])
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

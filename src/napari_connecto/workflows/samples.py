@@ -1,0 +1,109 @@
+"""Training samples for one level of a cascade: balanced, augmented, endless, seeded. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.volume import Level
+from napari_connecto.models.fit import Sample
+
+POSITIVE, HARD = 0.5, 0.25
+
+
+@dataclass
+class Patches:
+    """Where one stage's samples come from.
+
+    Parameters
+    ----------
+    level
+        Image, in memory, covering the training block and its halo.
+    target
+        uint8 (z, y, x) of ``block``: what the stage should answer, 255 for 1.
+    block
+        The training block in voxels of ``level``; only inside it does the loss count.
+    card
+        Of the stage: tile, halo, output stride.
+    hard
+        Chunks the stage was wrong about; drawn more often.
+    """
+
+    level: Level
+    target: np.ndarray
+    block: Box
+    card: ModelCard
+    scaling: Scaling
+    hard: list[Box] = field(default_factory=list)
+
+    def draw(self, batch: int, seed: int) -> Iterator[Sample]:
+        """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere."""
+        rng = np.random.default_rng(seed)
+        positives = np.argwhere(self.target >= 128) + self.block.start
+        while True:
+            parts = [self._one(rng, positives) for _ in range(batch)]
+            image, target, weight = (np.stack([part[i] for part in parts]) for i in range(3))
+            yield image, target, weight
+
+    def _one(self, rng: np.random.Generator, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        start = self._start(rng, positives)
+        tile = Box(start, vec3([a + t for a, t in zip(start, self.card.tile, strict=True)]))
+        read = tile.grow(self.card.halo)
+        image = self.level.read_padded(read)
+        image = self.scaling(image if image.ndim == 4 else image[None])
+        target, weight = self._answer(read)
+        return augment(rng, image, target, weight, square=self.card.tile[1] == self.card.tile[2])
+
+    def _start(self, rng: np.random.Generator, positives: np.ndarray) -> Vec3:
+        tile = np.array(self.card.tile)
+        kind = rng.uniform()
+        if kind < POSITIVE and len(positives):
+            start = positives[rng.integers(len(positives))] - (tile * rng.uniform(0.1, 0.9, 3)).astype(int)
+        elif kind < POSITIVE + HARD and self.hard:
+            start = np.array(self.hard[rng.integers(len(self.hard))].start) + rng.integers(-tile // 4, tile // 4 + 1)
+        else:
+            start = np.array([rng.integers(a, max(a + 1, b - t + 1)) for a, b, t in self._ranges()])
+        first = np.array(self.block.start)
+        return vec3(np.clip(start, first, np.maximum(first, np.array(self.block.stop) - tile)).tolist())
+
+    def _ranges(self) -> Iterator[tuple[int, int, int]]:
+        return zip(self.block.start, self.block.stop, self.card.tile, strict=True)
+
+    def _answer(self, read: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Target and weight of one read box at the output's stride, (1, z, y, x) each."""
+        output = self.card.outputs[0]
+        shown = read.grow([-t for t in output.trimmed])
+        inside = shown.clip(self.block)
+        target = np.zeros(shown.shape, np.uint8)
+        weight = np.zeros(shown.shape, np.uint8)
+        to = inside.shift([-s for s in shown.start]).slices
+        target[to] = self.target[inside.shift([-s for s in self.block.start]).slices]
+        weight[to] = 1
+        return (
+            pool(target, output.stride)[None].astype(np.float32) / 255,
+            pool(weight, output.stride)[None].astype(np.float32),
+        )
+
+
+def pool(array: np.ndarray, stride: Vec3) -> np.ndarray:
+    """Maximum over cells of ``stride`` voxels; the shape must be a multiple of it."""
+    z, y, x = (n // s for n, s in zip(array.shape, stride, strict=True))
+    return array.reshape(z, stride[0], y, stride[1], x, stride[2]).max(axis=(1, 3, 5))
+
+
+def augment(
+    rng: np.random.Generator, image: np.ndarray, target: np.ndarray, weight: np.ndarray, *, square: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flips, quarter turns in the plane, and brightness, contrast and noise; all arrays are (c, z, y, x)."""
+    arrays = [image, target, weight]
+    flips = tuple(axis for axis in (1, 2, 3) if rng.uniform() < 0.5)
+    arrays = [np.flip(a, flips) for a in arrays]
+    if square and rng.uniform() < 0.5:
+        arrays = [a.swapaxes(2, 3) for a in arrays]
+    image = arrays[0] * rng.uniform(0.8, 1.25) + rng.uniform(-0.08, 0.08)
+    image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.03))
+    return np.ascontiguousarray(image, np.float32), np.ascontiguousarray(arrays[1]), np.ascontiguousarray(arrays[2])

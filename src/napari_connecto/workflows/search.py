@@ -1,0 +1,184 @@
+"""One run of a cascade: what was looked at on each level, what passed, what it took. Ours, but for the gating rule."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.compute.execute import execute
+from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
+from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import Scaling
+from napari_connecto.core.predict import Blocks, OnBadChunk
+from napari_connecto.core.tiles import Tile
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.tile_store import TileStore
+from napari_connecto.workflows.audit import Audit, audit_bound, audit_plan
+from napari_connecto.workflows.descent import HighestValue, Scores, Step, children, passing, region_in, roots
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
+
+MAP, BATCHES = "probability", "batches.json"
+WORTH_A_TRIAL = 200
+"""Chunks from which on it pays to time batch sizes."""
+FLOOR = 0.1
+"""Maps of chunks that never reach this probability are not kept."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How chunks are run: tiles per forward pass (None: timed), what to do with bad chunks, and a Dask client."""
+
+    batch: int | None = None
+    on_bad: OnBadChunk = "fail"
+    client: Any = None
+
+
+@dataclass(frozen=True)
+class KeepMap:
+    """Sink of the finest level: keep the quantised map where it holds anything, answer the chunk's score."""
+
+    store: TileStore
+    output: str
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> float:
+        block = np.rint(np.clip(blocks[self.output], 0, 1) * 255).astype(np.uint8)
+        score = float(block.max()) / 255
+        if score >= FLOOR:
+            self.store.write_blocks(tile, {MAP: block})
+        return score
+
+
+@dataclass
+class Search:
+    """The state of one run; everything that must survive it is in the job's folder.
+
+    Parameters
+    ----------
+    steps
+        Levels used, finest first.
+    rule
+        How objects are read off the finest map.
+    seen, passed
+        Chunk indices per stage: looked at, and let through.
+    computed, seconds
+        Calls made and time taken in this run, by "level 0", ..., "audit"; what was resumed costs nothing.
+    """
+
+    volume: Volume
+    steps: tuple[Step, ...]
+    rule: ObjectRule
+    job: JobFolder
+    how: RunOptions
+    seen: dict[int, np.ndarray] = field(default_factory=dict)
+    passed: dict[int, np.ndarray] = field(default_factory=dict)
+    computed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def __post_init__(self) -> None:
+        finest = self.steps[0]
+        self.scores = {step.stage: Scores.open(self.job.path / f"scores_{step.stage}.bin") for step in self.steps}
+        self.batches = self.job.read_json(BATCHES) if (self.job.path / BATCHES).exists() else {}
+        self.meters = {step.stage: Meter() for step in self.steps}
+        self.audited = Scores.open(self.job.path / "scores_audit.bin")
+        self.store = TileStore.open(self.job.path / "map", finest.level, finest.plan.tile, {MAP: np.dtype("uint8")})
+        self.map: Level = self.store.volume(MAP).levels[0]
+
+    def descend(self, region: Box | None) -> Job[None]:
+        """Coarsest level to finest; each level scores the children of what passed above it."""
+        above: Step | None = None
+        passed = np.empty(0, np.int64)
+        for step in reversed(self.steps):
+            within = region_in(region, self.volume, step.level)
+            indices = roots(step, within) if above is None else children(above, passed, step, within)
+            yield from self._score(step, indices)
+            passed = passing(indices, self.scores[step.stage].known, step.threshold)
+            self.seen[step.stage], self.passed[step.stage] = indices, passed
+            above = step
+
+    def _score(self, step: Step, indices: np.ndarray) -> Job[None]:
+        output = step.predictor.card.outputs[0].name
+        sink = KeepMap(self.store, output) if step.stage == 0 else HighestValue(output)
+        for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
+            fresh = None
+            if step.stage == 0 and tile is not None and score >= self.rule.threshold:
+                fresh = find_objects(self.map, step.plan, [tile.index], self.rule)
+            yield Progress(done, len(indices), step.name, fresh)
+
+    def _run(
+        self, step: Step, indices: np.ndarray, sink: Any, scores: Scores, label: str
+    ) -> Iterator[tuple[int, Tile | None, float]]:
+        """Run the chunks that are not yet scored; yields how many are done, and the chunk and score just added."""
+        todo = np.setdiff1d(indices, scores.indices())
+        done = len(indices) - len(todo)
+        yield done, None, 0.0
+        if not len(todo):
+            return
+        scaling = step.predictor.card.normalisation.resolve(self.volume)
+        batch = self._batch(step, scaling, len(todo))
+        options = ExecuteOptions(scaling, batch, self.how.on_bad, meter=self.meters[step.stage])
+        tiles = step.plan.tiles(step.plan.order(todo))
+        started = time.perf_counter()
+        results = execute(step.level, tiles, step.predictor, sink, options=options, client=self.how.client)
+        try:
+            with closing(results):
+                for tile, score in results:
+                    scores.add(tile.index, score)
+                    self.computed[label] += 1
+                    done += 1
+                    yield done, tile, score
+        finally:
+            self.seconds[label] += time.perf_counter() - started
+
+    def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
+        """Tiles per forward pass: as asked, else as when the job began (bits may depend on it), else timed."""
+        if self.how.batch is not None:
+            return self.how.batch
+        if step.name not in self.batches:
+            card = step.predictor.card
+            timed = chunks >= WORTH_A_TRIAL
+            self.batches[step.name] = (
+                choose_batch(step.level, step.plan, step.predictor, scaling, seconds=1.0).batch
+                if timed
+                else default_batch(card)
+            )
+            self.job.write_json(BATCHES, self.batches)
+        return int(self.batches[step.name])
+
+    def objects(self) -> Job[Detections]:
+        """Objects in all chunks that were looked at closely; masks are written as labels beside the map."""
+        step = self.steps[0]
+        tiles = np.sort(passing(self.seen[0], self.scores[0].known, max(FLOOR, self.rule.threshold)))
+        yield Progress(0, len(tiles), "objects")
+        if self.rule.head == "centres":
+            return find_objects(self.map, step.plan, tiles, self.rule)
+        finder = MaskFinder(self.map, step.plan, self.rule)
+        found = finder.find(tiles)
+        outputs = {"objects": np.dtype("uint32")}
+        labels = TileStore.open(self.job.path / "labels", step.level, step.plan.tile, outputs)
+        for n, (tile, block) in enumerate(finder.relabelled(tiles), start=1):
+            labels.write_blocks(tile, {"objects": block})
+            yield Progress(n, len(tiles), "objects")
+        return replace(found, labels=labels.volume("objects"))
+
+    def audit(self, region: Box | None, size: int, seed: int) -> Job[Audit]:
+        """Run a random sample of the rejected chunks through the finest level, for a bound on what was missed."""
+        step = self.steps[0]
+        everything = roots(step, region_in(region, self.volume, step.level))
+        rejected = np.setdiff1d(everything, self.seen[0])
+        sample = audit_plan(rejected, size, seed)
+        sink = HighestValue(step.predictor.card.outputs[0].name)
+        for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
+            yield Progress(done, len(sample), "audit")
+        positives = len(passing(sample, self.audited.known, step.threshold))
+        found = len(passing(self.seen[0], self.scores[0].known, step.threshold))
+        return audit_bound(positives, len(sample), len(rejected), found)

@@ -1,0 +1,96 @@
+"""Run a recipe in a process of its own: killable, and its memory is given back. Ours."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.workflows.recipe import Recipe, write_recipe
+
+HEARTBEAT_S = 0.2
+
+
+def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]:
+    """Run a recipe as ``napari-connecto run`` does, in another process.
+
+    Parameters
+    ----------
+    recipe
+        See `recipe_job`; inputs must be files.
+    folder
+        Where the recipe is written.
+
+    Yields
+    ------
+    Progress
+        At least five times a second, so that closing this generator ends the process at once.
+
+    Raises
+    ------
+    ConnectoError
+        With the process's own line of explanation, if it fails.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / "recipe.yaml"
+    write_recipe(recipe, path)
+    command = [sys.executable, "-m", "napari_connecto", "run", str(path), "--progress", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    errors: list[str] = []
+    readers = [
+        threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        summary = yield from _follow(lines)
+        for reader in readers:
+            reader.join()
+        if process.wait() != 0 or summary is None:
+            last = [line.strip() for line in errors if line.strip()]
+            raise ConnectoError(last[-1] if last else f"the process ended with code {process.returncode}")
+        return summary
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def _pump(stream: Iterable[str] | IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _follow(lines: queue.Queue[str | None]) -> Job[dict[str, Any] | None]:
+    """Progress from JSON lines, repeated as a heartbeat while nothing comes; returns the summary line."""
+    last, summary = Progress(0, 0, "starting"), None
+    while True:
+        yield last
+        try:
+            line = lines.get(timeout=HEARTBEAT_S)
+        except queue.Empty:
+            continue
+        if line is None:
+            return summary
+        try:
+            message = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if "summary" in message:
+            summary = message["summary"]
+        elif "stage" in message:
+            last = Progress(int(message["done"]), int(message["total"]), message["stage"], message.get("payload"))

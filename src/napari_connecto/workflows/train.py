@@ -1,0 +1,238 @@
+"""Train a cascade from labels on part of a volume: a detector per level, then measure them. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto import __version__
+from napari_connecto.compute.execute import execute
+from napari_connecto.compute.options import ExecuteOptions
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, Vec3
+from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.files import new_model
+from napari_connecto.models.fit import FitParams, Sample, fit
+from napari_connecto.workflows.calibrate import calibrate_job
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.descent import HighestValue
+from napari_connecto.workflows.examples import Examples, crop, from_labels, split_region
+from napari_connecto.workflows.objects import ObjectRule
+from napari_connecto.workflows.params import TrainParams
+from napari_connecto.workflows.samples import Patches
+
+
+def train_cascade(volume: Volume, labels: Volume | Examples, params: TrainParams | None = None) -> Cascade:
+    """Train a cascade; blocks. See `train_cascade_job`."""
+    return run(train_cascade_job(volume, labels, params))
+
+
+def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainParams | None = None) -> Job[Cascade]:
+    """Train a detector for each level of ``volume`` and measure them on blocks kept apart.
+
+    Parameters
+    ----------
+    volume
+        Image pyramid; only its labelled part is read.
+    labels
+        Mask or instances on any grid in the same world, covering all or part of the volume; or `Examples`
+        made from points.
+    params
+        See `TrainParams`.
+
+    Returns
+    -------
+    Cascade
+        Its ``calibration`` holds what was measured; `Cascade.choose` turns it into thresholds.
+
+    Raises
+    ------
+    InputError
+        If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
+    """
+    params = params or TrainParams()
+    examples = (
+        labels if isinstance(labels, Examples) else from_labels(labels, params.head, params.diameter_nm or None)  # type: ignore[arg-type]
+    )
+    cards = design(volume, examples, params)
+    gap_nm = [t * v for t, v in zip(cards[0].halo, cards[0].voxel_nm, strict=True)]
+    train_box, measure_box = split_region(examples, params.validation, gap_nm)
+    stages = []
+    for k, card in enumerate(cards):
+        seeded = replace(params, seed=params.seed + k)
+        stage = yield from _train_stage(volume, examples, (train_box, measure_box), card, seeded, k)
+        stages.append(stage)
+    rule = ObjectRule(params.head, 0.5, examples.diameter_nm, _least_voxels(examples, cards[0]))  # type: ignore[arg-type]
+    calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
+    metadata = {"params": asdict(params), "volume": volume.name, "source": volume.source, "version": __version__}
+    return Cascade(params.name, tuple(stages), rule, calibration, metadata)
+
+
+def _least_voxels(examples: Examples, card: ModelCard) -> int:
+    """An eighth of a typical object's volume (area in 2-D), at least 4 voxels."""
+    radius = examples.diameter_nm / 4 / np.array(card.voxel_nm)
+    voxels = np.pi * radius[1] * radius[2] * max(1.0, 4 / 3 * radius[0])
+    return max(4, int(voxels))
+
+
+def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
+    """A card per level: dense U-Net at the finest, cheap strided scorers above it, one chunk shape for all."""
+    dims = _dims(volume.levels[0], params)
+    usable = [level for level in volume.levels if examples.region(level).size > 0][: params.levels or 4]
+    if not usable:
+        examples.on(volume.levels[0])
+    levels = [usable[0], *(level for level in usable[1:] if _shows(level, examples))]
+    tile = params.tile or _tile(levels, dims)
+    return tuple(_card(level, k, tile, dims, params) for k, level in enumerate(levels))
+
+
+def _dims(level: Level, params: TrainParams) -> str:
+    if params.dims != "auto":
+        return params.dims
+    if level.shape[0] < 4:
+        return "2d"
+    return "2.5d" if level.voxel_nm[0] > 3 * level.voxel_nm[1] else "3d"
+
+
+def _tile(levels: Sequence[Level], dims: str) -> Vec3:
+    """64 x 64 in the plane, less where the coarsest level would be a few chunks only; in 3-D about half as deep."""
+    if dims != "3d":
+        return (1, 64, 64) if min(levels[0].shape[1:]) >= 256 else (1, 32, 32)
+    side = 64 if min(levels[-1].shape[1:]) >= 256 else 32
+    depth = side * levels[0].voxel_nm[1] / levels[0].voxel_nm[0]
+    return (int(2 ** np.clip(round(np.log2(depth)), 3, 6)), side, side)
+
+
+def _shows(level: Level, examples: Examples) -> bool:
+    """Whether an object still covers more than 1.5 voxels in the plane of this level."""
+    return examples.diameter_nm > 1.5 * level.voxel_nm[1]
+
+
+def _card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams) -> ModelCard:
+    flat = dims != "3d"
+    halo_z = {"2d": 0, "2.5d": 1, "3d": 4}[dims]
+    halo = (halo_z, 16, 16) if k == 0 and flat else (halo_z, 8, 8)
+    network, stride = _scorer(level, flat, params) if k else (_dense(level, flat, params), (1, 1, 1))
+    output = Output("object" if k else "foreground", stride, (halo_z if flat else 0, 0, 0))
+    return ModelCard(
+        name=f"{params.name}-{k}",
+        task="detect",
+        voxel_nm=level.voxel_nm,
+        tile=tile,
+        halo=halo,
+        outputs=(output,),
+        channels=level.channels or 1,
+        normalisation=Normalisation("percentile", 1.0, 99.5),
+        network=network,
+    )
+
+
+def _dense(level: Level, flat: bool, params: TrainParams) -> dict[str, Any]:
+    """The finest level's network: a probability per voxel."""
+    if params.encoder != "small":
+        if not flat:
+            raise InputError(f"got encoder '{params.encoder}' with 3-D; encoders are 2-D: choose dims 2d or 2.5d")
+        return {"kind": "smp", "encoder": params.encoder, "depth": 3}
+    return {
+        "kind": "unet",
+        "dims": 2 if flat else 3,
+        "width": params.width,
+        "depth": 3,
+        "strides": [[1, 2, 2], [1 if flat or _thick(level) else 2, 2, 2]],
+    }
+
+
+def _scorer(level: Level, flat: bool, params: TrainParams) -> tuple[dict[str, Any], Vec3]:
+    """A coarse level's network: a score per cell of 4 x 4 voxels in the plane."""
+    stride = (1 if flat else 2 if _thick(level) else 4, 4, 4)
+    return {"kind": "scorer", "dims": 2 if flat else 3, "width": params.width, "stride": list(stride)}, stride
+
+
+def _thick(level: Level) -> bool:
+    return level.voxel_nm[0] > 1.5 * level.voxel_nm[1]
+
+
+def _train_stage(
+    volume: Volume, examples: Examples, boxes: tuple[Box, Box], card: ModelCard, params: TrainParams, k: int
+) -> Job[Predictor]:
+    """Fit, look for what it gets wrong, fit on."""
+    level = volume.level_at(card.voxel_nm)
+    scaling = card.normalisation.resolve(volume)
+    train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
+    check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
+    model = new_model(card, params.seed, device=params.device)
+    first = max(5, params.steps * 2 // 3)
+    for part, steps in enumerate((first, params.steps - first)):
+        if steps < 1:
+            break
+        settings = FitParams(steps=steps, learning_rate=1e-2 if part == 0 else 3e-3)
+        job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
+        model = yield from _renamed(job, f"training level {k}" + (", hard examples" if part else ""))
+        if part == 0:
+            train.hard = _mistakes(train, model, params.seed)
+    return model
+
+
+def _renamed(job: Job, stage: str) -> Job:
+    """The same job under another stage name."""
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, stage=stage)
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
+
+
+def _patches(level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, *, soft: bool) -> Patches:
+    target, region = examples.on(level, soft=soft)
+    block = examples.target.box_in(box, level).clip(region)
+    near = block.grow([t + h for t, h in zip(card.tile, card.halo, strict=True)]).clip(level.shape)
+    image = crop(level, near)
+    loaded = Level(np.asarray(image.array), image.voxel_nm, image.origin_nm)
+    offset = [-s for s in near.start]
+    return Patches(
+        loaded,
+        target[block.shift([-s for s in region.start]).slices],
+        block.shift(offset),
+        card,
+        scaling,  # type: ignore[arg-type]
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Validation score: minus the mean cross-entropy on fixed held-out samples."""
+
+    samples: list[Sample]
+
+    def __call__(self, model: Predictor) -> float:
+        total = weight_sum = 0.0
+        name = model.card.outputs[0].name
+        for image, target, weight in self.samples:
+            answer = np.clip(model(image, [0] * len(image))[name], 1e-4, 1 - 1e-4)
+            loss = -(target[:, 0] * np.log(answer) + (1 - target[:, 0]) * np.log(1 - answer))
+            total += float((loss * weight[:, 0]).sum())
+            weight_sum += float(weight.sum())
+        return -total / max(weight_sum, 1.0)
+
+
+def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = 256, keep: int = 32) -> list[Box]:
+    """Chunks of the training block without an object that score highest."""
+    plan = TilePlan(patches.block.shape, model.card.tile, model.card.halo)
+    rng = np.random.default_rng(seed)
+    indices = np.sort(rng.permutation(len(plan))[:look])
+    empty = [i for i in indices if not (patches.target[plan[i].write.slices] >= 128).any()]
+    level = crop(patches.level, patches.block)
+    options = ExecuteOptions(scaling=patches.scaling, batch=1)
+    sink = HighestValue(model.card.outputs[0].name)
+    scored = [(score, tile) for tile, score in execute(level, plan.tiles(empty), model, sink, options=options)]
+    scored.sort(key=lambda pair: -pair[0])
+    return [tile.write.shift(patches.block.start) for score, tile in scored[:keep] if score > 0.2]
