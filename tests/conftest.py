@@ -1,0 +1,31 @@
+"""What all tests share: one hypothesis profile, the folder of real data, and skips that say why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, which are not part of the project; NAPARI_CONNECTO_DATA says where they are."""
+    beside = Path(__file__).resolve().parents[1] / "../shared/data"
+    folder = Path(os.environ.get("NAPARI_CONNECTO_DATA", beside)).resolve()
+    if not folder.is_dir():
+        pytest.skip("no real data: set NAPARI_CONNECTO_DATA to its folder")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return
+    for item in items:
+        if item.get_closest_marker("gl"):
+            item.add_marker(pytest.mark.skip(reason="needs a display with OpenGL; run under xvfb-run"))
