@@ -1,0 +1,219 @@
+"""Writing OME-Zarr pyramids, block by block, so that what has the final name is complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from math import prod
+from pathlib import Path
+
+import fsspec
+import numpy as np
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.io.disk import lock, storing
+from napari_connecto.io.files import is_url
+from napari_connecto.io.label_groups import check_parent, register
+from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
+from napari_connecto.io.pyramid import Grid, downsample, grids
+from napari_connecto.io.zarr_arrays import open_store
+
+_BLOCK_BYTES = 2**25
+_SHARD_BYTES = 2**26
+
+
+def save_volume(
+    volume: Volume,
+    path: str | os.PathLike[str],
+    *,
+    levels: int | None = None,
+    version: Version = "0.5",
+    kind: Kind | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a volume as an OME-Zarr pyramid.
+
+    Parameters
+    ----------
+    volume
+        Read block by block, about 32 MB at a time, whatever its size. Levels that it has are written as they are;
+        coarser ones are made from its coarsest: the finer axes first until voxels are isotropic, then all; images by
+        mean, labels by mode.
+    path
+        Local path or fsspec URL; by convention it ends in ``.zarr``. Labels at ``image.zarr/labels/<name>`` are
+        listed there, so that readers show them with the image.
+    levels
+        How many in all. None keeps those of a pyramid; over a single level, as many as bring each axis to 64 voxels.
+    version
+        "0.5" (zarr 3, levels above 64 MB sharded) or "0.4" (zarr 2).
+    kind
+        "image" or "labels"; the volume's by default.
+    overwrite
+        Replace what is at ``path``, once the new one is complete (at a URL: before it is written).
+
+    Raises
+    ------
+    InputError
+        If an option is not allowed or labels are not integers.
+    StoreError
+        If something is at ``path`` already or it cannot be written; what is there is left alone.
+    """
+    run(save_volume_job(volume, path, levels=levels, version=version, kind=kind, overwrite=overwrite))
+
+
+def save_volume_job(
+    volume: Volume,
+    path: str | os.PathLike[str],
+    *,
+    levels: int | None = None,
+    version: Version = "0.5",
+    kind: Kind | None = None,
+    overwrite: bool = False,
+) -> Job[None]:
+    """`save_volume` as a job; closing it leaves nothing behind."""
+    kind = kind or volume.kind
+    if levels is not None and levels < 1:
+        raise InputError(f"got levels={levels}; allowed: 1 or more")
+    if kind not in ("image", "labels"):
+        raise InputError(f"got kind='{kind}'; allowed: image, labels")
+    own = [Grid(level.shape, level.voxel_nm, level.origin_nm) for level in volume.levels][:levels]
+    more = levels - len(own) + 1 if levels is not None else (None if len(own) == 1 else 1)
+    first = volume.levels[0]
+    image = Image(
+        volume.name, (*own[:-1], *grids(own[-1], more)), first.dtype, kind, first.channels, volume.calibrated, version
+    )
+    path = os.fspath(path)
+    target = None if is_url(path) else Path(path).expanduser().absolute()
+    beside_image = target is not None and check_parent(target, image)
+    with _remote_place(path, overwrite) if target is None else _local_place(target, overwrite) as store:
+        yield from _write(volume, image, store, path)
+    if beside_image and target is not None:
+        register(target, image)
+
+
+def _write(volume: Volume, image: Image, store: Store, path: str) -> Job[None]:
+    with storing(path):
+        create_group(store, image)
+    chunks = [chunk_shape(grid) for grid in image.grids]
+    shards = [_shard_shape(image, grid, chunk) for grid, chunk in zip(image.grids, chunks, strict=True)]
+    plans = [
+        list(_blocks(grid.shape, shard or chunk, _voxels_per_block(image)))
+        for grid, shard, chunk in zip(image.grids, shards, chunks, strict=True)
+    ]
+    done, total, finer = 0, sum(map(len, plans)), None
+    for k, grid in enumerate(image.grids):
+        with storing(path):
+            array = create_level(store, image, k, chunks[k], shards[k])
+        for box in plans[k]:
+            block = _block(volume, image, finer, k, box)
+            with storing(path):
+                array[(..., *box.slices)] = block
+            done += 1
+            yield Progress(done, total, f"level {k} of {len(image.grids)}")
+        finer = Level(array, grid.voxel_nm, grid.origin_nm)
+    with storing(path):
+        finish_group(store, image)
+
+
+def _block(volume: Volume, image: Image, finer: Level | None, k: int, box: Box) -> np.ndarray:
+    """Voxels of ``box`` of level k: the volume's own, or made from the level before, which has been written."""
+    if k < len(volume.levels) or finer is None:
+        return volume.levels[k].read(box)
+    factor = image.grids[k].factor
+    lead = () if image.channels is None else (image.channels,)
+    merged = np.empty((*lead, *box.shape), image.dtype)
+    for part in _blocks(box.shape, chunk_shape(image.grids[k]), _voxels_per_block(image, prod(factor))):
+        wide = part.shift(box.start).rescale(factor).clip(finer.shape)
+        merged[(..., *part.slices)] = downsample(finer.read(wide), factor, image.kind)
+    return merged
+
+
+def chunk_shape(grid: Grid) -> Vec3:
+    """2^18 voxels: a cube, flatter where sections are thicker than twice a voxel, one section in 2-D."""
+    if grid.shape[0] == 1:
+        best = (1, 512, 512)
+    else:
+        flat = grid.voxel_nm[0] > 2 * min(grid.voxel_nm[1:])
+        best = (16, 128, 128) if flat else (64, 64, 64)
+    return vec3([min(a, n) for a, n in zip(best, grid.shape, strict=True)])
+
+
+def _shard_shape(image: Image, grid: Grid, chunk: Vec3) -> Vec3 | None:
+    if image.version == "0.4" or prod(grid.shape) * image.dtype.itemsize <= _SHARD_BYTES:
+        return None
+    return vec3([c * min(4, -(-n // c)) for c, n in zip(chunk, grid.shape, strict=True)])
+
+
+def _voxels_per_block(image: Image, read: int = 1) -> int:
+    """Where ``read`` voxels are read for each."""
+    return _BLOCK_BYTES // (image.dtype.itemsize * (image.channels or 1) * read)
+
+
+def _blocks(shape: Vec3, unit: Vec3, voxels: int) -> Iterator[Box]:
+    """Boxes of whole units, as long along x, then y, then z as ``voxels`` allows, so that pages are decoded seldom."""
+    size = list(unit)
+    for axis in (2, 1, 0):
+        units = max(1, min(voxels // prod(size), -(-shape[axis] // unit[axis])))
+        size[axis] = unit[axis] * units
+    for z, y, x in product(*(range(0, n, step) for n, step in zip(shape, size, strict=True))):
+        yield Box((z, y, x), vec3([a + b for a, b in zip((z, y, x), size, strict=True)])).clip(shape)
+
+
+@contextmanager
+def _local_place(target: Path, overwrite: bool) -> Iterator[Store]:
+    """A store to write into; what it holds gets the final name when the block ends well, and goes when it does not."""
+    with storing(target):
+        _refuse_existing(target, overwrite)
+    partial = target.with_name(f".{target.name}.partial")
+    with ExitStack() as stack:
+        with storing(target):
+            partial.mkdir(parents=True, exist_ok=True)
+        held = lock(partial / ".lock", target)
+        stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        stack.callback(held.release)
+        with storing(target):
+            for leftover in partial.glob("*.zarr"):
+                shutil.rmtree(leftover)
+        yield LocalStore(partial / "new.zarr")
+        with storing(target):
+            if target.exists():
+                target.rename(partial / "old.zarr")
+            (partial / "new.zarr").rename(target)
+
+
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise StoreError(f"'{target}' exists; choose another name, or allow overwriting it")
+    is_zarr = any((target / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+    if not is_zarr and not (target.is_dir() and not any(target.iterdir())):
+        raise StoreError(f"'{target}' is no zarr store and will not be overwritten; choose another name")
+
+
+@contextmanager
+def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
+    """Nothing can be renamed there: the metadata that make it an image come last."""
+    store = open_store(path, read_only=False)
+    system, inner = fsspec.core.url_to_fs(path)
+    if path.startswith(("http://", "https://")):
+        raise StoreError(f"cannot write '{path}': http is read-only; choose a local path or an object store")
+    with storing(path):
+        if system.exists(inner):
+            if not overwrite:
+                raise StoreError(f"'{path}' exists; choose another name, or allow overwriting it")
+            system.rm(inner, recursive=True)
+    try:
+        yield store
+    except BaseException:
+        if system.exists(inner):
+            system.rm(inner, recursive=True)
+        raise
