@@ -127,7 +127,8 @@ def tail_threshold(scores: np.ndarray, share: float) -> float:
     x = np.sort(logit(np.clip(scores.astype(float), 1e-6, 1 - 1e-6)))
     k = int(np.clip(round(np.sqrt(len(x))), 2, len(x) - 1))
     scale = max(_MIN_SCALE, float((x[k] - x[:k]).mean()))
-    return float(np.float32(expit(min(x[k] - scale * np.log(k / (len(x) * share)), x[0]))))
+    score = np.float32(expit(x[k] - scale * np.log(k / (len(x) * share))))
+    return float(min(score, scores.min()))
 
 
 def _losses(

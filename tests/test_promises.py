@@ -1,0 +1,58 @@
+"""What importing the package promises."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import napari_connecto
+
+HEAVY = ("torch", "napari", "qtpy", "magicgui", "dask", "zarr", "scipy", "skimage", "monai")
+
+
+def loaded_after(code: str) -> set[str]:
+    """The heavy packages in memory after running ``code`` in a fresh interpreter."""
+    program = f"{code}\nimport sys\nprint('loaded:', *[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("loaded:")[1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_connecto",
+        "import napari_connecto as nc; nc.expected_cascade(0.01, (0.9, 0.9), (0.1, 0.1), 8); nc.Box; nc.Volume",
+        "import napari_connecto.cli",
+    ],
+)
+def test_importing_loads_nothing_heavy(code):
+    assert loaded_after(code) == set()
+
+
+def test_workflows_load_no_gui():
+    assert not loaded_after("import napari_connecto as nc; nc.detect; nc.train_cascade") & {
+        "napari",
+        "qtpy",
+        "magicgui",
+    }
+
+
+@pytest.mark.parametrize("name", napari_connecto.__all__)
+def test_public_names_resolve(name):
+    thing = getattr(napari_connecto, name)
+    assert name in dir(napari_connecto)
+    assert name == "__version__" or thing.__doc__
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        napari_connecto.nonsense  # noqa: B018
+
+
+def test_public_modules_import():
+    for home in set(napari_connecto._HOMES.values()):
+        importlib.import_module(f"napari_connecto.{home}")
