@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import zarr
 from zarr.errors import GroupNotFoundError
@@ -39,7 +40,7 @@ def register(target: Path, image: Image) -> None:
     """List ``target`` in the labels group around it."""
     with storing(target):
         group = zarr.open_group(LocalStore(target.parent), mode="a", zarr_format=image.zarr_format)
-        attributes = group.attrs.asdict()
+        attributes: dict[str, Any] = group.attrs.asdict()
         known = attributes.get("ome", attributes).get("labels", [])
         listed = {"labels": [*(name for name in known if name != target.name), target.name]}
         group.attrs.update(listed if image.version == "0.4" else {"ome": {"version": "0.5", **listed}})
