@@ -1,6 +1,6 @@
 """Train the small cascades that ship: ``python sample_data/train_cascades.py``. A few minutes on two cores.
 
-They learn from other phantoms than the samples (other seeds), so what they find in the samples is new to them.
+They learn from other, larger phantoms than the samples (other seeds), so what they find in the samples is new to them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from napari_connecto.workflows.train import train_cascade_job
 
 TRAINING_SEED = 101
 PARAMS = {
-    "cells": ("cells", nc.TrainParams(name="cells", head="centres", steps=400)),
-    "neuropil": ("mitochondria", nc.TrainParams(name="mitochondria", head="masks", steps=400)),
+    "cells": ("cells", (64, 1024, 1024), nc.TrainParams(name="cells", head="centres", steps=400)),
+    "neuropil": ("mitochondria", (32, 768, 768), nc.TrainParams(name="mitochondria", head="masks", steps=400)),
 }
 
 
 def main(folder: Path) -> None:
     """Write one folder per cascade."""
     scratch = folder / "scratch.ome.zarr"
-    for sample, (target, params) in PARAMS.items():
-        made = nc.phantom(sample, seed=TRAINING_SEED)
+    for sample, (target, shape, params) in PARAMS.items():
+        made = nc.phantom(sample, shape, seed=TRAINING_SEED)
         nc.save_volume(made.image, scratch, levels=3, overwrite=True)
         job = train_cascade_job(nc.open_volume(scratch), made.truth[target], params)
         cascade = nc.run(job, lambda p, target=target: print(f"\r{target}: {p.stage} {p.done}/{p.total}   ", end=""))

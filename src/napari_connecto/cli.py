@@ -115,7 +115,7 @@ def _drive(job: Job[Any], progress: str) -> Any:
         if p.stage not in bars:
             for bar in bars.values():
                 bar.close()
-            bars[p.stage] = tqdm(total=p.total or None, desc=p.stage, file=sys.stderr, leave=True)
+            bars[p.stage] = tqdm(total=p.total or None, desc=p.stage, file=sys.stderr, disable=None)
         bars[p.stage].n = p.done
         bars[p.stage].refresh() if p.done == p.total else bars[p.stage].update(0)
 
@@ -192,9 +192,7 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 @params_options(DetectParams)
 @cluster_options
 @PROGRESS
-def detect(
-    path: str, cascade: str, out: str, progress: str, scheduler: str | None, workers: int, **options: Any
-) -> None:
+def detect(path: str, cascade: str, out: str, **options: Any) -> None:
     """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
     recipe = {"workflow": "detect", "volume": _volume_spec(path, options), "cascade": cascade, "out": out}
     only, region, backend = options.pop("only_estimate"), options.pop("region"), options.pop("backend")

@@ -105,7 +105,7 @@ def _cells(shape: Vec3, rng: np.random.Generator) -> _Arrays:
     for _ in range(int(signal.size / 8e5)):  # out-of-focus haze: larger than a cell, and dim
         _stamp(signal, rng.uniform(0, size), np.array([6.0, 14, 14]), _adds(rng.uniform(8, 18)))
     cells = np.zeros(shape, np.uint16)
-    for label, centre in enumerate(_clustered(rng, size, max(4, int(signal.size / 1.2e5))), start=1):
+    for label, centre in enumerate(_clustered(rng, size, max(4, int(signal.size / 3e5))), start=1):
         radius = rng.uniform(3.5, 5.5) * np.array([0.5, 1, 1]) * rng.uniform(0.85, 1.15, 3)
         _stamp(signal, centre, radius, _adds(rng.uniform(35, 140)))
         _stamp(cells, centre, radius, _marks(label))
@@ -173,7 +173,7 @@ def _neuropil(shape: Vec3, rng: np.random.Generator) -> _Arrays:
 def _neurites(shape: Vec3, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Instances (0 on membranes) and the distance to the membrane's middle in nm: a warped Voronoi diagram."""
     voxel = np.array([40.0, 8.0, 8.0])
-    extent = shape * voxel
+    extent = np.array(shape) * voxel
     count = max(8, int(float(np.prod(extent)) / 520**3 * 1.5))
     seeds = rng.uniform(-300, extent + 300, (int(count * float(np.prod((extent + 600) / extent))), 3))
     owner = np.arange(len(seeds))

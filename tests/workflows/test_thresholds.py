@@ -127,16 +127,21 @@ def test_few_objects_lower_the_threshold_and_say_so():
 
 
 def test_tail_threshold_extends_the_lowest_scores():
-    rng, share = np.random.default_rng(0), 0.001
+    rng, share = np.random.default_rng(0), 0.002
     undercut = []
-    for _ in range(300):  # logits 6 - exponential of mean 2
-        scores = expit(6 - rng.exponential(2.0, 100)).astype(np.float32)
+    for _ in range(300):  # logits 6 - exponential of mean 1
+        scores = expit(6 - rng.exponential(1.0, 100)).astype(np.float32)
         threshold = tail_threshold(scores, share)
         assert threshold <= scores.min()
         assert tail_threshold(scores, share / 2) <= threshold
-        undercut.append(np.exp((np.log(threshold / (1 - threshold)) - 6) / 2))
+        undercut.append(np.exp(np.log(threshold / (1 - threshold)) - 6))
     assert 0.5 * share < np.median(undercut) < 1.5 * share
     assert tail_threshold(np.ones(10, np.float32), 0.01) < 1
+
+
+def test_thresholds_stay_above_the_resolution_of_scores():
+    saturated = np.array([0.02] + [1.0] * 30, np.float32)  # one object nearly missed, the rest beyond doubt
+    assert tail_threshold(saturated, 1e-6) == pytest.approx(1 / 510)
 
 
 def test_no_cascade_where_nothing_is_gained():

@@ -100,13 +100,14 @@ class Scores:
 
     def add(self, index: int, score: float) -> None:
         """Remember one; on disk when this returns."""
-        self.journal.append(np.array([(index, score)], SCORES))
-        self.known[index] = score
+        record = np.array([(index, score)], SCORES)
+        self.journal.append(record)
+        self.known[index] = float(record["score"][0])
 
 
 def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -> np.ndarray:
     """Those of ``indices`` whose score reaches the threshold; chunks that were skipped as damaged do not pass."""
-    return np.array([i for i in indices.tolist() if known.get(i, -1.0) >= threshold - 1e-6], np.int64)
+    return np.array([i for i in indices.tolist() if known.get(i, -1.0) >= threshold], np.int64)
 
 
 def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:

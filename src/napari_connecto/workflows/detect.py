@@ -94,7 +94,7 @@ def detect_job(
             yield from search.descend(first if region is None else first.clip(region))
         yield from search.descend(region)
         found = yield from search.objects()
-        audit = yield from search.audit(region, params.audit, params.seed)
+        audit = yield from search.audit(region, found, params.audit, params.seed)
         report = build_report(search, cascade, choice, found, audit)
         found = replace(found, report=report)
         job.write_json("report.json", report)

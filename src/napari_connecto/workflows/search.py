@@ -14,11 +14,11 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
 from napari_connecto.compute.trial import choose_batch
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.predict import Blocks, OnBadChunk
-from napari_connecto.core.tiles import Tile
+from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.io.tile_store import TileStore
@@ -170,8 +170,8 @@ class Search:
             yield Progress(n, len(tiles), "objects")
         return replace(found, labels=labels.volume("objects"))
 
-    def audit(self, region: Box | None, size: int, seed: int) -> Job[Audit]:
-        """Run a random sample of the rejected chunks through the finest level, for a bound on what was missed."""
+    def audit(self, region: Box | None, found: Detections, size: int, seed: int) -> Job[Audit]:
+        """Run a random sample of the rejected chunks through the finest level, for a bound on the objects missed."""
         step = self.steps[0]
         everything = roots(step, region_in(region, self.volume, step.level))
         rejected = np.setdiff1d(everything, self.seen[0])
@@ -179,6 +179,13 @@ class Search:
         sink = HighestValue(step.predictor.card.outputs[0].name)
         for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
             yield Progress(done, len(sample), "audit")
-        positives = len(passing(sample, self.audited.known, step.threshold))
-        found = len(passing(self.seen[0], self.scores[0].known, step.threshold))
-        return audit_bound(positives, len(sample), len(rejected), found)
+        positive = passing(sample, self.audited.known, step.threshold)
+        lost = np.setdiff1d(positive, step.plan.touching(_around(found, step.plan)))
+        kept = passing(self.seen[0], self.scores[0].known, step.threshold)
+        return audit_bound(len(lost), len(sample), len(rejected), len(kept))
+
+
+def _around(found: Detections, plan: TilePlan) -> Iterator[Box]:
+    """Boxes of found objects and a voxel around: a rejected chunk that holds a found object's rim misses no object."""
+    for box in found.box:
+        yield Box(vec3(box[:3].tolist()), vec3(box[3:].tolist())).grow((1, 1, 1)).clip(plan.shape)

@@ -12,6 +12,8 @@ from napari_connecto.workflows.calibration import Calibration
 
 _MIN_TAIL = 5  # object-holding chunks below which no tail is fitted
 _MIN_SCALE = 0.5  # logits; saturated scores would fit a tail of no width
+_SATURATED = 1e-3  # beyond this and its complement, differences between a network's probabilities say nothing
+_LOWEST = 1 / 510  # searches keep scores in steps of 1 / 255: below half a step everything passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +126,11 @@ def tail_threshold(scores: np.ndarray, share: float) -> float:
     ----------
     Weissman, J. Am. Stat. Assoc. 73 (1978) 812, for the estimator of extreme quantiles.
     """
-    x = np.sort(logit(np.clip(scores.astype(float), 1e-6, 1 - 1e-6)))
+    x = np.sort(logit(np.clip(scores.astype(float), _SATURATED, 1 - _SATURATED)))
     k = int(np.clip(round(np.sqrt(len(x))), 2, len(x) - 1))
     scale = max(_MIN_SCALE, float((x[k] - x[:k]).mean()))
     score = np.float32(expit(x[k] - scale * np.log(k / (len(x) * share))))
-    return float(min(score, scores.min()))
+    return float(max(min(score, scores.min()), np.float32(_LOWEST)))
 
 
 def _losses(

@@ -167,11 +167,12 @@ def _train_stage(
     train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
     check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
     model = new_model(card, params.seed, device=params.device)
+    soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
     first = max(5, params.steps * 2 // 3)
     for part, steps in enumerate((first, params.steps - first)):
         if steps < 1:
             break
-        settings = FitParams(steps=steps, learning_rate=1e-2 if part == 0 else 3e-3)
+        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
         job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
         model = yield from _renamed(job, f"training level {k}" + (", hard examples" if part else ""))
         if part == 0:
