@@ -13,7 +13,8 @@ from napari.layers import Image, Labels, Points
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit, placed_on, store_layer, to_data, to_nm
+from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit
+from napari_connecto.widgets._show import Relabelled, layer_data, placed_on, store_layer, to_data, to_nm
 
 RAMP = np.arange(8 * 20 * 20, dtype=np.uint16).reshape(8, 20, 20)
 
@@ -118,3 +119,22 @@ def test_result_store_on_a_coarser_grid_covers_the_image():
             np.array(labels.data_to_world(np.array(corner) - 0.5)),
             level.to_nm(level.to_voxels(coarse.levels[0].to_nm(corner))),
         )
+
+
+def test_volume_as_layer_and_back():
+    levels = (Level(RAMP, (50, 4, 4), (975, -2, 8)), Level(RAMP[:, ::2, ::2], (50, 8, 8), (975, -2, 8)))
+    data, keywords, kind = layer_data(Volume(levels, name="em"))
+    layer = Image(data, **keywords)
+    assert (kind, layer.multiscale, layer.name) == ("image", True, "em")
+    again = describe(layer).volume()
+    assert [level.voxel_nm for level in again.levels] == [(50, 4, 4), (50, 8, 8)]
+    assert again.levels[0].origin_nm == (975, -2, 8)
+
+
+def test_relabelled_hides_ids_without_touching_the_store():
+    store = np.array([[[0, 1, 2, 3]]], np.uint32)
+    seen = Relabelled(store, np.array([0, 1, 0, 3], np.uint32))
+    assert seen[0].tolist() == [[0, 1, 0, 3]]
+    seen.table = np.array([0, 0, 2, 0], np.uint32)
+    assert seen[:, 0, 1:].tolist() == [[0, 2, 0]]
+    assert store.tolist() == [[[0, 1, 2, 3]]]

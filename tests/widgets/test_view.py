@@ -78,7 +78,9 @@ def volume():
 
 
 def test_default_level_is_the_locked_one_then_the_models():
-    assert default_level(volume(), 2, (50, 8, 8)) == 2
+    assert default_level(volume(), 2, None) == 2
+    assert default_level(volume(), 0, (50, 8, 8)) == 0
+    assert default_level(volume(), 2, (50, 8, 8)) == 1  # the model needs finer voxels than those of the locked level
     assert default_level(volume(), None, (50, 9, 9)) == 1
     assert default_level(volume(), None, None) == 0
 

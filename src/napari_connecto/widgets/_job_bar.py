@@ -42,7 +42,7 @@ class JobBar(QWidget):
         self.bar = QProgressBar()
         self.bar.setToolTip("Progress of the running stage, and the time left at the present pace")
         self.bar.hide()
-        self.status = _line("What the job is doing")
+        self.status = text_line("What the job is doing")
         self.status.hide()
         self.error = ErrorLine()
         self._run_text, self._stage, self._resumable = run_text, "", True
@@ -127,7 +127,7 @@ class ErrorLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.label = _line("What went wrong, and what to do")
+        self.label = text_line("What went wrong, and what to do")
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.label.setStyleSheet(f"color: {OKABE_ITO['rejected']}; font-weight: bold;")
         self.fold = QToolButton()
@@ -167,7 +167,7 @@ class ErrorLine(QWidget):
         self.details.setVisible(on)
 
 
-def _line(tooltip: str) -> QLabel:
+def text_line(tooltip: str) -> QLabel:
     label = QLabel()
     label.setWordWrap(True)
     label.setToolTip(tooltip)

@@ -1,4 +1,4 @@
-"""napari layers and core volumes: every conversion of scale, unit and grid between the two.
+"""From napari layers to core volumes: scale, unit and grid; `_show` is the way back.
 
 napari places the *centre* of voxel 0 at ``translate``, in the layer's own unit; a `Level` places its *corner* at
 ``origin_nm``. What a job needs of a layer is taken on the GUI thread (`describe`), opened in any (`LayerImage.volume`).
@@ -7,7 +7,7 @@ napari places the *centre* of voxel 0 at ``translate``, in the layer's own unit;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
 from napari_connecto.core.volume import Kind, Level, Volume
 
 _FROM_AXES = {"t": "time", "c": "channel"}
+SPEC = "spec"
+"""Key of ``Volume.metadata``: how a recipe names the file behind a layer."""
+SOURCE = "connecto_source"
+"""Key of ``layer.metadata`` where our own layers say which file they show."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class LayerImage:
     calibrated: bool
     overridden: bool
     leading: tuple[int, ...] = ()
-    picks: Mapping[str, int] = field(default_factory=dict)
+    picks: Mapping[str, Any] = field(default_factory=dict)
 
     def volume(self) -> Volume:
         """The file behind the layer where it holds the same voxels (it knows each level's size), else its arrays."""
@@ -70,17 +74,18 @@ class LayerImage:
         voxel_nm = self.voxel_nm if self.overridden else None
         try:
             volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
-            if (
-                self.calibrated
-                and not voxel_nm
-                and not np.allclose(volume.levels[0].voxel_nm, self.voxel_nm, rtol=1e-3)
-            ):
-                volume = open_volume(self.path, voxel_nm=self.voxel_nm, **self.picks)  # corrected in the layer
+            stated = volume.levels[0].voxel_nm
+            if self.calibrated and not self.overridden and not np.allclose(stated, self.voxel_nm, rtol=1e-3):
+                voxel_nm = self.voxel_nm  # corrected in the layer
+                volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
         except (ConnectoError, OSError):
             return None
         mine = [(_Spatial(a, self.leading, self.ndim == 2, False).shape, np.dtype(a.dtype)) for a in self.arrays]
         same = [(level.array.shape, level.dtype) for level in volume.levels] == mine
-        return volume if same and volume.kind == self.kind else None
+        if not same or volume.kind != self.kind:
+            return None
+        spec = {"path": volume.source, **self.picks} | ({"voxel_nm": list(voxel_nm)} if voxel_nm else {})
+        return replace(volume, metadata={**volume.metadata, SPEC: spec})
 
 
 def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Sequence[float] | None = None) -> LayerImage:
@@ -117,7 +122,7 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
     return LayerImage(
         name=layer.name,
         kind="labels" if isinstance(layer, Labels) else "image",
-        path=layer.source.path or "",
+        path=layer.source.path or str(layer.metadata.get(SOURCE, "")),
         arrays=tuple(layer.data) if layer.multiscale else (layer.data,),
         ndim=layer.ndim,
         rgb=bool(getattr(layer, "rgb", False)),
@@ -157,46 +162,6 @@ def grid_factor(fine: int, coarse: int) -> float:
     return ratio
 
 
-def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:
-    """Positions in nm (n, 3) as data coordinates of a layer of ``level`` with 2 or 3 axes. Inverse: `to_nm`."""
-    data = level.to_voxels(np.asarray(centre_nm, float).reshape(-1, 3)) - 0.5
-    return data[:, 1:] if ndim == 2 else data
-
-
-def to_nm(points: np.ndarray, layer: Layer, image: Layer, level: Level) -> np.ndarray:
-    """A Points layer's positions in nm (n, 3): through the world into the image layer's voxels. Inverse: `to_data`."""
-    world = np.array([layer.data_to_world(p) for p in np.atleast_2d(points)], float).reshape(len(points), layer.ndim)
-    world = world * world_factor(layer, image.units)
-    keep = min(image.ndim, 3)
-    data = np.array([image.world_to_data([0.0] * (image.ndim - layer.ndim) + list(w))[-keep:] for w in world], float)
-    data = data.reshape(len(world), keep)
-    voxels = np.concatenate([np.zeros((len(data), 3 - keep)), data], axis=1)
-    return level.to_nm(voxels + 0.5)
-
-
-def placed_on(image: Layer) -> dict[str, Any]:
-    """Keywords that put a new layer of the same grid (points in voxels, labels) exactly onto an image layer."""
-    n = min(image.ndim, 3)
-    return {"scale": image.scale[-n:], "translate": image.translate[-n:], "units": image.units[-n:]}
-
-
-def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], dict[str, Any]]:
-    """Arrays and keywords that show a result store over the image layer it was made from.
-
-    The arrays are the store's own (zarr), never dask: napari would cache them and show old voxels while it fills.
-    ``level`` is the image's level 0.
-    """
-    fine = volume.levels[0]
-    n = min(image.ndim, 3)
-    ratio = np.array(fine.voxel_nm) / level.voxel_nm
-    offset = level.to_voxels(fine.origin_nm) + ratio / 2 - 0.5
-    keywords = placed_on(image)
-    keywords["translate"] = keywords["translate"] + (keywords["scale"] * offset[-n:])
-    keywords["scale"] = keywords["scale"] * ratio[-n:]
-    arrays = [level.array if n == 3 else _Plane(level.array) for level in volume.levels]
-    return arrays, keywords
-
-
 def _axis_aligned(layer: Layer) -> bool:
     return bool(
         np.allclose(layer.rotate, np.eye(layer.ndim))
@@ -208,16 +173,6 @@ def _axis_aligned(layer: Layer) -> bool:
 def _last_three(values: Any, fill: float) -> np.ndarray:
     values = np.asarray(values, float)[-3:]
     return np.concatenate([np.full(3 - len(values), fill), values])
-
-
-class _Plane:
-    """The one section of a (1, y, x) array, read only where asked."""
-
-    def __init__(self, array: Any) -> None:
-        self.array, self.dtype, self.shape, self.ndim = array, np.dtype(array.dtype), tuple(array.shape[1:]), 2
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return np.asarray(self.array[(0, *(index if isinstance(index, tuple) else (index,)))])
 
 
 class _Spatial:

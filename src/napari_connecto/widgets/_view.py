@@ -18,6 +18,10 @@ OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "go
 """Colours that the colour-blind tell apart (Okabe and Ito, 2008); always used together with a symbol or a word."""
 
 
+RESULT = "connecto_result"
+"""Key of ``layer.metadata`` of what a search shows; such layers are not offered as input."""
+
+
 def jump(viewer: Any, layer: Layer, point: Sequence[float]) -> None:
     """Centre the view on a data point of ``layer`` without changing the zoom."""
     world = np.asarray(layer.data_to_world(point), float) * world_factor(layer, viewer.layers.units)
@@ -128,10 +132,59 @@ class LevelPicker(QWidget):
 
 
 def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] | None) -> int:
-    """The locked level, else the one nearest the model's voxel size, else 0."""
-    if locked is not None and locked < len(volume.levels):
-        return locked
+    """The locked level unless it is too coarse for the model, else the one nearest the model's voxel size, else 0."""
+    locked = locked if locked is not None and locked < len(volume.levels) else None
     if model_nm is None or not volume.calibrated:
-        return 0
+        return locked or 0
     away = [float(np.abs(np.log(np.array(level.voxel_nm) / np.asarray(model_nm))).max()) for level in volume.levels]
-    return int(np.argmin(away))
+    nearest = int(np.argmin(away))
+    return nearest if locked is None or locked > nearest else locked
+
+
+class LayerCombo(QComboBox):
+    """Chooses one of the viewer's layers of some kinds; follows the layer list."""
+
+    chosen = Signal()
+
+    def __init__(self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str) -> None:
+        super().__init__()
+        self._viewer, self._kinds = viewer, kinds
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(16)
+        self.currentTextChanged.connect(lambda _: self.chosen.emit())
+        self.refresh()
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
+            event.connect(self._on_layers_changed)
+        self.destroyed.connect(lambda: self.release())
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer."""
+        name = self.currentText()
+        return self._viewer.layers[name] if name and name in self._viewer.layers else None
+
+    def refresh(self) -> None:
+        """List the layers again and keep the choice where it still exists."""
+        names = [
+            layer.name
+            for layer in self._viewer.layers
+            if isinstance(layer, self._kinds) and RESULT not in layer.metadata
+        ]
+        if names != [self.itemText(i) for i in range(self.count())]:
+            before = self.currentText()
+            self.blockSignals(True)
+            self.clear()
+            self.addItems(names)
+            self.setCurrentText(before if before in names else (names[0] if names else ""))
+            self.blockSignals(False)
+            if self.currentText() != before:
+                self.chosen.emit()
+
+    def release(self) -> None:
+        """Stop following the layer list."""
+        for event in ("inserted", "removed", "renamed"):
+            getattr(self._viewer.layers.events, event).disconnect(self._on_layers_changed)
+
+    def _on_layers_changed(self, _event: Any) -> None:
+        self.refresh()

@@ -1,6 +1,6 @@
 """A job off the GUI thread: started, watched and stopped from it.
 
-The job's thread knows nothing of Qt: it leaves its reports in a queue that a timer of the GUI empties 20 times a second.
+The job's thread knows nothing of Qt: it leaves reports in a queue that a timer of the GUI empties 20 times a second.
 However often a job reports, the GUI is not flooded; and a widget that is closed cannot be called by its job.
 """
 
@@ -53,9 +53,10 @@ class Worker(QObject):
     returned = Signal(object)
     failed = Signal(object, str)
 
-    def __init__(self, name: str, parent: QObject | None = None) -> None:
+    def __init__(self, name: str, parent: QObject | None = None, *, quiet: bool = False) -> None:
+        """``quiet`` jobs do not appear in napari's activity dock."""
         super().__init__(parent)
-        self.name = name
+        self.name, self._quiet = name, quiet
         self.state = State.READY
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -80,7 +81,8 @@ class Worker(QObject):
             target=_drive, args=(make_job, self._queue, self._stop), name=f"connecto {self.name}", daemon=True
         )
         self._close_activity()
-        self._activity = cancelable_progress(total=0, desc=self.name)
+        if not self._quiet:
+            self._activity = cancelable_progress(total=0, desc=self.name)
         self._set_state(State.RUNNING)
         self._thread.start()
         self._timer.start()

@@ -1,0 +1,139 @@
+"""The pre-flight card: what a search will cost, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
+
+from napari_connecto.core.errors import ConnectoError, VoxelSizeError
+from napari_connecto.core.jobs import Job
+from napari_connecto.widgets._job_bar import ErrorLine, text_line
+from napari_connecto.widgets._view import bytes_text, seconds_text
+from napari_connecto.widgets._worker import Worker
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.estimate import Estimate, LevelEstimate
+
+PAUSE_MS = 600
+Fix = tuple[str, Callable[[], None]]
+
+
+class PreflightCard(QGroupBox):
+    """Levels, calls, seconds, memory, disk and device; a red line and a button where it will not do.
+
+    `ask` waits a moment for further changes and then runs the estimate in a worker; answers to old questions are
+    never shown. ``ready(bool)`` says whether the search can be run.
+    """
+
+    ready = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__("What it will cost")
+        self.text = QLabel()
+        self.text.setTextFormat(Qt.TextFormat.RichText)
+        self.text.setWordWrap(True)
+        self.text.setToolTip(
+            "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
+            "The share is of that level's own chunks; memory and disk are upper bounds beyond the model."
+        )
+        self.notes = text_line("What to know before the search")
+        self.error = ErrorLine()
+        self.fix = QPushButton()
+        self.fix.setToolTip("Change the setting that is in the way")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setSpacing(4)
+        for widget in (self.text, self.notes, self.error, self.fix):
+            layout.addWidget(widget)
+        self.estimate: Estimate | None = None
+        self._make: Callable[[], Job[Estimate]] | None = None
+        self._repair: Callable[[BaseException | None], Fix | None] = lambda error: None
+        self._run_fix: Callable[[], None] = lambda: None
+        self._worker = Worker("estimate", self, quiet=True)
+        self._worker.returned.connect(self._on_estimated)
+        self._worker.failed.connect(self._on_failed)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(PAUSE_MS)
+        self._pause.timeout.connect(self._on_pause_over)
+        self.fix.clicked.connect(lambda: self._run_fix())
+        self.show_idle("Choose an image and a cascade.")
+
+    def ask(self, make: Callable[[], Job[Estimate]], repair: Callable[[BaseException | None], Fix | None]) -> None:
+        """Estimate in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
+        self._make, self._repair = make, repair
+        self.show_idle("Estimating: two tiles of each level are timed…")
+        self._pause.start()
+
+    def show_idle(self, text: str) -> None:
+        """Nothing is estimated; say why."""
+        self._pause.stop()
+        self.estimate = None
+        self.text.setText(text)
+        for widget in (self.notes, self.error, self.fix):
+            widget.hide()
+
+    def close_jobs(self) -> None:
+        """Stop estimating."""
+        self._pause.stop()
+        self._worker.close(wait_s=0)
+
+    def _on_pause_over(self) -> None:
+        if self._make is not None:
+            self._worker.start(self._make)
+
+    def _on_estimated(self, estimate: Estimate) -> None:
+        if self._pause.isActive():
+            return
+        self.estimate = estimate
+        self.text.setText(estimate_html(estimate))
+        if estimate.fits:
+            self.notes.setText("\n".join(estimate.notes))
+            self.notes.setVisible(bool(estimate.notes))
+        else:
+            self.error.show_error(ConnectoError(" ".join(estimate.notes)))
+            self._offer(self._repair(None))
+        self.ready.emit(True)
+
+    def _on_failed(self, error: Exception, text: str) -> None:
+        if self._pause.isActive():
+            return
+        self.text.setText("")
+        self.error.show_error(error, "" if isinstance(error, VoxelSizeError) else text)
+        self._offer(self._repair(error))
+        self.ready.emit(False)
+
+    def _offer(self, fix: Fix | None) -> None:
+        self.fix.setVisible(fix is not None)
+        if fix is not None:
+            self.fix.setText(fix[0])
+            self._run_fix = fix[1]
+
+
+def estimate_html(estimate: Estimate) -> str:
+    """An estimate as a small table."""
+    titles = ("level", "voxel (nm)", "chunks", "share", "time")
+    head = "".join(f"<td align={'left' if i < 2 else 'right'}><i>{t}</i>&nbsp;</td>" for i, t in enumerate(titles))
+    rows = "".join(_row_html(level) for level in estimate.levels)
+    gain = estimate.seconds_exhaustive / max(estimate.seconds, 1e-9)
+    everywhere = f"looking everywhere: {seconds_text(estimate.seconds_exhaustive)}"
+    return (
+        f"<table cellspacing=2><tr>{head}</tr>{rows}</table>"
+        f"<b>about {seconds_text(estimate.seconds)}</b> in all ({everywhere}, {gain:.1f}×)<br>"
+        f"{estimate.device}; memory {bytes_text(estimate.memory_bytes)}, disk at most {bytes_text(estimate.disk_bytes)}"
+    )
+
+
+def _row_html(level: LevelEstimate) -> str:
+    voxel = "×".join(f"{v:g}" for v in level.voxel_nm)
+    numbers = (f"{level.calls:.0f}", share_text(level.share), seconds_text(level.seconds))
+    cells = "".join(f"<td align=right>{text}&nbsp;</td>" for text in numbers)
+    return f"<tr><td>{level.name.removeprefix('level ')}&nbsp;</td><td>{voxel}&nbsp;</td>{cells}</tr>"
+
+
+def share_text(share: float) -> str:
+    """Per cent, with a decimal where it is small."""
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"

@@ -1,0 +1,252 @@
+"""What the dock "Cascade detection" runs off the GUI thread: each job is one workflow call; no Qt, no napari.
+
+The workflows (torch behind them) are imported inside the jobs, so that opening the dock loads none of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.geometry import Box, FVec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.workflows.params import DetectParams, TrainParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.cascade import Cascade
+    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.estimate import Estimate
+
+Recipe = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything one search needs.
+
+    Parameters
+    ----------
+    volume
+        Its finest level is the finest to be read.
+    spec
+        How a recipe names the volume; None where it is no file.
+    cascade
+        Folder.
+    out
+        Result folder; resumed if it holds an unfinished run of the same volume and cascade.
+    scheduler
+        Address of a Dask scheduler, "" for this machine.
+    """
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    cascade: Path
+    params: DetectParams
+    out: Path
+    scheduler: str = ""
+
+    def recipe(self) -> Recipe:
+        """The same search as a document.
+
+        Raises
+        ------
+        InputError
+            If the volume is no file.
+        """
+        if self.spec is None:
+            raise InputError(
+                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
+            )
+        params = dataclasses.asdict(self.params)
+        return {
+            "workflow": "detect",
+            "volume": dict(self.spec),
+            "cascade": str(self.cascade),
+            "params": params,
+            "out": str(self.out),
+        }
+
+
+def with_finest(volume: Volume, level: int) -> Volume:
+    """The volume without the levels finer than ``level``."""
+    return dataclasses.replace(volume, levels=volume.levels[level:]) if level else volume
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path, changed: float) -> Cascade:
+    load_triton_apart()
+    from napari_connecto.workflows.cascade import load_cascade
+
+    return load_cascade(folder)
+
+
+def load(folder: Path) -> Cascade:
+    """A cascade, kept loaded until its file changes."""
+    document = folder / "cascade.json"
+    return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
+
+
+def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
+    """What the search will cost; each level is timed on two real tiles."""
+    load_triton_apart()
+    from napari_connecto.workflows.estimate import estimate
+
+    yield Progress(0, 0, "timing two tiles per level")
+    return estimate(search.volume, load(search.cascade), search.params, region=region, out=search.out)
+
+
+def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
+    """Run the search here or on a cluster, and leave its recipe in the result folder."""
+    load_triton_apart()
+    from napari_connecto.compute.cluster import connect
+    from napari_connecto.workflows.detect import detect_job
+    from napari_connecto.workflows.recipe import write_recipe
+
+    yield Progress(0, 0, "loading the cascade")
+    cascade = load(search.cascade)
+    with connect(search.scheduler or None) as client:
+        found = yield from detect_job(
+            search.volume, cascade, search.params, out=search.out, client=client, region=region, first=first
+        )
+    if search.spec is not None:
+        write_recipe(search.recipe(), search.out / "recipe.yaml")
+    return found
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a cascade's folder says of it, read without loading torch."""
+
+    name: str
+    head: str
+    voxel_nm: FVec3
+    levels: int
+    diameter_nm: float
+    threshold: float
+    trained_on: str
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        voxel = " × ".join(f"{v:g}" for v in self.voxel_nm)
+        what = "masks" if self.head == "masks" else "centres"
+        return f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel} nm; trained on {self.trained_on}."
+
+
+def peek(folder: Path) -> Peek:
+    """Read a cascade's description.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no cascade that can be read.
+    """
+    try:
+        document = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
+        card = ModelCard.from_json(json.loads((folder / "level_0" / "card.json").read_text(encoding="utf-8")))
+        rule = document["rule"]
+        return Peek(
+            str(document["name"]),
+            str(rule["head"]),
+            card.voxel_nm,
+            len(document["digests"]),
+            float(rule["diameter_nm"]),
+            float(rule["threshold"]),
+            str(document["metadata"].get("volume", "unknown data")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by training") from error
+
+
+def list_job() -> Job[dict[str, Path]]:
+    """The cascades that ship: folder by name."""
+    from napari_connecto.sample_data import list_cascades
+
+    yield Progress(0, 0, "listing cascades")
+    return list_cascades()
+
+
+def open_job(described: Any) -> Job[Volume]:
+    """Open what `describe` took from a layer."""
+    yield Progress(0, 0, "opening")
+    volume: Volume = described.volume()
+    return volume
+
+
+def live_map(out: Path) -> Volume | None:
+    """The probability map that a search is filling; zarr arrays, None before there is one."""
+    from napari_connecto.io.read import open_volume
+
+    path = out / "map" / "probability.zarr"
+    return open_volume(path) if path.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything a training needs: labels are a volume, or positions in nm (n, 3) of objects in the whole volume."""
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    labels: Volume | np.ndarray
+    labels_spec: Mapping[str, Any] | None
+    params: TrainParams
+    out: Path
+
+
+def training_job(training: Training) -> Job[dict[str, Any]]:
+    """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    from napari_connecto.io.tables import write_table
+    from napari_connecto.workflows.subprocess import run_in_subprocess
+
+    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as work:
+        recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}
+        recipe["volume"] = yield from _as_file(training.volume, training.spec, Path(work) / "image.ome.zarr")
+        if isinstance(training.labels, np.ndarray):
+            table = Path(work) / "points.csv"
+            write_table(table, {f"{axis}_nm": training.labels[:, i] for i, axis in enumerate("zyx")})
+            recipe["points"] = str(table)
+        else:
+            path = Path(work) / "labels.ome.zarr"
+            recipe["labels"] = yield from _as_file(training.labels, training.labels_spec, path)
+        recipe["params"] = dataclasses.asdict(training.params)
+        return (yield from run_in_subprocess(recipe, work))
+
+
+def _as_file(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> Job[dict[str, Any]]:
+    if spec is not None:
+        return dict(spec)
+    from napari_connecto.io.write import save_volume_job
+
+    yield from save_volume_job(volume, path)
+    return {"path": str(path)}
+
+
+def command_line(recipe: Recipe, scheduler: str = "") -> str:
+    """The shell command that does what a detect recipe says; params at their default are left out."""
+    volume = recipe["volume"]
+    words = ["napari-connecto", "detect", str(volume["path"])]
+    for name in ("array", "channel", "time"):
+        if volume.get(name) is not None:
+            words += [f"--{name}", str(volume[name])]
+    if volume.get("voxel_nm"):
+        words += ["--voxel-nm", *(f"{v:g}" for v in volume["voxel_nm"])]
+    words += ["--cascade", recipe["cascade"], "--out", recipe["out"]]
+    for field in dataclasses.fields(DetectParams):
+        value = recipe["params"][field.name]
+        if value is not None and value != field.default:
+            flag = f"--{field.name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    return shlex.join(words + (["--scheduler", scheduler] if scheduler else []))

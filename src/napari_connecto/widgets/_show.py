@@ -1,0 +1,94 @@
+"""From core volumes and positions to napari layers: scale, unit and grid; `_layers` is the way back."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._layers import SOURCE, world_factor
+
+
+def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:
+    """Positions in nm (n, 3) as data coordinates of a layer of ``level`` with 2 or 3 axes. Inverse: `to_nm`."""
+    data = level.to_voxels(np.asarray(centre_nm, float).reshape(-1, 3)) - 0.5
+    return data[:, 1:] if ndim == 2 else data
+
+
+def to_nm(points: np.ndarray, layer: Layer, image: Layer, level: Level) -> np.ndarray:
+    """A Points layer's positions in nm (n, 3): through the world into the image layer's voxels. Inverse: `to_data`."""
+    world = np.array([layer.data_to_world(p) for p in np.atleast_2d(points)], float).reshape(len(points), layer.ndim)
+    world = world * world_factor(layer, image.units)
+    keep = min(image.ndim, 3)
+    data = np.array([image.world_to_data([0.0] * (image.ndim - layer.ndim) + list(w))[-keep:] for w in world], float)
+    data = data.reshape(len(world), keep)
+    voxels = np.concatenate([np.zeros((len(data), 3 - keep)), data], axis=1)
+    return level.to_nm(voxels + 0.5)
+
+
+def placed_on(image: Layer) -> dict[str, Any]:
+    """Keywords that put a new layer of the same grid (points in voxels, labels) exactly onto an image layer."""
+    n = min(image.ndim, 3)
+    return {"scale": image.scale[-n:], "translate": image.translate[-n:], "units": image.units[-n:]}
+
+
+def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], dict[str, Any]]:
+    """Arrays and keywords that show a result store over the image layer it was made from.
+
+    The arrays are the store's own (zarr), never dask: napari would cache them and show old voxels while it fills.
+    ``level`` is the image's level 0.
+    """
+    fine = volume.levels[0]
+    n = min(image.ndim, 3)
+    ratio = np.array(fine.voxel_nm) / level.voxel_nm
+    offset = level.to_voxels(fine.origin_nm) + ratio / 2 - 0.5
+    keywords = placed_on(image)
+    keywords["translate"] = keywords["translate"] + (keywords["scale"] * offset[-n:])
+    keywords["scale"] = keywords["scale"] * ratio[-n:]
+    arrays = [level.array if n == 3 else _Plane(level.array) for level in volume.levels]
+    return arrays, keywords
+
+
+def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], str]:
+    """A volume as napari's LayerData: every level, lazily, in nm; brightness from the coarsest level."""
+    fine, coarse = volume.levels[0], volume.levels[-1]
+    arrays = [level.array for level in volume.levels]
+    scale = np.array(fine.voxel_nm)
+    keywords = {"name": volume.name, "metadata": {SOURCE: volume.source}, **keywords}
+    keywords |= {"scale": scale, "translate": np.array(fine.origin_nm) + scale / 2, "multiscale": len(arrays) > 1}
+    keywords["axis_labels"] = ("z", "y", "x")
+    if volume.calibrated:
+        keywords["units"] = "nm"
+    if volume.kind == "image":
+        sample = coarse.read(coarse.box)
+        low, high = (float(v) for v in np.percentile(sample, [0.5, 99.8]))
+        keywords.setdefault("contrast_limits", (low, high if high > low else low + 1))
+    return (arrays if len(arrays) > 1 else arrays[0]), keywords, volume.kind
+
+
+class Relabelled:
+    """A label array seen through a table from old to new ids, read only where asked; change `table` and refresh."""
+
+    def __init__(self, array: Any, table: np.ndarray) -> None:
+        self.array, self.table = array, table
+        self.dtype, self.shape, self.ndim = np.dtype(np.uint32), tuple(array.shape), len(array.shape)
+        self.size = prod(self.shape)
+        self.chunks = getattr(array, "chunks", None)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        block = np.asarray(self.array[index])
+        return self.table[np.minimum(block, len(self.table) - 1)]
+
+
+class _Plane:
+    """The one section of a (1, y, x) array, read only where asked."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.dtype, self.shape, self.ndim = array, np.dtype(array.dtype), tuple(array.shape[1:]), 2
+        self.size = prod(self.shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self.array[(0, *(index if isinstance(index, tuple) else (index,)))])

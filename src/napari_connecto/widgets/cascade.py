@@ -1,0 +1,279 @@
+"""The dock "Cascade detection": find sparse objects in a pyramid, know the cost before and what was missed after."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets._cascade_card import Fix, PreflightCard
+from napari_connecto.widgets._cascade_jobs import Search, command_line, estimate_job, search_job
+from napari_connecto.widgets._cascade_results import ResultBox
+from napari_connecto.widgets._cascade_setup import CascadeBox, InputBox
+from napari_connecto.widgets._cascade_train import TrainBox
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets._settings import output_folder, scheduler
+from napari_connecto.widgets._view import default_level, view_box
+from napari_connecto.widgets._worker import State
+from napari_connecto.workflows.params import DetectParams
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_connecto.workflows.detections import Detections
+
+HERE, CLUSTER = "This machine", "Dask cluster"
+
+
+class CascadeWidget(QWidget):
+    """Choose an image and a cascade, see what the search will cost, preview, run, cancel, resume, review, export."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._automatic: tuple[Any, Path] | None = None
+        self._running: Search | None = None
+        self._docked = False
+        self.image = InputBox(napari_viewer)
+        self.cascade = CascadeBox()
+        self.form: ParamsForm[DetectParams] = ParamsForm(DetectParams)
+        self.where, self.address = QComboBox(), QLineEdit(scheduler())
+        self.out, self.browse = QLineEdit(), QPushButton("…")
+        self.card = PreflightCard()
+        self.bar = JobBar("cascade", "Run all", "Search the whole image; what is in view first. Press again to cancel")
+        self.preview, self.copy = QPushButton("Preview in view"), QPushButton("Copy command line")
+        self.results = ResultBox(napari_viewer)
+        self.train = TrainBox(napari_viewer, self.image, output_folder)
+        self._lay_out()
+        self._connect()
+        self.train.hide()
+        self.setMinimumSize(300, 400)
+        self.image.layers.chosen.emit()
+
+    def _lay_out(self) -> None:
+        self.preview.setToolTip("Search only what is on screen, without an audit; Run all then goes on from there")
+        self.copy.setToolTip("Copy the shell command that runs the same search without a screen")
+        self.bar.add_button(self.preview)
+        self.where.addItems([HERE, CLUSTER])
+        self.where.setToolTip("Where chunks are computed")
+        self.address.setPlaceholderText("tcp://host:8786")
+        self.address.setToolTip("Address of a running Dask scheduler; its workers need this package and the same paths")
+        self.address.hide()
+        self.out.setPlaceholderText("automatic")
+        self.out.setToolTip(
+            "Folder of the result; choose one of an unfinished search to resume it. Empty: a new folder"
+        )
+        self.browse.setMaximumWidth(30)
+        self.browse.setToolTip("Choose the result folder")
+        options = QCollapsible("Options")
+        options.setContentsMargins(0, 0, 0, 0)
+        inner = QWidget()
+        rows = QFormLayout(inner)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow(self.form)
+        rows.addRow("Run on", _row(self.where, self.address))
+        rows.addRow("Result in", _row(self.out, self.browse))
+        rows.addRow(self.copy)
+        options.addWidget(inner)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(6)
+        for part in (self.image, self.cascade, self.train, options, self.card, self.bar, self.results):
+            column.addWidget(part)
+        column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    def _connect(self) -> None:
+        self.cascade.changed.connect(self._on_cascade_changed)
+        for signal in (self.image.changed, self.form.changed, self.out.editingFinished):
+            signal.connect(self._on_inputs_changed)
+        self.where.currentTextChanged.connect(lambda text: self.address.setVisible(text == CLUSTER))
+        self.browse.clicked.connect(self._on_browse)
+        self.copy.clicked.connect(self._on_copy)
+        self.preview.clicked.connect(self._on_preview)
+        self.bar.clicked.connect(self._on_run)
+        self.bar.worker.reported.connect(self._on_reported)
+        self.bar.worker.returned.connect(self._on_found)
+        self.train.trained.connect(self.cascade.use)
+        self.results.training_made.connect(self._on_training_made)
+
+    def search(self) -> Search:
+        """The search that the settings describe.
+
+        Raises
+        ------
+        InputError
+            If something is still to be chosen, or a parameter is out of range.
+        """
+        volume, folder = self.image.volume(), self.cascade.folder
+        if volume is None:
+            raise InputError("no image is open; choose an image layer")
+        if folder is None:
+            raise InputError("no cascade is chosen; choose one, or train it below")
+        address = self.address.text().strip() if self.where.currentText() == CLUSTER else ""
+        if self.where.currentText() == CLUSTER and not address:
+            raise InputError("no cluster address is given; enter one such as tcp://host:8786, or run on this machine")
+        out = (
+            Path(self.out.text()).expanduser() if self.out.text().strip() else self._automatic_out(volume.name, folder)
+        )
+        return Search(volume, self.image.spec(volume), folder, self.form.value, out, address)
+
+    def _automatic_out(self, name: str, folder: Path) -> Path:
+        """One folder for the same image and cascade, so that Run all and Resume go on from a preview."""
+        volume = self.image.volume()
+        key = (volume.fingerprint() if volume else None, folder)
+        if self._automatic is None or self._automatic[0] != key:
+            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{folder.name}").strip("-")
+            self._automatic = (key, output_folder() / f"{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return self._automatic[1]
+
+    def _on_cascade_changed(self) -> None:
+        peeked = self.cascade.peeked
+        self.train.setVisible(self.cascade.training)
+        for part in (self.card, self.bar, self.results):
+            part.setVisible(not self.cascade.training)
+        self.image.set_model(peeked.voxel_nm if peeked else None)
+        self._on_inputs_changed()
+
+    def _on_inputs_changed(self) -> None:
+        self.bar.forget()
+        try:
+            search = self.search()
+        except ConnectoError as error:
+            self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
+            return
+        self.card.ask(lambda: estimate_job(search), self._repair)
+
+    def _repair(self, error: BaseException | None) -> Fix | None:
+        """A one-click way out of what the estimate complains about."""
+        full, peeked = self.image.full, self.cascade.peeked
+        if isinstance(error, VoxelSizeError) and full is not None and peeked is not None:
+            if full.calibrated and self.image.picker.index != (best := default_level(full, None, peeked.voxel_nm)):
+                return f"Use level {best}", lambda: self.image.picker.combo.setCurrentIndex(best)
+            return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
+        if error is None and self.card.estimate is not None:
+            if any("memory" in note for note in self.card.estimate.notes[:1]) and self.form.value.batch != 1:
+                return "Use a batch of 1", lambda: setattr(self.form, "value", replace(self.form.value, batch=1))
+            return "Choose another folder…", self._on_browse
+        return None
+
+    def _on_browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of the result (a new one, or one to resume)")
+        if folder:
+            self.out.setText(folder)
+            self._on_inputs_changed()
+
+    def _on_copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        try:
+            search = self.search()
+            text = command_line(search.recipe(), search.scheduler)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if clipboard is not None:
+            clipboard.setText(text)
+        self.bar.error.clear()
+        self.bar.status.setText("The command line is on the clipboard.")
+        self.bar.status.show()
+
+    def _on_preview(self) -> None:
+        self._begin(lambda search, view: (replace(search, params=replace(search.params, audit=0)), view, None), False)
+
+    def _on_run(self) -> None:
+        self._begin(lambda search, view: (search, None, view if view.size else None), True)
+
+    def _begin(self, plan: Callable[[Search, Box], tuple[Search, Box | None, Box | None]], resumable: bool) -> None:
+        image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
+        try:
+            search = self.search()
+            if image is None or full is None or peeked is None:
+                raise InputError("no image or cascade is chosen; choose both")
+            view = full.levels[0].box_in(view_box(self._viewer, image, full.levels[0]), search.volume.levels[0])
+            view = view.clip(search.volume.levels[0].shape)
+            search, region, first = plan(search, view)
+            if region is not None and region.size == 0:
+                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or run all")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self._running = search
+        resuming = self.bar.worker.state is State.CANCELLED and self.results.layers is not None
+        if not (resuming and self.results.layers is not None and self.results.layers.alive):
+            self.results.begin(image, full.levels[0], peeked)
+        self.bar.start(lambda: search_job(search, region, first), resumable=resumable)
+
+    def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
+        self.results.add(payloads)
+        peeked = self.cascade.peeked
+        if (
+            self._running is not None
+            and peeked is not None
+            and peeked.head == "masks"
+            and self.results.layers is not None
+        ):
+            self.results.layers.show_map(self._running.out)
+
+    def _on_found(self, found: Detections) -> None:
+        from napari_connecto.workflows.report import report_lines  # loaded by the search already
+
+        self.results.finish(found, report_lines(found.report))
+
+    def _on_training_made(self, layer: Any) -> None:
+        self.cascade.choose_training()
+        self.train.labels.refresh()
+        self.train.labels.setCurrentText(layer.name)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Close the jobs when the dock is closed: napari then takes this widget out of it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.close_jobs()
+            self._docked = self.parent() is not None
+        return super().event(event)
+
+    def close_jobs(self) -> None:
+        """Stop everything that runs, and give the keys back."""
+        for part in (self.image, self.cascade, self.card, self.results):
+            part.close_jobs()
+        for bar in (self.bar, self.train.bar):
+            bar.worker.close()
+        self.train.labels.release()
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return row
