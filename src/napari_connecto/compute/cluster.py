@@ -56,7 +56,7 @@ def connect(scheduler: str | None = None, workers: int = 0) -> Iterator[Client |
         with client:
             yield client
     elif workers:
-        local = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
+        local = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
         with local as cluster, Client(cluster) as client:
             yield client
     else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from napari_connecto.compute.local import Pipeline
-from napari_connecto.compute.options import ExecuteOptions
+from napari_connecto.compute.options import ExecuteOptions, Meter
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 T = TypeVar("T")
+
+__all__ = ["ExecuteOptions", "Meter", "execute"]
 
 
 @overload

@@ -80,8 +80,6 @@ def check_card(card: ModelCard) -> None:
     network = card.network
     if network.get("kind") not in KINDS:
         raise ModelError(f"got network kind {network.get('kind')!r}; known: {', '.join(KINDS)}")
-    if not card.outputs:
-        raise ModelError(f"model '{card.name}' has no output; at least one is needed")
     try:
         step, stride = divisor(network), output_stride(network)
     except (TypeError, ValueError, KeyError) as error:
@@ -195,16 +193,17 @@ def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> n
         from monai.networks.nets import UNet  # 5 s the first time: only who asks for a U-Net pays
 
     width, depth = int(network.get("width", 8)), int(network.get("depth", 3))
-    return UNet(
+    net = UNet(
         spatial_dims=dims,
         in_channels=inputs,
-        out_channels=outputs,
+        out_channels=width,  # the last step up is as wide as the first down, not as narrow as the answer
         channels=[width * 2**i for i in range(depth)],
         strides=_unet_strides(network, dims),  # type: ignore[arg-type]
         num_res_units=int(network.get("residual", 1)),
         norm="batch",
         act="relu",
     )
+    return nn.Sequential(net, nn.ReLU(), (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs, 1))
 
 
 def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:

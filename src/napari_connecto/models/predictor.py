@@ -195,9 +195,10 @@ _threads = {"inside": 0, "before": 1}
 @contextmanager
 def one_thread() -> Iterator[None]:
     """This Python thread computes alone meanwhile; torch's number of threads is as before afterwards."""
+    current = torch.get_num_threads()  # and torch will not set this thread's number later, in mid-flight
     with _threads_lock:
         if _threads["inside"] == 0:
-            _threads["before"] = torch.get_num_threads()
+            _threads["before"] = current
         _threads["inside"] += 1
     torch.set_num_threads(1)
     try:

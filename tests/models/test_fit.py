@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy.ndimage import zoom
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.jobs import run
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models.files import new_model
+from napari_connecto.models.fit import FitParams, Sample, fit
+from tests.models.cards import SCORER_3D, UNET_2D, card
+
+
+def bright(c: ModelCard, seed: int, n: int = 4) -> Iterator[Sample]:
+    """Noise with bright blocks of the output's stride; the target says where they are."""
+    rng = np.random.default_rng(seed)
+    stride = c.outputs[0].stride
+    shape = [t + 2 * h for t, h in zip(c.tile, c.halo, strict=True)]
+    while True:
+        cells = rng.random((n, 1, *(s // k for s, k in zip(shape, stride, strict=True)))) < 0.2
+        image = zoom(cells.astype(np.float32), (1, 1, *stride), order=0, grid_mode=True, mode="nearest")
+        image += 0.1 * rng.standard_normal(image.shape)
+        target = np.repeat(cells, len(c.outputs), axis=1).astype(np.float32)
+        yield image.astype(np.float32), target, np.ones_like(target)
+
+
+def agreement(c: ModelCard) -> object:
+    batch, target, _ = next(bright(c, 99))
+
+    def score(model: Predictor) -> float:
+        found = model(batch, [0] * len(batch))[c.outputs[0].name] > 0.5
+        return float((found == target[:, 0].astype(bool)).mean())
+
+    return score
+
+
+@pytest.mark.parametrize("c", [SCORER_3D, card(dict(UNET_2D.network), (1, 32, 32), (0, 8, 8))], ids=["3-D", "2-D"])
+def test_learns_what_is_bright(c: ModelCard) -> None:
+    reports = []
+    params = FitParams(steps=120, learning_rate=2e-2, validate_every=30)
+    model = new_model(c, 0, device="cpu")
+    trained = run(fit(model, bright(c, 1), params, validate=agreement(c)), reports.append)
+    assert agreement(c)(trained) > 0.99
+    assert agreement(c)(model) < 0.9, "the model given is not changed"
+    assert [r.done for r in reports] == list(range(1, 121))
+    assert reports[-1].payload["step"] == 120
+    assert reports[0].payload["score"] is None
+    assert reports[-1].payload["loss"] < 0.3 * reports[0].payload["loss"]
+    assert reports[-1].payload["score"] == agreement(c)(trained)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    digests = []
+    for seed in (1, 1, 2):
+        model = new_model(SCORER_3D, 0, device="cpu")
+        digests.append(run(fit(model, bright(SCORER_3D, seed), FitParams(steps=5))).card.digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_best_model_is_kept() -> None:
+    scores = iter([0.2, 0.9, 0.5])
+    seen = {}
+
+    def validate(model: Predictor) -> float:
+        score = next(scores)
+        seen[score] = model.card.digest
+        return score
+
+    params = FitParams(steps=6, validate_every=2)
+    trained = run(fit(new_model(SCORER_3D, 0, device="cpu"), bright(SCORER_3D, 1), params, validate=validate))
+    assert trained.card.digest == seen[0.9]
+    assert len(set(seen.values())) == 3
+
+
+def test_voxels_of_weight_zero_teach_nothing() -> None:
+    def half_wrong() -> Iterator[Sample]:
+        for batch, target, weight in bright(SCORER_3D, 1):
+            wrong, known = target.copy(), weight.copy()
+            wrong[..., :3] = 1 - wrong[..., :3]
+            known[..., :3] = 0
+            yield batch, wrong, known
+
+    params = FitParams(steps=60, learning_rate=2e-2)
+    trained = run(fit(new_model(SCORER_3D, 0, device="cpu"), half_wrong(), params))
+    assert agreement(SCORER_3D)(trained) > 0.97
+
+
+def test_samples_that_end_or_do_not_fit_are_refused() -> None:
+    model = new_model(SCORER_3D, 0, device="cpu")
+    batch, target, weight = next(bright(SCORER_3D, 0))
+    with pytest.raises(InputError, match="got 1 training samples; one is needed per step"):
+        run(fit(model, iter([(batch, target, weight)]), FitParams(steps=2)))
+    with pytest.raises(InputError, match=r"got target \(4, 1, 8, 8, 7\).*gives \(4, 1, 8, 8, 8\)"):
+        run(fit(model, iter([(batch, target[..., 1:], weight)]), FitParams(steps=2)))
+    with pytest.raises(ModelError, match="training diverged"):
+        run(fit(model, iter([(batch * np.nan, target, weight)]), FitParams(steps=2)))
+
+
+def test_params_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match="got dice=2"):
+        FitParams(dice=2)
