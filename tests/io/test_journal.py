@@ -77,6 +77,6 @@ def test_other_records_are_refused(tmp_path):
 
 def test_unwritable_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="cannot write .*choose another place") as caught:
+    with pytest.raises(StoreError, match=r"cannot write .*choose another place") as caught:
         Journal(tmp_path / "file" / "j", np.int64).append(1)
     assert "\n" not in str(caught.value)

@@ -60,7 +60,7 @@ def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(InputError, match="no table at"):
         read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3\n")
-    with pytest.raises(InputError, match="line 3 of .* has 1 values for 2 columns"):
+    with pytest.raises(InputError, match=r"line 3 of .* has 1 values for 2 columns"):
         read_table(tmp_path / "t.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match="no line of column names"):

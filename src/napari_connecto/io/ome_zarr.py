@@ -147,7 +147,7 @@ def _axes(stated: Any, ndim: int, where: str) -> tuple[list[str], list[float | N
     names = [str(entry.get("name", "")).lower() for entry in entries]
     types = [entry.get("type") for entry in entries]
     space = [i for i, kind in enumerate(types) if kind == "space"]
-    if not {"y", "x"} <= set(names) and len(space) in (2, 3):
+    if len(space) in (2, 3) and not {names[i] for i in space} & set("zyx"):
         for i, name in zip(space, "zyx"[-len(space) :], strict=True):
             names[i] = name
     for i, kind in enumerate(types):

@@ -83,7 +83,7 @@ def _opener(path: str) -> Callable[[Request], Volume]:
     if not place.exists():
         raise InputError(f"no file or folder at '{path}'; check the path")
     if place.is_dir():
-        is_zarr = suffix in (".zarr", ".n5") or any((place / name).exists() for name in _ZARR_FILES)
+        is_zarr = suffix == ".zarr" or any((place / name).exists() for name in _ZARR_FILES)
         return open_zarr if is_zarr else open_folder
     if suffix not in _BY_SUFFIX:
         allowed = ", ".join(sorted(_BY_SUFFIX))

@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, LocalStore
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.io.damage import ADVICE, cells, damaged, read_errors
 from napari_connecto.io.files import is_url, stat_text
+from napari_connecto.io.whole_blosc import checked
 
 
 def open_store(path: str, *, read_only: bool = True) -> Store:
@@ -51,7 +52,10 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
         with warnings.catch_warnings():
             # written by bioformats2raw and harmless
             warnings.filterwarnings("ignore", message="Found an empty list of filters")
-            return zarr.open(open_store(path), path=inner, mode="r")
+            node = zarr.open(open_store(path), path=inner, mode="r")
+            if isinstance(node, zarr.Array) and 0 in node.shape:
+                raise InputError(f"got an empty array of shape {node.shape} at '{shown}'; it needs at least one voxel")
+            return checked(node) if isinstance(node, zarr.Array) else node
     except InputError:
         raise
     except (NodeNotFoundError, FileNotFoundError) as error:
@@ -143,7 +147,7 @@ def store_revision(path: str, arrays: Sequence[zarr.Array], attributes: Mapping[
         stored = array.shards or array.chunks
         grid = [math.ceil(n / c) for n, c in zip(array.shape, stored, strict=True)]
         count = math.prod(grid)
-        for i in {count * k // samples for k in range(samples)} | {count - 1}:
+        for i in sorted({count * k // samples for k in range(samples)} | {count - 1}):
             at = []
             for n in reversed(grid):
                 i, rest = divmod(i, n)

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+import ome_zarr_models.v04
+import ome_zarr_models.v05
+import pytest
+import zarr
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io import write
+from napari_connecto.io.pyramid import downsample
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume, save_volume_job
+from tests.io.travel import travelled
+
+SHAPE, VOXEL, ORIGIN = (30, 150, 131), (40.0, 10.0, 10.0), (7.0, -30.0, 1000.0)
+
+
+def image(dtype="u2", **more) -> Volume:
+    array = np.random.default_rng(0).integers(0, 250, SHAPE).astype(dtype)
+    return Volume((Level(array, VOXEL, ORIGIN),), name="cells", **more)
+
+
+def same(volume: Volume, level: int, array: np.ndarray) -> None:
+    np.testing.assert_array_equal(volume.levels[level].read(volume.levels[level].box), array)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_image_comes_back_with_every_level_in_place(tmp_path, version):
+    volume = image()
+    save_volume(volume, tmp_path / "v.zarr", version=version)
+    opened = open_volume(tmp_path / "v.zarr")
+    assert opened.metadata["format"] == f"OME-Zarr {version}"
+    assert (opened.name, opened.kind, opened.calibrated) == ("cells", "image", True)
+    assert [level.shape for level in opened.levels] == [(30, 150, 131), (30, 75, 66), (30, 38, 33)]
+    assert [level.voxel_nm for level in opened.levels] == [(40, 10, 10), (40, 20, 20), (40, 40, 40)]
+    assert [level.origin_nm for level in opened.levels] == [ORIGIN] * 3
+    whole = volume.levels[0].array
+    same(opened, 0, whole)
+    same(opened, 1, downsample(whole, (1, 2, 2), "image"))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_metadata_are_valid_by_ome_zarr_models(tmp_path, version):
+    models = {"0.4": ome_zarr_models.v04, "0.5": ome_zarr_models.v05}[version]
+    save_volume(image(), tmp_path / "v.zarr", version=version)
+    found = models.Image.from_zarr(zarr.open_group(tmp_path / "v.zarr", mode="r"))
+    attributes = found.attributes if version == "0.4" else found.ome_attributes
+    multiscale = attributes.multiscales[0]
+    assert [(axis.name, axis.unit) for axis in multiscale.axes] == [(a, "nanometer") for a in "zyx"]
+    scale, translation = multiscale.datasets[1].coordinateTransformations
+    assert scale.scale == [40.0, 20.0, 20.0]
+    assert translation.translation == [27.0, -20.0, 1010.0]  # the centre of voxel 0
+    save_volume(image(kind="labels"), tmp_path / "l.zarr", version=version)
+    models.ImageLabel.from_zarr(zarr.open_group(tmp_path / "l.zarr", mode="r"))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_are_labels_again_and_keep_their_ids(tmp_path, version):
+    ids = np.zeros(SHAPE, np.uint64)
+    ids[:, 20:60, 30:70], ids[10:, 100:, 100:] = 2**40 + 1, 7
+    save_volume(Volume((Level(ids, VOXEL),), kind="labels"), tmp_path / "l.zarr", version=version, levels=4)
+    opened = open_volume(tmp_path / "l.zarr")
+    assert opened.kind == "labels"
+    assert len(opened.levels) == 4
+    for level in opened.levels:
+        assert set(np.unique(level.read(level.box))) == {0, 7, 2**40 + 1}
+    same(opened, 1, downsample(ids, (1, 2, 2), "labels"))
+
+
+def test_channels_flat_images_and_masks(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (3, 20, 90, 80)).astype("u1")
+    save_volume(Volume((Level(colours, (5.0, 5.0, 5.0)),)), tmp_path / "c.zarr")
+    opened = open_volume(tmp_path / "c.zarr", channel="all")
+    same(opened, 0, colours)
+    same(opened, 1, downsample(colours, (2, 2, 2), "image"))
+    same(open_volume(tmp_path / "c.zarr", channel=2), 0, colours[2])
+    flat = np.random.default_rng(0).random((1, 300, 200)).astype("f4")
+    save_volume(Volume.from_array(flat[0], (5.0, 5.0, 5.0)), tmp_path / "f.zarr")
+    opened = open_volume(tmp_path / "f.zarr")
+    same(opened, 0, flat)
+    assert [level.shape for level in opened.levels] == [(1, 300, 200), (1, 150, 100), (1, 75, 50), (1, 38, 25)]
+    assert opened.levels[1].voxel_nm == (5.0, 10.0, 10.0)
+    mask = flat > 0.5
+    save_volume(Volume.from_array(mask, (5.0, 5.0, 5.0)), tmp_path / "m.zarr", version="0.4")
+    same(open_volume(tmp_path / "m.zarr"), 0, mask)
+
+
+def test_uncalibrated_stays_uncalibrated_and_nan_stays_nan(tmp_path):
+    array = np.ones((4, 80, 80), np.float32)
+    array[1, 2, 3] = np.nan
+    save_volume(Volume((Level(array, (1.0, 1.0, 1.0)),), calibrated=False), tmp_path / "v.zarr")
+    opened = open_volume(tmp_path / "v.zarr")
+    assert not opened.calibrated
+    assert opened.levels[0].voxel_nm == (1.0, 1.0, 1.0)
+    assert np.argwhere(np.isnan(opened.levels[0].read(opened.levels[0].box))).tolist() == [[1, 2, 3]]
+
+
+def test_levels_that_a_volume_has_are_kept_as_they_are(tmp_path):
+    fine = np.random.default_rng(0).integers(0, 9, (8, 48, 48)).astype("u1")
+    coarse = np.full((8, 16, 16), 5, np.uint8)
+    volume = Volume(
+        (Level(fine, (30.0, 4.0, 4.0), (1.0, 2.0, 3.0)), Level(coarse, (30.0, 12.0, 12.0), (1.0, 2.0, 3.0)))
+    )
+    save_volume(volume, tmp_path / "two.zarr")
+    opened = open_volume(tmp_path / "two.zarr")
+    assert [level.voxel_nm for level in opened.levels] == [(30.0, 4.0, 4.0), (30.0, 12.0, 12.0)]
+    same(opened, 1, coarse)
+    save_volume(volume, tmp_path / "three.zarr", levels=3)
+    opened = open_volume(tmp_path / "three.zarr")
+    assert [level.shape for level in opened.levels] == [(8, 48, 48), (8, 16, 16), (8, 8, 8)]
+    assert (opened.levels[2].read(opened.levels[2].box) == 5).all()
+    save_volume(volume, tmp_path / "one.zarr", levels=1)
+    assert len(open_volume(tmp_path / "one.zarr").levels) == 1
+
+
+def test_big_levels_are_sharded_and_blocks_do_not_show(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_SHARD_BYTES", 2**17)
+    monkeypatch.setattr(write, "_BLOCK_BYTES", 2**17)
+    volume = image("u1")
+    volume = Volume((Level(np.tile(volume.levels[0].array, (3, 2, 1)), (10.0, 10.0, 10.0)),))
+    save_volume(volume, tmp_path / "v.zarr", levels=3)
+    first = zarr.open_array(tmp_path / "v.zarr" / "0", mode="r")
+    assert first.shards == (128, 256, 192)
+    assert first.chunks == (64, 64, 64)
+    opened = open_volume(tmp_path / "v.zarr")
+    array = volume.levels[0].array
+    for k in range(3):
+        same(opened, k, array)
+        array = downsample(array, (2, 2, 2), "image")
+
+
+def test_memory_url_is_written_whole_or_not_at_all(tmp_path):
+    volume = image()
+    save_volume(volume, "memory://bucket/v.zarr")
+    opened = travelled(open_volume("memory://bucket/v.zarr"))
+    assert opened.source == "memory://bucket/v.zarr"
+    same(opened, 0, volume.levels[0].array)
+    with pytest.raises(StoreError, match="exists; choose another name"):
+        save_volume(volume, "memory://bucket/v.zarr")
+    save_volume(image("f4"), "memory://bucket/v.zarr", overwrite=True)
+    assert open_volume("memory://bucket/v.zarr").levels[0].dtype == np.float32
+    job = save_volume_job(volume, "memory://bucket/w.zarr")
+    next(job)
+    with pytest.raises(InputError, match="no multiscale metadata"):
+        open_volume("memory://bucket/w.zarr")
+    job.close()
+    with pytest.raises(InputError, match="no zarr group"):
+        open_volume("memory://bucket/w.zarr")
+    with pytest.raises(StoreError, match="http is read-only"):
+        save_volume(volume, "http://127.0.0.1:9/v.zarr")
+
+
+def test_closed_job_and_failed_read_leave_nothing(tmp_path):
+    job = save_volume_job(image(), tmp_path / "v.zarr")
+    progress = next(job)
+    assert (progress.done, progress.stage) == (1, "level 0 of 3")
+    assert not (tmp_path / "v.zarr").exists()
+    job.close()
+    assert not list(tmp_path.iterdir())
+
+    class Broken:
+        shape, dtype = (4, 4, 4), np.dtype("u1")
+
+        def __getitem__(self, key):
+            raise RuntimeError("broken source")
+
+    with pytest.raises(RuntimeError, match="broken source"):
+        save_volume(Volume((Level(Broken(), (1.0, 1.0, 1.0)),)), tmp_path / "v.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    left = tmp_path / ".v.zarr.partial" / "new.zarr"
+    left.mkdir(parents=True)
+    (left / "zarr.json").write_text("{")
+    save_volume(image(), tmp_path / "v.zarr")
+    same(open_volume(tmp_path / "v.zarr"), 0, image().levels[0].array)
+    assert [p.name for p in tmp_path.iterdir()] == ["v.zarr"]
+
+
+def test_existing_output_is_left_alone_unless_told(tmp_path):
+    save_volume(image(), tmp_path / "v.zarr")
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    with pytest.raises(StoreError, match="exists; choose another name, or allow overwriting"):
+        save_volume(image("u1"), tmp_path / "v.zarr")
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    save_volume(image("u1"), tmp_path / "v.zarr", overwrite=True)
+    assert open_volume(tmp_path / "v.zarr").levels[0].dtype == np.uint8
+    assert [p.name for p in tmp_path.iterdir()] == ["v.zarr"]
+
+
+def test_overwriting_spares_what_is_no_zarr(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_text("x")
+    with pytest.raises(StoreError, match="no zarr store and will not be overwritten"):
+        save_volume(image(), tmp_path / "photos", overwrite=True)
+    assert [p.name for p in (tmp_path / "photos").iterdir()] == ["a.png"]
+
+
+def test_store_may_be_written_over_itself(tmp_path):
+    save_volume(image(), tmp_path / "v.zarr", levels=1)
+    save_volume(open_volume(tmp_path / "v.zarr"), tmp_path / "v.zarr", levels=3, overwrite=True)
+    opened = open_volume(tmp_path / "v.zarr")
+    assert len(opened.levels) == 3
+    same(opened, 0, image().levels[0].array)
+
+
+def test_second_writer_is_refused(tmp_path):
+    job = save_volume_job(image(), tmp_path / "v.zarr")
+    next(job)
+    with pytest.raises(StoreError, match="in use by another process"):
+        save_volume(image(), tmp_path / "v.zarr")
+    for _ in job:
+        pass
+    same(open_volume(tmp_path / "v.zarr"), 0, image().levels[0].array)
+
+
+def test_full_and_unwritable_disks_are_one_line_and_leave_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"cannot write .*choose another place"):
+        save_volume(image(), tmp_path / "file" / "v.zarr")
+    import zarr.storage._local as local
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(local, "_put", full)
+    with pytest.raises(StoreError, match="No space left on device") as caught:
+        save_volume(image(), tmp_path / "v.zarr")
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_bad_options_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match=r"got OME-Zarr version '0.3'; allowed: 0.4, 0.5"):
+        save_volume(image(), tmp_path / "v.zarr", version="0.3")
+    with pytest.raises(InputError, match="got levels=0; allowed: 1 or more"):
+        save_volume(image(), tmp_path / "v.zarr", levels=0)
+    with pytest.raises(InputError, match="got labels of type float32"):
+        save_volume(image("f4"), tmp_path / "v.zarr", kind="labels")
+    with pytest.raises(InputError, match="got kind='points'"):
+        save_volume(image(), tmp_path / "v.zarr", kind="points")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_beside_their_image_are_listed_there(tmp_path, version):
+    save_volume(image(), tmp_path / "v.zarr", version=version)
+    for name in ("cells", "nuclei", "cells"):
+        target = tmp_path / "v.zarr" / "labels" / name
+        save_volume(image(kind="labels"), target, version=version, overwrite=True)
+    attributes = zarr.open_group(tmp_path / "v.zarr" / "labels", mode="r").attrs.asdict()
+    assert attributes.get("ome", attributes)["labels"] == ["nuclei", "cells"]
+    opened = open_volume(tmp_path / "v.zarr", array="labels/cells")
+    assert opened.kind == "labels"
+    same(opened, 0, image().levels[0].array)
+    other = {"0.4": "0.5", "0.5": "0.4"}[version]
+    with pytest.raises(InputError, match=f"labels of an image of version {version}"):
+        save_volume(image(kind="labels"), tmp_path / "v.zarr" / "labels" / "x", version=other)
+    with pytest.raises(InputError, match="that place is for labels"):
+        save_volume(image(), tmp_path / "v.zarr" / "labels" / "x", version=version)
+
+
+def test_chunks_are_written_atomically_by_zarr():
+    """What resuming relies on: zarr's LocalStore writes beside and renames."""
+    import inspect
+
+    import zarr.storage._local as local
+
+    assert "_atomic_write" in inspect.getsource(local._put)
+    assert "replace" in inspect.getsource(local._atomic_write)
+
+
+def test_reading_a_box_of_every_level_reads_the_same_place(tmp_path):
+    ramp = np.broadcast_to(np.arange(128, dtype=np.float32)[None, None, :], (16, 64, 128)).copy()
+    save_volume(Volume((Level(ramp, (20.0, 10.0, 10.0), (0.0, 0.0, 50.0)),)), tmp_path / "v.zarr", levels=3)
+    opened = open_volume(tmp_path / "v.zarr")
+    for level in opened.levels:
+        box = Box((0, 0, level.shape[2] // 2), (1, 1, level.shape[2] // 2 + 1))
+        x_nm = level.to_nm([box.centre])[0, 2]
+        assert level.read(box)[0, 0, 0] == pytest.approx((x_nm - 50.0) / 10.0 - 0.5)
