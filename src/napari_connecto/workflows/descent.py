@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import Predictor
-from napari_connecto.core.predict import Blocks
+from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.journal import Journal
@@ -46,6 +46,8 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
     ------
     VoxelSizeError
         If the volume has no level within 25 % of a used stage's voxel size.
+    InputError
+        If the volume has other channels than a used stage takes.
     """
     steps = []
     for k, stage in enumerate(cascade.stages):
@@ -53,16 +55,28 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
         if threshold is None:
             continue
         level = volume.level_at(stage.card.voxel_nm)
+        check_channels(level, stage.card)
         steps.append(Step(k, level, TilePlan(level.shape, stage.card.tile, stage.card.halo), stage, threshold))
     return tuple(steps)
 
 
 def children(parent: Step, passed: np.ndarray, child: Step, within: Box | None) -> np.ndarray:
-    """Indices of the child chunks that overlap a passed parent chunk (and ``within``, child voxels)."""
-    boxes = (parent.level.box_in(tile.write, child.level) for tile in parent.plan.tiles(passed))
+    """Indices of the child chunks that overlap a passed parent chunk (and ``within``, child voxels).
+
+    A pyramid's coarse level may end short of the fine one (33 voxels become 16): the last chunks answer for the rest.
+    """
+    boxes = (_to_the_rim(parent, tile.write, child.level) for tile in parent.plan.tiles(passed))
     if within is not None:
         boxes = (box.clip(within) for box in boxes)
     return child.plan.touching(boxes)
+
+
+def _to_the_rim(parent: Step, box: Box, level: Level) -> Box:
+    """A parent's box in a finer level's voxels; where it ends the parent's level, it ends the finer one too."""
+    there = parent.level.box_in(box, level)
+    start = [0 if a == 0 else b for a, b in zip(box.start, there.start, strict=True)]
+    rows = zip(box.stop, parent.level.shape, there.stop, level.shape, strict=True)
+    return Box(vec3(start), vec3([max(n, end) if stop == size else end for stop, size, end, n in rows]))
 
 
 def roots(step: Step, within: Box | None) -> np.ndarray:
@@ -111,5 +125,10 @@ def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -
 
 
 def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:
-    """A region of the volume's finest level in a level's voxels, clipped."""
-    return None if region is None else volume.levels[0].box_in(region, level).clip(level.shape)
+    """A region of the volume's finest level in a level's voxels, clipped; where a coarse level ends short, its rim."""
+    if region is None:
+        return None
+    box = volume.levels[0].box_in(region, level)
+    start = [min(max(a, 0), n - 1) for a, n in zip(box.start, level.shape, strict=True)]
+    stop = [max(min(b, n), a + 1) for a, b, n in zip(start, box.stop, level.shape, strict=True)]
+    return Box(vec3(start), vec3(stop))

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Volume
@@ -74,6 +75,8 @@ def detect_job(
     ------
     VoxelSizeError
         If no level is within 25 % of a stage's voxel size.
+    InputError
+        If ``region`` does not touch the volume, or the volume has other channels than the models.
     StoreError
         If ``out`` holds something else, or was made from another volume or other models.
     ChunkError
@@ -84,14 +87,16 @@ def detect_job(
     Athey, Sawmya, Shavit, arXiv 2504.21598 (the gating rule); thresholds, audit and objects are ours.
     """
     params = params or DetectParams()
+    region = inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     steps = plan_steps(volume, cascade, choice)
     with JobFolder.open(_folder(out), fingerprint(volume, cascade)) as job:
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         how = RunOptions(params.batch, params.on_bad_chunk, client)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
-        if first is not None:
-            yield from search.descend(first if region is None else first.clip(region))
+        view = first.clip(region or volume.levels[0].shape) if first is not None else None
+        if view is not None and view.size:
+            yield from search.descend(view)
         yield from search.descend(region)
         found = yield from search.objects()
         audit = yield from search.audit(region, found, params.audit, params.seed)
@@ -111,6 +116,24 @@ def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
         "tiles": [[list(card.tile), list(card.halo)] for card in cascade.cards],
         "rule": asdict(cascade.rule),
     }
+
+
+def inside(volume: Volume, region: Box | None) -> Box | None:
+    """``region`` clipped to the volume's finest level.
+
+    Raises
+    ------
+    InputError
+        If nothing is left of it.
+    """
+    if region is None:
+        return None
+    shape = volume.levels[0].shape
+    if region.clip(shape).size == 0:
+        raise InputError(
+            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, {shape}"
+        )
+    return region.clip(shape)
 
 
 def one_level(cascade: Cascade) -> Choice:

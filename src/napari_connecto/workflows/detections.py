@@ -29,7 +29,7 @@ class Detections:
     box
         (n, 6) bounding boxes in voxels of the finest level used: start z, y, x, stop z, y, x.
     chunks
-        (m,) indices of the finest level's chunks that were looked at.
+        (m,) indices of the finest level's chunks that were accepted: looked at, and reaching the threshold.
     report
         What it cost and what may have been missed; JSON. See `report_lines`.
     labels

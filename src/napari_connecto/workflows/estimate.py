@@ -16,7 +16,7 @@ from napari_connecto.models.device import describe_device, free_memory
 from napari_connecto.workflows.audit import best_possible_bound
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import Step, plan_steps, region_in, roots
-from napari_connecto.workflows.detect import one_level
+from napari_connecto.workflows.detect import inside, one_level
 from napari_connecto.workflows.params import DetectParams
 
 
@@ -97,6 +97,7 @@ def estimate(
         If no level is within 25 % of a stage's voxel size.
     """
     params = params or DetectParams()
+    region = inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     steps = plan_steps(volume, cascade, choice)
     chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
