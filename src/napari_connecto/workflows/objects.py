@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Literal
 
 import cc3d
@@ -70,7 +71,7 @@ def _centres(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, ru
     window = 2 * np.maximum(radius // 2, (radius > 0).astype(int)) + 1  # `_thin` sees to the full distance
     points, scores = [], []
     for tile in plan.tiles(tiles):
-        read = tile.write.grow(vec3((radius + 2).tolist())).clip(level.shape)
+        read = tile.write.grow(vec3((radius // 2 + 5).tolist())).clip(level.shape)  # the window, and 4 sigma
         smooth = ndimage.gaussian_filter(level.read(read).astype(np.float32) / 255, [min(1.0, r / 2) for r in radius])
         peak = (smooth == ndimage.maximum_filter(smooth, size=tuple(window))) & (smooth >= rule.threshold)
         own = tile.write.shift([-s for s in read.start]).slices
@@ -135,7 +136,7 @@ class MaskFinder:
 
     def _label(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, int]:
         probability = self.level.read(tile.write)
-        mask = probability >= max(1, round(self.rule.threshold * 255))
+        mask = probability >= max(1, ceil(self.rule.threshold * 255 - 1e-6))  # as a tile's score is compared
         labels, n = cc3d.connected_components(mask, connectivity=6, return_N=True)
         return labels.astype(np.int64), probability, int(n)
 

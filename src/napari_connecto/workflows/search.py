@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,8 +27,9 @@ from napari_connecto.workflows.audit import Audit, audit_bound, audit_plan
 from napari_connecto.workflows.descent import HighestValue, Scores, Step, children, passing, region_in, roots
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.seen import only
 
-MAP, BATCHES = "probability", "batches.json"
+MAP, LABELS, BATCHES = "probability", "labels", "batches.json"
 WORTH_A_TRIAL = 200
 """Chunks from which on it pays to time batch sizes."""
 FLOOR = 0.1
@@ -160,11 +162,12 @@ class Search:
         tiles = np.sort(passing(self.seen[0], self.scores[0].known, max(FLOOR, self.rule.threshold)))
         yield Progress(0, len(tiles), "objects")
         if self.rule.head == "centres":
-            return find_objects(self.map, step.plan, tiles, self.rule)
+            return find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
         outputs = {"objects": np.dtype("uint32")}
-        labels = TileStore.open(self.job.path / "labels", step.level, step.plan.tile, outputs)
+        shutil.rmtree(self.job.path / LABELS, ignore_errors=True)  # ids of a run with another threshold
+        labels = TileStore.open(self.job.path / LABELS, step.level, step.plan.tile, outputs)
         for n, (tile, block) in enumerate(finder.relabelled(tiles), start=1):
             labels.write_blocks(tile, {"objects": block})
             yield Progress(n, len(tiles), "objects")
