@@ -126,4 +126,4 @@ def _percent(share: float) -> str:
     percent = 100 * share
     digits = 0 if percent >= 10 else 1
     step = 10.0**-digits
-    return f"{min(100.0, np.ceil(percent / step - 1e-9) * step):.{digits}f} %"
+    return f"{min(100.0, max(0.0, np.ceil(percent / step - 1e-9) * step)):.{digits}f} %"
