@@ -32,7 +32,7 @@ class Review:
     _undo: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.status = np.full(len(self.found), NEW)
+        self.status = np.full(len(self.found), NEW, "<U8")
 
     @property
     def shown(self) -> np.ndarray:

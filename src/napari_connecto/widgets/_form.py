@@ -96,6 +96,7 @@ class _Row(QWidget):
             self._tick.changed.connect(self._on_ticked)
         for editor in self._editors:
             editor.tooltip = self.tooltip
+            editor.native.setStyleSheet("min-width: 40px;")  # napari's own is too wide for three in a row
             layout.addWidget(editor.native, 1)
             editor.changed.connect(lambda *_: self.changed.emit())
         self.value = field.default
@@ -157,5 +158,5 @@ def _form_layout(parent: QWidget) -> QFormLayout:
     layout = QFormLayout(parent)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
     return layout

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
@@ -105,11 +106,15 @@ class LevelPicker(QWidget):
             "Follows the level locked in the layer's controls; else the level nearest the cascade's voxel size."
         )
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.combo.setMinimumContentsLength(20)
-        self.combo.currentIndexChanged.connect(self.changed)
+        self.combo.setMinimumContentsLength(8)
+        self.about = QLabel()
+        self.about.setToolTip(self.combo.toolTip())
+        self.combo.currentIndexChanged.connect(self._on_index_changed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
         layout.addWidget(self.combo)
+        layout.addWidget(self.about)
 
     @property
     def index(self) -> int:
@@ -126,9 +131,20 @@ class LevelPicker(QWidget):
         if volume is not None:
             self.combo.addItems([level_line(volume, i) for i in range(len(volume.levels))])
             self.combo.setCurrentIndex(default_level(volume, locked, model_nm))
+            view = self.combo.view()
+            if view is not None:
+                view.setMinimumWidth(view.sizeHintForColumn(0) + 30)
         self.combo.blockSignals(False)
+        self._show_about()
         if self.combo.currentIndex() not in (before, -1):
             self.changed.emit(self.combo.currentIndex())
+
+    def _on_index_changed(self, index: int) -> None:
+        self._show_about()
+        self.changed.emit(index)
+
+    def _show_about(self) -> None:
+        self.about.setText(self.combo.currentText().partition(", ")[2])
 
 
 def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] | None) -> int:
@@ -151,12 +167,13 @@ class LayerCombo(QComboBox):
         self._viewer, self._kinds = viewer, kinds
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(16)
+        self.setMinimumContentsLength(8)
         self.currentTextChanged.connect(lambda _: self.chosen.emit())
         self.refresh()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
             event.connect(self._on_layers_changed)
-        self.destroyed.connect(lambda: self.release())
+        self._alive = True
+        self.destroyed.connect(partial(setattr, self, "_alive", False))
 
     @property
     def layer(self) -> Layer | None:
@@ -187,4 +204,5 @@ class LayerCombo(QComboBox):
             getattr(self._viewer.layers.events, event).disconnect(self._on_layers_changed)
 
     def _on_layers_changed(self, _event: Any) -> None:
-        self.refresh()
+        if self._alive:
+            self.refresh()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -71,6 +71,10 @@ class CascadeWidget(QWidget):
         self.train.hide()
         self.setMinimumSize(300, 400)
         self.image.layers.chosen.emit()
+
+    def sizeHint(self) -> QSize:
+        """Wide enough to read without scrolling sideways."""
+        return QSize(380, 640)
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then goes on from there")

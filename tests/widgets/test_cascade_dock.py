@@ -1,0 +1,383 @@
+"""The dock in a real viewer, with searches that are made up: what is clicked, shown, stopped, undone, written."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Points
+from qtpy.QtWidgets import QApplication
+
+from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Progress
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_setup, cascade
+from napari_connecto.widgets._cascade_jobs import Peek
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.estimate import Estimate, LevelEstimate
+
+pytestmark = pytest.mark.gl
+
+CENTRES = np.array([[0.0, 40, 80], [50, 160, 240], [150, 200, 120]])
+SCORES = np.array([0.6, 0.9, 0.75])
+BOXES = np.array([[0, 8, 18, 2, 14, 24], [1, 38, 58, 3, 44, 64], [3, 48, 28, 5, 54, 34]])
+LINES = ["level 1 (50x8x8 nm): 100% of the volume", "level 0 (50x4x4 nm): 3.1% of the volume"]
+
+
+def detections(labels=None):
+    return Detections(CENTRES, SCORES, BOXES, np.arange(3), {"cascade": "bodies"}, labels)
+
+
+def part(i):
+    return Detections(CENTRES[i : i + 1], SCORES[i : i + 1], BOXES[i : i + 1], np.array([i]))
+
+
+class Fake:
+    """Stands in for the workflow: three detections one by one, endless if told so."""
+
+    def __init__(self):
+        self.calls, self.closed = [], threading.Event()
+        self.endless, self.error, self.labels = False, None, None
+
+    def search_job(self, search, region=None, first=None):
+        self.calls.append((search, region, first))
+        try:
+            for i in range(3):
+                yield Progress(i, 3, "level 0", part(i))
+            while self.endless:
+                time.sleep(0.01)
+                yield Progress(3, 9, "level 0")
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.closed.set()
+        return detections(self.labels)
+
+    def estimate_job(self, search):
+        yield Progress(0, 0, "timing")
+        if not search.volume.calibrated or max(search.volume.levels[0].voxel_nm[1:]) > 5:
+            raise VoxelSizeError("'em' has voxels of 50x8x8 nm, the model needs 50x4x4 nm within 25%; convert it")
+        level = LevelEstimate("level 0", (8, 100, 100), (50.0, 4.0, 4.0), 1e-4, 12.0, 0.031, 1.5)
+        return Estimate((level,), 1.5, 15.0, 2**28, 2**20, "cpu", ("a note",), True)
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    fake = Fake()
+    folder = tmp_path / "cascades" / "bodies"
+    folder.mkdir(parents=True)
+    (folder / "cascade.json").write_text("{}")
+    peeked = Peek("bodies", "centres", (50.0, 4.0, 4.0), 2, 40.0, 0.5, "a phantom")
+
+    def list_job():
+        yield Progress(0, 0)
+        return {"bodies": folder}
+
+    monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
+    monkeypatch.setattr(cascade, "search_job", fake.search_job)
+    monkeypatch.setattr(cascade, "estimate_job", fake.estimate_job)
+    monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(_cascade_setup, "list_job", list_job)
+    monkeypatch.setattr(_cascade_setup, "peek", lambda _: peeked)
+    monkeypatch.setattr("napari_connecto.workflows.report.report_lines", lambda _: LINES)
+    fake.peeked = peeked
+    return fake
+
+
+@pytest.fixture
+def dock(fake, viewer, qtbot):
+    ramp = np.arange(8 * 100 * 100, dtype=np.uint16).reshape(8, 100, 100) % 251
+    viewer.add_image(
+        [ramp, ramp[:, ::2, ::2]], multiscale=True, scale=(50, 4, 4), units="nm", name="em", contrast_limits=(0, 255)
+    )
+    widget = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cascade detection")
+    qtbot.waitUntil(lambda: widget.card.estimate is not None, timeout=5000)
+    yield widget
+    widget.close_jobs()
+
+
+def run(dock, qtbot):
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
+        dock.bar.button.click()
+
+
+def test_card_says_what_it_will_cost(dock):
+    text = dock.card.text.text()
+    assert "about 1.5 s" in text
+    assert "looking everywhere: 15 s, 10.0×" in text
+    assert "3.1%" in text
+    assert dock.card.notes.text() == "a note"
+
+
+def test_run_ends_in_points_at_the_right_place_with_features_and_words(dock, viewer, qtbot):
+    run(dock, qtbot)
+    points = viewer.layers["detections"]
+    world = np.array([points.data_to_world(p) for p in points.data])
+    np.testing.assert_allclose(world, CENTRES)
+    np.testing.assert_allclose(points.data, [[0, 10, 20], [1, 40, 60], [3, 50, 30]])
+    assert points.features["score"].tolist() == [0.6, 0.9, 0.75]
+    assert points.features["z_nm"].tolist() == [0, 50, 150]
+    assert points.features["status"].tolist() == ["new"] * 3
+    assert all(line in dock.results.report.text() for line in LINES)
+    assert dock.bar.button.text() == "Run all"
+
+
+def test_points_appear_while_the_search_runs(dock, fake, viewer, qtbot):
+    fake.endless = True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
+    assert dock.bar.button.text() == "Cancel"
+    dock.bar.button.click()
+    qtbot.waitUntil(fake.closed.is_set, timeout=1000)
+
+
+def test_run_starts_with_the_field_of_view_and_preview_is_nothing_else(dock, fake, viewer, qtbot):
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
+        dock.preview.click()
+    run(dock, qtbot)
+    (preview, region, _), (whole, none, first) = fake.calls
+    assert preview.params.audit == 0
+    assert whole.params.audit == 300
+    assert none is None
+    assert isinstance(region, Box)
+    assert region == first
+    assert region.size > 0
+    assert preview.out == whole.out  # Run all goes on from the preview
+
+
+def test_cancel_stops_within_a_second_keeps_points_and_resumes_in_the_same_folder(dock, fake, qtbot):
+    fake.endless = True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
+    start = time.perf_counter()
+    dock.bar.button.click()
+    assert dock.bar.button.text() == "Cancelling…"
+    qtbot.waitUntil(lambda: dock.bar.button.text() == "Resume", timeout=1000)
+    assert time.perf_counter() - start < 1
+    assert fake.closed.is_set()
+    assert len(dock.results.layers.points.data) == 3
+    fake.endless = False
+    run(dock, qtbot)
+    assert fake.calls[0][0].out == fake.calls[1][0].out
+    assert len(dock.results.layers.points.data) == 3
+
+
+def test_an_error_reaches_the_user_in_one_line(dock, fake, qtbot):
+    fake.error = InputError("got 3; allowed 1 to 2; choose less")
+    with qtbot.waitSignal(dock.bar.worker.failed, timeout=5000):
+        dock.bar.button.click()
+    assert dock.bar.error.label.text() == "got 3; allowed 1 to 2; choose less"
+    assert "Traceback" in dock.bar.error.details.toPlainText()
+
+
+def test_closing_the_dock_closes_the_job(dock, fake, viewer, qtbot):
+    fake.endless = True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(fake.calls) == 1, timeout=2000)
+    viewer.window.remove_dock_widget(dock)
+    assert fake.closed.wait(1)
+
+
+def test_threshold_hides_points_without_a_new_search(dock, fake, qtbot):
+    run(dock, qtbot)
+    dock.results.threshold.setValue(0.7)
+    qtbot.waitUntil(lambda: dock.results.layers.points.shown.tolist() == [False, True, True], timeout=1000)
+    assert dock.results.count.text().startswith("2 of 3 shown")
+    dock.results.threshold.setValue(0.6)
+    qtbot.waitUntil(lambda: dock.results.layers.points.shown.all(), timeout=1000)
+    assert len(fake.calls) == 1
+
+
+def press(viewer, points, key):
+    """Press a key as napari does: the active layer first, then the viewer."""
+    target = points if viewer.layers.selection.active == points else viewer
+    for binding, act in target.keymap.items():
+        if str(binding) == key:
+            act(target)
+            return
+    raise AssertionError(f"{key} is not bound")
+
+
+@pytest.mark.parametrize("active", ["detections", "em"])
+def test_keys_step_judge_and_undo(dock, viewer, qtbot, active):
+    run(dock, qtbot)
+    points = viewer.layers["detections"]
+    viewer.layers.selection.active = viewer.layers[active]
+    press(viewer, points, "N")
+    assert dock.results.review.current == 1  # the best score
+    np.testing.assert_allclose(viewer.dims.point[0], 50)  # its section
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], (160, 240))
+    press(viewer, points, "A")
+    press(viewer, points, "X")
+    assert points.features["status"].tolist() == ["new", "accepted", "rejected"]
+    assert [str(s) for s in points.symbol] == ["disc", "square", "cross"]
+    press(viewer, points, "U")
+    assert points.features["status"].tolist() == ["new", "accepted", "new"]
+    press(viewer, points, "P")
+    assert dock.results.review.current == 1
+
+
+def test_keys_are_given_back_with_the_points_layer(dock, viewer, qtbot):
+    viewer.bind_key("N", lambda _: None)
+    mine = dict(viewer.keymap)
+    run(dock, qtbot)
+    assert {str(k) for k in viewer.keymap} == {"N", "P", "A", "X", "U"}
+    viewer.layers.remove("detections")
+    assert dict(viewer.keymap) == mine
+
+
+def test_accepted_become_points_to_train_from(dock, viewer, qtbot):
+    run(dock, qtbot)
+    dock.results.buttons["train"].click()
+    assert "nothing is accepted yet" in dock.results.error.label.text()
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    dock.results.buttons["train"].click()
+    layer = viewer.layers["training bodies"]
+    assert isinstance(layer, Points)
+    assert dock.cascade.training
+    assert dock.train.isVisibleTo(dock)
+    training = dock.train.training()
+    np.testing.assert_allclose(training.labels, CENTRES[[1]])
+
+
+def test_export_leaves_out_hidden_and_rejected(dock, qtbot, tmp_path):
+    run(dock, qtbot)
+    dock.results.step(1)
+    dock.results.judge("rejected")
+    dock.results.threshold.setValue(0.7)
+    qtbot.waitUntil(lambda: dock.results.review.threshold == 0.7, timeout=1000)
+    with qtbot.waitSignal(dock.results._exporter.returned, timeout=5000):
+        dock.results.export(tmp_path / "out.csv")
+    rows = list(csv.DictReader(line for line in (tmp_path / "out.csv").open() if not line.startswith("#")))
+    assert [float(row["score"]) for row in rows] == [0.75]
+    assert [float(row["z_nm"]) for row in rows] == [150]
+    with qtbot.waitSignal(dock.results._exporter.failed, timeout=5000):
+        dock.results.export(tmp_path / "out.zarr")
+    assert "finds centres, not masks" in dock.results.error.label.text()
+
+
+def test_masks_are_shown_filtered_exported_and_trained_from(dock, fake, viewer, qtbot, tmp_path):
+    array = np.zeros((8, 50, 50), np.uint32)
+    for i, (z, y, x) in enumerate([(0, 5, 10), (1, 20, 30), (3, 25, 15)], start=1):
+        array[z : z + 2, y : y + 2, x : x + 2] = i
+    fake.labels = Volume((Level(array, (50, 8, 8), (-25, -2, -2)),), kind="labels")
+    run(dock, qtbot)
+    layer = viewer.layers["objects"]
+    np.testing.assert_allclose(layer.scale, (50, 8, 8))
+    np.testing.assert_allclose(layer.translate, (0, 2, 2))  # corners of voxel 0 coincide
+    viewer.dims.set_point(0, 50)
+    assert layer.get_value((50, 162, 242), world=True) == 2
+    dock.results.threshold.setValue(0.95)
+    qtbot.waitUntil(lambda: layer.get_value((50, 162, 242), world=True) in (0, None), timeout=1000)
+    dock.results.threshold.setValue(0.7)
+    qtbot.waitUntil(lambda: layer.get_value((50, 162, 242), world=True) == 2, timeout=1000)
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    with qtbot.waitSignal(dock.results._exporter.returned, timeout=10000):
+        dock.results.export(tmp_path / "masks.zarr")
+    from napari_connecto.io.read import open_volume
+
+    written = open_volume(tmp_path / "masks.zarr").levels[0]
+    assert set(np.unique(written.read(written.box))) == {0, 2, 3}
+    dock.results.buttons["train"].click()
+    labels = dock.train.training().labels.levels[0]
+    assert set(np.unique(labels.read(labels.box))) == {0, 2}
+
+
+def test_locked_level_too_coarse_for_the_cascade_is_refused_with_a_way_out(dock, viewer, qtbot):
+    assert dock.image.picker.index == 0
+    dock.image.picker.combo.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: dock.card.error.isVisibleTo(dock), timeout=3000)
+    assert "the model needs 50x4x4 nm" in dock.card.error.label.text()
+    assert dock.card.fix.text() == "Use level 0"
+    dock.card.fix.click()
+    qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=3000)
+    assert dock.image.picker.index == 0
+
+
+def test_layer_without_unit_asks_for_its_voxel_size(dock, viewer, qtbot):
+    viewer.add_image(np.zeros((4, 64, 64), np.uint8), name="bare", contrast_limits=(0, 255))
+    dock.image.layers.setCurrentText("bare")
+    qtbot.waitUntil(lambda: dock.image.full is not None, timeout=3000)
+    assert dock.image.correct.isChecked()
+    assert dock.image.voxel.isVisibleTo(dock)
+    for box, nm in zip(dock.image.voxel.boxes, (50, 4, 4), strict=True):
+        box.setValue(nm)
+    qtbot.waitUntil(
+        lambda: dock.image.full is not None and dock.image.full.levels[0].voxel_nm == (50, 4, 4), timeout=3000
+    )
+    assert dock.search().volume.calibrated
+
+
+def test_result_layers_are_not_offered_as_input(dock, viewer, qtbot):
+    run(dock, qtbot)
+    viewer.add_image(np.zeros((4, 8, 8)), name="other")
+    combo = dock.image.layers
+    assert [combo.itemText(i) for i in range(combo.count())] == ["em", "other"]
+    viewer.layers.remove("em")
+    assert combo.layer == viewer.layers["other"]
+
+
+def test_command_line_needs_a_file(dock):
+    dock.copy.click()
+    assert "'em' is no file; save it as OME-Zarr first" in dock.bar.error.label.text()
+
+
+def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
+    search = dock.search()
+    recipe = {**_recipe(search, tmp_path)}
+    line = _cascade_jobs.command_line(recipe, "tcp://here:8786")
+    assert line == (
+        f"napari-connecto detect '{tmp_path}/a b.zarr' --channel 1 --voxel-nm 50 4 4 --cascade {search.cascade} "
+        f"--out {search.out} --exhaustive --audit 20 --scheduler tcp://here:8786"
+    )
+
+
+def _recipe(search, tmp_path):
+    from dataclasses import replace
+
+    params = replace(search.params, audit=20, exhaustive=True)
+    spec = {"path": f"{tmp_path}/a b.zarr", "channel": 1, "voxel_nm": [50.0, 4.0, 4.0]}
+    return replace(search, spec=spec, params=params).recipe()
+
+
+def test_cluster_needs_an_address(dock, qtbot):
+    dock.where.setCurrentText(cascade.CLUSTER)
+    dock.bar.button.click()
+    assert "no cluster address is given" in dock.bar.error.label.text()
+    dock.address.setText("tcp://here:8786")
+    assert dock.search().scheduler == "tcp://here:8786"
+
+
+def test_a_view_beside_the_image_cannot_be_previewed(dock, fake, viewer):
+    viewer.scene.camera.center = (0, 1e6, 1e6)
+    dock.preview.click()
+    assert "the view does not touch 'em'" in dock.bar.error.label.text()
+    assert fake.calls == []
+
+
+def test_reviewed_points_stay_when_another_search_begins(dock, viewer, qtbot):
+    run(dock, qtbot)
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    run(dock, qtbot)
+    assert {"detections", "detections [1]"} <= {layer.name for layer in viewer.layers}
+    run(dock, qtbot)
+    assert sum(layer.name.startswith("detections") for layer in viewer.layers) == 2
+
+
+def test_dock_fits_a_laptop(dock):
+    assert dock.minimumWidth() <= 300
+    assert dock.minimumHeight() <= 400
+    content = dock.findChild(type(dock.parent().findChild(cascade.QScrollArea))).widget()
+    assert content.minimumSizeHint().width() <= 300
+    assert QApplication.instance() is not None
