@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.io.tables import write_table
+from napari_connecto.workflows.detections import Detections, join
+
+
+def some(n=5, seed=0):
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, 900, (n, 3))
+    box = np.concatenate([start, start + rng.integers(1, 9, (n, 3))], axis=1)
+    return Detections(rng.uniform(0, 1e6, (n, 3)), rng.random(n), box, np.array([1, 4]), {"objects": n})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_a_saved_table_is_read_back_to_the_last_bit(tmp_path, suffix, n):
+    found = some(n)
+    found.save(tmp_path / f"t.{suffix}")
+    back = Detections.load(tmp_path / f"t.{suffix}")
+    np.testing.assert_array_equal(back.centre_nm, found.centre_nm)
+    np.testing.assert_array_equal(back.score, found.score)
+    np.testing.assert_array_equal(back.box, found.box)
+    assert (len(back), back.box.dtype, back.chunks.size) == (n, np.int64, 0)
+
+
+def test_the_table_is_what_a_spreadsheet_shows(tmp_path):
+    Detections(np.array([[1.5, 2.5, 3.5]]), np.array([0.25]), np.array([[0, 1, 2, 3, 4, 5]]), np.array([0])).save(
+        tmp_path / "t.csv"
+    )
+    head, row = (tmp_path / "t.csv").read_text().split()
+    assert head == "id,z_nm,y_nm,x_nm,score,z_start,y_start,x_start,z_stop,y_stop,x_stop"
+    assert [float(v) for v in row.split(",")] == [1, 1.5, 2.5, 3.5, 0.25, 0, 1, 2, 3, 4, 5]
+
+
+def test_at_keeps_what_reaches_the_threshold():
+    found = some(50)
+    for threshold in (0.0, float(found.score[7]), 0.5, 1.1):
+        kept = found.at(threshold)
+        np.testing.assert_array_equal(kept.score, found.score[found.score >= threshold])
+        np.testing.assert_array_equal(kept.centre_nm, found.centre_nm[found.score >= threshold])
+        np.testing.assert_array_equal(kept.box, found.box[found.score >= threshold])
+        assert kept.report == found.report
+    assert len(found.at(float(found.score[7]))) >= 1
+
+
+def test_join():
+    a, b = some(3, 1), some(2, 2)
+    both = join([a, b, Detections.empty()])
+    np.testing.assert_array_equal(both.score, [*a.score, *b.score])
+    np.testing.assert_array_equal(both.box, [*a.box, *b.box])
+    assert both.chunks.tolist() == [1, 4]
+    assert len(join([])) == len(Detections.empty()) == 0
+
+
+def test_another_table_is_refused(tmp_path):
+    write_table(tmp_path / "t.csv", {"z_nm": np.arange(3), "y_nm": np.arange(3)})
+    with pytest.raises(InputError, match=r"without the column 'x_nm'; detections have \['z_nm', 'y_nm'\]"):
+        Detections.load(tmp_path / "t.csv")
