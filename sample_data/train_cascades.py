@@ -6,6 +6,7 @@ They learn from other, larger phantoms than the samples (other seeds), so what t
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import napari_connecto as nc
@@ -13,23 +14,25 @@ from napari_connecto.workflows.train import train_cascade_job
 
 TRAINING_SEED = 101
 PARAMS = {
-    "cells": ("cells", (64, 1024, 1024), nc.TrainParams(name="cells", head="centres", steps=400)),
+    "cells": ("cells", (64, 1024, 1024), nc.TrainParams(name="cells", head="centres", tile=(16, 32, 32), steps=400)),
     "neuropil": ("mitochondria", (32, 768, 768), nc.TrainParams(name="mitochondria", head="masks", steps=400)),
 }
 
 
 def main(folder: Path) -> None:
     """Write one folder per cascade."""
-    scratch = folder / "scratch.ome.zarr"
     for sample, (target, shape, params) in PARAMS.items():
         made = nc.phantom(sample, shape, seed=TRAINING_SEED)
-        nc.save_volume(made.image, scratch, levels=3, overwrite=True)
-        job = train_cascade_job(nc.open_volume(scratch), made.truth[target], params)
-        cascade = nc.run(job, lambda p, target=target: print(f"\r{target}: {p.stage} {p.done}/{p.total}   ", end=""))
+        with tempfile.TemporaryDirectory() as scratch:
+            nc.save_volume(made.image, Path(scratch) / f"{sample}.ome.zarr", levels=3)
+            volume = nc.open_volume(Path(scratch) / f"{sample}.ome.zarr")
+            job = train_cascade_job(volume, made.truth[target], params)
+            cascade = nc.run(
+                job, lambda p, target=target: print(f"\r{target}: {p.stage} {p.done}/{p.total}   ", end="")
+            )
         shutil.rmtree(folder / target, ignore_errors=True)
         cascade.save(folder / target)
         print(f"\n{target}: {cascade.choose().reason}")
-    shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ class ObjectRule:
     Parameters
     ----------
     head
-        "centres": local maxima, at least half a diameter apart. "masks": connected regions above ``threshold``.
+        "centres": maxima of the smoothed map, at least half a diameter apart, scored by its height there.
+        "masks": connected regions above ``threshold``, scored by their mean.
     threshold
         Least probability, in [0, 1].
     diameter_nm
@@ -72,12 +73,14 @@ def _centres(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, ru
     points, scores = [], []
     for tile in plan.tiles(tiles):
         read = tile.write.grow(vec3((radius // 2 + 5).tolist())).clip(level.shape)  # the window, and 4 sigma
-        smooth = ndimage.gaussian_filter(level.read(read).astype(np.float32) / 255, [min(1.0, r / 2) for r in radius])
-        peak = (smooth == ndimage.maximum_filter(smooth, size=tuple(window))) & (smooth >= rule.threshold)
+        field = level.read(read).astype(np.float32) / 255
+        smooth = ndimage.gaussian_filter(field, [min(1.0, r / 2) for r in radius])
+        height = ndimage.maximum_filter(field, size=tuple(np.minimum(window, 3)))
+        peak = (smooth == ndimage.maximum_filter(smooth, size=tuple(window))) & (height >= rule.threshold)
         own = tile.write.shift([-s for s in read.start]).slices
         found = np.argwhere(peak[own])
         points.append(found + tile.write.start)
-        scores.append(smooth[own][tuple(found.T)])
+        scores.append(height[own][tuple(found.T)])
     if not points:
         return Detections.empty()
     centre = np.concatenate(points) + 0.5

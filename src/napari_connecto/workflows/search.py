@@ -159,7 +159,7 @@ class Search:
     def objects(self) -> Job[Detections]:
         """Objects in all chunks that were looked at closely; masks are written as labels beside the map."""
         step = self.steps[0]
-        tiles = np.sort(passing(self.seen[0], self.scores[0].known, max(FLOOR, self.rule.threshold)))
+        tiles = np.sort(passing(self.seen[0], self.scores[0].known, FLOOR))
         yield Progress(0, len(tiles), "objects")
         if self.rule.head == "centres":
             return find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
@@ -169,7 +169,8 @@ class Search:
         shutil.rmtree(self.job.path / LABELS, ignore_errors=True)  # ids of a run with another threshold
         labels = TileStore.open(self.job.path / LABELS, step.level, step.plan.tile, outputs)
         for n, (tile, block) in enumerate(finder.relabelled(tiles), start=1):
-            labels.write_blocks(tile, {"objects": block})
+            if block.any():
+                labels.write_blocks(tile, {"objects": block})
             yield Progress(n, len(tiles), "objects")
         return replace(found, labels=labels.volume("objects"))
 
