@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import numpy as np
 import ome_zarr_models.v04
@@ -285,3 +287,48 @@ def test_reading_a_box_of_every_level_reads_the_same_place(tmp_path):
         box = Box((0, 0, level.shape[2] // 2), (1, 1, level.shape[2] // 2 + 1))
         x_nm = level.to_nm([box.centre])[0, 2]
         assert level.read(box)[0, 0, 0] == pytest.approx((x_nm - 50.0) / 10.0 - 0.5)
+
+
+def test_source_is_read_in_small_blocks_and_each_voxel_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_BLOCK_BYTES", 2**20)
+    asked = []
+
+    class Virtual:
+        shape, dtype = (200, 300, 250), np.dtype("u2")
+
+        def __getitem__(self, key):
+            block = np.zeros([part.stop - part.start for part in key[1:]], np.uint16)
+            asked.append(block.nbytes)
+            return block
+
+    save_volume(Volume((Level(Virtual(), (1.0, 1.0, 1.0)),)), tmp_path / "v.zarr", levels=3)
+    assert max(asked) <= 2**20
+    assert sum(asked) == 200 * 300 * 250 * 2
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.write import save_volume
+tile = np.random.default_rng(0).integers(0, 4096, (64, 64, 64)).astype("u2")
+class Virtual:
+    def __init__(self, n):
+        self.shape, self.dtype = (n, n, n), tile.dtype
+    def __getitem__(self, key):
+        return np.tile(tile, [-(-(part.stop - part.start) // 64) for part in key if isinstance(part, slice)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_volume(Volume((Level(Virtual(int(sys.argv[2])), (2.0, 1.0, 1.0)),)), sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is counted in other units")
+def test_memory_does_not_grow_with_the_volume(tmp_path):
+    peaks = []
+    for n in (384, 640):
+        command = [sys.executable, "-c", MEASURE, str(tmp_path / f"{n}.zarr"), str(n)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] < 350  # MB, for 500 MB of voxels
+    assert peaks[1] < 1.25 * peaks[0] + 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Journal:
         values = np.atleast_1d(np.asarray(records, self.dtype))
         framed = np.empty(len(values), self._framed)
         framed["record"] = np.ascontiguousarray(values).view(f"V{self.dtype.itemsize}")
-        framed["crc"] = [zlib.crc32(record.tobytes()) for record in framed["record"]]
+        framed["crc"] = list(self._checksums(framed.tobytes()))
         with storing(self.path):
             if not self._clean:
                 self._cut_tail()
@@ -58,12 +59,14 @@ class Journal:
         """All whole records, in the order they were appended; a copy."""
         body = self._body()
         framed = np.frombuffer(body[: len(body) // self._framed.itemsize * self._framed.itemsize], self._framed)
-        whole = len(framed)
-        for i, (record, crc) in enumerate(framed):
-            if zlib.crc32(record.tobytes()) != crc:
-                whole = i
-                break
+        pairs = zip(self._checksums(body), framed["crc"].tolist(), strict=True)
+        whole = next((i for i, (computed, stored) in enumerate(pairs) if computed != stored), len(framed))
         return np.ascontiguousarray(framed["record"][:whole]).view(self.dtype).copy()
+
+    def _checksums(self, body: bytes) -> Iterator[int]:
+        """Of each whole framed record."""
+        size, view = self._framed.itemsize, memoryview(body)
+        return (zlib.crc32(view[a : a + self.dtype.itemsize]) for a in range(0, len(body) - size + 1, size))
 
     def _body(self) -> bytes:
         with storing(self.path):
