@@ -1,4 +1,4 @@
-"""What every `TileCache` promises. Subclass `TileCacheContract` in a test module and say how yours is opened and read."""
+"""What every `TileCache` promises: subclass `TileCacheContract` in a test module, say how yours is opened and read."""
 
 from __future__ import annotations
 
