@@ -32,14 +32,14 @@ def cli() -> None:
 def main() -> None:
     """Entry point: one line on bad input (exit 2), on cancel (130); exit 0 only when all was written."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="napari-connecto")
     except Cancelled as error:
         _leave(str(error), 130)
     except (KeyboardInterrupt, click.Abort):
         _leave("cancelled; what was finished is kept, run the same command again to resume", 130)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        where = getattr(getattr(error, "ctx", None), "command_path", "napari-connecto")
+        _leave(f"{where}: {error.format_message()}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
 

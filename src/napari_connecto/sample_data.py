@@ -51,7 +51,7 @@ def open_sample(name: str, truth: str | None = None) -> Volume:
 
 def list_cascades() -> dict[str, Path]:
     """Shipped cascades: folder by name."""
-    return {path.name: path for path in sorted((shipped_folder() / "cascades").glob("*")) if path.is_dir()}
+    return {path.parent.name: path.parent for path in sorted((shipped_folder() / "cascades").glob("*/cascade.json"))}
 
 
 def cascade_folder(name_or_path: str | Path) -> Path:

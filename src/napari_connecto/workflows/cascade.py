@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.calibration import Calibration
@@ -79,7 +80,8 @@ class Cascade:
             "calibration": self.calibration.to_json(),
             "metadata": dict(self.metadata),
         }
-        (folder / "cascade.json").write_text(json.dumps(document), encoding="utf-8")
+        with storing(folder):
+            (folder / "cascade.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Cascade:

@@ -14,6 +14,8 @@ from napari_connecto.workflows.cascade import read_document
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:
     """Open a path, or a mapping with ``path`` and any of ``array``, ``voxel_nm``, ``channel``, ``time``."""
+    if not isinstance(source, str | Mapping):
+        raise InputError(f"got volume {source!r}; it is a path, or a mapping with 'path'")
     spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
     known = {"path", "array", "voxel_nm", "channel", "time"}
     if "path" not in spec or set(spec) - known:

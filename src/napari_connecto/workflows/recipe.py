@@ -18,6 +18,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import storing
 from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows.cascade import load_cascade
@@ -51,7 +52,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write a recipe as YAML; tuples become lists, paths text."""
-    Path(path).write_text(yaml.safe_dump(_plain(recipe), sort_keys=False), encoding="utf-8")
+    with storing(path):
+        Path(path).write_text(yaml.safe_dump(_plain(recipe), sort_keys=False), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -70,11 +72,15 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
     InputError
         For a missing or unknown entry; and what the workflow raises.
     """
-    try:
-        work = _WORKFLOWS[recipe["workflow"]]
-        return (yield from work(recipe, client))
-    except KeyError as error:
-        raise InputError(f"the recipe lacks the entry {error}; see the recipe.yaml of any result folder") from error
+    name = recipe.get("workflow")
+    if name not in _WORKFLOWS:
+        raise InputError(f"got workflow {name!r}; there are: {', '.join(_WORKFLOWS)}")
+    needed, allowed = _ENTRIES[name]
+    lacking, unknown = needed - set(recipe), set(recipe) - needed - allowed - {"workflow"}
+    if lacking or unknown:
+        problem = f"lacks {', '.join(sorted(lacking))}" if lacking else f"has unknown {', '.join(sorted(unknown))}"
+        raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(needed | allowed))}")
+    return (yield from _WORKFLOWS[name](recipe, client))
 
 
 def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
@@ -89,10 +95,12 @@ def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
 def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     volume = open_spec(recipe["volume"])
     params = from_mapping(TrainParams, recipe.get("params") or {})
+    if ("points" in recipe) == ("labels" in recipe):
+        raise InputError("a recipe for train-cascade has either 'labels' or 'points'")
     labels = _points(recipe["points"], volume, params) if "points" in recipe else open_spec(recipe["labels"])
     out = Path(recipe["out"])
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} exists and is not empty; choose another folder for the cascade")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
     cascade = yield from train_cascade_job(volume, labels, params)
     cascade.save(out)
     write_recipe(recipe, out / "recipe.yaml")
@@ -105,6 +113,11 @@ _WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
     "detect": _detect,
     "train-cascade": _train_cascade,
 }
+_ENTRIES = {
+    "detect": ({"volume", "cascade", "out"}, {"params", "region", "backend"}),
+    "train-cascade": ({"volume", "out"}, {"params", "labels", "points"}),
+}
+"""Entries that a workflow's recipe must have, and may have."""
 
 
 def _points(source: Any, volume: Volume, params: TrainParams) -> Examples:
@@ -131,6 +144,6 @@ def _region(recipe: Recipe) -> Box | None:
     numbers = recipe.get("region")
     if numbers is None:
         return None
-    if len(numbers) != 6:
+    if not isinstance(numbers, list | tuple) or len(numbers) != 6 or not all(isinstance(n, int) for n in numbers):
         raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
     return Box(vec3(numbers[:3]), vec3(numbers[3:]))
