@@ -365,14 +365,16 @@ def test_a_view_beside_the_image_cannot_be_previewed(dock, fake, viewer):
     assert fake.calls == []
 
 
-def test_reviewed_points_stay_when_another_search_begins(dock, viewer, qtbot):
+def test_verdicts_survive_the_same_search_and_their_layer_another(dock, viewer, qtbot, tmp_path):
     run(dock, qtbot)
     dock.results.step(1)
     dock.results.judge("accepted")
     run(dock, qtbot)
-    assert {"detections", "detections [1]"} <= {layer.name for layer in viewer.layers}
+    assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
+    dock.out.setText(str(tmp_path / "elsewhere"))
     run(dock, qtbot)
-    assert sum(layer.name.startswith("detections") for layer in viewer.layers) == 2
+    assert viewer.layers["detections [1]"].features["status"].tolist() == ["new"] * 3
+    assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
 
 
 def test_dock_fits_a_laptop(dock):

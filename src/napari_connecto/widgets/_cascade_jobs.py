@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.estimate import Estimate
 
 Recipe = dict[str, Any]
+Backend = Literal["auto", "torch"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Search:
         Result folder; resumed if it holds an unfinished run of the same volume and cascade.
     scheduler
         Address of a Dask scheduler, "" for this machine.
+    backend
+        "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
     """
 
     volume: Volume
@@ -57,6 +60,7 @@ class Search:
     params: DetectParams
     out: Path
     scheduler: str = ""
+    backend: Backend = "torch"
 
     def recipe(self) -> Recipe:
         """The same search as a document.
@@ -86,17 +90,17 @@ def with_finest(volume: Volume, level: int) -> Volume:
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, changed: float) -> Cascade:
+def _load(folder: Path, backend: Backend, changed: float) -> Cascade:
     load_triton_apart()
     from napari_connecto.workflows.cascade import load_cascade
 
-    return load_cascade(folder)
+    return load_cascade(folder, backend=backend)
 
 
-def load(folder: Path) -> Cascade:
+def load(folder: Path, backend: Backend = "torch") -> Cascade:
     """A cascade, kept loaded until its file changes."""
     document = folder / "cascade.json"
-    return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
+    return _load(folder, backend, document.stat().st_mtime if document.exists() else 0.0)
 
 
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
@@ -116,7 +120,7 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
     from napari_connecto.workflows.recipe import write_recipe
 
     yield Progress(0, 0, "loading the cascade")
-    cascade = load(search.cascade)
+    cascade = load(search.cascade, search.backend)
     with connect(search.scheduler or None) as client:
         found = yield from detect_job(
             search.volume, cascade, search.params, out=search.out, client=client, region=region, first=first

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 POINTS, MASKS, MAP, TRAINING = "detections", "objects", "probability", "training"
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross"}
-REFRESH_S = 1.0
+BORDER = 0.12
+"""Width of a point's ring, as a share of its diameter."""
 
 
 class ResultLayers:
@@ -55,7 +56,6 @@ class ResultLayers:
     def show(self, review: Review) -> None:
         """Show all detections with their verdicts."""
         found, layer = review.found, self.points
-        layer.selected_data = set()
         layer.data = to_data(found.centre_nm, self._level, layer.ndim)
         if len(found):
             layer.features = {
@@ -91,6 +91,13 @@ class ResultLayers:
         layer.features = features
         self.filter(review)
 
+    def mark(self, index: int) -> None:
+        """Make the current detection stand out, and the points the active layer, so that the keys are theirs."""
+        widths = np.full(len(self.points.data), BORDER)
+        widths[index] = 3 * BORDER
+        self.points.border_width = widths
+        self._viewer.layers.selection.active = self.points
+
     def filter(self, review: Review) -> None:
         """Hide what is below the threshold (and rejected masks)."""
         if len(review.found) == len(self.points.data):
@@ -125,6 +132,8 @@ class ResultLayers:
         """Show the objects' masks, and hide the map they were read from."""
         if self._map is not None and self._map in self._viewer.layers:
             self._map.visible = False
+        if self._mask_layer is not None and self._mask_layer in self._viewer.layers:
+            self._viewer.layers.remove(self._mask_layer)
         if review.found.labels is None:
             return
         table = review.label_table()
@@ -193,15 +202,14 @@ class ResultLayers:
             size=10,
             face_color="transparent",
             border_color=OKABE_ITO[NEW],
-            border_width=0.12,
+            border_width=BORDER,
             projection_mode="all",
         )
 
     def _add(self, how: str, data: Any, **keywords: Any) -> Any:
         data = _one_or_many(data) if isinstance(data, list) else data
-        active = self._viewer.layers.selection.active
         layer = getattr(self._viewer, how)(data, metadata={RESULT: True}, **keywords)
-        self._viewer.layers.selection.active = active
+        self._viewer.layers.selection.active = getattr(self, "points", layer)
         return layer
 
     def _raise_points(self) -> None:

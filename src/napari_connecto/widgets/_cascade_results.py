@@ -95,6 +95,11 @@ class ResultBox(QGroupBox):
             buttons[key].clicked.connect(slot)
         return buttons
 
+    @property
+    def alive(self) -> bool:
+        """Whether there is a search whose points are still in the viewer."""
+        return self.layers is not None and self.layers.alive
+
     def begin(self, image: Layer, level: Any, peeked: Peek) -> None:
         """A search starts: new layers; those of an earlier search go, unless something in them was reviewed."""
         if self.layers is not None and not (self.review is not None and self.review.reviewed):
@@ -112,7 +117,7 @@ class ResultBox(QGroupBox):
 
     def add(self, parts: list[Detections]) -> None:
         """Some were just found: show them."""
-        if self.layers is None or self.review is None or not self.layers.alive:
+        if self.layers is None or self.review is None or not self.alive:
             return
         if parts:
             from napari_connecto.workflows.detections import join
@@ -197,7 +202,7 @@ class ResultBox(QGroupBox):
             return
         layer, i = self.layers.points, self.review.current
         jump(self._viewer, layer, to_data(self.review.found.centre_nm[i], self._level, layer.ndim)[0])
-        layer.selected_data = {i}
+        self.layers.mark(i)
         self._show_state()
 
     def _on_threshold(self, value: float) -> None:
@@ -229,6 +234,7 @@ class ResultBox(QGroupBox):
         return review.line() + here
 
     def _show_state(self) -> None:
+        self.report.setVisible(bool(self.report.text()))
         self.count.setText(self._line())
         alive = self.layers is not None and self.layers.alive and self.review is not None and len(self.review.found) > 0
         self.threshold.setEnabled(alive)

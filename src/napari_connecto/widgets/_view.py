@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QStyle, QStyleOptionComboBox, QStylePainter, QVBoxLayout, QWidget
 
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
@@ -90,6 +90,18 @@ def seconds_text(seconds: float) -> str:
     return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
 
 
+class _LevelCombo(QComboBox):
+    """Lists whole lines, but shows only their first part when closed, where there is no room for more."""
+
+    def paintEvent(self, _event: Any) -> None:
+        """As Qt's own, with a shorter text."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.currentText().partition(", ")[0]
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
 class LevelPicker(QWidget):
     """Chooses the finest level to be read; shows shape (z, y, x), voxel size in nm and size of each.
 
@@ -100,7 +112,7 @@ class LevelPicker(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.combo = QComboBox()
+        self.combo = _LevelCombo()
         self.combo.setToolTip(
             "Finest level to be read: shape (z, y, x) in voxels, voxel size in nm, uncompressed size.\n"
             "Follows the level locked in the layer's controls; else the level nearest the cascade's voxel size."

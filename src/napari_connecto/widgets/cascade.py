@@ -28,15 +28,15 @@ from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeErro
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
-from napari_connecto.widgets._cascade_jobs import Search, command_line, estimate_job, search_job
+from napari_connecto.widgets._cascade_image import InputBox
+from napari_connecto.widgets._cascade_jobs import Backend, Search, command_line, estimate_job, search_job
 from napari_connecto.widgets._cascade_results import ResultBox
-from napari_connecto.widgets._cascade_setup import CascadeBox, InputBox
+from napari_connecto.widgets._cascade_setup import CascadeBox
 from napari_connecto.widgets._cascade_train import TrainBox
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._settings import output_folder, scheduler
 from napari_connecto.widgets._view import default_level, view_box
-from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from napari_connecto.workflows.detections import Detections
 
+LONG_S = 120
+"""Searches expected to take longer are worth converting the models for (OpenVINO, where it is installed)."""
 HERE, CLUSTER = "This machine", "Dask cluster"
 
 
@@ -108,13 +110,13 @@ class CascadeWidget(QWidget):
         for part in (self.image, self.cascade, self.train, options, self.card, self.bar, self.results):
             column.addWidget(part)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
+        self.scroller = QScrollArea()
+        self.scroller.setWidgetResizable(True)
+        self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroller.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(self.scroller)
 
     def _connect(self) -> None:
         self.cascade.changed.connect(self._on_cascade_changed)
@@ -214,7 +216,9 @@ class CascadeWidget(QWidget):
         self._begin(lambda search, view: (replace(search, params=replace(search.params, audit=0)), view, None), False)
 
     def _on_run(self) -> None:
-        self._begin(lambda search, view: (search, None, view if view.size else None), True)
+        long = self.card.estimate is not None and self.card.estimate.seconds > LONG_S
+        backend: Backend = "auto" if long else "torch"
+        self._begin(lambda search, view: (replace(search, backend=backend), None, view if view.size else None), True)
 
     def _begin(self, plan: Callable[[Search, Box], tuple[Search, Box | None, Box | None]], resumable: bool) -> None:
         image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
@@ -230,9 +234,9 @@ class CascadeWidget(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
+        going_on = self._running is not None and self._running.out == search.out and self.results.alive
         self._running = search
-        resuming = self.bar.worker.state is State.CANCELLED and self.results.layers is not None
-        if not (resuming and self.results.layers is not None and self.results.layers.alive):
+        if not going_on:
             self.results.begin(image, full.levels[0], peeked)
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable)
 
@@ -251,6 +255,7 @@ class CascadeWidget(QWidget):
         from napari_connecto.workflows.report import report_lines  # loaded by the search already
 
         self.results.finish(found, report_lines(found.report))
+        self.scroller.ensureWidgetVisible(self.results, 0, 0)
 
     def _on_training_made(self, layer: Any) -> None:
         self.cascade.choose_training()

@@ -1,0 +1,199 @@
+"""What is searched: the first box of the dock "Cascade detection"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QWidget,
+)
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._cascade_jobs import open_job, with_finest
+from napari_connecto.widgets._job_bar import ErrorLine
+from napari_connecto.widgets._layers import SPEC, describe
+from napari_connecto.widgets._view import LayerCombo, LevelPicker, default_level
+from napari_connecto.widgets._worker import Worker
+
+
+class InputBox(QGroupBox):
+    """Layer, finest level, voxel size. ``changed`` is emitted when `volume` became another (or None)."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Image")
+        self._viewer = viewer
+        self._model_nm: tuple[float, float, float] | None = None
+        self._watched: Layer | None = None
+        self.full: Volume | None = None
+        self.layers = LayerCombo(viewer, (Image,), "Image layer to search; multiscale layers are read level by level")
+        self.picker = LevelPicker()
+        self.correct = QCheckBox("Set voxel size (nm)")
+        self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")
+        self.voxel = VoxelSize()
+        self.error = ErrorLine()
+        self._opener = Worker("opening", self, quiet=True)
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setVerticalSpacing(4)
+        layout.addRow("Layer", self.layers)
+        layout.addRow("Level", self.picker)
+        layout.addRow(self.correct)
+        layout.addRow("z, y, x (nm)", self.voxel)
+        layout.addRow(self.error)
+        self.layout_ = layout
+        self._show_voxel(False)
+        self.layers.chosen.connect(self._on_layer_chosen)
+        self.correct.toggled.connect(self._on_correct_toggled)
+        self.voxel.changed.connect(self.reopen)
+        self.picker.changed.connect(lambda _: self.changed.emit())
+        self._opener.returned.connect(self._on_opened)
+        self._opener.failed.connect(self.error.show_error)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer."""
+        return self.layers.layer
+
+    def volume(self, *, truncated: bool = False) -> Volume | None:
+        """The volume, without the levels finer than the chosen one.
+
+        A search reads each model's own level anyway: levels finer than the model's are kept, unless ``truncated``,
+        so that the same search from the command line is the same job.
+        """
+        if self.full is None:
+            return None
+        wanted = self.picker.index
+        if not truncated and self._model_nm and wanted <= default_level(self.full, None, self._model_nm):
+            wanted = 0
+        return with_finest(self.full, wanted)
+
+    def spec(self, volume: Volume) -> dict[str, Any] | None:
+        """How a recipe names the volume; None where no file is exactly that."""
+        same = self.full is not None and len(volume.levels) == len(self.full.levels)
+        return dict(volume.metadata[SPEC]) if same and SPEC in volume.metadata else None
+
+    def set_model(self, voxel_nm: tuple[float, float, float] | None) -> None:
+        """The chosen cascade's finest voxel size: the level nearest to it becomes the default."""
+        self._model_nm = voxel_nm
+        self._show_levels()
+
+    def reopen(self) -> None:
+        """Open the chosen layer (again), in a worker; `changed` follows."""
+        self.error.clear()
+        self.full = None
+        layer = self.layer
+        if layer is None:
+            self._on_opened(None)
+            return
+        try:
+            voxel_nm = self.voxel.value if self.correct.isChecked() else None
+            described = describe(layer, step=self._viewer.dims.current_step, voxel_nm=voxel_nm)
+        except ConnectoError as error:
+            self.error.show_error(error)
+            self._on_opened(None)
+            return
+        if not self.correct.isChecked():
+            self.voxel.set_value(described.voxel_nm)
+        self._opener.start(lambda: open_job(described))
+
+    def close_jobs(self) -> None:
+        """Stop following the viewer."""
+        self._opener.close()
+        self._watch(None)
+        self.layers.release()
+
+    def _on_layer_chosen(self) -> None:
+        self.correct.blockSignals(True)
+        self.correct.setChecked(False)
+        self.correct.blockSignals(False)
+        self._show_voxel(False)
+        self._watch(self.layer)
+        self.reopen()
+
+    def _on_opened(self, volume: Volume | None) -> None:
+        self.full = volume
+        if volume is not None and not volume.calibrated and not self.correct.isChecked():
+            self.correct.setText("Set voxel size (nm): this layer states no unit")
+            self.correct.setChecked(True)  # opens again, with the size shown
+            return
+        self._show_levels()
+        self.changed.emit()
+
+    def _show_levels(self) -> None:
+        locked = getattr(self.layer, "locked_data_level", None) if self.layer is not None else None
+        self.picker.blockSignals(True)
+        self.picker.show_levels(self.full, locked=locked, model_nm=self._model_nm)
+        self.picker.blockSignals(False)
+
+    def _on_correct_toggled(self, on: bool) -> None:
+        if not on:
+            self.correct.setText("Set voxel size (nm)")
+        self._show_voxel(on)
+        self.reopen()
+
+    def _show_voxel(self, on: bool) -> None:
+        self.layout_.setRowVisible(self.voxel, on)
+
+    def _watch(self, layer: Layer | None) -> None:
+        """Follow the level that is locked, and the scale and units that are set, in the layer's own controls."""
+        for watched, connect in ((self._watched, False), (layer, True)):
+            for name, slot in (
+                ("locked_data_level", self._on_locked),
+                ("scale", self._on_scale),
+                ("units", self._on_scale),
+            ):
+                emitter = getattr(watched.events, name, None) if watched is not None else None
+                if emitter is not None:
+                    (emitter.connect if connect else emitter.disconnect)(slot)
+        self._watched = layer
+
+    def _on_locked(self, _event: Any = None) -> None:
+        self._show_levels()
+        self.changed.emit()
+
+    def _on_scale(self, _event: Any = None) -> None:
+        self.reopen()
+
+
+class VoxelSize(QWidget):
+    """Three numbers, nm, (z, y, x)."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.boxes = [QDoubleSpinBox() for _ in range(3)]
+        for box, axis in zip(self.boxes, "zyx", strict=True):
+            box.setRange(0.001, 1e7)
+            box.setDecimals(3)
+            box.setKeyboardTracking(False)
+            box.setStyleSheet("min-width: 40px;")  # napari's own is too wide for three in a row
+            box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+            box.setToolTip(f"Size of a level 0 voxel along {axis}, in nm")
+            box.valueChanged.connect(lambda _: self.changed.emit())
+            layout.addWidget(box)
+
+    @property
+    def value(self) -> tuple[float, float, float]:
+        """In nm, (z, y, x)."""
+        z, y, x = (box.value() for box in self.boxes)
+        return (z, y, x)
+
+    def set_value(self, voxel_nm: tuple[float, float, float]) -> None:
+        """Show a size without announcing it."""
+        for box, nm in zip(self.boxes, voxel_nm, strict=True):
+            box.blockSignals(True)
+            box.setValue(nm)
+            box.blockSignals(False)

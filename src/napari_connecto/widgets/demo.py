@@ -1,0 +1,42 @@
+"""napari with the results of ``napari-connecto demo``: each sample, what was found in it, and the dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari
+
+from napari_connecto.widgets._cascade_layers import ResultLayers
+from napari_connecto.widgets._cascade_review import Review
+from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets.cascade import CascadeWidget
+
+if TYPE_CHECKING:
+    from napari_connecto.core.volume import Volume
+    from napari_connecto.workflows.demo import Demo
+    from napari_connecto.workflows.detections import Detections
+
+
+def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections]]) -> CascadeWidget:
+    """Show each volume with its detections (only the first is visible) and open the dock; returns the dock."""
+    for number, (name, (volume, detections)) in enumerate(found.items()):
+        before = set(viewer.layers)
+        data, keywords, _ = layer_data(volume, name=f"{name} (synthetic)")
+        image = viewer.add_image(data, **keywords)
+        review = Review(detections)
+        finest = detections.report["levels"][-1]["voxel_nm"]
+        layers = ResultLayers(viewer, image, volume.levels[0], finest)
+        layers.show(review)
+        layers.show_masks(review)
+        for layer in set(viewer.layers) - before:
+            layer.visible = number == 0
+    viewer.reset_view()
+    dock = CascadeWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Cascade detection", area="right")
+    return dock
+
+
+def show_demo(results: Demo) -> None:
+    """Open napari on the demo's results; returns when it is closed."""
+    fill_viewer(napari.Viewer(title="napari-connecto demo"), results.found)
+    napari.run()

@@ -1,0 +1,64 @@
+"""The dock, the shipped sample and the shipped cascade, with nothing made up: click, look, stop, go on."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.sample_data import cascade_folder, open_sample
+from napari_connecto.widgets import cascade
+from napari_connecto.widgets.samples import cells
+from napari_connecto.workflows.params import DetectParams
+
+pytestmark = [pytest.mark.gl, pytest.mark.slow]
+
+
+@pytest.fixture
+def dock(viewer, qtbot, monkeypatch, tmp_path):
+    try:
+        cascade_folder("cells")
+    except ConnectoError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path)
+    data, keywords, _ = cells()[0]
+    viewer.add_image(data, **keywords)
+    widget = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cascade detection")
+    qtbot.waitUntil(lambda: widget.cascade.folder is not None, timeout=20_000)
+    widget.cascade.use(cascade_folder("cells"))
+    qtbot.waitUntil(lambda: widget.card.estimate is not None, timeout=120_000)
+    yield widget
+    widget.close_jobs()
+
+
+def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
+    from napari_connecto.workflows.cascade import load_cascade
+    from napari_connecto.workflows.detect import detect
+
+    dock.form.value = DetectParams(audit=0)
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) > 0, timeout=120_000)
+    start = time.perf_counter()
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: dock.bar.button.text() == "Resume", timeout=20_000)
+    stopped = time.perf_counter() - start
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
+        dock.bar.button.click()
+    found = dock.results.review.found
+    expected = detect(
+        open_sample("cells"), load_cascade(cascade_folder("cells"), backend="torch"), DetectParams(audit=0)
+    )
+    np.testing.assert_allclose(found.centre_nm, expected.centre_nm)
+    np.testing.assert_allclose(found.score, expected.score)
+    points = viewer.layers["detections"]
+    world = np.array([points.data_to_world(p) for p in points.data])
+    np.testing.assert_allclose(world, expected.centre_nm)
+    assert "level 0" in dock.results.report.text()
+    assert stopped < 5  # the figure itself is in docs/benchmarks/gui.md
+    recipe = next(dock.search().out.glob("recipe.yaml"))
+    assert "workflow: detect" in recipe.read_text()

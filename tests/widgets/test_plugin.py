@@ -1,0 +1,127 @@
+"""What napari sees of the plugin: manifest, samples, preferences, the demo; and the promise to open lightly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from npe2 import PluginManifest
+
+import napari_connecto
+from napari_connecto.core.errors import InputError
+from napari_connecto.sample_data import open_sample
+from napari_connecto.workflows.detections import Detections
+
+MANIFEST = Path(napari_connecto.__file__).parent / "napari.yaml"
+
+
+@pytest.fixture
+def sample():
+    try:
+        return open_sample("cells")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_every_command_of_the_manifest_exists():
+    manifest = PluginManifest.from_file(MANIFEST)
+    assert manifest.name == "napari-connecto"
+    for command in manifest.contributions.commands:
+        module, name = command.python_name.split(":")
+        assert callable(getattr(import_module(module), name))
+
+
+def test_manifest_reads_nothing_that_napari_ome_zarr_reads():
+    assert not PluginManifest.from_file(MANIFEST).contributions.readers
+
+
+def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path):
+    from napari.settings import get_plugin_settings
+
+    from napari_connecto.widgets._settings import output_folder, scheduler
+
+    if "napari-connecto" not in npe2pm:
+        npe2pm.register(PluginManifest.from_file(MANIFEST))
+    assert output_folder() == Path.home() / "napari-connecto"
+    assert scheduler() == ""
+    get_plugin_settings("napari-connecto").cascade.output_folder = str(tmp_path)
+    assert output_folder() == tmp_path
+
+
+def test_preferences_without_napari_knowing_the_plugin(plugin_settings):
+    from napari_connecto.widgets._settings import output_folder
+
+    assert output_folder() == Path.home() / "napari-connecto"
+
+
+def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):
+    from napari.layers import Image
+
+    from napari_connecto.widgets._layers import describe
+    from napari_connecto.widgets.samples import cells
+
+    (data, keywords, kind), *truths = cells()
+    assert kind == "image"
+    assert [t[2] for t in truths] == ["labels"]
+    layer = Image(data, **keywords)
+    assert layer.multiscale
+    volume = describe(layer).volume()
+    assert volume.source == sample.source
+    assert [level.voxel_nm for level in volume.levels] == [level.voxel_nm for level in sample.levels]
+    assert volume.fingerprint() == sample.fingerprint()
+
+
+@pytest.mark.gl
+def test_layer_read_by_napari_ome_zarr_is_reopened_with_its_voxel_sizes(sample, viewer):
+    pytest.importorskip("napari_ome_zarr")
+    from napari_connecto.widgets._layers import SPEC, describe
+
+    (layer,) = viewer.open(sample.source, plugin="napari-ome-zarr")
+    volume = describe(layer).volume()
+    assert volume.source == sample.source
+    assert volume.metadata[SPEC] == {"path": sample.source}
+    for mine, level in zip(volume.levels, sample.levels, strict=True):
+        assert (mine.voxel_nm, mine.origin_nm) == (level.voxel_nm, level.origin_nm)
+
+
+@pytest.mark.gl
+def test_demo_fills_a_viewer(sample, viewer, qtbot):
+    from napari_connecto.widgets.demo import fill_viewer
+
+    level = sample.levels[0]
+    report = {"levels": [{"voxel_nm": list(level.voxel_nm)}]}
+    found = Detections(
+        level.to_nm([[10.5, 20.5, 30.5]]), np.array([0.9]), np.array([[8, 16, 26, 13, 25, 35]]), np.arange(1), report
+    )
+    dock = fill_viewer(viewer, {"cells": (sample, found)})
+    np.testing.assert_allclose(viewer.layers["detections"].data, [[10, 20, 30]])
+    qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
+    dock.close_jobs()
+
+
+OPEN = """
+import sys, time, napari
+viewer = napari.Viewer(show=False)
+start = time.perf_counter()
+viewer.window.add_plugin_dock_widget("napari-connecto", "Cascade detection")
+print(time.perf_counter() - start, "torch" in sys.modules)
+viewer.close()
+"""
+
+
+@pytest.mark.gl
+def test_opening_the_dock_loads_no_torch(tmp_path):
+    env = {**__import__("os").environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN], capture_output=True, text=True, env=env, timeout=120, check=False
+    )
+    seconds, torch = done.stdout.split()[-2:]
+    assert torch == "False", done.stderr
+    assert float(seconds) < 10  # the figure itself is in docs/benchmarks/gui.md
