@@ -1,4 +1,5 @@
-"""Train the small cascades that ship: ``python sample_data/train_cascades.py``. A few minutes on two cores.
+"""Train the small cascades that ship: ``python sample_data/train_cascades.py [SAMPLE ...]``. A few minutes
+each on two cores.
 
 They learn from other, larger phantoms than the samples (other seeds), so what they find in the samples is new to them.
 """
@@ -6,6 +7,7 @@ They learn from other, larger phantoms than the samples (other seeds), so what t
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,9 +21,10 @@ PARAMS = {
 }
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, samples: list[str]) -> None:
     """Write one folder per cascade."""
-    for sample, (target, shape, params) in PARAMS.items():
+    for sample in samples:
+        target, shape, params = PARAMS[sample]
         made = nc.phantom(sample, shape, seed=TRAINING_SEED)
         with tempfile.TemporaryDirectory() as scratch:
             nc.save_volume(made.image, Path(scratch) / f"{sample}.ome.zarr", levels=3)
@@ -36,4 +39,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "shipped" / "cascades")
+    main(Path(__file__).parent / "shipped" / "cascades", sys.argv[1:] or list(PARAMS))

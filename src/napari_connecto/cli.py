@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 import types
 import typing
@@ -275,6 +276,4 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
         if reason:
             click.echo(f"napari is not opened: {reason}")
             return
-        from napari_connecto.widgets.demo import show_demo
-
-        show_demo(results)
+        subprocess.run([sys.executable, "-m", "napari_connecto.widgets.demo", str(out)], check=False)

@@ -107,7 +107,7 @@ def test_nothing_passes_and_the_audit_says_what_that_cost():
     audit = found.report["audit"]
     assert (len(found), fakes.calls(never)) == (0, [n, 0, fakes.grid((6, 17, 22))])
     assert (audit["sampled"], audit["rejected"], audit["found"]) == (n, n, 0)
-    assert audit["positives"] == everywhere["levels"][0]["passed"] > 10
+    assert everywhere["levels"][0]["passed"] >= audit["positives"] > 10  # a voxel above the threshold is no object
     assert audit["lost"] == audit["lost_upper"] == 1.0
 
 
@@ -246,7 +246,8 @@ def test_the_report_adds_up(tmp_path):
     assert report["chunks"] == fakes.grid((12, 70, 90)) == finest["calls"] + report["audit"]["rejected"]
     assert report["audit"]["sampled"] == 7
     assert report["objects"] == len(found)
-    assert finest["passed"] == len(found.chunks) == finest["calls"] - np.count_nonzero(scores < 0.5)
+    assert finest["calls"] == len(found.chunks)
+    assert finest["passed"] == finest["calls"] - np.count_nonzero(scores < 0.5)
     assert 0.3 < finest["share"] < 0.9
     read = np.prod([4 + 8, 16 + 8, 16 + 8])
     assert finest["voxels"] == finest["calls"] * read

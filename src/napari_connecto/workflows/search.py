@@ -6,8 +6,10 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,12 @@ from napari_connecto.workflows.descent import HighestValue, Scores, Step, childr
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
 from napari_connecto.workflows.seen import only
+from napari_connecto.workflows.tile_memory import TileMemory
 
 MAP, LABELS, BATCHES = "probability", "labels", "batches.json"
 WORTH_A_TRIAL = 200
 """Chunks from which on it pays to time batch sizes."""
+WRITERS = 4
 FLOOR = 0.1
 """Maps of chunks that never reach this probability are not kept."""
 
@@ -51,13 +55,30 @@ class KeepMap:
 
     store: TileStore
     output: str
+    memory: TileMemory | None = None
 
     def __call__(self, tile: Tile, blocks: Blocks) -> float:
         block = np.rint(np.clip(blocks[self.output], 0, 1) * 255).astype(np.uint8)
         score = float(block.max()) / 255
         if score >= FLOOR:
             self.store.write_blocks(tile, {MAP: block})
+        if self.memory is not None:
+            self.memory.remember(tile.index, block if score >= FLOOR else None)
         return score
+
+
+@dataclass(frozen=True)
+class HoldsObject:
+    """Sink of the audit: the chunk's score where enough of it is above the threshold for part of an object, else 0."""
+
+    output: str
+    threshold: float
+    least_voxels: int
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> float:
+        block = np.rint(np.clip(blocks[self.output], 0, 1) * 255)
+        enough = np.count_nonzero(block >= self.threshold * 255) >= self.least_voxels
+        return float(block.max()) / 255 if enough else 0.0
 
 
 @dataclass
@@ -93,7 +114,9 @@ class Search:
         self.meters = {step.stage: Meter() for step in self.steps}
         self.audited = Scores.open(self.job.path / "scores_audit.bin")
         self.store = TileStore.open(self.job.path / "map", finest.level, finest.plan.tile, {MAP: np.dtype("uint8")})
-        self.map: Level = self.store.volume(MAP).levels[0]
+        stored = self.store.volume(MAP).levels[0]
+        self.memory = TileMemory(stored.array, finest.plan)
+        self.map: Level = replace(stored, array=self.memory)
 
     def descend(self, region: Box | None) -> Job[None]:
         """Coarsest level to finest; each level scores the children of what passed above it."""
@@ -109,7 +132,8 @@ class Search:
 
     def _score(self, step: Step, indices: np.ndarray) -> Job[None]:
         output = step.predictor.card.outputs[0].name
-        sink = KeepMap(self.store, output) if step.stage == 0 else HighestValue(output)
+        here = self.memory if self.how.client is None else None  # workers do not share it
+        sink = KeepMap(self.store, output, here) if step.stage == 0 else HighestValue(output)
         for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
             if step.stage == 0 and tile is not None and score >= self.rule.threshold:
@@ -139,6 +163,7 @@ class Search:
                     done += 1
                     yield done, tile, score
         finally:
+            scores.flush()
             self.seconds[label] += time.perf_counter() - started
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
@@ -162,17 +187,16 @@ class Search:
         tiles = np.sort(passing(self.seen[0], self.scores[0].known, FLOOR))
         yield Progress(0, len(tiles), "objects")
         if self.rule.head == "centres":
-            return find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
+            found = find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
+            return replace(found, chunks=self.seen[0])
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
         outputs = {"objects": np.dtype("uint32")}
         shutil.rmtree(self.job.path / LABELS, ignore_errors=True)  # ids of a run with another threshold
         labels = TileStore.open(self.job.path / LABELS, step.level, step.plan.tile, outputs)
-        for n, (tile, block) in enumerate(finder.relabelled(tiles), start=1):
-            if block.any():
-                labels.write_blocks(tile, {"objects": block})
+        for n in _write_labels(labels, finder.relabelled(tiles)):
             yield Progress(n, len(tiles), "objects")
-        return replace(found, labels=labels.volume("objects"))
+        return replace(found, chunks=self.seen[0], labels=labels.volume("objects"))
 
     def audit(self, region: Box | None, found: Detections, size: int, seed: int) -> Job[Audit]:
         """Run a random sample of the rejected chunks through the finest level, for a bound on the objects missed."""
@@ -180,13 +204,32 @@ class Search:
         everything = roots(step, region_in(region, self.volume, step.level))
         rejected = np.setdiff1d(everything, self.seen[0])
         sample = audit_plan(rejected, size, seed)
-        sink = HighestValue(step.predictor.card.outputs[0].name)
+        sink = HoldsObject(step.predictor.card.outputs[0].name, self.rule.threshold, least_part(step, self.rule))
         for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
             yield Progress(done, len(sample), "audit")
-        positive = passing(sample, self.audited.known, step.threshold)
-        lost = np.setdiff1d(positive, step.plan.touching(_around(found, step.plan)))
-        kept = passing(self.seen[0], self.scores[0].known, step.threshold)
-        return audit_bound(len(lost), len(sample), len(rejected), len(kept))
+        of_found = step.plan.touching(_around(found, step.plan))
+        lost = np.setdiff1d(passing(sample, self.audited.known, self.rule.threshold), of_found)
+        return audit_bound(len(lost), len(sample), len(rejected), len(np.intersect1d(of_found, self.seen[0])))
+
+
+def least_part(step: Step, rule: ObjectRule) -> int:
+    """Voxels that the smallest object to be kept has in one chunk: all of them, or fewer where chunks are thin."""
+    if rule.head == "centres":
+        return 1
+    depth = step.plan.tile[0] * step.level.voxel_nm[0]
+    return max(1, round(rule.min_voxels * min(1.0, depth / rule.diameter_nm)))
+
+
+def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -> Iterator[int]:
+    """Write those that hold anything, a few at a time, for each waits for the disk; yields how many are done."""
+    done = 0
+    with ThreadPoolExecutor(WRITERS, "labels") as pool:
+        while group := list(islice(blocks, 4 * WRITERS)):
+            writes = [pool.submit(store.write_blocks, tile, {"objects": b}) for tile, b in group if b.any()]
+            for write in writes:
+                write.result()
+            done += len(group)
+            yield done
 
 
 def _around(found: Detections, plan: TilePlan) -> Iterator[Box]:
