@@ -5,8 +5,9 @@ Gating rule: Athey, Sawmya, Shavit, arXiv 2504.21598. Everything else here is ou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from napari_connecto.io.journal import Journal
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.thresholds import Choice
 
+PATIENCE_S = 0.1
+"""What a killed search computes again at most."""
 SCORES = np.dtype([("index", "<i8"), ("score", "<f4")])
 
 
@@ -100,6 +103,8 @@ class Scores:
 
     journal: Journal
     known: dict[int, float]
+    _waiting: list[tuple[int, float]] = field(default_factory=list, repr=False)
+    _written: float = field(default=0.0, repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Scores:
@@ -113,10 +118,18 @@ class Scores:
         return np.fromiter(self.known, np.int64, len(self.known))
 
     def add(self, index: int, score: float) -> None:
-        """Remember one; on disk when this returns."""
-        record = np.array([(index, score)], SCORES)
-        self.journal.append(record)
-        self.known[index] = float(record["score"][0])
+        """Remember one; on disk within `PATIENCE_S` or with `flush`, for opening the file costs more than a chunk."""
+        self.known[index] = float(np.float32(score))
+        self._waiting.append((index, score))
+        if time.monotonic() - self._written > PATIENCE_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """All that were added are on disk when this returns."""
+        if self._waiting:
+            self.journal.append(np.array(self._waiting, SCORES))
+            self._waiting.clear()
+        self._written = time.monotonic()
 
 
 def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -> np.ndarray:

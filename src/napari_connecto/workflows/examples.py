@@ -30,11 +30,14 @@ class Examples:
         (n, 3) one position inside each object.
     diameter_nm
         Typical object.
+    flat
+        Objects lie in one section each, though there are several: labels of unrelated sections.
     """
 
     target: Level
     centres_nm: np.ndarray
     diameter_nm: float
+    flat: bool = False
 
     @cached_property
     def present(self) -> np.ndarray:
@@ -103,16 +106,17 @@ def from_labels(labels: Volume, head: Head, diameter_nm: float | None = None) ->
         ids = cc3d.connected_components(array != 0, connectivity=26).astype(np.uint32)
     stats = cc3d.statistics(ids)
     counts = stats["voxel_counts"][1:]
+    thin = float(np.median([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])) == 1
     if diameter_nm is None:
         volume_nm3 = np.median(counts) * float(np.prod(level.voxel_nm))
         diameter_nm = float((6 * volume_nm3 / np.pi) ** (1 / 3))
-        if level.shape[0] == 1:
+        if thin:
             diameter_nm = float(2 * np.sqrt(np.median(counts) * level.voxel_nm[1] * level.voxel_nm[2] / np.pi))
     centres = level.to_nm(stats["centroids"][1:].astype(float) + 0.5)
     if head == "centres":
         return from_points(centres, diameter_nm, level)
     target = Level((ids > 0).astype(np.uint8) * np.uint8(255), level.voxel_nm, level.origin_nm)
-    return Examples(target, _inside(ids, centres, level), diameter_nm)
+    return Examples(target, _inside(ids, centres, level), diameter_nm, thin and level.shape[0] > 1)
 
 
 def _inside(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:

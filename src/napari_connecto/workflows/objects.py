@@ -22,6 +22,8 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.detections import Detections
 
+MEMORY_BYTES = 2**27
+"""Tiles' labels kept between the two passes of `MaskFinder`."""
 Head = Literal["centres", "masks"]
 
 
@@ -40,12 +42,15 @@ class ObjectRule:
         Typical object; gives centres their boxes and the least distance between two.
     min_voxels
         Smaller masks are dropped.
+    flat
+        Sections along z are unrelated: masks in two of them are two objects.
     """
 
     head: Head
     threshold: float
     diameter_nm: float
     min_voxels: int = 8
+    flat: bool = False
 
 
 def find_objects(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, rule: ObjectRule) -> Detections:
@@ -117,6 +122,7 @@ class MaskFinder:
     _rows: list[np.ndarray] = field(default_factory=list, repr=False)
     _pairs: list[np.ndarray] = field(default_factory=list, repr=False)
     _first: dict[int, int] = field(default_factory=dict, repr=False)
+    _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
     _final: np.ndarray = field(default_factory=lambda: np.zeros(1, np.uint32), repr=False)
 
     def find(self, tiles: Sequence[int] | np.ndarray) -> Detections:
@@ -126,10 +132,11 @@ class MaskFinder:
         _, gy, gx = self.plan.grid
         for tile in self.plan.tiles(tiles):
             labels, probability, n = self._label(tile)
+            self._keep(tile.index, labels, n)
             self._first[tile.index] = count
             self._rows.append(_measure(labels, probability, n, tile.write))
             labels = np.where(labels > 0, labels + np.int64(count), 0)
-            for axis, step in enumerate((gy * gx, gx, 1)):
+            for axis, step in list(enumerate((gy * gx, gx, 1)))[self.rule.flat :]:
                 self._touch(labels, faces.get((tile.index - step, axis)), axis, tile, step)
                 faces[tile.index, axis] = labels.take(-1, axis)
             for old in [key for key in faces if key[0] < tile.index - gy * gx]:
@@ -142,6 +149,12 @@ class MaskFinder:
         mask = probability >= max(1, ceil(self.rule.threshold * 255 - 1e-6))  # as a tile's score is compared
         labels, n = cc3d.connected_components(mask, connectivity=6, return_N=True)
         return labels.astype(np.int64), probability, int(n)
+
+    def _keep(self, index: int, labels: np.ndarray, n: int) -> None:
+        """For `relabelled`, while there is room; what was not kept is read again."""
+        small = labels.astype(np.uint16 if n < 2**16 else np.uint32)
+        if (len(self._kept) + 1) * small.nbytes <= MEMORY_BYTES:
+            self._kept[index] = small
 
     def _touch(self, labels: np.ndarray, before: np.ndarray | None, axis: int, tile: Tile, step: int) -> None:
         if before is None or self.plan.cells([tile.index])[0][axis] == 0:
@@ -172,7 +185,8 @@ class MaskFinder:
     def relabelled(self, tiles: Sequence[int] | np.ndarray) -> Iterator[tuple[Tile, np.ndarray]]:
         """Each tile with its ids, uint32; call after `find`."""
         for tile in self.plan.tiles(tiles):
-            labels, _, _ = self._label(tile)
+            kept = self._kept.pop(tile.index, None)
+            labels = self._label(tile)[0] if kept is None else kept.astype(np.int64)
             yield tile, self._final[np.where(labels > 0, labels + self._first[tile.index], 0)]
 
 
