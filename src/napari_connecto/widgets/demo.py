@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import napari
 
+from napari_connecto.core.volume import Volume
+from napari_connecto.sample_data import SAMPLES, open_sample
 from napari_connecto.widgets._cascade_layers import ResultLayers
 from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets.cascade import CascadeWidget
-
-if TYPE_CHECKING:
-    from napari_connecto.core.volume import Volume
-    from napari_connecto.workflows.demo import Demo
-    from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.detections import Detections
 
 
 def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections]]) -> CascadeWidget:
@@ -36,7 +35,12 @@ def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections
     return dock
 
 
-def show_demo(results: Demo) -> None:
-    """Open napari on the demo's results; returns when it is closed."""
-    fill_viewer(napari.Viewer(title="napari-connecto demo"), results.found)
+def main(folder: Path) -> None:
+    """Open napari on the folder that the demo wrote; returns when it is closed."""
+    found = {name: (open_sample(name), Detections.load(folder / name)) for name in SAMPLES}
+    fill_viewer(napari.Viewer(title="napari-connecto demo"), found)
     napari.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
 from napari_connecto.io.tables import read_table, write_table
 
 _BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
@@ -70,7 +72,15 @@ class Detections:
 
     @classmethod
     def load(cls, path: str | Path) -> Detections:
-        """Read a table that `save` wrote; report, chunks and labels are not in it."""
+        """Read a table that `save` wrote, or the result folder of a search with its report and labels.
+
+        Raises
+        ------
+        InputError
+            If it is neither, or damaged.
+        """
+        if Path(path).is_dir():
+            return _load_folder(Path(path))
         table, _ = read_table(path)
         try:
             centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
@@ -78,6 +88,19 @@ class Detections:
             return cls(centre, np.asarray(table["score"], float), box, np.empty(0, np.int64))
         except KeyError as error:
             raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
+
+
+def _load_folder(folder: Path) -> Detections:
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"got {folder}; a finished search is a folder with report.json and detections.csv") from error
+    labels = folder / "labels" / "objects.zarr"
+    return replace(
+        Detections.load(folder / "detections.csv"),
+        report=report,
+        labels=open_volume(labels) if labels.is_dir() else None,
+    )
 
 
 def join(parts: Sequence[Detections]) -> Detections:
