@@ -1,0 +1,135 @@
+"""Killed at any moment and run again: the same answer, and only what was missing is computed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import StoreError
+from napari_connecto.core.jobs import run
+from napari_connecto.workflows.descent import Scores
+from napari_connecto.workflows.detect import detect, detect_job
+from napari_connecto.workflows.params import DetectParams
+from tests import tiny
+from tests.workflows import fakes
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20, 45, 70, 95])
+def test_closed_at_any_step_and_resumed(tmp_path, steps):
+    volume = fakes.pyramid(fakes.spots())
+    whole, first, second = fakes.cascade(), fakes.cascade(), fakes.cascade()
+    reference = detect(volume, whole, out=tmp_path / "whole")
+    job = detect_job(volume, first, out=tmp_path / "cut")
+    for _ in range(steps):
+        next(job)
+    job.close()
+    kept = sum(len(Scores.open(path).known) for path in (tmp_path / "cut").glob("scores_*.bin"))
+    resumed = detect(volume, second, out=tmp_path / "cut")
+    assert (tmp_path / "cut/detections.csv").read_bytes() == (tmp_path / "whole/detections.csv").read_bytes()
+    assert sum(fakes.calls(second)) == sum(fakes.calls(whole)) - kept
+    assert [level["calls"] for level in resumed.report["levels"]] == [
+        level["calls"] for level in reference.report["levels"]
+    ]
+    assert resumed.report["audit"] == reference.report["audit"]
+
+
+def test_a_finished_search_costs_nothing_again(tmp_path):
+    volume, again = fakes.pyramid(fakes.spots()), fakes.cascade()
+    first = detect(volume, fakes.cascade(), out=tmp_path)
+    second = detect(volume, again, out=tmp_path)
+    assert fakes.calls(again) == [0, 0, 0]
+    np.testing.assert_array_equal(first.centre_nm, second.centre_nm)
+    assert [level["calls_made"] for level in second.report["levels"]] == [0, 0, 0]
+
+
+def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
+    volume = fakes.pyramid(fakes.spots())
+    detect(volume, fakes.cascade(), out=tmp_path)
+    before = (tmp_path / "detections.csv").read_bytes()
+    with pytest.raises(StoreError, match=r"holds another job: volume.revision: got .* stored .*choose a new folder"):
+        detect(fakes.pyramid(fakes.spots(seed=9)), fakes.cascade(), out=tmp_path)
+    with pytest.raises(StoreError, match=r"models: got .*Always-1.*, stored .*Brightest-1"):
+        detect(volume, fakes.cascade(fakes.Always), out=tmp_path)
+    with pytest.raises(StoreError, match=r"rule.head: got \"centres\", stored \"masks\""):
+        detect(volume, fakes.cascade(head="centres"), out=tmp_path)
+    with pytest.raises(StoreError, match=r"tiles: got"):
+        detect(volume, fakes.cascade(tile=(4, 8, 8)), out=tmp_path)
+    assert (tmp_path / "detections.csv").read_bytes() == before
+
+
+def test_two_searches_do_not_share_a_folder(tmp_path):
+    volume = fakes.pyramid(fakes.spots())
+    job = detect_job(volume, fakes.cascade(), out=tmp_path)
+    next(job)
+    with pytest.raises(StoreError, match="is in use by another process"):
+        detect(volume, fakes.cascade(), out=tmp_path)
+    run(job)
+    assert (tmp_path / "detections.csv").exists()
+
+
+def test_a_higher_recall_adds_to_what_was_done(tmp_path):
+    volume, more = fakes.pyramid(fakes.spots()), fakes.cascade()
+    before = detect(volume, fakes.cascade(), DetectParams(audit=0), out=tmp_path)
+    after = detect(volume, more, DetectParams(exhaustive=True, audit=0), out=tmp_path)
+    assert fakes.calls(more)[0] == fakes.grid((12, 70, 90)) - before.report["levels"][-1]["calls"]
+    assert after.report["levels"][0]["calls"] == fakes.grid((12, 70, 90))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Arguments of a search and its result, run to the end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    volume = tiny.volume(folder)
+    arguments = ("detect", volume, "--cascade", tiny.cascade(volume, folder / "cascade"), "--audit", "5")
+    done = tiny.command(*arguments, "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "out/report.json").read_text())
+    assert report["objects"] > 5
+    assert 0 < report["levels"][1]["calls"] < 50
+    return arguments, folder / "out", report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "done"), [("level 1", 3), ("level 0", 20), ("audit", 2)])
+def test_killed_and_run_again(undisturbed, tmp_path, stage, done):
+    arguments, whole, report = undisturbed
+    out = tmp_path / "out"
+    process = tiny.start(*arguments, "--out", out)
+    tiny.wait_for(process, stage, done)
+    process.kill()
+    process.communicate()
+    assert not (out / "detections.csv").exists()
+    kept = [len(Scores.open(out / f"scores_{k}.bin").known) for k in (1, 0)]
+    again = tiny.command(*arguments, "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert (out / "detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()
+    levels = json.loads((out / "report.json").read_text())["levels"]
+    assert [level["calls_made"] for level in levels] == [
+        level["calls"] - n for level, n in zip(report["levels"], kept, strict=True)
+    ]
+    if stage != "level 1":
+        assert kept[0] == report["levels"][0]["calls"]
+    if stage == "audit":
+        assert kept[1] == report["levels"][1]["calls"]
+
+
+@pytest.mark.slow
+def test_interrupted_says_how_to_go_on(undisturbed, tmp_path):
+    arguments, whole, _ = undisturbed
+    process = tiny.start(*arguments, "--out", tmp_path / "out")
+    tiny.wait_for(process, "level 0", 2)
+    begin = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to resume" in err
+    assert "Traceback" not in err
+    assert time.monotonic() - begin < 10
+    again = tiny.command(*arguments, "--out", tmp_path / "out")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out/detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()
