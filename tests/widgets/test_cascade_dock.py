@@ -246,6 +246,7 @@ def test_accepted_become_points_to_train_from(dock, viewer, qtbot):
     assert dock.cascade.training
     assert dock.train.isVisibleTo(dock)
     training = dock.train.training()
+    assert (training.params.name, training.params.head, training.params.diameter_nm) == ("bodies", "centres", 40)
     np.testing.assert_allclose(training.labels, CENTRES[[1]])
 
 

@@ -94,7 +94,7 @@ class ResultLayers:
     def mark(self, index: int) -> None:
         """Make the current detection stand out, and the points the active layer, so that the keys are theirs."""
         widths = np.full(len(self.points.data), BORDER)
-        widths[index] = 3 * BORDER
+        widths[index] = 2 * BORDER
         self.points.border_width = widths
         self._viewer.layers.selection.active = self.points
 

@@ -162,5 +162,7 @@ def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop
 def _show_activity(activity: cancelable_progress, name: str, progress: Progress) -> None:
     if activity.total != progress.total:
         activity.reset(total=progress.total)
-    activity.set_description(f"{name}: {progress.stage}" if progress.stage else name)
+    text = f"{name}: {progress.stage}" if progress.stage else name
+    if activity.desc != f"{text}: ":  # as tqdm keeps it; each change lays the activity dock out anew
+        activity.set_description(text)
     activity.update(max(0, progress.done - activity.n))

@@ -93,7 +93,7 @@ class CascadeWidget(QWidget):
         )
         self.browse.setMaximumWidth(30)
         self.browse.setToolTip("Choose the result folder")
-        options = QCollapsible("Options")
+        self.options = options = QCollapsible("Options")
         options.setContentsMargins(0, 0, 0, 0)
         inner = QWidget()
         rows = QFormLayout(inner)
@@ -165,7 +165,7 @@ class CascadeWidget(QWidget):
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked
         self.train.setVisible(self.cascade.training)
-        for part in (self.card, self.bar, self.results):
+        for part in (self.options, self.card, self.bar, self.results):
             part.setVisible(not self.cascade.training)
         self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
@@ -213,7 +213,11 @@ class CascadeWidget(QWidget):
         self.bar.status.show()
 
     def _on_preview(self) -> None:
-        self._begin(lambda search, view: (replace(search, params=replace(search.params, audit=0)), view, None), False)
+        def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
+            """Without the audit, and tile by tile: a trial of batch sizes would delay the first result."""
+            return replace(search, params=replace(search.params, audit=0, batch=search.params.batch or 1)), view, None
+
+        self._begin(plan, False)
 
     def _on_run(self) -> None:
         long = self.card.estimate is not None and self.card.estimate.seconds > LONG_S
@@ -258,6 +262,14 @@ class CascadeWidget(QWidget):
         self.scroller.ensureWidgetVisible(self.results, 0, 0)
 
     def _on_training_made(self, layer: Any) -> None:
+        peeked = self.cascade.peeked
+        if peeked is not None:
+            self.train.form.value = replace(
+                self.train.form.value,
+                name=peeked.name,
+                head=peeked.head,
+                diameter_nm=float(round(peeked.diameter_nm)),
+            )
         self.cascade.choose_training()
         self.train.labels.refresh()
         self.train.labels.setCurrentText(layer.name)

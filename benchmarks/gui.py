@@ -1,0 +1,135 @@
+"""Does the viewer stay alive? ``xvfb-run -a -s "-screen 0 1366x768x24" python benchmarks/gui.py``
+
+A real viewer with the shipped sample and its cascade. A timer of 5 ms ticks in the event loop all the time; the longest
+time without a tick is the longest stall. Clicks are real clicks on the dock's buttons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_connecto.widgets._worker import State
+
+ROUNDS = 5
+Row = tuple[str, str, str]
+
+
+@dataclass
+class Heart:
+    """Remembers the longest time between two ticks of the event loop."""
+
+    worst_ms: float = 0.0
+    last: float = field(default_factory=time.perf_counter)
+
+    def beat(self) -> None:
+        now = time.perf_counter()
+        self.worst_ms, self.last = max(self.worst_ms, (now - self.last) * 1000), now
+
+    def restart(self) -> None:
+        self.worst_ms, self.last = 0.0, time.perf_counter()
+
+
+def wait(condition: Callable[[], object], limit_s: float = 300) -> float:
+    """Run the event loop until something holds; seconds it took."""
+    start = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - start > limit_s:
+            raise SystemExit(f"waited {limit_s} s in vain; is the machine busy?")
+        QApplication.processEvents()
+        time.sleep(0.0005)
+    return time.perf_counter() - start
+
+
+def settle(seconds: float) -> None:
+    """Run the event loop for a while."""
+    end = time.perf_counter() + seconds
+    wait(lambda: time.perf_counter() > end)
+
+
+def measure(folder: Path) -> list[Row]:
+    """Drive the viewer and measure; rows of what, aim, measured."""
+    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    viewer.window.resize(1366, 768)
+    heart, timer = Heart(), QTimer()
+    timer.setInterval(5)
+    timer.timeout.connect(heart.beat)
+    viewer.open_sample("napari-connecto", "cells")
+    wait(lambda: QApplication.instance() is not None)
+    start = time.perf_counter()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-connecto", "Cascade detection")
+    QApplication.processEvents()
+    rows: list[Row] = [("dock opened", "< 1 s", f"{time.perf_counter() - start:.2f} s")]
+    timer.start()
+    heart.restart()
+    loaded = wait(lambda: dock.card.estimate is not None)
+    rows.append(("first estimate (loads torch and the cascade, times two tiles a level)", "", f"{loaded:.1f} s"))
+    rows.append(("longest stall meanwhile (libraries are loaded, once a session)", "", f"{heart.worst_ms:.0f} ms"))
+    first, cancel, stall = [], [], []
+    for n in range(ROUNDS):
+        dock.out.setText(str(folder / f"preview-{n}"))
+        first.append(click_preview(dock))
+    for n in range(ROUNDS):
+        dock.out.setText(str(folder / f"run-{n}"))
+        heart.restart()
+        dock.bar.button.click()
+        wait(lambda: len(dock.results.layers.points.data) > 0)
+        dock.bar.button.click()
+        cancel.append(wait(lambda: dock.bar.worker.state is State.CANCELLED))
+        dock.bar.button.click()
+        wait(lambda: dock.bar.worker.state is State.DONE)
+        settle(0.3)
+        stall.append(heart.worst_ms)
+    rows.append(("longest event-loop stall during run, cancel, resume", "< 100 ms", spread(stall, "ms", 0)))
+    rows.append(("first result on screen after Preview in view", "< 1 s", spread(first, "s", 2)))
+    rows.append(("Cancel to Cancelled", "< 1 s", spread(cancel, "s", 2)))
+    viewer.close()
+    return rows
+
+
+def click_preview(dock: object) -> float:
+    """Seconds from the click to the first point on screen."""
+    start = time.perf_counter()
+    dock.preview.click()  # type: ignore[attr-defined]
+    wait(lambda: len(dock.results.layers.points.data) > 0)  # type: ignore[attr-defined]
+    QApplication.processEvents()
+    seconds = time.perf_counter() - start
+    wait(lambda: dock.bar.worker.state is State.DONE)  # type: ignore[attr-defined]
+    return seconds
+
+
+def spread(values: list[float], unit: str, digits: int) -> str:
+    """Median and worst."""
+    return f"median {statistics.median(values):.{digits}f} {unit}, worst {max(values):.{digits}f} {unit}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="Markdown file for the table")
+    parser.add_argument("--machine", default="2-core AMD EPYC (AVX-512) virtual machine", help="named in the table")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
+        rows = measure(Path(folder))
+    table = ["| | aim | measured |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    print("\n".join(table))
+    if options.write:
+        title = "# Does the viewer stay alive?\n\n"
+        how = (
+            f'`benchmarks/gui.py` on a {options.machine}, Xvfb (software OpenGL); sample "cells", its shipped cascade, '
+            f"{ROUNDS} rounds.\n\n"
+        )
+        options.write.parent.mkdir(parents=True, exist_ok=True)
+        options.write.write_text(title + how + "\n".join(table) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
