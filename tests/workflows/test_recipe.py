@@ -1,0 +1,136 @@
+"""A run as a document, here and in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import run
+from napari_connecto.io.read import open_volume
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.detect import detect
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.recipe import read_recipe, recipe_job, write_recipe
+from napari_connecto.workflows.subprocess import run_in_subprocess
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    volume = tiny.volume(folder)
+    return volume, tiny.cascade(volume, folder / "cascade", head="centres")
+
+
+def recipe(parts, out):
+    return {
+        "workflow": "detect",
+        "volume": {"path": str(parts[0]), "voxel_nm": [2000, 1000, 1000]},
+        "cascade": parts[1],
+        "backend": "torch",
+        "params": {"audit": 3, "seed": 1},
+        "region": (0, 0, 0, 16, 96, 96),
+        "out": str(out),
+    }
+
+
+def test_what_is_written_is_read_back(tmp_path, parts):
+    document = recipe(parts, tmp_path / "out")
+    write_recipe(document, tmp_path / "recipe.yaml")
+    again = read_recipe(tmp_path / "recipe.yaml")
+    assert again == {**document, "cascade": str(parts[1]), "region": [0, 0, 0, 16, 96, 96]}
+    write_recipe(again, tmp_path / "twice.yaml")
+    assert (tmp_path / "twice.yaml").read_text() == (tmp_path / "recipe.yaml").read_text()
+
+
+def test_a_recipe_does_what_the_function_does_and_repeats_itself(tmp_path, parts):
+    summary = run(recipe_job(recipe(parts, tmp_path / "a")))
+    direct = detect(
+        open_volume(parts[0]),
+        load_cascade(parts[1], backend="torch"),
+        DetectParams(audit=3, seed=1),
+        region=Box((0, 0, 0), (16, 96, 96)),
+    )
+    saved = Detections.load(tmp_path / "a/detections.csv")
+    np.testing.assert_array_equal(saved.centre_nm, direct.centre_nm)
+    np.testing.assert_array_equal(saved.score, direct.score)
+    assert (summary["objects"], summary["out"]) == (len(direct), str(tmp_path / "a"))
+    assert len(direct) > 3
+    repeated = read_recipe(tmp_path / "a/recipe.yaml")
+    run(recipe_job({**repeated, "out": str(tmp_path / "b")}))
+    assert (tmp_path / "b/detections.csv").read_bytes() == (tmp_path / "a/detections.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"regoin": 1}, "the recipe has unknown regoin; 'detect' takes"),
+        ({"workflow": "dance"}, "got workflow 'dance'; there are: detect, train-cascade"),
+        ({"params": {"recall": 1}}, r"unknown DetectParams \['recall'\]"),
+        ({"region": [0, 0, 0]}, "six numbers: z0 y0 x0 z1 y1 x1"),
+        ({"cascade": "nonsense"}, "got cascade 'nonsense'; give a folder made by train-cascade"),
+    ],
+)
+def test_bad_recipes(tmp_path, parts, change, message):
+    with pytest.raises(InputError, match=message):
+        run(recipe_job({**recipe(parts, tmp_path / "out"), **change}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_takes_labels_or_points(parts, tmp_path):
+    base = {"workflow": "train-cascade", "volume": str(parts[0]), "out": str(tmp_path / "out")}
+    for more in ({}, {"labels": str(parts[0]), "points": "t.csv"}):
+        with pytest.raises(InputError, match="either 'labels' or 'points'"):
+            run(recipe_job({**base, **more}))
+
+
+def test_points_need_a_diameter_and_their_columns(parts, tmp_path):
+    (tmp_path / "t.csv").write_text("z_nm,y_nm\n1,2\n")
+    base = {"workflow": "train-cascade", "volume": str(parts[0]), "out": "o", "points": str(tmp_path / "t.csv")}
+    with pytest.raises(InputError, match="points need a diameter"):
+        run(recipe_job(base))
+    with pytest.raises(InputError, match="no column 'x_nm'; points have z_nm, y_nm, x_nm"):
+        run(recipe_job({**base, "params": {"diameter_nm": 9000.0}}))
+
+
+def test_a_process_of_its_own_reports_and_returns(tmp_path, parts):
+    seen = []
+    summary = run(run_in_subprocess(recipe(parts, tmp_path / "out"), tmp_path / "job"), seen.append)
+    run(recipe_job(recipe(parts, tmp_path / "here")))
+    assert (tmp_path / "out/detections.csv").read_bytes() == (tmp_path / "here/detections.csv").read_bytes()
+    assert summary["objects"] == len(Detections.load(tmp_path / "out/detections.csv"))
+    stages = list(dict.fromkeys(p.stage for p in seen))
+    assert stages[0] == "starting"
+    assert {"level 1", "level 0"} & set(stages)
+
+
+def test_its_own_line_of_explanation_comes_back(tmp_path, parts):
+    with pytest.raises(ConnectoError, match=r"no file or folder at '.*absent'; check the path"):
+        run(
+            run_in_subprocess({**recipe(parts, tmp_path / "out"), "volume": str(tmp_path / "absent")}, tmp_path / "job")
+        )
+
+
+def test_closing_it_ends_the_process_within_a_second(tmp_path, parts, monkeypatch):
+    import subprocess
+
+    started = []
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, _open=subprocess.Popen, **k: started.append(_open(*a, **k)) or started[-1]
+    )
+    job = run_in_subprocess(recipe(parts, tmp_path / "out"), tmp_path / "job")
+    for _ in range(3):
+        next(job)
+    (process,) = started
+    assert process.poll() is None
+    begin = time.monotonic()
+    job.close()
+    assert time.monotonic() - begin < 1
+    assert process.poll() is not None
+    assert not Path(tmp_path / "out/detections.csv").exists()
