@@ -1,0 +1,183 @@
+"""The command line: what it says, what it writes, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from click.testing import CliRunner
+
+import napari_connecto
+from napari_connecto import cli
+from napari_connecto.core.jobs import run
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume_job
+from napari_connecto.phantoms import phantom
+from napari_connecto.sample_data import list_cascades
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.params import DetectParams, TrainParams
+from tests import tiny
+
+COMMANDS = sorted(cli.cli.commands)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    volume = tiny.volume(folder)
+    return volume, tiny.cascade(volume, folder / "cascade")
+
+
+def invoke(*arguments) -> str:
+    """What a command that must succeed prints on stdout."""
+    result = CliRunner().invoke(cli.cli, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_commands():
+    assert COMMANDS == ["convert", "demo", "detect", "info", "models", "run", "train-cascade"]
+
+
+def test_help_is_quick_and_loads_no_torch():
+    program = (
+        "import sys, time\n"
+        "from napari_connecto.cli import cli\n"
+        f"for name in {COMMANDS}:\n"
+        "    begin = time.perf_counter()\n"
+        "    cli([name, '--help'], standalone_mode=False)\n"
+        "    assert time.perf_counter() - begin < 1, name\n"
+        "heavy = {'torch', 'napari', 'qtpy', 'zarr', 'dask', 'scipy', 'skimage'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: ") == len(COMMANDS)
+    assert time.perf_counter() - begin < 10  # seconds are for a busy machine; benchmarks time it on a quiet one
+
+
+def test_every_parameter_is_an_option_with_its_help():
+    for name, kind in (("detect", DetectParams), ("train-cascade", TrainParams)):
+        options = {o.name: o for o in cli.cli.commands[name].params}
+        for field, value in kind().__dict__.items():
+            assert options[field].default == value
+            assert options[field].help.startswith(kind.__dataclass_fields__[field].metadata["help"][:40])
+
+
+def test_version():
+    assert invoke("--version") == f"napari-connecto, version {napari_connecto.__version__}\n"
+
+
+def test_info(good):
+    lines = invoke("info", good[0]).splitlines()
+    assert lines[0].endswith("image, uint8, axes z y x")
+    assert lines[1].startswith("level 0: 16 x 160 x 160 voxels of 2000 x 1000 x 1000 nm, 410 kB, chunks ")
+    assert lines[2].startswith("level 1: 16 x 80 x 80 voxels of 2000 x 2000 x 2000 nm, 102 kB, chunks ")
+    assert len(lines) == 3
+
+
+def test_convert_keeps_values_and_sizes(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (6, 70, 90)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "stack.tif", image)
+    made = ("--voxel-nm", "40", "8", "8", "--levels", "3", "--format", "0.4", "--progress", "none")
+    out = invoke("convert", tmp_path / "stack.tif", tmp_path / "out.ome.zarr", *made)
+    volume = open_volume(tmp_path / "out.ome.zarr")
+    np.testing.assert_array_equal(volume.levels[0].array[:], image)
+    assert [level.shape for level in volume.levels] == [(6, 70, 90), (6, 35, 45), (6, 18, 23)]
+    assert [level.voxel_nm for level in volume.levels] == [(40, 8, 8), (40, 16, 16), (40, 32, 32)]
+    assert (tmp_path / "out.ome.zarr/.zattrs").exists()
+    assert "level 2: 6 x 18 x 23 voxels of 40 x 32 x 32 nm" in out
+    replaced = ("convert", tmp_path / "stack.tif", tmp_path / "out.ome.zarr", "--overwrite", "--kind", "labels")
+    invoke(*replaced, "--voxel-nm", "9", "9", "9", "--progress", "none")
+    again = open_volume(tmp_path / "out.ome.zarr")
+    assert (again.kind, again.levels[0].voxel_nm) == ("labels", (9, 9, 9))
+
+
+def test_detect_writes_all_that_it_says(good, tmp_path):
+    out = tmp_path / "out"
+    text = invoke("detect", good[0], "--cascade", good[1], "--out", out, "--audit", "4", "--progress", "none")
+    assert text.splitlines()[-1] == f"written to {out}"
+    found = Detections.load(out / "detections.csv")
+    report = json.loads((out / "report.json").read_text())
+    assert len(found) == report["objects"] > 5
+    assert f"{report['objects']} objects" in text
+    labels = open_volume(out / "labels/objects.zarr").levels[0]
+    assert labels.shape == (16, 160, 160)
+    assert int(np.asarray(labels.array[:]).max()) == len(found)
+    assert open_volume(out / "map/probability.zarr").levels[0].voxel_nm == (2000, 1000, 1000)
+    recipe = yaml.safe_load((out / "recipe.yaml").read_text())
+    assert (recipe["workflow"], recipe["params"]["audit"]) == ("detect", 4)
+    repeated = invoke("run", out / "recipe.yaml", "--out", tmp_path / "again", "--progress", "none")
+    assert repeated.splitlines()[-1] == f"written to {tmp_path / 'again'}"
+    assert (tmp_path / "again/detections.csv").read_bytes() == (out / "detections.csv").read_bytes()
+
+
+def test_progress_for_another_program(good, tmp_path):
+    arguments = ("--cascade", good[1], "--out", tmp_path / "out", "--audit", "2", "--progress", "json")
+    messages = [json.loads(line) for line in invoke("detect", good[0], *arguments).splitlines()]
+    assert messages[-1]["summary"]["out"] == str(tmp_path / "out")
+    steps = [m for m in messages if m.get("stage") == "level 1"]
+    assert [m["done"] for m in steps] == sorted(m["done"] for m in steps)
+    assert steps[-1]["done"] == steps[-1]["total"] == 18
+
+
+def test_an_estimate_writes_nothing(good, tmp_path):
+    text = invoke("detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate")
+    assert "level 1 (2000x2000x2000 nm" in text
+    assert "looking everywhere" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_are_listed():
+    lines = invoke("models").splitlines()
+    assert [line.split(":")[0] for line in lines] == list(list_cascades())
+    assert all("trained on" in line for line in lines)
+
+
+def test_exit_codes_of_the_real_command(good, tmp_path):
+    done = tiny.command("info", good[0])
+    assert (done.returncode, done.stderr) == (0, "")
+    bad = tiny.command("info", tmp_path / "absent.zarr")
+    assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.slow
+def test_train_cascade_then_detect(tmp_path):
+    made = phantom("cells", (16, 160, 160), seed=1)
+    run(save_volume_job(made.image, tmp_path / "image.ome.zarr", levels=2))
+    run(save_volume_job(made.truth["cells"], tmp_path / "cells.ome.zarr", levels=1))
+    quick = ("--steps", "10", "--width", "4", "--name", "cells", "--progress", "none", "--device", "cpu")
+    labels = ("--labels", tmp_path / "cells.ome.zarr")
+    text = invoke("train-cascade", tmp_path / "image.ome.zarr", *labels, "--out", tmp_path / "cascade", *quick)
+    assert text.splitlines()[-1] == f"written to {tmp_path / 'cascade'}"
+    cascade = load_cascade(tmp_path / "cascade")
+    assert cascade.metadata["params"]["steps"] == 10
+    recipe = yaml.safe_load((tmp_path / "cascade/recipe.yaml").read_text())
+    assert recipe["workflow"] == "train-cascade"
+    arguments = ("--cascade", tmp_path / "cascade", "--out", tmp_path / "out", "--progress", "none")
+    invoke("detect", tmp_path / "image.ome.zarr", *arguments)
+    assert (tmp_path / "out/detections.csv").exists()
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path):
+    text = invoke("demo", "--no-viewer", "--out", tmp_path / "demo", "--progress", "none")
+    for sample in ("cells", "neuropil"):
+        assert (tmp_path / f"demo/{sample}.png").stat().st_size > 10_000
+        report = json.loads((tmp_path / f"demo/{sample}/report.json").read_text())
+        everywhere = json.loads((tmp_path / f"demo/{sample}_everywhere/report.json").read_text())
+        assert report["levels"][-1]["calls"] <= everywhere["levels"][-1]["calls"] == everywhere["chunks"]
+        assert report["objects"] > 0
+        assert str(tmp_path / "demo" / sample) in text
+        invoke("run", tmp_path / f"demo/{sample}/recipe.yaml", "--out", tmp_path / sample, "--progress", "none")
+        assert (tmp_path / sample / "detections.csv").read_text() == (
+            tmp_path / "demo" / sample / "detections.csv"
+        ).read_text()
