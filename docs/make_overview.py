@@ -33,7 +33,7 @@ def main(picture: Path) -> None:
                 looked = children(step, passed, steps[k + 1], None)
     objects(axes[-1], volume, found)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(picture, dpi=110)
+    fig.savefig(picture, dpi=100, bbox_inches="tight")
 
 
 def panel(axis: plt.Axes, step: Step, looked: np.ndarray, passed: np.ndarray, report: dict) -> None:

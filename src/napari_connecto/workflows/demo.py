@@ -82,23 +82,24 @@ def _seconds(found: Detections) -> str:
 
 
 def draw(volume: Volume, found: Detections, truth: Volume) -> np.ndarray:
-    """Brightest (or middle) plane of the volume twice: with what was found, and with the truth; RGB uint8."""
-    level = volume.levels[0]
-    light = volume.name.startswith("cells")
-    image = level.read(level.box).max(axis=0) if light else level.read(_plane(level, level.shape[0] // 2))[0]
+    """The volume twice, with what was found and with the truth, RGB uint8: centres on the brightest projection,
+    masks on the section that holds most of the truth.
+    """
+    level, truth_level = volume.levels[0], truth.levels[0]
+    light = found.labels is None
+    areas = [int(np.count_nonzero(truth_level.read(_plane(level, z)))) for z in range(level.shape[0])]
+    plane = _plane(level, int(np.argmax(areas)))
+    image = level.read(level.box).max(axis=0) if light else level.read(plane)[0]
     low, high = np.percentile(image, [0.5, 99.8])
     grey = np.clip((image - low) / max(1.0, high - low) * 255, 0, 255).astype(np.uint8)
     left, right = (np.repeat(grey[..., None], 3, axis=-1) for _ in range(2))
-    truth_level = truth.levels[0]
     if light:
         for y, x in np.floor(level.to_voxels(found.centre_nm)[:, 1:]).astype(int):
             for radius in (8, 9):
                 left[circle_perimeter(y, x, radius, shape=grey.shape)] = ORANGE
         _outline(right, truth_level.read(truth_level.box).max(axis=0) > 0, BLUE)
-    else:
-        plane = _plane(level, level.shape[0] // 2)
-        if found.labels is not None:
-            _outline(left, found.labels.levels[0].read(plane)[0] > 0, ORANGE)
+    elif found.labels is not None:
+        _outline(left, found.labels.levels[0].read(plane)[0] > 0, ORANGE)
         _outline(right, truth_level.read(plane)[0] > 0, BLUE)
     return np.concatenate([left, np.full((grey.shape[0], 8, 3), 255, np.uint8), right], axis=1)
 
