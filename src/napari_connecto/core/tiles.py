@@ -57,16 +57,17 @@ class TilePlan:
         return z * y * x
 
     def __getitem__(self, index: int) -> Tile:
-        if not 0 <= index < len(self):
+        (sz, sy, sx), (tz, ty, tx), (hz, hy, hx) = self.shape, self.tile, self.halo
+        gy, gx = -(-sy // ty), -(-sx // tx)
+        z, y, x = index // (gy * gx) * tz, index // gx % gy * ty, index % gx * tx
+        if index < 0 or z >= sz:
             raise IndexError(f"tile {index} of {len(self)}")
-        _, gy, gx = self.grid
-        cell = (index // (gy * gx), index // gx % gy, index % gx)
-        start = vec3([c * t for c, t in zip(cell, self.tile, strict=True)])
-        whole = Box(start, vec3([a + t for a, t in zip(start, self.tile, strict=True)]))
-        return Tile(int(index), whole.clip(self.shape), whole.grow(self.halo))
+        write = Box((z, y, x), (min(z + tz, sz), min(y + ty, sy), min(x + tx, sx)))
+        read = Box((z - hz, y - hy, x - hx), (z + tz + hz, y + ty + hy, x + tx + hx))
+        return Tile(index, write, read)
 
     def __iter__(self) -> Iterator[Tile]:
-        return (self[i] for i in range(len(self)))
+        return map(self.__getitem__, range(len(self)))
 
     def tiles(self, indices: Iterable[int]) -> Iterator[Tile]:
         """The tiles of these indices, made one by one."""
