@@ -18,7 +18,6 @@ from napari_connecto import cli
 from napari_connecto.core.jobs import run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
-from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import list_cascades
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detections import Detections
@@ -151,9 +150,9 @@ def test_exit_codes_of_the_real_command(good, tmp_path):
 
 @pytest.mark.slow
 def test_train_cascade_then_detect(tmp_path):
-    made = phantom("cells", (16, 160, 160), seed=1)
-    run(save_volume_job(made.image, tmp_path / "image.ome.zarr", levels=2))
-    run(save_volume_job(made.truth["cells"], tmp_path / "cells.ome.zarr", levels=1))
+    image, truth = tiny.cells(1)
+    run(save_volume_job(image, tmp_path / "image.ome.zarr", levels=2))
+    run(save_volume_job(truth, tmp_path / "cells.ome.zarr", levels=1))
     quick = ("--steps", "10", "--width", "4", "--name", "cells", "--progress", "none", "--device", "cpu")
     labels = ("--labels", tmp_path / "cells.ome.zarr")
     text = invoke("train-cascade", tmp_path / "image.ome.zarr", *labels, "--out", tmp_path / "cascade", *quick)

@@ -38,6 +38,22 @@ def volume(folder: Path, shape=(16, 160, 160)) -> Path:
     return path
 
 
+def cells(seed: int, count: int = 24, shape=(16, 128, 128)) -> tuple[Volume, Volume]:
+    """Bright blobs among small bright specks in noise, and the blobs' labels: learnt in a few steps."""
+    rng = np.random.default_rng(seed)
+    image, truth = rng.normal(20, 4, shape), np.zeros(shape, np.uint16)
+    grids = np.indices(shape)
+    for label in range(1, 2 * count + 1):
+        centre, radius = rng.uniform(0, shape), np.array([2, 4, 4]) if label <= count else np.array([0.5, 0.8, 0.8])
+        r2 = sum(((g - c) / r) ** 2 for g, c, r in zip(grids, centre, radius, strict=True))
+        image += 120 * np.exp(-r2)
+        if label <= count:
+            truth[(r2 <= 1) & (truth == 0)] = label
+    voxel = [float(v) for v in VOXEL]
+    picture = Volume.from_array(np.clip(image, 0, 255).astype(np.uint8), voxel, name=f"blobs {seed}")
+    return picture, Volume.from_array(truth, voxel, name="blobs", kind="labels")
+
+
 def cascade(path: Path, folder: Path, head="masks") -> Path:
     """Untrained networks whose last layer is set so that some chunks of the volume pass each level, not all."""
     image = open_volume(path)

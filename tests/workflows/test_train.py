@@ -1,0 +1,142 @@
+"""Training: learns on a phantom, the same way each time, and what is saved is what was trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.jobs import run
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume_job
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.detect import detect
+from napari_connecto.workflows.evaluate import evaluate
+from napari_connecto.workflows.examples import from_labels, from_points
+from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.train import design, train_cascade, train_cascade_job
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Two scenes of one kind: a pyramid and its truth each."""
+    folder = tmp_path_factory.mktemp("scenes")
+    found = []
+    for seed in (1, 2):
+        image, truth = tiny.cells(seed)
+        run(save_volume_job(image, folder / f"{seed}.ome.zarr", levels=2))
+        found.append((open_volume(folder / f"{seed}.ome.zarr"), truth))
+    return found
+
+
+@pytest.mark.slow
+def test_learns_saves_and_finds_cells_elsewhere(scenes, tmp_path):
+    (image, truth), (other, other_truth) = scenes
+    seen = []
+    params = TrainParams("cells", head="centres", steps=60, width=4, seed=0, device="cpu")
+    cascade = run(train_cascade_job(image, truth, params), seen.append)
+    stages = list(dict.fromkeys(p.stage for p in seen))
+    assert stages[:2] == ["training level 0", "training level 0, hard examples"]
+    assert "measuring level 0" in stages
+    assert len(cascade.stages) == 2
+    assert cascade.metadata["params"]["steps"] == 60
+    everywhere = detect(other, cascade, DetectParams(exhaustive=True, audit=0))
+    assert evaluate(everywhere, other_truth).objects.f1 > 0.5
+    cascade.save(tmp_path / "cascade")
+    again = load_cascade(tmp_path / "cascade", backend="torch")
+    assert (again.rule, again.name) == (cascade.rule, "cells")
+    assert again.choose().thresholds == cascade.choose().thresholds
+    back = detect(other, again, DetectParams(exhaustive=True, audit=0))
+    np.testing.assert_array_equal(back.centre_nm, everywhere.centre_nm)
+    np.testing.assert_array_equal(back.score, everywhere.score)
+    path = tmp_path / "cascade/level_0/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ModelError, match="the card says"):
+        load_cascade(tmp_path / "cascade")
+
+
+@pytest.mark.slow
+def test_the_same_seed_trains_the_same_weights(scenes):
+    image, truth = scenes[0]
+    params = TrainParams("cells", steps=10, width=2, levels=1, seed=4, device="cpu")
+    a, b, other = (train_cascade(image, truth, p) for p in (params, params, replace(params, seed=5)))
+    assert [card.digest for card in a.cards] == [card.digest for card in b.cards]
+    np.testing.assert_array_equal(a.calibration.scores[0], b.calibration.scores[0])
+    assert a.rule == b.rule
+    assert [card.digest for card in a.cards] != [card.digest for card in other.cards]
+
+
+@pytest.mark.slow
+def test_closing_stops_training(scenes):
+    image, truth = scenes[0]
+    job = train_cascade_job(image, truth, TrainParams("cells", steps=1000, width=2, device="cpu"))
+    for _ in range(3):
+        next(job)
+    job.close()
+    with pytest.raises(StopIteration):
+        next(job)
+
+
+def volume_of(shape, voxel_nm, levels=1):
+    found, array = [], np.zeros(shape, np.uint8)
+    for k in range(levels):
+        z, y, x = voxel_nm
+        found.append(Level(array, (z, y * 2**k, x * 2**k)))
+        array = array[:, ::2, ::2]
+    return Volume(tuple(found))
+
+
+def objects_in(volume, diameter_nm):
+    level = volume.levels[0]
+    return from_points(level.to_nm(np.array(level.shape) / 2)[None], diameter_nm, level)
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxel_nm", "dims", "halo_z", "trimmed"),
+    [
+        ((16, 256, 256), (40, 8, 8), "2.5d", 1, 1),
+        ((1, 256, 256), (40, 8, 8), "2d", 0, 0),
+        ((32, 128, 128), (8, 8, 8), "3d", 4, 0),
+    ],
+)
+def test_dimensions_follow_the_voxels(shape, voxel_nm, dims, halo_z, trimmed):
+    volume = volume_of(shape, voxel_nm, 2)
+    cards = design(volume, objects_in(volume, 200.0), TrainParams())
+    assert cards == design(volume, objects_in(volume, 200.0), TrainParams(dims=dims))
+    assert [card.voxel_nm for card in cards] == [level.voxel_nm for level in volume.levels]
+    assert [card.tile for card in cards] == [cards[0].tile] * 2
+    assert all(card.halo[0] == halo_z for card in cards)
+    assert cards[0].outputs[0].stride == (1, 1, 1)
+    assert cards[0].outputs[0].trimmed == (trimmed, 0, 0)
+    assert cards[1].outputs[0].stride[1:] == (4, 4)
+
+
+def test_levels_that_do_not_show_the_object_are_left_out():
+    volume = volume_of((8, 256, 256), (8, 8, 8), 4)
+    assert len(design(volume, objects_in(volume, 40.0), TrainParams())) == 2  # 40 nm: 5, 2.5, 1.25 voxels
+    assert len(design(volume, objects_in(volume, 400.0), TrainParams(levels=3))) == 3
+    assert len(design(volume, objects_in(volume, 400.0), TrainParams())) == 4
+
+
+def test_what_cannot_be_trained_is_refused_at_once():
+    volume = volume_of((8, 64, 64), (8, 8, 8))
+    far = Volume((Level(np.ones((4, 8, 8), np.uint8), (8, 8, 8), (1e6, 0, 0)),), kind="labels")
+    with pytest.raises(InputError, match="check their scale and position"):
+        train_cascade(volume, far)
+    with pytest.raises(InputError, match="got 1 objects that cannot be split"):
+        train_cascade(volume, objects_in(volume, 40.0))
+    with pytest.raises(InputError, match="encoders are 2-D: choose dims 2d or"):
+        design(volume, objects_in(volume, 40.0), TrainParams(encoder="resnet18", dims="3d"))
+    with pytest.raises(InputError, match="without a single labelled voxel"):
+        train_cascade(volume, Volume.from_array(np.zeros((8, 64, 64), np.uint8), (8, 8, 8), kind="labels"))
+
+
+def test_examples_know_their_objects():
+    truth = tiny.cells(1)[1]
+    examples = from_labels(truth, "masks")
+    assert len(examples.centres_nm) == len(np.unique(truth.levels[0].array)) - 1
+    assert examples.diameter_nm == pytest.approx(8000, rel=0.1)
