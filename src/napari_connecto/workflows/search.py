@@ -143,7 +143,7 @@ class Search:
     def _run(
         self, step: Step, indices: np.ndarray, sink: Any, scores: Scores, label: str
     ) -> Iterator[tuple[int, Tile | None, float]]:
-        """Run the chunks that are not yet scored; yields how many are done, and the chunk and score just added."""
+        """Run the chunks that are not yet scored; yields how many are done for good, and the chunk just scored."""
         todo = np.setdiff1d(indices, scores.indices())
         done = len(indices) - len(todo)
         yield done, None, 0.0
@@ -161,10 +161,11 @@ class Search:
                     scores.add(tile.index, score)
                     self.computed[label] += 1
                     done += 1
-                    yield done, tile, score
+                    yield done - scores.waiting, tile, score
         finally:
             scores.flush()
             self.seconds[label] += time.perf_counter() - started
+        yield done, None, 0.0
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
         """Tiles per forward pass: as asked, else as when the job began (bits may depend on it), else timed."""
