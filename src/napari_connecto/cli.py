@@ -178,7 +178,8 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 
     volume = open_spec(_volume_spec(path, options))
     _drive(save_volume_job(volume, out, **options), progress)
-    for line in describe(open_spec({"path": out})):
+    written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
+    for line in describe(open_spec(written)):
         click.echo(line)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,16 @@ import numpy as np
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.tile_store import TileStore
 from napari_connecto.models.device import describe_device, free_memory
 from napari_connecto.workflows.audit import best_possible_bound
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import Step, plan_steps, region_in, roots
 from napari_connecto.workflows.detect import inside, one_level
 from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.search import MAP
+
+TIMED_WRITES = 5
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def estimate(
     chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
     trials = {step.stage: _trial(volume, step) if trial else None for step in steps}
     per_call = {k: t.tile_s if t else cascade.calibration.cost_s[k] for k, t in trials.items()}
+    write_s = _write_seconds(steps[0]) if trial else 0.0
+    kept = float(choice.rates[0].prevalence) * chunks  # chunks whose map is worth keeping, however they are found
     calls = {step.stage: float(chunks) if len(steps) == 1 else choice.calls[step.stage] * chunks for step in steps}
     levels = tuple(_level(step, calls[step.stage], per_call[step.stage]) for step in reversed(steps))
     rejected = max(0, chunks - round(calls[0]))
@@ -115,8 +123,8 @@ def estimate(
         notes.append(f"The audit of {audited} rejected chunks can show at best that at most {bound:.0%} were missed.")
     return Estimate(
         levels,
-        sum(level.seconds for level in levels) + audited * per_call[0],
-        chunks * per_call[0],
+        sum(level.seconds for level in levels) + audited * per_call[0] + kept * write_s,
+        chunks * per_call[0] + kept * write_s,
         memory,
         disk,
         describe_device(getattr(steps[0].predictor, "device", "cpu")),
@@ -134,6 +142,19 @@ def _duration(seconds: float) -> str:
 def _trial(volume: Volume, step: Step) -> Trial:
     scaling = step.predictor.card.normalisation.resolve(volume)
     return choose_batch(step.level, step.plan, step.predictor, scaling, seconds=0.5)
+
+
+def _write_seconds(step: Step) -> float:
+    """Seconds to keep one chunk's map, timed on a scratch store; two are written at a time."""
+    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as scratch:
+        store = TileStore.open(scratch, step.level, step.plan.tile, {MAP: np.dtype("uint8")})
+        tile = step.plan[0]
+        block = np.random.default_rng(0).integers(0, 255, tile.write.shape, np.uint8)
+        store.write_blocks(tile, {MAP: block})
+        started = time.perf_counter()
+        for _ in range(TIMED_WRITES):
+            store.write_blocks(tile, {MAP: block})
+        return (time.perf_counter() - started) / TIMED_WRITES / 2
 
 
 def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
