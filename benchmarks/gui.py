@@ -7,8 +7,12 @@ time without a tick is the longest stall. Clicks are real clicks on the dock's b
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,19 +28,48 @@ ROUNDS = 5
 Row = tuple[str, str, str]
 
 
+BESIDE = """
+import time
+last = time.perf_counter()
+while True:
+    time.sleep(0.005)
+    now = time.perf_counter()
+    print((now - last) * 1000, flush=True)
+    last = now
+"""
+
+
 @dataclass
 class Heart:
-    """Remembers the longest time between two ticks of the event loop."""
+    """Remembers the longest time between two ticks of the event loop, and the most work of its thread in one."""
 
     worst_ms: float = 0.0
+    worst_cpu_ms: float = 0.0
     last: float = field(default_factory=time.perf_counter)
+    last_cpu: float = field(default_factory=time.thread_time)
 
     def beat(self) -> None:
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.thread_time()
         self.worst_ms, self.last = max(self.worst_ms, (now - self.last) * 1000), now
+        self.worst_cpu_ms, self.last_cpu = max(self.worst_cpu_ms, (cpu - self.last_cpu) * 1000), cpu
 
     def restart(self) -> None:
-        self.worst_ms, self.last = 0.0, time.perf_counter()
+        self.worst_ms, self.worst_cpu_ms = 0.0, 0.0
+        self.last, self.last_cpu = time.perf_counter(), time.thread_time()
+
+
+class Beside:
+    """An idle process that ticks too: what it waits, any program waits on this machine while the job runs."""
+
+    def __init__(self) -> None:
+        self.gaps: list[float] = []
+        self.process = subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.gaps.append(float(line))
 
 
 def wait(condition: Callable[[], object], limit_s: float = 300) -> float:
@@ -74,13 +107,15 @@ def measure(folder: Path) -> list[Row]:
     loaded = wait(lambda: dock.card.estimate is not None)
     rows.append(("first estimate (loads torch and the cascade, times two tiles a level)", "", f"{loaded:.1f} s"))
     rows.append(("longest stall meanwhile (libraries are loaded, once a session)", "", f"{heart.worst_ms:.0f} ms"))
-    first, cancel, stall = [], [], []
+    first, cancel, stall, work, idle = [], [], [], [], []
+    beside = Beside()
     for n in range(ROUNDS):
         dock.out.setText(str(folder / f"preview-{n}"))
         first.append(click_preview(dock))
     for n in range(ROUNDS):
         dock.out.setText(str(folder / f"run-{n}"))
         heart.restart()
+        beside.gaps.clear()
         dock.bar.button.click()
         wait(lambda: len(dock.results.layers.points.data) > 0)
         dock.bar.button.click()
@@ -89,7 +124,12 @@ def measure(folder: Path) -> list[Row]:
         wait(lambda: dock.bar.worker.state is State.DONE)
         settle(0.3)
         stall.append(heart.worst_ms)
+        work.append(heart.worst_cpu_ms)
+        idle.append(max(beside.gaps))
+    beside.process.kill()
     rows.append(("longest event-loop stall during run, cancel, resume", "< 100 ms", spread(stall, "ms", 0)))
+    rows.append(("... processor time of the viewer's thread in one tick", "", spread(work, "ms", 0)))
+    rows.append(("... longest wait of an idle process beside it", "", spread(idle, "ms", 0)))
     rows.append(("first result on screen after Preview in view", "< 1 s", spread(first, "s", 2)))
     rows.append(("Cancel to Cancelled", "< 1 s", spread(cancel, "s", 2)))
     viewer.close()
@@ -123,9 +163,10 @@ def main() -> None:
     print("\n".join(table))
     if options.write:
         title = "# Does the viewer stay alive?\n\n"
+        load = f"load average {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
         how = (
             f'`benchmarks/gui.py` on a {options.machine}, Xvfb (software OpenGL); sample "cells", its shipped cascade, '
-            f"{ROUNDS} rounds.\n\n"
+            f"{ROUNDS} rounds; {load}.\n\n"
         )
         options.write.parent.mkdir(parents=True, exist_ok=True)
         options.write.write_text(title + how + "\n".join(table) + "\n", encoding="utf-8")

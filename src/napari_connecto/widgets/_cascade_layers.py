@@ -37,45 +37,58 @@ class ResultLayers:
         The image layer, and its level 0 (points are in its voxels, so that napari shows each in its own section).
     box_nm
         Voxel size of the level that `Detections.box` is in.
+    reuse
+        An earlier search whose layers may be emptied and filled again; removing a layer stops napari for half a second.
     """
 
-    def __init__(self, viewer: Any, image: Layer, level: Level, box_nm: Sequence[float]) -> None:
+    def __init__(
+        self, viewer: Any, image: Layer, level: Level, box_nm: Sequence[float], reuse: ResultLayers | None = None
+    ) -> None:
         self._viewer, self._image, self._level = viewer, image, level
         self._box_factor = np.array(box_nm, float) / level.voxel_nm
         self._map: Layer | None = None
+        self._map_is_live = False
         self._masks: list[Relabelled] = []
         self._mask_layer: Layer | None = None
-        self._next_refresh, self._refresh_cost = 0.0, 0.0
-        self.points = self._add_points()
+        self._next_refresh = 0.0
+        self.points: Points
+        if reuse is not None and reuse.alive and reuse.points.ndim == min(image.ndim, 3):
+            self._take_over(reuse)
+        else:
+            self.points = self._add_points()
 
     @property
     def alive(self) -> bool:
         """Whether the user has not removed the points."""
         return self.points in self._viewer.layers
 
-    def show(self, review: Review) -> None:
-        """Show all detections with their verdicts."""
+    def show(self, review: Review, *, live: bool = False) -> None:
+        """Show all detections with their verdicts; ``live`` leaves out what costs time and has not changed."""
         found, layer = review.found, self.points
+        if live and len(found):
+            layer.current_size = self._typical(review)
         layer.data = to_data(found.centre_nm, self._level, layer.ndim)
-        if len(found):
-            layer.features = {
-                "score": np.round(found.score, 4),
-                **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
-                "status": review.status,
-            }
+        if not len(found):
+            return
+        layer.features = {
+            "score": np.round(found.score, 4),
+            **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
+            "status": review.status,
+        }
+        if not live or review.reviewed or not review.shown.all():
             layer.size = self._sizes(found)
             layer.border_color = _colours(review.status)
             layer.symbol = [SYMBOLS[s] for s in review.status]
             layer.shown = review.shown
-            self._show_sections(found)
+        self._show_sections(found)
 
     def show_live(self, review: Review, *, force: bool = False) -> None:
         """As `show`, but never for more than a tenth of the time; also shows what the map holds by now."""
         now = time.perf_counter()
         if now < self._next_refresh and not force:
             return
-        self.show(review)
-        if self._map is not None and self._map in self._viewer.layers:
+        self.show(review, live=not force)
+        if self._map is not None and self._map_is_live and self._map in self._viewer.layers:
             self._map.refresh(extent=False)
         self._next_refresh = time.perf_counter() + max(0.2, 9 * (time.perf_counter() - now))
 
@@ -110,35 +123,31 @@ class ResultLayers:
 
     def show_map(self, out: Path) -> None:
         """Show the probability map of a running search, as soon as there is one."""
-        if self._map is not None:
+        if self._map_is_live:
             return
         volume = live_map(out)
         if volume is None:
             return
         arrays, keywords = store_layer(volume, self._image, self._level)
-        self._map = self._add(
-            "add_image",
-            arrays,
-            **keywords,
-            name=MAP,
-            colormap="inferno",
-            blending="additive",
-            opacity=0.6,
-            contrast_limits=(0, 255),
-        )
+        self._map_is_live = True
+        if self._refill(self._map, arrays, keywords):
+            return
+        look = {"colormap": "inferno", "blending": "additive", "opacity": 0.6, "contrast_limits": (0, 255)}
+        self._map = self._add("add_image", arrays, **keywords, **look, name=MAP)
         self._raise_points()
 
     def show_masks(self, review: Review) -> None:
         """Show the objects' masks, and hide the map they were read from."""
         if self._map is not None and self._map in self._viewer.layers:
             self._map.visible = False
-        if self._mask_layer is not None and self._mask_layer in self._viewer.layers:
-            self._viewer.layers.remove(self._mask_layer)
+        self._map_is_live = False
         if review.found.labels is None:
             return
         table = review.label_table()
         arrays, keywords = store_layer(review.found.labels, self._image, self._level)
         self._masks = [Relabelled(array, table) for array in arrays]
+        if self._refill(self._mask_layer, self._masks, keywords):
+            return
         layer = self._add("add_labels", self._masks, **keywords, name=MASKS, opacity=0.5)
         layer.editable = False
         self._mask_layer = layer
@@ -165,11 +174,25 @@ class ResultLayers:
         }
         return self._viewer.add_points(data, **placed_on(self._image), **look, name=name)
 
-    def remove(self) -> None:
-        """Take the layers away (before another search, if nothing was reviewed)."""
-        for layer in (self.points, self._map, self._mask_layer):
+    def _take_over(self, old: ResultLayers) -> None:
+        """Empty the points of an earlier search and hide what else it showed."""
+        self.points, self._map, self._mask_layer = old.points, old._map, old._mask_layer
+        self.points.data = np.empty((0, self.points.ndim))
+        for name, value in placed_on(self._image).items():
+            setattr(self.points, name, value)
+        for layer in (self._map, self._mask_layer):
             if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+                layer.visible = False
+
+    def _refill(self, layer: Layer | None, arrays: list[Any], keywords: dict[str, Any]) -> bool:
+        """Show other arrays in a layer, where there is one of the same kind still."""
+        if layer is None or layer not in self._viewer.layers or layer.multiscale != (len(arrays) > 1):
+            return False
+        layer.data = _one_or_many(arrays)
+        for name, value in keywords.items():
+            setattr(layer, name, value)
+        layer.visible = True
+        return True
 
     def _typical(self, review: Review) -> float:
         sizes = self._sizes(review.found)

@@ -101,14 +101,13 @@ class ResultBox(QGroupBox):
         return self.layers is not None and self.layers.alive
 
     def begin(self, image: Layer, level: Any, peeked: Peek) -> None:
-        """A search starts: new layers; those of an earlier search go, unless something in them was reviewed."""
-        if self.layers is not None and not (self.review is not None and self.review.reviewed):
-            self.layers.remove()
+        """A search starts: empty layers; those of an earlier search stay as they are if something was reviewed."""
+        kept = self.review is not None and self.review.reviewed
         self._unbind()
         from napari_connecto.workflows.detections import Detections  # the search is about to load it anyway
 
         self._level, self._reach_nm = level, peeked.diameter_nm / 2
-        self.layers = ResultLayers(self._viewer, image, level, peeked.voxel_nm)
+        self.layers = ResultLayers(self._viewer, image, level, peeked.voxel_nm, None if kept else self.layers)
         self.review = Review(Detections.empty())
         self._bind()
         self.report.setText("")

@@ -7,6 +7,7 @@ However often a job reports, the GUI is not flooded; and a widget that is closed
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
 
 POLL_MS = 50
+ACTIVITY_AFTER_S = 1.0
+"""Jobs that take longer appear in napari's activity dock; adding to it takes napari a tenth of a second."""
 
 
 class State(Enum):
@@ -62,6 +65,7 @@ class Worker(QObject):
         self._stop = threading.Event()
         self._queue: deque[tuple[str, Any]] = deque()
         self._activity: cancelable_progress | None = None
+        self._started = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._on_timeout)
@@ -81,8 +85,7 @@ class Worker(QObject):
             target=_drive, args=(make_job, self._queue, self._stop), name=f"connecto {self.name}", daemon=True
         )
         self._close_activity()
-        if not self._quiet:
-            self._activity = cancelable_progress(total=0, desc=self.name)
+        self._started = time.perf_counter()
         self._set_state(State.RUNNING)
         self._thread.start()
         self._timer.start()
@@ -104,6 +107,8 @@ class Worker(QObject):
     def _on_timeout(self) -> None:
         if self._activity is not None and self._activity.is_canceled:
             self.cancel()
+        if self._activity is None and not self._quiet and time.perf_counter() - self._started > ACTIVITY_AFTER_S:
+            self._activity = cancelable_progress(total=0, desc=self.name)
         progress: Progress | None = None
         payloads: list[Any] = []
         while self._queue:
