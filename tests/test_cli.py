@@ -167,6 +167,7 @@ def test_train_cascade_then_detect(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo(tmp_path):
     text = invoke("demo", "--no-viewer", "--out", tmp_path / "demo", "--progress", "none")
     for sample in ("cells", "neuropil"):
@@ -176,7 +177,7 @@ def test_the_demo(tmp_path):
         assert report["levels"][-1]["calls"] <= everywhere["levels"][-1]["calls"] == everywhere["chunks"]
         assert report["objects"] > 0
         assert str(tmp_path / "demo" / sample) in text
-        invoke("run", tmp_path / f"demo/{sample}/recipe.yaml", "--out", tmp_path / sample, "--progress", "none")
-        assert (tmp_path / sample / "detections.csv").read_text() == (
-            tmp_path / "demo" / sample / "detections.csv"
-        ).read_text()
+    again = ("--out", tmp_path / "again", "--progress", "none")
+    invoke("run", tmp_path / "demo/neuropil/recipe.yaml", *again)
+    table = (tmp_path / "demo/neuropil/detections.csv").read_text()
+    assert (tmp_path / "again/detections.csv").read_text() == table
