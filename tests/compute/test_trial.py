@@ -38,14 +38,14 @@ def test_finds_the_best_batch_and_its_price() -> None:
 
 def test_calls_stay_short_enough_to_cancel() -> None:
     begin = time.perf_counter()
-    assert _trial(PerCall((4, 16, 16), 0.3)).batch == 1
-    assert time.perf_counter() - begin < 2.0
+    assert _trial(PerCall((4, 16, 16), 0.3)).batch == 2  # the first size alone tells nothing
+    assert time.perf_counter() - begin < 4.0
 
 
 def test_ends_in_time() -> None:
     begin = time.perf_counter()
-    assert _trial(PerCall((4, 16, 16), 0.1), seconds=0.1).batch == 1
-    assert time.perf_counter() - begin < 1.0
+    assert _trial(PerCall((4, 16, 16), 0.1), seconds=0.1).batch == 2
+    assert time.perf_counter() - begin < 2.0
 
 
 def test_damaged_places_are_passed_over() -> None:

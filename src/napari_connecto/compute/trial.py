@@ -83,7 +83,8 @@ def choose_batch(
             call_s = _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
             measured[size] = call_s / (size * calls)
             slower = measured[size] > 1.1 * min(measured.values())
-            if slower or 2 * call_s > CALL_S or perf_counter() - begin > seconds:
+            enough = len(measured) > 1 or call_s > 4 * CALL_S  # a batch of 1 may be slow for reasons of its own
+            if enough and (slower or 2 * call_s > CALL_S or perf_counter() - begin > seconds):
                 break
     allowed = {size: s for size, s in measured.items() if s * size * calls <= CALL_S or size == sizes[0]}
     fastest = min(allowed.values())
