@@ -110,10 +110,10 @@ def measure(folder: Path) -> list[Row]:
     first, cancel, stall, work, idle = [], [], [], [], []
     beside = Beside()
     for n in range(ROUNDS):
-        dock.out.setText(str(folder / f"preview-{n}"))
+        dock.options.out.setText(str(folder / f"preview-{n}"))
         first.append(click_preview(dock))
     for n in range(ROUNDS):
-        dock.out.setText(str(folder / f"run-{n}"))
+        dock.options.out.setText(str(folder / f"run-{n}"))
         heart.restart()
         beside.gaps.clear()
         dock.bar.button.click()

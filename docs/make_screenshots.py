@@ -55,7 +55,7 @@ def open_dock(viewer: napari.Viewer, sample: str, cascade: str, out: Path) -> An
     _, dock = viewer.window.add_plugin_dock_widget(*DOCK)
     wait(lambda: dock.cascade.folder is not None)
     dock.cascade.use(cascade_folder(cascade))
-    dock.out.setText(str(out))
+    dock.options.out.setText(str(out))
     wait(lambda: dock.card.estimate is not None)
     return dock
 

@@ -20,6 +20,7 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_setup, cascade
 from napari_connecto.widgets._cascade_jobs import Peek
+from napari_connecto.widgets._cascade_options import CLUSTER
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.estimate import Estimate, LevelEstimate
 
@@ -329,7 +330,7 @@ def test_result_layers_are_not_offered_as_input(dock, viewer, qtbot):
 
 
 def test_command_line_needs_a_file(dock):
-    dock.copy.click()
+    dock.options.copy.click()
     assert "'em' is no file; save it as OME-Zarr first" in dock.bar.error.label.text()
 
 
@@ -352,10 +353,10 @@ def _recipe(search, tmp_path):
 
 
 def test_cluster_needs_an_address(dock, qtbot):
-    dock.where.setCurrentText(cascade.CLUSTER)
+    dock.options.where.setCurrentText(CLUSTER)
     dock.bar.button.click()
     assert "no cluster address is given" in dock.bar.error.label.text()
-    dock.address.setText("tcp://here:8786")
+    dock.options.address.setText("tcp://here:8786")
     assert dock.search().scheduler == "tcp://here:8786"
 
 
@@ -372,7 +373,7 @@ def test_verdicts_survive_the_same_search_and_their_layer_another(dock, viewer, 
     dock.results.judge("accepted")
     run(dock, qtbot)
     assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
-    dock.out.setText(str(tmp_path / "elsewhere"))
+    dock.options.out.setText(str(tmp_path / "elsewhere"))
     run(dock, qtbot)
     assert viewer.layers["detections [1]"].features["status"].tolist() == ["new"] * 3
     assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]

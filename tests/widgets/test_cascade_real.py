@@ -40,7 +40,7 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     from napari_connecto.workflows.cascade import load_cascade
     from napari_connecto.workflows.detect import detect
 
-    dock.form.value = DetectParams(audit=0)
+    dock.options.form.value = DetectParams(audit=0)
     dock.bar.button.click()
     qtbot.waitUntil(lambda: len(dock.results.layers.points.data) > 0, timeout=120_000)
     start = time.perf_counter()

@@ -12,17 +12,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
@@ -30,14 +24,13 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
 from napari_connecto.widgets._cascade_image import InputBox
 from napari_connecto.widgets._cascade_jobs import Backend, Search, command_line, estimate_job, search_job
+from napari_connecto.widgets._cascade_options import OptionsFold
 from napari_connecto.widgets._cascade_results import ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
 from napari_connecto.widgets._cascade_train import TrainBox
-from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._settings import output_folder, scheduler
+from napari_connecto.widgets._settings import output_folder
 from napari_connecto.widgets._view import default_level, view_box
-from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
     import napari
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
 
 LONG_S = 120
 """Searches expected to take longer are worth converting the models for (OpenVINO, where it is installed)."""
-HERE, CLUSTER = "This machine", "Dask cluster"
 
 
 class CascadeWidget(QWidget):
@@ -60,12 +52,10 @@ class CascadeWidget(QWidget):
         self._docked = False
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
-        self.form: ParamsForm[DetectParams] = ParamsForm(DetectParams)
-        self.where, self.address = QComboBox(), QLineEdit(scheduler())
-        self.out, self.browse = QLineEdit(), QPushButton("…")
+        self.options = OptionsFold()
         self.card = PreflightCard()
         self.bar = JobBar("cascade", "Run all", "Search the whole image; what is in view first. Press again to cancel")
-        self.preview, self.copy = QPushButton("Preview in view"), QPushButton("Copy command line")
+        self.preview = QPushButton("Preview in view")
         self.results = ResultBox(napari_viewer)
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
@@ -80,34 +70,12 @@ class CascadeWidget(QWidget):
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then goes on from there")
-        self.copy.setToolTip("Copy the shell command that runs the same search without a screen")
         self.bar.add_button(self.preview)
-        self.where.addItems([HERE, CLUSTER])
-        self.where.setToolTip("Where chunks are computed")
-        self.address.setPlaceholderText("tcp://host:8786")
-        self.address.setToolTip("Address of a running Dask scheduler; its workers need this package and the same paths")
-        self.address.hide()
-        self.out.setPlaceholderText("automatic")
-        self.out.setToolTip(
-            "Folder of the result; choose one of an unfinished search to resume it. Empty: a new folder"
-        )
-        self.browse.setMaximumWidth(30)
-        self.browse.setToolTip("Choose the result folder")
-        self.options = options = QCollapsible("Options")
-        options.setContentsMargins(0, 0, 0, 0)
-        inner = QWidget()
-        rows = QFormLayout(inner)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow(self.form)
-        rows.addRow("Run on", _row(self.where, self.address))
-        rows.addRow("Result in", _row(self.out, self.browse))
-        rows.addRow(self.copy)
-        options.addWidget(inner)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(6)
-        for part in (self.image, self.cascade, self.train, options, self.card, self.bar, self.results):
+        for part in (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results):
             column.addWidget(part)
         column.addStretch()
         self.scroller = QScrollArea()
@@ -120,11 +88,9 @@ class CascadeWidget(QWidget):
 
     def _connect(self) -> None:
         self.cascade.changed.connect(self._on_cascade_changed)
-        for signal in (self.image.changed, self.form.changed, self.out.editingFinished):
+        for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
-        self.where.currentTextChanged.connect(lambda text: self.address.setVisible(text == CLUSTER))
-        self.browse.clicked.connect(self._on_browse)
-        self.copy.clicked.connect(self._on_copy)
+        self.options.copy.clicked.connect(self._on_copy)
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
@@ -145,13 +111,9 @@ class CascadeWidget(QWidget):
             raise InputError("no image is open; choose an image layer")
         if folder is None:
             raise InputError("no cascade is chosen; choose one, or train it below")
-        address = self.address.text().strip() if self.where.currentText() == CLUSTER else ""
-        if self.where.currentText() == CLUSTER and not address:
-            raise InputError("no cluster address is given; enter one such as tcp://host:8786, or run on this machine")
-        out = (
-            Path(self.out.text()).expanduser() if self.out.text().strip() else self._automatic_out(volume.name, folder)
-        )
-        return Search(volume, self.image.spec(volume), folder, self.form.value, out, address)
+        out = self.options.folder or self._automatic_out(volume.name, folder)
+        spec = self.image.spec(volume)
+        return Search(volume, spec, folder, self.options.form.value, out, self.options.scheduler)
 
     def _automatic_out(self, name: str, folder: Path) -> Path:
         """One folder for the same image and cascade, so that Run all and Resume go on from a preview."""
@@ -187,16 +149,12 @@ class CascadeWidget(QWidget):
                 return f"Use level {best}", lambda: self.image.picker.combo.setCurrentIndex(best)
             return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
         if error is None and self.card.estimate is not None:
-            if any("memory" in note for note in self.card.estimate.notes[:1]) and self.form.value.batch != 1:
-                return "Use a batch of 1", lambda: setattr(self.form, "value", replace(self.form.value, batch=1))
-            return "Choose another folder…", self._on_browse
+            if any("memory" in note for note in self.card.estimate.notes[:1]) and self.options.form.value.batch != 1:
+                return "Use a batch of 1", lambda: setattr(
+                    self.options.form, "value", replace(self.options.form.value, batch=1)
+                )
+            return "Choose another folder…", self.options.choose_folder
         return None
-
-    def _on_browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder of the result (a new one, or one to resume)")
-        if folder:
-            self.out.setText(folder)
-            self._on_inputs_changed()
 
     def _on_copy(self) -> None:
         clipboard = QApplication.clipboard()
@@ -289,12 +247,3 @@ class CascadeWidget(QWidget):
         for bar in (self.bar, self.train.bar):
             bar.worker.close()
         self.train.labels.release()
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row
