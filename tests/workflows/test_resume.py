@@ -85,7 +85,16 @@ def undisturbed(tmp_path_factory):
     """Arguments of a search and its result, run to the end."""
     folder = tmp_path_factory.mktemp("undisturbed")
     volume = tiny.volume(folder)
-    arguments = ("detect", volume, "--cascade", tiny.cascade(volume, folder / "cascade"), "--audit", "5")
+    arguments = (
+        "detect",
+        volume,
+        "--cascade",
+        tiny.cascade(volume, folder / "cascade"),
+        "--audit",
+        "5",
+        "--backend",
+        "torch",
+    )
     done = tiny.command(*arguments, "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "out/report.json").read_text())
@@ -113,7 +122,7 @@ def test_killed_and_run_again(undisturbed, tmp_path, stage, done):
         level["calls"] - n for level, n in zip(report["levels"], kept, strict=True)
     ]
     if stage != "level 1":
-        assert kept[0] == report["levels"][0]["calls"]
+    tiny.wait_for(process, "level 1", 0)  # the first pass of a network takes long enough
     if stage == "audit":
         assert kept[1] == report["levels"][1]["calls"]
 
