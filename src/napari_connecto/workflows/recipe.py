@@ -84,10 +84,10 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
 
 
 def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
+    params, region = from_mapping(DetectParams, recipe.get("params") or {}), _region(recipe)
     volume = open_spec(recipe["volume"])
     cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
-    params = from_mapping(DetectParams, recipe.get("params") or {})
-    found = yield from detect_job(volume, cascade, params, out=recipe["out"], client=client, region=_region(recipe))
+    found = yield from detect_job(volume, cascade, params, out=recipe["out"], client=client, region=region)
     write_recipe(recipe, Path(recipe["out"]) / "recipe.yaml")
     return {"out": str(recipe["out"]), "objects": len(found), "lines": report_lines(found.report)}
 
