@@ -55,7 +55,7 @@ def content(folder: Path) -> dict[str, int]:
 
 
 def detect(volume, cascade, out, *more):
-    return ("detect", volume, "--cascade", cascade, "--out", out, "--progress", "none", *more)
+    return ("detect", volume, "--cascade", cascade, "--out", out, "--backend", "torch", "--progress", "none", *more)
 
 
 def missing(folder):
@@ -301,13 +301,28 @@ def test_wrong_options(good, tmp_path, refused):
         ("- a", "is no recipe"),
         ("a: [", "cannot read the recipe"),
         ("workflow: !!python/object/apply:os.getcwd []", "cannot read the recipe"),
-        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nregoin: [0]", "regoin"),
-        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nparams: {{recall: 1}}", "recall"),
-        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nparams: {{audit: many}}", "audit"),
-        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nregion: [0, 1]", "six numbers"),
-        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nregion: everything", "six numbers"),
-        ("workflow: detect\nvolume: {{path: {volume}, file: 3}}\ncascade: {cascade}\nout: {out}", "it needs 'path'"),
-        ("workflow: detect\nvolume: 7\ncascade: {cascade}\nout: {out}", "got volume 7; it is a path"),
+        ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nregoin: [0]", "regoin"),
+        (
+            "workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nparams: {{recall: 1}}",
+            "recall",
+        ),
+        (
+            "workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nparams: {{audit: x}}",
+            "audit",
+        ),
+        (
+            "workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nregion: [0, 1]",
+            "six numbers",
+        ),
+        (
+            "workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nregion: everything",
+            "six numbers",
+        ),
+        (
+            "workflow: detect\nvolume: {{path: {volume}, file: 3}}\ncascade: {cascade}\nout: {out}\nbackend: torch",
+            "it needs 'path'",
+        ),
+        ("workflow: detect\nvolume: 7\ncascade: {cascade}\nout: {out}\nbackend: torch", "got volume 7; it is a path"),
     ],
 )
 def test_bad_recipes(good, tmp_path, refused, text, message):

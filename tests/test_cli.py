@@ -25,6 +25,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 from tests import tiny
 
 COMMANDS = sorted(cli.cli.commands)
+QUICK = ("--backend", "torch", "--progress", "none")  # the other backend compiles networks for seconds
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_convert_keeps_values_and_sizes(tmp_path):
 
 def test_detect_writes_all_that_it_says(good, tmp_path):
     out = tmp_path / "out"
-    text = invoke("detect", good[0], "--cascade", good[1], "--out", out, "--audit", "4", "--progress", "none")
+    text = invoke("detect", good[0], "--cascade", good[1], "--out", out, "--audit", "4", *QUICK)
     assert text.splitlines()[-1] == f"written to {out}"
     found = Detections.load(out / "detections.csv")
     report = json.loads((out / "report.json").read_text())
@@ -120,7 +121,18 @@ def test_detect_writes_all_that_it_says(good, tmp_path):
 
 
 def test_progress_for_another_program(good, tmp_path):
-    arguments = ("--cascade", good[1], "--out", tmp_path / "out", "--audit", "2", "--progress", "json")
+    arguments = (
+        "--cascade",
+        good[1],
+        "--out",
+        tmp_path / "out",
+        "--audit",
+        "2",
+        "--backend",
+        "torch",
+        "--progress",
+        "json",
+    )
     messages = [json.loads(line) for line in invoke("detect", good[0], *arguments).splitlines()]
     assert messages[-1]["summary"]["out"] == str(tmp_path / "out")
     steps = [m for m in messages if m.get("stage") == "level 1"]
@@ -129,7 +141,9 @@ def test_progress_for_another_program(good, tmp_path):
 
 
 def test_an_estimate_writes_nothing(good, tmp_path):
-    text = invoke("detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate")
+    text = invoke(
+        "detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate", "--backend", "torch"
+    )
     assert "level 1 (2000x2000x2000 nm" in text
     assert "looking everywhere" in text
     assert not (tmp_path / "out").exists()
