@@ -144,7 +144,10 @@ def test_run_starts_with_the_field_of_view_and_preview_is_nothing_else(dock, fak
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
         dock.preview.click()
     run(dock, qtbot)
-    (preview, region, _), (whole, none, first) = fake.calls
+    (preview, region, middle), (whole, none, first) = fake.calls
+    assert region.contains(middle)
+    assert 0 < middle.size < region.size / 10
+    np.testing.assert_allclose(middle.centre, region.centre, atol=1)
     assert preview.params.audit == 0
     assert whole.params.audit == 300
     assert none is None

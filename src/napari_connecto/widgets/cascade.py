@@ -150,9 +150,8 @@ class CascadeWidget(QWidget):
             return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
         if error is None and self.card.estimate is not None:
             if any("memory" in note for note in self.card.estimate.notes[:1]) and self.options.form.value.batch != 1:
-                return "Use a batch of 1", lambda: setattr(
-                    self.options.form, "value", replace(self.options.form.value, batch=1)
-                )
+                smaller = replace(self.options.form.value, batch=1)
+                return "Use a batch of 1", lambda: setattr(self.options.form, "value", smaller)
             return "Choose another folder…", self.options.choose_folder
         return None
 
@@ -172,8 +171,9 @@ class CascadeWidget(QWidget):
 
     def _on_preview(self) -> None:
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
-            """Without the audit, and tile by tile: a trial of batch sizes would delay the first result."""
-            return replace(search, params=replace(search.params, audit=0, batch=search.params.batch or 1)), view, None
+            """Without the audit, from the middle outwards, tile by tile: the first result comes soonest."""
+            params = replace(search.params, audit=0, batch=search.params.batch or 1)
+            return replace(search, params=params), view, view.grow([0, *(-(n * 3 // 8) for n in view.shape[1:])])
 
         self._begin(plan, False)
 
