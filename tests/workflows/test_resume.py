@@ -84,14 +84,14 @@ def test_a_higher_recall_adds_to_what_was_done(tmp_path):
 def undisturbed(tmp_path_factory):
     """Arguments of a search and its result, run to the end."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    volume = tiny.volume(folder)
+    volume = tiny.volume(folder, (16, 384, 384))  # large enough to be caught at work
     arguments = (
         "detect",
         volume,
         "--cascade",
         tiny.cascade(volume, folder / "cascade"),
         "--audit",
-        "5",
+        "60",
         "--backend",
         "torch",
     )
@@ -99,7 +99,7 @@ def undisturbed(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "out/report.json").read_text())
     assert report["objects"] > 5
-    assert 0 < report["levels"][1]["calls"] < 50
+    assert 0 < report["levels"][1]["calls"] < report["chunks"] - 60
     return arguments, folder / "out", report
 
 
@@ -122,7 +122,7 @@ def test_killed_and_run_again(undisturbed, tmp_path, stage, done):
         level["calls"] - n for level, n in zip(report["levels"], kept, strict=True)
     ]
     if stage != "level 1":
-    tiny.wait_for(process, "level 1", 0)  # the first pass of a network takes long enough
+        assert kept[0] == report["levels"][0]["calls"]
     if stage == "audit":
         assert kept[1] == report["levels"][1]["calls"]
 
@@ -131,7 +131,7 @@ def test_killed_and_run_again(undisturbed, tmp_path, stage, done):
 def test_interrupted_says_how_to_go_on(undisturbed, tmp_path):
     arguments, whole, _ = undisturbed
     process = tiny.start(*arguments, "--out", tmp_path / "out")
-    tiny.wait_for(process, "level 0", 2)
+    tiny.wait_for(process, "level 1", 0)  # the first pass of a network takes long enough to be interrupted
     begin = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
