@@ -10,6 +10,7 @@ import json
 import shlex
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -103,6 +104,14 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
     return _load(folder, backend, document.stat().st_mtime if document.exists() else 0.0)
 
 
+def _cluster(scheduler: str) -> AbstractContextManager[Any]:
+    if not scheduler:
+        return nullcontext()
+    from napari_connecto.compute.cluster import connect  # distributed: half a second
+
+    return connect(scheduler)
+
+
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     """What the search will cost; each level is timed on two real tiles."""
     load_triton_apart()
@@ -115,13 +124,12 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
     """Run the search here or on a cluster, and leave its recipe in the result folder."""
     load_triton_apart()
-    from napari_connecto.compute.cluster import connect
     from napari_connecto.workflows.detect import detect_job
     from napari_connecto.workflows.recipe import write_recipe
 
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
-    with connect(search.scheduler or None) as client:
+    with _cluster(search.scheduler) as client:
         found = yield from detect_job(
             search.volume, cascade, search.params, out=search.out, client=client, region=region, first=first
         )
