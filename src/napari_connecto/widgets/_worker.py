@@ -6,6 +6,8 @@ However often a job reports, the GUI is not flooded; and a widget that is closed
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 import traceback
@@ -21,6 +23,7 @@ from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
 
 POLL_MS = 50
+NICE = 5
 ACTIVITY_AFTER_S = 1.0
 """Jobs that take longer appear in napari's activity dock; adding to it takes napari a tenth of a second."""
 
@@ -154,6 +157,7 @@ class Worker(QObject):
 
 def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop: threading.Event) -> None:
     """The thread: drive the job, close its generator whatever happens, leave the outcome in the queue."""
+    _step_back()
     try:
         result = run(make_job(), lambda progress: queue.append(("progress", progress)), stop.is_set)
     except Cancelled as error:
@@ -162,6 +166,12 @@ def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop
         queue.append(("failed", (error, "".join(traceback.format_exception(error)))))
     else:
         queue.append(("returned", result))
+
+
+def _step_back() -> None:
+    """Let the viewer's thread go first where both want a core: this thread, and those it starts, are nicer (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _show_activity(activity: cancelable_progress, name: str, progress: Progress) -> None:
