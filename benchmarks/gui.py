@@ -25,6 +25,11 @@ from qtpy.QtWidgets import QApplication
 from napari_connecto.widgets._worker import State
 
 ROUNDS = 5
+NOTES = """
+"Processor time" is the viewer's own work in one tick; what the longest stall has above it is waiting for a core. On two cores the two threads of the model, software OpenGL (which a graphics card would take over) and the viewer
+share them, and other programs where the load average says so; an idle process beside it shows what any program waits.
+The first result comes after a few chunks of each coarser level and the first chunk of the finest that holds an object.
+"""
 Row = tuple[str, str, str]
 
 
@@ -169,7 +174,7 @@ def main() -> None:
             f"{ROUNDS} rounds; {load}.\n\n"
         )
         options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(title + how + "\n".join(table) + "\n", encoding="utf-8")
+        options.write.write_text(title + how + "\n".join(table) + "\n" + NOTES, encoding="utf-8")
 
 
 if __name__ == "__main__":
