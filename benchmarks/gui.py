@@ -27,7 +27,7 @@ from napari_connecto.widgets._worker import State
 ROUNDS = 5
 NOTES = """
 "Processor time" is the viewer's own work in one tick; what the longest stall has above it is waiting for a core, or for
-Python's lock. Two threads of the model, software OpenGL (which a graphics card would take over) and the viewer share two
+Python's lock. Two threads of the model, software OpenGL (which a graphics card would take over) and the viewer share 2
 cores, and other programs where the load average says so; an idle process beside it shows what any program waits.
 The first result comes after a few chunks of each coarser level and the first chunk of the finest that holds an object.
 """
