@@ -36,7 +36,7 @@ from napari_connecto.models.predictor import TorchPredictor
 
 NM = (8.0, 8.0, 8.0)
 SCALING = Scaling(0.0, 255.0)
-ROUNDS = 3
+ROUNDS = 5
 CASES: Mapping[str, tuple[ModelCard, Vec3, Vec3]] = {  # card, volume, chunks; read shapes are those of MONAI's windows
     "3-D U-Net, 48 tiles of 64^3": (
         ModelCard(
@@ -76,6 +76,20 @@ def take(*runs: Callable[[], object], rounds: int = ROUNDS) -> list[list[float]]
             begin = time.perf_counter()
             run()
             taken.append(time.perf_counter() - begin)
+    return times
+
+
+def work(*runs: Callable[[], object], rounds: int = ROUNDS) -> list[list[float]]:
+    """CPU seconds of every run, torch's own threads at one: hardly disturbed by others on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, taken in zip(runs, times, strict=True):
+            begin = time.process_time()
+            run()
+            taken.append(time.process_time() - begin)
+    torch.set_num_threads(threads)
     return times
 
 
@@ -143,6 +157,10 @@ def compare(name: str) -> None:
     note(f"{name}: OpenVINO pipeline / torch pipeline", f"{ratio(v, p):.2f}", "< 1")
     note(f"{name}: largest difference of OpenVINO from torch", f"{_difference(model, fast, preloaded):.0e}", "<= 1e-4")
     note(f"{name}: best batches (pipeline, preloaded, MONAI)", ", ".join(str(x[0]) for x in best))
+    p, b, m, v = work(best[0][1], bares[best[0][0]], best[2][1], quick[1])
+    note(f"{name}: CPU seconds, pipeline / the same passes, preloaded", f"{ratio(p, b):.2f}", "<= 1.05")
+    note(f"{name}: CPU seconds, pipeline / MONAI on one thread", f"{ratio(p, m):.2f}", "<= 1.0")
+    note(f"{name}: CPU seconds, OpenVINO pipeline / torch pipeline", f"{ratio(v, p):.2f}", "< 1")
     meter = Meter()
     pipeline(best[0][0], meter)()
     touched = touched_bytes(level, [tile.read for tile in plan])

@@ -76,18 +76,15 @@ class ChunkCache:
             block = np.asarray(self.array[(..., *box.slices)])
             meter.add(bytes_read=block.nbytes)
             return block
-        grid = [range(a // c, -(-b // c)) for a, b, c in zip(box.start, box.stop, self.chunk, strict=True)]
-        cells = [vec3(cell) for cell in product(*grid)]
+        parts = list(product(*map(_overlaps, box.start, box.stop, self.chunk)))
+        cells = [(z[0], y[0], x[0]) for z, y, x in parts]
         waiting, mine = self._claim(cells)
-        self._load(mine, meter)
+        if mine:
+            self._load(mine, meter)
         out = np.empty((*channels, *box.shape), self.array.dtype)
-        for cell in cells:
+        for cell, (z, y, x) in zip(cells, parts, strict=True):
             chunk = self._wait(cell, waiting[cell], meter)
-            whole = self._box(cell, cell)
-            part = whole.clip(box)
-            inner = part.shift([-v for v in whole.start])
-            outer = part.shift([-v for v in box.start])
-            out[(..., *outer.slices)] = chunk[(..., *inner.slices)]
+            out[..., z[2], y[2], x[2]] = chunk[..., z[1], y[1], x[1]]
         return out
 
     def _claim(self, cells: Iterable[Cell]) -> tuple[dict[Cell, Future[np.ndarray]], list[Cell]]:
@@ -179,6 +176,15 @@ def touched_bytes(level: Level, boxes: Iterable[Box]) -> int:
         prod(min((i + 1) * c, n) - i * c for i, c, n in zip(cell, chunk, level.shape, strict=True)) for cell in cells
     )
     return item * sum(sizes)
+
+
+def _overlaps(start: int, stop: int, chunk: int) -> list[tuple[int, slice, slice]]:
+    """Along one axis: each chunk that ``start`` to ``stop`` touches, where in it, and where in what is read."""
+    found = []
+    for i in range(start // chunk, -(-stop // chunk)):
+        a, b = max(start, i * chunk), min(stop, (i + 1) * chunk)
+        found.append((i, slice(a - i * chunk, b - i * chunk), slice(a - start, b - start)))
+    return found
 
 
 def _largest_box(cells: set[Cell]) -> tuple[Cell, Cell]:
