@@ -25,6 +25,8 @@ _HOMES = {
     "run": "core.jobs",
     "expected_cascade": "core.rates",
     "simulate_cascade": "core.rates",
+    "variation_of_information": "core.partition_metrics",
+    "adapted_rand_error": "core.partition_metrics",
     "open_volume": "io.read",
     "save_volume": "io.write",
     "load_model": "models.files",
