@@ -130,7 +130,7 @@ def test_first_comes_first():
     volume, field = fakes.pyramid(fakes.spots()), Box((0, 48, 64), (12, 70, 90))
     stages = []
     shown: list[Detections] = []
-    for progress in detect_job(volume, fakes.cascade(), first=field):
+    for progress in detect_job(volume, fakes.cascade(), first=field, live=True):
         stages.append(progress.stage)
         if progress.payload is not None and stages.count("level 2") and len(set(stages)) == 3:
             shown.append(progress.payload)

@@ -108,7 +108,9 @@ def finish_group(store: Store, image: Image, path: str = "") -> None:
     zarr.open_group(store, path=path, mode="r+", zarr_format=image.zarr_format).attrs.update(image.attributes())
 
 
-def create_level(store: Store, image: Image, level: int, chunk: Vec3, shard: Vec3 | None = None) -> zarr.Array:
+def create_level(
+    store: Store, image: Image, level: int, chunk: Vec3, shard: Vec3 | None = None, compressor: Any = "auto"
+) -> zarr.Array:
     """Make the empty array of one level, chunked (and, in 0.5, sharded) as told, channels one by one."""
     lead = () if image.channels is None else (image.channels,)
     one = () if image.channels is None else (1,)
@@ -124,6 +126,6 @@ def create_level(store: Store, image: Image, level: int, chunk: Vec3, shard: Vec
         fill_value=0,
         zarr_format=image.zarr_format,
         chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
-        compressors=Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE) if old else "auto",
+        compressors=Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE) if old else compressor,
         dimension_names=None if old else image.axes,
     )

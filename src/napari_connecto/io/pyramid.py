@@ -116,9 +116,17 @@ def _mode(block: np.ndarray, factor: Vec3) -> np.ndarray:
     for i, member in enumerate(members):
         part = _spatial(slice(0, n) for n in member.shape[-3:])
         values[i][part], known[i][part] = member, True
-    best = np.zeros(shape, block.dtype)
-    most = np.zeros(shape, np.int16)
-    for i in range(len(members)):
+    best = values[0].copy()
+    mixed = ((values != best) | ~known).any(axis=0)  # elsewhere, which is nearly everywhere, all members agree
+    best[mixed] = _commonest(values[:, mixed], known[:, mixed])
+    return best
+
+
+def _commonest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Of each column (members, cells) the commonest known value, of equally common ones the smallest."""
+    best = np.zeros(values.shape[1], values.dtype)
+    most = np.zeros(values.shape[1], np.int16)
+    for i in range(len(values)):
         votes = ((values == values[i]) & known).sum(axis=0, dtype=np.int16)
         votes[~known[i]] = 0
         wins = (votes > most) | ((votes == most) & (values[i] < best))

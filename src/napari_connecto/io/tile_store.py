@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, DTypeLike
-from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from napari_connecto.core.errors import InputError, StoreError
@@ -22,6 +20,7 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.io.chunk_files import COMPRESSOR, ChunkFiles
 from napari_connecto.io.disk import read_json, storing, write_json
 from napari_connecto.io.journal import Journal
 from napari_connecto.io.ngff import Image, create_group, create_level, finish_group
@@ -35,7 +34,7 @@ class TileStore:
     """A `core.predict.TileCache` on a local disk; made by `TileStore.open`.
 
     Each tile owns whole chunks on every level (a chunk of level k is a tile downsampled to level k), so any number of
-    processes may write different tiles at once. Chunks are written to a temporary file and renamed (zarr's LocalStore),
+    processes may write different tiles at once. Chunks are written to a temporary file and renamed (`ChunkFiles`),
     and a tile counts as done only when the journal says so, after its last chunk: killed at any moment, a tile is done
     or will be made again.
 
@@ -105,20 +104,16 @@ class TileStore:
         blocks
             Per output (z, y, x) of ``tile.write``'s shape; outputs that the store does not keep are left out.
         """
-        parts: list[tuple[Any, tuple[slice, ...], np.ndarray]] = []
+        index = vec3([a // t for a, t in zip(tile.write.start, self.tile, strict=True)])
         for name, dtype in self.outputs.items():
             block = np.asarray(blocks[name])
             if block.shape != tile.write.shape:
                 raise InputError(f"got '{name}' of shape {block.shape} for a tile of {tile.write.shape}; stride 1 only")
-            start: Vec3 = tile.write.start
             block = _convert(block, dtype)
-            for grid, array in zip(self.grids, self._arrays[name], strict=True):
-                block = downsample(block, grid.factor, _kind(dtype))
-                start = vec3([a // f for a, f in zip(start, grid.factor, strict=True)])
-                own = tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))
-                parts.append((array.async_array, own, block))
-        with storing(self.path):
-            sync(_write_all(parts))
+            with storing(self.path):
+                for grid, files in zip(self.grids, self._files[name], strict=True):
+                    block = downsample(block, grid.factor, _kind(dtype))
+                    files.write(index, block)
 
     def mark(self, indices: ArrayLike) -> None:
         """Say that these tiles are done. One process only, after `write_blocks` returned for all of them."""
@@ -168,11 +163,12 @@ class TileStore:
         return Journal(self.path / _JOURNAL, np.int64)
 
     @cached_property
-    def _arrays(self) -> dict[str, list[Any]]:
+    def _files(self) -> dict[str, list[ChunkFiles]]:
         found = {}
         for name in self.outputs:
-            group = zarr.open_group(LocalStore(self._image_path(name)), mode="r+")
-            found[name] = [group[str(k)] for k in range(len(self.grids))]
+            path = self._image_path(name)
+            group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
+            found[name] = [ChunkFiles(path / str(k), group[str(k)]) for k in range(len(self.grids))]
         return found
 
     def _image_path(self, name: str) -> Path:
@@ -186,7 +182,7 @@ class TileStore:
         create_group(store, image)
         for k, grid in enumerate(self.grids):
             chunk = vec3([c // f for c, f in zip(chunk, grid.factor, strict=True)])
-            create_level(store, image, k, chunk)
+            create_level(store, image, k, chunk, compressor=COMPRESSOR)
         finish_group(store, image)
         partial.rename(self._image_path(name))
 
@@ -199,11 +195,6 @@ class TileStore:
             "tile": list(self.tile),
             "outputs": {name: str(dtype) for name, dtype in self.outputs.items()},
         }
-
-
-async def _write_all(parts: Iterable[tuple[Any, tuple[slice, ...], np.ndarray]]) -> None:
-    """All levels at once: a call into zarr costs more than the small chunk it writes (measured: 3 to 4 times)."""
-    await asyncio.gather(*(array.setitem(own, block) for array, own, block in parts))
 
 
 def _kind(dtype: np.dtype) -> Kind:

@@ -130,8 +130,9 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
     with _cluster(search.scheduler) as client:
+        where = {"region": region, "first": first}
         found = yield from detect_job(
-            search.volume, cascade, search.params, out=search.out, client=client, region=region, first=first
+            search.volume, cascade, search.params, out=search.out, client=client, live=True, **where
         )
     if search.spec is not None:
         write_recipe(search.recipe(), search.out / "recipe.yaml")

@@ -45,6 +45,7 @@ def detect_job(
     client: Any = None,
     region: Box | None = None,
     first: Box | None = None,
+    live: bool = False,
 ) -> Job[Detections]:
     """Look everywhere coarsely, then closely only where it matters.
 
@@ -65,11 +66,14 @@ def detect_job(
         Where to look, in voxels of the finest level; everywhere without it.
     first
         Done before the rest (the field of view).
+    live
+        Say what is found while it is found, for somebody who looks on; costs about as much as a cheap network.
 
     Yields
     ------
     Progress
-        ``stage`` is "level 2" ...; ``payload``, where not None, the `Detections` in the chunk just finished.
+        ``stage`` is "level 2" ...; ``payload``, where not None, the `Detections` in the chunk just finished (if
+        ``live``).
 
     Raises
     ------
@@ -92,7 +96,7 @@ def detect_job(
     steps = plan_steps(volume, cascade, choice)
     with JobFolder.open(_folder(out), fingerprint(volume, cascade)) as job:
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
-        how = RunOptions(params.batch, params.on_bad_chunk, client)  # type: ignore[arg-type]
+        how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
         if view is not None and view.size:

@@ -42,11 +42,24 @@ FLOOR = 0.1
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How chunks are run: tiles per forward pass (None: timed), what to do with bad chunks, and a Dask client."""
+    """How chunks are run.
+
+    Parameters
+    ----------
+    batch
+        Tiles per forward pass; None: timed.
+    on_bad
+        What to do with bad chunks.
+    client
+        Of a Dask cluster.
+    live
+        Report objects while chunks are finished; somebody is looking.
+    """
 
     batch: int | None = None
     on_bad: OnBadChunk = "fail"
     client: Any = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,7 @@ class Search:
         sink = KeepMap(self.store, output, here) if step.stage == 0 else HighestValue(output)
         for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
-            if step.stage == 0 and tile is not None and score >= self.rule.threshold:
+            if self.how.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
                 fresh = find_objects(self.map, step.plan, [tile.index], self.rule)
             yield Progress(done, len(indices), step.name, fresh)
 
