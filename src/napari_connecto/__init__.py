@@ -31,6 +31,8 @@ _HOMES = {
     "save_volume": "io.write",
     "load_model": "models.files",
     "save_model": "models.files",
+    "mmd2": "models.mmd",
+    "mmd_test": "models.mmd",
     "Cascade": "workflows.cascade",
     "load_cascade": "workflows.cascade",
     "train_cascade": "workflows.train",
