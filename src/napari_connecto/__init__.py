@@ -41,6 +41,7 @@ _HOMES = {
     "DetectParams": "workflows.params",
     "Detections": "workflows.detections",
     "estimate": "workflows.estimate",
+    "predict": "workflows.predict",
     "list_cascades": "sample_data",
     "phantom": "phantoms",
     "open_sample": "sample_data",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -138,3 +140,12 @@ def _empty(path: Path) -> None:
                 shutil.rmtree(item)
             else:
                 item.unlink()
+
+
+def result_folder(out: str | os.PathLike[str] | None) -> Path:
+    """``out``, or a folder in the temporary directory that is gone when the process ends."""
+    if out is not None:
+        return Path(out)
+    folder = tempfile.mkdtemp(prefix="napari-connecto-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder) / "run"

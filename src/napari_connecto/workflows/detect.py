@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import plan_steps
 from napari_connecto.workflows.detections import Detections
@@ -94,7 +91,7 @@ def detect_job(
     region = inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     steps = plan_steps(volume, cascade, choice)
-    with JobFolder.open(_folder(out), fingerprint(volume, cascade)) as job:
+    with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
@@ -144,11 +141,3 @@ def one_level(cascade: Cascade) -> Choice:
     """The choice that uses the finest level alone."""
     rest = (None,) * (len(cascade.stages) - 1)
     return replace(cascade.choose(), thresholds=(cascade.rule.threshold, *rest), reason="One level, as asked.")
-
-
-def _folder(out: str | Path | None) -> Path:
-    if out is not None:
-        return Path(out)
-    folder = tempfile.mkdtemp(prefix="napari-connecto-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder) / "run"
