@@ -13,7 +13,7 @@ import torch
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import pick_device
-from napari_connecto.models.openvino import OpenVinoPredictor, accelerated, installed
+from napari_connecto.models.openvino import accelerated, installed, torch_model
 from napari_connecto.models.predictor import TorchPredictor, fill_weights, skeleton
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
@@ -30,7 +30,7 @@ def new_model(card: ModelCard, seed: int, *, device: str = "auto") -> TorchPredi
     return TorchPredictor(card, net, device)
 
 
-def save_model(model: TorchPredictor | OpenVinoPredictor, folder: str | Path, *, overwrite: bool = False) -> ModelCard:
+def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False) -> ModelCard:
     """Write a model; the card comes last, so that a folder with a card is whole.
 
     Returns
@@ -49,7 +49,7 @@ def save_model(model: TorchPredictor | OpenVinoPredictor, folder: str | Path, *,
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
-        _write(folder / WEIGHTS, model.model.weights if isinstance(model, OpenVinoPredictor) else model.weights)
+        _write(folder / WEIGHTS, torch_model(model).weights)
         _write(folder / CARD, json.dumps(model.card.to_json(), indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the model to '{folder}': {error}; choose another place") from error

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import cores
 from napari_connecto.models.predictor import TorchPredictor
@@ -24,6 +25,21 @@ TOLERANCE = 1e-4
 def installed() -> bool:
     """Whether the extra ``openvino`` is there."""
     return find_spec("openvino") is not None
+
+
+def torch_model(model: Predictor) -> TorchPredictor:
+    """The network behind a predictor, which can be trained, looked into and saved.
+
+    Raises
+    ------
+    ModelError
+        If it is no model of ours.
+    """
+    if isinstance(model, OpenVinoPredictor):
+        return model.model
+    if isinstance(model, TorchPredictor):
+        return model
+    raise ModelError(f"got a {type(model).__name__}, whose weights cannot be reached; use `load_model` or `new_model`")
 
 
 def accelerated(model: TorchPredictor) -> Predictor:

@@ -43,7 +43,8 @@ class TorchPredictor:
     Attributes
     ----------
     net : torch.nn.Module
-        The network as it can be trained further, on the CPU.
+        The network as it can be trained further, on the CPU. Where the card's network says ``"half": true`` its
+        convolutions' weights are rounded to half precision, so that what is saved answers as what is in memory.
     weights : bytes
         The same as a safetensors file.
     calls : int
@@ -60,7 +61,10 @@ class TorchPredictor:
     def __init__(self, card: ModelCard, net: nn.Module, device: str = "auto") -> None:
         nets.check_card(card)
         self.net = deepcopy(net).cpu().eval()
-        self.weights = to_bytes(self.net)
+        half = bool(card.network.get("half", False))
+        if half:
+            _round_to_half(self.net)
+        self.weights = to_bytes(self.net, half=half)
         self.card = replace(card, digest=hashlib.sha256(self.weights).hexdigest())
         self.device = pick_device(device)
         self.calls = cores() if self.device.type == "cpu" else 2
@@ -136,9 +140,29 @@ class TorchPredictor:
         return run
 
 
-def to_bytes(net: nn.Module) -> bytes:
-    """The weights of a network as a safetensors file."""
-    return bytes(safetensors.torch.save({name: t.detach().contiguous() for name, t in net.state_dict().items()}))
+def to_bytes(net: nn.Module, *, half: bool = False) -> bytes:
+    """The weights of a network as a safetensors file.
+
+    ``half`` stores floats of two or more dimensions in half precision (IEEE binary16): convolutions, not biases nor
+    batch norm, which are small and whose statistics may be large.
+    """
+    tensors = {name: t.detach().contiguous() for name, t in net.state_dict().items()}
+    if half:
+        tensors = {name: t.half() if _halved(t) else t for name, t in tensors.items()}
+    return bytes(safetensors.torch.save(tensors))
+
+
+def _halved(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dim() >= 2
+
+
+def _round_to_half(net: nn.Module) -> None:
+    for name, tensor in net.state_dict().items():
+        if _halved(tensor):
+            rounded = tensor.half().float() + 0.0  # and -0 becomes 0, which arithmetic can give back
+            if bool(rounded.isinf().any()):
+                raise ModelError(f"tensor '{name}' holds values beyond half precision's 65504; set half to false")
+            tensor.copy_(rounded)
 
 
 def fill_weights(net: nn.Module, weights: bytes) -> None:
@@ -161,7 +185,7 @@ def fill_weights(net: nn.Module, weights: bytes) -> None:
         if tensor.shape != own[name].shape:
             got, want = tuple(tensor.shape), tuple(own[name].shape)
             raise ModelError(f"tensor '{name}' has shape {got}, the card's network needs {want}; export it again")
-    net.load_state_dict(tensors)
+    net.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
 
 
 @lru_cache(maxsize=4)
