@@ -165,17 +165,20 @@ def _kernel_sums(
     return (inside, with_all, total), resampled
 
 
+def median_distance(rows: Any) -> float:
+    """Median distance of two different rows of ``rows`` (n, d): one bandwidth for a whole map of domains.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 rows, a NaN, or most rows are equal.
+    """
+    return _median_distance(_sample(rows, "pooled"))
+
+
 def _pool(x: Any, y: Any, device: str | torch.device) -> tuple[torch.Tensor, int]:
     """Both samples as one float64 tensor around its mean (distances by products lose fewer digits), and n."""
-    samples = []
-    for name, sample in (("first", x), ("second", y)):
-        rows = torch.as_tensor(sample).detach().cpu()
-        if rows.ndim != 2 or rows.shape[0] < 2 or rows.shape[1] < 1:
-            raise InputError(f"got a {name} sample of shape {tuple(rows.shape)}; it must be (rows >= 2, features >= 1)")
-        rows = rows.double()
-        if not bool(torch.isfinite(rows).all()):
-            raise InputError(f"got NaN or infinite features in the {name} sample; drop these rows")
-        samples.append(rows)
+    samples = [_sample(x, "first"), _sample(y, "second")]
     if samples[0].shape[1] != samples[1].shape[1]:
         raise InputError(
             f"got samples of {samples[0].shape[1]} and {samples[1].shape[1]} features; both must come from one encoder"
@@ -184,6 +187,16 @@ def _pool(x: Any, y: Any, device: str | torch.device) -> tuple[torch.Tensor, int
     pooled = torch.cat(samples)
     pooled -= pooled.mean(0)
     return pooled.to("cpu" if chosen.type == "mps" else chosen), len(samples[0])
+
+
+def _sample(sample: Any, name: str) -> torch.Tensor:
+    rows = torch.as_tensor(sample).detach().cpu()
+    if rows.ndim != 2 or rows.shape[0] < 2 or rows.shape[1] < 1:
+        raise InputError(f"got a {name} sample of shape {tuple(rows.shape)}; it must be (rows >= 2, features >= 1)")
+    rows = rows.double()
+    if not bool(torch.isfinite(rows).all()):
+        raise InputError(f"got NaN or infinite features in the {name} sample; drop these rows")
+    return rows
 
 
 def _bandwidths(pooled: torch.Tensor, bandwidth: Bandwidth) -> list[float]:
