@@ -1,0 +1,223 @@
+"""Segments of blocks become segments of the whole: who is whom is read off where blocks overlap. Ours.
+
+Each block leaves a small record; the records are joined by union-find, in memory that grows with segments, not voxels.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import StoreError
+from napari_connecto.core.geometry import Box, Vec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.io.disk import storing
+from napari_connecto.workflows.agglomerate import groups
+
+DEPTH = 3
+"""Sections on each side of a face in which two blocks' segments are compared."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a job and where their records are; picklable.
+
+    Parameters
+    ----------
+    plan
+        What each block owns, and its halo.
+    folder
+        Of the records.
+    linked
+        Sections are segmented one by one, and linked afterwards; else blocks in z overlap as in y and x.
+    """
+
+    plan: TilePlan
+    folder: Path
+    linked: bool
+
+    def read_box(self, tile: Tile) -> Box:
+        """What a block sees: its halo ends where the volume does."""
+        return tile.read.clip(self.plan.shape)
+
+    def face(self, tile: Tile, axis: int, *, upper: bool) -> Box | None:
+        """Where a block's segments are compared with its neighbour's; None where there is none."""
+        at = tile.write.stop[axis] if upper else tile.write.start[axis]
+        if at in (0, self.plan.shape[axis]):
+            return None
+        depth = min(DEPTH, self.plan.halo[axis])
+        start, stop = list(tile.write.start), list(tile.write.stop)
+        start[axis], stop[axis] = max(0, at - depth), min(self.plan.shape[axis], at + depth)
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def axes(self) -> tuple[int, ...]:
+        """Along which blocks overlap."""
+        return (1, 2) if self.plan.halo[0] == 0 else (0, 1, 2)
+
+    def save(self, tile: Tile, labels: np.ndarray) -> tuple[np.ndarray, int]:
+        """Write a block's record.
+
+        Parameters
+        ----------
+        tile
+            Of the plan.
+        labels
+            Segments of `read_box`, (z, y, x).
+
+        Returns
+        -------
+        own, count
+            The block's own voxels, renumbered to those present, 1 to ``count``; uint32.
+        """
+        seen = self.read_box(tile)
+        own = labels[_inside(tile.write, seen)]
+        present = np.bincount(own.ravel(), minlength=int(labels.max()) + 1) > 0
+        renumber = np.where(present, np.cumsum(present), 0).astype(np.uint32)
+        own = renumber[own]
+        content = {"sizes": np.bincount(own.ravel())}
+        for axis in self.axes():
+            for upper in (False, True):
+                face = self.face(tile, axis, upper=upper)
+                if face is not None:
+                    content[f"face{axis}{upper:d}"] = renumber[labels[_inside(face, seen)]]
+        if self.linked:
+            content |= {"first": own[0], "last": own[-1], "overlaps": overlaps(own[:-1], own[1:])}
+        _write_arrays(self._path(tile.index), content)
+        return own, len(content["sizes"]) - 1
+
+    def record(self, index: int) -> Any:
+        """What was saved of a block: a mapping of arrays, each read when asked for; close it.
+
+        Raises
+        ------
+        StoreError
+            If it is absent or damaged.
+        """
+        try:
+            return np.load(self._path(index), allow_pickle=False)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise StoreError(f"cannot read '{self._path(index)}' ({error}); choose a new folder") from error
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index:09d}.npz"
+
+
+def _inside(box: Box, seen: Box) -> tuple[slice, slice, slice]:
+    return box.shift([-s for s in seen.start]).slices
+
+
+def _write_arrays(path: Path, content: dict[str, np.ndarray]) -> None:
+    """Whole or absent."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **content)
+        os.replace(partial, path)
+
+
+def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Rows (label in ``a``, label in ``b``, voxels), (n, 3), ascending; voxels that are 0 in one do not count."""
+    both = (a > 0) & (b > 0)
+    keys = (a[both].astype(np.int64) << 32) | b[both].astype(np.int64)
+    unique, count = np.unique(keys, return_counts=True)
+    return np.stack([unique >> 32, unique & 0xFFFFFFFF, count], axis=1)
+
+
+def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pairs (n, 2) of labels of two views of the same voxels: more than half of the smaller lies in the other.
+
+    So what one block sees as one and the other as two becomes one, as it would in a single block, while segments that
+    merely touch in a jagged border do not.
+    """
+    found = overlaps(a, b)
+    least = np.minimum(np.bincount(a.ravel())[found[:, 0]], np.bincount(b.ravel())[found[:, 1]])
+    return found[2 * found[:, 2] > least, :2]
+
+
+def link(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
+    """Pairs (n, 2) of segments of successive sections that are one object.
+
+    Parameters
+    ----------
+    found
+        Rows (segment, segment in the next section, voxels), (n, 3); of one pair there may be several.
+    sizes
+        Voxels of each segment, by number.
+    least
+        Intersection over union. One of the two must be the other's best match, so that branches are followed.
+    """
+    if not len(found):
+        return found[:, :2]
+    keys, at = np.unique(found[:, 0] * len(sizes) + found[:, 1], return_inverse=True)
+    below, above = np.divmod(keys, len(sizes))
+    common = np.bincount(at, found[:, 2])
+    score = common / (sizes[below] + sizes[above] - common)
+    best = np.zeros(len(keys), bool)
+    for side in (below, above):
+        order = np.lexsort((keys, -score, side))
+        best[order[np.unique(side[order], return_index=True)[1]]] = True
+    chosen = best & (score >= least)
+    return np.stack([below[chosen], above[chosen]], axis=1)
+
+
+def link_sections(labels: np.ndarray, least: float) -> np.ndarray:
+    """The sections of one block, linked: labels 1 to n, (z, y, x), become objects, uint32."""
+    sizes = np.bincount(labels.ravel())
+    pairs = link(overlaps(labels[:-1], labels[1:]), sizes, least)
+    return groups(len(sizes) - 1, pairs)[labels].astype(np.uint32)
+
+
+def join(blocks: Blocks, least: float) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Number the segments of all blocks as one.
+
+    Parameters
+    ----------
+    blocks
+        All with their records.
+    least
+        See `link`.
+
+    Returns
+    -------
+    first, final
+        Segment i >= 1 of block b is object ``final[first[b] + i]``, 1 to n; ``final[0]`` is 0.
+    """
+    counts, sizes, pairs, steps = [0], [np.zeros(1, np.int64)], [np.empty((0, 2), np.int64)], []
+    for tile in blocks.plan:
+        with blocks.record(tile.index) as here:
+            sizes.append(here["sizes"][1:])
+            counts.append(counts[-1] + len(sizes[-1]))
+            offset = np.array([counts[-2], counts[-2], 0])
+            if blocks.linked:
+                steps.append(here["overlaps"] + offset)
+            for axis, step in enumerate(_strides(blocks.plan.grid)):
+                if tile.write.start[axis] == 0:
+                    continue
+                before = np.array([counts[tile.index - step], counts[-2]])
+                with blocks.record(tile.index - step) as there:
+                    if axis in blocks.axes():
+                        pairs.append(same(there[f"face{axis}1"], here[f"face{axis}0"]) + before)
+                    elif blocks.linked:
+                        steps.append(overlaps(there["last"], here["first"]) + np.array([*before, 0]))
+        yield Progress(tile.index + 1, len(blocks.plan), "join")
+    total = counts[-1]
+    final = groups(total, np.concatenate(pairs))
+    if blocks.linked:
+        found = np.concatenate(steps)
+        found[:, :2] = final[found[:, :2]]
+        size = np.bincount(final, np.concatenate(sizes))
+        final = groups(len(size) - 1, link(found, size, least))[final]
+    return np.array(counts[:-1]), final
+
+
+def _strides(grid: Vec3) -> Vec3:
+    """How far apart the indices of neighbouring blocks are, per axis."""
+    return (grid[1] * grid[2], grid[2], 1)

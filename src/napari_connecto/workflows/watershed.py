@@ -1,0 +1,71 @@
+"""From a boundary probability to fragments: more of them than there are objects, none across a clear boundary.
+
+Distance to the boundary, its maxima as seeds, watershed on the boundary from there. The usual way; see Beier et al.,
+Nature Methods 14, 101 (2017), from which the parameters are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import edt
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import watershed as skimage_watershed
+
+from napari_connecto.workflows.adapt_params import SegmentParams
+
+try:  # 8 to 16 times faster than scikit-image's (measured), and without Python's lock; not built for every platform
+    from bioimage_cpp.segmentation import watershed as fast_watershed
+except ImportError:
+    fast_watershed = None
+
+REACH = 32.0
+"""Distances are not told apart beyond this, so that a block with its halo finds the seeds that the whole has."""
+
+
+def fragments(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
+    """Cut a block into fragments.
+
+    Parameters
+    ----------
+    boundary
+        Probability, float32 in 0..1, (z, y, x).
+    params
+        See `SegmentParams`. In the 2-D modes every section is cut by itself.
+    voxel
+        Size of a voxel, (z, y, x); only ratios matter.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32 (z, y, x): 1 to n, each present, no voxel left out. What holds no seed is one fragment.
+    """
+    unit = min(voxel[1:])
+    sampling = tuple(float(v) / unit for v in voxel)
+    if params.mode == "3d" and boundary.shape[0] > 1:
+        return _flood(boundary, _seeds(boundary, params, sampling))
+    out = np.zeros(boundary.shape, np.uint32)
+    count = 0
+    for z, section in enumerate(boundary):
+        found = _flood(section, _seeds(section, params, sampling[1:]))
+        out[z] = found + np.uint32(count)
+        count += int(found.max())
+    return out
+
+
+def _seeds(boundary: np.ndarray, params: SegmentParams, sampling: tuple[float, ...]) -> np.ndarray:
+    """Plateaus of maximal smoothed distance, numbered from 1; 0 elsewhere. 2-D or 3-D."""
+    inside = np.ascontiguousarray(boundary < params.boundary_threshold)
+    distance = np.minimum(edt.edt(inside, anisotropy=sampling, parallel=1), np.float32(REACH))
+    smooth = ndimage.gaussian_filter(distance, [params.smoothing / s for s in sampling])
+    peak = (smooth == ndimage.maximum_filter(smooth, size=3)) & inside & (distance >= params.seed_distance)
+    return ndimage.label(peak, np.ones((3,) * peak.ndim))[0].astype(np.uint32)
+
+
+def _flood(boundary: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    if not seeds.any():
+        return np.ones(boundary.shape, np.uint32)
+    if fast_watershed is None:
+        return np.asarray(skimage_watershed(boundary, seeds.astype(np.int32)), np.uint32)
+    return np.asarray(fast_watershed(np.ascontiguousarray(boundary, np.float32), seeds))
