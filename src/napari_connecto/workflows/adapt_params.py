@@ -53,3 +53,98 @@ class SegmentParams:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class SuggestParams:
+    """Which patches are proposed for annotation."""
+
+    strategy: str = param(
+        "median",
+        "Patches whose uncertainty is nearest to the pool's median; or highest median pixel, highest entropy, random, "
+        "spread in the encoder's space (k-center), uncertain and spread (badge), median and spread (median-diverse).",
+        choices=("median", "median-pixel", "entropy", "random", "k-center", "badge", "median-diverse"),
+    )
+    size: int = param(128, "Side of a patch, in the model's voxels, in plane.", unit="voxels", low=16, high=2048)
+    pool: int = param(200, "Patches with tissue that are looked at before choosing.", low=1, high=100_000)
+    uncertainty: str = param(
+        "entropy",
+        "Mean binary entropy of the boundary probability, or its variance over the four flips in plane.",
+        choices=("entropy", "flips"),
+        advanced=True,
+    )
+    diversity: bool = param(
+        False, "Of the patches that suit a strategy by uncertainty best, take those that are least alike."
+    )
+    random_arm: int = param(
+        0,
+        "How many of the suggestions are drawn at random: what is measured on these is not biased by the choice.",
+        low=0,
+        high=10_000,
+    )
+    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class RankParams:
+    """How domains are compared with a volume."""
+
+    patches: int = param(200, "Tissue patches that are looked at.", low=10, high=20_000)
+    patch: int = param(128, "Their size along y and x, voxels of each domain's model.", unit="voxels", low=32, high=512)
+    permutations: int = param(1000, "Of the test whether volume and domain are alike.", low=100, advanced=True)
+    seed: int = param(0, "Of the sample and the test.", low=0, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class FineTuneParams:
+    """How a model learns from annotated patches."""
+
+    preset: str = param(
+        "standard",
+        "quick: the decoder only; standard: everything, gently; full: everything, twice as long; adapter: a small "
+        "file beside the model.",
+        choices=("quick", "standard", "full", "adapter"),
+    )
+    steps: int = param(0, "Training steps; 0: by the preset (100, 200, 400, 200).", low=0, high=100_000)
+    crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
+    batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
+    learning_rate: float = param(0.0, "Largest step size; 0: by the preset.", low=0, high=0.1, advanced=True)
+    augment: bool = param(True, "Vary the patches (turns, bends, brightness, blur, noise).", advanced=True)
+    patience: int = param(
+        5, "Stop after so many checks on held-out patches without gain; 0: never.", low=0, advanced=True
+    )
+    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class DomainParams:
+    """How a domain is made from a labelled volume."""
+
+    labels: str = param(
+        "instances",
+        "What the labels say: neurons by number (0 is membrane), membranes (0 is inside), or 0 unlabelled, 1 "
+        "membrane, 2 inside, 3 and more neurons.",
+        choices=("instances", "membranes", "em"),
+    )
+    held_out: float = param(0.25, "Share of the volume, at its far end, that only measures.", low=0.1, high=0.5)
+    steps: int = param(600, "Training steps.", low=10, high=100_000)
+    crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
+    batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
+    encoder: str = param("resnet18", "Encoder of segmentation_models_pytorch.", advanced=True)
+    depth: int = param(4, "Steps down.", low=3, high=5, advanced=True)
+    patches: int = param(300, "Tissue patches whose features are kept.", low=10, high=20_000, advanced=True)
+    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,149 @@
+"""Patches of tissue to choose from: drawn evenly from a volume, without resin, padding and what is taken. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level
+
+CONSTANT = 0.5
+"""Share of voxels of one and the same value above which a patch is padding."""
+COARSE, WHITE = 4, 0.3
+"""Structure survives a mean over 4 x 4 voxels; of white noise a quarter does. Below this share a patch is noise."""
+FAINT = 0.25
+"""Of the contrast of the pool's liveliest patches (90th percentile): below, a patch is resin."""
+READS = 25
+"""Patches that are read at most for each that is asked for."""
+
+
+class Texture(NamedTuple):
+    """What is in a patch: share of its commonest value, and standard deviation of means over 4 x 4 and of voxels."""
+
+    constant: float
+    coarse: float
+    fine: float
+
+    @property
+    def empty(self) -> bool:
+        """Padding or noise, whatever the other patches look like."""
+        return self.constant > CONSTANT or self.fine == 0 or self.coarse < WHITE * self.fine
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Patches with tissue in them.
+
+    Parameters
+    ----------
+    boxes
+        In voxels of the level; of one shape, none overlaps another.
+    skipped_empty
+        Patches that were read and dropped: padding, resin, noise, NaN.
+    exhausted
+        Whether no further patch could have been read.
+    """
+
+    boxes: tuple[Box, ...]
+    skipped_empty: int
+    exhausted: bool
+
+
+def candidates(level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequence[Box] = ()) -> Candidates:
+    """Draw patches at random places of a grid, each place at most once, until ``n`` hold tissue.
+
+    Parameters
+    ----------
+    level
+        Of channels, the first is looked at. Only the patches drawn are read, at most `READS` times ``n``.
+    shape
+        Of a patch, voxels (z, y, x); along an axis on which the level is smaller, all of the level.
+    n
+        How many are wanted; fewer come back where there are no more.
+    seed
+        Of the draw.
+    exclude
+        Boxes of the level, none of whose voxels may be in a patch.
+
+    Notes
+    -----
+    Empty is: more than half of the voxels of one value; contrast that a mean over 4 x 4 voxels takes away as it takes
+    away white noise; contrast below a quarter of that of the pool's liveliest patches; NaN.
+
+    Raises
+    ------
+    InputError
+        If ``n`` or the shape is below 1.
+    ChunkError
+        If a chunk is damaged.
+    """
+    if n < 1 or min(shape) < 1:
+        raise InputError(f"got {n} patches of shape {shape}; both must be at least 1")
+    boxes: list[Box] = []
+    contrast: list[float] = []
+    read = 0
+    places = _places(level.shape, shape, seed, exclude)
+    for box in places:
+        texture = _texture(level.read(box))
+        read += 1
+        if not texture.empty:
+            boxes.append(box)
+            contrast.append(texture.coarse)
+        lively = _lively(contrast) if len(boxes) >= n else np.empty(0, bool)
+        if lively.sum() >= n or read >= READS * n:
+            break
+    lively = _lively(contrast)
+    kept = [box for box, keep in zip(boxes, lively, strict=True) if keep][:n]
+    return Candidates(tuple(kept), read - int(lively.sum()), next(places, None) is None)
+
+
+def _lively(contrast: Sequence[float]) -> np.ndarray:
+    if not contrast:
+        return np.empty(0, bool)
+    return np.asarray(contrast) >= FAINT * np.percentile(contrast, 90)
+
+
+def _texture(patch: np.ndarray) -> Texture:
+    """Of a patch (z, y, x) or (c, z, y, x); NaN makes it constant."""
+    patch = patch[0] if patch.ndim == 4 else patch
+    if patch.dtype.kind == "f" and not np.isfinite(patch).all():
+        return Texture(1.0, 0.0, 0.0)
+    _, counts = np.unique(patch, return_counts=True)
+    values = patch.astype(np.float64)
+    z, y, x = (n if axis == 0 else n // COARSE * COARSE for axis, n in enumerate(values.shape))
+    if min(y, x) == 0:
+        return Texture(counts.max() / patch.size, float(values.std()), float(values.std()))
+    cells = values[:, :y, :x].reshape(z, y // COARSE, COARSE, x // COARSE, COARSE).mean(axis=(2, 4))
+    return Texture(counts.max() / patch.size, float(cells.std()), float(values.std()))
+
+
+def _places(extent: Vec3, shape: Vec3, seed: int, exclude: Sequence[Box]) -> Iterator[Box]:
+    """Whole cells of a grid in the middle of the level, in random order, each once; nothing is listed beforehand."""
+    size = vec3([min(s, n) for s, n in zip(shape, extent, strict=True)])
+    cells = [n // s for s, n in zip(size, extent, strict=True)]
+    margin = [(n - c * s) // 2 for n, c, s in zip(extent, cells, size, strict=True)]
+    plan = TilePlan(vec3([c * s for c, s in zip(cells, size, strict=True)]), size)
+    for index in _shuffled(len(plan), seed):
+        box = plan[index].write.shift(margin)
+        if not any(box.overlaps(taken) for taken in exclude):
+            yield box
+
+
+def _shuffled(count: int, seed: int) -> Iterator[int]:
+    """0 .. count - 1 in random order; of more than 10^6, distinct ones as long as they are asked for."""
+    rng = np.random.default_rng(seed)
+    if count <= 10**6:
+        yield from rng.permutation(count).tolist()
+        return
+    seen: set[int] = set()
+    while len(seen) < count:
+        index = int(rng.integers(count))
+        if index not in seen:
+            seen.add(index)
+            yield index

@@ -1,0 +1,223 @@
+"""Which patches of a volume to annotate, each with its reason. Sawmya et al., arXiv 2503.06196; details are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.params import from_mapping
+from napari_connecto.core.predict import check_channels
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.adapt_params import SuggestParams
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.patches import Candidates, candidates
+from napari_connecto.workflows.strategies import Pick, Pool, needs_features, pick
+from napari_connecto.workflows.uncertainty import UNITS, check_boundary, patch_uncertainty
+
+THUMBNAIL = 128
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A patch that is worth annotating.
+
+    Parameters
+    ----------
+    box
+        In voxels of the volume's finest level.
+    score
+        Mean uncertainty of the model over the patch, bits (or variance over flips).
+    reason
+        Why this one, in words.
+    thumbnail
+        Its middle section, uint8 (y, x), stretched to its own contrast, at most 128 wide.
+    """
+
+    box: Box
+    score: float
+    reason: str
+    thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+class Encoder(Protocol):
+    """Makes vectors (n, d) of patches (n, c, z, y, x), float32, scaled as its card says."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray: ...
+
+
+def suggest(
+    volume: Volume,
+    model: Predictor,
+    n: int,
+    *,
+    exclude: Sequence[Box] = (),
+    encoder: Encoder | None = None,
+    params: SuggestParams | None = None,
+    **fields: Any,
+) -> list[Suggestion]:
+    """Propose ``n`` patches to annotate; blocks. See `suggest_job`."""
+    return run(suggest_job(volume, model, n, exclude=exclude, encoder=encoder, params=params, **fields))
+
+
+def suggest_job(
+    volume: Volume,
+    model: Predictor,
+    n: int,
+    *,
+    exclude: Sequence[Box] = (),
+    encoder: Encoder | None = None,
+    params: SuggestParams | None = None,
+    **fields: Any,
+) -> Job[list[Suggestion]]:
+    """Propose patches to annotate.
+
+    Parameters
+    ----------
+    volume
+        May be a single section.
+    model
+        With an output "boundary" at stride 1; its card says voxel size, halo and normalisation. Models of one section
+        get patches of one section, others as deep as their tile.
+    n
+        How many.
+    exclude
+        What is already annotated or unwanted, in voxels of the volume's finest level.
+    encoder
+        For strategies that look at likeness, such as ``models.encoder.TorchEncoder``.
+    params
+        See `SuggestParams`.
+    **fields
+        Of `SuggestParams`, which go before it: ``strategy="entropy"``, ``seed=1``.
+
+    Yields
+    ------
+    Progress
+        Patch by patch.
+
+    Returns
+    -------
+    list of Suggestion
+        The best first, those drawn at random last. None overlaps another or ``exclude``, none is empty.
+
+    Raises
+    ------
+    InputError
+        If fewer patches hold tissue than are asked for, or a parameter is wrong.
+    ModelError
+        If the model gives no boundary probability.
+    VoxelSizeError
+        If volume and model do not fit.
+    """
+    params = from_mapping(SuggestParams, {**asdict(params or SuggestParams()), **fields})
+    card, finest = model.card, volume.levels[0]
+    check_boundary(card)
+    _check(n, params, encoder)
+    level = fitting_level(volume, card)
+    check_channels(level, card)
+    yield Progress(0, 0, "looking for tissue")
+    taken = [finest.box_in(box, level) for box in exclude]
+    found = candidates(level, (card.tile[0], params.size, params.size), max(n, params.pool), params.seed, taken)
+    _check_enough(found, n, params, exclude)
+    pool = yield from _pool(volume, level, found.boxes, model, params)
+    if encoder is not None and needs_features(params.strategy, params.diversity):
+        vectors = yield from _vectors(volume, level, found.boxes, encoder)
+        pool = Pool(pool.score, pool.pixel, pool.unit, vectors)
+    return [
+        Suggestion(
+            _box_in(level, found.boxes[choice.index], finest),
+            float(pool.score[choice.index]),
+            choice.reason,
+            _thumbnail(level.read(found.boxes[choice.index])),
+        )
+        for choice in _choices(pool, n, params)
+    ]
+
+
+def _check(n: int, params: SuggestParams, encoder: Encoder | None) -> None:
+    if n < 1:
+        raise InputError(f"got {n} patches to suggest; at least 1")
+    if params.random_arm > n:
+        raise InputError(f"got {params.random_arm} of {n} suggestions to draw at random; at most {n}")
+    if encoder is None and needs_features(params.strategy, params.diversity):
+        raise InputError(
+            f"got no encoder, which strategy '{params.strategy}' needs to see what patches look like; "
+            "give encoder=, or take another strategy without diversity"
+        )
+
+
+def _check_enough(found: Candidates, n: int, params: SuggestParams, exclude: Sequence[Box]) -> None:
+    if len(found.boxes) >= n:
+        return
+    where = "in all of the volume" if found.exhausted else "among those looked at"
+    besides = f" besides the {len(exclude)} already taken" if exclude else ""
+    raise InputError(
+        f"got {n} patches to suggest, but {where} {len(found.boxes)} of {params.size} voxels hold tissue{besides} "
+        f"({found.skipped_empty} skipped as empty); ask for fewer, or for smaller patches"
+    )
+
+
+def _pool(volume: Volume, level: Level, boxes: Sequence[Box], model: Predictor, params: SuggestParams) -> Job[Pool]:
+    scaling = model.card.normalisation.resolve(volume)
+    scores, pixels = [], []
+    for patch in patch_uncertainty(level, boxes, model, scaling, params.uncertainty):
+        scores.append(float(patch.mean()))
+        pixels.append(float(np.median(patch)))
+        yield Progress(len(scores), len(boxes), "asking the model")
+    return Pool(np.array(scores), np.array(pixels), UNITS[params.uncertainty])
+
+
+def _vectors(volume: Volume, level: Level, boxes: Sequence[Box], encoder: Encoder) -> Job[np.ndarray]:
+    card = encoder.card
+    own, scaling = fitting_level(volume, card), card.normalisation.resolve(volume)
+    check_channels(own, card)
+    vectors = []
+    for done, box in enumerate(boxes, 1):
+        patch = own.read_padded(_seen(level, box, own, card))
+        batch = scaling(patch if patch.ndim == 4 else patch[None])[None]
+        vectors.append(encoder(batch)[0])
+        yield Progress(done, len(boxes), "comparing patches")
+    return np.stack(vectors)
+
+
+def _seen(level: Level, box: Box, own: Level, card: ModelCard) -> Box:
+    """What an encoder reads of a patch: the same place and size in plane, as deep as its card says."""
+    centre = own.to_voxels(level.to_nm(box.centre))
+    factor = level.factor_to(own)
+    shape = [card.tile[0] + 2 * card.halo[0], *(round(n * f) for n, f in zip(box.shape[1:], factor[1:], strict=True))]
+    start = np.floor(centre - np.array(shape) / 2 + 1e-6).astype(int)
+    return Box(vec3(start.tolist()), vec3((start + shape).tolist()))
+
+
+def _choices(pool: Pool, n: int, params: SuggestParams) -> list[Pick]:
+    """The random arm is drawn first, from all of the pool, whatever the strategy then prefers."""
+    at_random = pick(pool, params.random_arm, "random", seed=params.seed) if params.random_arm else []
+    drawn = {choice.index for choice in at_random}
+    ranked = pick(pool, n, params.strategy, diversity=params.diversity, seed=params.seed)
+    best = [choice for choice in ranked if choice.index not in drawn][: n - len(drawn)]
+    why = ", whatever the strategy, so that figures measured on it are not biased by the choice"
+    return best + [Pick(choice.index, choice.reason + why) for choice in at_random]
+
+
+def _box_in(level: Level, box: Box, finest: Level) -> Box:
+    """``box`` on the finest grid, its faces rounded: neighbours that touched still touch, and do not overlap."""
+    start, stop = (
+        np.rint(finest.to_voxels(level.to_nm(corner)) - 1e-6).astype(int) for corner in (box.start, box.stop)
+    )
+    return Box(vec3(start.tolist()), vec3(stop.tolist())).clip(finest.shape)
+
+
+def _thumbnail(patch: np.ndarray) -> np.ndarray:
+    image = (patch[0] if patch.ndim == 4 else patch)[patch.shape[-3] // 2].astype(np.float64)
+    step = -(-max(image.shape) // THUMBNAIL)
+    low, high = np.percentile(image, [1, 99])
+    return np.rint(np.clip((image[::step, ::step] - low) / max(high - low, 1e-12), 0, 1) * 255).astype(np.uint8)
