@@ -61,7 +61,7 @@ class Blocks:
         """Along which blocks overlap."""
         return (1, 2) if self.plan.halo[0] == 0 else (0, 1, 2)
 
-    def save(self, tile: Tile, labels: np.ndarray) -> tuple[np.ndarray, int]:
+    def save(self, tile: Tile, labels: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
         """Write a block's record.
 
         Parameters
@@ -70,6 +70,9 @@ class Blocks:
             Of the plan.
         labels
             Segments of `read_box`, (z, y, x).
+        inside
+            Where in there is no boundary: blocks are compared there only, for to whom a voxel of a wall belongs is
+            chance, and a segment may reach into a face by its wall alone.
 
         Returns
         -------
@@ -86,7 +89,8 @@ class Blocks:
             for upper in (False, True):
                 face = self.face(tile, axis, upper=upper)
                 if face is not None:
-                    content[f"face{axis}{upper:d}"] = renumber[labels[_inside(face, seen)]]
+                    at = _inside(face, seen)
+                    content[f"face{axis}{upper:d}"] = np.where(inside[at], renumber[labels[at]], np.uint32(0))
         if self.linked:
             content |= {"first": own[0], "last": own[-1], "overlaps": overlaps(own[:-1], own[1:])}
         _write_arrays(self._path(tile.index), content)
@@ -124,7 +128,7 @@ def _write_arrays(path: Path, content: dict[str, np.ndarray]) -> None:
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Rows (label in ``a``, label in ``b``, voxels), (n, 3), ascending; voxels that are 0 in one do not count."""
+    """Rows (label in ``a``, label in ``b``, voxels), (n, 3), ascending; labels below 2^31, voxels of 0 do not count."""
     both = (a > 0) & (b > 0)
     keys = (a[both].astype(np.int64) << 32) | b[both].astype(np.int64)
     unique, count = np.unique(keys, return_counts=True)

@@ -153,7 +153,8 @@ class SegmentBlock:
         sides = [(a > 0, b < n) for a, b, n in zip(seen.start, seen.stop, shape, strict=True)]
         if self.blocks.plan.halo[0] == 0:
             sides[0] = (False, False)
-        labels = partition(as_probability(predicted[BOUNDARY]), self.params, self.voxel, sides)
-        own, count = self.blocks.save(tile, labels)
+        boundary = as_probability(predicted[BOUNDARY])
+        labels = partition(boundary, self.params, self.voxel, sides)
+        own, count = self.blocks.save(tile, labels, boundary < self.params.boundary_threshold)
         self.store.write_blocks(tile, {LABELS: own})
         return count
