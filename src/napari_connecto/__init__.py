@@ -31,6 +31,7 @@ _HOMES = {
     "save_volume": "io.write",
     "load_model": "models.files",
     "save_model": "models.files",
+    "adabn": "models.adapt",
     "mmd2": "models.mmd",
     "mmd_test": "models.mmd",
     "Cascade": "workflows.cascade",

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import zoom
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models.encoder import encoder_parts
 from napari_connecto.models.files import new_model
 from napari_connecto.models.fit import FitParams, Sample, fit
-from tests.models.cards import SCORER_3D, UNET_2D, card
+from tests.models.cards import SCORER_3D, SMP_25D, UNET_2D, card
 
 
 def bright(c: ModelCard, seed: int, n: int = 4) -> Iterator[Sample]:
@@ -25,6 +27,17 @@ def bright(c: ModelCard, seed: int, n: int = 4) -> Iterator[Sample]:
         image += 0.1 * rng.standard_normal(image.shape)
         target = np.repeat(cells, len(c.outputs), axis=1).astype(np.float32)
         yield image.astype(np.float32), target, np.ones_like(target)
+
+
+def noise(c: ModelCard, seed: int = 0) -> Iterator[Sample]:
+    """Samples of any card."""
+    rng = np.random.default_rng(seed)
+    shape = [t + 2 * h for t, h in zip(c.tile, c.halo, strict=True)]
+    out = c.outputs[0]
+    small = [(n - 2 * t) // s for n, t, s in zip(shape, out.trimmed, out.stride, strict=True)]
+    while True:
+        target = (rng.random((2, len(c.outputs), *small)) < 0.5).astype(np.float32)
+        yield rng.random((2, c.channels, *shape), np.float32), target, np.ones_like(target)
 
 
 def agreement(c: ModelCard) -> object:
@@ -97,6 +110,59 @@ def test_samples_that_end_or_do_not_fit_are_refused() -> None:
         run(fit(model, iter([(batch, target[..., 1:], weight)]), FitParams(steps=2)))
     with pytest.raises(ModelError, match="training diverged"):
         run(fit(model, iter([(batch * np.nan, target, weight)]), FitParams(steps=2)))
+
+
+def test_ten_steps_are_as_good_as_any() -> None:
+    """A tenth of ten steps is one, from which no slope can be drawn."""
+    for steps in (1, 2, 9, 10, 11):
+        reports = []
+        run(
+            fit(new_model(SCORER_3D, 0, device="cpu"), bright(SCORER_3D, 1), FitParams(steps=steps)),
+            reports.append,
+        )
+        assert len(reports) == steps
+
+
+@pytest.mark.parametrize("c", [UNET_2D, SMP_25D, SCORER_3D], ids=["unet", "smp", "scorer"])
+def test_of_a_decoder_the_encoder_stays(c: ModelCard) -> None:
+    model = new_model(c, 0, device="cpu")
+    held = {f"{i}.{n}" for i, part in enumerate(encoder_parts(model.net, c.network)) for n in part.state_dict()}
+    tuned = run(fit(model, noise(c), FitParams(steps=3, train="decoder")))
+    before, after = (encoder_parts(m.net, c.network) for m in (model, tuned))
+    for part, again in zip(before, after, strict=True):
+        for name, tensor in part.state_dict().items():
+            assert torch.equal(tensor, again.state_dict()[name]), name
+    changed = [n for n, t in tuned.net.state_dict().items() if not torch.equal(t, model.net.state_dict()[n])]
+    assert len(changed) == len(model.net.state_dict()) - len(held), "everything else learns"
+    assert all(p.requires_grad for p in tuned.net.parameters()), "and may be trained whole later"
+
+
+def test_stops_when_nothing_is_gained_any_more() -> None:
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.3])
+    reports = []
+    params = FitParams(steps=100, validate_every=2, patience=3)
+    job = fit(new_model(SCORER_3D, 0, device="cpu"), bright(SCORER_3D, 1), params, validate=lambda _: next(scores))
+    run(job, reports.append)
+    assert reports[-1].done == 10
+    assert [r.payload["score"] for r in reports[1::2]] == [0.1, 0.5, 0.4, 0.5, 0.3]
+
+
+def test_stopped_it_gives_the_best_so_far() -> None:
+    seen, reports = {}, []
+    scores = iter([0.2, 0.9, 0.5])
+
+    def validate(model: Predictor) -> float:
+        score = next(scores)
+        seen[score] = model.card.digest
+        return score
+
+    params = FitParams(steps=100, validate_every=2)
+    model = new_model(SCORER_3D, 0, device="cpu")
+    job = fit(model, bright(SCORER_3D, 1), params, validate=validate, stop=lambda: len(reports) == 7)
+    assert run(job, reports.append).card.digest == seen[0.9]
+    assert len(reports) == 7
+    at_once = run(fit(model, bright(SCORER_3D, 1), params, stop=lambda: True))
+    assert at_once.card == model.card
 
 
 def test_params_out_of_range_are_refused() -> None:

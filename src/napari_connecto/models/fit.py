@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from math import isfinite
-from typing import TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import check, param
-from napari_connecto.models.nets import dimensions
+from napari_connecto.models.checkpoint import Run, load_run, save_run
+from napari_connecto.models.learners import Learner, learner
+from napari_connecto.models.losses import mixed_loss
 from napari_connecto.models.predictor import TorchPredictor
 
 Sample: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+Samples: TypeAlias = Iterator[Sample] | Callable[[int], Iterator[Sample]]
 
 
 @dataclass(frozen=True)
 class FitParams:
-    """How long and how boldly to train."""
+    """How long and how boldly to train, and which part."""
 
     steps: int = param(300, "batches to learn from", low=1)
     learning_rate: float = param(3e-3, "largest step size; reached after a tenth of the run, then falls", low=1e-7)
     weight_decay: float = param(1e-4, "pull of the weights towards zero", low=0.0, advanced=True)
     dice: float = param(0.5, "share of the soft Dice loss beside cross entropy", low=0.0, high=1.0, advanced=True)
     validate_every: int = param(50, "steps between two validations; the best model is kept", low=1, advanced=True)
+    patience: int = param(0, "validations without gain after which training ends; 0 = never", low=0, advanced=True)
+    train: Literal["all", "decoder", "adapter"] = param(
+        "all",
+        "what learns: everything, the decoder (the encoder and its batch norm stay), or a small adapter",
+        choices=("all", "decoder", "adapter"),
+    )
+    rank: int = param(4, "rank of the adapter's change of each convolution", low=1, advanced=True)
+    mixed_precision: bool = param(True, "on NVIDIA GPUs compute in half precision where it is safe", advanced=True)
+    seed: int = param(0, "decides how an adapter starts, and dropout", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -39,10 +51,12 @@ class FitParams:
 
 def fit(
     model: TorchPredictor,
-    samples: Iterator[Sample],
+    samples: Samples,
     params: FitParams,
     *,
     validate: Callable[[Predictor], float] | None = None,
+    stop: Callable[[], bool] | None = None,
+    checkpoint: Path | None = None,
 ) -> Job[TorchPredictor]:
     """Train a copy of a model; the same model and samples give the same weights on the same machine.
 
@@ -53,83 +67,119 @@ def fit(
     samples
         Yields (batch, target, weight): ``batch`` (n, c, z, y, x) float32, already scaled; ``target`` (n, outputs,
         z, y, x) in [0, 1] at the output's stride; ``weight`` of the same shape, 0 where nothing is known.
+        Or a function of the steps done that gives such an iterator from there on; of an iterator alone, a resumed
+        run draws and drops what it has seen.
     params
         See `FitParams`.
     validate
         Scores a model, higher is better; the best one is returned. Without it, the last.
+    stop
+        Asked before every step; once true, the best model so far is returned.
+    checkpoint
+        File that keeps the run at every ``validate_every``-th step; where it exists already, training goes on from
+        it and ends, on a CPU, with the very weights of an undisturbed run. Delete it once the model is saved; give
+        another one for other samples, for it knows the model and the parameters only.
 
     Yields
     ------
     Progress
         ``payload`` is ``{"step", "loss", "score"}``, ``score`` the last validation's or None.
 
+    Returns
+    -------
+    TorchPredictor
+        With the card of ``model`` and its own digest; ``train="adapter"``: merged, see `merge`, with ``adapter``.
+
     Raises
     ------
     InputError
         If the samples end too soon or do not fit the model.
     ModelError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or there is no encoder to hold still.
+    StoreError
+        If the checkpoint cannot be written or is of another run.
     """
-    net = _trainable(model)
-    optimiser = torch.optim.AdamW(net.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+    pupil = learner(model, params.train, rank=params.rank, seed=params.seed)
+    run = _start(pupil, params, model.device)
+    fingerprint = {"model": model.card.digest, "params": asdict(params)}
+    if checkpoint is not None and checkpoint.exists():
+        load_run(checkpoint, run, fingerprint)
+    best = pupil.unpack(run.best) if run.best else None
+    source = samples(run.step) if callable(samples) else islice(samples, run.step, None)
+    while run.step < params.steps and not 0 < params.patience <= run.stale and not (stop is not None and stop()):
+        loss = _step(run, _draw(source, run.step), params, model)
+        if run.step % params.validate_every == 0 or run.step == params.steps:
+            if validate is not None:
+                best = _validated(run, pupil, best, validate)
+            if checkpoint is not None:
+                save_run(checkpoint, run, fingerprint)
+        yield Progress(run.step, params.steps, "training", {"step": run.step, "loss": loss, "score": run.score})
+    return best or pupil.model()
+
+
+def _start(pupil: Learner, params: FitParams, device: torch.device) -> Run:
+    learning = [p for p in pupil.net.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learning, params.learning_rate, weight_decay=params.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, params.learning_rate, total_steps=max(2, params.steps), pct_start=0.1
+        optimiser,
+        params.learning_rate,
+        total_steps=max(2, params.steps),
+        pct_start=0.1 if params.steps > 10 else 0.3,  # of 10 steps a tenth has no slope: division by zero
     )
-    best: TorchPredictor | None = None
-    best_score, score = -float("inf"), None
-    for step in range(1, params.steps + 1):
-        loss = _step(net, _draw(samples, step), params.dice, model)
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if validate is not None and (step % params.validate_every == 0 or step == params.steps):
-            candidate = TorchPredictor(model.card, net, str(model.device))
-            score = float(validate(candidate))
-            if best is None or score > best_score:
-                best, best_score = candidate, score
-        yield Progress(step, params.steps, "training", {"step": step, "loss": loss, "score": score})
-    return best or TorchPredictor(model.card, net, str(model.device))
+    scaled = params.mixed_precision and _reduced(device) is torch.float16
+    return Run(pupil.net, optimiser, schedule, torch.amp.GradScaler(device.type, enabled=scaled))
 
 
-def _trainable(model: TorchPredictor) -> nn.Module:
-    layout = torch.channels_last if dimensions(model.card.network) == 2 else torch.channels_last_3d
-    return deepcopy(model.net).to(model.device).to(memory_format=layout).train()
+def _reduced(device: torch.device) -> torch.dtype:
+    """Half precision of this device: bfloat16, which needs no scaling of gradients, where it is fast."""
+    old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
+    return torch.float16 if old else torch.bfloat16
 
 
-def _draw(samples: Iterator[Sample], step: int) -> Sample:
+def _draw(samples: Iterator[Sample], done: int) -> Sample:
     sample = next(samples, None)
     if sample is None:
-        raise InputError(f"got {step - 1} training samples; one is needed per step: let them repeat or lower the steps")
+        raise InputError(f"got {done} training samples; one is needed per step: let them repeat or lower the steps")
     return sample
 
 
-def _step(net: nn.Module, sample: Sample, dice: float, model: TorchPredictor) -> float:
-    """Gradients of one sample; the optimiser's step is the caller's."""
-    batch, target, weight = (torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(model.device) for a in sample)
-    net.zero_grad(set_to_none=True)
-    logits = net(batch)
+def _step(run: Run, sample: Sample, params: FitParams, model: TorchPredictor) -> float:
+    """Learn from one sample."""
+    device = model.device
+    batch, target, weight = (torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device) for a in sample)
+    run.optimiser.zero_grad(set_to_none=True)
+    half = params.mixed_precision and device.type == "cuda"
+    cards = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards), torch.autocast(device.type, _reduced(device), enabled=half):
+        torch.manual_seed(params.seed * 1_000_003 + run.step)  # dropout is a function of the step
+        logits = run.net(batch)
     if logits.shape != target.shape or target.shape != weight.shape:
         raise InputError(
             f"got target {tuple(target.shape)} and weight {tuple(weight.shape)}; "
             f"model '{model.card.name}' gives {tuple(logits.shape)} for a batch of {tuple(batch.shape)}"
         )
-    loss = (1 - dice) * _cross_entropy(logits, target, weight) + dice * _soft_dice(logits, target, weight)
-    loss.backward()
+    loss = mixed_loss(logits.float(), target, weight, params.dice)
     value = float(loss.detach())
     if not isfinite(value):
         raise ModelError(f"training diverged (loss {value}); lower the learning rate or check the input for NaN")
+    run.scaler.scale(loss).backward()
+    run.scaler.unscale_(run.optimiser)
+    nn.utils.clip_grad_norm_(run.net.parameters(), 1.0)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    run.schedule.step()
+    run.step += 1
     return value
 
 
-def _cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    each = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (each * weight).sum() / weight.sum().clamp_min(1e-6)
-
-
-def _soft_dice(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """1 - Dice, the mean over outputs; 1 voxel is added to both sides, so that nothing beside nothing is right."""
-    axes = [0, *range(2, logits.dim())]
-    p = logits.sigmoid()
-    both = (weight * p * target).sum(axes)
-    either = (weight * (p + target)).sum(axes)
-    return 1 - ((2 * both + 1) / (either + 1)).mean()
+def _validated(
+    run: Run, pupil: Learner, best: TorchPredictor | None, validate: Callable[[Predictor], float]
+) -> TorchPredictor:
+    """The better of the best model so far and the present one."""
+    candidate = pupil.model()
+    run.score = float(validate(candidate))
+    if best is not None and not run.score > run.best_score:
+        run.stale += 1
+        return best
+    run.best, run.best_score, run.stale = pupil.pack(candidate), run.score, 0
+    return candidate

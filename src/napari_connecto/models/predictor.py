@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -24,6 +24,9 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.models import nets
 from napari_connecto.models.device import cores, pick_device
 from napari_connecto.models.fold import folded
+
+if TYPE_CHECKING:
+    from napari_connecto.models.adapter import Adapter
 
 log = logging.getLogger("napari_connecto")
 
@@ -47,6 +50,8 @@ class TorchPredictor:
         convolutions' weights are rounded to half precision, so that what is saved answers as what is in memory.
     weights : bytes
         The same as a safetensors file.
+    adapter : Adapter or None
+        What `merge` put into a base to make this model, as long as it is not sent or saved.
     calls : int
         How many calls at once serve best: on the CPU one per core, for each call computes on one thread alone (on two
         cores 1.3-1.5 times as fast as one call on two threads, and the answer does not depend on the machine's
@@ -60,12 +65,13 @@ class TorchPredictor:
 
     def __init__(self, card: ModelCard, net: nn.Module, device: str = "auto") -> None:
         nets.check_card(card)
-        self.net = deepcopy(net).cpu().eval()
+        self.net = deepcopy(net).cpu().eval().requires_grad_(True)  # what was held still once may learn later
         half = bool(card.network.get("half", False))
         if half:
             _round_to_half(self.net)
         self.weights = to_bytes(self.net, half=half)
         self.card = replace(card, digest=hashlib.sha256(self.weights).hexdigest())
+        self.adapter: Adapter | None = None
         self.device = pick_device(device)
         self.calls = cores() if self.device.type == "cpu" else 2
         self._probability = card.network.get("activation", "sigmoid") == "sigmoid"

@@ -1,0 +1,225 @@
+"""Low-rank adapters: what training changed in a model, in a file of kilobytes that is tied to that model.
+
+After ConvLoRA (Aleem et al., arXiv 2402.04964): a convolution's weights W become W + scale * up @ down of a small
+rank, and W itself stays. Ours: one (out, rank) and one (rank, in * kernel) factor per convolution (a kernel of few
+filters and a 1x1 one after it) where theirs has rank * kernel of them; the decoder's convolutions too; biases and
+batch norm's values, small as they are, are replaced by new ones (so the statistics of a target, AdaBN, go along);
+factors in half precision, sums in double, so that merging gives the same bits everywhere and can be undone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from napari_connecto.core.errors import ModelError, StoreError
+from napari_connecto.core.model import ModelCard
+from napari_connecto.models.predictor import TorchPredictor
+
+FORMAT = "napari-connecto adapter 1"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What turns one model into another.
+
+    Parameters
+    ----------
+    card
+        Of the model it belongs to, its base; ``card.digest`` ties them.
+    scale
+        Factor before ``up @ down``.
+    up, down
+        By name of a convolution's weights: (out, rank) and (rank, in * kernel) in half precision.
+    new, old
+        By name of a bias or a batch norm's tensor: its values with the adapter and in the base.
+    """
+
+    card: ModelCard
+    scale: float
+    up: Mapping[str, Tensor]
+    down: Mapping[str, Tensor]
+    new: Mapping[str, Tensor]
+    old: Mapping[str, Tensor]
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of a convolution's change."""
+        return max((int(up.shape[1]) for up in self.up.values()), default=0)
+
+    def change(self, name: str, shape: torch.Size) -> Tensor:
+        """What is added to a convolution's weights, in double precision, where it is exact."""
+        return self.scale * (self.up[name].double() @ self.down[name].double()).reshape(shape)
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        kinds = {"up": self.up, "down": self.down, "new": self.new, "old": self.old}
+        tensors = {f"{kind}/{name}": t.contiguous() for kind, of in kinds.items() for name, t in of.items()}
+        header = {"format": FORMAT, "base": self.card.digest, "scale": self.scale, "card": self.card.to_json()}
+        return bytes(safetensors.torch.save(tensors, {"adapter": json.dumps(header)}))  # of two keys, any may be first
+
+
+def save_adapter(adapter: Adapter, path: str | Path) -> None:
+    """Write an adapter to one safetensors file.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(adapter.to_bytes())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"cannot write the adapter to '{path}': {error}; choose another place") from error
+
+
+def load_adapter(path: str | Path) -> Adapter:
+    """Read what `save_adapter` wrote; nothing is unpickled.
+
+    Raises
+    ------
+    ModelError
+        If it is no such file or damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the adapter '{path}': {error}; give a file of `save_adapter`") from error
+    return parse_adapter(data)
+
+
+def parse_adapter(data: bytes) -> Adapter:
+    """The inverse of `Adapter.to_bytes`.
+
+    Raises
+    ------
+    ModelError
+        If these are other bytes.
+    """
+    kinds: dict[str, dict[str, Tensor]] = {"up": {}, "down": {}, "new": {}, "old": {}}
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size]).get("__metadata__", {}).get("adapter", "{}"))
+        if header.get("format") != FORMAT:
+            raise ModelError(f"got a file of format {header.get('format')!r}, not {FORMAT!r}; give an adapter's")
+        card = ModelCard.from_json(header["card"])
+        for name, tensor in tensors.items():
+            kind, _, inner = name.partition("/")
+            kinds[kind][inner] = tensor
+        adapter = Adapter(card, float(header["scale"]), **kinds)
+    except (SafetensorError, KeyError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"the adapter is damaged ({error!r}); copy it again") from error
+    whole = set(adapter.up) == set(adapter.down) and set(adapter.new) == set(adapter.old)
+    if header.get("base") != card.digest or not whole:
+        raise ModelError("the adapter is damaged (its parts do not belong together); copy it again")
+    return adapter
+
+
+def merge(base: TorchPredictor, adapter: Adapter) -> TorchPredictor:
+    """The adapted model: the base with the adapter's changes in its weights, which are of full precision then.
+
+    Returns
+    -------
+    TorchPredictor
+        Its ``adapter`` is the one given, its card's ``parent`` the base; the base's metrics no longer hold and go.
+
+    Raises
+    ------
+    ModelError
+        If the adapter belongs to another base.
+    """
+    if base.card.digest != adapter.card.digest:
+        raise ModelError(
+            f"the adapter belongs to the model of digest {adapter.card.digest[:12]} ('{adapter.card.name}'), got "
+            f"{base.card.digest[:12]} ('{base.card.name}'); load that model"
+        )
+    net = _changed(base.net, adapter, adapter.new, sign=1)
+    network = dict(base.card.network)
+    if network.get("half"):
+        network["half"] = False
+    note = f"{base.card.training}; adapter of rank {adapter.rank}".lstrip("; ")
+    card = replace(base.card, network=network, parent=base.card.digest, training=note, metrics={})
+    merged = TorchPredictor(card, net, str(base.device))
+    merged.adapter = adapter
+    return merged
+
+
+def unmerge(merged: TorchPredictor, adapter: Adapter) -> TorchPredictor:
+    """The base again, bit by bit.
+
+    A base of half precision lies on a grid that the rounding of the merged weights (float32) does not leave, so the
+    nearest point is the base; its digest proves it.
+
+    Raises
+    ------
+    ModelError
+        If what comes out is not the adapter's base: the adapter is not the one merged, or the base was not of half
+        precision and cannot be had back exactly.
+    """
+    if merged.card.parent != adapter.card.digest:
+        raise ModelError(
+            f"the adapter belongs to the model of digest {adapter.card.digest[:12]}, "
+            f"'{merged.card.name}' comes from {merged.card.parent[:12] or 'no other'}; give the adapter that was merged"
+        )
+    base = TorchPredictor(adapter.card, _changed(merged.net, adapter, adapter.old, sign=-1), str(merged.device))
+    if base.card.digest != adapter.card.digest:
+        raise ModelError(
+            f"without the adapter the weights have digest {base.card.digest[:12]}, its base has "
+            f"{adapter.card.digest[:12]}; this adapter was not merged here, or the base is of full precision: load it"
+        )
+    return base
+
+
+def onto(adapter: Adapter, start: TorchPredictor, base: TorchPredictor) -> Adapter:
+    """The same adapted model told from ``base``, where ``start`` differs from it in small tensors only (AdaBN).
+
+    Raises
+    ------
+    ModelError
+        If the adapter does not belong to ``start``, or ``start`` has other convolutions than ``base``.
+    """
+    if adapter.card.digest != start.card.digest:
+        raise ModelError(
+            f"the adapter belongs to the model of digest {adapter.card.digest[:12]}, got {start.card.digest[:12]}"
+        )
+    here, there = start.net.state_dict(), base.net.state_dict()
+    if set(here) != set(there) or any(t.dim() >= 2 and not torch.equal(t, there[name]) for name, t in here.items()):
+        raise ModelError(
+            f"'{start.card.name}' has other convolutions than '{base.card.name}'; only biases and batch norm may differ"
+        )
+    final = {name: adapter.new.get(name, t) for name, t in here.items() if _small(t)}
+    new = {name: t for name, t in final.items() if not torch.equal(t, there[name])}
+    return replace(adapter, card=base.card, new=new, old={name: there[name] for name in new})
+
+
+def _small(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dim() < 2
+
+
+def _changed(net: nn.Module, adapter: Adapter, small: Mapping[str, Tensor], *, sign: int) -> nn.Module:
+    net = deepcopy(net)
+    own = net.state_dict()
+    try:
+        for name in adapter.up:
+            own[name].copy_(own[name].double() + sign * adapter.change(name, own[name].shape))
+        for name, tensor in small.items():
+            own[name].copy_(tensor)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"the adapter is damaged ({error!r}); copy it again") from error
+    return net
