@@ -172,8 +172,8 @@ def _best(scores: Mapping[tuple[float, float, int], VI], grid: Vec3, params: Seg
     ranked = [
         (
             round(float(around[i]), 6),
-            abs(point[0] - own[0]) + abs(point[1] - own[1]),
-            abs(point[2] - params.min_size),
+            abs(point[0] - was[0]) + abs(point[1] - was[1]),
+            abs(point[2] - was[2]),
             i,
         )
         for i, point in enumerate(scores)
