@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ import torch
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import cores
+from napari_connecto.models.kept import keep, kept
 from napari_connecto.models.predictor import TorchPredictor
 
 log = logging.getLogger("napari_connecto")
@@ -64,6 +69,8 @@ def accelerated(model: TorchPredictor) -> Predictor:
 class OpenVinoPredictor:
     """A `TorchPredictor`'s network, compiled by OpenVINO for the CPU, one thread per call.
 
+    The conversion is kept in the user's cache folder, see `cache_folder`.
+
     Raises
     ------
     RuntimeError
@@ -110,19 +117,40 @@ class OpenVinoPredictor:
 def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
     import openvino  # optional
 
-    card = model.card
-    shape = (size, card.channels, *(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)))
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # torch.jit says that it grows old, the tracer that shapes are constants
-        graph = openvino.convert_model(model.net, example_input=torch.zeros(shape), input=[shape])
+    core, key = openvino.Core(), _key(model.card, size, openvino.__version__)
+    parts = kept(key)
+    if parts is None:
+        parts = _converted(model, _shape(model.card, size))
+        keep(key, *parts)
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": streams,
         "NUM_STREAMS": streams,
     }
-    return openvino.Core().compile_model(graph, "CPU", settings)
+    return core.compile_model(core.read_model(*parts), "CPU", settings)
+
+
+def _converted(model: TorchPredictor, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """OpenVINO's description and weights of a network."""
+    import openvino
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch.jit says that it grows old, the tracer that shapes are constants
+        graph = openvino.convert_model(model.net, example_input=torch.zeros(shape), input=[shape])
+    with TemporaryDirectory() as folder:
+        openvino.save_model(graph, Path(folder) / "net.xml", compress_to_fp16=False)
+        return (Path(folder) / "net.xml").read_bytes(), (Path(folder) / "net.bin").read_bytes()
+
+
+def _key(card: ModelCard, size: int, version: str) -> str:
+    """Equal only where the converted network is: the digest tells weights, not how they are put together."""
+    told = json.dumps([card.digest, dict(card.network), _shape(card, size), version], sort_keys=True)
+    return f"{card.digest[:12]}-{hashlib.sha256(told.encode()).hexdigest()[:20]}"
+
+
+def _shape(card: ModelCard, size: int) -> tuple[int, ...]:
+    return (size, card.channels, *(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)))
 
 
 def _noise(card: ModelCard) -> np.ndarray:
-    shape = (1, card.channels, *(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)))
-    return np.random.default_rng(0).random(shape, np.float32)
+    return np.random.default_rng(0).random(_shape(card, 1), np.float32)
