@@ -77,7 +77,7 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
     if backend not in ("auto", "torch", "openvino"):
         raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
     folder = Path(folder)
-    card = _read_card(folder)
+    card = read_card(folder)
     weights = (folder / WEIGHTS).read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != card.digest:
@@ -94,7 +94,7 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
     return accelerated(model) if backend == "openvino" or (backend == "auto" and cpu and installed()) else model
 
 
-def _read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path) -> ModelCard:
     """The card of a complete model folder."""
     if folder.suffix.lower() in PICKLES or _only_pickles(folder):
         raise ModelError(

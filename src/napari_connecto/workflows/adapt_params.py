@@ -140,7 +140,7 @@ class DomainParams:
     steps: int = param(600, "Training steps.", low=10, high=100_000)
     crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
-    encoder: str = param("resnet18", "Encoder of segmentation_models_pytorch.", advanced=True)
+    encoder: str = param("tu-resnet10t", "Encoder of segmentation_models_pytorch.", advanced=True)
     depth: int = param(4, "Steps down.", low=3, high=5, advanced=True)
     patches: int = param(300, "Tissue patches whose features are kept.", low=10, high=20_000, advanced=True)
     seed: int = param(0, "Of everything random.", low=0, advanced=True)

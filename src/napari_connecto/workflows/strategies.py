@@ -46,10 +46,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pick:
-    """One patch of a pool, and why."""
+    """One patch of a pool, and why; ``random`` marks those of the random arm."""
 
     index: int
     reason: str
+    random: bool = False
 
 
 def needs_features(strategy: str, diversity: bool = False) -> bool:

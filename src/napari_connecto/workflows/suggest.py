@@ -36,6 +36,8 @@ class Suggestion:
         Mean uncertainty of the model over the patch, bits (or variance over flips).
     reason
         Why this one, in words.
+    random
+        Drawn at random, so that figures measured on it are not biased by the choice.
     thumbnail
         Its middle section, uint8 (y, x), stretched to its own contrast, at most 128 wide.
     """
@@ -43,6 +45,7 @@ class Suggestion:
     box: Box
     score: float
     reason: str
+    random: bool = False
     thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
@@ -137,6 +140,7 @@ def suggest_job(
             _box_in(level, found.boxes[choice.index], finest),
             float(pool.score[choice.index]),
             choice.reason,
+            choice.random,
             _thumbnail(level.read(found.boxes[choice.index])),
         )
         for choice in _choices(pool, n, params)
@@ -205,7 +209,7 @@ def _choices(pool: Pool, n: int, params: SuggestParams) -> list[Pick]:
     ranked = pick(pool, n, params.strategy, diversity=params.diversity, seed=params.seed)
     best = [choice for choice in ranked if choice.index not in drawn][: n - len(drawn)]
     why = ", whatever the strategy, so that figures measured on it are not biased by the choice"
-    return best + [Pick(choice.index, choice.reason + why) for choice in at_random]
+    return best + [Pick(choice.index, choice.reason + why, True) for choice in at_random]
 
 
 def _box_in(level: Level, box: Box, finest: Level) -> Box:

@@ -1,0 +1,52 @@
+"""Labels that are being painted: a small zarr array on disk, so that every stroke is kept at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from napari_connecto.core.errors import StoreError
+from napari_connecto.io.disk import storing
+
+
+def open_draft(path: Path, start: np.ndarray) -> Any:
+    """The writable labels at ``path``, made from ``start`` where there are none.
+
+    Parameters
+    ----------
+    path
+        Folder of the array.
+    start
+        (z, y, x) uint32.
+
+    Returns
+    -------
+    zarr.Array
+        One chunk per section; what is assigned to it is on disk on return.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written, or what is there has another shape.
+    """
+    with storing(path):
+        if not path.exists():
+            partial = path.with_name(f".{path.name}.partial")
+            made = zarr.create_array(
+                LocalStore(partial),
+                shape=start.shape,
+                chunks=(1, *start.shape[1:]),
+                dtype="uint32",
+                fill_value=0,
+                overwrite=True,
+            )
+            made[:] = start
+            partial.rename(path)
+        found = zarr.open_array(LocalStore(path), mode="r+")
+    if found.shape != start.shape:
+        raise StoreError(f"'{path}' holds labels of shape {found.shape}, not {start.shape}; choose another session")
+    return found

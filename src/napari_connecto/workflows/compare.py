@@ -1,0 +1,168 @@
+"""Did it help? Two models on the same held-out patches, by variation of information of their segmentations. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.em_samples import Example, prepared
+from napari_connecto.workflows.fine_tune import boundary_of
+from napari_connecto.workflows.segment_block import segment_array
+from napari_connecto.workflows.tune import instances, tune_segmentation
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model on held-out patches.
+
+    Parameters
+    ----------
+    params
+        Of the segmentation, tuned on the annotated patches alone.
+    vi
+        Of each patch, bits.
+    total
+        Of all patches as one table.
+    """
+
+    params: SegmentParams
+    vi: tuple[VI, ...]
+    total: VI
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Before and after, patch by patch.
+
+    Parameters
+    ----------
+    gain
+        Mean over patches of VI before minus VI after, bits; positive is better.
+    interval
+        95 % percentile bootstrap over patches; NaN for fewer than two.
+    """
+
+    before: Scored
+    after: Scored
+    gain: float
+    interval: tuple[float, float]
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves zero out."""
+        low, high = self.interval
+        return bool(low > 0 or high < 0)
+
+    def lines(self) -> list[str]:
+        """The table in words."""
+        rows = [
+            f"patch {n}: VI {b.total:.3f} before ({b.split:.3f} split, {b.merge:.3f} merge), "
+            f"{a.total:.3f} after ({a.split:.3f}, {a.merge:.3f})"
+            for n, (b, a) in enumerate(zip(self.before.vi, self.after.vi, strict=True), start=1)
+        ]
+        return [*rows, self.verdict()]
+
+    def verdict(self) -> str:
+        """One sentence."""
+        share = self.gain / self.before.total.total if self.before.total.total > 0 else 0.0
+        said = f"VI on held-out patches {self.before.total.total:.3f} before, {self.after.total.total:.3f} after"
+        if not np.isfinite(self.interval[0]):
+            return f"{said}; one patch has no interval: hold out two or more to know whether that is chance."
+        span = f"{self.gain:+.3f} bits ({self.interval[0]:+.3f} to {self.interval[1]:+.3f}, 95 %)"
+        if not self.distinguishable:
+            return f"{said}: gain {span}; the gain is not distinguishable from zero."
+        return f"{said}: {'gain' if self.gain > 0 else 'LOSS'} {span}, {share:.0%} of what it was."
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "gain": self.gain,
+            "interval": list(self.interval),
+            "before": _json(self.before),
+            "after": _json(self.after),
+            "verdict": self.verdict(),
+        }
+
+
+def compare(before: Predictor, after: Predictor, held_out: Sequence[Any], annotated: Sequence[Any]) -> Comparison:
+    """Compare two models; blocks. See `compare_job`."""
+    return run(compare_job(before, after, held_out, annotated))
+
+
+def compare_job(
+    before: Predictor, after: Predictor, held_out: Sequence[Any], annotated: Sequence[Any]
+) -> Job[Comparison]:
+    """Segment held-out patches by two models.
+
+    Parameters
+    ----------
+    before, after
+        Boundary models of one voxel size.
+    held_out
+        Patches that neither training nor tuning saw; see `fine_tune` for the forms.
+    annotated
+        Patches on which each model's thresholds are tuned; a fixed threshold would measure the probabilities' scale.
+
+    Raises
+    ------
+    InputError
+        If there are no held-out or no annotated patches, or nothing in them can be measured.
+    """
+    if not held_out:
+        raise InputError("got no held-out patch; commit at least one of the patches drawn at random")
+    measured, tuned_on = ([Example.of(e) for e in part] for part in (held_out, annotated))
+    scores = []
+    for n, (name, model) in enumerate((("before", before), ("after", after))):
+        yield Progress(n, 2, f"measuring {name}")
+        scores.append(score(model, measured, tune(model, tuned_on)))
+    yield Progress(2, 2, "measured")
+    difference = np.array([b.total - a.total for b, a in zip(scores[0].vi, scores[1].vi, strict=True)])
+    return Comparison(scores[0], scores[1], float(difference.mean()), _interval(difference))
+
+
+def tune(model: Predictor, annotated: Sequence[Example], params: SegmentParams | None = None) -> SegmentParams:
+    """Segmentation parameters for a model, from annotated patches alone, section by section."""
+    pairs = [prepared(e, model.card) for e in annotated]
+    flat = replace(params or SegmentParams(), mode="2d")
+    return tune_segmentation([boundary_of(model, i) for i, _ in pairs], [labels for _, labels in pairs], flat).params
+
+
+def score(model: Predictor, held_out: Sequence[Example], params: SegmentParams) -> Scored:
+    """VI of a model's segmentation of patches; membranes and what is not labelled do not count."""
+    tables = []
+    for example in held_out:
+        image, labels = prepared(example, model.card)
+        found, truth = segment_array(boundary_of(model, image), params), instances(labels)
+        if not truth.any():
+            raise InputError("a held-out patch has no inside of a neurite; paint 2, or neurites from 3 on")
+        apart = np.arange(len(truth))[:, None, None] * 2**32  # sections are compared one by one
+        tables.append(Contingency.of(found.astype(np.int64) + apart, np.where(truth > 0, truth + apart, 0)))
+    each = tuple(variation_of_information(table) for table in tables)
+    total = [float(np.mean([getattr(vi, part) for vi in each])) for part in ("split", "merge")]
+    return Scored(params, each, VI(*total))
+
+
+def _interval(difference: np.ndarray) -> tuple[float, float]:
+    if len(difference) < 2:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(0).integers(0, len(difference), (RESAMPLES, len(difference)))
+    low, high = np.quantile(difference[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _json(scored: Scored) -> dict[str, Any]:
+    return {
+        "params": asdict(scored.params),
+        "vi": [{"split": vi.split, "merge": vi.merge, "total": vi.total} for vi in scored.vi],
+        "total": scored.total.total,
+    }

@@ -1,0 +1,163 @@
+"""Domains: models of neuron boundaries, each with what is known of its data and a sample of its features. Ours.
+
+A domain is a model's folder (card and weights) with ``domain.json`` (tissue, organism, modality, licence, how to cut
+instances) and ``features.npy`` beside it, so that no source image is needed to compare with it (source-free, as Sawmya
+et al., arXiv 2503.06196). The features of all domains of a library come from one encoder, whose digest they carry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import storing, write_json
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.files import Backend, load_model, read_card
+from napari_connecto.sample_data import shipped_folder
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.patches import candidates
+
+ABOUT, FEATURES, ENCODER = "domain.json", "features.npy", "encoder"
+FEW = 10
+"""Fewer patches than this say nothing."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A model, and what its data looked like.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    features
+        (n, d) float32, one row per tissue patch of the training data.
+    about
+        ``encoder`` (digest), ``patch`` (voxels), ``organism``, ``tissue``, ``modality``, ``data`` (source and terms),
+        ``segment`` (`SegmentParams` tuned on its training part).
+    """
+
+    name: str
+    folder: Path
+    card: ModelCard
+    features: np.ndarray = field(repr=False)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Domain:
+        """A domain from its folder.
+
+        Raises
+        ------
+        ModelError
+            If something is missing or damaged.
+        """
+        folder = Path(folder)
+        card = read_card(folder)
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            features = np.load(folder / FEATURES, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"'{folder}' is no domain ({error}); it needs {ABOUT} and {FEATURES} beside the model: make it with "
+                "`napari-connecto domains train`"
+            ) from error
+        if not isinstance(about, dict) or features.ndim != 2 or not np.isfinite(features).all():
+            raise ModelError(f"the domain in '{folder}' is damaged; copy it again")
+        return cls(folder.name, folder, card, features.astype(np.float32), about)
+
+    def model(self, *, device: str = "auto", backend: Backend = "auto") -> Predictor:
+        """Its model; ``backend`` "torch" for one that can be trained further."""
+        return load_model(self.folder, device=device, backend=backend)
+
+
+def save_about(folder: Path, about: Mapping[str, Any], features: np.ndarray) -> None:
+    """Turn a model's folder into a domain's."""
+    with storing(folder):
+        np.save(folder / FEATURES, features.astype(np.float16), allow_pickle=False)
+        write_json(folder / ABOUT, dict(about))
+
+
+def domains_folder() -> Path:
+    """Where the shipped domains and the common encoder lie."""
+    return shipped_folder() / "domains"
+
+
+def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
+    """Domains by name: the shipped ones, or those in the folders inside ``folder``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    where = Path(folder) if folder is not None else domains_folder()
+    found = {path.parent.name: Domain.load(path.parent) for path in sorted(where.glob(f"*/{ABOUT}"))}
+    if not found:
+        raise InputError(f"'{where}' holds no domain; make one with `napari-connecto domains train`")
+    return found
+
+
+def load_encoder(folder: str | Path | None = None, *, device: str = "auto") -> TorchEncoder:
+    """The encoder in whose space domains are compared: a library's own, else the shipped one."""
+    own = Path(folder) / ENCODER if folder is not None else None
+    path = own if own is not None and own.is_dir() else domains_folder() / ENCODER
+    return TorchEncoder(load_model(path, device=device, backend="torch"))
+
+
+@dataclass(frozen=True)
+class FeatureSample:
+    """Vectors (n, d) of tissue patches, and how many patches were passed over as empty."""
+
+    vectors: np.ndarray
+    skipped: int
+
+
+def sample_features(
+    volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
+) -> FeatureSample:
+    """What patches of a volume look like at a model's voxel size.
+
+    Parameters
+    ----------
+    volume
+        Image.
+    card
+        Gives the voxel size; the normalisation is the encoder's.
+    encoder
+        See `load_encoder`.
+    patches, size
+        How many at most, and their extent along y and x in the card's voxels; each is one section.
+    seed
+        Of their places.
+
+    Raises
+    ------
+    InputError
+        If fewer than 10 patches hold tissue.
+    VoxelSizeError
+        If the volume is too coarse or too fine for the card.
+    """
+    level = fitting_level(volume, card)
+    extent = (1, min(size, level.shape[1]), min(size, level.shape[2]))
+    if min(extent[1:]) < size // 2:
+        raise InputError(
+            f"'{volume.name}' is {level.shape} voxels at the model's size; {size // 2} along y and x needed"
+        )
+    found = candidates(level, extent, patches, seed, ())
+    if len(found.boxes) < FEW:
+        raise InputError(
+            f"'{volume.name}' has {len(found.boxes)} patches of tissue of {extent[1]} x {extent[2]} voxels "
+            f"({found.skipped_empty} were empty); {FEW} are needed: choose a larger region or smaller patches"
+        )
+    scaling = encoder.card.normalisation.resolve(volume)
+    blocks = (scaling(level.read(box))[None, None] for box in found.boxes)
+    return FeatureSample(np.concatenate([encoder(block) for block in blocks]), found.skipped_empty)

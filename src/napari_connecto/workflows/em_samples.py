@@ -1,0 +1,139 @@
+"""Annotated patches as training samples of a boundary model: each a function of its number, so a run resumes. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import FVec3
+from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.resample import resampled
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.augment import Augment
+from napari_connecto.models.fit import Sample
+from napari_connecto.workflows.em_labels import boundary_target
+
+
+@dataclass(frozen=True)
+class Example:
+    """One annotated patch.
+
+    Parameters
+    ----------
+    image
+        (z, y, x), as read.
+    labels
+        (z, y, x) in our numbers, see `em_labels`.
+    voxel_nm
+        Of both, nm, (z, y, x); None: the model's.
+    scaling
+        That of the volume the patch is from; None: by the patch itself.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    voxel_nm: FVec3 | None = None
+    scaling: Scaling | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.shape != self.labels.shape or self.image.ndim != 3:
+            raise InputError(
+                f"got an image of shape {self.image.shape} with labels of {self.labels.shape}; both are (z, y, x), "
+                "of one shape"
+            )
+        if self.image.dtype.kind == "f" and not np.isfinite(self.image).all():
+            raise InputError("got an annotated patch with NaN or infinite values; clean the image first")
+
+    @classmethod
+    def of(cls, pair: Any) -> Example:
+        """From an `Example`, or an (image, labels) pair of (y, x) or (z, y, x) arrays."""
+        if isinstance(pair, Example):
+            return pair
+        image, labels = (np.asarray(a) for a in pair)
+        flat = image.ndim == 2 and labels.ndim == 2
+        return cls(image[None], labels[None]) if flat else cls(image, labels)
+
+
+@dataclass(frozen=True)
+class EmSamples:
+    """Random crops of annotated patches, augmented.
+
+    Parameters
+    ----------
+    examples
+        At least one; crops are drawn from each in proportion to its labelled area.
+    card
+        Of the model: its voxel size and normalisation.
+    crop, batch
+        Voxels along y and x of a crop, and crops per sample.
+    augment
+        None: as they are.
+    """
+
+    examples: Sequence[Example]
+    card: ModelCard
+    crop: int = 192
+    batch: int = 4
+    seed: int = 0
+    augment: Augment | None = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise InputError("got no annotated patch; commit at least one")
+
+    @cached_property
+    def _ready(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [prepared(e, self.card) for e in self.examples]
+
+    def from_step(self, step: int) -> Iterator[Sample]:
+        """Samples number ``step``, ``step + 1``, ...; the same whenever they are asked for."""
+        return (self.at(i) for i in count(step))
+
+    def at(self, step: int) -> Sample:
+        """One sample: (n, 1, 1, y, x) image, target and weight."""
+        ready = self._ready
+        rng = np.random.default_rng([self.seed, step])
+        area = np.array([float((labels > 0).sum()) for _, labels in ready])
+        chosen = rng.choice(len(ready), self.batch, p=area / area.sum())
+        crops = [self._crop(ready[i][0], ready[i][1], rng) for i in chosen]
+        image, labels = (np.stack(part) for part in zip(*crops, strict=True))
+        target, weight = boundary_target(labels)
+        return tuple(a[:, None, None].astype(np.float32) for a in (image, target, weight))  # type: ignore[return-value]
+
+    def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        places = np.flatnonzero((labels > 0).any(axis=(1, 2)))
+        z = int(rng.choice(places))
+        plane, known = image[z], labels[z]
+        start = [int(rng.integers(0, max(1, n - self.crop + 1))) for n in plane.shape]
+        here = tuple(slice(a, a + self.crop) for a in start)
+        pad = [(0, max(0, self.crop - n)) for n in plane.shape]
+        plane, known = np.pad(plane[here], pad, mode="symmetric"), np.pad(known[here], pad)
+        return (plane, known) if self.augment is None else self.augment(plane, known, int(rng.integers(2**32)))
+
+
+def prepared(example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
+    """Scaled image (float32) and labels of an example at the card's voxel size."""
+    voxel_nm = example.voxel_nm or card.voxel_nm
+    level = Level(example.image, voxel_nm)
+    scaling = example.scaling or card.normalisation.resolve(Volume((level,), name="an annotated patch"))
+    wanted = (voxel_nm[0], *card.voxel_nm[1:])
+    image = resampled(level, wanted)
+    labels = nearest(example.labels, level, image)
+    return scaling(np.asarray(image.read(image.box))), labels
+
+
+def nearest(labels: np.ndarray, level: Level, other: Level) -> np.ndarray:
+    """Labels on ``level``'s grid, on that of ``other``: the label at each voxel's centre."""
+    if level.shape == other.shape and level.voxel_nm == other.voxel_nm:
+        return labels
+    index = [
+        np.clip(np.floor((np.arange(n) + 0.5) * new / old), 0, have - 1).astype(int)
+        for n, new, old, have in zip(other.shape, other.voxel_nm, level.voxel_nm, level.shape, strict=True)
+    ]
+    return labels[np.ix_(*index)]

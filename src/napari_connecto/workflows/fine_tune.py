@@ -1,0 +1,216 @@
+"""Adapt a boundary model to annotated patches, or train one from scratch with the same budget. Ours.
+
+Source-free adaptation of a chosen backbone: Sawmya et al., arXiv 2503.06196; presets, augmentation and losses are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto import __version__
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import FVec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level
+from napari_connecto.models.augment import Augment
+from napari_connecto.models.files import new_model
+from napari_connecto.models.fit import FitParams, fit
+from napari_connecto.models.openvino import torch_model
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.em_labels import boundary_target, check_labels
+from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
+
+BOUNDARY = "boundary"
+TILE, HALO = 256, 32
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Which part learns, how long, how boldly."""
+
+    train: str
+    steps: int
+    learning_rate: float
+
+
+PRESETS = {
+    "quick": Preset("decoder", 100, 2e-3),
+    "standard": Preset("all", 200, 1e-3),
+    "full": Preset("all", 400, 2e-3),
+    "adapter": Preset("adapter", 200, 5e-3),
+}
+
+
+def boundary_card(
+    name: str, voxel_nm: FVec3, *, encoder: str = "tu-resnet10t", depth: int = 4, width: int = 16
+) -> ModelCard:
+    """The card of an untrained 2-D boundary model: weights in half precision, tiles of 256 with 32 around."""
+    return ModelCard(
+        name=name,
+        task=BOUNDARY,
+        voxel_nm=voxel_nm,
+        tile=(1, TILE, TILE),
+        halo=(0, HALO, HALO),
+        outputs=(Output(BOUNDARY),),
+        normalisation=Normalisation("percentile", 1.0, 99.0),
+        network={"kind": "smp", "encoder": encoder, "depth": depth, "width": width, "half": True},
+    )
+
+
+def fine_tune(
+    model: Predictor | None,
+    examples: Sequence[Any],
+    params: FineTuneParams | None = None,
+    *,
+    held_out: Sequence[Any] = (),
+    voxel_nm: FVec3 | None = None,
+) -> TorchPredictor:
+    """Adapt a model; blocks. See `fine_tune_job`."""
+    return run(fine_tune_job(model, examples, params, held_out=held_out, voxel_nm=voxel_nm))
+
+
+def fine_tune_job(
+    model: Predictor | None,
+    examples: Sequence[Any],
+    params: FineTuneParams | None = None,
+    *,
+    held_out: Sequence[Any] = (),
+    voxel_nm: FVec3 | None = None,
+    stop: Callable[[], bool] | None = None,
+    checkpoint: Path | None = None,
+) -> Job[TorchPredictor]:
+    """Adapt a boundary model to annotated patches.
+
+    Parameters
+    ----------
+    model
+        Where to start; None trains from scratch, with the steps and the augmentation of the preset.
+    examples
+        `Example`, or (image, labels) pairs of (y, x) or (z, y, x) arrays; labels are 0 ignore, 1 background, 2
+        foreground, 3 and more instances.
+    params
+        See `FineTuneParams`.
+    held_out
+        Patches that only choose when to stop and which state to keep; without them the last state is kept.
+    voxel_nm
+        Of a model from scratch, (z, y, x); by default the examples'.
+    stop, checkpoint
+        See `models.fit.fit`.
+
+    Yields
+    ------
+    Progress
+        ``payload`` is ``{"step", "loss", "score"}``; ``score`` is minus the cross-entropy on the held-out patches.
+
+    Returns
+    -------
+    TorchPredictor
+        ``card.parent`` is the digest it started from; ``card.metrics["fine_tune"]`` has parameters, seed, versions and
+        the hash of the labels. Of the preset "adapter", ``.adapter`` is what was learnt.
+
+    Raises
+    ------
+    InputError
+        If nothing, or only one class is labelled, or shapes differ.
+    """
+    params = params or FineTuneParams()
+    preset, patches = PRESETS[params.preset], [Example.of(e) for e in examples]
+    if not patches:
+        raise InputError("got no annotated patch; commit at least one")
+    check_labels(np.concatenate([_flat(e.labels) for e in patches], axis=1))
+    start = torch_model(model) if model is not None else _scratch(patches, params, voxel_nm)
+    samples = EmSamples(
+        patches, start.card, params.crop, params.batch, params.seed, Augment() if params.augment else None
+    )
+    settings = FitParams(
+        steps=params.steps or preset.steps,
+        learning_rate=params.learning_rate or preset.learning_rate,
+        train="all" if model is None else preset.train,  # type: ignore[arg-type]
+        patience=params.patience if held_out else 0,
+        validate_every=max(5, (params.steps or preset.steps) // 20),
+        seed=params.seed,
+    )
+    validate = BoundaryLoss.of([Example.of(e) for e in held_out], start.card) if held_out else None
+    yield Progress(0, settings.steps, "training")
+    trained = yield from fit(start, samples.from_step, settings, validate=validate, stop=stop, checkpoint=checkpoint)
+    return _signed(trained, start if model is not None else None, patches, params)
+
+
+def _flat(labels: np.ndarray) -> np.ndarray:
+    """One section of one column per patch, so that patches of any shape can be looked at together."""
+    target, weight = boundary_target(labels)
+    return np.where(weight == 0, 0, 2 - target.astype(np.int64)).reshape(1, -1)
+
+
+def _scratch(patches: Sequence[Example], params: FineTuneParams, voxel_nm: FVec3 | None) -> TorchPredictor:
+    voxel = voxel_nm or patches[0].voxel_nm
+    if voxel is None:
+        raise InputError("training from scratch needs the voxel size: give voxel_nm, (z, y, x) in nm")
+    return new_model(boundary_card("scratch", voxel), params.seed, device=params.device)
+
+
+def labels_hash(patches: Sequence[Example]) -> str:
+    """SHA-256 over shapes and voxels of the labels, in order."""
+    digest = hashlib.sha256()
+    for patch in patches:
+        digest.update(str(patch.labels.shape).encode())
+        digest.update(np.ascontiguousarray(patch.labels).astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def _signed(
+    trained: TorchPredictor, parent: TorchPredictor | None, patches: Sequence[Example], params: FineTuneParams
+) -> TorchPredictor:
+    """The model with where it comes from written on its card."""
+    told = {"params": asdict(params), "patches": len(patches), "labels": labels_hash(patches), "version": __version__}
+    card = replace(
+        trained.card,
+        parent=parent.card.digest if parent is not None else "",
+        metrics={"fine_tune": told},  # the parent's figures are not this model's
+    )
+    signed = TorchPredictor(card, trained.net, str(trained.device))
+    signed.adapter = trained.adapter
+    return signed
+
+
+@dataclass(frozen=True)
+class BoundaryLoss:
+    """Validation score: minus the mean cross-entropy of the boundary on held-out patches; higher is better."""
+
+    patches: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], card: ModelCard) -> BoundaryLoss:
+        """Of annotated patches at the card's voxel size."""
+        return cls(tuple(prepared(e, card) for e in examples))
+
+    def __call__(self, model: Predictor) -> float:
+        """Score a model."""
+        total = known = 0.0
+        for image, labels in self.patches:
+            p = np.clip(boundary_of(model, image), 1e-4, 1 - 1e-4)
+            target, weight = boundary_target(labels)
+            total += float(-(weight * np.where(target > 0, np.log(p), np.log(1 - p))).sum())
+            known += float(weight.sum())
+        return -total / max(known, 1.0)
+
+
+def boundary_of(model: Predictor, image: np.ndarray) -> np.ndarray:
+    """Boundary probability (z, y, x) float32 of a scaled image (z, y, x), edges repeated, whatever its shape."""
+    card = model.card
+    level = Level(image, (1.0, 1.0, 1.0))
+    out = np.zeros(image.shape, np.float32)
+    for tile in TilePlan(level.shape, card.tile, card.halo):
+        answer = model(level.read_padded(tile.read)[None, None], [0])[card.outputs[0].name][0]
+        inside = tile.write.shift([-(r + t) for r, t in zip(tile.read.start, card.outputs[0].trimmed, strict=True)])
+        out[tile.write.slices] = answer[inside.slices]
+    return out

@@ -1,0 +1,293 @@
+"""An annotation session as a folder that loses at most the stroke in hand. Ours.
+
+::
+
+    session.json            what it belongs to: volume, model, voxel size, scaling
+    events.jsonl            append-only: suggested, committed, skipped, undone
+    patches/0001/           image.zarr, draft.zarr (every stroke), labels-1.zarr, labels-2.zarr (commits)
+
+The state is what the events say; a commit counts once its labels are whole on disk and its event is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.disk import read_json, storing, write_json
+from napari_connecto.io.drafts import open_draft
+from napari_connecto.io.event_log import EventLog
+from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume
+from napari_connecto.workflows.em_labels import check_labels
+from napari_connecto.workflows.em_samples import Example
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.suggest import Suggestion
+
+Status: TypeAlias = Literal["waiting", "committed", "skipped"]
+ABOUT = "session.json"
+
+
+@dataclass(frozen=True)
+class PatchState:
+    """One suggested patch.
+
+    Parameters
+    ----------
+    box
+        Voxels of the volume's finest level.
+    held_out
+        It only measures: nothing is learnt from it.
+    labels
+        Which version of its labels counts, 0 for none.
+    """
+
+    id: int
+    box: Box
+    score: float
+    reason: str
+    held_out: bool
+    status: Status = "waiting"
+    labels: int = 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A patch being painted: image (z, y, x), and labels of the same shape that write through to disk."""
+
+    image: np.ndarray
+    labels: Any
+    voxel_nm: FVec3
+    origin_nm: FVec3
+
+
+class Session:
+    """An open, locked session; made by `create` or `open`, and a context manager.
+
+    Parameters
+    ----------
+    job
+        Its folder.
+    level
+        What patches are cut from: the volume at the model's voxel size.
+    about
+        JSON: ``volume`` (as a recipe says it), ``model``, ``scaling``.
+    """
+
+    def __init__(self, job: JobFolder, volume: Volume, level: Level, about: Mapping[str, Any]) -> None:
+        self.path = job.path
+        self.level = level
+        self.about = about
+        self._job = job
+        self._finest = volume.levels[0]
+        self._log = EventLog(job.path / "events.jsonl")
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        volume: Volume,
+        card: ModelCard,
+        *,
+        spec: Mapping[str, Any] | None = None,
+        model: str = "",
+    ) -> Session:
+        """Make a session, or come back to it.
+
+        Parameters
+        ----------
+        folder
+            A new one, or that of a session on this volume at this voxel size.
+        volume
+            What is annotated; it is only read.
+        card
+            Of the model that suggests: its voxel size and normalisation.
+        spec, model
+            How a recipe names both.
+
+        Raises
+        ------
+        StoreError
+            If the folder holds something else, the session of another volume, or is in use.
+        VoxelSizeError
+            If volume and model do not fit.
+        """
+        level = fitting_level(volume, card)
+        told = {"workflow": "session", "volume": volume.fingerprint(), "voxel_nm": list(level.voxel_nm)}
+        job = JobFolder.open(folder, told)
+        try:
+            if (job.path / ABOUT).exists():
+                about = read_json(job.path / ABOUT)
+            else:
+                scaling = asdict(card.normalisation.resolve(volume))
+                about = {"volume": dict(spec or {}), "model": model, "scaling": scaling}
+                write_json(job.path / ABOUT, about)
+        except BaseException:
+            job.close()
+            raise
+        return cls(job, volume, level, about)
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self._job.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def patches(self) -> tuple[PatchState, ...]:
+        """All suggested patches with what became of them, in the order they were suggested."""
+        return patch_states(self._log.events())
+
+    def counts(self) -> tuple[int, int]:
+        """Committed patches, and all that were not skipped."""
+        states = self.patches
+        return sum(s.status == "committed" for s in states), sum(s.status != "skipped" for s in states)
+
+    def add(self, suggestions: Sequence[Suggestion]) -> tuple[PatchState, ...]:
+        """Put suggestions into the queue; those drawn at random are held out."""
+        first = len(self.patches) + 1
+        for n, s in enumerate(suggestions, start=first):
+            box = [*s.box.start, *s.box.stop]
+            self._log.append(
+                {"event": "suggest", "id": n, "box": box, "score": s.score, "reason": s.reason, "held_out": s.random}
+            )
+        return self.patches[first - 1 :]
+
+    def open_patch(self, id: int, prefill: np.ndarray | None = None) -> Draft:
+        """A patch to paint on; it begins with its commit or draft if there is one, else with ``prefill``, else empty.
+
+        Parameters
+        ----------
+        id
+            Of the patch.
+        prefill
+            (z, y, x) of the patch's shape in `level`, labels in our numbers.
+        """
+        state, folder = self._state(id), self._folder(id)
+        box = self._finest.box_in(state.box, self.level).clip(self.level.shape)
+        image = self._image(folder, box)
+        start = np.zeros(image.shape, np.uint32) if prefill is None else np.asarray(prefill).astype(np.uint32)
+        if start.shape != image.shape:
+            raise InputError(f"got labels of shape {start.shape} for a patch of {image.shape}; both are (z, y, x)")
+        origin = fvec3(self.level.to_nm(box.start).tolist())
+        return Draft(image, open_draft(folder / "draft.zarr", start), self.level.voxel_nm, origin)
+
+    def commit(self, id: int, labels: np.ndarray | None = None) -> PatchState:
+        """Keep a patch's labels: those given, else the draft's.
+
+        Raises
+        ------
+        InputError
+            If nothing, or only one class is labelled, or the shape is not the patch's.
+        """
+        state, folder = self._state(id), self._folder(id)
+        draft = self.open_patch(id)
+        found = np.asarray(draft.labels[:] if labels is None else labels).astype(np.uint32)
+        if found.shape != draft.image.shape:
+            raise InputError(
+                f"got labels of shape {found.shape} for a patch of {draft.image.shape}; both are (z, y, x)"
+            )
+        check_labels(found)
+        version = state.labels + 1
+        while (folder / f"labels-{version}.zarr").exists():
+            version += 1
+        volume = Volume((Level(found, draft.voxel_nm, draft.origin_nm),), name="labels", kind="labels")
+        save_volume(volume, folder / f"labels-{version}.zarr", levels=1)
+        self._log.append({"event": "commit", "id": id, "labels": version})
+        return self._state(id)
+
+    def skip(self, id: int) -> PatchState:
+        """Pass over a patch; that is recorded too."""
+        self._state(id)
+        self._log.append({"event": "skip", "id": id})
+        return self._state(id)
+
+    def undo(self) -> PatchState | None:
+        """Take the last commit or skip back; None if there is none. The painting itself stays as draft."""
+        before = [s for s in history(self._log.events()) if s["event"] in ("commit", "skip")]
+        if not before:
+            return None
+        self._log.append({"event": "undo", "id": before[-1]["id"]})
+        return self._state(before[-1]["id"])
+
+    def examples(self, *, held_out: bool = False) -> list[Example]:
+        """Committed patches to learn from, or those held out."""
+        return [self._example(s) for s in self.patches if s.status == "committed" and s.held_out == held_out]
+
+    def _example(self, state: PatchState) -> Example:
+        folder = self._folder(state.id)
+        image, labels = (open_volume(folder / name).levels[0] for name in ("image.zarr", f"labels-{state.labels}.zarr"))
+        blocks = [np.asarray(level.read(level.box)) for level in (image, labels)]
+        return Example(blocks[0], blocks[1], self.level.voxel_nm, Scaling(**self.about["scaling"]))
+
+    def _image(self, folder: Path, box: Box) -> np.ndarray:
+        path = folder / "image.zarr"
+        if not path.exists():
+            block = np.asarray(self.level.read(box))
+            origin = fvec3(self.level.to_nm(box.start).tolist())
+            save_volume(Volume((Level(block, self.level.voxel_nm, origin),), name="patch"), path, levels=1)
+        stored = open_volume(path).levels[0]
+        return np.asarray(stored.read(stored.box))
+
+    def _folder(self, id: int) -> Path:
+        folder = self.path / "patches" / f"{id:04d}"
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _state(self, id: int) -> PatchState:
+        states = self.patches
+        if not 1 <= id <= len(states):
+            raise InputError(f"got patch {id}; the session has 1 to {len(states)}")
+        return states[id - 1]
+
+
+def history(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Events that count: an undo takes itself and the last commit or skip out."""
+    kept: list[Mapping[str, Any]] = []
+    for event in events:
+        if event["event"] != "undo":
+            kept.append(event)
+            continue
+        last = next(i for i in reversed(range(len(kept))) if kept[i]["event"] in ("commit", "skip"))
+        del kept[last]
+    return kept
+
+
+def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
+    """What became of each suggested patch.
+
+    Raises
+    ------
+    StoreError
+        If the events contradict each other.
+    """
+    states: dict[int, PatchState] = {}
+    try:
+        for event in history(events):
+            n = int(event["id"])
+            if event["event"] == "suggest":
+                box = Box(vec3(event["box"][:3]), vec3(event["box"][3:]))
+                states[n] = PatchState(n, box, float(event["score"]), str(event["reason"]), bool(event["held_out"]))
+            elif event["event"] == "commit":
+                states[n] = replace(states[n], status="committed", labels=int(event["labels"]))
+            elif event["event"] == "skip":
+                states[n] = replace(states[n], status="skipped", labels=0)
+    except (KeyError, StopIteration, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the session's events contradict each other ({error!r}); restore the folder's copy"
+        ) from error
+    return tuple(states[n] for n in sorted(states))

@@ -1,0 +1,166 @@
+"""Make a domain from a labelled volume: train, measure on a block kept apart, keep a sample of features. Ours."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto import __version__
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.metrics import count
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.augment import Augment
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.files import new_model, save_model
+from napari_connecto.models.fit import FitParams, fit
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import DomainParams
+from napari_connecto.workflows.compare import score, tune
+from napari_connecto.workflows.domains import Domain, sample_features, save_about
+from napari_connecto.workflows.em_labels import boundary_target, to_em
+from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card, boundary_of
+
+GAP_NM = 200.0
+"""Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""
+SECTIONS = 12
+"""At most so many sections tune and measure."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a user wants to know of a domain before using it."""
+
+    organism: str = ""
+    tissue: str = ""
+    modality: str = ""
+    data: str = ""
+    licence: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Plain types."""
+        return asdict(self)
+
+
+def train_domain_job(
+    name: str,
+    volume: Volume,
+    labels: Volume,
+    out: str | Path,
+    encoder: TorchEncoder | None,
+    params: DomainParams | None = None,
+    about: About | None = None,
+) -> Job[Domain]:
+    """Train a domain.
+
+    Parameters
+    ----------
+    name
+        Of the domain.
+    volume
+        Image with a voxel size; its finest level is learnt from.
+    labels
+        On the same grid; what they mean is ``params.labels``.
+    out
+        New folder of the domain.
+    encoder
+        Of the library; None makes the domain's own model the encoder (the first of a new library).
+    params, about
+        See `DomainParams` and `About`.
+
+    Raises
+    ------
+    InputError
+        If grids differ, or the labelled part has fewer than 2 sections' worth of rows to keep apart.
+    StoreError
+        If ``out`` exists.
+    """
+    params, about, out = params or DomainParams(), about or About(), Path(out)
+    if out.exists():
+        raise StoreError(f"'{out}' exists; choose a new folder for the domain")
+    train, held_out = split(volume, labels, params)
+    card = boundary_card(name, volume.levels[0].voxel_nm, encoder=params.encoder, depth=params.depth)
+    samples = EmSamples([train], card, params.crop, params.batch, params.seed, Augment())
+    settings = FitParams(steps=params.steps, learning_rate=3e-3, validate_every=max(10, params.steps // 10))
+    start = new_model(card, params.seed, device=params.device)
+    model = yield from fit(start, samples.from_step, settings, validate=BoundaryLoss.of([_few(held_out)], card))
+    yield Progress(params.steps, params.steps, "measuring on the block kept apart")
+    tuned = tune(model, [_few(train)])
+    metrics = {**_measured(model, _few(held_out)), "vi": score(model, [_few(held_out)], tuned).total.total}
+    model = TorchPredictor(
+        replace(card, training=about.data, licence=about.licence, metrics=metrics), model.net, str(model.device)
+    )
+    space = encoder or TorchEncoder(model)
+    size = min(128, *volume.levels[0].shape[1:])
+    sample = sample_features(volume, card, space, patches=params.patches, size=size, seed=params.seed)
+    told = {
+        **about.to_json(),
+        "encoder": space.card.digest,
+        "patch": size,
+        "segment": asdict(tuned),
+        "params": asdict(params),
+        "version": __version__,
+    }
+    return _written(out, model, told, sample.vectors)
+
+
+def _written(out: Path, model: TorchPredictor, about: Mapping[str, Any], features: np.ndarray) -> Domain:
+    """Under another name first, so that a domain's folder is whole."""
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_model(model, partial)
+    save_about(partial, about, features)
+    partial.rename(out)
+    return Domain.load(out)
+
+
+def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example, Example]:
+    """The labelled block in two, with a gap: along z, or along y where there are few sections.
+
+    Raises
+    ------
+    InputError
+        If image and labels are not on one grid, or too small to be split.
+    """
+    level, truth = volume.levels[0], labels.levels[0]
+    if level.shape != truth.shape:
+        raise InputError(f"got an image of {level.shape} and labels of {truth.shape} voxels; they must be on one grid")
+    axis = 0 if level.shape[0] >= 8 else 1
+    gap = max(1, round(GAP_NM / level.voxel_nm[axis]))
+    cut = round(level.shape[axis] * (1 - params.held_out))
+    first, last = cut - gap // 2, cut + gap - gap // 2
+    if first < 1 or last >= level.shape[axis]:
+        raise InputError(
+            f"got a labelled block of {level.shape} voxels, too small to keep {params.held_out:.0%} apart with a gap "
+            f"of {gap} voxels along axis {'zyx'[axis]}; label a larger block"
+        )
+    shape = list(level.shape)
+    low, high = Box.of([*shape[:axis], first, *shape[axis + 1 :]]), Box.of(shape)
+    high = Box((*([0] * axis), last, *([0] * (2 - axis))), high.stop)  # type: ignore[arg-type]
+    return _example(level, truth, low, params), _example(level, truth, high, params)
+
+
+def _example(level: Level, truth: Level, box: Box, params: DomainParams) -> Example:
+    labels = to_em(np.asarray(truth.read(box)), params.labels)  # type: ignore[arg-type]
+    return Example(np.asarray(level.read(box)), labels, level.voxel_nm)
+
+
+def _few(example: Example) -> Example:
+    """Evenly spaced sections of a block."""
+    step = np.unique(np.linspace(0, len(example.image) - 1, SECTIONS).astype(int))
+    return replace(example, image=example.image[step], labels=example.labels[step])
+
+
+def _measured(model: TorchPredictor, example: Example) -> dict[str, float]:
+    """F1 of boundary voxels at one half, where labelled."""
+    image, labels = prepared(example, model.card)
+    target, weight = boundary_target(labels)
+    known = weight > 0
+    return {"boundary_f1": count(boundary_of(model, image)[known] >= 0.5, target[known] > 0).f1}
