@@ -165,6 +165,18 @@ def test_stopped_it_gives_the_best_so_far() -> None:
     assert at_once.card == model.card
 
 
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_too_little_memory_is_said_in_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("napari_connecto.models.fit.mixed_loss", short)
+    model = new_model(SCORER_3D, 0, device="cpu")
+    message = r"batches of \(4, 1, 16, 32, 32\) does not fit into the memory of cpu; use fewer or smaller patches"
+    with pytest.raises(ModelError, match=message):
+        run(fit(model, bright(SCORER_3D, 1), FitParams(steps=2)))
+
+
 def test_params_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="got dice=2"):
         FitParams(dice=2)

@@ -82,3 +82,26 @@ def test_context_is_for_flat_networks() -> None:
 def test_cards_that_do_not_fit_their_network_are_refused(broken: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         new_model(broken, 0, device="cpu")  # type: ignore[arg-type]
+
+
+def test_sections_of_a_deep_encoder_cut_or_whole() -> None:
+    """smp of depth 4: on a grid of 16 a tile answers as the whole image, the better the larger its halo."""
+    network = {"kind": "smp", "encoder": "mobilenet_v2", "depth": 4, "width": 4}
+    assert divisor(network) == (1, 16, 16)
+    new_model(card(network, (1, 64, 64), (0, 32, 32)), 0, device="cpu")
+    with pytest.raises(ModelError, match=r"tile and tile \+ 2 halo must be multiples of \(1, 16, 16\)"):
+        new_model(card(network, (1, 64, 64), (0, 36, 36)), 0, device="cpu")
+    torch.manual_seed(0)
+    net = build(network, 1, 1)
+    x = torch.rand(1, 1, 1, 320, 320)
+    with torch.inference_mode():
+        for _ in range(5):
+            net(x)
+        whole = net.eval()(x)
+        off = []
+        for halo in (16, 48, 96):
+            near = slice(128 - halo, 192 + halo)
+            part = net(x[..., near, near])[..., halo : halo + 64, halo : halo + 64]
+            off.append(float((part - whole[..., 128:192, 128:192]).abs().max() / whole.std()))
+    assert off[0] > 10 * off[1] > 10 * off[2]
+    assert off[2] < 1e-3

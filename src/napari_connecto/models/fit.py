@@ -20,7 +20,7 @@ from napari_connecto.core.params import check, param
 from napari_connecto.models.checkpoint import Run, load_run, save_run
 from napari_connecto.models.learners import Learner, learner
 from napari_connecto.models.losses import mixed_loss
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.predictor import TorchPredictor, out_of_memory
 
 Sample: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 Samples: TypeAlias = Iterator[Sample] | Callable[[int], Iterator[Sample]]
@@ -95,7 +95,7 @@ def fit(
     InputError
         If the samples end too soon or do not fit the model.
     ModelError
-        If the loss is no longer finite, or there is no encoder to hold still.
+        If the loss is no longer finite, memory is short, or there is no encoder to hold still.
     StoreError
         If the checkpoint cannot be written or is of another run.
     """
@@ -107,7 +107,16 @@ def fit(
     best = pupil.unpack(run.best) if run.best else None
     source = samples(run.step) if callable(samples) else islice(samples, run.step, None)
     while run.step < params.steps and not 0 < params.patience <= run.stale and not (stop is not None and stop()):
-        loss = _step(run, _draw(source, run.step), params, model)
+        sample = _draw(source, run.step)
+        try:
+            loss = _step(run, sample, params, model)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise ModelError(
+                f"training on batches of {sample[0].shape} does not fit into the memory of {model.device}; "
+                "use fewer or smaller patches at a time, or device='cpu'"
+            ) from error
         if run.step % params.validate_every == 0 or run.step == params.steps:
             if validate is not None:
                 best = _validated(run, pupil, best, validate)
@@ -127,7 +136,7 @@ def _start(pupil: Learner, params: FitParams, device: torch.device) -> Run:
         pct_start=0.1 if params.steps > 10 else 0.3,  # of 10 steps a tenth has no slope: division by zero
     )
     scaled = params.mixed_precision and _reduced(device) is torch.float16
-    return Run(pupil.net, optimiser, schedule, torch.amp.GradScaler(device.type, enabled=scaled))
+    return Run(pupil.net, optimiser, schedule, torch.amp.GradScaler(device.type, init_scale=2.0**10, enabled=scaled))
 
 
 def _reduced(device: torch.device) -> torch.dtype:

@@ -99,7 +99,7 @@ class TorchPredictor:
             try:
                 return np.concatenate([self._forward(part)[:count] for part, count in _pieces(batch, limit)])
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if limit == 1:
                     raise ModelError(
@@ -249,7 +249,8 @@ def _pieces(batch: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, int]]:
         yield part, count
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch says that memory was short."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory"))
