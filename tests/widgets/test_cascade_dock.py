@@ -385,6 +385,5 @@ def test_verdicts_survive_the_same_search_and_their_layer_another(dock, viewer, 
 def test_dock_fits_a_laptop(dock):
     assert dock.minimumWidth() <= 300
     assert dock.minimumHeight() <= 400
-    content = dock.findChild(type(dock.parent().findChild(cascade.QScrollArea))).widget()
-    assert content.minimumSizeHint().width() <= 300
+    assert dock.scroller.widget().minimumSizeHint().width() <= 300
     assert QApplication.instance() is not None

@@ -24,6 +24,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.params import DetectParams, TrainParams
 
 if TYPE_CHECKING:
@@ -83,11 +84,6 @@ class Search:
             "params": params,
             "out": str(self.out),
         }
-
-
-def with_finest(volume: Volume, level: int) -> Volume:
-    """The volume without the levels finer than ``level``."""
-    return dataclasses.replace(volume, levels=volume.levels[level:]) if level else volume
 
 
 @lru_cache(maxsize=2)
@@ -192,13 +188,6 @@ def list_job() -> Job[dict[str, Path]]:
     return list_cascades()
 
 
-def open_job(described: Any) -> Job[Volume]:
-    """Open what `describe` took from a layer."""
-    yield Progress(0, 0, "opening")
-    volume: Volume = described.volume()
-    return volume
-
-
 def live_map(out: Path) -> Volume | None:
     """The probability map that a search is filling; zarr arrays, None before there is one."""
     from napari_connecto.io.read import open_volume
@@ -226,25 +215,16 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
 
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as work:
         recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}
-        recipe["volume"] = yield from _as_file(training.volume, training.spec, Path(work) / "image.ome.zarr")
+        recipe["volume"] = yield from as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
         if isinstance(training.labels, np.ndarray):
             table = Path(work) / "points.csv"
             write_table(table, {f"{axis}_nm": training.labels[:, i] for i, axis in enumerate("zyx")})
             recipe["points"] = str(table)
         else:
             path = Path(work) / "labels.ome.zarr"
-            recipe["labels"] = yield from _as_file(training.labels, training.labels_spec, path)
+            recipe["labels"] = yield from as_file_job(training.labels, training.labels_spec, path)
         recipe["params"] = dataclasses.asdict(training.params)
         return (yield from run_in_subprocess(recipe, work))
-
-
-def _as_file(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> Job[dict[str, Any]]:
-    if spec is not None:
-        return dict(spec)
-    from napari_connecto.io.write import save_volume_job
-
-    yield from save_volume_job(volume, path)
-    return {"path": str(path)}
 
 
 def command_line(recipe: Recipe, scheduler: str = "") -> str:

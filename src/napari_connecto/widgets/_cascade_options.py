@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._settings import scheduler
 from napari_connecto.workflows.params import DetectParams
@@ -41,8 +42,8 @@ class OptionsFold(QCollapsible):
         rows = QFormLayout(inner)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow(self.form)
-        rows.addRow("Run on", _row(self.where, self.address))
-        rows.addRow("Result in", _row(self.out, self.browse))
+        rows.addRow("Run on", row(self.where, self.address))
+        rows.addRow("Result in", row(self.out, self.browse))
         rows.addRow(self.copy)
         self.setContentsMargins(0, 0, 0, 0)
         self.addWidget(inner)
@@ -79,12 +80,3 @@ class OptionsFold(QCollapsible):
         if folder:
             self.out.setText(folder)
             self.changed.emit()
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row

@@ -19,6 +19,7 @@ from napari_connecto.widgets._cascade_jobs import Peek
 from napari_connecto.widgets._cascade_layers import ResultLayers
 from napari_connecto.widgets._cascade_review import ACCEPTED, REJECTED, Review
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
+from napari_connecto.widgets._keys import Keys
 from napari_connecto.widgets._show import Relabelled, to_data
 from napari_connecto.widgets._view import jump
 from napari_connecto.widgets._worker import Worker
@@ -44,7 +45,7 @@ class ResultBox(QGroupBox):
         self._reach_nm = 0.0
         self.layers: ResultLayers | None = None
         self.review: Review | None = None
-        self._bound: list[tuple[Any, str, Any]] = []
+        self._keys = Keys()
         self.count = text_line("How many are shown, accepted and rejected")
         self.report = text_line("What was looked at on each level, and what may have been missed")
         self.threshold = QLabeledDoubleSlider()
@@ -103,7 +104,7 @@ class ResultBox(QGroupBox):
     def begin(self, image: Layer, level: Any, peeked: Peek) -> None:
         """A search starts: empty layers; those of an earlier search stay as they are if something was reviewed."""
         kept = self.review is not None and self.review.reviewed
-        self._unbind()
+        self._keys.release()
         from napari_connecto.workflows.detections import Detections  # the search is about to load it anyway
 
         self._level, self._reach_nm = level, peeked.diameter_nm / 2
@@ -192,7 +193,7 @@ class ResultBox(QGroupBox):
     def close_jobs(self) -> None:
         """Stop exporting and give the keys back."""
         self._exporter.close()
-        self._unbind()
+        self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def _go(self) -> None:
@@ -217,8 +218,8 @@ class ResultBox(QGroupBox):
             self.export(Path(path) if Path(path).suffix else Path(path + suffix))
 
     def _on_layer_removed(self, _event: Any) -> None:
-        if self._bound and (self.layers is None or not self.layers.alive):
-            self._unbind()
+        if self._keys and (self.layers is None or not self.layers.alive):
+            self._keys.release()
             self._show_state()
 
     def _line(self) -> str:
@@ -250,17 +251,7 @@ class ResultBox(QGroupBox):
             "X": lambda: self.judge(REJECTED),
             "U": self.undo,
         }
-        for target in (self._viewer, self.layers.points):
-            for key, act in keys.items():
-                before = target.bind_key(key, lambda _, act=act: act(), overwrite=True)
-                self._bound.append((target, key, before))
-
-    def _unbind(self) -> None:
-        for target, key, before in self._bound:
-            target.bind_key(key, None)
-            if before is not None:
-                target.bind_key(key, before, overwrite=True)
-        self._bound.clear()
+        self._keys.bind((self._viewer, self.layers.points), keys)
 
 
 def export_job(review: Review, path: Path) -> Job[Path]:

@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._cascade_image import InputBox
 from napari_connecto.widgets._cascade_jobs import Training, training_job
 from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._layers import SPEC, describe, nm_per_unit
 from napari_connecto.widgets._show import to_nm

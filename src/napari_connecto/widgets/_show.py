@@ -35,19 +35,25 @@ def placed_on(image: Layer) -> dict[str, Any]:
     return {"scale": image.scale[-n:], "translate": image.translate[-n:], "units": image.units[-n:]}
 
 
+def placed_at(grid: Level, image: Layer, level: Level) -> dict[str, Any]:
+    """Keywords of three axes that put a layer of the grid ``grid`` over an image layer, whose level 0 is ``level``."""
+    n = min(image.ndim, 3)
+    scale = np.concatenate([np.ones(3 - n), image.scale[-n:]])
+    translate = np.concatenate([np.zeros(3 - n), image.translate[-n:]])
+    ratio = np.array(grid.voxel_nm) / level.voxel_nm
+    offset = level.to_voxels(grid.origin_nm) + ratio / 2 - 0.5
+    units = (image.units[-1],) * (3 - n) + tuple(image.units[-n:])
+    return {"scale": scale * ratio, "translate": translate + scale * offset, "units": units}
+
+
 def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], dict[str, Any]]:
     """Arrays and keywords that show a result store over the image layer it was made from.
 
     The arrays are the store's own (zarr), never dask: napari would cache them and show old voxels while it fills.
     ``level`` is the image's level 0.
     """
-    fine = volume.levels[0]
     n = min(image.ndim, 3)
-    ratio = np.array(fine.voxel_nm) / level.voxel_nm
-    offset = level.to_voxels(fine.origin_nm) + ratio / 2 - 0.5
-    keywords = placed_on(image)
-    keywords["translate"] = keywords["translate"] + (keywords["scale"] * offset[-n:])
-    keywords["scale"] = keywords["scale"] * ratio[-n:]
+    keywords = {key: values[-n:] for key, values in placed_at(volume.levels[0], image, level).items()}
     arrays = [level.array if n == 3 else _Plane(level.array) for level in volume.levels]
     return arrays, keywords
 

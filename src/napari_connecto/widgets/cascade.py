@@ -9,25 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import (
-    QApplication,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
-from napari_connecto.widgets._cascade_image import InputBox
 from napari_connecto.widgets._cascade_jobs import Backend, Search, command_line, estimate_job, search_job
 from napari_connecto.widgets._cascade_options import OptionsFold
 from napari_connecto.widgets._cascade_results import ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
 from napari_connecto.widgets._cascade_train import TrainBox
+from napari_connecto.widgets._dock import Dock
+from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._settings import output_folder
 from napari_connecto.widgets._view import default_level, view_box
@@ -41,7 +35,7 @@ LONG_S = 120
 """Searches expected to take longer are worth converting the models for (OpenVINO, where it is installed)."""
 
 
-class CascadeWidget(QWidget):
+class CascadeWidget(Dock):
     """Choose an image and a cascade, see what the search will cost, preview, run, cancel, resume, review, export."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -49,7 +43,6 @@ class CascadeWidget(QWidget):
         self._viewer = napari_viewer
         self._automatic: tuple[Any, Path] | None = None
         self._running: Search | None = None
-        self._docked = False
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
         self.options = OptionsFold()
@@ -61,30 +54,13 @@ class CascadeWidget(QWidget):
         self._lay_out()
         self._connect()
         self.train.hide()
-        self.setMinimumSize(300, 400)
         self.image.layers.chosen.emit()
-
-    def sizeHint(self) -> QSize:
-        """Wide enough to read without scrolling sideways."""
-        return QSize(380, 640)
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then goes on from there")
         self.bar.add_button(self.preview)
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(6)
-        for part in (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results):
-            column.addWidget(part)
-        column.addStretch()
-        self.scroller = QScrollArea()
-        self.scroller.setWidgetResizable(True)
-        self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroller.setWidget(content)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.scroller)
+        parts = (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results)
+        self.lay_out(parts)
 
     def _connect(self) -> None:
         self.cascade.changed.connect(self._on_cascade_changed)
@@ -231,14 +207,6 @@ class CascadeWidget(QWidget):
         self.cascade.choose_training()
         self.train.labels.refresh()
         self.train.labels.setCurrentText(layer.name)
-
-    def event(self, event: QEvent | None) -> bool:
-        """Close the jobs when the dock is closed: napari then takes this widget out of it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.close_jobs()
-            self._docked = self.parent() is not None
-        return super().event(event)
 
     def close_jobs(self) -> None:
         """Stop everything that runs, and give the keys back."""

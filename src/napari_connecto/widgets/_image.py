@@ -1,4 +1,4 @@
-"""What is searched: the first box of the dock "Cascade detection"."""
+"""Which image, from which level, of which voxel size: the first box of every dock."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._cascade_jobs import open_job, with_finest
 from napari_connecto.widgets._job_bar import ErrorLine
 from napari_connecto.widgets._layers import SPEC, describe
 from napari_connecto.widgets._view import LayerCombo, LevelPicker, default_level
+from napari_connecto.widgets._volumes import open_job, with_finest
 from napari_connecto.widgets._worker import Worker
 
 
@@ -35,7 +35,7 @@ class InputBox(QGroupBox):
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
         self.full: Volume | None = None
-        self.layers = LayerCombo(viewer, (Image,), "Image layer to search; multiscale layers are read level by level")
+        self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
         self.picker = LevelPicker()
         self.correct = QCheckBox("Set voxel size (nm)")
         self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")

@@ -1,0 +1,34 @@
+"""Volumes for jobs: opened in a worker, cut to a level, written to a file where a job needs one; no Qt, no napari."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.volume import Volume
+
+
+def open_job(described: Any) -> Job[Volume]:
+    """Open what `_layers.describe` took from a layer."""
+    yield Progress(0, 0, "opening")
+    volume: Volume = described.volume()
+    return volume
+
+
+def with_finest(volume: Volume, level: int) -> Volume:
+    """The volume without the levels finer than ``level``."""
+    return dataclasses.replace(volume, levels=volume.levels[level:]) if level else volume
+
+
+def as_file_job(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> Job[dict[str, Any]]:
+    """How a recipe names the volume; what is no file is written to ``path`` first."""
+    if spec is not None:
+        return dict(spec)
+    from napari_connecto.io.write import save_volume_job
+
+    if not path.exists():
+        yield from save_volume_job(volume, path)
+    return {"path": str(path)}
