@@ -6,7 +6,7 @@ measures the probabilities' scale and not the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -18,8 +18,8 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
 from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.agglomerate import Graph, absorb, merge_tree
-from napari_connecto.workflows.faces import link_sections
+from napari_connecto.workflows.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
+from napari_connecto.workflows.faces import link, overlaps
 from napari_connecto.workflows.segment_block import as_probability
 from napari_connecto.workflows.watershed import fragments
 
@@ -51,11 +51,15 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Patch:
-    """A boundary map (z, y, x) in 0..1 and its truth; ``flat`` where instances of different sections are unrelated."""
+    """A boundary map and its truth, instances from 1 on, both (z, y, x).
+
+    ``sections`` holds the section of each instance where those of different sections are unrelated: segments are then
+    compared section by section.
+    """
 
     boundary: np.ndarray
     truth: np.ndarray
-    flat: bool
+    sections: np.ndarray | None
 
 
 def tune_segmentation(
@@ -92,8 +96,10 @@ def tune_segmentation(
     for index, patch in enumerate(patches):
         for threshold in boundaries:
             point = replace(params, boundary_threshold=threshold)
-            for (merge, size), seg in _cuts(patch, point, merges, sizes, voxel_nm):
-                tables.setdefault((threshold, merge, size), []).append(_counted(patch, seg, index))
+            pieces = Pieces.of(patch, point, voxel_nm, max(merges))
+            for merge, size in product(merges, sizes):
+                table = _counted(patch, pieces.truth, pieces.segments(merge, size, params.link), index)
+                tables.setdefault((threshold, merge, size), []).append(table)
     scores = {point: variation_of_information(Contingency.sum(parts)) for point, parts in tables.items()}
     best = _best(scores, (len(boundaries), len(merges), len(sizes)), params)
     chosen = replace(params, boundary_threshold=best[0], merge_threshold=best[1], min_size=best[2])
@@ -123,7 +129,11 @@ def _patch(boundary: np.ndarray, labels: np.ndarray) -> Patch:
     if labels.dtype.kind not in "iub":
         raise InputError(f"got labels of {labels.dtype}; they must be whole numbers, 0 for not labelled")
     boundary, labels = (a[None] if a.ndim == 2 else a for a in (boundary, labels))
-    return Patch(as_probability(boundary), instances(labels), not np.any(labels > 2))
+    found = instances(labels)
+    ids, first = np.unique(found, return_index=True)
+    ids, first = ids[ids > 0], first[ids > 0]
+    sections = np.r_[0, first // found[0].size].astype(np.uint64) if labels.max() == 2 else None
+    return Patch(as_probability(boundary), np.where(found > 0, np.searchsorted(ids, found) + 1, 0), sections)
 
 
 def instances(labels: np.ndarray) -> np.ndarray:
@@ -139,26 +149,43 @@ def instances(labels: np.ndarray) -> np.ndarray:
     return out
 
 
-def _cuts(
-    patch: Patch, params: SegmentParams, merges: Sequence[float], sizes: Sequence[int], voxel: Sequence[float]
-) -> Iterator[tuple[tuple[float, int], np.ndarray]]:
-    """Segmentations of a patch for all merge thresholds and least sizes: one watershed, one merge tree."""
-    pieces = fragments(patch.boundary, params, voxel)
-    graph = Graph.of(pieces, patch.boundary, flat=params.mode != "3d")
-    tree = merge_tree(graph, max(merges))
-    for merge, size in product(merges, sizes):
-        group = tree.cut(merge)
-        group = absorb(graph, group, size) if size > 1 else group
-        labels = group[pieces]
-        yield (merge, size), link_sections(labels, params.link) if params.mode == "2d-linked" else labels
+@dataclass(frozen=True)
+class Pieces:
+    """A patch cut into fragments: all that merging them needs, so that a grid point costs no look at a voxel."""
+
+    graph: Graph
+    tree: MergeTree
+    truth: Contingency
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, patch: Patch, params: SegmentParams, voxel: Sequence[float], until: float) -> Pieces:
+        """One watershed and one merge tree, up to a threshold."""
+        labels = fragments(patch.boundary, params, voxel)
+        graph = Graph.of(labels, patch.boundary, flat=params.mode != "3d")
+        linked = params.mode == "2d-linked"
+        steps = overlaps(labels[:-1], labels[1:]) if linked else np.empty((0, 3), np.int64)
+        return cls(graph, merge_tree(graph, until), Contingency.of(labels, patch.truth), steps)
+
+    def segments(self, merge: float, min_size: int, least: float) -> np.ndarray:
+        """Segment of each fragment."""
+        group = self.tree.cut(merge)
+        if min_size > 1:
+            group = absorb(self.graph, group, min_size)
+        if not len(self.steps):
+            return group
+        sizes = np.bincount(group, self.graph.sizes)
+        found = np.concatenate([group[self.steps[:, :2]], self.steps[:, 2:]], axis=1)
+        return groups(len(sizes) - 1, link(found, sizes, least))[group]
 
 
-def _counted(patch: Patch, seg: np.ndarray, index: int) -> Contingency:
-    """The patch's table, its ids unlike those of other patches; sections apart where the truth knows no depth."""
-    part = np.arange(len(seg))[:, None, None] if patch.flat else 0
-    offset = (index * 2**20 + part) * 2**40
-    truth = np.where(patch.truth > 0, patch.truth + offset, 0)
-    return Contingency.of(seg.astype(np.int64) + offset, truth)
+def _counted(patch: Patch, table: Contingency, segments: np.ndarray, index: int) -> Contingency:
+    """A patch's table of fragments as one of segments, with ids unlike those of other patches (and sections)."""
+    seg = segments[table.seg_ids.astype(np.int64)].astype(np.uint64)
+    if patch.sections is not None:
+        seg |= patch.sections[table.truth_ids.astype(np.int64)] << np.uint64(32)
+    number = np.uint64(index) << np.uint64(52)
+    return Contingency.sum([Contingency(seg | number, table.truth_ids | number, table.counts)])
 
 
 def _best(scores: Mapping[tuple[float, float, int], VI], grid: Vec3, params: SegmentParams) -> tuple[float, float, int]:
