@@ -105,3 +105,13 @@ def test_sections_of_a_deep_encoder_cut_or_whole() -> None:
             off.append(float((part - whole[..., 128:192, 128:192]).abs().max() / whole.std()))
     assert off[0] > 10 * off[1] > 10 * off[2]
     assert off[2] < 1e-3
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet10t"])
+def test_no_pretrained_weights_are_fetched(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    build({"kind": "smp", "encoder": encoder, "depth": 2}, 1, 1)

@@ -14,7 +14,8 @@ from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import pick_device
 from napari_connecto.models.openvino import accelerated, installed, torch_model
-from napari_connecto.models.predictor import TorchPredictor, fill_weights, skeleton
+from napari_connecto.models.predictor import TorchPredictor, skeleton
+from napari_connecto.models.weights import fill_weights
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")

@@ -14,7 +14,8 @@ from napari_connecto.models.adapter import Adapter, merge, parse_adapter
 from napari_connecto.models.encoder import encoder_parts
 from napari_connecto.models.fold import CONVS, NORMS
 from napari_connecto.models.nets import dimensions
-from napari_connecto.models.predictor import TorchPredictor, fill_weights, skeleton
+from napari_connecto.models.predictor import TorchPredictor, skeleton
+from napari_connecto.models.weights import fill_weights
 
 Part = Literal["all", "decoder", "adapter"]
 

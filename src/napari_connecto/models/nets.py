@@ -27,7 +27,7 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
         ``stride`` voxels; ``{"kind": "unet", "dims", "width", "depth", "strides"}``: MONAI's U-Net with batch norm,
         ``strides`` one (z, y, x) per step down; ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D
         segmentation_models_pytorch U-Net without pretrained weights and without the layers beyond its depth.
-        ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes` in ``predictor``.
+        ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`.
     channels, n_outputs
         Of the image, and maps wanted.
     context

@@ -14,9 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import ModelError
@@ -24,6 +22,7 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.models import nets
 from napari_connecto.models.device import cores, pick_device
 from napari_connecto.models.fold import folded
+from napari_connecto.models.weights import fill_weights, round_to_half, to_bytes
 
 if TYPE_CHECKING:
     from napari_connecto.models.adapter import Adapter
@@ -68,7 +67,7 @@ class TorchPredictor:
         self.net = deepcopy(net).cpu().eval().requires_grad_(True)  # what was held still once may learn later
         half = bool(card.network.get("half", False))
         if half:
-            _round_to_half(self.net)
+            round_to_half(self.net)
         self.weights = to_bytes(self.net, half=half)
         self.card = replace(card, digest=hashlib.sha256(self.weights).hexdigest())
         self.adapter: Adapter | None = None
@@ -144,54 +143,6 @@ class TorchPredictor:
                 return net(x if flat else x.contiguous(memory_format=layout))
 
         return run
-
-
-def to_bytes(net: nn.Module, *, half: bool = False) -> bytes:
-    """The weights of a network as a safetensors file.
-
-    ``half`` stores floats of two or more dimensions in half precision (IEEE binary16): convolutions, not biases nor
-    batch norm, which are small and whose statistics may be large.
-    """
-    tensors = {name: t.detach().contiguous() for name, t in net.state_dict().items()}
-    if half:
-        tensors = {name: t.half() if _halved(t) else t for name, t in tensors.items()}
-    return bytes(safetensors.torch.save(tensors))
-
-
-def _halved(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dim() >= 2
-
-
-def _round_to_half(net: nn.Module) -> None:
-    for name, tensor in net.state_dict().items():
-        if _halved(tensor):
-            rounded = tensor.half().float() + 0.0  # and -0 becomes 0, which arithmetic can give back
-            if bool(rounded.isinf().any()):
-                raise ModelError(f"tensor '{name}' holds values beyond half precision's 65504; set half to false")
-            tensor.copy_(rounded)
-
-
-def fill_weights(net: nn.Module, weights: bytes) -> None:
-    """Put the tensors of a safetensors file into a network.
-
-    Raises
-    ------
-    ModelError
-        If the bytes are no safetensors file, or names or shapes are not the network's.
-    """
-    try:
-        tensors = safetensors.torch.load(weights)
-    except SafetensorError as error:
-        raise ModelError(f"the weights are damaged ({error}); export the model again") from error
-    own = net.state_dict()
-    if set(own) != set(tensors):
-        odd = sorted(set(own) ^ set(tensors))
-        raise ModelError(f"the weights do not belong to the card's network: tensors {odd[:3]} are only in one of them")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            got, want = tuple(tensor.shape), tuple(own[name].shape)
-            raise ModelError(f"tensor '{name}' has shape {got}, the card's network needs {want}; export it again")
-    net.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
 
 
 @lru_cache(maxsize=4)
