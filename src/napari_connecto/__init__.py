@@ -52,6 +52,13 @@ _HOMES = {
     "distance_matrix": "workflows.domain_map",
     "mantel": "workflows.domain_map",
     "list_cascades": "sample_data",
+    "list_models": "sample_data",
+    "rank_domains": "workflows.rank",
+    "RankParams": "workflows.adapt_params",
+    "fine_tune": "workflows.fine_tune",
+    "FineTuneParams": "workflows.adapt_params",
+    "compare": "workflows.compare",
+    "Session": "workflows.session",
     "phantom": "phantoms",
     "open_sample": "sample_data",
 }

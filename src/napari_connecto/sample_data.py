@@ -54,6 +54,11 @@ def list_cascades() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted((shipped_folder() / "cascades").glob("*/cascade.json"))}
 
 
+def list_models() -> dict[str, Path]:
+    """Shipped domains (boundary models with what is known of their data): folder by name."""
+    return {path.parent.name: path.parent for path in sorted((shipped_folder() / "domains").glob("*/domain.json"))}
+
+
 def cascade_folder(name_or_path: str | Path) -> Path:
     """The folder of a cascade, given as a path or by the name of a shipped one."""
     path = Path(name_or_path)

@@ -130,7 +130,7 @@ class FineTuneParams:
 class DomainParams:
     """How a domain is made from a labelled volume."""
 
-    labels: str = param(
+    label_kind: str = param(
         "instances",
         "What the labels say: neurons by number (0 is membrane), membranes (0 is inside), or 0 unlabelled, 1 "
         "membrane, 2 inside, 3 and more neurons.",

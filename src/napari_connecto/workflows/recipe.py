@@ -14,19 +14,20 @@ import numpy as np
 import yaml
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing
 from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
+from napari_connecto.workflows import recipe_adapt
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.detect import detect_job
 from napari_connecto.workflows.estimate import estimate
 from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.recipe_parts import region_of
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
 
@@ -80,15 +81,17 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
     if lacking or unknown:
         problem = f"lacks {', '.join(sorted(lacking))}" if lacking else f"has unknown {', '.join(sorted(unknown))}"
         raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(needed | allowed))}")
-    return (yield from _WORKFLOWS[name](recipe, client))
+    summary = yield from _WORKFLOWS[name](recipe, client)
+    if summary.get("out"):
+        write_recipe(recipe, Path(summary["out"]) / "recipe.yaml")
+    return summary
 
 
 def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
-    params, region = from_mapping(DetectParams, recipe.get("params") or {}), _region(recipe)
+    params, region = from_mapping(DetectParams, recipe.get("params") or {}), region_of(recipe)
     volume = open_spec(recipe["volume"])
     cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
     found = yield from detect_job(volume, cascade, params, out=recipe["out"], client=client, region=region)
-    write_recipe(recipe, Path(recipe["out"]) / "recipe.yaml")
     return {"out": str(recipe["out"]), "objects": len(found), "lines": report_lines(found.report)}
 
 
@@ -103,7 +106,6 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
         raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
     cascade = yield from train_cascade_job(volume, labels, params)
     cascade.save(out)
-    write_recipe(recipe, out / "recipe.yaml")
     choice = cascade.choose()
     lines = [f"{cascade.name}: {len(cascade.stages)} levels, least score {cascade.rule.threshold:.2f}", choice.reason]
     return {"out": str(out), "levels": len(cascade.stages), "lines": lines}
@@ -112,10 +114,12 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
 _WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
     "detect": _detect,
     "train-cascade": _train_cascade,
+    **recipe_adapt.WORKFLOWS,
 }
 _ENTRIES = {
     "detect": ({"volume", "cascade", "out"}, {"params", "region", "backend"}),
     "train-cascade": ({"volume", "out"}, {"params", "labels", "points"}),
+    **recipe_adapt.ENTRIES,
 }
 """Entries that a workflow's recipe must have, and may have."""
 
@@ -137,13 +141,4 @@ def estimate_lines(recipe: Recipe) -> list[str]:
     cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
     params = from_mapping(DetectParams, recipe.get("params") or {})
     volume = open_spec(recipe["volume"])
-    return list(estimate(volume, cascade, params, region=_region(recipe), out=recipe["out"]).lines())
-
-
-def _region(recipe: Recipe) -> Box | None:
-    numbers = recipe.get("region")
-    if numbers is None:
-        return None
-    if not isinstance(numbers, list | tuple) or len(numbers) != 6 or not all(isinstance(n, int) for n in numbers):
-        raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
-    return Box(vec3(numbers[:3]), vec3(numbers[3:]))
+    return list(estimate(volume, cascade, params, region=region_of(recipe), out=recipe["out"]).lines())

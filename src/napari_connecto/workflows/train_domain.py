@@ -67,7 +67,7 @@ def train_domain_job(
     volume
         Image with a voxel size; its finest level is learnt from.
     labels
-        On the same grid; what they mean is ``params.labels``.
+        On the same grid; what they mean is ``params.label_kind``.
     out
         New folder of the domain.
     encoder
@@ -148,7 +148,7 @@ def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example
 
 
 def _example(level: Level, truth: Level, box: Box, params: DomainParams) -> Example:
-    labels = to_em(np.asarray(truth.read(box)), params.labels)  # type: ignore[arg-type]
+    labels = to_em(np.asarray(truth.read(box)), params.label_kind)  # type: ignore[arg-type]
     return Example(np.asarray(level.read(box)), labels, level.voxel_nm)
 
 

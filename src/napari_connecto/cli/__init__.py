@@ -1,0 +1,55 @@
+"""The command line: ``napari-connecto COMMAND``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from napari_connecto import __version__
+from napari_connecto.cli import adapt, cascade, general
+from napari_connecto.core.errors import Cancelled, ConnectoError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="napari-connecto")
+def cli() -> None:
+    """Find objects in big microscopy volumes and adapt models to them, without a screen."""
+
+
+def main() -> None:
+    """Entry point: one line on bad input (exit 2), on cancel (130); exit 0 only when all was written."""
+    try:
+        cli(standalone_mode=False, prog_name="napari-connecto")
+    except Cancelled as error:
+        _leave(str(error), 130)
+    except (KeyboardInterrupt, click.Abort):
+        _leave("cancelled; what was finished is kept, run the same command again to resume", 130)
+    except click.ClickException as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "napari-connecto")
+        _leave(f"{where}: {error.format_message()}; see {where} --help", 2)
+    except ConnectoError as error:
+        _leave(f"napari-connecto: {error}", 2)
+
+
+def _leave(line: str, code: int) -> None:
+    click.echo(" ".join(line.split()), err=True)
+    sys.exit(code)
+
+
+for command in (
+    general.demo,
+    general.info,
+    general.convert,
+    cascade.detect,
+    cascade.train_cascade,
+    adapt.rank,
+    adapt.suggest,
+    adapt.fine_tune,
+    adapt.segment,
+    adapt.predict,
+    adapt.domains,
+    general.models,
+    general.run_document,
+):
+    cli.add_command(command)

@@ -1,0 +1,69 @@
+"""Commands of the cascade."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from napari_connecto.cli.options import (
+    PROGRESS,
+    cluster_options,
+    params_options,
+    run_recipe,
+    volume_options,
+    volume_spec,
+)
+from napari_connecto.workflows.params import DetectParams, TrainParams
+
+
+@click.command()
+@click.argument("path")
+@click.option("--cascade", required=True, help="Folder of a cascade, or the name of a shipped one (see `models`).")
+@click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
+@click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Where to look, finest level's voxels.")
+@click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
+@volume_options
+@params_options(DetectParams)
+@cluster_options
+@PROGRESS
+def detect(path: str, cascade: str, out: str, **options: Any) -> None:
+    """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
+    recipe = {"workflow": "detect", "volume": volume_spec(path, options), "cascade": cascade, "out": out}
+    only, region, backend = options.pop("only_estimate"), options.pop("region"), options.pop("backend")
+    progress, scheduler, workers = options.pop("progress"), options.pop("scheduler"), options.pop("workers")
+    recipe |= {"params": dataclasses.asdict(DetectParams(**options)), "backend": backend}
+    if region:
+        recipe["region"] = list(region)
+    if only:
+        from napari_connecto.workflows.recipe import estimate_lines
+
+        for line in estimate_lines(recipe):
+            click.echo(line)
+        return
+    run_recipe(recipe, progress, scheduler, workers)
+
+
+@click.command("train-cascade")
+@click.argument("path")
+@click.option("--labels", help="Mask or instance labels in the same world: any readable volume.")
+@click.option("--points", help="Table of centres with columns z_nm, y_nm, x_nm; needs --diameter-nm.")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the cascade; must not exist.")
+@volume_options
+@params_options(TrainParams)
+@PROGRESS
+def train_cascade(path: str, labels: str | None, points: str | None, out: str, progress: str, **options: Any) -> None:
+    """Train a cascade on PATH from labels on part of it."""
+    if (labels is None) == (points is None):
+        raise click.UsageError("give either --labels or --points")
+    spec = volume_spec(path, options)
+    recipe: dict[str, Any] = {"workflow": "train-cascade", "volume": spec, "out": out}
+    if labels is not None:
+        voxel = {"voxel_nm": spec["voxel_nm"]} if "voxel_nm" in spec else {}
+        recipe["labels"] = {"path": labels, **voxel}
+    else:
+        recipe["points"] = points
+    recipe["params"] = dataclasses.asdict(TrainParams(**options))
+    run_recipe(recipe, progress)

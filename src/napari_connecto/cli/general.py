@@ -1,0 +1,92 @@
+"""Commands that belong to no single workflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from napari_connecto.cli.options import PROGRESS, cluster_options, drive, run_recipe, volume_options, volume_spec
+
+
+@click.command()
+@click.argument("path")
+@volume_options
+def info(path: str, **options: Any) -> None:
+    """Print axes, levels, voxel sizes, bytes and dtype of PATH."""
+    from napari_connecto.workflows.convert import describe, open_spec
+
+    for line in describe(open_spec(volume_spec(path, options))):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("path")
+@click.argument("out")
+@volume_options
+@click.option("--kind", type=click.Choice(["image", "labels"]), help="Labels downsample by mode, images by mean.")
+@click.option("--levels", type=click.IntRange(1, 12), help="Number of levels; default: until small.")
+@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@PROGRESS
+def convert(path: str, out: str, progress: str, **options: Any) -> None:
+    """Make an OME-Zarr pyramid OUT of anything readable at PATH."""
+    from napari_connecto.io.write import save_volume_job
+    from napari_connecto.workflows.convert import describe, open_spec
+
+    volume = open_spec(volume_spec(path, options))
+    drive(save_volume_job(volume, out, **options), progress)
+    written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
+    for line in describe(open_spec(written)):
+        click.echo(line)
+
+
+@click.command("run")
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", help="Write here instead of where the recipe says.")
+@cluster_options
+@PROGRESS
+def run_document(recipe: str, out: str | None, progress: str, scheduler: str | None, workers: int) -> None:
+    """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
+    from napari_connecto.workflows.recipe import read_recipe
+
+    document = read_recipe(recipe)
+    if out is not None:
+        document["out"] = out
+    run_recipe(document, progress, scheduler, workers)
+
+
+@click.command()
+def models() -> None:
+    """List the cascades and domains that ship."""
+    from napari_connecto.sample_data import list_cascades, list_models
+    from napari_connecto.workflows.convert import describe_cascade
+
+    for name, folder in list_cascades().items():
+        click.echo(f"{name}: cascade, {describe_cascade(folder)}")
+    for name in list_models():
+        click.echo(f"{name}: domain, see `napari-connecto domains list`")
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("connecto-demo"), show_default=True)
+@click.option("--viewer/--no-viewer", default=True, help="Open napari with the results where there is a display.")
+@PROGRESS
+def demo(out: Path, viewer: bool, progress: str) -> None:
+    """Find cells and mitochondria in the shipped samples, and compare with looking everywhere."""
+    from napari_connecto.workflows.demo import demo_job
+
+    results = drive(demo_job(out), progress)
+    for line in results.lines:
+        click.echo(line)
+    if viewer:
+        from napari_connecto.workflows.demo import why_no_viewer
+
+        reason = why_no_viewer()
+        if reason:
+            click.echo(f"napari is not opened: {reason}")
+            return
+        subprocess.run([sys.executable, "-m", "napari_connecto.widgets.demo", str(out)], check=False)

@@ -1,0 +1,128 @@
+"""Options and habits that all commands share; options come from the workflows' params dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from napari_connecto.core.jobs import Job, Progress, run
+
+VOXEL = click.option(
+    "--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size in nm; supplies or corrects the file's own."
+)
+
+
+def params_options(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options for every field of a params dataclass."""
+    hints = typing.get_type_hints(kind)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for field in reversed(dataclasses.fields(kind)):
+            function = _option(field, hints[field.name])(function)
+        return function
+
+    return decorate
+
+
+def _option(field: dataclasses.Field, hint: Any) -> Any:
+    meta, flag = field.metadata, f"--{field.name.replace('_', '-')}"
+    text = meta["help"] + (f" [{meta['unit']}]" if meta["unit"] else "")
+    if isinstance(hint, types.UnionType):
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    if hint is bool:
+        return click.option(flag, field.name, is_flag=True, default=field.default, help=text)
+    shown = field.default is not None
+    if typing.get_origin(hint) is tuple:
+        return click.option(flag, field.name, type=int, nargs=3, default=field.default, help=text)
+    kind = click.Choice(meta["choices"]) if meta["choices"] else hint
+    if hint in (int, float):
+        kind = (click.IntRange if hint is int else click.FloatRange)(meta["low"], meta["high"])
+    return click.option(flag, field.name, type=kind, default=field.default, show_default=shown, help=text)
+
+
+def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How a volume is opened."""
+    for option in (
+        click.option("--time", type=int, help="Time point, where there are several."),
+        click.option("--channel", help="Channel number, or 'all', where there are several."),
+        VOXEL,
+        click.option("--array", help="Array inside an HDF5 file or a zarr group."),
+    ):
+        function = option(function)
+    return function
+
+
+def volume_spec(path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's ``volume``; takes its options out of ``options``."""
+    channel = options.pop("channel")
+    spec = {"path": path, "array": options.pop("array"), "voxel_nm": options.pop("voxel_nm")}
+    spec |= {"time": options.pop("time"), "channel": int(channel) if channel and channel.isdigit() else channel}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in spec.items() if v is not None}
+
+
+PROGRESS = click.option(
+    "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", help="How to show progress."
+)
+
+
+def drive(job: Job[Any], progress: str) -> Any:
+    """Run a job with a bar per stage on stderr, or as JSON lines on stdout for another program."""
+    if progress == "json":
+        return run(job, lambda p: print(_line(p), flush=True))
+    if progress == "none":
+        return run(job)
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def report(p: Progress) -> None:
+        if p.stage not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars[p.stage] = tqdm(total=p.total or None, desc=p.stage, file=sys.stderr, disable=None)
+        bars[p.stage].n = p.done
+        bars[p.stage].refresh() if p.done == p.total else bars[p.stage].update(0)
+
+    try:
+        return run(job, report)
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _line(p: Progress) -> str:
+    """Progress as JSON; of payloads only figures by name (a loss) go along."""
+    payload = {"payload": p.payload} if isinstance(p.payload, dict) else {}
+    return json.dumps({"stage": p.stage, "done": p.done, "total": p.total, **payload})
+
+
+def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = None, workers: int = 0) -> None:
+    """Do what a recipe says and print its summary."""
+    from napari_connecto.compute.cluster import connect
+    from napari_connecto.workflows.recipe import recipe_job
+
+    with connect(scheduler, workers) as client:
+        summary = drive(recipe_job(recipe, client), progress)
+    if progress == "json":
+        print(json.dumps({"summary": summary}), flush=True)
+        return
+    for line in summary["lines"]:
+        click.echo(line)
+    click.echo(f"written to {summary['out']}")
+
+
+def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where tiles run."""
+    function = click.option("--workers", type=click.IntRange(0), default=0, help="Start this many local Dask workers.")(
+        function
+    )
+    return click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, e.g. tcp://host:8786.")(
+        function
+    )

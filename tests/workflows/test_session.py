@@ -1,0 +1,126 @@
+"""A session's folder: what is committed stays, whatever happens, and nothing counts twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.event_log import EventLog
+from napari_connecto.workflows.session import Session
+from napari_connecto.workflows.suggest import Suggestion
+from tests.workflows import fakes
+
+NM = (40.0, 8.0, 8.0)
+CARD = fakes.Blur(NM, (1, 32, 32), "flat").card
+BOXES = [Box((1, 0, 0), (2, 32, 32)), Box((1, 32, 0), (2, 64, 32)), Box((3, 0, 32), (4, 32, 64))]
+
+
+def volume():
+    image = np.random.default_rng(0).integers(0, 255, (6, 64, 64), np.uint8)
+    return Volume.from_array(image, NM, name="em")
+
+
+def suggestions():
+    return [Suggestion(box, 0.1 * n, f"reason {n}", random=n == 2) for n, box in enumerate(BOXES)]
+
+
+def painted(seed=0):
+    return np.random.default_rng(seed).integers(0, 4, (1, 32, 32)).astype(np.uint32)
+
+
+@pytest.fixture
+def session(tmp_path):
+    with Session.open(tmp_path / "session", volume(), CARD, spec={"path": "em.zarr"}, model="fly") as made:
+        made.add(suggestions())
+        yield made
+
+
+def test_a_patch_shows_the_volume_and_its_labels_write_through(session):
+    draft = session.open_patch(2, prefill=np.full((1, 32, 32), 2))
+    np.testing.assert_array_equal(draft.image, volume().levels[0].read(BOXES[1]))
+    assert draft.origin_nm == (40.0, 256.0, 0.0)
+    draft.labels[0, 3, 4:9] = 1
+    again = session.open_patch(2)
+    assert again.labels[0, 3, :11].tolist() == [2, 2, 2, 2, 1, 1, 1, 1, 1, 2, 2]
+
+
+def test_committed_patches_become_examples_scaled_as_the_volume(session):
+    first, held = painted(1), painted(2)
+    session.commit(1, first)
+    session.open_patch(3).labels[:] = held
+    session.commit(3)
+    (example,), (kept_out,) = session.examples(), session.examples(held_out=True)
+    np.testing.assert_array_equal(example.labels, first)
+    np.testing.assert_array_equal(kept_out.labels, held)
+    np.testing.assert_array_equal(kept_out.image, volume().levels[0].read(BOXES[2]))
+    assert example.voxel_nm == NM
+    assert example.scaling == CARD.normalisation.resolve(volume())
+    assert session.counts() == (2, 3)
+
+
+def test_undo_takes_back_the_last_commit_or_skip_and_keeps_the_painting(session):
+    session.commit(1, painted(1))
+    session.commit(1, painted(2))
+    session.skip(2)
+    assert [s.status for s in session.patches] == ["committed", "skipped", "waiting"]
+    assert session.undo().status == "waiting"
+    assert session.undo().labels == 1
+    np.testing.assert_array_equal(session.examples()[0].labels, painted(1))
+    assert session.undo().status == "waiting"
+    assert session.undo() is None
+    assert session.examples() == []
+
+
+def test_a_reopened_session_is_as_it_was_even_after_a_cut_off_event(tmp_path):
+    with Session.open(tmp_path, volume(), CARD) as made:
+        made.add(suggestions())
+        made.open_patch(2).labels[0, 5, 5] = 3
+        made.commit(1, painted())
+        before = made.patches
+    log = tmp_path / "events.jsonl"
+    whole = log.read_bytes()
+    for cut in range(1, 40, 7):
+        log.write_bytes(whole + whole.splitlines(keepends=True)[-1][:-cut])
+        with Session.open(tmp_path, volume(), CARD) as again:
+            assert again.patches == before
+            assert again.open_patch(2).labels[0, 5, 5] == 3
+            np.testing.assert_array_equal(again.examples()[0].labels, painted())
+            again.skip(3)
+            assert again.patches[2].status == "skipped"
+
+
+def test_labels_that_teach_nothing_or_do_not_fit_are_refused_and_nothing_is_recorded(session):
+    with pytest.raises(InputError, match="0 everywhere"):
+        session.commit(1)
+    with pytest.raises(InputError, match="without a boundary"):
+        session.commit(1, np.full((1, 32, 32), 2))
+    with pytest.raises(InputError, match="boundary \\(1\\) only"):
+        session.commit(1, np.full((1, 32, 32), 1))
+    with pytest.raises(InputError, match=r"shape \(1, 8, 8\) for a patch of \(1, 32, 32\)"):
+        session.commit(1, np.full((1, 8, 8), 1))
+    with pytest.raises(InputError, match="got patch 9; the session has 1 to 3"):
+        session.skip(9)
+    assert session.counts() == (0, 3)
+
+
+def test_a_session_in_use_or_of_another_volume_is_refused(session, tmp_path):
+    with pytest.raises(StoreError, match="in use by another"):
+        Session.open(session.path, volume(), CARD)
+    session.close()
+    other = Volume.from_array(np.zeros((6, 64, 65), np.uint8), NM, name="other")
+    with pytest.raises(StoreError, match="volume"):
+        Session.open(session.path, other, CARD)
+
+
+def test_the_log_leaves_out_a_damaged_tail_and_cuts_it_off(tmp_path):
+    log = EventLog(tmp_path / "log")
+    log.append({"a": 1})
+    log.append({"b": np.int64(2)})
+    content = log.path.read_bytes()
+    log.path.write_bytes(content[:-4])
+    assert EventLog(log.path).events() == [{"a": 1}]
+    EventLog(log.path).append({"c": 3})
+    assert EventLog(log.path).events() == [{"a": 1}, {"c": 3}]
