@@ -7,7 +7,9 @@ import pytest
 
 from napari_connecto.workflows import watershed
 from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.segment_block import segment_array
 from napari_connecto.workflows.watershed import fragments
+from tests.workflows.test_segment import cells
 
 DEEP = SegmentParams(mode="3d", boundary_threshold=0.5, smoothing=1.0, seed_distance=1.5)
 FLAT = SegmentParams(mode="2d", boundary_threshold=0.5, smoothing=1.0, seed_distance=1.5)
@@ -61,10 +63,35 @@ def test_distances_follow_the_shape_of_voxels():
     boundary = np.zeros((6, 24, 24), np.float32)
     boundary[0], boundary[3:] = 1, 1
     few = SegmentParams(mode="3d", seed_distance=5.0)
-    assert fragments(boundary, few, (1.0, 1.0, 1.0)).max() == 1
-    seeds = watershed._seeds(boundary, few, (6.0, 1.0, 1.0))
-    assert set(np.unique(np.nonzero(seeds)[0])) == {1, 2}
-    assert not watershed._seeds(boundary, few, (1.0, 1.0, 1.0)).any()
+    deep, even = (watershed._distance(boundary, few, (z, 1.0, 1.0)) for z in (6.0, 1.0))
+    np.testing.assert_array_equal(deep[:, 0, 0], [0, 6, 6, 0, 0, 0])
+    np.testing.assert_array_equal(even[:, 0, 0], [0, 1, 1, 0, 0, 0])
+    assert set(np.unique(np.nonzero(watershed._seeds(deep, few, (6.0, 1.0, 1.0)))[0])) == {1, 2}
+    assert not watershed._seeds(even, few, (1.0, 1.0, 1.0)).any()
+
+
+def test_where_there_is_no_boundary_distance_decides():
+    """Two rooms with an open door: each seed gets its room, though nothing stands in the way."""
+    boundary = np.zeros((1, 21, 41), np.float32)
+    boundary[0, :, 20] = 1
+    boundary[0, 9:12, 20] = 0
+    boundary[0, [0, -1]], boundary[0, :, [0, -1]] = 1, 1
+    labels = fragments(boundary, FLAT)[0]
+    room, other = labels[10, 5], labels[10, 35]
+    assert room != other
+    left, right = labels[1:-1, 1:18], labels[1:-1, 23:-1]
+    assert (left == room).mean() > 0.9
+    assert (right == other).mean() > 0.9
+
+
+def test_the_slower_watershed_makes_the_same_segments(monkeypatch):
+    boundary, _ = cells((12, 40, 44))
+    first = segment_array(boundary, DEEP)
+    monkeypatch.setattr(watershed, "fast_watershed", None)
+    second = segment_array(boundary, DEEP)
+    assert first.max() == second.max() == 6
+    assert (first == second).mean() > 0.95
+    np.testing.assert_array_equal(first[boundary < 0.3], second[boundary < 0.3])
 
 
 def test_the_slower_watershed_agrees_where_there_is_no_tie(monkeypatch):
