@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Cancelled, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
@@ -215,7 +215,7 @@ def test_a_single_section_and_a_tiny_volume():
     ],
 )
 def test_what_is_no_boundary_map_is_refused(array, region, match):
-    with pytest.raises((InputError, Exception), match=match):
+    with pytest.raises(ConnectoError, match=match):
         segment(Volume.from_array(array, NM), region=region)
 
 
