@@ -1,0 +1,286 @@
+"""Step 2 of "Adapt to my data": a queue of suggested patches, opened, painted, committed or skipped by keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QGridLayout,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.widgets._adapt_jobs import PREFILLS, Work, open_patch_job, resume_job, suggest_job
+from napari_connecto.widgets._adapt_layers import PatchLayers
+from napari_connecto.widgets._adapt_project import Project
+from napari_connecto.widgets._adapt_queue import Queue
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._keys import Keys
+from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets._worker import Worker
+from napari_connecto.workflows.adapt_params import SuggestParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.session import Draft, PatchState
+
+PATCHES, AT_RANDOM = 6, 2
+LEGEND = "Labels: 0 not labelled, 1 membrane, 2 inside of a neurite; or 3, 4, … one number per neurite (M: next free)."
+
+
+class AnnotateBox(QWidget):
+    """Suggest, open, paint, commit.
+
+    The keys work while a patch is open: C commit, K skip, N next, U undo the last commit or skip.
+    """
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.patch: PatchLayers | None = None
+        self.opened: PatchState | None = None
+        self._keys = Keys()
+        self.count, self.prefill = QSpinBox(), QComboBox()
+        self.count.setRange(1, 1000)
+        self.count.setValue(PATCHES)
+        self.count.setToolTip("How many patches to suggest; those drawn at random are held out to measure the gain")
+        self.prefill.addItems(PREFILLS)
+        self.prefill.setToolTip("What a patch is filled with when it is first opened: the model's prediction, to mend")
+        self.form: ParamsForm[SuggestParams] = ParamsForm(SuggestParams)
+        self.form.value = SuggestParams(random_arm=AT_RANDOM)
+        self.bar = JobBar("suggestions", "Suggest", "Look at patches of tissue and put the ones worth labelling below")
+        self.resume = QPushButton("Resume session…")
+        self.resume.setToolTip("Open the folder of an earlier session: patches, labels and drafts are as they were")
+        self.bar.add_button(self.resume)
+        self.where = text_line("Where the session is kept")
+        self.queue = Queue()
+        self.counter = text_line("Committed patches of all that were not skipped")
+        self.buttons = self._make_buttons()
+        self.legend = text_line("What the numbers of the Labels layer mean")
+        self.legend.setText(LEGEND)
+        self._opener = Worker("opening a patch", self, quiet=True)
+        self._lay_out()
+        self.resume.clicked.connect(self._on_resume)
+        self.bar.clicked.connect(self._on_suggest)
+        self.bar.worker.returned.connect(self._on_work)
+        self._opener.returned.connect(self._on_opened)
+        self._opener.failed.connect(self.bar.error.show_error)
+        self.queue.itemDoubleClicked.connect(lambda _: self.open())
+        project.changed.connect(self.show_state)
+        project.viewer.layers.events.removed.connect(self._on_layer_removed)
+        self.show_state()
+
+    @property
+    def summary(self) -> str:
+        """For the heading."""
+        if self.project.work is None:
+            return ""
+        committed, total = self.project.work.session.counts()
+        return f"{committed} of {total}"
+
+    def _make_buttons(self) -> dict[str, QPushButton]:
+        texts: list[tuple[str, str, Callable[[], Any], str]] = [
+            ("open", "Open", self.open, "Show the chosen patch with a Labels layer to paint on (also: double click)"),
+            ("commit", "Commit (C)", self.commit, "Keep the labels of the open patch"),
+            ("skip", "Skip (K)", self.skip, "Pass over the open patch; that is recorded"),
+            ("next", "Next (N)", self.next, "Open the next waiting patch; the draft of this one is kept"),
+            ("undo", "Undo (U)", self.undo, "Take the last commit or skip back, and open that patch"),
+            ("copy", "Copy command", self._on_copy, "Copy the shell command that suggests into this session"),
+        ]
+        buttons = {}
+        for key, text, slot, tooltip in texts:
+            buttons[key] = QPushButton(text)
+            buttons[key].setToolTip(tooltip)
+            buttons[key].clicked.connect(slot)
+        return buttons
+
+    def _lay_out(self) -> None:
+        fold = QCollapsible("Options")
+        fold.setContentsMargins(0, 0, 0, 0)
+        fold.addWidget(self.form)
+        rows, after = QFormLayout(), QFormLayout()
+        rows.addRow("Patches", self.count)
+        after.addRow("Pre-fill with", self.prefill)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for i, button in enumerate(self.buttons.values()):
+            grid.addWidget(button, i // 3, i % 3)
+            button.setStyleSheet("padding: 3px 2px;")  # three in a row of 300 pixels
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        layout.addLayout(rows)
+        for widget in (fold, self.bar, self.counter, self.queue):
+            layout.addWidget(widget)
+        layout.addLayout(grid)
+        layout.addLayout(after)
+        for widget in (self.legend, self.where):
+            layout.addWidget(widget)
+
+    def open(self) -> None:
+        """Open the chosen patch, or the next one waiting."""
+        work, id = self.project.work, self.queue.id
+        if work is None or id is None or self._opener.state.busy:
+            return
+        prefill = self.prefill.currentText()
+        self.bar.error.clear()
+        self._opener.start(lambda: open_patch_job(work, id, prefill))
+
+    def commit(self) -> None:
+        """Keep the open patch's labels and go on; an error leaves everything as it is."""
+        self._judge(lambda work, id: work.session.commit(id))
+
+    def skip(self) -> None:
+        """Pass over the open patch and go on."""
+        self._judge(lambda work, id: work.session.skip(id))
+
+    def next(self) -> None:
+        """Open the next patch that waits; without one, close the open one."""
+        work = self.project.work
+        waiting = [s.id for s in work.session.patches if s.status == "waiting"] if work else []
+        here = self.opened.id if self.opened else 0
+        later = [id for id in waiting if id > here] or [id for id in waiting if id != here]
+        if later:
+            self.queue.choose(later[0])
+            self.open()
+        elif here not in waiting:
+            self.close_patch()
+
+    def undo(self) -> None:
+        """Take the last commit or skip back and open its patch."""
+        work = self.project.work
+        if work is None:
+            return
+        try:
+            state = work.session.undo()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.project.changed.emit()
+        if state is not None:
+            self.queue.choose(state.id)
+            self.open()
+
+    def resume_from(self, folder: Path) -> None:
+        """Open the session in a folder."""
+        self.project.close_session()
+        self.project.update(work=None)
+        self.close_patch()
+        self.bar.start(lambda: resume_job(folder), resumable=False)
+
+    def close_patch(self) -> None:
+        """Take the patch out of the viewer and give the keys back."""
+        self._keys.release()
+        if self.patch is not None:
+            self.patch.close()
+        self.opened = None
+        self.show_state()
+
+    def close_jobs(self) -> None:
+        """Stop everything."""
+        self.bar.worker.close()
+        self._opener.close()
+        self._keys.release()
+        self.project.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def show_state(self) -> None:
+        """Counter, queue, and which buttons can be pressed."""
+        work = self.project.work
+        states = work.session.patches if work else ()
+        self.queue.show_states(states, work.thumbnails if work else {}, self.opened.id if self.opened else None)
+        self.queue.setVisible(bool(states))
+        committed, total = work.session.counts() if work else (0, 0)
+        skipped = sum(s.status == "skipped" for s in states)
+        held = sum(s.held_out and s.status == "committed" for s in states)
+        extra = [f"{held} held out"] * bool(held) + [f"{skipped} skipped"] * bool(skipped)
+        said = f"{committed} of {total} committed{' (' + ', '.join(extra) + ')' if extra else ''}"
+        self.counter.setText(said if work else "No session yet: suggest patches, or resume one.")
+        self.where.setText(f"Session: {work.session.path}" if work else "")
+        for key, button in self.buttons.items():
+            needs_patch = key in ("commit", "skip")
+            button.setEnabled((bool(states) and (self.opened is not None or not needs_patch)) or key == "copy")
+
+    def _judge(self, verdict: Callable[[Work, int], Any]) -> None:
+        work, state = self.project.work, self.opened
+        if work is None or state is None:
+            return
+        try:
+            verdict(work, state.id)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.error.clear()
+        self.project.changed.emit()
+        self.next()
+
+    def _on_suggest(self) -> None:
+        try:
+            begin, params = self.project.begin(), self.form.value
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        work, n, library = self.project.work, self.count.value(), self.project.library
+        self.bar.start(lambda: suggest_job(begin, work, n, params, library), resumable=False)
+
+    def _on_resume(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a session (with session.json)")
+        if folder:
+            self.resume_from(Path(folder))
+
+    def _on_work(self, work: Work) -> None:
+        first = self.project.work is None
+        self.project.update(work=work)
+        if self.project.image.full is None:
+            data, keywords, _ = layer_data(work.volume)
+            self.project.viewer.add_image(data, **keywords)
+        if first or self.opened is None:
+            waiting = [s.id for s in work.session.patches if s.status == "waiting"]
+            if waiting:
+                self.queue.choose(waiting[0])
+
+    def _on_opened(self, found: tuple[PatchState, Draft]) -> None:
+        state, draft = found
+        self._keys.release()
+        try:
+            canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.opened = None  # the layers of the last one go without being missed
+        if self.patch is not None:
+            self.patch.close()
+        self.patch = PatchLayers(canvas)
+        labels = self.patch.show(state.id, draft)
+        self.opened = state
+        keys = {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo}
+        self._keys.bind((self.project.viewer, labels), keys)
+        self.show_state()
+
+    def _on_layer_removed(self, _event: Any) -> None:
+        """The user took the patch's labels out: the draft is on disk, the keys go back."""
+        if self.opened is not None and self.patch is not None and not self.patch.alive:
+            self._keys.release()
+            self.opened = None
+            self.show_state()
+
+    def _on_copy(self) -> None:
+        try:
+            work, params = self.project.need_work(), self.form.value
+            recipe: dict[str, Any] = {"workflow": "suggest", "volume": dict(work.spec), "model": str(work.base)}
+            recipe |= {"out": str(work.session.path), "n": self.count.value(), "params": asdict(params)}
+            text = self.project.copy_command(recipe, "suggest")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.status.setText(f"On the clipboard: {text}")
+        self.bar.status.show()

@@ -1,0 +1,281 @@
+"""Step 1 of "Adapt to my data": which model to start from, measured on the user's own image."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.widgets._adapt_jobs import Picture, Source, list_job, peek_card, preview_job, rank_job
+from napari_connecto.widgets._adapt_layers import Panels
+from napari_connecto.widgets._adapt_plots import Tree
+from napari_connecto.widgets._adapt_project import Project
+from napari_connecto.widgets._adapt_ranks import RankTable
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._worker import Worker
+from napari_connecto.workflows.adapt_params import RankParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.rank import Ranking
+
+SCRATCH, FOLDER = "From scratch", "From folder…"
+SHIPPED = "Shipped domains"
+PREVIEW = 192
+"""Side of the preview patch, in voxels of the image's finest level."""
+
+
+class ChooseBox(QWidget):
+    """Rank, look, choose."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.panels: Panels | None = None
+        self.ranking: Ranking | None = None
+        self.folders: dict[str, Path] = {}
+        self.library, self.form = QComboBox(), ParamsForm(RankParams)
+        self.library.addItems([SHIPPED, FOLDER])
+        self.library.setToolTip("Where pretrained models and samples of their data's features are")
+        self.bar = JobBar("ranking", "Rank", "Compare patches of the image with the data of every model (MMD²)")
+        self.preview = QPushButton("Preview top 3")
+        self.preview.setToolTip("Boundary maps of the three nearest models, on one patch in view, side by side")
+        self.bar.add_button(self.preview)
+        self.table, self.tree = RankTable(), Tree()
+        self.verdict = text_line("What the ranking says")
+        self.choice = QComboBox()
+        self.choice.setToolTip("The model to start from")
+        self.adabn = QCheckBox("AdaBN: make it used to the image first")
+        self.adabn.setToolTip(
+            "Batch-norm statistics are taken from the image, no labels needed; the preview shows with and without.\n"
+            "Untick to go back."
+        )
+        self.about = text_line("What the chosen model is")
+        self.copy = QPushButton("Copy command line")
+        self.copy.setToolTip("Copy the shell command that ranks the same way; its recipe.yaml is written")
+        self._lay_out()
+        self._lister = Worker("domains", self, quiet=True)
+        self._previewer = JobBar("preview", "Preview top 3", "")
+        self._previewer.button.hide()
+        self.layout_.insertWidget(3, self._previewer)
+        self._connect()
+        self._fill()
+        self._lister.start(lambda: list_job(None))
+
+    @property
+    def summary(self) -> str:
+        """For the heading."""
+        source = self.project.source
+        return "" if source is None else source.name + (" + AdaBN" if source.adabn else "")
+
+    def _lay_out(self) -> None:
+        for combo in (self.library, self.choice):
+            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            combo.setMinimumContentsLength(8)
+        fold = QCollapsible("Options")
+        fold.setContentsMargins(0, 0, 0, 0)
+        fold.addWidget(self.form)
+        rows = QFormLayout()
+        rows.addRow("Library", self.library)
+        choose = QFormLayout()
+        choose.addRow("Start from", self.choice)
+        self.layout_ = QVBoxLayout(self)
+        self.layout_.setContentsMargins(2, 2, 2, 2)
+        self.layout_.setSpacing(4)
+        self.layout_.addLayout(rows)
+        self.layout_.addWidget(fold)
+        above: tuple[QWidget, ...] = (self.bar, self.table, self.verdict, self.tree)
+        below: tuple[QWidget, ...] = (self.about, self.adabn, self.copy)
+        for widget in above:
+            self.layout_.addWidget(widget)
+        self.layout_.addLayout(choose)
+        for widget in below:
+            self.layout_.addWidget(widget)
+        self.table.hide()
+        self.verdict.hide()
+
+    def _connect(self) -> None:
+        self._lister.returned.connect(self._on_listed)
+        self._lister.failed.connect(self.bar.error.show_error)
+        self.library.activated.connect(self._on_library)
+        self.bar.clicked.connect(self._on_rank)
+        self.bar.worker.returned.connect(self._on_ranked)
+        self.preview.clicked.connect(self.show_preview)
+        self._previewer.worker.returned.connect(self._on_previewed)
+        self._previewer.clicked.connect(self.show_preview)
+        self.table.chosen.connect(self.choose)
+        self.choice.activated.connect(self._on_choice)
+        self.adabn.toggled.connect(lambda _: self.choose(self.choice.currentText()))
+        self.copy.clicked.connect(self._on_copy)
+
+    def choose(self, name: str) -> None:
+        """Start from the domain of this name, or from scratch."""
+        folder = self.folders.get(name)
+        if folder is None and name != SCRATCH:
+            return
+        self.bar.error.clear()
+        self.choice.setCurrentText(name)
+        self.table.mark(name)
+        self.adabn.setEnabled(folder is not None)
+        try:
+            self.about.setText(_about(folder))
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        adabn = self.adabn.isChecked() and folder is not None
+        self.project.update(source=Source(name.lower() if folder is None else name, folder, adabn))
+
+    def use_folder(self, folder: Path) -> None:
+        """Start from the model in a folder."""
+        try:
+            card = peek_card(folder)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        name = card.name if card.name not in self.folders else f"{card.name} ({folder.name})"
+        self.folders[name] = folder
+        self._fill()
+        self.choose(name)
+
+    def use_library(self, folder: Path | None) -> None:
+        """List and rank the domains of another library."""
+        self.project.library = folder
+        self.ranking = None
+        if folder is not None and self.library.findText(str(folder)) < 0:
+            self.library.insertItem(1, str(folder))
+        self.library.setCurrentText(SHIPPED if folder is None else str(folder))
+        self._lister.start(lambda: list_job(folder))
+
+    def show_preview(self) -> None:
+        """Boundary maps of the nearest three (or of the first three of the library) side by side."""
+        try:
+            volume, box = self.project.volume(), self._patch()
+            sources = self._best(3)
+            if not sources:
+                raise InputError("no model can be previewed; choose a library with domains")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.error.clear()
+        adabn = self.adabn.isChecked()
+        self._previewer.start(lambda: preview_job(volume, box, sources, adabn), resumable=False)
+
+    def close_jobs(self) -> None:
+        """Stop ranking and showing."""
+        for bar in (self.bar, self._previewer):
+            bar.worker.close()
+        self._lister.close()
+
+    def _best(self, n: int) -> list[Source]:
+        ranked = [rank.name for rank in self.ranking.ranks if isfinite(rank.mmd2)] if self.ranking else []
+        names = ranked or list(self.folders)
+        return [Source(name, self.folders[name]) for name in names[:n] if name in self.folders]
+
+    def _patch(self) -> Box:
+        """A square of one section amid the view, else amid the image; voxels of the finest level."""
+        canvas, volume = self.project.canvas(), self.project.volume()
+        finest = volume.levels[0]
+        view = canvas.finest.box_in(view_box(canvas.viewer, canvas.image, canvas.finest, 1), finest).clip(finest.shape)
+        seen = view if view.size else finest.box
+        middle = [int(c) for c in seen.centre]
+        sides = [1, *(min(PREVIEW, n) for n in finest.shape[1:])]
+        start = [max(0, min(m - s // 2, n - s)) for m, s, n in zip(middle, sides, finest.shape, strict=True)]
+        return Box((start[0], start[1], start[2]), (start[0] + 1, start[1] + sides[1], start[2] + sides[2]))
+
+    def _fill(self) -> None:
+        before = self.choice.currentText()
+        self.choice.clear()
+        self.choice.addItems([*self.folders, FOLDER, SCRATCH])
+        self.choice.setCurrentText(before if before in self.folders or before == SCRATCH else "")
+        if self.project.source is None:
+            self.choice.setCurrentIndex(-1)
+
+    def _on_listed(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self._fill()
+        if not folders:
+            self.bar.error.show_error(InputError("the library holds no domain; choose another, or start from scratch"))
+
+    def _on_library(self, _index: int) -> None:
+        text = self.library.currentText()
+        if text == FOLDER:
+            folder = QFileDialog.getExistingDirectory(self, "Folder of a library (its folders are domains)")
+            self.use_library(Path(folder) if folder else self.project.library)
+        else:
+            self.use_library(None if text == SHIPPED else Path(text))
+
+    def _on_choice(self, _index: int) -> None:
+        text = self.choice.currentText()
+        if text == FOLDER:
+            folder = QFileDialog.getExistingDirectory(self, "Folder of a model (with card.json)")
+            self.choice.setCurrentText(self.summary.removesuffix(" + AdaBN"))
+            if folder:
+                self.use_folder(Path(folder))
+        else:
+            self.choose(text)
+
+    def _on_rank(self) -> None:
+        try:
+            volume, params = self.project.volume(), self.form.value
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        library = self.project.library
+        self.bar.start(lambda: rank_job(volume, library, params), resumable=False)
+
+    def _on_ranked(self, ranking: Ranking) -> None:
+        self.ranking = ranking
+        self.table.show_ranks(ranking.ranks, ranking.limit)
+        self.table.show()
+        self.verdict.setText("\n".join(ranking.lines()[-2:]))
+        self.verdict.show()
+        self.tree.show_map(ranking.map)
+        self.choose((ranking.best or ranking.ranks[0]).name)
+
+    def _on_previewed(self, rows: list[list[Picture | None]]) -> None:
+        try:
+            self.panels = self.panels or Panels(self.project.canvas())
+            self.panels.close()
+            self.panels.canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.panels.show(rows)
+
+    def _on_copy(self) -> None:
+        try:
+            spec = self.project.spec()
+            if spec is None:
+                raise InputError("the image is no file; save it as OME-Zarr first to use it from a command line")
+            recipe: dict[str, Any] = {"workflow": "rank", "volume": spec, "params": asdict(self.form.value)}
+            if self.project.library is not None:
+                recipe["library"] = str(self.project.library)
+            text = self.project.copy_command(recipe | {"out": str(self.project.folder / "ranking")}, "rank")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.status.setText(f"On the clipboard: {text}")
+        self.bar.status.show()
+
+
+def _about(folder: Path | None) -> str:
+    if folder is None:
+        return "An untrained network: patches are best suggested at random; compare with a pretrained one."
+    card = peek_card(folder)
+    voxel = " × ".join(f"{v:g}" for v in card.voxel_nm)
+    return f"{voxel} nm. {card.training or 'Training data not stated'}. Licence: {card.licence or 'not stated'}."

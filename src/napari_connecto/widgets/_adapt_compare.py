@@ -1,0 +1,150 @@
+"""Step 4 of "Adapt to my data": did it help, on patches that nothing was learnt from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets._adapt_layers import Panels
+from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
+from napari_connecto.widgets._dock import row
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._view import OKABE_ITO
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.compare import Comparison
+
+
+class CompareBox(QWidget):
+    """Measure, look, decide."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.compared: Compared | None = None
+        self.panels: Panels | None = None
+        self.bar = JobBar("comparison", "Compare", "Both models on the held-out patches, each with its own thresholds")
+        self.table = QTableWidget(0, 4)
+        self.table.setHorizontalHeaderLabels(["Patch", "VI before", "VI after", "Gain"])
+        self.table.setToolTip("Variation of information, bits: 0 is perfect. Click a row to see its patch side by side")
+        self.table.verticalHeader().hide()  # type: ignore[union-attr]
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)  # type: ignore[union-attr]
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        self.verdict = text_line("Whether the gain can be told from chance")
+        self.keep_new, self.keep_old = QPushButton("Keep new"), QPushButton("Keep old")
+        self.keep_new.setToolTip("Segment with the fine-tuned model, and the thresholds tuned for it")
+        self.keep_old.setToolTip("Segment with the model it started from, and the thresholds tuned for it")
+        self.hide_ = QPushButton("Hide patches")
+        self.hide_.setToolTip("Take the pictures out of the viewer and show again what was there")
+        self.kept = text_line("Which model goes on to step 5")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        choice = row(self.keep_new, self.keep_old, self.hide_)
+        for button in (self.keep_new, self.keep_old, self.hide_):
+            button.setStyleSheet("padding: 3px 2px;")
+        for widget in (self.bar, self.table, self.verdict, choice, self.kept):
+            layout.addWidget(widget)
+        self.bar.clicked.connect(self._on_compare)
+        self.bar.worker.returned.connect(self._on_compared)
+        self.table.cellClicked.connect(lambda n, _: self.show_patch(n))
+        self.keep_new.clicked.connect(lambda: self.keep(True))
+        self.keep_old.clicked.connect(lambda: self.keep(False))
+        self.hide_.clicked.connect(self.hide_patches)
+        project.changed.connect(self.show_state)
+        self._show_table(None)
+        self.show_state()
+
+    @property
+    def summary(self) -> str:
+        """For the heading."""
+        if self.compared is None:
+            return ""
+        found = self.compared.comparison
+        return f"VI {found.before.total.total:.2f} → {found.after.total.total:.2f}"
+
+    def show_state(self) -> None:
+        """Which model is kept."""
+        kept = self.project.kept
+        self.kept.setText(f"Kept for step 5: {kept.name}." if kept else "Fine-tune in step 3 first, then compare.")
+        for button in (self.keep_new, self.keep_old):
+            button.setEnabled(self.compared is not None)
+        self.hide_.setEnabled(bool(self.panels and self.panels.layers))
+
+    def keep(self, new: bool) -> None:
+        """Decide which model goes on."""
+        compared, work, tuned = self.compared, self.project.work, self.project.tuned
+        if compared is None or work is None or tuned is None:
+            return
+        found = compared.comparison
+        if new:
+            self.project.update(kept=Kept(f"{tuned.name} (new)", tuned_model(tuned), found.after.params))
+        else:
+            self.project.update(kept=Kept(f"{work.base.name} (old)", work.base, found.before.params))
+
+    def show_patch(self, n: int) -> None:
+        """The ``n``-th held-out patch: maps above, segments below, before and after side by side."""
+        if self.compared is None or not 0 <= n < len(self.compared.pictures):
+            return
+        try:
+            canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if self.panels is not None:
+            self.panels.close()
+        self.panels = Panels(canvas)
+        self.panels.show(self.compared.pictures[n])
+        self.show_state()
+
+    def hide_patches(self) -> None:
+        """Take the pictures out of the viewer."""
+        if self.panels is not None:
+            self.panels.close()
+        self.show_state()
+
+    def close_jobs(self) -> None:
+        """Stop comparing."""
+        self.bar.worker.close()
+
+    def _on_compare(self) -> None:
+        try:
+            work, tuned = self.project.need_work(), self.project.tuned
+            if tuned is None:
+                raise InputError("there is no fine-tuned model to compare; fine-tune in step 3")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        after = tuned_model(tuned)
+        self.bar.start(lambda: compared_job(work, work.base, after), resumable=False)
+
+    def _on_compared(self, compared: Compared) -> None:
+        self.compared = compared
+        self._show_table(compared.comparison)
+        self.keep(compared.comparison.gain > 0)
+        self.show_patch(0)
+
+    def _show_table(self, found: Comparison | None) -> None:
+        self.table.setVisible(found is not None)
+        self.verdict.setVisible(found is not None)
+        if found is None:
+            return
+        pairs = [(b.total, a.total) for b, a in zip(found.before.vi, found.after.vi, strict=True)]
+        lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in enumerate(pairs, start=1)]
+        lines.append(("mean", found.before.total.total, found.after.total.total, found.gain))
+        self.table.setRowCount(len(lines))
+        for i, (name, *numbers) in enumerate(lines):
+            texts = [name, *(f"{v:.3f}" for v in numbers[:2]), f"{numbers[2]:+.3f}"]
+            for j, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                self.table.setItem(i, j, item)
+        self.table.setFixedHeight(30 + 30 * min(7, len(lines)))
+        colour = OKABE_ITO["good"] if found.distinguishable and found.gain > 0 else OKABE_ITO["new"]
+        self.verdict.setStyleSheet(f"color: {colour}; font-weight: bold;")
+        self.verdict.setText(found.verdict())

@@ -1,0 +1,161 @@
+"""What the five steps of "Adapt to my data" share: image, model to start from, session, what came out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.widgets._adapt_jobs import Begin, Source, Work
+from napari_connecto.widgets._adapt_layers import Canvas
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._settings import output_folder
+from napari_connecto.workflows.adapt_params import SegmentParams
+
+if TYPE_CHECKING:
+    from napari_connecto.core.volume import Volume
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The model that segments, and the thresholds tuned for it (None: untuned)."""
+
+    name: str
+    folder: Path
+    params: SegmentParams | None = None
+
+
+class Project(QObject):
+    """Shared state; ``changed`` is emitted when anything of it is another."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, image: InputBox) -> None:
+        super().__init__()
+        self.viewer, self.image = viewer, image
+        self.library: Path | None = None
+        self.source: Source | None = None
+        self.work: Work | None = None
+        self.tuned: Path | None = None
+        self.kept: Kept | None = None
+        self._folder: tuple[str, Path] | None = None
+
+    def update(self, **values: Any) -> None:
+        """Set attributes, then tell everybody."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.changed.emit()
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this project is kept: the session's parent, or a new folder named after the image."""
+        if self.work is not None:
+            return self.work.session.path.parent
+        volume = self.image.volume()
+        name = volume.name.split(".")[0] if volume is not None else "image"
+        if self._folder is None or self._folder[0] != name:
+            words = re.sub(r"[^\w-]+", "-", name).strip("-") or "image"
+            self._folder = (name, output_folder() / f"adapt-{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return self._folder[1]
+
+    def volume(self) -> Volume:
+        """The image.
+
+        Raises
+        ------
+        InputError
+            If none is open.
+        """
+        volume = self.image.volume()
+        if volume is None:
+            raise InputError("no image is open; choose an image layer in step 1")
+        return volume
+
+    def spec(self) -> dict[str, Any] | None:
+        """How a recipe names the image; None where it is no file."""
+        if self.work is not None:
+            return dict(self.work.spec)
+        return self.image.spec(self.volume())
+
+    def begin(self) -> Begin:
+        """What a session would be begun with.
+
+        Raises
+        ------
+        InputError
+            If the image or the model to start from is still to be chosen.
+        """
+        if self.source is None:
+            raise InputError("no model is chosen; rank the library in step 1 and choose one, or start from scratch")
+        return Begin(self.volume(), self.spec(), self.source, self.folder)
+
+    def need_work(self) -> Work:
+        """The open session.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if self.work is None:
+            raise InputError("no session is open; suggest patches in step 2, or resume a session")
+        return self.work
+
+    def canvas(self) -> Canvas:
+        """Where layers are put.
+
+        Raises
+        ------
+        InputError
+            If no image is open.
+        """
+        self.volume()
+        layer, full = self.image.layer, self.image.full
+        if layer is None or full is None:
+            raise InputError("no image is open; choose an image layer in step 1")
+        return Canvas(self.viewer, layer, full.levels[0])
+
+    def reopen_session(self) -> None:
+        """Lock the session again, after a process of its own had it."""
+        if self.work is None:
+            return
+        from napari_connecto.widgets._adapt_jobs import load
+        from napari_connecto.workflows.session import Session
+
+        work, old = self.work, self.work.session
+        session = Session.open(old.path, work.volume, load(work.base).card, spec=work.spec, model=str(work.base))
+        self.update(work=dataclasses.replace(work, session=session))
+
+    def close_session(self) -> None:
+        """Give the session's folder free."""
+        if self.work is not None:
+            self.work.session.close()
+
+    def next_folder(self, stem: str) -> Path:
+        """``stem-1``, ``stem-2``, ...: the first that does not exist."""
+        n = 1
+        while (self.folder / f"{stem}-{n}").exists():
+            n += 1
+        return self.folder / f"{stem}-{n}"
+
+    def copy_command(self, recipe: Mapping[str, Any], name: str) -> str:
+        """Write a recipe into the project's folder and put the command that runs it on the clipboard."""
+        from napari_connecto.workflows.recipe import write_recipe
+
+        path = self.folder / "recipes" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, path)
+        text = f"napari-connecto run {shlex.quote(str(path))}"
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(text)
+        return text

@@ -1,0 +1,77 @@
+"""The queue of suggested patches: thumbnail, state, and the reason in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.session import PatchState
+
+SIDE = 56
+SIGNS = {"waiting": "○", "committed": "✔", "skipped": "✘"}
+
+
+class Queue(QListWidget):
+    """One line per patch; `id` is the chosen one's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setIconSize(QSize(SIDE, SIDE))
+        self.setWordWrap(True)
+        self.setFixedHeight(4 * (SIDE + 6))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setToolTip("Suggested patches; double click opens one. ○ waiting, ✔ committed, ✘ skipped")
+
+    @property
+    def id(self) -> int | None:
+        """Of the chosen patch."""
+        item = self.currentItem()
+        return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
+
+    def choose(self, id: int) -> None:
+        """Make a patch the chosen one."""
+        for i in range(self.count()):
+            item = self.item(i)
+            if item is not None and item.data(Qt.ItemDataRole.UserRole) == id:
+                self.setCurrentItem(item)
+                self.scrollToItem(item)
+
+    def show_states(
+        self, states: Sequence[PatchState], thumbnails: Mapping[int, np.ndarray], opened: int | None
+    ) -> None:
+        """List them; the choice stays."""
+        known = [self.item(i) for i in range(self.count())]
+        ids = [None if item is None else item.data(Qt.ItemDataRole.UserRole) for item in known]
+        if ids != [s.id for s in states]:
+            before = self.id
+            self.clear()
+            for state in states:
+                item = QListWidgetItem()
+                item.setData(Qt.ItemDataRole.UserRole, state.id)
+                item.setSizeHint(QSize(100, SIDE + 6))
+                if state.id in thumbnails:
+                    item.setIcon(_icon(thumbnails[state.id]))
+                self.addItem(item)
+            if before is not None:
+                self.choose(before)
+        for i, state in enumerate(states):
+            row = self.item(i)
+            if row is not None:
+                open_ = " — open" if state.id == opened else ""
+                held = " (held out)" if state.held_out else ""
+                reason = state.reason.partition(", whatever")[0]
+                row.setText(f"{SIGNS[state.status]} {state.id}{held}{open_}: {reason}")
+                row.setToolTip(f"{state.status}: {state.reason}\nbox z y x {state.box.start} to {state.box.stop}")
+
+
+def _icon(image: np.ndarray) -> QIcon:
+    image = np.ascontiguousarray(image)
+    grey = QImage(image.tobytes(), image.shape[1], image.shape[0], image.shape[1], QImage.Format.Format_Grayscale8)
+    return QIcon(QPixmap.fromImage(grey.copy()))

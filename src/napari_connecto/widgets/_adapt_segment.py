@@ -1,0 +1,163 @@
+"""Step 5 of "Adapt to my data": instances in view, in a region, or everywhere, as a pyramid of labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Layer, Shapes
+from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
+from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._view import LayerCombo, view_box
+from napari_connecto.workflows.adapt_params import SegmentParams
+
+VIEW, REGION, ALL = "In view", "Region of a Shapes layer", "Everywhere"
+
+
+class SegmentBox(QWidget):
+    """Where, how, run."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.layer: Layer | None = None
+        self._running: Segmenting | None = None
+        self._shown_params: SegmentParams | None = None
+        self.model = text_line("The model that segments: what step 4 kept, else what step 1 chose")
+        self.where = QComboBox()
+        self.where.addItems([VIEW, REGION, ALL])
+        self.where.setToolTip("Which part of the image is segmented, at the model's voxel size")
+        self.shapes = LayerCombo(project.viewer, (Shapes,), "The box around all shapes of this layer is segmented")
+        self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
+        self.bar = JobBar("segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are kept")
+        self.about = text_line("How many segments there are, and where they are kept")
+        self.copy = QPushButton("Copy command line")
+        self.copy.setToolTip("Copy the shell command that segments the same way; its recipe.yaml is written")
+        self.rows = QFormLayout()
+        self.rows.addRow("Where", self.where)
+        self.rows.addRow("Shapes", self.shapes)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        layout.addWidget(self.model)
+        layout.addLayout(self.rows)
+        for widget in (self.form, self.bar, self.about, self.copy):
+            layout.addWidget(widget)
+        self.where.currentTextChanged.connect(self._on_where)
+        self.form.changed.connect(self.bar.forget)
+        self.bar.clicked.connect(self._on_segment)
+        self.bar.worker.returned.connect(self._on_segmented)
+        self.copy.clicked.connect(self._on_copy)
+        project.changed.connect(self.show_state)
+        self._on_where()
+        self.show_state()
+
+    @property
+    def summary(self) -> str:
+        """For the heading."""
+        return self.layer.name if self.layer is not None and self.layer in self.project.viewer.layers else ""
+
+    def show_state(self) -> None:
+        """Which model segments; its tuned thresholds go into the form."""
+        kept = self._kept()
+        self.model.setText(f"Model: {kept.name}" if kept else "Choose a model in step 1 first.")
+        if kept is not None and kept.params is not None and kept.params is not self._shown_params:
+            self._shown_params = kept.params
+            mode = self.form.value.mode
+            self.form.value = SegmentParams(**{**kept.params.__dict__, "mode": mode})
+
+    def close_jobs(self) -> None:
+        """Stop segmenting."""
+        self.bar.worker.close()
+        self.shapes.release()
+
+    def _kept(self) -> Kept | None:
+        """What step 4 kept, else the session's model, else the chosen one."""
+        project = self.project
+        if project.kept is not None:
+            return project.kept
+        if project.work is not None:
+            return Kept(project.work.base.name, project.work.base)
+        source = project.source
+        return Kept(source.name, source.folder) if source is not None and source.folder is not None else None
+
+    def segmenting(self) -> Segmenting:
+        """What the button would segment.
+
+        Raises
+        ------
+        InputError
+            If there is no image, model or region.
+        """
+        kept = self._kept()
+        if kept is None:
+            raise InputError("no model is chosen; choose one in step 1")
+        work = self.project.work
+        volume = work.volume if work is not None else self.project.volume()
+        spec, params, region = self.project.spec(), self.form.value, self._region(volume)
+        same = self._running
+        wanted = Segmenting(volume, spec, kept.folder, params, region, self.project.folder / "segments-1")
+        if same is not None and Segmenting(**{**same.__dict__, "out": wanted.out}) == wanted:
+            return same
+        return Segmenting(**{**wanted.__dict__, "out": self.project.next_folder("segments")})
+
+    def _region(self, volume: Volume) -> Box | None:
+        where, canvas, finest = self.where.currentText(), self.project.canvas(), volume.levels[0]
+        if where == ALL:
+            return None
+        if where == VIEW:
+            box = view_box(canvas.viewer, canvas.image, canvas.finest)
+        elif (shapes := self.shapes.layer) is None or not len(shapes.data):
+            raise InputError("there is no shape; draw a rectangle in a Shapes layer around what to segment")
+        else:
+            box = shapes_box(shapes, canvas)
+        found = canvas.finest.box_in(box, finest).clip(finest.shape)
+        if found.size == 0:
+            raise InputError(f"that does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}")
+        return found
+
+    def _on_where(self, _text: str = "") -> None:
+        self.rows.setRowVisible(self.shapes, self.where.currentText() == REGION)
+        self.bar.forget()
+
+    def _on_segment(self) -> None:
+        try:
+            what = self.segmenting()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self._running = what
+        self.about.setText("")
+        self.bar.start(lambda: segmenting_job(what))
+
+    def _on_segmented(self, made: Volume) -> None:
+        what = self._running
+        if what is None:
+            return
+        try:
+            canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if self.layer is not None and self.layer.name == what.out.name:
+            canvas.remove([self.layer])
+        self.layer = show_segments(canvas, made, what.out.name)
+        count: Any = made.metadata["segments"]
+        self.about.setText(f"{count} segments, kept in {what.out}")
+        self.project.changed.emit()
+
+    def _on_copy(self) -> None:
+        try:
+            text = self.project.copy_command(self.segmenting().recipe(), "segment")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.status.setText(f"On the clipboard: {text}")
+        self.bar.status.show()

@@ -1,0 +1,177 @@
+"""What the steps "Fine-tune", "Compare" and "Segment" run off the GUI thread; no Qt, no napari."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, fvec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._adapt_jobs import Picture, Source, Work, load
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.compare import Comparison
+
+Recipe = dict[str, Any]
+STOP = "stop"
+"""File in the folder of a fine-tuning that asks it to end with the best model so far."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a fine-tuning will take, seconds."""
+
+    steps: int
+    step_s: float
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return self.steps * self.step_s
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Figures, and for each held-out patch what to look at, in two rows."""
+
+    comparison: Comparison
+    pictures: tuple[list[list[Picture | None]], ...]
+
+
+def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
+    """Two steps are made here and thrown away; the second is timed."""
+    from napari_connecto.workflows.fine_tune import PRESETS, fine_tune_job
+
+    yield Progress(0, 0, "timing two steps")
+    model = load(work.base) if source.folder is not None else None
+    job = fine_tune_job(model, work.session.examples(), replace(params, steps=2), voxel_nm=work.session.level.voxel_nm)
+    seen, step_s = time.perf_counter(), 0.0
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            trained = end.value
+            break
+        step_s, seen = time.perf_counter() - seen, time.perf_counter()
+        yield progress
+    return Timing(params.steps or PRESETS[params.preset].steps, step_s, str(trained.device))
+
+
+def tune_recipe(work: Work, source: Source, params: FineTuneParams, out: Path) -> Recipe:
+    """Fine-tuning as a document."""
+    recipe: Recipe = {"workflow": "fine-tune", "volume": dict(work.spec), "session": str(work.session.path)}
+    recipe |= {"model": str(work.base), "params": asdict(params), "out": str(out)}
+    return recipe | ({"from_scratch": True} if source.folder is None else {})
+
+
+def tune_job(recipe: Recipe) -> Job[dict[str, Any]]:
+    """Fine-tune in a process of its own, which is killed when this is closed; the session must be unlocked."""
+    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.subprocess import run_in_subprocess
+
+    out = Path(recipe["out"])
+    summary = yield from run_in_subprocess(recipe, out.parent / "recipes" / out.name)
+    write_recipe(recipe, out / "recipe.yaml")
+    return summary
+
+
+def stop_and_keep(recipe: Recipe) -> bool:
+    """Ask a running fine-tuning to end with its best model; False while it has not begun."""
+    out = Path(recipe["out"])
+    if not (out / "job.json").exists():
+        return False
+    (out / STOP).touch()
+    return True
+
+
+def tuned_model(out: Path) -> Path:
+    """Where a fine-tuning puts its model."""
+    return out / "model"
+
+
+def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
+    """Both models on the held-out patches: figures, maps and segmentations."""
+    yield Progress(0, 0, "loading models")
+    load_triton_apart()
+    from napari_connecto.workflows.compare import compare_job
+    from napari_connecto.workflows.em_samples import prepared
+    from napari_connecto.workflows.fine_tune import boundary_of
+    from napari_connecto.workflows.segment_block import segment_array
+
+    old, new = load(before), load(after)
+    held_out, learnt = (work.session.examples(held_out=h) for h in (True, False))
+    found = yield from compare_job(old, new, held_out, learnt)
+    places = [s for s in work.session.patches if s.status == "committed" and s.held_out]
+    pictures: list[list[list[Picture | None]]] = []
+    for state, example in zip(places, held_out, strict=True):
+        yield Progress(len(pictures), len(places), "drawing")
+        image, labels = prepared(example, old.card)
+        corner = fvec3(work.volume.levels[0].to_nm(state.box.start).tolist())
+        voxel_nm = (work.session.level.voxel_nm[0], *old.card.voxel_nm[1:])
+
+        def picture(name: str, array: np.ndarray, kind: Any, place: Any = (voxel_nm, corner)) -> Picture:
+            return Picture(name, Level(array, *place), kind)
+
+        maps = [boundary_of(model, image) for model in (old, new)]
+        cuts = [segment_array(m, s.params) for m, s in zip(maps, (found.before, found.after), strict=True)]
+        first = [picture("image", image, "image"), picture("before", maps[0], "map"), picture("after", maps[1], "map")]
+        second = [
+            picture("annotation", np.where(labels > 2, labels, 0) if labels.max() > 2 else labels, "labels"),
+            picture("segments before", cuts[0], "labels"),
+            picture("segments after", cuts[1], "labels"),
+        ]
+        pictures.append([list(first), list(second)])
+    return Compared(found, tuple(pictures))
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all."""
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    model: Path
+    params: SegmentParams
+    region: Box | None
+    out: Path
+
+    def recipe(self) -> Recipe:
+        """The same as a document.
+
+        Raises
+        ------
+        InputError
+            If the volume is no file.
+        """
+        if self.spec is None:
+            raise InputError(
+                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
+            )
+        recipe: Recipe = {"workflow": "segment", "volume": dict(self.spec), "model": str(self.model)}
+        recipe |= {"params": asdict(self.params), "out": str(self.out)}
+        if self.region is not None:
+            recipe["region"] = [*self.region.start, *self.region.stop]
+        return recipe
+
+
+def segmenting_job(what: Segmenting) -> Job[Volume]:
+    """Segment here, and leave the recipe in the result folder."""
+    yield Progress(0, 0, "loading the model")
+    load_triton_apart()
+    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.segment import segment_job
+
+    made = yield from segment_job(what.volume, what.params, model=load(what.model), out=what.out, region=what.region)
+    if what.spec is not None:
+        write_recipe(what.recipe(), what.out / "recipe.yaml")
+    return made

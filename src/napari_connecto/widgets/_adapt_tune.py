@@ -1,0 +1,167 @@
+"""Step 3 of "Adapt to my data": learn from the committed patches, in a process of its own, with a live curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets._adapt_plots import Curve
+from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_train_jobs import (
+    Recipe,
+    Timing,
+    stop_and_keep,
+    timing_job,
+    tune_job,
+    tune_recipe,
+    tuned_model,
+)
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._view import seconds_text
+from napari_connecto.widgets._worker import State, Worker
+from napari_connecto.workflows.adapt_params import FineTuneParams
+
+
+class TuneBox(QWidget):
+    """Preset, time, start, watch, stop."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.recipe: Recipe | None = None
+        self.form: ParamsForm[FineTuneParams] = ParamsForm(FineTuneParams)
+        self.learns_from = text_line("What is learnt from, and what only measures")
+        self.time = text_line("How long it will take")
+        self.estimate = QPushButton("Estimate time")
+        self.estimate.setToolTip("Make two steps, time the second, and throw them away")
+        self.bar = JobBar("fine-tuning", "Start", "Learn from the committed patches, in a process of its own")
+        self.bar.add_button(self.estimate)
+        self.stop = QPushButton("Stop && keep best")
+        self.stop.setToolTip("End now with the best model so far")
+        self.stop.setEnabled(False)
+        self.curve = Curve()
+        self.about = text_line("What came out")
+        self.copy = QPushButton("Copy command line")
+        self.copy.setToolTip("Copy the shell command that fine-tunes the same way; its recipe.yaml is written")
+        self._timer = Worker("timing", self, quiet=True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        for widget in (
+            self.learns_from, self.form, self.time, self.bar, self.curve, self.stop, self.about, self.copy
+        ):  # fmt: skip
+            layout.addWidget(widget)
+        self.estimate.clicked.connect(self._on_estimate)
+        self._timer.returned.connect(self._on_timed)
+        self._timer.failed.connect(self._on_not_timed)
+        self.form.changed.connect(lambda: self.time.setText(""))
+        self.bar.clicked.connect(self._on_start)
+        self.bar.worker.reported.connect(self._on_reported)
+        self.bar.worker.returned.connect(self._on_tuned)
+        self.bar.worker.state_changed.connect(self._on_state)
+        self.stop.clicked.connect(self._on_stop)
+        self.copy.clicked.connect(self._on_copy)
+        project.changed.connect(self.show_state)
+        self.show_state()
+
+    @property
+    def summary(self) -> str:
+        """For the heading."""
+        return self.project.tuned.name if self.project.tuned is not None else ""
+
+    def show_state(self) -> None:
+        """How many patches there are to learn from."""
+        work = self.project.work
+        done = [s for s in work.session.patches if s.status == "committed"] if work else []
+        held = sum(s.held_out for s in done)
+        self.learns_from.setText(
+            f"Learns from {len(done) - held} committed patches; {held} held out only measure."
+            if work
+            else "Commit patches in step 2 first."
+        )
+
+    def close_jobs(self) -> None:
+        """Stop timing and learning."""
+        for worker in (self._timer, self.bar.worker):
+            worker.close()
+
+    def _recipe(self) -> Recipe:
+        work, begin = self.project.need_work(), self.project.begin()
+        if not any(s.status == "committed" and not s.held_out for s in work.session.patches):
+            raise InputError("no patch to learn from is committed; paint and commit one that is not held out")
+        wanted = tune_recipe(work, begin.source, self.form.value, Path())
+        unfinished = self.recipe is not None and not tuned_model(Path(self.recipe["out"])).exists()
+        if unfinished and self.recipe is not None and {**self.recipe, "out": wanted["out"]} == wanted:
+            return self.recipe
+        return {**wanted, "out": str(self.project.next_folder("tuned"))}
+
+    def _on_estimate(self) -> None:
+        try:
+            work, begin, params = self.project.need_work(), self.project.begin(), self.form.value
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.error.clear()
+        self.time.setText("Timing two steps…")
+        self._timer.start(lambda: timing_job(work, begin.source, params))
+
+    def _on_timed(self, timing: Timing) -> None:
+        self.time.setText(
+            f"About {seconds_text(timing.seconds)}: {timing.steps} steps of {timing.step_s:.2f} s on {timing.device}, "
+            "timed on two steps here; checks on held-out patches come on top."
+        )
+
+    def _on_not_timed(self, error: Exception, text: str) -> None:
+        self.time.setText("")
+        self.bar.error.show_error(error, text)
+
+    def _on_start(self) -> None:
+        try:
+            recipe = self._recipe()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self._timer.close(wait_s=0)
+        self.recipe = recipe
+        self.curve.clear()
+        self.about.setText("")
+        self.project.close_session()  # the process reads it; the drafts stay writable
+        self.bar.start(lambda: tune_job(recipe))
+
+    def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
+        if progress.stage == "training":
+            self.curve.add(payloads, progress.total)
+            self.stop.setEnabled(True)
+
+    def _on_state(self, state: State) -> None:
+        if state.busy:
+            return
+        self.stop.setEnabled(False)
+        try:
+            self.project.reopen_session()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+
+    def _on_stop(self) -> None:
+        if self.recipe is not None and stop_and_keep(self.recipe):
+            self.stop.setEnabled(False)
+            self.bar.status.setText("Stopping after this step; the best is kept…")
+
+    def _on_tuned(self, summary: dict[str, Any]) -> None:
+        out = Path(summary["out"])
+        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+        self.project.update(tuned=out, kept=Kept(out.name, tuned_model(out)))
+
+    def _on_copy(self) -> None:
+        try:
+            text = self.project.copy_command(self._recipe(), "fine-tune")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.bar.status.setText(f"On the clipboard: {text}")
+        self.bar.status.show()

@@ -1,0 +1,108 @@
+"""The dock "Adapt to my data": choose a model, annotate what is worth it, fine-tune, compare, segment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
+
+from napari_connecto.widgets._adapt_annotate import AnnotateBox
+from napari_connecto.widgets._adapt_choose import ChooseBox
+from napari_connecto.widgets._adapt_compare import CompareBox
+from napari_connecto.widgets._adapt_project import Project
+from napari_connecto.widgets._adapt_segment import SegmentBox
+from napari_connecto.widgets._adapt_tune import TuneBox
+from napari_connecto.widgets._dock import Dock
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._worker import State
+
+if TYPE_CHECKING:
+    import napari
+
+STEPS = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
+
+
+class AdaptWidget(Dock):
+    """Five steps, one open at a time, each to be revisited; a heading says what came out of its step."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.image = InputBox(napari_viewer)
+        self.project = Project(napari_viewer, self.image)
+        self.choose = ChooseBox(self.project)
+        self.annotate = AnnotateBox(self.project)
+        self.tune = TuneBox(self.project)
+        self.compare = CompareBox(self.project)
+        self.segment = SegmentBox(self.project)
+        self.bodies: list[Any] = [self.choose, self.annotate, self.tune, self.compare, self.segment]
+        self.headings = [Heading(f"{n} {name}") for n, name in enumerate(STEPS, start=1)]
+        parts: list[QWidget] = [self.image]
+        for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True)):
+            heading.clicked.connect(lambda _=False, n=n: self.go_to(n + 1))
+            parts += [heading, body]
+        self.lay_out(parts)
+        self._scroller = QTimer(self)  # after the new layout
+        self._scroller.setSingleShot(True)
+        self._scroller.timeout.connect(self._scroll)
+        self.project.changed.connect(self._show_summaries)
+        self.compare.bar.worker.state_changed.connect(self._show_summaries)
+        self.go_to(1)
+        self.image.layers.chosen.emit()
+
+    @property
+    def step(self) -> int:
+        """The open step, 1 to 5."""
+        return next(n for n, heading in enumerate(self.headings, start=1) if heading.isChecked())
+
+    def go_to(self, step: int) -> None:
+        """Open a step; the others fold."""
+        for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True), start=1):
+            heading.show_open(n == step)
+            body.setVisible(n == step)
+        self.image.setVisible(step == 1)
+        if step != 1 and self.choose.panels is not None:
+            self.choose.panels.close()
+        if step != 4:
+            self.compare.hide_patches()
+        self._scroller.start(0)
+
+    def close_jobs(self) -> None:
+        """Stop everything, give the keys and the session's folder back."""
+        for body in self.bodies:
+            body.close_jobs()
+        self.image.close_jobs()
+        self.project.close_session()
+
+    def _scroll(self) -> None:
+        bar = self.scroller.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(0 if self.step == 1 else self.headings[0].y() - 4)
+
+    def _show_summaries(self, _state: State | None = None) -> None:
+        for heading, body in zip(self.headings, self.bodies, strict=True):
+            heading.show_summary(body.summary)
+
+
+class Heading(QToolButton):
+    """Name of a step and, once there is one, its result; a click opens it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+        self.setCheckable(True)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setStyleSheet("QToolButton { text-align: left; font-weight: bold; padding: 3px; }")
+        self.setToolTip("Open this step; the others fold. Steps can be revisited")
+        self.show_summary("")
+        self.show_open(False)
+
+    def show_open(self, on: bool) -> None:
+        """Show whether its step is open."""
+        self.setChecked(on)
+        self.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+
+    def show_summary(self, summary: str) -> None:
+        """Show what came out of its step."""
+        self.setText(f"{self.title}: {summary}" if summary else self.title)
