@@ -1,0 +1,251 @@
+"""What the benchmarks of adaptation share: patches, sources trained once, models measured on the target's own grid.
+
+Only a dataset's train part is learnt from, tuned on or looked at; its test part is measured. Everything is kept in
+``benchmarks/cache/transfer`` (never committed: not all terms allow derived weights), so a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _em_data import DATA, DATASETS, HERE, _tif
+
+import napari_connecto as nc
+from napari_connecto.core.model import Normalisation, Predictor
+from napari_connecto.core.partition_metrics import Contingency, variation_of_information
+from napari_connecto.core.resample import resampled
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.augment import Augment
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.files import load_model, new_model, save_model
+from napari_connecto.models.fit import FitParams, fit
+from napari_connecto.models.mmd import median_distance, mmd2
+from napari_connecto.models.openvino import torch_model
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.domains import load_encoder, sample_features
+from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.fine_tune import boundary_card, boundary_of
+from napari_connecto.workflows.segment_block import segment_array
+from napari_connecto.workflows.tune import instances, tune_segmentation
+
+CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "transfer"
+NAMES = tuple(DATASETS)
+SIZE = 128
+"""Side of an annotated patch, the target's own voxels, whatever the source."""
+MOST = 16
+TESTED = {"fly-medulla": (4, 250), "fly-larva": (3, 384), "mouse-ca1": (3, 384), "mouse-cortex": (5, 160)}
+"""Sections that are measured, evenly spaced in the test part, and the side of their middle."""
+SOURCE = FitParams(steps=300, learning_rate=3e-3, validate_every=1000)
+SOURCE_CROP, SOURCE_BATCH = 160, 2
+AS_IT_IS = "rat-axons"
+"""Its pixels (70 to 180 nm) are 20 times those of the others: to and from it, pixels are taken as they are."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """VI in bits, mean over test sections."""
+
+    split: float
+    merge: float
+    sections: tuple[float, ...]
+    params: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """JSON."""
+        return {"vi": self.split + self.merge, **self.__dict__}
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A cell: read, or made and kept."""
+    if not path.exists():
+        cell = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + f".{os.getpid()}")
+        part.write_text(json.dumps(cell, indent=1))
+        part.rename(path)
+        print(path.relative_to(CACHE), {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}, flush=True)
+    return dict(json.loads(path.read_text()))
+
+
+@cache
+def sections(name: str, part: str) -> list[Example]:
+    """All sections, each scaled by its own percentiles."""
+    data = DATASETS[name]
+    image, labels = data.read(part)
+    norm = Normalisation("percentile", 1.0, 99.0)
+    out = []
+    for i in range(len(image)):
+        level = Level(image[i : i + 1], data.voxel_nm)
+        out.append(
+            Example(image[i : i + 1], labels[i : i + 1], data.voxel_nm, norm.resolve(Volume((level,), name=name)))
+        )
+    return out
+
+
+def patches(name: str, seed: int, count: int = MOST) -> list[Example]:
+    """Annotated patches of the train part: of all sections in turn, at random, not overlapping, with three neurites."""
+    whole, rng = sections(name, "train"), np.random.default_rng([seed, 7])
+    order = [int(z) for _ in range(MOST) for z in rng.permutation(len(whole))]
+    taken: list[tuple[int, int, int]] = []
+    found: list[Example] = []
+    for z in order:
+        if len(found) == count:
+            break
+        place = _place(whole[z], [p[1:] for p in taken if p[0] == z], rng)
+        if place is not None:
+            taken.append((z, *place))
+            found.append(cut(whole[z], *place))
+    return found
+
+
+def _place(section: Example, taken: Sequence[tuple[int, int]], rng: np.random.Generator) -> tuple[int, int] | None:
+    for _ in range(50):
+        y, x = (int(rng.integers(0, n - SIZE + 1)) for n in section.image.shape[1:])
+        if any(abs(y - v) < SIZE and abs(x - u) < SIZE for v, u in taken):
+            continue
+        if len(np.unique(instances(section.labels[:, y : y + SIZE, x : x + SIZE]))) > 3:
+            return y, x
+    return None
+
+
+def cut(section: Example, y: int, x: int, size: int = SIZE) -> Example:
+    """A window of a section."""
+    here = (slice(None), slice(y, y + size), slice(x, x + size))
+    return replace(section, image=section.image[here], labels=section.labels[here])
+
+
+def tested(name: str) -> list[Example]:
+    """What is measured."""
+    whole = sections(name, "test")
+    count, size = TESTED.get(name, (len(whole), 512))
+    chosen = [whole[int(i)] for i in np.unique(np.linspace(0, len(whole) - 1, count).astype(int))]
+    return [cut(s, *((n - size) // 2 for n in s.image.shape[1:]), size) for s in chosen]
+
+
+def seen_by(model: Predictor | None, source: str, target: str, examples: Sequence[Example]) -> list[Example]:
+    """Examples for a model of ``source``: by their voxel size, or as they are where sizes cannot be compared."""
+    as_it_is = model is not None and source != target and AS_IT_IS in (source, target)
+    return [replace(e, voxel_nm=None) for e in examples] if as_it_is else list(examples)
+
+
+def maps(model: Predictor, examples: Sequence[Example]) -> list[np.ndarray]:
+    """Boundary probability of each example on the example's own grid."""
+    out = []
+    for example in examples:
+        image, _ = prepared(example, model.card)
+        answer = boundary_of(model, image)
+        own = example.voxel_nm or model.card.voxel_nm
+        level = resampled(Level(answer, (own[0], *model.card.voxel_nm[1:])), own)
+        back = np.asarray(level.read(level.box))
+        spare = [(0, max(0, n - m)) for n, m in zip(example.image.shape, back.shape, strict=True)]
+        back = np.pad(back, spare, mode="edge")[tuple(slice(n) for n in example.image.shape)]
+        out.append(np.clip(back, 0.0, 1.0).astype(np.float32))
+    return out
+
+
+def tuned(model: Predictor, examples: Sequence[Example]) -> SegmentParams:
+    """Thresholds from annotated patches alone, on their own grid."""
+    return tune_segmentation(maps(model, examples), [e.labels for e in examples], SegmentParams(mode="2d")).params
+
+
+def measured(model: Predictor, examples: Sequence[Example], params: SegmentParams) -> Measured:
+    """VI on sections, each by itself, on their own grid; membranes and what is not labelled do not count."""
+    vis = []
+    for example, boundary in zip(examples, maps(model, examples), strict=True):
+        found = segment_array(boundary, params).astype(np.int64)
+        vis.append(variation_of_information(Contingency.of(found, instances(example.labels))))
+    split, merge = (float(np.mean([getattr(v, k) for v in vis])) for k in ("split", "merge"))
+    told = {k: getattr(params, k) for k in ("boundary_threshold", "merge_threshold", "min_size")}
+    return Measured(split, merge, tuple(v.total for v in vis), told)
+
+
+def small_tiles(model: TorchPredictor) -> TorchPredictor:
+    """The same model in tiles of 128 with 32 around, so that a patch is one tile."""
+    card = replace(model.card, tile=(1, SIZE, SIZE), halo=(0, 32, 32))
+    return TorchPredictor(card, model.net, "cpu")
+
+
+def _learnt(name: str, examples: Sequence[Example], seed: int, voxel_nm: tuple[float, float, float]) -> TorchPredictor:
+    card = boundary_card(name, voxel_nm)
+    samples = EmSamples(examples, card, SOURCE_CROP, SOURCE_BATCH, seed, Augment())
+    return nc.run(fit(new_model(card, seed), samples.from_step, SOURCE))
+
+
+def source(name: str) -> TorchPredictor:
+    """The model of a dataset, trained on all of its train part."""
+    folder = CACHE / "sources" / name
+    if not folder.exists():
+        save_model(_learnt(name, sections(name, "train"), 1, DATASETS[name].voxel_nm), folder)
+    return small_tiles(torch_model(load_model(folder, device="cpu", backend="torch")))
+
+
+def source_params(name: str) -> SegmentParams:
+    """Thresholds of a source, tuned on eight patches of its own train part."""
+    path = CACHE / "sources" / f"{name}.json"
+    chosen = kept(path, lambda: tuned(source(name), patches(name, 99, 8)).__dict__)
+    return SegmentParams(**chosen)
+
+
+def for_target(params: SegmentParams, source_name: str, target: str) -> SegmentParams:
+    """Those on the target's grid: the least size is an area."""
+    if AS_IT_IS in (source_name, target):
+        return params
+    ratio = DATASETS[source_name].voxel_nm[2] / DATASETS[target].voxel_nm[2]
+    return replace(params, min_size=round(params.min_size * ratio**2))
+
+
+def scenery(name: str, like: str) -> Volume:
+    """The unlabelled train part of a dataset, at the voxel size that a model of ``like`` takes it to have."""
+    data = DATASETS[name]
+    image = _tif("snemi_crop/image.tif")[:20] if name == "mouse-cortex" else data.read("train")[0]
+    as_it_is = name != like and AS_IT_IS in (name, like)
+    return Volume((Level(image, DATASETS[like].voxel_nm if as_it_is else data.voxel_nm),), name=name)
+
+
+def common_encoder() -> tuple[TorchEncoder, str]:
+    """The shipped feature encoder; without it one trained on all sources' train parts."""
+    try:
+        return load_encoder(), "the shipped encoder"
+    except (nc.ConnectoError, OSError):
+        folder = CACHE / "sources" / "encoder"
+        if not folder.exists():
+            every = [replace(e, voxel_nm=None) for name in NAMES for e in sections(name, "train")]
+            save_model(_learnt("encoder", every, 2, (40.0, 8.0, 8.0)), folder)
+        return TorchEncoder(load_model(folder, device="cpu", backend="torch")), "an encoder trained on all sources"
+
+
+def distances(count: int = 200) -> dict[str, Any]:
+    """MMD^2 from each target to each source, in one space, at the source's voxel size, with one bandwidth."""
+    encoder, told = common_encoder()
+    own: dict[str, np.ndarray] = {}
+
+    def features(name: str, like: str) -> np.ndarray:
+        card = boundary_card(like, DATASETS[like].voxel_nm)
+        return sample_features(scenery(name, like), card, encoder, patches=count, size=SIZE).vectors
+
+    for name in NAMES:
+        own[name] = features(name, name)
+    out: dict[str, Any] = {
+        "encoder": told,
+        "digest": encoder.card.digest,
+        "counts": {n: len(f) for n, f in own.items()},
+    }
+    for target in NAMES:
+        library = {n: f for n, f in own.items() if n != target}
+        width = median_distance(np.concatenate(list(library.values())))
+        out[target] = {n: mmd2(features(target, n), f, bandwidth=width) for n, f in library.items()}
+    return out
+
+
+def check_data() -> None:
+    """Stop where there are no data."""
+    if not DATA.is_dir():
+        raise SystemExit("no real data: set NAPARI_CONNECTO_DATA to its folder")
