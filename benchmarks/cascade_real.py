@@ -31,9 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="tasks whose name holds this")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--fresh", action="store_true", help="measure again, with cascades trained already"
-    )
+    parser.add_argument("--fresh", action="store_true", help="measure again, with cascades trained already")
     asked = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit("no real data: set NAPARI_CONNECTO_DATA to its folder")

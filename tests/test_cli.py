@@ -19,6 +19,7 @@ from napari_connecto.core.jobs import run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
 from napari_connecto.sample_data import list_cascades
+from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams, TrainParams
@@ -43,7 +44,8 @@ def invoke(*arguments) -> str:
 
 
 def test_commands():
-    assert COMMANDS == ["convert", "demo", "detect", "info", "models", "run", "train-cascade"]
+    cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "rank", "segment", "suggest"]
+    assert sorted([*cascade, *adapt, "convert", "demo", "info", "models", "run"]) == COMMANDS
 
 
 def test_help_is_quick_and_loads_no_torch():
@@ -65,7 +67,8 @@ def test_help_is_quick_and_loads_no_torch():
 
 
 def test_every_parameter_is_an_option_with_its_help():
-    for name, kind in (("detect", DetectParams), ("train-cascade", TrainParams)):
+    of = {"detect": DetectParams, "train-cascade": TrainParams, "rank": RankParams, "suggest": SuggestParams}
+    for name, kind in (of | {"fine-tune": FineTuneParams, "segment": SegmentParams}).items():
         options = {o.name: o for o in cli.cli.commands[name].params}
         for field, value in kind().__dict__.items():
             assert options[field].default == value

@@ -1,0 +1,142 @@
+"""rank, suggest, fine-tune and segment, one after the other, as the shell and the dock do them."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.jobs import run
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume
+from napari_connecto.models.adapter import load_adapter, merge
+from napari_connecto.models.files import load_model
+from napari_connecto.workflows.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.recipe_adapt import model_folder, tuned_params
+from tests.widgets import adapt_parts
+
+pytestmark = pytest.mark.slow
+TUNE = {"preset": "quick", "steps": 12, "crop": 64, "batch": 2, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A volume, its truth, a library, and a session with six suggestions of which two are held out."""
+    folder = tmp_path_factory.mktemp("adapt")
+    image, truth = adapt_parts.image_and_truth(folder)
+    voxel = open_volume(image).levels[0].voxel_nm
+    save_volume(Volume.from_array(truth, voxel, name="truth", kind="labels"), folder / "truth.zarr", levels=1)
+    adapt_parts.library(folder / "library", steps=15)
+    suggest(folder)
+    return folder
+
+
+def suggest(folder, session="session"):
+    params = {"size": 64, "pool": 40, "random_arm": 2}
+    recipe = {"workflow": "suggest", "volume": volume(folder), "model": str(folder / "library/near")}
+    recipe |= {"out": str(folder / session), "n": 6, "params": params, "library": str(folder / "library")}
+    return run(recipe_job(recipe))
+
+
+def volume(folder):
+    return {"path": str(folder / "neuropil.ome.zarr")}
+
+
+def tuning(folder, out, **more):
+    recipe = {"workflow": "fine-tune", "volume": volume(folder), "model": str(folder / "library/near")}
+    recipe |= {"session": str(folder / "session"), "labels": {"path": str(folder / "truth.zarr")}}
+    return recipe | {"out": str(folder / out), "params": TUNE} | more
+
+
+def test_the_domain_of_the_same_kind_is_nearest_and_the_other_does_not_fit(work):
+    params = {"patches": 40, "patch": 64, "permutations": 200}
+    recipe = {"workflow": "rank", "volume": volume(work), "library": str(work / "library"), "params": params}
+    found = run(recipe_job(recipe | {"out": str(work / "ranking")}))
+    assert found["best"] == "near"
+    near, far = found["ranks"]
+    assert (near["name"], near["fits"], near["voxel_ratio"]) == ("near", True, 1.0)
+    assert (far["name"], far["p"]) == ("far", pytest.approx(1 / 201))
+    assert near["mmd2"] < 0.2 * far["mmd2"]
+    assert json.loads((work / "ranking/ranking.json").read_text())["ranks"][0]["name"] == "near"
+    assert run(recipe_job(read_recipe(work / "ranking/recipe.yaml")))["ranks"] == found["ranks"]
+
+
+def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    found = run(recipe_job(tuning(work, "tuned")))
+    parent = load_model(work / "library/near", backend="torch").card
+    after = load_model(model_folder(work / "tuned"), backend="torch").card
+    assert after.parent == parent.digest
+    assert after.digest == found["digest"] != parent.digest
+    assert after.metrics["fine_tune"]["patches"] == 4
+    comparison = found["comparison"]
+    assert len(comparison["before"]["vi"]) == len(comparison["after"]["vi"]) == 2
+    gains = [
+        b["total"] - a["total"] for b, a in zip(comparison["before"]["vi"], comparison["after"]["vi"], strict=True)
+    ]
+    assert comparison["gain"] == pytest.approx(np.mean(gains))
+    assert tuned_params(work / "tuned").boundary_threshold == comparison["after"]["params"]["boundary_threshold"]
+    again = read_recipe(work / "tuned/recipe.yaml") | {"out": str(work / "again")}
+    assert run(recipe_job(again))["digest"] == found["digest"]
+    labels = run(
+        recipe_job(
+            {"workflow": "segment", "volume": volume(work), "model": str(work / "tuned"), "out": str(work / "labels")}
+        )
+    )
+    stored = open_volume(work / "labels/labels/labels.zarr")
+    ids = np.unique(stored.levels[0].read(stored.levels[0].box))
+    assert ids.tolist() == list(range(1, labels["segments"] + 1))
+    assert labels["segments"] > 5
+
+
+def refuse(*_arguments):
+    raise AssertionError("fine-tuning opened a socket")
+
+
+def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_weights(work):
+    whole = run(recipe_job(tuning(work, "whole")))
+    job = recipe_job(tuning(work, "cut"))
+    for progress in job:
+        if progress.stage == "training" and progress.done == 8:
+            break
+    job.close()
+    assert (work / "cut/training.safetensors").is_file()
+    steps = [p.done for p in recipe_job(tuning(work, "cut")) if p.stage == "training"]
+    assert steps == [0, 6, 7, 8, 9, 10, 11, 12]  # kept after the fifth
+    assert load_model(model_folder(work / "cut"), backend="torch").card.digest == whole["digest"]
+
+
+def test_a_stop_file_ends_training_and_keeps_the_best(work):
+    job, steps = recipe_job(tuning(work, "stopped", params={**TUNE, "steps": 400})), []
+    for progress in job:
+        if progress.stage == "training":
+            steps.append(progress.done)
+            if progress.done == 6:
+                (work / "stopped/stop").touch()
+    assert steps[-1] <= 7
+    assert (work / "stopped/model/card.json").is_file()
+
+
+def test_an_adapter_is_a_small_file_that_makes_the_model_of_its_base(work):
+    found = run(recipe_job(tuning(work, "adapted", params={**TUNE, "preset": "adapter"})))
+    base = load_model(work / "library/near", backend="torch")
+    made = merge(base, load_adapter(work / "adapted/adapter.safetensors"))
+    assert made.card.digest == found["digest"]
+    assert (work / "adapted/adapter.safetensors").stat().st_size < 0.5 * len(made.weights)
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(work):
+    with pytest.raises(InputError, match="give a model's folder, or one of: "):
+        run(recipe_job(tuning(work, "none", model="no-such-model")))
+    empty = tuning(work, "none", session=str(work / "empty"))
+    del empty["labels"]
+    with pytest.raises(InputError, match="has no committed patch to learn from"):
+        run(recipe_job(empty))
+    with pytest.raises(StoreError, match="params"):
+        run(recipe_job(tuning(work, "tuned", params={**TUNE, "seed": 3})))
+    assert not (work / "none").exists()
