@@ -18,6 +18,7 @@ import numpy as np
 from _em_data import DATA, DATASETS, HERE, _tif
 
 import napari_connecto as nc
+from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.model import Normalisation, Predictor
 from napari_connecto.core.partition_metrics import Contingency, variation_of_information
 from napari_connecto.core.resample import resampled
@@ -214,7 +215,7 @@ def common_encoder() -> tuple[TorchEncoder, str]:
     """The shipped feature encoder; without it one trained on all sources' train parts."""
     try:
         return load_encoder(), "the shipped encoder"
-    except (nc.ConnectoError, OSError):
+    except (ConnectoError, OSError):
         folder = CACHE / "sources" / "encoder"
         if not folder.exists():
             every = [replace(e, voxel_nm=None) for name in NAMES for e in sections(name, "train")]

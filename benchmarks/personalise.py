@@ -1,0 +1,129 @@
+"""What makes a source one's own, with no or few labels, and what it forgets: ``python benchmarks/personalise.py``.
+
+Without labels: nothing, or AdaBN. With 1, 2 and 4 patches: everything learns, the decoder alone, or an adapter, each
+with and without AdaBN before. ``--table`` prints what is measured so far; ``--only WORD`` takes pairs by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from _transfer import (
+    CACHE,
+    check_data,
+    for_target,
+    kept,
+    measured,
+    patches,
+    sections,
+    seen_by,
+    small_tiles,
+    source,
+    source_params,
+    tested,
+    tuned,
+)
+
+from napari_connecto.models.adapt import adabn
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.em_samples import EmSamples
+from napari_connecto.workflows.fine_tune import fine_tune
+
+PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "fly-medulla"), ("mouse-ca1", "mouse-cortex"))
+"""Source and target: MMD's pick for three targets, among sources of like voxel size."""
+BUDGET = {
+    "standard": FineTuneParams(preset="standard", steps=60, crop=96, batch=2, learning_rate=3e-3),
+    "quick": FineTuneParams(preset="quick", steps=60, crop=96, batch=2),
+    "adapter": FineTuneParams(preset="adapter", steps=60, crop=96, batch=2),
+}
+"""One number of steps; "standard" as in transfer.py, the others at their preset's rate."""
+BATCHES, TILES = 4, 8
+FORGETTING_AT = 4
+
+
+def main() -> None:
+    """Measure what is missing, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="pairs whose names hold one of these, separated by commas")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--n", default="0,4,1,2", help="numbers of annotated patches, in this order")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    asked = parser.parse_args()
+    check_data()
+    pairs = [p for p in PAIRS if any(word in " ".join(p) for word in asked.only.split(","))]
+    for seed in range(0 if asked.table else asked.seeds):
+        for n in map(int, asked.n.split(",")):
+            for pair in pairs:
+                for way in ways(n):
+                    cell(pair, way, n, seed)
+    for pair in PAIRS:
+        table(pair, asked.seeds)
+
+
+def ways(n: int) -> list[str]:
+    """What is compared."""
+    return [f"{how}{adapted}" for how in (BUDGET if n else ("as it is",)) for adapted in ("", " + AdaBN")]
+
+
+def path_of(pair: tuple[str, str], way: str, n: int, seed: int) -> Any:
+    """Where a cell is kept."""
+    return CACHE / "personal" / f"{pair[0]}_{pair[1]}" / f"{way.replace(' ', '')}-{n}-{seed}.json"
+
+
+def cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
+    """One way of adapting one source, measured on the target, at four patches on the source too."""
+    return kept(path_of(pair, way, n, seed), lambda: _cell(pair, way, n, seed))
+
+
+def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
+    began = time.process_time()
+    origin, target = pair
+    how, model = way.split(" + ")[0], source(origin)
+    if way.endswith("AdaBN"):
+        model = small_tiles(adabn(model, tiles(model, target, seed)))
+    params = for_target(source_params(origin), origin, target)
+    if n:
+        known = seen_by(model, origin, target, patches(target, seed)[:n])
+        model = small_tiles(fine_tune(model, known, replace(BUDGET[how], seed=seed)))
+        params = tuned(model, known)
+    row = measured(model, seen_by(model, origin, target, tested(target)), params).row()
+    if n in (0, FORGETTING_AT):
+        row["source_vi"] = measured(model, tested(origin), tuned(model, patches(origin, 99, 8))).row()["vi"]
+    return row | {"cpu_s": time.process_time() - began}
+
+
+def tiles(model: TorchPredictor, target: str, seed: int) -> list[np.ndarray]:
+    """Unlabelled tiles of the target's train part at the model's voxel size, by section's percentiles."""
+    whole = sections(target, "train")
+    chosen = np.random.default_rng([seed, 11]).permutation(len(whole))[:12]
+    samples = EmSamples([whole[i] for i in chosen], model.card, 128, TILES, seed, None)
+    return [samples.at(i)[0] for i in range(BATCHES)]
+
+
+def table(pair: tuple[str, str], seeds: int) -> None:
+    """Markdown: VI on the target by number of patches, and what became of the source."""
+    print(f"\n**{pair[0]} to {pair[1]}**\n\n| way | " + " | ".join(f"n = {n}" for n in (0, 1, 2, 4)) + " | source |")
+    print("|---|" + "---|" * 5)
+    for way in [*ways(0), *ways(1)]:
+        cells = [_mean(pair, way, n, seeds, "vi") for n in (0, 1, 2, 4)]
+        cells.append(_mean(pair, way, 0 if way in ways(0) else FORGETTING_AT, seeds, "source_vi"))
+        print(f"| {way} | " + " | ".join(cells) + " |")
+
+
+def _mean(pair: tuple[str, str], way: str, n: int, seeds: int, key: str) -> str:
+    """Mean and spread over seeds."""
+    paths = [path_of(pair, way, n, seed) for seed in range(seeds)]
+    found = [kept(p, dict)[key] for p in paths if p.exists()]
+    if not found:
+        return "-"
+    few = "" if len(found) == seeds else f" ({len(found)} seeds)"
+    return f"{np.mean(found):.3f} ± {np.std(found):.3f}{few}"
+
+
+if __name__ == "__main__":
+    main()
