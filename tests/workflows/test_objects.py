@@ -102,3 +102,14 @@ def test_only_some_tiles_of_a_map():
     part = plan[5].write.grow((1, 1, 1)).clip(image.shape)
     np.testing.assert_array_equal(level.read(part), expected[part.slices])
     assert image.min() >= 1
+
+
+def test_in_flat_volumes_masks_of_two_sections_are_two_objects():
+    image = np.zeros((2, 6, 12), np.uint8)
+    image[:, 1:4, 2:9] = 200
+    level, plan = Level(image, NM), TilePlan(image.shape, (1, 6, 5))
+    joined, apart = (
+        find_objects(level, plan, range(len(plan)), ObjectRule("masks", 0.5, 50, 4, flat)) for flat in (False, True)
+    )
+    assert joined.box.tolist() == [[0, 1, 2, 2, 4, 9]]
+    assert apart.box.tolist() == [[0, 1, 2, 1, 4, 9], [1, 1, 2, 2, 4, 9]]

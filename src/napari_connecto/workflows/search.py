@@ -221,6 +221,7 @@ class Search:
         sink = HoldsObject(step.predictor.card.outputs[0].name, self.rule.threshold, least_part(step, self.rule))
         for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
             yield Progress(done, len(sample), "audit")
+        sample = np.intersect1d(sample, self.audited.indices())  # damaged chunks that were skipped tell nothing
         of_found = step.plan.touching(_around(found, step.plan))
         lost = np.setdiff1d(passing(sample, self.audited.known, self.rule.threshold), of_found)
         return audit_bound(len(lost), len(sample), len(rejected), len(np.intersect1d(of_found, self.seen[0])))
