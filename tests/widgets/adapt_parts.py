@@ -12,7 +12,7 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.models.files import new_model, save_model
+from napari_connecto.models.files import new_model, read_card, save_model
 from napari_connecto.models.fit import FitParams, fit
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.phantoms import phantom
@@ -20,6 +20,7 @@ from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.domains import sample_features, save_about
 from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.em_samples import EmSamples, Example
+from napari_connecto.workflows.session import Session
 
 SHAPE = (8, 256, 256)
 NETWORK = {"kind": "smp", "encoder": "tu-resnet10t", "depth": 3, "width": 8}
@@ -48,7 +49,7 @@ def image_and_truth(folder: Path, seed: int = 7) -> tuple[Path, np.ndarray]:
     return path, to_em(np.asarray(made.truth["neurons"].levels[0].array), "instances")
 
 
-def library(folder: Path, steps: int = 15) -> Path:
+def library(folder: Path, steps: int = 25) -> Path:
     """Two domains: "near" learnt a little from the same kind of image, "far" from its inverted, blurred contrast."""
     encoder_model = new_model(tiny_card("encoder"), 0, device="cpu")
     save_model(encoder_model, folder / "encoder")
@@ -58,8 +59,8 @@ def library(folder: Path, steps: int = 15) -> Path:
     other = np.random.default_rng(0).integers(0, 255, (8, 64, 64)).astype(np.float32)
     blocky = np.kron(other, np.ones((1, 4, 4), np.float32)).astype(np.uint8)
     far = Volume.from_array(blocky, (40.0, 8.0, 8.0), name="far")
-    for name, volume in (("near", near), ("far", far)):
-        _domain(folder / name, volume, truth, encoder, steps)
+    for name, volume, learnt in (("near", near, steps), ("far", far, 1)):
+        _domain(folder / name, volume, truth, encoder, learnt)
     return folder
 
 
@@ -67,9 +68,15 @@ def _domain(folder: Path, volume: Volume, truth: np.ndarray, encoder: TorchEncod
     card = tiny_card(folder.name)
     image = np.asarray(volume.levels[0].array)
     example = Example(image, truth, card.voxel_nm, card.normalisation.resolve(volume))
-    samples = EmSamples([example], card, crop=96, batch=4)
+    samples = EmSamples([example], card, crop=64, batch=4)
     model = run(fit(new_model(card, 0, device="cpu"), samples.from_step, FitParams(steps=steps, learning_rate=5e-3)))
     save_model(TorchPredictor(replace(card, digest=""), model.net, "cpu"), folder)
     found = sample_features(volume, card, encoder, patches=40, size=64)
     about = {"encoder": encoder.card.digest, "patch": 64, "segment": asdict(SegmentParams(mode="2d"))}
     save_about(folder, about, found.vectors)
+
+
+def session_of(work) -> Session:
+    """The session of a dock's work, opened as another process would."""
+    card = read_card(work.base)
+    return Session.open(work.session.path, work.volume, card, spec=work.spec, model=str(work.base))

@@ -65,10 +65,10 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot):
 
     dock.choose.adabn.setChecked(True)
     dock.choose.preview.click()
-    wait(dock.choose._previewer, qtbot)
+    wait(dock.choose.bar, qtbot)
     names = [layer.name for layer in dock.choose.panels.layers]
     assert names == ["image", "near", "far", "near + AdaBN", "far + AdaBN", "titles"]
-    assert not viewer.layers["neuropil.ome"].visible if "neuropil.ome" in viewer.layers else True
+    assert [layer.visible for layer in viewer.layers] == [False] + [True] * 6
     dock.choose.adabn.setChecked(False)
 
     dock.go_to(2)
@@ -84,7 +84,8 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot):
     for n in range(1, 5):
         qtbot.waitUntil(lambda n=n: dock.annotate.opened is not None and dock.annotate.opened.id == n, timeout=30000)
         draft = np.asarray(dock.annotate.patch.labels.data[:])
-        assert set(np.unique(draft)) == {1, 2}  # the prediction
+        assert set(np.unique(draft)) <= {1, 2}  # the prediction
+        assert draft.any()
         painted = paint_truth(dock, truth)
         dock.annotate.commit()
         assert dock.annotate.summary == f"{n} of 4"

@@ -21,13 +21,12 @@ from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.widgets._adapt_jobs import PREFILLS, Work, open_patch_job, resume_job, suggest_job
-from napari_connecto.widgets._adapt_layers import PatchLayers
+from napari_connecto.widgets._adapt_layers import INSIDE, MEMBRANE, PatchLayers
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_queue import Queue
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import Worker
 from napari_connecto.workflows.adapt_params import SuggestParams
 
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.session import Draft, PatchState
 
 PATCHES, AT_RANDOM = 6, 2
-LEGEND = "Labels: 0 not labelled, 1 membrane, 2 inside of a neurite; or 3, 4, … one number per neurite (M: next free)."
+LEGEND = (
+    f'Labels: 0 not labelled, <span style="color:{MEMBRANE}">■</span> 1 membrane, '
+    f'<span style="color:{INSIDE}">■</span> 2 inside of a neurite; or 3, 4, … a number per neurite (M: next free).'
+)
 
 
 class AnnotateBox(QWidget):
@@ -49,7 +51,7 @@ class AnnotateBox(QWidget):
         self.project = project
         self.patch: PatchLayers | None = None
         self.opened: PatchState | None = None
-        self._keys = Keys()
+        self._keys, self._resuming = Keys(), False
         self.count, self.prefill = QSpinBox(), QComboBox()
         self.count.setRange(1, 1000)
         self.count.setValue(PATCHES)
@@ -176,6 +178,7 @@ class AnnotateBox(QWidget):
         self.project.close_session()
         self.project.update(work=None)
         self.close_patch()
+        self._resuming = True
         self.bar.start(lambda: resume_job(folder), resumable=False)
 
     def close_patch(self) -> None:
@@ -230,6 +233,7 @@ class AnnotateBox(QWidget):
             self.bar.error.show_error(error)
             return
         work, n, library = self.project.work, self.count.value(), self.project.library
+        self._resuming = False
         self.bar.start(lambda: suggest_job(begin, work, n, params, library), resumable=False)
 
     def _on_resume(self) -> None:
@@ -239,10 +243,11 @@ class AnnotateBox(QWidget):
 
     def _on_work(self, work: Work) -> None:
         first = self.project.work is None
-        self.project.update(work=work)
-        if self.project.image.full is None:
-            data, keywords, _ = layer_data(work.volume)
-            self.project.viewer.add_image(data, **keywords)
+        if self._resuming:
+            self.project.show_image(work.volume)
+            self.project.adopt(work)
+        else:
+            self.project.update(work=work)
         if first or self.opened is None:
             waiting = [s.id for s in work.session.patches if s.status == "waiting"]
             if waiting:
@@ -256,10 +261,11 @@ class AnnotateBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.opened = None  # the layers of the last one go without being missed
-        if self.patch is not None:
-            self.patch.close()
-        self.patch = PatchLayers(canvas)
+        self.opened = None  # the labels of the last one go without being missed
+        if self.patch is None or self.patch.canvas.image is not canvas.image:
+            if self.patch is not None:
+                self.patch.close()
+            self.patch = PatchLayers(canvas)
         labels = self.patch.show(state.id, draft)
         self.opened = state
         keys = {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo}

@@ -70,9 +70,6 @@ class ChooseBox(QWidget):
         self.copy.setToolTip("Copy the shell command that ranks the same way; its recipe.yaml is written")
         self._lay_out()
         self._lister = Worker("domains", self, quiet=True)
-        self._previewer = JobBar("preview", "Preview top 3", "")
-        self._previewer.button.hide()
-        self.layout_.insertWidget(3, self._previewer)
         self._connect()
         self._fill()
         self._lister.start(lambda: list_job(None))
@@ -114,10 +111,8 @@ class ChooseBox(QWidget):
         self._lister.failed.connect(self.bar.error.show_error)
         self.library.activated.connect(self._on_library)
         self.bar.clicked.connect(self._on_rank)
-        self.bar.worker.returned.connect(self._on_ranked)
+        self.bar.worker.returned.connect(self._on_returned)
         self.preview.clicked.connect(self.show_preview)
-        self._previewer.worker.returned.connect(self._on_previewed)
-        self._previewer.clicked.connect(self.show_preview)
         self.table.chosen.connect(self.choose)
         self.choice.activated.connect(self._on_choice)
         self.adabn.toggled.connect(lambda _: self.choose(self.choice.currentText()))
@@ -171,14 +166,12 @@ class ChooseBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.bar.error.clear()
         adabn = self.adabn.isChecked()
-        self._previewer.start(lambda: preview_job(volume, box, sources, adabn), resumable=False)
+        self.bar.start(lambda: preview_job(volume, box, sources, adabn), resumable=False)
 
     def close_jobs(self) -> None:
         """Stop ranking and showing."""
-        for bar in (self.bar, self._previewer):
-            bar.worker.close()
+        self.bar.worker.close()
         self._lister.close()
 
     def _best(self, n: int) -> list[Source]:
@@ -237,6 +230,10 @@ class ChooseBox(QWidget):
             return
         library = self.project.library
         self.bar.start(lambda: rank_job(volume, library, params), resumable=False)
+
+    def _on_returned(self, found: Any) -> None:
+        """Both jobs share one bar."""
+        (self._on_previewed if isinstance(found, list) else self._on_ranked)(found)
 
     def _on_ranked(self, ranking: Ranking) -> None:
         self.ranking = ranking

@@ -127,6 +127,7 @@ class CompareBox(QWidget):
         self.compared = compared
         self._show_table(compared.comparison)
         self.keep(compared.comparison.gain > 0)
+        self.project.changed.emit()
         self.show_patch(0)
 
     def _show_table(self, found: Comparison | None) -> None:

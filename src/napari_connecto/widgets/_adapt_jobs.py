@@ -6,6 +6,7 @@ The workflows (torch behind them) are imported inside the jobs, so that opening 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,7 @@ from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Box, fvec3, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import shipped_folder
 from napari_connecto.widgets._mesa import load_triton_apart
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.rank import Ranking
     from napari_connecto.workflows.session import Draft, PatchState, Session
 
+SCRATCH_FOLDER = "scratch"
 PREFILLS = ("membranes and insides", "neurites by number", "nothing")
 ADABN_TILES, ADABN_BATCH = 32, 8
 THUMBNAIL = 96
@@ -97,6 +100,17 @@ def peek_card(folder: Path) -> ModelCard:
     if card.outputs[0].name != "boundary":
         raise ModelError(f"'{card.name}' gives {card.outputs[0].name}, not boundary; choose a boundary model")
     return card
+
+
+def tuned_params(folder: Path) -> SegmentParams | None:
+    """The thresholds that were tuned with a model, read without loading torch; None where there are none."""
+    for path, key in ((folder.parent / "segment.json", None), (folder / "domain.json", "segment")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return from_mapping(SegmentParams, document[key] if key else document)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def list_job(library: Path | None) -> Job[dict[str, Path]]:
@@ -173,7 +187,7 @@ def base_job(begin: Begin) -> Job[Path]:
     source = begin.source
     if source.folder is not None and not source.adabn:
         return source.folder
-    made = begin.folder / (f"{source.name}-adabn" if source.adabn else "scratch")
+    made = begin.folder / (re.sub(r"[^\w.-]+", "-", source.name) + "-adabn" if source.adabn else SCRATCH_FOLDER)
     if not (made / "card.json").exists():
         if source.folder is None:
             save_model(new_model(boundary_card("scratch", begin.volume.levels[0].voxel_nm), 0), made)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Layer
+from napari.utils.color import ColorArray
+from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
@@ -18,9 +20,20 @@ if TYPE_CHECKING:
     from napari_connecto.widgets._adapt_jobs import Picture
     from napari_connecto.workflows.session import Draft
 
-GAP = 0.06
-"""Between pictures, as a share of their width."""
+GAP = 0.14
+"""Between pictures, as a share of their width; titles are written there."""
+MEMBRANE, INSIDE = OKABE_ITO["rejected"], OKABE_ITO["accepted"]
+"""Colours of the labels 1 and 2."""
 MARGIN = 1.1
+
+
+class View(NamedTuple):
+    """Where the user looks, as napari has it."""
+
+    point: tuple[float, ...]
+    ndisplay: int
+    center: tuple[float, ...]
+    zoom: float
 
 
 class Canvas:
@@ -43,6 +56,19 @@ class Canvas:
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
+    def view(self) -> View:
+        """Where the user looks now."""
+        camera, dims = self.viewer.scene.camera, self.viewer.dims
+        return View(tuple(dims.point), dims.ndisplay, tuple(camera.center), float(camera.zoom))
+
+    def go_back(self, view: View) -> None:
+        """Look there again."""
+        camera, dims = self.viewer.scene.camera, self.viewer.dims
+        dims.ndisplay = view.ndisplay
+        if len(view.point) == dims.ndim:
+            dims.set_point(range(dims.ndim), view.point)
+        camera.center, camera.zoom = view.center, view.zoom
+
     def look_at(self, layer: Layer, shape: Sequence[int], count: tuple[int, int] = (1, 1)) -> None:
         """Move to the middle section of a (z, y, x) array of this shape; fit ``count`` of it (rows, columns)."""
         viewer = self.viewer
@@ -60,41 +86,69 @@ class Canvas:
 
 
 class PatchLayers:
-    """One patch to paint on: its image, its labels, and a box around it. Another patch replaces it."""
+    """One patch to paint on: its image, its labels, and a box around it. Another patch takes its place."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
-        self._layers: list[Layer | None] = []
-        self.labels: Layer | None = None
+        self._image: Any = None
+        self._frame: Any = None
+        self.labels: Any = None
 
     @property
     def alive(self) -> bool:
         """Whether the labels are still in the viewer."""
         return self.labels is not None and self.labels in self.canvas.viewer.layers
 
-    def show(self, id: int, draft: Draft) -> Layer:
-        """Show a patch, go there, and take up the brush; strokes write through to the draft."""
-        self.close()
+    def show(self, id: int, draft: Draft) -> Any:
+        """Show a patch, go there, and take up the brush; strokes write through to the draft.
+
+        The labels are a new layer each time, for napari keeps a layer's undo history; the others are filled again,
+        for each layer that goes stops napari for a while.
+        """
         level, canvas = Level(draft.image, draft.voxel_nm, draft.origin_nm), self.canvas
-        low, high = np.percentile(draft.image, [1, 99])
-        limits = (float(low), float(high) if high > low else float(low) + 1)
-        image = canvas.add("add_image", draft.image, level, name=f"patch {id}", contrast_limits=limits)
-        labels: Any = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.45)
-        box = _frame(draft.image.shape)
-        look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": OKABE_ITO["new"], "edge_width": 1}
-        frame = canvas.add("add_shapes", box, level, name=f"patch {id} box", **look)
+        self._remove_labels()
+        self._show_image(id, level)
+        self.labels = labels = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.4)
+        labels.colormap = label_colours()
         labels.brush_size, labels.selected_label, labels.mode = 5, 1, "paint"
-        layers = canvas.viewer.layers
-        layers.move(layers.index(frame), layers.index(labels))
-        layers.selection.active = labels
-        self._layers, self.labels = [image, labels, frame], labels
+        canvas.viewer.layers.selection.active = labels
         canvas.look_at(labels, draft.image.shape)
         return labels
 
     def close(self) -> None:
         """Take the patch out of the viewer; what was painted is on disk."""
-        self.canvas.remove(self._layers)
-        self._layers, self.labels = [], None
+        self._remove_labels()
+        self.canvas.remove([self._image, self._frame])
+        self._image = self._frame = None
+
+    def _remove_labels(self) -> None:
+        labels, self.labels = self.labels, None
+        self.canvas.remove([labels])
+
+    def _show_image(self, id: int, level: Level) -> None:
+        canvas, image = self.canvas, np.asarray(level.array)
+        low, high = (float(v) for v in np.percentile(image, [1, 99]))
+        limits, names = (low, high if high > low else low + 1), (f"patch {id}", f"patch {id} box")
+        layers = (self._image, self._frame)
+        if all(layer is not None and layer in canvas.viewer.layers for layer in layers):
+            place = placed_at(level, canvas.image, canvas.finest)
+            for layer, data, name in zip(layers, (image, [_frame(image.shape)]), names, strict=True):
+                layer.data, layer.translate, layer.name = data, place["translate"], name
+            self._image.contrast_limits_range = self._image.contrast_limits = limits
+            return
+        canvas.remove(layers)
+        self._image = canvas.add("add_image", image, level, name=names[0], contrast_limits=limits)
+        look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": OKABE_ITO["new"], "edge_width": 1}
+        self._frame = canvas.add("add_shapes", [_frame(image.shape)], level, name=names[1], **look)
+
+
+def label_colours() -> CyclicLabelColormap:
+    """napari's colours, but for membranes (1) and insides (2)."""
+    found = label_colormap(50)
+    colours = np.array(found.colors)
+    for value, name in ((1, MEMBRANE), (2, INSIDE)):
+        colours[value] = np.asarray(ColorArray([name]))[0]
+    return CyclicLabelColormap(colors=colours, name="membrane, inside, neurites")
 
 
 class Panels:
@@ -104,6 +158,7 @@ class Panels:
         self.canvas = canvas
         self._layers: list[Layer] = []
         self._hidden: list[Layer] = []
+        self._view: View | None = None
 
     @property
     def layers(self) -> list[Layer]:
@@ -113,7 +168,7 @@ class Panels:
     def show(self, rows: Sequence[Sequence[Picture | None]]) -> None:
         """Show them; earlier ones go."""
         self.close()
-        viewer = self.canvas.viewer
+        viewer, self._view = self.canvas.viewer, self.canvas.view()
         self._hidden = [layer for layer in viewer.layers if layer.visible]
         for layer in self._hidden:
             layer.visible = False
@@ -149,6 +204,8 @@ class Panels:
         for layer in self._hidden:
             if layer in self.canvas.viewer.layers:
                 layer.visible = True
+        if self._layers and self._view is not None:
+            self.canvas.go_back(self._view)
         self._layers, self._hidden = [], []
 
     def _offset(self, first: Picture, i: int, j: int) -> np.ndarray:
@@ -188,7 +245,8 @@ def shapes_box(shapes: Layer, canvas: Canvas) -> Box:
     n = min(image.ndim, 3)
     lead = [0.0] * max(0, image.ndim - world.shape[1])
     data = np.array([image.world_to_data([*lead, *w])[-n:] for w in world])
-    low, high = np.rint(data.min(axis=0)), np.rint(data.max(axis=0)) + 1
+    low, high = np.floor(data.min(axis=0) + 0.5 + 1e-6), np.ceil(data.max(axis=0) + 0.5 - 1e-6)
+    high = np.maximum(high, low + 1)
     start, stop = ([0] * (3 - n) + low.astype(int).tolist(), [1] * (3 - n) + high.astype(int).tolist())
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 

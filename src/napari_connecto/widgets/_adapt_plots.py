@@ -133,6 +133,8 @@ class Curve(Plot):
         for point in payloads:
             if isinstance(point, dict) and point.get("loss") is not None:
                 step = int(point["step"])
+                if self.loss and step <= self.loss[-1][0]:
+                    continue  # said again while the process is busy
                 self.loss.append((step, float(point["loss"])))
                 score = point.get("score")
                 if score is not None and (not self.score or self.score[-1][1] != score):

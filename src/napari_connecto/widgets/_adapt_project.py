@@ -15,10 +15,13 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets._adapt_jobs import Begin, Source, Work
+from napari_connecto.widgets._adapt_jobs import SCRATCH_FOLDER, Begin, Source, Work, tuned_params
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._layers import SOURCE
 from napari_connecto.widgets._settings import output_folder
+from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets._view import RESULT
 from napari_connecto.workflows.adapt_params import SegmentParams
 
 if TYPE_CHECKING:
@@ -123,6 +126,30 @@ class Project(QObject):
         if layer is None or full is None:
             raise InputError("no image is open; choose an image layer in step 1")
         return Canvas(self.viewer, layer, full.levels[0])
+
+    def adopt(self, work: Work) -> None:
+        """Go on with a session, its image in the viewer, the model it began with, and the last fine-tuned one."""
+        base = work.base
+        source = self.source or Source(base.name, None if base.name == SCRATCH_FOLDER else base)
+        folder = work.session.path.parent
+        made = [path for path in folder.glob("tuned-*") if (path / "model" / "card.json").exists()]
+        last = max(made, key=lambda path: (path / "model" / "card.json").stat().st_mtime, default=None)
+        kept = self.kept if last is None else Kept(last.name, last / "model", tuned_params(last / "model"))
+        self.update(work=work, source=source, tuned=last or self.tuned, kept=kept)
+
+    def show_image(self, volume: Volume) -> None:
+        """Choose the layer that shows this volume; it is opened where there is none."""
+        if self.image.full is not None and self.image.full.source == volume.source:
+            return
+        names = [
+            layer.name
+            for layer in self.viewer.layers
+            if volume.source in (layer.source.path, layer.metadata.get(SOURCE)) and RESULT not in layer.metadata
+        ]
+        if not names:
+            data, keywords, _ = layer_data(volume)
+            names = [self.viewer.add_image(data, **keywords).name]
+        self.image.layers.setCurrentText(names[0])
 
     def reopen_session(self) -> None:
         """Lock the session again, after a process of its own had it."""

@@ -74,4 +74,7 @@ class Queue(QListWidget):
 def _icon(image: np.ndarray) -> QIcon:
     image = np.ascontiguousarray(image)
     grey = QImage(image.tobytes(), image.shape[1], image.shape[0], image.shape[1], QImage.Format.Format_Grayscale8)
-    return QIcon(QPixmap.fromImage(grey.copy()))
+    icon, picture = QIcon(), QPixmap.fromImage(grey.copy())
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # not tinted when chosen
+        icon.addPixmap(picture, mode)
+    return icon

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWi
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._adapt_jobs import tuned_params
 from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
 from napari_connecto.widgets._adapt_project import Kept, Project
 from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
@@ -68,7 +69,7 @@ class SegmentBox(QWidget):
         """Which model segments; its tuned thresholds go into the form."""
         kept = self._kept()
         self.model.setText(f"Model: {kept.name}" if kept else "Choose a model in step 1 first.")
-        if kept is not None and kept.params is not None and kept.params is not self._shown_params:
+        if kept is not None and kept.params is not None and kept.params != self._shown_params:
             self._shown_params = kept.params
             mode = self.form.value.mode
             self.form.value = SegmentParams(**{**kept.params.__dict__, "mode": mode})
@@ -83,10 +84,9 @@ class SegmentBox(QWidget):
         project = self.project
         if project.kept is not None:
             return project.kept
-        if project.work is not None:
-            return Kept(project.work.base.name, project.work.base)
         source = project.source
-        return Kept(source.name, source.folder) if source is not None and source.folder is not None else None
+        folder = project.work.base if project.work is not None else source.folder if source is not None else None
+        return None if folder is None else Kept(folder.name, folder, tuned_params(folder))
 
     def segmenting(self) -> Segmenting:
         """What the button would segment.

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets._adapt_jobs import tuned_params
 from napari_connecto.widgets._adapt_plots import Curve
 from napari_connecto.widgets._adapt_project import Kept, Project
 from napari_connecto.widgets._adapt_train_jobs import (
@@ -155,7 +156,7 @@ class TuneBox(QWidget):
     def _on_tuned(self, summary: dict[str, Any]) -> None:
         out = Path(summary["out"])
         self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
-        self.project.update(tuned=out, kept=Kept(out.name, tuned_model(out)))
+        self.project.update(tuned=out, kept=Kept(out.name, tuned_model(out), tuned_params(tuned_model(out))))
 
     def _on_copy(self) -> None:
         try:

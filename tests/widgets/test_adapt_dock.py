@@ -1,0 +1,440 @@
+"""Parts of the dock "Adapt to my data": what is shown, refused, kept, undone; models nobody trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtWidgets import QApplication
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Progress
+from napari_connecto.core.volume import Level
+from napari_connecto.io.read import open_volume
+from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_project, _adapt_tune, adapt
+from napari_connecto.widgets._adapt_jobs import PREFILLS, Picture, Source
+from napari_connecto.widgets._adapt_layers import Canvas, Panels, PatchLayers, shapes_box
+from napari_connecto.widgets._adapt_plots import BAR, Curve
+from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets._worker import State
+from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
+from napari_connecto.workflows.compare import Comparison, Scored
+from napari_connecto.workflows.rank import Rank, Ranking
+from tests.widgets import adapt_parts
+
+VOXEL = (40.0, 8.0, 8.0)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapt")
+    path, truth = adapt_parts.image_and_truth(folder)
+    return path, truth, adapt_parts.library(folder / "library", steps=1)
+
+
+@pytest.fixture
+def dock(files, viewer, qtbot, monkeypatch, tmp_path):
+    monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
+    data, keywords, _ = layer_data(open_volume(files[0]))
+    viewer.add_image(data, **keywords)
+    widget = adapt.AdaptWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Adapt to my data")
+    qtbot.waitUntil(lambda: widget.image.full is not None, timeout=10000)
+    widget.choose.use_library(files[2])
+    qtbot.waitUntil(lambda: "near" in widget.choose.folders, timeout=10000)
+    widget.annotate.form.value = SuggestParams(size=64, pool=12, random_arm=1)
+    widget.annotate.count.setValue(3)
+    yield widget
+    widget.close_jobs()
+
+
+@pytest.fixture
+def opened(dock, qtbot):
+    """The dock with three suggestions and the first patch open."""
+    dock.choose.choose("near")
+    dock.go_to(2)
+    dock.annotate.bar.button.click()
+    settle(dock.annotate.bar, qtbot)
+    dock.annotate.open()
+    qtbot.waitUntil(lambda: dock.annotate.opened is not None, timeout=30000)
+    return dock
+
+
+def settle(bar, qtbot):
+    qtbot.waitUntil(lambda: not bar.worker.state.busy, timeout=60000)
+    assert bar.error.label.text() == ""
+
+
+def half(dock):
+    """A valid annotation in one stroke: membrane above, inside below."""
+    labels = dock.annotate.patch.labels
+    shape = labels.data.shape
+    rows = np.arange(shape[1])[None, :, None] * np.ones(shape, int)
+    for value, where in ((1, rows < 20), (2, rows >= 20)):
+        labels.data_setitem(np.nonzero(where), np.uint32(value))
+    return np.where(rows < 20, 1, 2)
+
+
+# ---------------------------------------------------------------- step 1
+
+
+def ranking():
+    from napari_connecto.workflows.domain_map import distance_matrix
+
+    rng = np.random.default_rng(0)
+    features = {name: rng.normal(i, 1, (20, 4)) for i, name in enumerate(("far", "near", "this volume"))}
+    ranks = (
+        Rank("near", 0.1, (0.05, 0.2), 0.3, 1.0, True, "", "CC0"),
+        Rank("far", 0.6, (0.5, 0.7), 0.001, 2.0, False, "farther than two domains of the library usually are", ""),
+        Rank("odd", np.nan, (np.nan, np.nan), np.nan, 20.0, False, "voxels are 20 times too large", "CC-BY"),
+    )
+    return Ranking(ranks, 0.3, 40, 2, distance_matrix(features), "abc")
+
+
+@pytest.mark.gl
+def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qtbot):
+    def rank_job(volume, library, params):
+        yield Progress(0, 1)
+        return ranking()
+
+    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    dock.choose.bar.button.click()
+    settle(dock.choose.bar, qtbot)
+    table = dock.choose.table
+    texts = [[table.item(i, j).text() for j in range(5)] for i in range(3)]
+    assert texts == [
+        ["near", "0.100", "1×", "yes", "CC0"],
+        ["far", "0.600", "2×", "no", "?"],
+        ["odd", "—", "20×", "no", "CC-BY"],
+    ]
+    assert table.item(0, 1).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
+    assert table.item(2, 0).toolTip() == "voxels are 20 times too large"
+    assert "Start from 'near'" in dock.choose.verdict.text()
+    assert dock.choose.tree.names.index("this volume") >= 0
+    assert dock.project.source == Source("near", dock.choose.folders["near"])
+    assert dock.headings[0].text() == "1 Choose: near"
+
+
+@pytest.mark.gl
+def test_a_model_from_a_folder_and_one_that_is_none(dock, files, tmp_path):
+    dock.choose.use_folder(files[2] / "far")
+    assert dock.project.source.folder == files[2] / "far"
+    dock.choose.use_folder(tmp_path)
+    assert "a model is a folder with card.json" in dock.choose.bar.error.label.text()
+    assert dock.project.source.folder == files[2] / "far"
+
+
+# ---------------------------------------------------------------- step 2
+
+
+@pytest.mark.gl
+def test_without_a_model_nothing_is_suggested_and_it_is_said_why(dock):
+    dock.annotate.bar.button.click()
+    assert "choose one, or start from scratch" in dock.annotate.bar.error.label.text()
+    assert dock.project.work is None
+
+
+@pytest.mark.gl
+def test_queue_and_patch_are_where_they_belong(opened, viewer, files):
+    queue, state = opened.annotate.queue, opened.annotate.opened
+    assert queue.count() == 3
+    assert sum("(held out)" in queue.item(i).text() for i in range(3)) == 1
+    assert not queue.item(0).icon().isNull()
+    image, labels = viewer.layers[f"patch {state.id}"], viewer.layers[f"patch {state.id} labels"]
+    volume = open_volume(files[0])
+    np.testing.assert_array_equal(image.data, volume.levels[0].read(state.box))
+    here = viewer.layers[0].data_to_world(state.box.start)
+    np.testing.assert_allclose(labels.data_to_world((0, 0, 0)), here)
+    assert viewer.dims.current_step[0] == state.box.start[0]
+    assert viewer.layers.selection.active.name == labels.name
+    assert not labels.multiscale
+
+
+@pytest.mark.gl
+def test_strokes_are_on_disk_before_the_commit_and_commits_can_be_undone(opened, qtbot):
+    annotate, work = opened.annotate, opened.project.work
+    wanted = half(opened)
+    annotate.commit()
+    assert annotate.counter.text() == "1 of 3 committed"
+    assert opened.headings[1].text() == "2 Annotate: 1 of 3"
+    qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 2, timeout=20000)
+    annotate.undo()
+    qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 1, timeout=20000)
+    assert annotate.counter.text() == "0 of 3 committed"
+    np.testing.assert_array_equal(np.asarray(annotate.patch.labels.data[:]), wanted)
+    annotate.skip()
+    assert "1 skipped" in annotate.counter.text()
+    assert [s.status for s in work.session.patches] == ["skipped", "waiting", "waiting"]
+
+
+@pytest.mark.gl
+def test_a_commit_of_nothing_is_refused_in_one_line_and_harms_nothing(opened):
+    annotate = opened.annotate
+    labels = annotate.patch.labels
+    labels.data_setitem(np.nonzero(np.ones(labels.data.shape, bool)), np.uint32(0))
+    annotate.commit()
+    assert "0 everywhere" in annotate.bar.error.label.text()
+    assert annotate.opened.id == 1
+    assert annotate.summary == "0 of 3"
+
+
+@pytest.mark.gl
+def test_keys_belong_to_the_open_patch_and_are_given_back(opened, viewer, qtbot):
+    annotate = opened.annotate
+    half(opened)
+    bound = {str(key): act for key, act in viewer.layers[-1].keymap.items()}
+    assert {"C", "K", "N", "U"} <= set(bound)
+    bound["C"](viewer.layers[-1])
+    assert annotate.summary == "1 of 3"
+    qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 2, timeout=20000)
+    viewer.layers.remove(viewer.layers["patch 2 labels"])
+    assert annotate.opened is None
+    assert not annotate._keys
+    assert not annotate.buttons["commit"].isEnabled()
+
+
+@pytest.mark.gl
+def test_a_session_is_resumed_with_drafts_by_another_dock(opened, viewer, qtbot):
+    wanted = half(opened)
+    folder = opened.project.folder
+    opened.close_jobs()
+    other = adapt.AdaptWidget(viewer)
+    try:
+        other.annotate.resume_from(folder)
+        settle(other.annotate.bar, qtbot)
+        assert other.annotate.summary == "0 of 3"
+        assert other.project.source.name == "near"
+        other.annotate.open()
+        qtbot.waitUntil(lambda: other.annotate.opened is not None, timeout=20000)
+        np.testing.assert_array_equal(np.asarray(other.annotate.patch.labels.data[:]), wanted)
+    finally:
+        other.close_jobs()
+
+
+@pytest.mark.gl
+def test_from_scratch_begins_with_an_untrained_model_and_empty_patches(dock, qtbot):
+    dock.choose.choose("From scratch")
+    dock.annotate.prefill.setCurrentText(PREFILLS[2])
+    dock.annotate.form.value = SuggestParams(size=64, pool=4, random_arm=1, strategy="random")
+    dock.annotate.count.setValue(2)
+    dock.annotate.bar.button.click()
+    settle(dock.annotate.bar, qtbot)
+    assert dock.project.work.base.name == "scratch"
+    dock.annotate.open()
+    qtbot.waitUntil(lambda: dock.annotate.opened is not None, timeout=20000)
+    assert not np.asarray(dock.annotate.patch.labels.data[:]).any()
+
+
+# ---------------------------------------------------------------- steps 3 to 5
+
+
+@pytest.mark.gl
+def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile(opened, monkeypatch, qtbot):
+    recipes = []
+
+    def tune_job(recipe):
+        recipes.append(recipe)
+        with adapt_parts.session_of(opened.project.work) as session:  # another process would get the lock
+            assert len(session.patches) == 3
+        step = 0
+        while True:
+            step += 1
+            for _ in range(3):  # said again and again, as a heartbeat
+                yield Progress(step, 500, "training", {"step": step, "loss": 1 / step, "score": -0.5})
+            time.sleep(0.005)
+
+    monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
+    half(opened)
+    opened.annotate.commit()
+    opened.go_to(3)
+    opened.tune.form.value = FineTuneParams(preset="quick", steps=500)
+    opened.tune.bar.button.click()
+    qtbot.waitUntil(lambda: len(opened.tune.curve.loss) > 5, timeout=10000)
+    steps = [step for step, _ in opened.tune.curve.loss]
+    assert steps == sorted(set(steps))
+    assert opened.tune.curve.score == [(1, -0.5)]
+    start = time.perf_counter()
+    opened.tune.bar.button.click()
+    qtbot.waitUntil(lambda: opened.tune.bar.worker.state is State.CANCELLED, timeout=2000)
+    assert time.perf_counter() - start < 1
+    assert recipes[0]["workflow"] == "fine-tune"
+    assert recipes[0]["params"]["steps"] == 500
+    assert opened.annotate.summary == "1 of 3"
+    opened.tune.bar.button.click()  # Resume: into the same folder
+    qtbot.waitUntil(lambda: len(recipes) == 2, timeout=5000)
+    assert recipes[1] == recipes[0]
+    opened.tune.bar.worker.close()
+
+
+@pytest.mark.gl
+def test_tuning_without_a_commit_is_refused(opened):
+    opened.tune.bar.button.click()
+    assert "no patch to learn from is committed" in opened.tune.bar.error.label.text()
+
+
+@pytest.mark.gl
+def test_a_gain_that_may_be_chance_is_called_so(dock, monkeypatch, qtbot, tmp_path):
+    from napari_connecto.core.partition_metrics import VI
+    from napari_connecto.workflows.adapt_params import SegmentParams
+
+    old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
+    before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))
+    after = Scored(new, (VI(0.2, 0.2), VI(0.3, 0.3)), VI(0.25, 0.25))
+    found = Comparison(before, after, 0.25, (-0.1, 0.6))
+
+    def compared_job(work, first, second):
+        yield Progress(0, 1)
+        return SimpleNamespace(comparison=found, pictures=())
+
+    monkeypatch.setattr(_adapt_compare, "compared_job", compared_job)
+    work = SimpleNamespace(base=tmp_path / "near", volume=None)
+    monkeypatch.setattr(dock.project, "need_work", lambda: work)
+    dock.project.tuned = tmp_path / "tuned-1"
+    dock.compare.bar.button.click()
+    settle(dock.compare.bar, qtbot)
+    assert "the gain is not distinguishable from zero" in dock.compare.verdict.text()
+    rows = [[dock.compare.table.item(i, j).text() for j in range(4)] for i in range(3)]
+    assert rows[0] == ["1", "1.000", "0.400", "+0.600"]
+    assert rows[2] == ["mean", "0.750", "0.500", "+0.250"]
+    assert dock.headings[3].text() == "4 Compare: VI 0.75 → 0.50"
+
+
+@pytest.mark.gl
+def test_segments_in_a_region_of_shapes_and_the_command_line(dock, viewer, qtbot):
+    dock.choose.choose("near")
+    dock.go_to(5)
+    square = np.array([[2, 64, 64], [2, 64, 160], [2, 160, 160], [2, 160, 64]]) * VOXEL + np.array(VOXEL) / 2
+    dock.segment.where.setCurrentText("Region of a Shapes layer")
+    dock.segment.bar.button.click()
+    assert "draw a rectangle" in dock.segment.bar.error.label.text()
+    viewer.add_shapes([square], shape_type="polygon", units="nm", name="here")
+    dock.segment.shapes.setCurrentText("here")
+    what = dock.segment.segmenting()
+    assert what.region == Box((2, 64, 64), (3, 161, 161))
+    dock.segment.bar.button.click()
+    settle(dock.segment.bar, qtbot)
+    layer = viewer.layers["segments-1"]
+    assert tuple(np.asarray(layer.data).shape if not layer.multiscale else layer.data[0].shape) == (1, 97, 97)
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), viewer.layers[0].data_to_world((2, 64, 64)))
+    dock.segment.copy.click()
+    text = QApplication.clipboard().text()
+    assert text.startswith("napari-connecto run ")
+    assert "region:" in (dock.project.folder / "recipes" / "segment.yaml").read_text()
+
+
+# ---------------------------------------------------------------- parts
+
+
+@pytest.fixture
+def canvas():
+    viewer = ViewerModel()
+    viewer.canvas.size = (600, 600)
+    image = Image(np.zeros((8, 100, 100), np.uint8), scale=(40, 8, 8), units="nm", translate=(20, 4, 4))
+    viewer.add_layer(image)
+    return Canvas(viewer, viewer.layers[0], Level(image.data, VOXEL))
+
+
+def test_pictures_stand_side_by_side_and_leave_no_trace(canvas):
+    viewer, panels = canvas.viewer, Panels(canvas)
+    viewer.dims.set_point(0, 260)
+    before = canvas.view()
+    grid = Level(np.zeros((1, 20, 20), np.float32), VOXEL, (80.0, 160.0, 160.0))
+    panels.show([[Picture("a", grid), Picture("b", grid)], [None, Picture("c", grid, "labels")]])
+    assert [layer.name for layer in panels.layers] == ["a", "b", "c", "titles"]
+    starts = np.array([layer.data_to_world((0, 0, 0)) for layer in panels.layers[:3]])
+    np.testing.assert_allclose(starts[0], canvas.image.data_to_world((2, 20, 20)))
+    step = 20 * 8 * 1.14
+    np.testing.assert_allclose(starts - starts[0], [[0, 0, 0], [0, 0, step], [0, step, step]])
+    assert not canvas.image.visible
+    panels.close()
+    assert len(viewer.layers) == 1
+    assert canvas.image.visible
+    assert canvas.view() == before
+
+
+def test_strokes_write_through_to_the_draft(canvas):
+    array = np.zeros((1, 20, 20), np.uint32)
+    draft = SimpleNamespace(
+        image=np.arange(400.0).reshape(1, 20, 20), labels=array, voxel_nm=VOXEL, origin_nm=(80.0, 160.0, 160.0)
+    )
+    patch = PatchLayers(canvas)
+    labels = patch.show(1, draft)
+    labels.paint((0, 5, 5), 1)
+    assert array[0, 5, 5] == 1
+    first = patch.show(2, SimpleNamespace(**{**draft.__dict__, "labels": array.copy()}))
+    first.undo()
+    assert array[0, 5, 5] == 1  # another patch's history is not this one's
+    assert [layer.name for layer in canvas.viewer.layers][1:] == ["patch 2", "patch 2 box", "patch 2 labels"]
+    assert np.allclose(first.get_color(1)[:3], [0xD5 / 255, 0x5E / 255, 0], atol=0.01)
+    patch.close()
+    assert len(canvas.viewer.layers) == 1
+
+
+def test_the_box_around_shapes_in_micrometres(canvas):
+    um = np.array([[0.1, 0.2, 0.2], [0.1, 0.2, 0.4], [0.1, 0.4, 0.4]])
+    shapes = canvas.viewer.add_shapes([um], shape_type="polygon", units="um")
+    assert shapes_box(shapes, canvas) == Box((2, 25, 25), (3, 50, 50))
+
+
+def test_the_curve_keeps_one_point_per_step_and_each_new_score(qtbot):
+    curve = Curve()
+    qtbot.addWidget(curve)
+    points = [{"step": s, "loss": 1.0 / s, "score": None if s < 3 else -0.5 + s // 5} for s in (1, 1, 2, 3, 4, 5)]
+    curve.add(points, 10)
+    assert curve.loss == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25), (5, 0.2)]
+    assert curve.score == [(3, -0.5), (5, 0.5)]
+    curve.grab()
+
+
+@pytest.mark.gl
+def test_dock_fits_a_laptop_and_opens_one_step_at_a_time(dock):
+    assert dock.minimumWidth() <= 300
+    for step in range(1, 6):
+        dock.go_to(step)
+        assert dock.step == step
+        assert [body.isVisibleTo(dock) for body in dock.bodies] == [n == step for n in range(1, 6)]
+        assert dock.scroller.widget().minimumSizeHint().width() <= 300, step
+
+
+@pytest.mark.gl
+def test_no_image_is_said_in_one_line(viewer, qtbot):
+    widget = adapt.AdaptWidget(viewer)
+    try:
+        widget.choose.bar.button.click()
+        assert "no image is open" in widget.choose.bar.error.label.text()
+        with pytest.raises(InputError, match="no session is open"):
+            widget.project.need_work()
+    finally:
+        widget.close_jobs()
+
+
+OPEN = """
+import sys, time, napari
+viewer = napari.Viewer(show=False)
+start = time.perf_counter()
+viewer.window.add_plugin_dock_widget("napari-connecto", "Adapt to my data")
+print(time.perf_counter() - start, "torch" in sys.modules)
+viewer.close()
+"""
+
+
+@pytest.mark.gl
+def test_opening_the_dock_loads_no_torch(tmp_path):
+    env = {**os.environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN], capture_output=True, text=True, env=env, timeout=120, check=False
+    )
+    seconds, torch = done.stdout.split()[-2:]
+    assert torch == "False", done.stderr
+    assert float(seconds) < 10
