@@ -76,11 +76,12 @@ def models() -> None:
 @click.option("--viewer/--no-viewer", default=True, help="Open napari with the results where there is a display.")
 @PROGRESS
 def demo(out: Path, viewer: bool, progress: str) -> None:
-    """Find cells and mitochondria in the shipped samples, and compare with looking everywhere."""
+    """Find cells and mitochondria in the samples, then adapt a model to the neuropil and cut out neurites."""
     from napari_connecto.workflows.demo import demo_job
+    from napari_connecto.workflows.demo_adapt import adapt_demo_job
 
-    results = drive(demo_job(out), progress)
-    for line in results.lines:
+    found = drive(demo_job(out), progress)
+    for line in [*found.lines, "", *drive(adapt_demo_job(out / "adapt"), progress)]:
         click.echo(line)
     if viewer:
         from napari_connecto.workflows.demo import why_no_viewer

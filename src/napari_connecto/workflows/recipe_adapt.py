@@ -127,6 +127,7 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
         "parent": before.card.digest,
         "labels": labels_hash(examples),
         "params": asdict(params),
+        "from_scratch": bool(recipe.get("from_scratch")),
     }
     with JobFolder.open(recipe["out"], told) as job:
         stop = job.path / STOP
@@ -135,7 +136,6 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
             None if recipe.get("from_scratch") else before,
             examples,
             params,
-            held_out=held_out,
             voxel_nm=before.card.voxel_nm,
             stop=stop.exists,
             checkpoint=job.path / "training.safetensors",

@@ -1,0 +1,86 @@
+"""The demo's second part: adapt a model to the neuropil sample with an annotator who paints the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage.io import imsave
+from skimage.segmentation import find_boundaries
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.sample_data import open_sample
+from napari_connecto.workflows.recipe import Recipe, recipe_job
+
+ORANGE = (230, 159, 0)
+START = "fly-medulla"
+"""A domain of real data: the nearest one has seen phantoms like the sample, and would have little to learn."""
+RANK = {"patches": 100}
+SUGGEST = {"pool": 60, "random_arm": 2, "size": 160}
+TUNE = {"preset": "standard", "steps": 60, "crop": 128, "batch": 2}
+REGION = [8, 0, 0, 16, 320, 320]
+
+
+def adapt_demo_job(out: Path) -> Job[list[str]]:
+    """Rank, suggest, annotate, fine-tune, compare and segment into ``out``; returns what to tell about it."""
+    volume, truth = open_sample("neuropil"), open_sample("neuropil", "neurons")
+    image = {"path": volume.source}
+    session, tuned = out / "session", out / "fine-tuned"
+    ranking = yield from _step({"workflow": "rank", "volume": image, "params": RANK, "out": str(out / "ranking")})
+    lines = ["== adapting a model to the sample 'neuropil' (synthetic) ==", *ranking["lines"]]
+    if not session.exists():
+        asked = {"model": START, "n": 6, "params": SUGGEST, "out": str(session)}
+        found = yield from _step({"workflow": "suggest", "volume": image, **asked})
+        lines += [f"suggested with '{START}', which has never seen it:", *found["lines"]]
+    painted = {"labels": {"path": truth.source}, "label_kind": "instances"}
+    learnt = yield from _step(
+        {
+            "workflow": "fine-tune",
+            "volume": image,
+            "model": START,
+            "session": str(session),
+            "out": str(tuned),
+            "params": TUNE,
+        }
+        | painted
+    )
+    lines += ["fine-tuned on 4 patches that a simulated annotator painted (the truth):", *learnt["lines"]]
+    pieces = yield from _step(
+        {"workflow": "segment", "volume": image, "model": str(tuned), "out": str(out / "segments"), "region": REGION}
+    )
+    picture = out / "neurons.png"
+    imsave(picture, draw(volume, open_volume(out / "segments/labels/labels.zarr")), check_contrast=False)
+    lines += [f"a part of the sample cut into {pieces['segments']} neurites"]
+    lines += [f"picture: {picture}: image and segments; models, session, recipes: {out}"]
+    return lines
+
+
+def _step(recipe: Recipe) -> Job[dict[str, Any]]:
+    job = recipe_job(recipe)
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, stage=f"{recipe['workflow']}: {progress.stage}", payload=None)
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
+
+
+def draw(volume: Volume, labels: Volume) -> np.ndarray:
+    """The middle section of the labels' part of a volume: the image beside its coloured segments, RGB uint8."""
+    cut = labels.levels[0]
+    z = cut.shape[0] // 2
+    plane = Box((z, 0, 0), (z + 1, *cut.shape[1:]))
+    ids = cut.read(plane)[0]
+    image = volume.levels[0].read(cut.box_in(plane, volume.levels[0]).clip(volume.levels[0].shape))[0]
+    grey = np.repeat(image[..., None], 3, axis=-1)
+    colours = np.random.default_rng(0).integers(60, 256, (int(ids.max()) + 1, 3)).astype(float)
+    right = (0.5 * grey + 0.5 * colours[ids]).astype(np.uint8)
+    right[find_boundaries(ids, mode="inner")] = ORANGE
+    return np.concatenate([grey, np.full((grey.shape[0], 8, 3), 255, np.uint8), right], axis=1)
