@@ -15,7 +15,7 @@ from skimage.segmentation import watershed as skimage_watershed
 
 from napari_connecto.workflows.adapt_params import SegmentParams
 
-try:  # 8 to 16 times faster than scikit-image's (measured), and without Python's lock; not built for every platform
+try:  # extra `fast`: 8 to 16 times faster than scikit-image's (measured), without Python's lock; not built everywhere
     from bioimage_cpp.segmentation import watershed as fast_watershed
 except ImportError:
     fast_watershed = None
