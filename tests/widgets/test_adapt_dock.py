@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_projec
 from napari_connecto.widgets._adapt_jobs import PREFILLS, Picture, Source
 from napari_connecto.widgets._adapt_layers import Canvas, Panels, PatchLayers, shapes_box
 from napari_connecto.widgets._adapt_plots import BAR, Curve
+from napari_connecto.widgets._adapt_train_jobs import STOP, stop_and_keep
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
@@ -124,6 +126,29 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     assert dock.choose.tree.names.index("this volume") >= 0
     assert dock.project.source == Source("near", dock.choose.folders["near"])
     assert dock.headings[0].text() == "1 Choose: near"
+
+
+@pytest.mark.gl
+def test_a_ranking_is_cancelled_at_once_though_it_reports_seldom(dock, monkeypatch, qtbot):
+    done = threading.Event()
+
+    def rank_job(volume, library, params):
+        yield Progress(0, 2, "comparing")
+        time.sleep(1.5)
+        done.set()
+        yield Progress(1, 2, "comparing")
+        return ranking()
+
+    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    dock.choose.bar.button.click()
+    qtbot.wait(200)
+    dock.choose.bar.button.click()
+    assert dock.choose.bar.worker.state is State.CANCELLED
+    assert dock.choose.bar.button.text() == "Rank"
+    qtbot.waitUntil(done.is_set, timeout=5000)
+    qtbot.wait(100)
+    assert dock.choose.ranking is None
+    assert dock.choose.bar.button.isEnabled()
 
 
 @pytest.mark.gl
@@ -331,6 +356,22 @@ def test_segments_in_a_region_of_shapes_and_the_command_line(dock, viewer, qtbot
     text = QApplication.clipboard().text()
     assert text.startswith("napari-connecto run ")
     assert "region:" in (dock.project.folder / "recipes" / "segment.yaml").read_text()
+
+
+def test_stop_and_keep_waits_until_the_run_has_begun(tmp_path):
+    recipe = {"out": str(tmp_path / "tuned-1")}
+    assert not stop_and_keep(recipe)
+    assert not (tmp_path / "tuned-1").exists()  # or its job would be refused as a stranger's folder
+    (tmp_path / "tuned-1").mkdir()
+    (tmp_path / "tuned-1" / "job.json").write_text("{}")
+    assert stop_and_keep(recipe)
+    assert (tmp_path / "tuned-1" / STOP).exists()
+
+
+def test_the_name_of_the_stop_file_is_the_workflows():
+    from napari_connecto.workflows import recipe_adapt
+
+    assert STOP == recipe_adapt.STOP
 
 
 # ---------------------------------------------------------------- parts

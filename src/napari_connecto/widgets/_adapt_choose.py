@@ -167,7 +167,7 @@ class ChooseBox(QWidget):
             self.bar.error.show_error(error)
             return
         adabn = self.adabn.isChecked()
-        self.bar.start(lambda: preview_job(volume, box, sources, adabn), resumable=False)
+        self.bar.start(lambda: preview_job(volume, box, sources, adabn), resumable=False, abandon=True)
 
     def close_jobs(self) -> None:
         """Stop ranking and showing."""
@@ -229,7 +229,7 @@ class ChooseBox(QWidget):
             self.bar.error.show_error(error)
             return
         library = self.project.library
-        self.bar.start(lambda: rank_job(volume, library, params), resumable=False)
+        self.bar.start(lambda: rank_job(volume, library, params), resumable=False, abandon=True)
 
     def _on_returned(self, found: Any) -> None:
         """Both jobs share one bar."""

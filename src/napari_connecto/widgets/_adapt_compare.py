@@ -121,7 +121,7 @@ class CompareBox(QWidget):
             self.bar.error.show_error(error)
             return
         after = tuned_model(tuned)
-        self.bar.start(lambda: compared_job(work, work.base, after), resumable=False)
+        self.bar.start(lambda: compared_job(work, work.base, after), resumable=False, abandon=True)
 
     def _on_compared(self, compared: Compared) -> None:
         self.compared = compared

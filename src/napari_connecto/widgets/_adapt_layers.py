@@ -92,6 +92,7 @@ class PatchLayers:
         self.canvas = canvas
         self._image: Any = None
         self._frame: Any = None
+        self._view: View | None = None
         self.labels: Any = None
 
     @property
@@ -106,6 +107,7 @@ class PatchLayers:
         for each layer that goes stops napari for a while.
         """
         level, canvas = Level(draft.image, draft.voxel_nm, draft.origin_nm), self.canvas
+        self._view = self._view or canvas.view()
         self._remove_labels()
         self._show_image(id, level)
         self.labels = labels = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.4)
@@ -116,10 +118,12 @@ class PatchLayers:
         return labels
 
     def close(self) -> None:
-        """Take the patch out of the viewer; what was painted is on disk."""
+        """Take the patch out of the viewer and look where one looked before; what was painted is on disk."""
         self._remove_labels()
         self.canvas.remove([self._image, self._frame])
-        self._image = self._frame = None
+        if self._view is not None:
+            self.canvas.go_back(self._view)
+        self._image = self._frame = self._view = None
 
     def _remove_labels(self) -> None:
         labels, self.labels = self.labels, None
@@ -191,6 +195,7 @@ class Panels:
             "size": 1,
             "face_color": "transparent",
             "border_width": 0,
+            "border_color": "transparent",
         }
         features = {"title": titles}
         points = self.canvas.add("add_points", np.array(corners), first.level, features=features, text=text, **look)

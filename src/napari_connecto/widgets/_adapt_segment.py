@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer, Shapes
@@ -9,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWi
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._adapt_jobs import tuned_params
 from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
@@ -30,6 +32,7 @@ class SegmentBox(QWidget):
         self.project = project
         self.layer: Layer | None = None
         self._running: Segmenting | None = None
+        self._shown_out: Path | None = None
         self._shown_params: SegmentParams | None = None
         self.model = text_line("The model that segments: what step 4 kept, else what step 1 chose")
         self.where = QComboBox()
@@ -54,6 +57,7 @@ class SegmentBox(QWidget):
         self.where.currentTextChanged.connect(self._on_where)
         self.form.changed.connect(self.bar.forget)
         self.bar.clicked.connect(self._on_segment)
+        self.bar.worker.reported.connect(self._on_reported)
         self.bar.worker.returned.connect(self._on_segmented)
         self.copy.clicked.connect(self._on_copy)
         project.changed.connect(self.show_state)
@@ -137,21 +141,31 @@ class SegmentBox(QWidget):
         self.about.setText("")
         self.bar.start(lambda: segmenting_job(what))
 
+    def _on_reported(self, _progress: Progress, payloads: list[Any]) -> None:
+        """Show the labels while they are written."""
+        live = [payload for payload in payloads if isinstance(payload, Volume)]
+        if live:
+            self._show(live[-1])
+
     def _on_segmented(self, made: Volume) -> None:
+        self._show(made)
+        if self._running is not None:
+            self.about.setText(f"{made.metadata['segments']} segments, kept in {self._running.out}")
+        self.project.changed.emit()
+
+    def _show(self, labels: Volume) -> None:
         what = self._running
         if what is None:
             return
+        if self.layer is not None and self.layer in self.project.viewer.layers and self._shown_out == what.out:
+            self.layer.refresh(extent=False)
+            return
         try:
-            canvas = self.project.canvas()
+            self.layer = show_segments(self.project.canvas(), labels, what.out.name)
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        if self.layer is not None and self.layer.name == what.out.name:
-            canvas.remove([self.layer])
-        self.layer = show_segments(canvas, made, what.out.name)
-        count: Any = made.metadata["segments"]
-        self.about.setText(f"{count} segments, kept in {what.out}")
-        self.project.changed.emit()
+        self._shown_out = what.out
 
     def _on_copy(self) -> None:
         try:

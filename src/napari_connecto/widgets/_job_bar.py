@@ -65,11 +65,11 @@ class JobBar(QWidget):
         self.buttons.append(button)
         self._row.insertWidget(self._row.count() - 1, button)
 
-    def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True) -> None:
-        """Run a job; ``resumable`` says whether the button offers to resume it after a cancel."""
+    def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True, abandon: bool = False) -> None:
+        """Run a job; ``resumable``: the button offers to resume it after a cancel; ``abandon``: see `Worker.start`."""
         self._resumable, self._stage = resumable, ""
         self.error.clear()
-        self.worker.start(make_job)
+        self.worker.start(make_job, abandon=abandon)
 
     def forget(self) -> None:
         """The inputs changed: the next click starts anew instead of resuming."""

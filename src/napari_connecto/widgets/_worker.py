@@ -68,7 +68,7 @@ class Worker(QObject):
         self._stop = threading.Event()
         self._queue: deque[tuple[str, Any]] = deque()
         self._activity: cancelable_progress | None = None
-        self._started = 0.0
+        self._started, self._abandon = 0.0, False
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._on_timeout)
@@ -76,11 +76,13 @@ class Worker(QObject):
         if app is not None:
             app.aboutToQuit.connect(self.close)
 
-    def start(self, make_job: Callable[[], Job[Any]]) -> None:
+    def start(self, make_job: Callable[[], Job[Any]], *, abandon: bool = False) -> None:
         """Run ``make_job()`` in a thread; the call itself happens there too, so it may import and open things.
 
         A job that is still running is cancelled; the new one starts at once and the old one reports no more.
+        ``abandon`` is for jobs that report seldom and keep nothing: cancelling does not wait for the next report.
         """
+        self._abandon = abandon
         self._stop.set()
         self._stop, self._queue = threading.Event(), deque()
         self.destroyed.connect(self._stop.set)
@@ -98,6 +100,9 @@ class Worker(QObject):
         if self.state is State.RUNNING:
             self._stop.set()
             self._set_state(State.CANCELLING)
+            if self._abandon:
+                self._queue = deque()  # what the thread still says is not read
+                self._finish("cancelled", None)
 
     def close(self, wait_s: float = 2.0) -> None:
         """Stop for good: close the job's generator, wait for it a little, report nothing more."""
