@@ -65,13 +65,16 @@ class Measured:
 
 
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A cell: read, or made and kept."""
+    """A cell: read, or made and kept; empty while another process makes it."""
     if not path.exists():
-        cell = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + f".{os.getpid()}")
-        part.write_text(json.dumps(cell, indent=1))
-        part.rename(path)
+        busy = path.with_name(path.name + ".busy")
+        if busy.exists() and Path(f"/proc/{busy.read_text() or 0}").exists():
+            return {}
+        busy.write_text(str(os.getpid()))
+        cell = make()
+        busy.write_text(json.dumps(cell, indent=1))
+        busy.rename(path)
         print(path.relative_to(CACHE), {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}, flush=True)
     return dict(json.loads(path.read_text()))
 
