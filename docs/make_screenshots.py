@@ -1,10 +1,11 @@
-"""Pictures of the docks: ``xvfb-run -a -s "-screen 0 1366x768x24" python docs/make_screenshots.py``
+"""Pictures of the docks: ``xvfb-run -a -s "-screen 0 1366x768x24" python docs/make_screenshots.py [SCENE...]``
 
 Drives a real viewer with the shipped samples and saves the whole window to ``docs/images``.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import napari
+import numpy as np
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
 
-from napari_connecto.sample_data import cascade_folder
+from napari_connecto.sample_data import cascade_folder, open_sample
+from napari_connecto.widgets import _adapt_project
 from napari_connecto.widgets._worker import State
+from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.em_labels import to_em
 
 IMAGES = Path(__file__).parent / "images"
-DOCK = ("napari-connecto", "Cascade detection")
 
 
 def wait(condition: Callable[[], object], limit_s: float = 600) -> None:
@@ -45,14 +49,19 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
     viewer.screenshot(path=str(IMAGES / f"{name}.png"), canvas_only=False, flash=False)
 
 
-def open_dock(viewer: napari.Viewer, sample: str, cascade: str, out: Path) -> Any:
-    """The sample and the dock, with the estimate on the card."""
+def open_sample_and_dock(viewer: napari.Viewer, sample: str, dock: str) -> Any:
+    """A sample without its truths, and a dock."""
     viewer.open_sample("napari-connecto", sample)
     for layer in list(viewer.layers)[1:]:
         viewer.layers.remove(layer)
     viewer.layers.selection.active = viewer.layers[0]
     settle()
-    _, dock = viewer.window.add_plugin_dock_widget(*DOCK)
+    return viewer.window.add_plugin_dock_widget("napari-connecto", dock)
+
+
+def open_dock(viewer: napari.Viewer, sample: str, cascade: str, out: Path) -> Any:
+    """The sample and the dock, with the estimate on the card."""
+    _, dock = open_sample_and_dock(viewer, sample, "Cascade detection")
     wait(lambda: dock.cascade.folder is not None)
     dock.cascade.use(cascade_folder(cascade))
     dock.options.out.setText(str(out))
@@ -75,7 +84,7 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
     show_part(dock, dock.card)
     shoot(viewer, "cascade_preview")
     wait(lambda: not dock.bar.worker.state.busy)
-    run_to_end(dock)
+    press(dock.bar, dock.bar.button)
     dock.results.step(1)
     for verdict in ("accepted", "accepted", "rejected", "accepted"):
         dock.results.judge(verdict)
@@ -88,7 +97,7 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
 def neuropil(viewer: napari.Viewer, out: Path) -> None:
     """Masks, and training from labels."""
     dock = open_dock(viewer, "neuropil", "mitochondria", out)
-    run_to_end(dock)
+    press(dock.bar, dock.bar.button)
     show_part(dock, dock.bar)
     shoot(viewer, "cascade_masks")
     dock.results.step(1)
@@ -100,18 +109,70 @@ def neuropil(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
-def run_to_end(dock: Any) -> None:
-    """Run all, and say so if it fails."""
-    dock.bar.button.click()
-    wait(lambda: not dock.bar.worker.state.busy)
-    if dock.bar.worker.state is not State.DONE:
-        raise SystemExit(dock.bar.error.label.text())
+def adapt(viewer: napari.Viewer, out: Path) -> None:
+    """The five steps, annotated by the sample's truth."""
+    _adapt_project.output_folder = lambda: out
+    _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
+    wait(lambda: dock.image.full is not None and dock.choose.folders)
+    truth = to_em(np.asarray(open_sample("neuropil", "neurons").levels[0].array[:]), "instances")
+    press(dock.choose.bar, dock.choose.bar.button)
+    shoot(viewer, "adapt_rank")
+    dock.choose.adabn.setChecked(True)
+    press(dock.choose.bar, dock.choose.preview)
+    shoot(viewer, "adapt_preview")
+    dock.choose.adabn.setChecked(False)
+    dock.go_to(2)
+    press(dock.annotate.bar, dock.annotate.bar.button)
+    annotate(viewer, dock, truth)
+    dock.go_to(3)
+    dock.tune.form.value = FineTuneParams(preset="quick", crop=128)
+    dock.tune.bar.button.click()
+    wait(lambda: len(dock.tune.curve.loss) > 40 or not dock.tune.bar.worker.state.busy)
+    shoot(viewer, "adapt_tune")
+    wait(lambda: not dock.tune.bar.worker.state.busy)
+    dock.go_to(4)
+    press(dock.compare.bar, dock.compare.bar.button)
+    shoot(viewer, "adapt_compare")
+    dock.go_to(5)
+    press(dock.segment.bar, dock.segment.bar.button)
+    shoot(viewer, "adapt_segment")
+    viewer.close()
+
+
+def annotate(viewer: napari.Viewer, dock: Any, truth: np.ndarray) -> None:
+    """Open every suggested patch, paint what is true, commit."""
+    part = dock.annotate
+    part.open()
+    for number in range(1, part.queue.count() + 1):
+        wait(lambda number=number: part.opened is not None and part.opened.id == number)
+        if number == 2:
+            shoot(viewer, "adapt_annotate")  # with the model's prediction
+        here = stretched(truth[part.opened.box.slices], part.patch.labels.data.shape)
+        for value in np.unique(here):
+            part.patch.labels.data_setitem(np.nonzero(here == value), np.uint32(value))
+        part.commit()
+
+
+def stretched(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Labels (z, y, x) on the grid of a model's voxels."""
+    index = [((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(shape, labels.shape, strict=True)]
+    return labels[np.ix_(*index)]
+
+
+def press(bar: Any, button: Any) -> None:
+    """Press a button, wait for its job, and say so if it fails."""
+    button.click()
+    wait(lambda: not bar.worker.state.busy)
+    if bar.worker.state is not State.DONE:
+        raise SystemExit(bar.error.label.text())
 
 
 def main() -> None:
     get_settings().appearance.theme = "dark"
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
-        for scene in (cells, neuropil):
+        for scene in (cells, neuropil, adapt):
+            if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
+                continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)
             viewer.window.resize(1366, 768)
             scene(viewer, Path(folder) / scene.__name__)

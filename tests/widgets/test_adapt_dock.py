@@ -24,9 +24,12 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level
 from napari_connecto.io.read import open_volume
 from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_project, _adapt_tune, adapt
-from napari_connecto.widgets._adapt_jobs import PREFILLS, Picture, Source
-from napari_connecto.widgets._adapt_layers import Canvas, Panels, PatchLayers, shapes_box
+from napari_connecto.widgets._adapt_jobs import Picture, Source
+from napari_connecto.widgets._adapt_layers import Canvas, shapes_box
+from napari_connecto.widgets._adapt_panels import Panels
+from napari_connecto.widgets._adapt_patch import PatchLayers
 from napari_connecto.widgets._adapt_plots import BAR, Curve
+from napari_connecto.widgets._adapt_session_jobs import PREFILLS
 from napari_connecto.widgets._adapt_train_jobs import STOP, stop_and_keep
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import State

@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets._adapt_jobs import PREFILLS, Work, open_patch_job, resume_job, suggest_job
-from napari_connecto.widgets._adapt_layers import INSIDE, MEMBRANE, PatchLayers
+from napari_connecto.widgets._adapt_patch import INSIDE, MEMBRANE, PatchLayers
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_queue import Queue
+from napari_connecto.widgets._adapt_session_jobs import PREFILLS, Work, open_patch_job, resume_job, suggest_job
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._keys import Keys

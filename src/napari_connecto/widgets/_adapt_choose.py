@@ -21,7 +21,7 @@ from superqt import QCollapsible
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.widgets._adapt_jobs import Picture, Source, list_job, peek_card, preview_job, rank_job
-from napari_connecto.widgets._adapt_layers import Panels
+from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_plots import Tree
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_ranks import RankTable

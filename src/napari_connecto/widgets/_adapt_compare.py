@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets._adapt_layers import Panels
+from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_project import Kept, Project
 from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
 from napari_connecto.widgets._dock import row

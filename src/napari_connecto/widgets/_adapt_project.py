@@ -15,8 +15,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets._adapt_jobs import SCRATCH_FOLDER, Begin, Source, Work, tuned_params
+from napari_connecto.widgets._adapt_jobs import Source, tuned_params
 from napari_connecto.widgets._adapt_layers import Canvas
+from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._layers import SOURCE
 from napari_connecto.widgets._settings import output_folder

@@ -14,7 +14,8 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_jobs import Picture, Source, Work, load
+from napari_connecto.widgets._adapt_jobs import Picture, Source, load
+from napari_connecto.widgets._adapt_session_jobs import Work
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 

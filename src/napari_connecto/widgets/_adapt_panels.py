@@ -1,0 +1,90 @@
+"""Pictures side by side in the viewer: what several models make of the same patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_connecto.widgets._adapt_layers import GAP, Canvas, View
+from napari_connecto.widgets._show import placed_at
+
+if TYPE_CHECKING:
+    from napari_connecto.widgets._adapt_jobs import Picture
+
+
+class Panels:
+    """Pictures side by side, in rows, at one place of the volume; everything else is hidden meanwhile."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas = canvas
+        self._layers: list[Layer] = []
+        self._hidden: list[Layer] = []
+        self._view: View | None = None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Those of the pictures, row by row, and the titles."""
+        return list(self._layers)
+
+    def show(self, rows: Sequence[Sequence[Picture | None]]) -> None:
+        """Show them; earlier ones go."""
+        self.close()
+        viewer, self._view = self.canvas.viewer, self.canvas.view()
+        self._hidden = [layer for layer in viewer.layers if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+        titles, corners, first = [], [], None
+        for i, row in enumerate(rows):
+            for j, picture in enumerate(row):
+                if picture is None:
+                    continue
+                first = first or picture
+                offset = self._offset(first, i, j)
+                self._layers.append(self._add(picture, offset))
+                titles.append(picture.name)
+                shape = first.level.shape
+                corners.append([(shape[0] - 1) // 2, i * shape[1] * (1 + GAP), j * shape[2] * (1 + GAP)])
+        if first is None:
+            return
+        text = {"string": "{title}", "anchor": "upper_left", "color": "yellow", "size": 11}
+        look = {
+            "name": "titles",
+            "size": 1,
+            "face_color": "transparent",
+            "border_width": 0,
+            "border_color": "transparent",
+        }
+        features = {"title": titles}
+        points = self.canvas.add("add_points", np.array(corners), first.level, features=features, text=text, **look)
+        self._layers.append(points)
+        shape = first.level.shape
+        self.canvas.look_at(self._layers[0], shape, (len(rows), max(len(row) for row in rows)))
+
+    def close(self) -> None:
+        """Take them out and show again what was hidden."""
+        self.canvas.remove(self._layers)
+        for layer in self._hidden:
+            if layer in self.canvas.viewer.layers:
+                layer.visible = True
+        if self._layers and self._view is not None:
+            self.canvas.go_back(self._view)
+        self._layers, self._hidden = [], []
+
+    def _offset(self, first: Picture, i: int, j: int) -> np.ndarray:
+        scale = placed_at(first.level, self.canvas.image, self.canvas.finest)["scale"]
+        return np.array([0, i, j]) * np.array(first.level.shape) * (1 + GAP) * scale
+
+    def _add(self, picture: Picture, offset: np.ndarray) -> Layer:
+        array = np.asarray(picture.level.array)
+        if picture.kind == "labels":
+            labels = array.astype(np.uint32)
+            return self.canvas.add("add_labels", labels, picture.level, name=picture.name, offset=offset, opacity=1.0)
+        if picture.kind == "map":
+            look: dict[str, Any] = {"colormap": "inferno", "contrast_limits": (0.0, 1.0)}
+        else:
+            low, high = (float(v) for v in np.percentile(array, [0.5, 99.5]))
+            look = {"contrast_limits": (low, high if high > low else low + 1)}
+        return self.canvas.add("add_image", array, picture.level, name=picture.name, offset=offset, **look)

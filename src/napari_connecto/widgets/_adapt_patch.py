@@ -1,0 +1,97 @@
+"""A patch to paint on, in the viewer of the dock "Adapt to my data"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.color import ColorArray
+from napari.utils.colormaps import CyclicLabelColormap, label_colormap
+
+from napari_connecto.core.volume import Level
+from napari_connecto.widgets._adapt_layers import Canvas, View
+from napari_connecto.widgets._show import placed_at
+from napari_connecto.widgets._view import OKABE_ITO
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.session import Draft
+
+MEMBRANE, INSIDE = OKABE_ITO["rejected"], OKABE_ITO["accepted"]
+"""Colours of the labels 1 and 2."""
+
+
+class PatchLayers:
+    """One patch to paint on: its image, its labels, and a box around it. Another patch takes its place."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas = canvas
+        self._image: Any = None
+        self._frame: Any = None
+        self._view: View | None = None
+        self.labels: Any = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the labels are still in the viewer."""
+        return self.labels is not None and self.labels in self.canvas.viewer.layers
+
+    def show(self, id: int, draft: Draft) -> Any:
+        """Show a patch, go there, and take up the brush; strokes write through to the draft.
+
+        The labels are a new layer each time, for napari keeps a layer's undo history; the others are filled again,
+        for each layer that goes stops napari for a while.
+        """
+        level, canvas = Level(draft.image, draft.voxel_nm, draft.origin_nm), self.canvas
+        self._view = self._view or canvas.view()
+        self._remove_labels()
+        self._show_image(id, level)
+        self.labels = labels = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.4)
+        labels.colormap = label_colours()
+        labels.brush_size, labels.selected_label, labels.mode = 5, 1, "paint"
+        canvas.viewer.layers.selection.active = labels
+        canvas.look_at(labels, draft.image.shape)
+        return labels
+
+    def close(self) -> None:
+        """Take the patch out of the viewer and look where one looked before; what was painted is on disk."""
+        self._remove_labels()
+        self.canvas.remove([self._image, self._frame])
+        if self._view is not None:
+            self.canvas.go_back(self._view)
+        self._image = self._frame = self._view = None
+
+    def _remove_labels(self) -> None:
+        labels, self.labels = self.labels, None
+        self.canvas.remove([labels])
+
+    def _show_image(self, id: int, level: Level) -> None:
+        canvas, image = self.canvas, np.asarray(level.array)
+        low, high = (float(v) for v in np.percentile(image, [1, 99]))
+        limits, names = (low, high if high > low else low + 1), (f"patch {id}", f"patch {id} box")
+        layers = (self._image, self._frame)
+        if all(layer is not None and layer in canvas.viewer.layers for layer in layers):
+            place = placed_at(level, canvas.image, canvas.finest)
+            for layer, data, name in zip(layers, (image, [_frame(image.shape)]), names, strict=True):
+                layer.data, layer.translate, layer.name = data, place["translate"], name
+            self._image.contrast_limits_range = self._image.contrast_limits = limits
+            return
+        canvas.remove(layers)
+        self._image = canvas.add("add_image", image, level, name=names[0], contrast_limits=limits)
+        look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": OKABE_ITO["new"], "edge_width": 1}
+        self._frame = canvas.add("add_shapes", [_frame(image.shape)], level, name=names[1], **look)
+
+
+def label_colours() -> CyclicLabelColormap:
+    """napari's colours, but for membranes (1) and insides (2)."""
+    found = label_colormap(50)
+    colours = np.array(found.colors)
+    for value, name in ((1, MEMBRANE), (2, INSIDE)):
+        colours[value] = np.asarray(ColorArray([name]))[0]
+    return CyclicLabelColormap(colors=colours, name="membrane, inside, neurites")
+
+
+def _frame(shape: Sequence[int]) -> np.ndarray:
+    """Corners (4, 3) of the middle section's edge."""
+    z, y, x = (shape[0] - 1) // 2, shape[1] - 0.5, shape[2] - 0.5
+    return np.array([[z, -0.5, -0.5], [z, -0.5, x], [z, y, x], [z, y, -0.5]])

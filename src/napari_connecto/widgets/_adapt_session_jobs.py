@@ -1,0 +1,161 @@
+"""What the step "Annotate" runs off the GUI thread: sessions begun, filled, resumed; no Qt, no napari."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import Scaling
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load, used_to
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._volumes import as_file_job
+from napari_connecto.workflows.adapt_params import SegmentParams, SuggestParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.session import Draft, PatchState, Session
+
+SCRATCH_FOLDER = "scratch"
+PREFILLS = ("membranes and insides", "neurites by number", "nothing")
+THUMBNAIL = 96
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a session needs: the image, how a recipe names it (None: it is no file), where to start, where to keep."""
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    source: Source
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """An open session, and all it is about."""
+
+    session: Session
+    volume: Volume
+    spec: Mapping[str, Any]
+    base: Path
+    thumbnails: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False)
+
+
+def base_job(begin: Begin) -> Job[Path]:
+    """The folder of the model to start from; one that is made for this image is kept beside the session."""
+    from napari_connecto.models.files import new_model, save_model
+    from napari_connecto.workflows.fine_tune import boundary_card
+    from napari_connecto.workflows.fitting import fitting_level
+
+    source = begin.source
+    if source.folder is not None and not source.adabn:
+        return source.folder
+    made = begin.folder / (re.sub(r"[^\w.-]+", "-", source.name) + "-adabn" if source.adabn else SCRATCH_FOLDER)
+    if not (made / "card.json").exists():
+        if source.folder is None:
+            save_model(new_model(boundary_card("scratch", begin.volume.levels[0].voxel_nm), 0), made)
+        else:
+            yield Progress(0, 0, f"making {source.name} used to the image")
+            model = load(source.folder)
+            save_model(used_to(model, begin.volume, fitting_level(begin.volume, model.card)), made)
+    return made
+
+
+def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, library: Path | None) -> Job[Work]:
+    """Put ``n`` more patches into the queue of a session, which is made if there is none."""
+    yield Progress(0, 0, "loading the model")
+    load_triton_apart()
+    from napari_connecto.workflows.convert import open_spec
+    from napari_connecto.workflows.domains import load_encoder
+    from napari_connecto.workflows.session import Session
+    from napari_connecto.workflows.strategies import needs_features
+    from napari_connecto.workflows.suggest import suggest_job as suggestions
+
+    if work is None:
+        spec = yield from as_file_job(begin.volume, begin.spec, begin.folder / "image.ome.zarr")
+        volume = begin.volume if begin.spec is not None else open_spec(spec)
+    else:
+        volume, spec = work.volume, dict(work.spec)
+    base = yield from base_job(Begin(volume, spec, begin.source, begin.folder))
+    model = load(base)
+    session = work.session if work else None
+    encoder = load_encoder(library) if needs_features(params.strategy, params.diversity) else None
+    taken = [state.box for state in session.patches] if session else []
+    found = yield from suggestions(volume, model, n, exclude=taken, encoder=encoder, params=params)
+    if session is None:
+        session = Session.open(begin.folder / "session", volume, model.card, spec=spec, model=str(base))
+    elif not np.allclose(session.level.voxel_nm, cut(volume, model.card, found[0].box)[0].voxel_nm):
+        raise InputError(
+            f"the session's patches have voxels of {session.level.voxel_nm} nm, '{model.card.name}' reads others; "
+            "choose a model of that size, or begin a new session"
+        )
+    session.add(found)
+    return with_thumbnails(Work(session, volume, spec, base))
+
+
+def resume_job(folder: Path) -> Job[Work]:
+    """Open a session's folder (or the one around it) again."""
+    yield Progress(0, 0, "opening the session")
+    load_triton_apart()
+    from napari_connecto.workflows.convert import open_spec
+    from napari_connecto.workflows.session import Session
+
+    folder = folder / "session" if (folder / "session" / "session.json").exists() else folder
+    try:
+        about = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        spec, base = dict(about["volume"]), Path(about["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"'{folder}' holds no session; choose a folder with session.json") from error
+    volume = open_spec(spec)
+    session = Session.open(folder, volume, load(base).card, spec=spec, model=str(base))
+    return with_thumbnails(Work(session, volume, spec, base))
+
+
+def with_thumbnails(work: Work) -> Work:
+    """The work with a picture (uint8, y, x) of every patch's middle section."""
+    found = dict(work.thumbnails)
+    for state in work.session.patches:
+        if state.id not in found:
+            box = _box(work, state)
+            image = np.asarray(work.session.level.read(box))[box.shape[0] // 2].astype(np.float64)
+            step = -(-max(image.shape) // THUMBNAIL)
+            low, high = np.percentile(image, [1, 99])
+            scaled = np.clip((image[::step, ::step] - low) / max(high - low, 1e-12), 0, 1)
+            found[state.id] = np.rint(scaled * 255).astype(np.uint8)
+    return Work(work.session, work.volume, work.spec, work.base, found)
+
+
+def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, Draft]]:
+    """A patch to paint on, pre-filled with what the model thinks."""
+    yield Progress(0, 0, "asking the model")
+    state = next(s for s in work.session.patches if s.id == id)
+    labels = None
+    if prefill != PREFILLS[2] and state.status == "waiting":
+        box, scaling = _box(work, state), Scaling(**work.session.about["scaling"])
+        patch = Level(work.session.level.read(box), work.session.level.voxel_nm)
+        labels = _prefilled(np.asarray(asked(load(work.base), patch, scaling).array), prefill)
+    return state, work.session.open_patch(id, labels)
+
+
+def _prefilled(boundary: np.ndarray, prefill: str) -> np.ndarray:
+    membrane = boundary >= 0.5
+    if prefill == PREFILLS[0]:
+        return np.where(membrane, 1, 2).astype(np.uint32)
+    from napari_connecto.workflows.segment_block import segment_array
+
+    found = segment_array(boundary, SegmentParams(mode="2d"))
+    return np.where(membrane, 1, found.astype(np.int64) + 2).astype(np.uint32)
+
+
+def _box(work: Work, state: PatchState) -> Box:
+    """Of a patch in the session's level."""
+    return work.volume.levels[0].box_in(state.box, work.session.level).clip(work.session.level.shape)
