@@ -31,6 +31,7 @@ _HOMES = {
     "save_volume": "io.write",
     "load_model": "models.files",
     "save_model": "models.files",
+    "import_model": "workflows.import_model",
     "adabn": "models.adapt",
     "mmd2": "models.mmd",
     "mmd_test": "models.mmd",

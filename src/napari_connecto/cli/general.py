@@ -59,9 +59,12 @@ def run_document(recipe: str, out: str | None, progress: str, scheduler: str | N
     run_recipe(document, progress, scheduler, workers)
 
 
-@click.command()
-def models() -> None:
-    """List the cascades and domains that ship."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """List the cascades and domains that ship, or import a model."""
+    if context.invoked_subcommand is not None:
+        return
     from napari_connecto.sample_data import list_cascades, list_models
     from napari_connecto.workflows.convert import describe_cascade
 
@@ -69,6 +72,21 @@ def models() -> None:
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")
     for name in list_models():
         click.echo(f"{name}: domain, see `napari-connecto domains list`")
+
+
+@models.command("import")
+@click.argument("package")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
+@click.option("--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size it was trained at, in nm.")
+@click.option("--overwrite", is_flag=True, help="Replace a model that is in OUT.")
+def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, overwrite: bool) -> None:
+    """Import a bioimage.io PACKAGE (a zip or a folder, format 0.4 or 0.5) and check it by its test tensors."""
+    from napari_connecto.workflows.import_model import import_model
+
+    card = import_model(package, out, voxel_nm=voxel_nm, overwrite=overwrite)
+    names = ", ".join(output.name for output in card.outputs)
+    size = " x ".join(f"{v:g}" for v in card.voxel_nm)
+    click.echo(f"{out}: '{card.name}', {names}; {size} nm, tile {card.tile}, halo {card.halo}; test tensors reproduced")
 
 
 @click.command()

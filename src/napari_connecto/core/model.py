@@ -13,7 +13,7 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
 from napari_connecto.core.volume import Volume
 
-NormalisationKind: TypeAlias = Literal["range", "percentile", "none"]
+NormalisationKind: TypeAlias = Literal["range", "percentile", "standard", "none"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Normalisation:
     """How a model wants its intensities: by the dtype's range, or between two percentiles of the *volume*.
 
     ``kind`` "range" maps the dtype's range to 0..1 (floats are left alone), "percentile" maps ``low``..``high``
-    (in per cent, taken on the coarsest level) to 0..1 without clipping, "none" leaves values alone.
+    (in per cent, taken on the coarsest level) to 0..1 without clipping, "standard" subtracts the mean and divides by
+    the standard deviation (of the finest level's centre, as coarse levels vary less), "none" leaves values alone.
     """
 
     kind: NormalisationKind = "range"
@@ -60,8 +61,8 @@ class Normalisation:
     high: float = 99.0
 
     def resolve(self, volume: Volume, max_voxels: int = 2**24) -> Scaling:
-        """The numbers for this volume; reads at most ``max_voxels`` of its coarsest level."""
-        level = volume.levels[-1]
+        """The numbers for this volume; reads at most ``max_voxels`` of one level."""
+        level = volume.levels[0 if self.kind == "standard" else -1]
         if self.kind == "none":
             return Scaling()
         if self.kind == "range":
@@ -73,6 +74,8 @@ class Normalisation:
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
             raise ModelError(f"'{volume.name}' holds no finite value; check the input")
+        if self.kind == "standard":
+            return Scaling(float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64)) or 1.0)
         low, high = (float(v) for v in np.percentile(finite, [self.low, self.high]))
         return Scaling(low, high - low if high > low else 1.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,12 @@ import torch
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import pick_device
+from napari_connecto.models.imported import FILES, KIND, ImportedPredictor
 from napari_connecto.models.openvino import accelerated, installed, torch_model
 from napari_connecto.models.predictor import TorchPredictor, skeleton
 from napari_connecto.models.weights import fill_weights
+
+log = logging.getLogger("napari_connecto")
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -50,7 +54,8 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
-        _write(folder / WEIGHTS, torch_model(model).weights)
+        own = model if isinstance(model, ImportedPredictor) else torch_model(model)
+        _write(folder / weights_file(model.card), own.weights)
         _write(folder / CARD, json.dumps(model.card.to_json(), indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the model to '{folder}': {error}; choose another place") from error
@@ -63,7 +68,7 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
     Parameters
     ----------
     folder
-        Holds ``card.json`` and ``weights.safetensors``.
+        Holds ``card.json`` and ``weights.safetensors`` (of an imported TorchScript network ``weights.torchscript``).
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     backend
@@ -79,13 +84,17 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
         raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
     folder = Path(folder)
     card = read_card(folder)
-    weights = (folder / WEIGHTS).read_bytes()
+    weights = (folder / weights_file(card)).read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != card.digest:
         raise ModelError(
             f"the weights in '{folder}' have digest {digest[:12]}, the card says {card.digest[:12] or 'none'}; "
             "they are damaged or belong to another card: copy the model again"
         )
+    if _imported(card):
+        if backend == "openvino":
+            log.warning("openvino does not run imported networks; going on with torch")
+        return ImportedPredictor(card, weights, device)
     net = skeleton(card)
     fill_weights(net, weights)
     model = TorchPredictor(card, net, device)
@@ -102,16 +111,30 @@ def read_card(folder: Path) -> ModelCard:
             f"'{folder}' holds pickled weights, which can run any code when opened; "
             "only a folder with card.json and weights.safetensors is accepted: convert them with safetensors"
         )
-    for name in (CARD, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ModelError(f"'{folder}' has no {name}; give the folder that `save_model` wrote")
+    _there(folder, CARD)
     try:
         data: Any = json.loads((folder / CARD).read_text())
     except ValueError as error:
         raise ModelError(f"the card in '{folder}' is no JSON ({error}); copy the model again") from error
     if not isinstance(data, dict):
         raise ModelError(f"the card in '{folder}' is damaged: got {type(data).__name__}; copy the model again")
-    return ModelCard.from_json(data)
+    card = ModelCard.from_json(data)
+    _there(folder, weights_file(card))
+    return card
+
+
+def weights_file(card: ModelCard) -> str:
+    """What the weights are called beside this card."""
+    return FILES.get(str(card.network.get("format")), WEIGHTS) if _imported(card) else WEIGHTS
+
+
+def _imported(card: ModelCard) -> bool:
+    return isinstance(card.network, dict) and card.network.get("kind") == KIND
+
+
+def _there(folder: Path, name: str) -> None:
+    if not (folder / name).is_file():
+        raise ModelError(f"'{folder}' has no {name}; give the folder that `save_model` wrote")
 
 
 def _only_pickles(folder: Path) -> bool:

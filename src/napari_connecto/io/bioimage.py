@@ -1,0 +1,295 @@
+"""The description of a bioimage.io model package (format 0.4 and 0.5), read offline by ``bioimageio.spec``. Ours."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.io.package_files import MAX_YAML, PackageFiles, check_name, opened, safe_array, safe_yaml
+
+DOCUMENTS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+FORMATS = ("0.4", "0.5")
+WEIGHTS = ("torchscript", "pytorch_state_dict")
+UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1, "picometer": 1e-3, "micrometer": 1e3, "millimeter": 1e6}
+LETTERS = {"batch": "b", "channel": "c"}
+
+
+@dataclass(frozen=True)
+class PackageAxis:
+    """One axis of the image that goes in, and what becomes of it.
+
+    Parameters
+    ----------
+    least, step
+        Allowed extents are ``least + k * step`` voxels; step 0 is one extent.
+    nm
+        Voxel size in nm, None where not stated.
+    stride, trimmed, halo
+        Of the answer: input voxels per output voxel, input voxels the network takes off each side by itself, and input
+        voxels to take off each side besides.
+    """
+
+    least: int
+    step: int
+    nm: float | None = None
+    stride: int = 1
+    trimmed: int = 0
+    halo: int = 0
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model package, checked and in memory.
+
+    Parameters
+    ----------
+    axes, answer_axes
+        Order of the axes that the network takes and gives, of the letters b c z y x.
+    space
+        By letter z, y, x as far as the network has them.
+    before, after
+        Steps of pre- and postprocessing, {"id": ..., its arguments}, in order; axes by letters.
+    test_input, test_output
+        What the network must give for what, before and after those steps.
+    format, weights
+        "torchscript" or "pytorch_state_dict", and the bytes of the file.
+    architecture, kwargs
+        The callable that builds the network for a state dict.
+    """
+
+    name: str
+    licence: str
+    axes: str
+    answer_axes: str
+    space: Mapping[str, PackageAxis]
+    channels: int
+    outputs: tuple[str, ...]
+    before: tuple[Mapping[str, Any], ...]
+    after: tuple[Mapping[str, Any], ...]
+    test_input: np.ndarray
+    test_output: np.ndarray
+    format: str
+    weights: bytes
+    architecture: str = ""
+    kwargs: Mapping[str, Any] | None = None
+
+
+def read_package(path: str | Path) -> Package:
+    """Read a package without unpacking it, without the network and without running anything in it.
+
+    Parameters
+    ----------
+    path
+        A zip or folder with ``rdf.yaml`` or ``bioimageio.yaml``.
+
+    Raises
+    ------
+    InputError
+        If the extra ``bioimageio`` is not installed.
+    ModelError
+        If the package is unsafe, damaged, not valid by ``bioimageio.spec``, or of a kind that is not supported; each
+        in one line.
+    """
+    with opened(path) as files:
+        found = [name for name in DOCUMENTS if name in files.names]
+        if not found:
+            raise ModelError(f"'{path}' has no {' or '.join(DOCUMENTS[:2])}; give a bioimage.io model package")
+        raw = safe_yaml(files.read(found[0], MAX_YAML), f"'{found[0]}' in '{path}'")
+        return _parsed(_description(raw, path), raw, files)
+
+
+def _description(raw: Any, path: str | Path) -> Any:
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise ModelError(f"the description in '{path}' is no mapping of names to values; download the package again")
+    if raw.get("type") != "model":
+        raise ModelError(f"'{path}' describes a {raw.get('type')!s:.50}, not a model; give a model package")
+    version = str(raw.get("format_version"))
+    if ".".join(version.split(".")[:2]) not in FORMATS:
+        raise ModelError(f"'{path}' has format {version:.20}; allowed: {', '.join(FORMATS)}: update it")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from bioimageio.spec import InvalidDescr, ValidationContext, build_description
+    except ImportError as error:
+        raise InputError(
+            "bioimage.io packages need the extra 'bioimageio': pip install 'napari-connecto[bioimageio]'"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context = ValidationContext(perform_io_checks=False, log_warnings=False)
+        try:
+            description = build_description(raw, context=context, format_version="latest")
+        except (AssertionError, ValueError, TypeError, KeyError, NotImplementedError, RecursionError) as error:
+            first = str(error).split("\n")[0] or type(error).__name__
+            raise ModelError(f"the description in '{path}' is not valid: {first:.200}") from error
+    if isinstance(description, InvalidDescr):
+        raise ModelError(f"the description in '{path}' is not valid: {_first_error(description)}")
+    return description
+
+
+def _first_error(description: Any) -> str:
+    for detail in description.validation_summary.details:
+        for error in detail.errors:
+            place = ".".join(str(part) for part in error.loc)
+            return f"{place}: {' '.join(str(error.msg).split()):.200}"
+    return "unknown reason"
+
+
+def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(
+            f"'{files.path}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+            "supported are models of one image in, one out"
+        )
+    taken, given = model.inputs[0], model.outputs[0]
+    axes, answer = _letters(taken.axes), _letters(given.axes)
+    missing = set(axes) ^ set(answer) if "z" in axes + answer else set()
+    if "z" in missing:
+        raise ModelError(f"got axes {axes} in and {answer} out; z must be in both or in neither")
+    form, entry = _entry(model.weights, files)
+    weights = files.read(_name(entry.source))
+    stated = _stated(raw, form) or getattr(entry, "sha256", None)
+    if stated and hashlib.sha256(weights).hexdigest() != str(stated):
+        raise ModelError(f"'{entry.source}' in '{files.path}' is not the file of the description (other sha256)")
+    library = form == "pytorch_state_dict"
+    return Package(
+        name=str(model.name),
+        licence=str(model.license or ""),
+        axes=axes,
+        answer_axes=answer,
+        space=_space(taken, given),
+        channels=_channel_count(taken.axes, axes),
+        outputs=_output_names(given),
+        before=_before(taken, files.path),
+        after=tuple(_step(step, "", files.path) for step in given.postprocessing),
+        test_input=_test(taken, files),
+        test_output=_test(given, files),
+        format=form,
+        weights=weights,
+        architecture=f"{entry.architecture.import_from}.{entry.architecture.callable}" if library else "",
+        kwargs=dict(entry.architecture.kwargs) if library else None,
+    )
+
+
+def _letters(axes: Any) -> str:
+    letters = "".join(LETTERS.get(str(axis.id), str(axis.id)) for axis in axes)
+    odd = [str(axis.id) for axis in axes if axis.type not in ("batch", "channel", "space")]
+    if odd or set(letters) - set("bczyx") or len(letters) != len(axes) or not {"y", "x"} <= set(letters):
+        raise ModelError(
+            f"got axes {[str(a.id) for a in axes]}; supported are batch, channel, z, y, x; y and x must be there"
+        )
+    return letters
+
+
+def _channel_count(axes: Any, letters: str) -> int:
+    return len(axes[letters.index("c")].channel_names) if "c" in letters else 1
+
+
+def _output_names(given: Any) -> tuple[str, ...]:
+    channels = [axis for axis in given.axes if axis.type == "channel"]
+    names = [str(name) for name in channels[0].channel_names] if channels else [str(given.id)]
+    names = [str(given.id)] if names == ["channel0"] else names  # 0.4 names no channels
+    safe = ["".join(c if c.isalnum() or c in "_-" else "_" for c in name)[:60] for name in names]
+    return tuple(safe) if len(set(safe)) == len(safe) else tuple(f"channel{i}" for i in range(len(safe)))
+
+
+def _space(taken: Any, given: Any) -> dict[str, PackageAxis]:
+    by_id = {str(axis.id): axis for axis in taken.axes}
+    found = {}
+    for axis in given.axes:
+        if axis.type == "space":
+            least, step = _extent(by_id[str(axis.id)], by_id)
+            found[str(axis.id)] = _answered(axis, by_id[str(axis.id)], least, step)
+    return found
+
+
+def _extent(axis: Any, by_id: Mapping[str, Any]) -> tuple[int, int]:
+    size = axis.size
+    if isinstance(size, int):
+        return size, 0
+    if hasattr(size, "step"):
+        return int(size.min), int(size.step)
+    other = by_id.get(str(size.axis_id))
+    plain = other is not None and not hasattr(other.size, "axis_id") and other.scale == axis.scale and not size.offset
+    if not plain or {str(axis.id), str(size.axis_id)} != {"y", "x"}:
+        raise ModelError(f"the extent along {axis.id} hangs on '{size.axis_id}'; supported are y and x of equal extent")
+    return _extent(other, by_id)
+
+
+def _answered(axis: Any, source: Any, least: int, step: int) -> PackageAxis:
+    nm = UNITS_NM[str(source.unit)] * float(source.scale) if str(source.unit) in UNITS_NM else None
+    halo = int(getattr(axis, "halo", 0))
+    if isinstance(axis.size, int):
+        if step or least % axis.size:
+            raise ModelError(f"an output of {axis.size} voxels along {axis.id} for {least} in; give the relation")
+        return PackageAxis(least, step, nm, least // axis.size)
+    if str(getattr(axis.size, "axis_id", "")) != str(source.id):
+        raise ModelError(f"the output's extent along {axis.id} does not follow from the input's; this is not supported")
+    stride, offset = axis.scale / source.scale, int(axis.size.offset)
+    whole = round(stride)
+    if abs(stride - whole) > 1e-6 or whole < 1 or offset > 0 or (offset * whole) % 2:
+        raise ModelError(
+            f"output voxels along {axis.id} are {stride:g} of the input's, {offset} are added; supported are whole "
+            "numbers, and an even one taken off"
+        )
+    return PackageAxis(least, step, nm, whole, -offset * whole // 2, halo * whole)
+
+
+def _entry(weights: Any, files: PackageFiles) -> tuple[str, Any]:
+    there = [name for name in type(weights).model_fields if getattr(weights, name, None) is not None]
+    if "torchscript" in there:
+        return "torchscript", weights.torchscript
+    if "pytorch_state_dict" not in there:
+        raise ModelError(f"'{files.path}' has weights as {', '.join(there)}; supported are {' and '.join(WEIGHTS)}")
+    entry = weights.pytorch_state_dict
+    if not hasattr(entry.architecture, "import_from"):
+        raise ModelError(
+            f"'{files.path}' brings its network as source code, which is never run; ask for a package with torchscript"
+        )
+    return "pytorch_state_dict", entry
+
+
+def _stated(raw: Mapping[str, Any], form: str) -> Any:
+    """The checksum of the weights, which converting from 0.4 to 0.5 loses."""
+    entry = raw.get("weights", {}).get(form, {})
+    return entry.get("sha256") if isinstance(entry, dict) else None
+
+
+def _name(source: Any) -> str:
+    name = str(source)
+    check_name(name, "the description")
+    return name
+
+
+def _test(tensor: Any, files: PackageFiles) -> np.ndarray:
+    if tensor.test_tensor is None:
+        raise ModelError(f"'{files.path}' has no test tensor for '{tensor.id}'; the import cannot be checked")
+    name = _name(tensor.test_tensor.source)
+    return safe_array(files.read(name), f"'{name}' in '{files.path}'")
+
+
+def _before(taken: Any, path: Path) -> tuple[dict[str, Any], ...]:
+    """Steps of preprocessing, less the first if it casts the image to the type it is said to have."""
+    data = taken.data if isinstance(taken.data, list | tuple) else [taken.data]
+    steps = [_step(step, str(taken.id), path) for step in taken.preprocessing]
+    own = bool(steps) and steps[0] == {"id": "ensure_dtype", "dtype": str(data[0].type)}
+    return tuple(steps[own and len(steps) > 1 :])
+
+
+def _step(step: Any, own: str, path: Path) -> dict[str, Any]:
+    kwargs = step.kwargs.model_dump(mode="json")
+    reference = kwargs.pop("reference_tensor", None)
+    if reference is not None and str(reference) != own:
+        raise ModelError(f"'{path}' has the step '{step.id}' that looks at another tensor; this is not supported")
+    for key in ("axes", "axis"):
+        if kwargs.get(key) is not None:
+            names = [kwargs[key]] if key == "axis" else kwargs[key]
+            kwargs[key] = "".join(LETTERS.get(str(name), str(name)) for name in names)
+    return {"id": str(step.id), **kwargs}

@@ -1,0 +1,186 @@
+"""The files of a package that came from elsewhere: a zip or a folder, read without unpacking anything. Ours."""
+
+from __future__ import annotations
+
+import math
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from napari_connecto.core.errors import ModelError
+
+MAX_BYTES = 2 * 2**30
+"""What all files of a package, or one that is read, may hold."""
+MAX_FILES = 10_000
+MAX_YAML, MAX_DEPTH = 256 * 1024, 30
+
+
+class PackageFiles:
+    """Files by name; nothing outside the package is ever read, and nothing is written.
+
+    Use `opened`.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
+        self.path = path
+        self._archive = archive
+        self.names = _checked_names(path, archive) if archive else sorted(p.name for p in path.iterdir())
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        """The bytes of a file.
+
+        Raises
+        ------
+        ModelError
+            If the name is a URL, absolute or leads out of the package (also by a link), the file is absent, damaged or
+            larger than ``limit`` bytes.
+        """
+        check_name(name, f"'{self.path}'")
+        name = str(PurePosixPath(name))
+        return self._unzipped(self._archive, name, limit) if self._archive else self._from_folder(name, limit)
+
+    def _unzipped(self, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+        try:
+            info = archive.getinfo(name)
+        except KeyError:
+            raise ModelError(f"'{self.path}' has no file '{name}'; download the full package") from None
+        _check_size(self.path, name, info.file_size, limit)
+        try:
+            return archive.read(info)  # never more than the size declared
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            raise ModelError(f"'{name}' in '{self.path}' is damaged ({error}); download the package again") from error
+
+    def _from_folder(self, name: str, limit: int) -> bytes:
+        root = self.path.resolve()
+        file = root / name
+        try:
+            if not file.resolve().is_relative_to(root):
+                raise ModelError(f"'{name}' in '{self.path}' is a link that leads out of it; put the file itself there")
+            if not file.is_file():
+                raise ModelError(f"'{self.path}' has no file '{name}'; download the full package")
+            _check_size(self.path, name, file.stat().st_size, limit)
+            return file.read_bytes()
+        except (OSError, RuntimeError) as error:
+            raise ModelError(f"cannot read '{name}' in '{self.path}': {error}; download the package again") from error
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[PackageFiles]:
+    """A package, open for reading.
+
+    Parameters
+    ----------
+    path
+        A zip file or a folder on this machine.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it is no zip, or the zip holds links, absolute or ``..`` names, encrypted files, more than
+        10 000 files or more than 2 GiB (by what it declares, before anything is decompressed).
+    """
+    if "://" in str(path):
+        raise ModelError(f"got the address '{path}'; nothing is downloaded: download the full package, then import it")
+    path = Path(path)
+    if path.is_dir():
+        yield PackageFiles(path, None)
+        return
+    if not path.is_file():
+        raise ModelError(f"there is no package at '{path}'; give a zip file or a folder with rdf.yaml")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ModelError(f"'{path}' is no zip file ({error}); give a bioimage.io package as zip or folder") from error
+    with archive:
+        yield PackageFiles(path, archive)
+
+
+def _checked_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
+    infos = archive.infolist()
+    if len(infos) > MAX_FILES:
+        raise ModelError(f"'{path}' holds {len(infos)} files; a package has at most {MAX_FILES}")
+    for info in infos:
+        check_name(info.filename, f"'{path}'")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ModelError(f"'{info.filename}' in '{path}' is a link; a package holds files only")
+        if info.flag_bits & 1:
+            raise ModelError(f"'{info.filename}' in '{path}' is encrypted; unpack it and give the folder")
+    _check_size(path, "all its files", sum(info.file_size for info in infos), MAX_BYTES)
+    return sorted(info.filename for info in infos)
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise `ModelError` unless a name stays inside the package."""
+    if "://" in name:
+        raise ModelError(f"{where} refers to '{name}'; nothing is downloaded: download the full package first")
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name:
+        raise ModelError(f"{where} refers to '{name[:200]!s}', outside the package; only names inside it are allowed")
+
+
+def _check_size(path: Path, name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise ModelError(f"{name} in '{path}' would take {size} bytes; allowed are {limit}: this is no sound package")
+
+
+def safe_yaml(data: bytes, where: str) -> Any:
+    """A YAML document of plain values.
+
+    Raises
+    ------
+    ModelError
+        If it has tags (which could name any type), aliases (which can grow without bound), more than 30 levels, or is
+        not YAML.
+    """
+    try:
+        text = data.decode("utf-8")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                raise ModelError(f"{where} has the YAML tag '{tag}'; only plain values are allowed: remove it")
+            if isinstance(event, yaml.AliasEvent):
+                raise ModelError(f"{where} has the YAML alias '*{event.anchor}'; write the value out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise ModelError(f"{where} has more than {MAX_DEPTH} levels; it is no description of a model")
+        return yaml.safe_load(text)
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ModelError):
+            raise
+        first = str(error).split("\n")[0]
+        raise ModelError(f"{where} is no YAML ({first}); download the package again") from error
+
+
+def safe_array(data: bytes, where: str) -> np.ndarray:
+    """The numbers of a ``.npy`` file; its declared shape is checked against its bytes before anything is allocated.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged or holds pickled objects.
+    """
+    stream = BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+        if dtype.kind not in "biuf":
+            raise ValueError(f"values of type {dtype}")
+        if min(shape, default=1) < 1 or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+            raise ValueError(f"shape {shape} does not fit {len(data)} bytes")
+        flat = np.frombuffer(data, dtype, offset=stream.tell())
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        first = str(error).split("\n")[0]
+        raise ModelError(f"{where} is no array of numbers ({first}); download the package again") from error

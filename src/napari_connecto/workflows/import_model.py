@@ -1,0 +1,178 @@
+"""A bioimage.io package as a model of ours, if it gives here what its makers say it gives. Ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import ModelError, VoxelSizeError
+from napari_connecto.core.geometry import FVec3, Vec3, fvec3
+from napari_connecto.core.model import ModelCard, Output
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.bioimage import Package, PackageAxis, read_package
+from napari_connecto.models.files import save_model
+from napari_connecto.models.imported import KIND, ImportedPredictor, converted, from_layout
+from napari_connecto.models.steps import pointwise, split
+
+TOLERANCE = 1e-4
+"""How far a test tensor may be missed: this, and this share of its value."""
+EXTENT = {True: (1, 256, 256), False: (32, 128, 128)}
+"""What one call reads at least where the package leaves it open, (z, y, x), by whether the network is flat."""
+UNSTATED_HALO = 16
+"""Taken in y and x (a quarter of it in z) where the package states none and leaves the extent open."""
+
+
+def import_model(
+    package: str | Path, out: str | Path, *, voxel_nm: Sequence[float] | None = None, overwrite: bool = False
+) -> ModelCard:
+    """Make a folder of ours, for `load_model`, of a bioimage.io model package.
+
+    Parameters
+    ----------
+    package
+        Zip or folder with ``rdf.yaml`` or ``bioimageio.yaml``, format 0.4 or 0.5. Nothing is downloaded, unpacked or
+        executed but the TorchScript network itself, see `napari_connecto.models.torchscript.load_torchscript`.
+    out
+        Folder to write.
+    voxel_nm
+        Voxel size the model was trained at, nm, (z, y, x); needed where the package states none. Of a model of single
+        sections z does not count; it is taken as y where only y and x are stated.
+    overwrite
+        Replace a model that is in ``out``.
+
+    Returns
+    -------
+    ModelCard
+        As written. ``scale_range`` and ``zero_mean_unit_variance`` at the start of the preprocessing are taken from the
+        whole volume, so that tiles never differ in brightness; all other steps are done voxel by voxel.
+
+    Raises
+    ------
+    InputError
+        If the extra ``bioimageio`` is not installed.
+    VoxelSizeError
+        If no voxel size is stated nor given.
+    ModelError
+        If the package is unsafe, damaged or not supported, or misses its own test tensors by more than 1e-4 (of the
+        value, where that is above 1).
+    StoreError
+        If ``out`` cannot be written, or holds a model and ``overwrite`` is False.
+    """
+    parsed = read_package(package)
+    model = _model(parsed, _voxel_nm(parsed, voxel_nm))
+    _verify(model, parsed)
+    return save_model(model, out, overwrite=overwrite)
+
+
+def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
+    normalisation, before = split(package.before, package.axes, package.channels)
+    after = pointwise(package.after, "postprocessing")
+    script = package.format == "torchscript"
+    arguments: dict[str, Any] = dict(package.kwargs or {})
+    weights = package.weights if script else converted(package.weights, package.architecture, arguments, "the weights")
+    tile, halo, stride, trimmed = _tiling(package.space)
+    boundary = len(package.outputs) == 1 and any(w in package.outputs[0].lower() for w in ("boundar", "membrane"))
+    card = ModelCard(
+        name=package.name,
+        task="boundary" if boundary else "imported",
+        voxel_nm=voxel_nm,
+        tile=tile,
+        halo=halo,
+        outputs=tuple(Output(name, stride, trimmed) for name in package.outputs),
+        channels=package.channels,
+        normalisation=normalisation,
+        network={
+            "kind": KIND,
+            "format": "torchscript" if script else "state_dict",
+            "axes": package.axes,
+            "answer": package.answer_axes,
+            "before": before,
+            "after": after,
+            "architecture": package.architecture,
+            "kwargs": arguments,
+        },
+        licence=package.licence,
+        training="imported from a bioimage.io package",
+    )
+    return ImportedPredictor(card, weights, "cpu")
+
+
+def _voxel_nm(package: Package, given: Sequence[float] | None) -> FVec3:
+    if given is not None:
+        if len(given) != 3 or not all(math.isfinite(v) and v > 0 for v in given):
+            raise VoxelSizeError(f"got voxel_nm {tuple(given)}; three positive numbers in nm, (z, y, x), are needed")
+        return fvec3(given)
+    section = package.space["y"]  # sections may be of any thickness
+    stated = [package.space.get(letter, section).nm for letter in "zyx"]
+    sizes = [nm for nm in stated if nm is not None]
+    if len(sizes) < 3:
+        raise VoxelSizeError(
+            f"the package states no voxel size ({3 - len(sizes)} of 3 axes lack it); give the size the model was "
+            "trained at in nm (voxel_nm=, --voxel-nm Z Y X)"
+        )
+    return fvec3(sizes)
+
+
+def _tiling(space: Mapping[str, PackageAxis]) -> tuple[Vec3, Vec3, Vec3, Vec3]:
+    """Tile, halo, stride and trim, (z, y, x), that the network accepts."""
+    axes = [space.get(letter, PackageAxis(1, 0)) for letter in "zyx"]
+    stated = any(axis.halo or axis.trimmed for axis in axes)
+    wanted = EXTENT["z" not in space]
+    tiles, halos = [], []
+    for i, axis in enumerate(axes):
+        default = UNSTATED_HALO // (4 if i == 0 else 1)
+        least = axis.trimmed + (axis.halo if stated or axis.step == 0 else default)
+        tile, halo = _along(axis, wanted[i], least, "zyx"[i])
+        tiles.append(tile)
+        halos.append(halo)
+    strides, trims = [axis.stride for axis in axes], [axis.trimmed for axis in axes]
+    return _three(tiles), _three(halos), _three(strides), _three(trims)
+
+
+def _along(axis: PackageAxis, wanted: int, least: int, letter: str) -> tuple[int, int]:
+    """Tile and halo along one axis: output cells lie alike in every tile, and so do the network's steps if possible."""
+    steps = 0 if axis.step == 0 else max(0, -(-(max(wanted, 4 * least) - axis.least) // axis.step))
+    extent = axis.least + steps * axis.step
+    aligned = math.lcm(axis.stride, max(axis.step, 1))
+    for grid in (aligned, axis.stride):
+        for halo in range(least, least + 2 * grid + 1):
+            tile = extent - 2 * halo
+            if tile > 0 and tile % grid == 0 and (halo - axis.trimmed) % axis.stride == 0:
+                return tile, halo
+    raise ModelError(f"an extent of {extent} voxels along {letter} leaves no tile within a halo of {least}")
+
+
+def _three(values: Sequence[int]) -> Vec3:
+    z, y, x = values
+    return z, y, x
+
+
+def _verify(model: ImportedPredictor, package: Package) -> None:
+    """Raise unless the network gives the test output for the test input."""
+    for array, axes, what in (
+        (package.test_input, package.axes, "input"),
+        (package.test_output, package.answer_axes, "output"),
+    ):
+        if array.ndim != len(axes):
+            raise ModelError(
+                f"the test {what} has {array.ndim} axes, its description says '{axes}'; it is not imported"
+            )
+    image = from_layout(package.test_input, package.axes)
+    if image.shape[1] != package.channels:
+        raise ModelError(f"the test input has {image.shape[1]} channels, the model {package.channels}")
+    joined = image.transpose(1, 0, 2, 3, 4).reshape(image.shape[1], -1, *image.shape[3:])
+    scaling = model.card.normalisation.resolve(Volume.from_array(joined, (1, 1, 1)), max_voxels=joined.size)
+    got = model.answer(scaling(image))
+    want = from_layout(package.test_output, package.answer_axes).astype(np.float64)
+    if got.shape != want.shape:
+        raise ModelError(f"the test output has shape (b c z y x) {want.shape}, the network gives {got.shape}")
+    off = np.abs(got - want)
+    if not (off <= TOLERANCE * np.maximum(1, np.abs(want))).all():
+        raise ModelError(
+            f"the network misses the package's test output by {off.max():.2g}, allowed is {TOLERANCE:g}; "
+            "it is not imported"
+        )
