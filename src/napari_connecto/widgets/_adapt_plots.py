@@ -114,10 +114,13 @@ class Tree(Plot):
 
 
 class Curve(Plot):
-    """Loss (left scale, falls) and held-out score (right scale, rises) over steps, live."""
+    """Loss (left scale, falls) and, where there is one, score (right scale, rises) over steps, live."""
 
     def __init__(self) -> None:
-        super().__init__(110, "Loss on the patches learnt from (orange) and score on the held-out ones (blue) by step")
+        super().__init__(
+            110,
+            "By step: loss on what is learnt from (orange), score on what chooses the best (blue)",
+        )
         self.clear()
 
     def clear(self) -> None:
@@ -151,7 +154,7 @@ class Curve(Plot):
             return
         for points, colour, name, side in (
             (_thinned(self.loss), LOSS, "loss", Qt.AlignmentFlag.AlignLeft),
-            (self.score, SCORE, "held-out score", Qt.AlignmentFlag.AlignRight),
+            (self.score, SCORE, "score", Qt.AlignmentFlag.AlignRight),
         ):
             if not points:
                 continue

@@ -27,6 +27,9 @@ from napari_connecto.widgets._view import seconds_text
 from napari_connecto.widgets._worker import State, Worker
 from napari_connecto.workflows.adapt_params import FineTuneParams
 
+FEW = 8
+"""Of fewer patches all are learnt from, see `workflows.fine_tune`."""
+
 
 class TuneBox(QWidget):
     """Preset, time, start, watch, stop."""
@@ -43,7 +46,7 @@ class TuneBox(QWidget):
         self.bar = JobBar("fine-tuning", "Start", "Learn from the committed patches, in a process of its own")
         self.bar.add_button(self.estimate)
         self.stop = QPushButton("Stop && keep best")
-        self.stop.setToolTip("End now with the best model so far")
+        self.stop.setToolTip("End now with the best model so far (of fewer than eight patches: the last)")
         self.stop.setEnabled(False)
         self.curve = Curve()
         self.about = text_line("What came out")
@@ -80,11 +83,10 @@ class TuneBox(QWidget):
         work = self.project.work
         done = [s for s in work.session.patches if s.status == "committed"] if work else []
         held = sum(s.held_out for s in done)
-        self.learns_from.setText(
-            f"Learns from {len(done) - held} committed patches; {held} held out only measure."
-            if work
-            else "Commit patches in step 2 first."
-        )
+        learnt = len(done) - held
+        aside = ", every fifth of which chooses the best state" if learnt >= FEW else ""
+        said = f"Learns from {learnt} committed patches{aside}; {held} held out only measure whether it helped."
+        self.learns_from.setText(said if work else "Commit patches in step 2 first.")
 
     def close_jobs(self) -> None:
         """Stop timing and learning."""
@@ -114,7 +116,7 @@ class TuneBox(QWidget):
     def _on_timed(self, timing: Timing) -> None:
         self.time.setText(
             f"About {seconds_text(timing.seconds)}: {timing.steps} steps of {timing.step_s:.2f} s on {timing.device}, "
-            "timed on two steps here; checks on held-out patches come on top."
+            "timed on two steps here; loading and measuring come on top."
         )
 
     def _on_not_timed(self, error: Exception, text: str) -> None:
