@@ -44,8 +44,8 @@ def invoke(*arguments) -> str:
 
 
 def test_commands():
-    cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "rank", "segment", "suggest"]
-    assert sorted([*cascade, *adapt, "convert", "demo", "info", "models", "run"]) == COMMANDS
+    cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
+    assert sorted([*cascade, *adapt, "segment", "suggest", "convert", "demo", "info", "models", "run"]) == COMMANDS
 
 
 def test_help_is_quick_and_loads_no_torch():

@@ -45,6 +45,7 @@ for command in (
     cascade.train_cascade,
     adapt.rank,
     adapt.suggest,
+    adapt.prepare,
     adapt.fine_tune,
     adapt.segment,
     adapt.predict,

@@ -1,4 +1,4 @@
-"""Commands of "adapt to my data": rank, suggest, fine-tune, segment, predict, domains."""
+"""Commands of "adapt to my data": rank, suggest, prepare, fine-tune, segment, predict, domains."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from napari_connecto.cli.options import (
     volume_spec,
 )
 from napari_connecto.workflows.adapt_params import (
+    BEFORE_LABEL,
     DomainParams,
     FineTuneParams,
+    PrepareParams,
     RankParams,
     SegmentParams,
     SuggestParams,
@@ -28,6 +30,7 @@ LIBRARY = click.option("--library", type=click.Path(), help="Folder of domains; 
 REGION = click.option(
     "--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, in voxels of the finest level."
 )
+SOURCE = click.option("--source", help="Playback: the domain whose patches are degraded; default: the model's own.")
 BACKEND = click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
 
 
@@ -78,6 +81,24 @@ def suggest(path: str, model: str, out: str, n: int, library: str | None, progre
     run_recipe(recipe | _entries(library=library), progress)
 
 
+@click.command()
+@click.argument("path")
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--how", required=True, type=click.Choice(BEFORE_LABEL[1:]), help="Both: playback, then AdaBN.")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the new model; the old one stays.")
+@SOURCE
+@LIBRARY
+@volume_options
+@params_options(PrepareParams)
+@PROGRESS
+def prepare(path: str, model: str, how: str, out: str, progress: str, **options: Any) -> None:
+    """Make a model used to PATH without labels: new batch-norm statistics (adabn), degraded source (playback)."""
+    source, library = options.pop("source"), options.pop("library")
+    recipe = {"workflow": "prepare", "volume": volume_spec(path, options), "model": model, "out": out, "how": how}
+    recipe["params"] = _params(PrepareParams, options)
+    run_recipe(recipe | _entries(source=source, library=library), progress)
+
+
 @click.command("fine-tune")
 @click.argument("path")
 @click.option("--model", required=True, help=MODEL_HELP)
@@ -92,17 +113,29 @@ def suggest(path: str, model: str, out: str, n: int, library: str | None, progre
     help="em: 0 unlabelled, 1 membrane, 2 inside, 3.. neurons; instances: 0 is membrane; membranes: 0 is inside.",
 )
 @click.option("--from-scratch", is_flag=True, help="Same budget without the model's weights, for comparison.")
+@click.option(
+    "--before-label",
+    type=click.Choice(BEFORE_LABEL),
+    default=BEFORE_LABEL[0],
+    show_default=True,
+    help="First make the model used to PATH without labels, as `prepare` does.",
+)
+@SOURCE
+@LIBRARY
 @volume_options
 @params_options(FineTuneParams)
 @PROGRESS
 def fine_tune(path: str, model: str, session: str, out: str, progress: str, **options: Any) -> None:
     """Adapt a model to the annotated patches of a session, and measure it on those held out."""
     labels, kind, scratch = (options.pop(name) for name in ("labels", "label_kind", "from_scratch"))
+    before, source, library = (options.pop(name) for name in ("before_label", "source", "library"))
     recipe = {"workflow": "fine-tune", "volume": volume_spec(path, options), "model": model, "session": session}
     recipe |= {"out": out, "params": _params(FineTuneParams, options)}
     if labels is not None:
         voxel = recipe["volume"].get("voxel_nm")  # type: ignore[attr-defined]
         recipe |= {"labels": {"path": labels, **_entries(voxel_nm=voxel)}, "label_kind": kind}
+    if before != BEFORE_LABEL[0]:
+        recipe |= {"before_label": before, **_entries(source=source, library=library)}
     run_recipe(recipe | _entries(from_scratch=scratch), progress)
 
 

@@ -143,6 +143,41 @@ class DomainParams:
     encoder: str = param("tu-resnet10t", "Encoder of segmentation_models_pytorch.", advanced=True)
     depth: int = param(4, "Steps down.", low=3, high=5, advanced=True)
     patches: int = param(300, "Tissue patches whose features are kept.", low=10, high=20_000, advanced=True)
+    keep_patches: bool = param(
+        False,
+        "Keep up to 24 labelled crops beside the model, for playback: only where the data's terms allow pixels to be "
+        "passed on.",
+        advanced=True,
+    )
+    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+BEFORE_LABEL = ("none", "adabn", "playback", "both")
+"""What can be done to a model before anything is labelled."""
+
+
+@dataclass(frozen=True)
+class PrepareParams:
+    """How a model is made used to a volume before anything is labelled."""
+
+    patches: int = param(96, "Tissue patches of the volume that are looked at.", low=10, high=20_000)
+    patch: int = param(
+        80, "Their size along y and x, voxels of the model.", unit="voxels", low=32, high=512, advanced=True
+    )
+    gain: float = param(
+        0.1,
+        "Playback: least share by which degrading must lower the MMD^2 to the volume; less may be chance.",
+        low=0,
+        high=1,
+        advanced=True,
+    )
+    steps: int = param(60, "Playback: training steps on the degraded patches.", low=1, high=100_000)
+    crop: int = param(128, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
+    batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
     seed: int = param(0, "Of everything random.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 

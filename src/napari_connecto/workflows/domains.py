@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import Backend, load_model, read_card
 from napari_connecto.sample_data import shipped_folder
+from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patches import candidates
 
-ABOUT, FEATURES, ENCODER = "domain.json", "features.npy", "encoder"
+ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
 FEW = 10
 """Fewer patches than this say nothing."""
 
@@ -78,10 +80,38 @@ class Domain:
         """Its model; ``backend`` "torch" for one that can be trained further."""
         return load_model(self.folder, device=device, backend=backend)
 
+    def patches(self) -> list[Example]:
+        """Labelled crops of its training data, single sections at the card's voxel size.
 
-def save_about(folder: Path, about: Mapping[str, Any], features: np.ndarray) -> None:
-    """Turn a model's folder into a domain's."""
+        Raises
+        ------
+        InputError
+            If it has none, as where its data's terms do not allow pixels to be passed on.
+        ModelError
+            If they are damaged.
+        """
+        path = self.folder / PATCHES
+        if not path.is_file():
+            raise InputError(
+                f"domain '{self.name}' holds no patches of its data ({self.card.licence or 'terms unknown'}), and "
+                "playback needs them: make the domain again with --keep-patches where the terms allow it, or pass the "
+                "source's labelled patches yourself, a list of Examples, as the source"
+            )
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                images, labels = stored["images"], stored["labels"]
+            return [Example(i[None], k[None], self.card.voxel_nm) for i, k in zip(images, labels, strict=True)]
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise ModelError(f"'{path}' is damaged ({error}); copy the domain again") from error
+
+
+def save_about(
+    folder: Path, about: Mapping[str, Any], features: np.ndarray, patches: tuple[np.ndarray, np.ndarray] | None = None
+) -> None:
+    """Turn a model's folder into a domain's; ``patches`` are images (n, y, x) uint8 and their labels."""
     with storing(folder):
+        if patches is not None:
+            np.savez_compressed(folder / PATCHES, images=patches[0], labels=patches[1].astype(np.uint32))
         np.save(folder / FEATURES, features.astype(np.float16), allow_pickle=False)
         write_json(folder / ABOUT, dict(about))
 

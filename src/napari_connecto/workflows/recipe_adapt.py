@@ -1,4 +1,4 @@
-"""Recipes of the workflow "adapt to my data": rank, suggest, fine-tune, segment, predict, train-domain."""
+"""Recipes of the workflow "adapt to my data": rank, suggest, prepare, fine-tune, segment, predict, train-domain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.disk import read_json, storing, write_json
+from napari_connecto.io.disk import storing, write_json
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.models.adapter import save_adapter
-from napari_connecto.models.files import CARD, load_model, save_model
+from napari_connecto.models.files import load_model, save_model
 from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.adapt_params import (
     DomainParams,
     FineTuneParams,
@@ -30,13 +29,14 @@ from napari_connecto.workflows.adapt_params import (
 )
 from napari_connecto.workflows.compare import Comparison, compare_job
 from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.domains import ABOUT, load_encoder
+from napari_connecto.workflows.domains import load_encoder
 from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.em_samples import Example, nearest
 from napari_connecto.workflows.fine_tune import fine_tune_job, labels_hash
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.rank import rank_domains_job
-from napari_connecto.workflows.recipe_parts import region_of
+from napari_connecto.workflows.recipe_parts import TUNED, model_folder, region_of, tuned_params
+from napari_connecto.workflows.recipe_prepare import before_label, prepare, start_of
 from napari_connecto.workflows.segment import segment_job
 from napari_connecto.workflows.session import Session
 from napari_connecto.workflows.suggest import suggest_job
@@ -44,39 +44,8 @@ from napari_connecto.workflows.train_domain import About, train_domain_job
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
-STOP, TUNED = "stop", "segment.json"
-"""A file of the first name in a fine-tuning's folder stops it and keeps the best; the second holds tuned thresholds."""
-
-
-def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of a model, given as a path (also of what fine-tune wrote) or by the name of a shipped domain.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = Path(name_or_path)
-    for folder in (path, path / "model"):
-        if (folder / CARD).is_file():
-            return folder
-    shipped = list_models()
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
-    if path.exists():
-        return path  # `load_model` says what is wrong with it
-    raise InputError(f"got model '{name_or_path}'; give a model's folder, or one of: {', '.join(shipped)}")
-
-
-def tuned_params(model: str | Path) -> SegmentParams:
-    """The segmentation parameters that were tuned with a model; the defaults where there are none."""
-    folder = model_folder(model)
-    for path in (folder / TUNED, folder.parent / TUNED):
-        if path.is_file():
-            return from_mapping(SegmentParams, read_json(path))
-    if (folder / ABOUT).is_file():
-        return from_mapping(SegmentParams, read_json(folder / ABOUT).get("segment") or {})
-    return SegmentParams()
+STOP = "stop"
+"""A file of this name in a fine-tuning's folder stops it and keeps the best."""
 
 
 def rank(recipe: Recipe, client: Any) -> Job[Summary]:
@@ -113,7 +82,7 @@ def suggest(recipe: Recipe, client: Any) -> Job[Summary]:
 def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
     """Fine-tune on a session's commits, then compare on those held out; ``out`` gets model, thresholds, comparison."""
     params, volume = from_mapping(FineTuneParams, recipe.get("params") or {}), open_spec(recipe["volume"])
-    device = params.device
+    prepared, device = before_label(recipe), params.device
     before = load_model(model_folder(recipe["model"]), device=device, backend="torch")
     session = Session.open(recipe["session"], volume, before.card, spec=recipe["volume"], model=str(recipe["model"]))
     with closing(session):
@@ -128,19 +97,21 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
         "labels": labels_hash(examples),
         "params": asdict(params),
         "from_scratch": bool(recipe.get("from_scratch")),
+        **prepared,
     }
     with JobFolder.open(recipe["out"], told) as job:
         stop = job.path / STOP
         stop.unlink(missing_ok=True)
+        start, done = yield from start_of(recipe, before, volume, job.path)
         after = yield from fine_tune_job(
-            None if recipe.get("from_scratch") else before,
+            None if recipe.get("from_scratch") else start,
             examples,
             params,
             voxel_nm=before.card.voxel_nm,
             stop=stop.exists,
             checkpoint=job.path / "training.safetensors",
         )
-        lines = _keep(job.path, after)
+        lines = [*done, *_keep(job.path, after)]
         summary: Summary = {"out": str(job.path), "digest": after.card.digest, "lines": lines}
         comparison = yield from _compared(before, after, held_out, examples, job.path)
         if comparison is not None:
@@ -246,13 +217,18 @@ WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
     "segment": segment,
     "predict": predict,
     "train-domain": train_domain,
+    "prepare": prepare,
 }
 ENTRIES: dict[str, tuple[set[str], set[str]]] = {
     "rank": ({"volume"}, {"library", "params", "out"}),
     "suggest": ({"volume", "model", "out"}, {"n", "params", "library"}),
-    "fine-tune": ({"volume", "model", "session", "out"}, {"params", "labels", "label_kind", "from_scratch"}),
+    "fine-tune": (
+        {"volume", "model", "session", "out"},
+        {"params", "labels", "label_kind", "from_scratch", "before_label", "source", "library", "prepare"},
+    ),
     "segment": ({"volume", "out"}, {"model", "params", "region", "backend"}),
     "predict": ({"volume", "model", "out"}, {"region", "backend"}),
     "train-domain": ({"name", "volume", "labels", "out"}, {"params", "about", "library"}),
+    "prepare": ({"volume", "model", "out", "how"}, {"params", "source", "library"}),
 }
 """Entries that a workflow's recipe must have, and may have."""

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.params import from_mapping
+from napari_connecto.io.disk import read_json
+from napari_connecto.models.files import CARD
+from napari_connecto.sample_data import list_models
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.domains import ABOUT
+
+TUNED = "segment.json"
+"""Thresholds tuned with a model, beside it."""
 
 
 def region_of(recipe: Mapping[str, Any]) -> Box | None:
@@ -23,3 +33,34 @@ def region_of(recipe: Mapping[str, Any]) -> Box | None:
     if not isinstance(numbers, list | tuple) or len(numbers) != 6 or not all(isinstance(n, int) for n in numbers):
         raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
     return Box(vec3(numbers[:3]), vec3(numbers[3:]))
+
+
+def model_folder(name_or_path: str | Path) -> Path:
+    """The folder of a model, given as a path (also of what fine-tune wrote) or by the name of a shipped domain.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(name_or_path)
+    for folder in (path, path / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    shipped = list_models()
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    if path.exists():
+        return path  # `load_model` says what is wrong with it
+    raise InputError(f"got model '{name_or_path}'; give a model's folder, or one of: {', '.join(shipped)}")
+
+
+def tuned_params(model: str | Path) -> SegmentParams:
+    """The segmentation parameters that were tuned with a model; the defaults where there are none."""
+    folder = model_folder(model)
+    for path in (folder / TUNED, folder.parent / TUNED):
+        if path.is_file():
+            return from_mapping(SegmentParams, read_json(path))
+    if (folder / ABOUT).is_file():
+        return from_mapping(SegmentParams, read_json(folder / ABOUT).get("segment") or {})
+    return SegmentParams()

@@ -15,6 +15,7 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.metrics import count
+from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.encoder import TorchEncoder
@@ -27,9 +28,12 @@ from napari_connecto.workflows.domains import Domain, sample_features, save_abou
 from napari_connecto.workflows.em_labels import boundary_target, to_em
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card, boundary_of
+from napari_connecto.workflows.patches import candidates
 
 GAP_NM = 200.0
 """Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""
+CROPS, CROP = 24, 160
+"""Patches that are kept at most for playback, and their extent along y and x, voxels."""
 SECTIONS = 12
 """At most so many sections tune and measure."""
 
@@ -108,15 +112,21 @@ def train_domain_job(
         "params": asdict(params),
         "version": __version__,
     }
-    return _written(out, model, told, sample.vectors)
+    return _written(out, model, told, sample.vectors, _crops(train, card, params.seed) if params.keep_patches else None)
 
 
-def _written(out: Path, model: TorchPredictor, about: Mapping[str, Any], features: np.ndarray) -> Domain:
+def _written(
+    out: Path,
+    model: TorchPredictor,
+    about: Mapping[str, Any],
+    features: np.ndarray,
+    patches: tuple[np.ndarray, np.ndarray] | None,
+) -> Domain:
     """Under another name first, so that a domain's folder is whole."""
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_model(model, partial)
-    save_about(partial, about, features)
+    save_about(partial, about, features, patches)
     partial.rename(out)
     return Domain.load(out)
 
@@ -164,3 +174,17 @@ def _measured(model: TorchPredictor, example: Example) -> dict[str, float]:
     target, weight = boundary_target(labels)
     known = weight > 0
     return {"boundary_f1": count(boundary_of(model, image)[known] >= 0.5, target[known] > 0).f1}
+
+
+def _crops(train: Example, card: ModelCard, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, y, x) uint8, by the card's scaling where the data are not, and labels, of up to 24 places."""
+    image, size = train.image, [min(CROP, n) for n in train.image.shape[1:]]
+    if image.dtype != np.uint8:
+        scaling = card.normalisation.resolve(Volume((Level(image, card.voxel_nm),)))
+        image = np.rint(np.clip(scaling(image), 0, 1) * 255).astype(np.uint8)
+    level = Level(np.where(train.labels > 0, image, 0), card.voxel_nm)  # what is not labelled is padding
+    boxes = candidates(level, (1, size[0], size[1]), CROPS, seed, ()).boxes
+    if not boxes:
+        raise InputError(f"got no labelled patch of {size[0]} x {size[1]} voxels with tissue to keep; label more")
+    images, labels = (np.stack([array[box.slices][0] for box in boxes]) for array in (image, train.labels))
+    return images, labels

@@ -1,0 +1,186 @@
+"""Playback: a model learns again from its own source's patches, degraded until they look like a new volume. Ours.
+
+No label of the volume is used. What the degradation is, see `degrade`; it is allowed only where it brings the source
+nearer to the volume by maximum mean discrepancy (Gretton et al., JMLR 2012; between domains: Sawmya et al., arXiv
+2503.06196) in the space of an encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import FineTuneParams, PrepareParams
+from napari_connecto.workflows.degrade import Style, degrade_all
+from napari_connecto.workflows.domains import FEW, Domain, sample_features
+from napari_connecto.workflows.em_samples import Example, prepared
+from napari_connecto.workflows.fine_tune import fine_tune_job
+from napari_connecto.workflows.fitting import fitting_level
+
+PERMUTATIONS, ALIKE = 1000, 0.05
+"""Of the test whether source and volume differ at all, and the p from which on they do not."""
+
+
+@dataclass(frozen=True)
+class Playback:
+    """What came of it.
+
+    Parameters
+    ----------
+    model
+        Trained on the degraded patches; None where that was not allowed.
+    mmd2_before, mmd2_after
+        Squared discrepancy of source and volume, before and after degrading the source; of one bandwidth.
+    allowed
+        Whether degrading lowered it enough.
+    reason
+        Why, in words.
+    """
+
+    model: TorchPredictor | None
+    mmd2_before: float
+    mmd2_after: float
+    allowed: bool
+    reason: str
+
+    def figures(self) -> dict[str, Any]:
+        """JSON."""
+        return {"mmd2_before": self.mmd2_before, "mmd2_after": self.mmd2_after, "allowed": self.allowed}
+
+
+def playback_job(
+    model: Predictor,
+    source: Domain | Sequence[Any],
+    volume: Volume,
+    encoder: TorchEncoder,
+    params: PrepareParams | None = None,
+) -> Job[Playback]:
+    """Degrade a source's labelled patches to a volume's style and, if that brings them nearer, train on them.
+
+    Parameters
+    ----------
+    model
+        A 2-D boundary model of ours.
+    source
+        The model's domain, with patches; or patches of the source, as `fine_tune_job` takes them.
+    volume
+        Of which no label is known.
+    encoder
+        In whose space the discrepancy is measured.
+    params
+        See `PrepareParams`.
+
+    Yields
+    ------
+    Progress
+        As `fine_tune_job`, where it comes to that.
+
+    Raises
+    ------
+    InputError
+        If the source has no patches, or one of both has too few.
+    VoxelSizeError
+        If the volume is too coarse or too fine for the model.
+    """
+    params = params or PrepareParams()
+    examples = source.patches() if isinstance(source, Domain) else [Example.of(e) for e in source]
+    raw = [prepared(replace(e, scaling=Scaling()), model.card) for e in examples]
+    yield Progress(0, 0, "degrading the source's patches")
+    degraded = _degraded([image for image, _ in raw], volume, model.card, params)
+    found = _compared([image for image, _ in raw], degraded, volume, model.card, encoder, params)
+    if not found.allowed:
+        return found
+    scaling = model.card.normalisation.resolve(volume)
+    learnt = [Example(image, labels, None, scaling) for image, (_, labels) in zip(degraded, raw, strict=True)]
+    tuned = yield from fine_tune_job(model, learnt, _training(params))
+    note = f"{tuned.card.training}; playback of {len(learnt)} degraded source patches".lstrip("; ")
+    card = replace(tuned.card, training=note, metrics={**tuned.card.metrics, "playback": found.figures()})
+    return replace(found, model=TorchPredictor(card, tuned.net, str(tuned.device)))
+
+
+def _training(params: PrepareParams) -> FineTuneParams:
+    return FineTuneParams(
+        preset="standard",
+        steps=params.steps,
+        crop=params.crop,
+        batch=params.batch,
+        seed=params.seed,
+        device=params.device,
+    )
+
+
+def _degraded(images: Sequence[np.ndarray], volume: Volume, card: ModelCard, params: PrepareParams) -> list[np.ndarray]:
+    """In the volume's intensities; both styles from windows of one size."""
+    target = Style.of_level(fitting_level(volume, card), patches=params.patches, size=params.patch, seed=params.seed)
+    return degrade_all(images, Style.of(_windows(images, params.patch)), target, params.seed)
+
+
+def _compared(
+    images: Sequence[np.ndarray],
+    degraded: Sequence[np.ndarray],
+    volume: Volume,
+    card: ModelCard,
+    encoder: TorchEncoder,
+    params: PrepareParams,
+) -> Playback:
+    """MMD^2 to the volume of the source as it is and degraded, of one bandwidth: the median distance among all."""
+    sample = sample_features(volume, card, encoder, patches=params.patches, size=params.patch, seed=params.seed)
+    wanted = encoder.card.normalisation
+    pooled = np.concatenate([image.ravel() for image in images])[None, None]
+    own, there = wanted.resolve(Volume((Level(pooled, card.voxel_nm),))), wanted.resolve(volume)
+    rows = _vectors(images, own, encoder, params.patch), _vectors(degraded, there, encoder, params.patch)
+    width = median_distance(np.concatenate([*rows, sample.vectors]))
+    test = mmd_test(rows[0], sample.vectors, PERMUTATIONS, params.seed, bandwidth=width)
+    after = mmd2(rows[1], sample.vectors, bandwidth=width)
+    return Playback(None, test.mmd2, after, *judged(test.mmd2, after, test.p, params.gain, volume.name))
+
+
+def _vectors(images: Sequence[np.ndarray], scaling: Scaling, encoder: TorchEncoder, size: int) -> np.ndarray:
+    return np.concatenate([encoder(scaling(window)[None, None]) for window in _windows(images, size)])
+
+
+def _windows(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Single sections (1, size, size), none over another."""
+    found = [
+        image[z : z + 1, y : y + size, x : x + size]
+        for image in images
+        for z in range(image.shape[0])
+        for y in range(0, image.shape[1] - size + 1, size)
+        for x in range(0, image.shape[2] - size + 1, size)
+    ]
+    if len(found) < FEW:
+        raise InputError(
+            f"got {len(found)} windows of {size} x {size} voxels in the source's {len(images)} patches; playback needs "
+            f"{FEW}: give more or larger patches, or a smaller window (patch)"
+        )
+    return found
+
+
+def judged(before: float, after: float, p: float, gain: float, name: str) -> tuple[bool, str]:
+    """Whether training may follow, and why.
+
+    Parameters
+    ----------
+    before, after, p
+        MMD^2 of the source to the volume, degraded or not, and of the permutation test before.
+    gain
+        Share by which it must fall.
+    name
+        Of the volume.
+    """
+    if p >= ALIKE:
+        return False, f"the source looks like '{name}' already (MMD^2 {before:.4f}, p {p:.2f}): nothing to play back"
+    figures = f"degrading the source takes its MMD^2 to '{name}' from {before:.4f} to {after:.4f}"
+    if after > (1 - gain) * before:
+        return False, f"{figures}; playback is allowed only where that falls by {gain:.0%} or more"
+    return True, figures

@@ -1,0 +1,134 @@
+"""Before any label: a model made used to a volume by AdaBN, by playback, or by both in turn. Ours.
+
+Nothing is lost: the model that was given stays as it is, so undoing is to go on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import vec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.volume import Volume
+from napari_connecto.models.adapt import adabn
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.openvino import torch_model
+from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.workflows.adapt_params import BEFORE_LABEL, PrepareParams
+from napari_connecto.workflows.domains import Domain
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.playback import Playback, playback_job
+
+BATCH = 8
+"""Tiles whose statistics AdaBN averages at a time."""
+SHOWN = 8
+"""Tiles on which it is measured how much the answer changed."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model made used to a volume.
+
+    Parameters
+    ----------
+    model
+        The new one; of equal digest where nothing could be done.
+    playback
+        None where it was not asked for.
+    tiles
+        Of the volume, that AdaBN looked at; 0 without it.
+    changed
+        Share of voxels, on tiles of the volume, whose boundary probability is now on the other side of one half.
+    """
+
+    model: TorchPredictor
+    playback: Playback | None
+    tiles: int
+    changed: float
+
+    def figures(self) -> dict[str, Any]:
+        """JSON."""
+        found = {"tiles": self.tiles, "changed": self.changed, "digest": self.model.card.digest}
+        return found | ({"playback": self.playback.figures()} if self.playback else {})
+
+    def lines(self) -> list[str]:
+        """What was done, in words."""
+        told = []
+        if self.playback:
+            told.append(f"playback {'done' if self.playback.allowed else 'left out'}: {self.playback.reason}")
+        if self.tiles:
+            told.append(f"AdaBN on {self.tiles} unlabelled tiles (of the model, not the images: no MMD^2 goes with it)")
+        return [*told, f"{self.changed:.1%} of voxels change sides of the boundary; to undo, go on with the old model"]
+
+
+def prepare_job(
+    model: Predictor,
+    volume: Volume,
+    how: str,
+    source: Domain | Sequence[Any] | None = None,
+    encoder: TorchEncoder | None = None,
+    params: PrepareParams | None = None,
+) -> Job[Prepared]:
+    """Make a model used to a volume without any label of it.
+
+    Parameters
+    ----------
+    model
+        A boundary model of ours.
+    volume
+        With a voxel size.
+    how
+        "adabn", "playback", or "both": playback first, since AdaBN is about the volume itself.
+    source, encoder
+        For playback, see `playback_job`.
+    params
+        See `PrepareParams`.
+
+    Raises
+    ------
+    InputError
+        For another word, or playback without source and encoder; and what `playback_job` and `adabn` raise.
+    """
+    params, start = params or PrepareParams(), torch_model(model)
+    if how not in BEFORE_LABEL[1:]:
+        raise InputError(f"got how={how!r}; allowed: {', '.join(BEFORE_LABEL[1:])}")
+    if how != "adabn" and (source is None or encoder is None):
+        raise InputError("playback needs the source's patches and an encoder: give source= and encoder=")
+    playback, now, tiles = None, start, 0
+    if how != "adabn":
+        playback = yield from playback_job(start, source, volume, encoder, params)  # type: ignore[arg-type]
+        now = playback.model or start
+    if how != "playback":
+        yield Progress(0, 0, "AdaBN")
+        batches = list(_batches(start, volume, params))
+        now, tiles = adabn(now, batches), sum(len(batch) for batch in batches)
+    yield Progress(0, 0, "measuring what changed")
+    return Prepared(now, playback, tiles, 0.0 if now is start else _changed(start, now, volume, params))
+
+
+def _batches(model: Predictor, volume: Volume, params: PrepareParams) -> Iterator[np.ndarray]:
+    """Tiles with tissue, with what a call sees around them, scaled, `BATCH` at a time."""
+    card, level = model.card, fitting_level(volume, model.card)
+    scaling = card.normalisation.resolve(volume)
+    shape = vec3([min(t, n) for t, n in zip(card.tile, level.shape, strict=True)])
+    boxes = candidates(level, shape, params.patches, params.seed, ()).boxes
+    if not boxes:
+        raise InputError(f"got no tile of {shape} voxels with tissue in '{volume.name}'; choose a region with tissue")
+    whole = [card.tile[i] - shape[i] for i in range(3)]
+    for first in range(0, len(boxes), BATCH):
+        reads = [box.grow(card.halo) for box in boxes[first : first + BATCH]]
+        yield np.stack([np.pad(scaling(level.read_padded(r)), [(0, n) for n in whole], "reflect")[None] for r in reads])
+
+
+def _changed(before: Predictor, after: Predictor, volume: Volume, params: PrepareParams) -> float:
+    tiles = next(_batches(before, volume, params))[:SHOWN]
+    name = before.card.outputs[0].name
+    old, new = (model(tiles, [0] * len(tiles))[name] >= 0.5 for model in (before, after))
+    return float((old != new).mean())
