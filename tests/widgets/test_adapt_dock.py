@@ -355,6 +355,10 @@ def test_segments_in_a_region_of_shapes_and_the_command_line(dock, viewer, qtbot
     layer = viewer.layers["segments-1"]
     assert tuple(np.asarray(layer.data).shape if not layer.multiscale else layer.data[0].shape) == (1, 97, 97)
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), viewer.layers[0].data_to_world((2, 64, 64)))
+    assert dock.segment.segmenting().out == what.out  # the same again goes on where it was
+    dock.segment.where.setCurrentText("Everywhere")
+    assert dock.segment.segmenting().out.name == "segments-2"
+    dock.segment.where.setCurrentText("Region of a Shapes layer")
     dock.segment.copy.click()
     text = QApplication.clipboard().text()
     assert text.startswith("napari-connecto run ")
