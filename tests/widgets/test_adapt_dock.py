@@ -264,6 +264,26 @@ def test_from_scratch_begins_with_an_untrained_model_and_empty_patches(dock, qtb
     assert not np.asarray(dock.annotate.patch.labels.data[:]).any()
 
 
+@pytest.mark.gl
+def test_an_image_that_is_no_file_is_kept_with_the_session(dock, viewer, files, qtbot):
+    image = open_volume(files[0]).levels[0]
+    viewer.add_image(image.read(image.box), scale=VOXEL, units="nm", name="from memory")
+    dock.image.layers.setCurrentText("from memory")
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "from memory", timeout=10000)
+    dock.choose.copy.click()
+    assert "save it as OME-Zarr first" in dock.choose.bar.error.label.text()
+    dock.choose.choose("near")
+    dock.choose.adabn.setChecked(True)
+    dock.annotate.bar.button.click()
+    settle(dock.annotate.bar, qtbot)
+    work = dock.project.work
+    assert work.spec == {"path": str(work.session.path.parent / "image.ome.zarr")}
+    assert work.base == work.session.path.parent / "near-adabn"
+    assert "AdaBN on" in (work.base / "card.json").read_text()
+    assert dock.headings[0].text() == "1 Choose: near + AdaBN"
+    np.testing.assert_array_equal(work.volume.levels[0].read(image.box), image.read(image.box))
+
+
 # ---------------------------------------------------------------- steps 3 to 5
 
 

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets._adapt_jobs import Source, tuned_params
+from napari_connecto.widgets._adapt_jobs import Source, peek_card, tuned_params
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
 from napari_connecto.widgets._image import InputBox
@@ -156,11 +156,10 @@ class Project(QObject):
         """Lock the session again, after a process of its own had it."""
         if self.work is None:
             return
-        from napari_connecto.widgets._adapt_jobs import load
         from napari_connecto.workflows.session import Session
 
         work, old = self.work, self.work.session
-        session = Session.open(old.path, work.volume, load(work.base).card, spec=work.spec, model=str(work.base))
+        session = Session.open(old.path, work.volume, peek_card(work.base), spec=work.spec, model=str(work.base))
         self.update(work=dataclasses.replace(work, session=session))
 
     def close_session(self) -> None:

@@ -159,7 +159,7 @@ class Segmenting:
                 f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
             )
         recipe: Recipe = {"workflow": "segment", "volume": dict(self.spec), "model": str(self.model)}
-        recipe |= {"params": asdict(self.params), "out": str(self.out)}
+        recipe |= {"params": asdict(self.params), "out": str(self.out), "backend": "torch"}  # as here: the same voxels
         if self.region is not None:
             recipe["region"] = [*self.region.start, *self.region.stop]
         return recipe
