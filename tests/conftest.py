@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of small networks that fight cost more than they gain (measured)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that fight cost more than they gain
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("project")

@@ -12,9 +12,10 @@ from skimage.segmentation import find_boundaries
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.sample_data import open_sample
+from napari_connecto.workflows.em_samples import nearest
 from napari_connecto.workflows.recipe import Recipe, recipe_job
 
 ORANGE = (230, 159, 0)
@@ -74,12 +75,13 @@ def _step(recipe: Recipe) -> Job[dict[str, Any]]:
 
 def draw(volume: Volume, labels: Volume) -> np.ndarray:
     """The middle section of the labels' part of a volume: the image beside its coloured segments, RGB uint8."""
-    cut = labels.levels[0]
+    cut, finest = labels.levels[0], volume.levels[0]
     z = cut.shape[0] // 2
     plane = Box((z, 0, 0), (z + 1, *cut.shape[1:]))
-    ids = cut.read(plane)[0]
-    image = volume.levels[0].read(cut.box_in(plane, volume.levels[0]).clip(volume.levels[0].shape))[0]
-    grey = np.repeat(image[..., None], 3, axis=-1)
+    shown = cut.box_in(plane, finest).clip(finest.shape)
+    part = Level(finest.read(shown), finest.voxel_nm)
+    ids = nearest(cut.read(plane), replace(cut, array=cut.read(plane)), part)[0]
+    grey = np.repeat(np.asarray(part.array)[0][..., None], 3, axis=-1)
     colours = np.random.default_rng(0).integers(60, 256, (int(ids.max()) + 1, 3)).astype(float)
     right = (0.5 * grey + 0.5 * colours[ids]).astype(np.uint8)
     right[find_boundaries(ids, mode="inner")] = ORANGE

@@ -48,6 +48,14 @@ class Rank:
     note: str
     licence: str
 
+    def line(self) -> str:
+        """In words."""
+        if not np.isfinite(self.mmd2):
+            return f"{self.name}: not compared: {self.note}"
+        low, high = self.interval
+        said = f"MMD^2 {self.mmd2:.4f} ({low:.4f} to {high:.4f}), p {self.p:.3f}, voxel ratio {self.voxel_ratio:.2f}"
+        return f"{self.name}: {said}, {'fits' if self.fits else 'does not fit'}{': ' if self.note else ''}{self.note}"
+
     def row(self) -> dict[str, Any]:
         """JSON."""
         return {**self.__dict__, "interval": list(self.interval)}
@@ -83,11 +91,7 @@ class Ranking:
 
     def lines(self) -> list[str]:
         """A table in words."""
-        rows = [
-            f"{r.name}: MMD^2 {r.mmd2:.4f} ({r.interval[0]:.4f} to {r.interval[1]:.4f}), p {r.p:.3f}, "
-            f"voxel ratio {r.voxel_ratio:.2f}, {'fits' if r.fits else 'does not fit'}{': ' if r.note else ''}{r.note}"
-            for r in self.ranks
-        ]
+        rows = [rank.line() for rank in self.ranks]
         best = self.best
         verdict = (
             f"Start from '{best.name}'."
