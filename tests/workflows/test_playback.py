@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.ndimage import gaussian_filter
 
+from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
@@ -168,7 +170,9 @@ def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
     assert told["playback"]["mmd2_after"] < 0.1 * told["playback"]["mmd2_before"]
     assert tuned_params(work / "both") == tuned_params(work / "library/near")
     chained = run(
-        recipe_job(preparing(work, "again", how="playback", model=str(work / "both"), source=found_source(work)))
+        recipe_job(
+            preparing(work, "again", how="playback", model=str(work / "both"), source=str(work / "library/near"))
+        )
     )
     assert load_model(work / "again/model", backend="torch").card.parent == found["digest"]
     assert chained["lines"][0].startswith("playback done")
@@ -179,8 +183,16 @@ def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
     assert not (work / "none").exists()
 
 
-def found_source(work) -> str:
-    return str(work / "library/near")
+@pytest.mark.slow
+def test_the_shell_does_what_the_recipe_does(work):
+    options = [f"--{name}={value}" for name, value in PARAMS.items()]
+    asked = ["prepare", str(work / "worn.ome.zarr"), "--model", str(work / "library/near"), "--how", "adabn"]
+    shown = CliRunner().invoke(cli, [*asked, "--out", str(work / "shell"), *options, "--progress", "none"])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("AdaBN on 48 unlabelled tiles")
+    made = load_model(work / "shell/model", backend="torch").card.digest
+    assert run(recipe_job(preparing(work, "adabn", how="adabn")))["digest"] == made
+    assert (work / "shell/recipe.yaml").is_file()
 
 
 @pytest.mark.slow
