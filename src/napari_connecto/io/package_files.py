@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -174,13 +176,15 @@ def safe_array(data: bytes, where: str) -> np.ndarray:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"version {version}")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            shape, fortran, dtype = read(stream)
         if dtype.kind not in "biuf":
             raise ValueError(f"values of type {dtype}")
         if min(shape, default=1) < 1 or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
             raise ValueError(f"shape {shape} does not fit {len(data)} bytes")
         flat = np.frombuffer(data, dtype, offset=stream.tell())
         return flat.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         first = str(error).split("\n")[0]
         raise ModelError(f"{where} is no array of numbers ({first}); download the package again") from error
