@@ -1,0 +1,79 @@
+"""Before and after on held-out patches: right figures, and no more certainty than there is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.partition_metrics import VI, variation_of_information
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.compare import Comparison, Scored, compare
+from napari_connecto.workflows.em_samples import Example
+from tests.workflows import fakes
+
+NM = (40.0, 8.0, 8.0)
+
+
+class Walls(fakes.Filter):
+    """Calls dark voxels boundary, as far as ``sure`` goes."""
+
+    def __init__(self, sure):
+        super().__init__(NM, (1, 64, 64), f"walls {sure}")
+        self.sure = sure
+
+    def answer(self, tile):
+        return np.where(tile < 0.3, self.sure, 0.02).astype(np.float32)
+
+
+def rooms(gap, seed=0):
+    """Three by three rooms with walls of two voxels; ``gap`` of a wall is missing in the image, not in the truth."""
+    truth = np.ones((1, 64, 64), np.uint32)
+    for n in range(9):
+        y, x = n // 3 * 21 + 1, n % 3 * 21 + 1
+        truth[0, y : y + 19, x : x + 19] = 3 + n
+    image = np.where(truth > 1, 200, 20).astype(np.uint8)
+    image[0, 20:22, 5 : 5 + gap] = 200
+    return Example(image, truth, NM)
+
+
+def test_the_figures_are_those_of_the_segmentations():
+    found = compare(Walls(0.9), Walls(0.9), [rooms(0), rooms(18)], [rooms(0)])
+    whole, merged = found.before.vi
+    assert whole.total == pytest.approx(0, abs=1e-9)
+    truth = rooms(0).labels[0]
+    expected = variation_of_information(np.where(truth == 6, 3, truth), np.where(truth > 1, truth, 0))
+    assert merged.total == pytest.approx(expected.total, rel=0.1)  # some voxels beside the gap go elsewhere
+    assert (found.gain, found.distinguishable) == (0.0, False)
+    assert "not distinguishable from zero" in found.verdict()
+
+
+def scored(values):
+    each = tuple(VI(v / 2, v / 2) for v in values)
+    return Scored(SegmentParams(), each, VI(np.mean(values) / 2, np.mean(values) / 2))
+
+
+def comparison(before, after):
+    from napari_connecto.workflows.compare import _interval
+
+    difference = np.array(before) - np.array(after)
+    return Comparison(scored(before), scored(after), float(difference.mean()), _interval(difference))
+
+
+def test_the_interval_is_that_of_a_paired_t_test():
+    before, after = [0.5, 0.7, 0.9, 0.4], [0.3, 0.45, 0.7, 0.15]
+    low, high = ttest_rel(before, after).confidence_interval(0.95)
+    assert comparison(before, after).interval == pytest.approx((low, high))
+    assert "95 %), 36% of what it was" in comparison(before, after).verdict()
+
+
+def test_two_patches_that_both_gain_prove_little_and_one_nothing():
+    assert not comparison([0.5, 0.7], [0.4, 0.3]).distinguishable
+    assert "one patch has no interval" in comparison([0.5], [0.4]).verdict()
+    assert "LOSS" in comparison([0.1, 0.11, 0.1], [0.5, 0.52, 0.5]).verdict()
+
+
+def test_without_held_out_patches_nothing_can_be_said():
+    with pytest.raises(InputError, match="got no held-out patch"):
+        compare(Walls(0.9), Walls(0.9), [], [rooms(0)])
