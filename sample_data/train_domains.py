@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _em_data import DATASETS
 
 SEED, STEPS, BATCH = 101, 500, 2
-PARAMS = DomainParams(label_kind="em", steps=STEPS, batch=BATCH)
+PARAMS = DomainParams(label_kind="em", steps=STEPS, batch=BATCH, keep_patches=True)
 
 
 def neuropil() -> tuple[Volume, Volume]:
