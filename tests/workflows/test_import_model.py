@@ -184,6 +184,24 @@ def _document(**weights: Any) -> dict[str, Any]:
     return rdf5(weights={"torchscript": {"source": "weights.pt", "pytorch_version": "2.0", **weights}})
 
 
+def _sized(**sizes: Any) -> dict[str, Any]:
+    document = rdf5()
+    for one in document["inputs"][0]["axes"][2:]:
+        one["size"] = sizes.get(one["id"], one["size"])
+    return document
+
+
+def _tied(**reference: Any) -> dict[str, Any]:
+    """The extent along y follows from that along x."""
+    document = _sized(y={"tensor_id": "raw", "axis_id": "x", **reference})
+    document["outputs"][0]["axes"][2]["size"] = {"tensor_id": "raw", "axis_id": "x", **reference}
+    return document
+
+
+def test_sections_may_be_square(tmp_path: Path) -> None:
+    assert import_model(folder(tmp_path / "p", files(_tied())), tmp_path / "out").tile == (1, 240, 240)
+
+
 TIME = [{"type": "time", "size": 4}, axis("y"), axis("x")]
 REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (
@@ -218,6 +236,9 @@ REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     ),
     (rdf5(before=[{**SCALE, "kwargs": {"axes": ["y"]}}, FLOAT]), {}, "'scale_range' over the axes 'y' of 'bcyx'"),
     (rdf5(inputs=[{**rdf5()["inputs"][0], "axes": TIME}]), {}, "is not valid|supported are batch, channel"),
+    (_sized(x={"min": 2**40, "step": 2**40}), {}, "along x beyond 16384 voxels"),
+    (_sized(y={"min": 0, "step": 16}), {}, "is not valid: inputs.0.axes.2.space.size"),
+    (_tied(offset=16), {}, "along y hangs on 'x'; supported are y and x of equal extent"),
     (b"a: !!python/object/apply:os.system ['ls']", {}, "YAML tag"),
     (b"- 1", {}, "is no mapping"),
 ]

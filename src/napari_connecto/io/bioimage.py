@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ DOCUMENTS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
 FORMATS = ("0.4", "0.5")
 WEIGHTS = ("torchscript", "pytorch_state_dict")
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1, "picometer": 1e-3, "micrometer": 1e3, "millimeter": 1e6}
+LARGEST = 2**14
+"""Voxels along an axis that a network may ask for at least."""
 LETTERS = {"batch": "b", "channel": "c"}
 
 
@@ -137,7 +140,7 @@ def _description(raw: Any, path: str | Path) -> Any:
 def _first_error(description: Any) -> str:
     for detail in description.validation_summary.details:
         for error in detail.errors:
-            place = ".".join(str(part) for part in error.loc)
+            place = ".".join(str(part) for part in error.loc if str(part).replace("_", "").isalnum())
             return f"{place}: {' '.join(str(error.msg).split()):.200}"
     return "unknown reason"
 
@@ -230,10 +233,13 @@ def _answered(axis: Any, source: Any, least: int, step: int) -> PackageAxis:
         if step or least % axis.size:
             raise ModelError(f"an output of {axis.size} voxels along {axis.id} for {least} in; give the relation")
         return PackageAxis(least, step, nm, least // axis.size)
-    if str(getattr(axis.size, "axis_id", "")) != str(source.id):
+    origin = {str(source.id), str(getattr(source.size, "axis_id", source.id))}
+    if str(getattr(axis.size, "axis_id", "")) not in origin:
         raise ModelError(f"the output's extent along {axis.id} does not follow from the input's; this is not supported")
     stride, offset = axis.scale / source.scale, int(axis.size.offset)
-    whole = round(stride)
+    whole = round(stride) if isfinite(stride) else 0
+    if max(least, step, whole, -offset, halo) > LARGEST:
+        raise ModelError(f"got extents, scales or halos along {axis.id} beyond {LARGEST} voxels; allowed are fewer")
     if abs(stride - whole) > 1e-6 or whole < 1 or offset > 0 or (offset * whole) % 2:
         raise ModelError(
             f"output voxels along {axis.id} are {stride:g} of the input's, {offset} are added; supported are whole "

@@ -71,7 +71,8 @@ class PackageFiles:
             _check_size(self.path, name, file.stat().st_size, limit)
             return file.read_bytes()
         except (OSError, RuntimeError) as error:
-            raise ModelError(f"cannot read '{name}' in '{self.path}': {error}; download the package again") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"cannot read '{name:.200}' in '{self.path}': {reason}; download it again") from error
 
 
 @contextmanager
