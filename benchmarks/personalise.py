@@ -1,7 +1,8 @@
 """What makes a source one's own, with no or few labels, and what it forgets: ``python benchmarks/personalise.py``.
 
-Without labels: nothing, or AdaBN. With 1, 2 and 4 patches: everything learns, the decoder alone, or an adapter, each
-with and without AdaBN before. ``--table`` prints what is measured so far; ``--only WORD`` takes pairs by name.
+Without labels: nothing, or AdaBN. With 1, 2 and 4 patches: thresholds are tuned and nothing learns, everything learns,
+the decoder alone, or an adapter, each with and without AdaBN before. ``--table`` prints what is measured so far;
+``--only WORD`` takes pairs by name.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ BUDGET = {
 """One number of steps; "standard" as in transfer.py, the others at their preset's rate."""
 BATCHES, TILES = 4, 8
 FORGETTING_AT = 4
+AS_IT_IS, THRESHOLDS = "as it is", "thresholds only"
 
 
 def main() -> None:
@@ -67,7 +69,8 @@ def main() -> None:
 
 def ways(n: int) -> list[str]:
     """What is compared."""
-    return [f"{how}{adapted}" for how in (BUDGET if n else ("as it is",)) for adapted in ("", " + AdaBN")]
+    hows = (THRESHOLDS, *BUDGET) if n else (AS_IT_IS,)
+    return [f"{how}{adapted}" for how in hows for adapted in ("", " + AdaBN")]
 
 
 def path_of(pair: tuple[str, str], way: str, n: int, seed: int) -> Any:
@@ -89,10 +92,11 @@ def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
     params = for_target(source_params(origin), origin, target)
     if n:
         known = seen_by(model, origin, target, patches(target, seed)[:n])
-        model = small_tiles(fine_tune(model, known, replace(BUDGET[how], seed=seed)))
+        if how != THRESHOLDS:
+            model = small_tiles(fine_tune(model, known, replace(BUDGET[how], seed=seed)))
         params = tuned(model, known)
     row = measured(model, seen_by(model, origin, target, tested(target)), params).row()
-    if n in (0, FORGETTING_AT):
+    if n == 0 or (n == FORGETTING_AT and how != THRESHOLDS):
         row["source_vi"] = measured(model, tested(origin), tuned(model, patches(origin, 99, 8))).row()["vi"]
     return row | {"cpu_s": time.process_time() - began}
 
@@ -111,7 +115,8 @@ def table(pair: tuple[str, str], seeds: int) -> None:
     print("|---|" + "---|" * 5)
     for way in [*ways(0), *ways(1)]:
         cells = [_mean(pair, way, n, seeds, "vi") for n in (0, 1, 2, 4)]
-        cells.append(_mean(pair, way, 0 if way in ways(0) else FORGETTING_AT, seeds, "source_vi"))
+        last = 0 if way in ways(0) or THRESHOLDS in way else FORGETTING_AT
+        cells.append(_mean(pair, way.replace(THRESHOLDS, AS_IT_IS), last, seeds, "source_vi"))
         print(f"| {way} | " + " | ".join(cells) + " |")
 
 
