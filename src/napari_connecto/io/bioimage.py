@@ -6,45 +6,18 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.io.bioimage_axes import LETTERS, PackageAxis, channel_count, letters_of, output_names, space_of
 from napari_connecto.io.package_files import MAX_YAML, PackageFiles, check_name, opened, safe_array, safe_yaml
 
 DOCUMENTS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
 FORMATS = ("0.4", "0.5")
 WEIGHTS = ("torchscript", "pytorch_state_dict")
-UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1, "picometer": 1e-3, "micrometer": 1e3, "millimeter": 1e6}
-LARGEST = 2**14
-"""Voxels along an axis that a network may ask for at least."""
-LETTERS = {"batch": "b", "channel": "c"}
-
-
-@dataclass(frozen=True)
-class PackageAxis:
-    """One axis of the image that goes in, and what becomes of it.
-
-    Parameters
-    ----------
-    least, step
-        Allowed extents are ``least + k * step`` voxels; step 0 is one extent.
-    nm
-        Voxel size in nm, None where not stated.
-    stride, trimmed, halo
-        Of the answer: input voxels per output voxel, input voxels the network takes off each side by itself, and input
-        voxels to take off each side besides.
-    """
-
-    least: int
-    step: int
-    nm: float | None = None
-    stride: int = 1
-    trimmed: int = 0
-    halo: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +125,7 @@ def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
             "supported are models of one image in, one out"
         )
     taken, given = model.inputs[0], model.outputs[0]
-    axes, answer = _letters(taken.axes), _letters(given.axes)
+    axes, answer = letters_of(taken.axes), letters_of(given.axes)
     missing = set(axes) ^ set(answer) if "z" in axes + answer else set()
     if "z" in missing:
         raise ModelError(f"got axes {axes} in and {answer} out; z must be in both or in neither")
@@ -167,9 +140,9 @@ def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
         licence=str(model.license or ""),
         axes=axes,
         answer_axes=answer,
-        space=_space(taken, given),
-        channels=_channel_count(taken.axes, axes),
-        outputs=_output_names(given),
+        space=space_of(taken, given),
+        channels=channel_count(taken.axes, axes),
+        outputs=output_names(given),
         before=_before(taken, files.path),
         after=tuple(_step(step, "", files.path) for step in given.postprocessing),
         test_input=_test(taken, files),
@@ -179,73 +152,6 @@ def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
         architecture=f"{entry.architecture.import_from}.{entry.architecture.callable}" if library else "",
         kwargs=dict(entry.architecture.kwargs) if library else None,
     )
-
-
-def _letters(axes: Any) -> str:
-    letters = "".join(LETTERS.get(str(axis.id), str(axis.id)) for axis in axes)
-    odd = [str(axis.id) for axis in axes if axis.type not in ("batch", "channel", "space")]
-    if odd or set(letters) - set("bczyx") or len(letters) != len(axes) or not {"y", "x"} <= set(letters):
-        raise ModelError(
-            f"got axes {[str(a.id) for a in axes]}; supported are batch, channel, z, y, x; y and x must be there"
-        )
-    return letters
-
-
-def _channel_count(axes: Any, letters: str) -> int:
-    return len(axes[letters.index("c")].channel_names) if "c" in letters else 1
-
-
-def _output_names(given: Any) -> tuple[str, ...]:
-    channels = [axis for axis in given.axes if axis.type == "channel"]
-    names = [str(name) for name in channels[0].channel_names] if channels else [str(given.id)]
-    names = [str(given.id)] if names == ["channel0"] else names  # 0.4 names no channels
-    safe = ["".join(c if c.isalnum() or c in "_-" else "_" for c in name)[:60] for name in names]
-    return tuple(safe) if len(set(safe)) == len(safe) else tuple(f"channel{i}" for i in range(len(safe)))
-
-
-def _space(taken: Any, given: Any) -> dict[str, PackageAxis]:
-    by_id = {str(axis.id): axis for axis in taken.axes}
-    found = {}
-    for axis in given.axes:
-        if axis.type == "space":
-            least, step = _extent(by_id[str(axis.id)], by_id)
-            found[str(axis.id)] = _answered(axis, by_id[str(axis.id)], least, step)
-    return found
-
-
-def _extent(axis: Any, by_id: Mapping[str, Any]) -> tuple[int, int]:
-    size = axis.size
-    if isinstance(size, int):
-        return size, 0
-    if hasattr(size, "step"):
-        return int(size.min), int(size.step)
-    other = by_id.get(str(size.axis_id))
-    plain = other is not None and not hasattr(other.size, "axis_id") and other.scale == axis.scale and not size.offset
-    if not plain or {str(axis.id), str(size.axis_id)} != {"y", "x"}:
-        raise ModelError(f"the extent along {axis.id} hangs on '{size.axis_id}'; supported are y and x of equal extent")
-    return _extent(other, by_id)
-
-
-def _answered(axis: Any, source: Any, least: int, step: int) -> PackageAxis:
-    nm = UNITS_NM[str(source.unit)] * float(source.scale) if str(source.unit) in UNITS_NM else None
-    halo = int(getattr(axis, "halo", 0))
-    if isinstance(axis.size, int):
-        if step or least % axis.size:
-            raise ModelError(f"an output of {axis.size} voxels along {axis.id} for {least} in; give the relation")
-        return PackageAxis(least, step, nm, least // axis.size)
-    origin = {str(source.id), str(getattr(source.size, "axis_id", source.id))}
-    if str(getattr(axis.size, "axis_id", "")) not in origin:
-        raise ModelError(f"the output's extent along {axis.id} does not follow from the input's; this is not supported")
-    stride, offset = axis.scale / source.scale, int(axis.size.offset)
-    whole = round(stride) if isfinite(stride) else 0
-    if max(least, step, whole, -offset, halo) > LARGEST:
-        raise ModelError(f"got extents, scales or halos along {axis.id} beyond {LARGEST} voxels; allowed are fewer")
-    if abs(stride - whole) > 1e-6 or whole < 1 or offset > 0 or (offset * whole) % 2:
-        raise ModelError(
-            f"output voxels along {axis.id} are {stride:g} of the input's, {offset} are added; supported are whole "
-            "numbers, and an even one taken off"
-        )
-    return PackageAxis(least, step, nm, whole, -offset * whole // 2, halo * whole)
 
 
 def _entry(weights: Any, files: PackageFiles) -> tuple[str, Any]:

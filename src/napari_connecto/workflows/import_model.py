@@ -13,7 +13,8 @@ from napari_connecto.core.errors import ModelError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3, Vec3, fvec3
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.bioimage import Package, PackageAxis, read_package
+from napari_connecto.io.bioimage import Package, read_package
+from napari_connecto.io.bioimage_axes import PackageAxis
 from napari_connecto.models.files import save_model
 from napari_connecto.models.imported import KIND, ImportedPredictor, converted, from_layout
 from napari_connecto.models.steps import pointwise, split
