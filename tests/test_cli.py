@@ -18,7 +18,7 @@ from napari_connecto import cli
 from napari_connecto.core.jobs import run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
-from napari_connecto.sample_data import list_cascades
+from napari_connecto.sample_data import list_cascades, list_models
 from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detections import Detections
@@ -154,8 +154,10 @@ def test_an_estimate_writes_nothing(good, tmp_path):
 
 def test_models_are_listed():
     lines = invoke("models").splitlines()
-    assert [line.split(":")[0] for line in lines] == list(list_cascades())
-    assert all("trained on" in line for line in lines)
+    cascades, domains = list(list_cascades()), list(list_models())
+    assert domains == ["fly-medulla", "rat-axons", "synthetic-neuropil"]
+    assert [line.split(":")[0] for line in lines] == [*cascades, *domains]
+    assert all("trained on" in line for line in lines[: len(cascades)])
 
 
 def test_exit_codes_of_the_real_command(good, tmp_path):
