@@ -114,15 +114,23 @@ def report(far: dict[str, Any], seeds: int) -> None:
     """All tables, as Markdown."""
     counts = [0, 1, 2, 4, 8, 16]
     print(f"Features by {far['encoder']}; patches per dataset: {far['counts']}\n")
-    mean = {(t, s, n): _mean(t, s, n, seeds) for t in NAMES for n in counts for s in starts(t, n)}
-    mean |= {(t, s, 4): _mean(t, s, 4, seeds) for t in NAMES for s in longer(t, far)}
+    every = {n: [(t, s) for t in NAMES for s in starts(t, n)] for n in counts}
+    done = {n: _done(every[n], n, seeds) for n in counts}
+    print("Seeds measured for every cell: " + ", ".join(f"n = {n}: {len(done[n])}" for n in counts if n) + "\n")
+    mean = {(t, s, n): _mean(t, s, n, done[n]) for n in counts for t, s in every[n]}
+    mean |= {(t, s, 4): _mean(t, s, 4, done[4]) for t in NAMES for s in longer(t, far)}
     for target in NAMES:
         _table(target, far, mean, [n for n in counts if any(np.isfinite(v) for v in _row(mean, target, n).values())])
     _summary(far, mean, counts)
 
 
-def _mean(target: str, start: str, n: int, seeds: int) -> float:
-    paths = {path_of(target, start, n, seed) for seed in range(seeds)}
+def _done(cells: list[tuple[str, str]], n: int, seeds: int) -> list[int]:
+    """Seeds of which every cell is there, so that all means are of the same seeds."""
+    return [seed for seed in range(seeds) if all(path_of(t, s, n, seed).exists() for t, s in cells)]
+
+
+def _mean(target: str, start: str, n: int, seeds: list[int]) -> float:
+    paths = {path_of(target, start, n, seed) for seed in seeds}
     values = [kept(p, dict)["vi"] for p in paths if p.exists()]
     return float(np.mean(values)) if values and len(values) == len(paths) else float("nan")
 
