@@ -59,7 +59,8 @@ def train_encoder(folder: Path, data: dict[str, tuple[Volume, Volume, About]]) -
     samples = EmSamples(examples, card, 192, BATCH, SEED, Augment())
     model = nc.run(fit(new_model(card, SEED), samples.from_step, FitParams(steps=STEPS)), report("encoder"))
     told = "; ".join(about.data for _, _, about in data.values())
-    save_model(TorchPredictor(replace(model.card, training=told, licence="MIT, with attribution"), model.net), folder)
+    card = replace(model.card, training=told, licence="CC BY 3.0 (Janelia FlyEM), MIT (the rest)")
+    save_model(TorchPredictor(card, model.net), folder)
 
 
 def report(name: str):
