@@ -36,7 +36,7 @@ from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.compare import Comparison, Scored
 from napari_connecto.workflows.rank import Rank, Ranking
-from tests.widgets import adapt_parts
+from tests import adapt_parts
 
 VOXEL = (40.0, 8.0, 8.0)
 

@@ -15,7 +15,7 @@ from napari_connecto.widgets import _adapt_project, adapt
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job
-from tests.widgets import adapt_parts
+from tests import adapt_parts
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 

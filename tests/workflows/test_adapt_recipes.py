@@ -17,7 +17,7 @@ from napari_connecto.models.adapter import load_adapter, merge
 from napari_connecto.models.files import load_model
 from napari_connecto.workflows.recipe import read_recipe, recipe_job
 from napari_connecto.workflows.recipe_adapt import model_folder, tuned_params
-from tests.widgets import adapt_parts
+from tests import adapt_parts
 
 pytestmark = pytest.mark.slow
 TUNE = {"preset": "quick", "steps": 12, "crop": 64, "batch": 2, "device": "cpu"}

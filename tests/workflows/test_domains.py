@@ -18,7 +18,7 @@ from napari_connecto.workflows.domains import Domain, load_library
 from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.rank import rank_domains
 from napari_connecto.workflows.train_domain import About, split, train_domain_job
-from tests.widgets import adapt_parts
+from tests import adapt_parts
 
 NM = (40.0, 8.0, 8.0)
 

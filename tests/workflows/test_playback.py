@@ -26,7 +26,7 @@ from napari_connecto.workflows.prepare import prepare_job
 from napari_connecto.workflows.recipe import recipe_job
 from napari_connecto.workflows.recipe_adapt import tuned_params
 from napari_connecto.workflows.train_domain import train_domain_job
-from tests.widgets.adapt_parts import library, tiny_card
+from tests.adapt_parts import library, tiny_card
 
 VOXEL = (40.0, 8.0, 8.0)
 PARAMS = {"patches": 48, "patch": 64, "steps": 4, "crop": 64, "batch": 2, "device": "cpu"}
