@@ -180,7 +180,7 @@ TASKS = {
     "cellfinder crop": Task(
         "fluorescent cells",
         brain_cells,
-        nc.TrainParams(name="brain-cells", head="centres", levels=2, steps=300),
+        nc.TrainParams(name="brain-cells", head="centres", levels=2, steps=120),
         "F1",
         (16, 128, 128),
         "agreement with a peer's answer, no human truth",
