@@ -70,7 +70,7 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
         stages.append(stage)
     rule = ObjectRule(params.head, 0.5, examples.diameter_nm, _least_voxels(examples, cards[0]), examples.flat)  # type: ignore[arg-type]
     calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
-    metadata = {"params": asdict(params), "volume": volume.name, "source": volume.source, "version": __version__}
+    metadata = {"params": asdict(params), "volume": volume.name, "version": __version__}
     return Cascade(params.name, tuple(stages), rule, calibration, metadata)
 
 
