@@ -1,0 +1,259 @@
+"""Does a tile look like what a model was trained on? A gate that asks, and never blocks.
+
+Two statistics of a tile: how far its vector of the model's own encoder lies from those of training tiles (Mahalanobis,
+by probabilistic PCA), and how much the model's answer changes when the tile is flipped. A tile beyond the limit of
+either is outside. Limits are conformal quantiles over training tiles that were kept apart, block by block.
+
+References
+----------
+Lee et al., NeurIPS 2018, arXiv 1807.03888 (Mahalanobis distance of a network's features); Bates, Candes, Lei, Romano,
+Sesia, Ann. Statist. 51 (2023) 149, arXiv 2104.08279 (conformal limits of outliers). Flips, one quantile for both
+statistics, and folds by blocks are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import ceil
+
+import numpy as np
+from scipy.stats import binomtest
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.geometry import Vec3, vec3
+from napari_connecto.core.model import Predictor
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.workflows.gate_judgement import Judgement
+from napari_connecto.workflows.gaussian import Gaussian
+from napari_connecto.workflows.uncertainty import FLIPS
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What training tiles looked like to a model, and from where on a tile does not.
+
+    Parameters
+    ----------
+    gaussian
+        Of the encoder's vectors of all training tiles.
+    distance_limit
+        Mahalanobis distance over sqrt(d) beyond which a tile is outside.
+    inconsistency_limit
+        Mean absolute difference of the answers to a tile's flips beyond which it is outside.
+    false_alarm
+        Stated: share of training-like tiles that may be outside.
+    alarms, tiles, blocks
+        Measured: so many of the training tiles, which lie in so many blocks, are outside when neither the Gaussian nor
+        the limits know their part.
+    shape
+        Of a tile, voxels (z, y, x), as the model reads it.
+    space
+        Digest of the model.
+    """
+
+    gaussian: Gaussian = field(repr=False)
+    distance_limit: float
+    inconsistency_limit: float
+    false_alarm: float
+    alarms: int
+    tiles: int
+    blocks: int
+    shape: Vec3 = (1, 1, 1)
+    space: str = ""
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: np.ndarray,
+        inconsistency: np.ndarray,
+        *,
+        groups: np.ndarray | None = None,
+        false_alarm: float = 0.05,
+        seed: int = 0,
+        shape: Vec3 = (1, 1, 1),
+        space: str = "",
+    ) -> Gate:
+        """From the statistics of training tiles.
+
+        Parameters
+        ----------
+        vectors
+            (n, d) of the model's encoder.
+        inconsistency
+            (n,) see `inconsistency`.
+        groups
+            (n,) block of each tile, in the order of their places: five parts of whole, neighbouring blocks are kept
+            apart in turn, for neighbouring tiles are near copies. Without it tiles are parted at random (``seed``),
+            and what is measured is too good where they are neighbours.
+        false_alarm
+            To be kept on tiles like these.
+        seed
+            Of the parts, where there are no groups.
+        shape, space
+            See `Gate`.
+
+        Raises
+        ------
+        InputError
+            If there are too few tiles for this false-alarm rate, only one block, or a value is not finite.
+        """
+        vectors, inconsistency = np.asarray(vectors, np.float64), np.asarray(inconsistency, np.float64)
+        _check(vectors, inconsistency, false_alarm)
+        n = len(vectors)
+        blocks = np.random.default_rng(seed).permutation(n) if groups is None else np.asarray(groups)
+        held, flagged = np.empty(n), np.zeros(n, bool)
+        parts = list(_parts(blocks))
+        for part in parts:
+            held[part] = Gaussian.fit(vectors[~part]).distance(vectors[part])
+        for part in parts:
+            far, unsure = _limits(held[~part], inconsistency[~part], false_alarm)
+            flagged[part] = (held[part] > far) | (inconsistency[part] > unsure)
+        far, unsure = _limits(held, inconsistency, false_alarm)
+        count = len(np.unique(blocks))
+        return cls(Gaussian.fit(vectors), far, unsure, false_alarm, int(flagged.sum()), n, count, shape, space)
+
+    @property
+    def measured(self) -> float:
+        """Share of training tiles that were false alarms."""
+        return self.alarms / self.tiles
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Clopper-Pearson interval of `measured`; tiles count as independent, so it is rather too narrow."""
+        found = binomtest(self.alarms, self.tiles).proportion_ci(0.95, method="exact")
+        return float(found.low), float(found.high)
+
+    def judge(self, vectors: np.ndarray, inconsistency: np.ndarray) -> Judgement:
+        """Which tiles are outside.
+
+        Parameters
+        ----------
+        vectors, inconsistency
+            (n, d) and (n,), as in `fit`.
+        """
+        distance = self.gaussian.distance(np.asarray(vectors, np.float64))
+        unsure = np.asarray(inconsistency, np.float64)
+        inside = (distance <= self.distance_limit) & (unsure <= self.inconsistency_limit)
+        return Judgement(distance, unsure, ~inside, max(self.false_alarm, self.measured))
+
+
+def inconsistency(model: Predictor, tiles: np.ndarray) -> np.ndarray:
+    """How much the answers to the four flips in plane of each tile differ.
+
+    Parameters
+    ----------
+    model
+        Of any outputs.
+    tiles
+        (n, c, z, y, x) float32, scaled.
+
+    Returns
+    -------
+    ndarray
+        (n,) mean absolute difference over pairs of flips, voxels and outputs, each flipped back; in the outputs' units.
+    """
+    return np.array([_spread_of_flips(model, tile[None]) for tile in tiles], np.float64)
+
+
+def statistics(encoder: TorchEncoder, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (n, d) and inconsistencies (n,) of tiles (n, c, z, y, x) float32, scaled."""
+    return encoder(tiles), inconsistency(encoder.model, tiles)
+
+
+def fit_gate(
+    model: Predictor, tiles: np.ndarray, groups: np.ndarray | None = None, false_alarm: float = 0.05, *, seed: int = 0
+) -> Gate:
+    """A model's gate, from tiles it was trained on.
+
+    Parameters
+    ----------
+    model
+        With an encoder, see `napari_connecto.models.encoder.encoder_parts`.
+    tiles
+        (n, c, z, y, x) float32, scaled, halo included.
+    groups, false_alarm, seed
+        See `Gate.fit`.
+
+    Raises
+    ------
+    InputError, ModelError
+        As `Gate.fit`, and if the model has no encoder.
+    """
+    vectors, unsure = statistics(TorchEncoder(model), tiles)
+    shape, space = vec3(tiles.shape[2:]), model.card.digest
+    return Gate.fit(vectors, unsure, groups=groups, false_alarm=false_alarm, seed=seed, shape=shape, space=space)
+
+
+def judge_tiles(gate: Gate, model: Predictor, tiles: np.ndarray) -> Judgement:
+    """Which tiles are outside of what a model was trained on.
+
+    Parameters
+    ----------
+    gate, model
+        The gate is this model's.
+    tiles
+        (n, c, z, y, x) float32, scaled, of the gate's shape.
+
+    Raises
+    ------
+    ModelError
+        If the gate is another model's.
+    InputError
+        If tiles have another shape.
+    """
+    if gate.space != model.card.digest:
+        raise ModelError(
+            f"got the gate of model {gate.space[:12] or 'unknown'} for model {model.card.digest[:12]}; fit one for it"
+        )
+    if tiles.shape[2:] != gate.shape:
+        raise InputError(f"got tiles of {tiles.shape[2:]} voxels; this gate is for tiles of {gate.shape}")
+    return gate.judge(*statistics(TorchEncoder(model), tiles))
+
+
+def _spread_of_flips(model: Predictor, tile: np.ndarray) -> float:
+    answers = [model(np.ascontiguousarray(np.flip(tile, axes)), [0]) for axes in FLIPS]
+    found = []
+    for output in model.card.outputs:
+        same = [np.flip(answer[output.name], axes) for answer, axes in zip(answers, FLIPS, strict=True)]
+        found.append(np.mean([np.abs(a - b).mean(dtype=np.float64) for a, b in combinations(same, 2)]))
+    return float(np.mean(found))
+
+
+def _limits(distance: np.ndarray, unsure: np.ndarray, false_alarm: float) -> tuple[float, float]:
+    """The same quantile of both, so that a share of ``false_alarm`` of tiles like these is beyond one of them.
+
+    The k-th smallest of n, ``k = ceil((n + 1) (1 - false_alarm))``, is passed by at most that share of further tiles.
+    """
+    n = len(distance)
+    k = min(n, ceil((n + 1) * (1 - false_alarm)))
+    ranks = [np.searchsorted(np.sort(values), values) + 1 for values in (distance, unsure)]
+    cut = np.sort(np.maximum(*ranks))[k - 1]
+    return float(np.sort(distance)[cut - 1]), float(np.sort(unsure)[cut - 1])
+
+
+def _parts(blocks: np.ndarray) -> Iterator[np.ndarray]:
+    """Masks (n,) of up to five parts of whole blocks, neighbours together."""
+    names = np.unique(blocks)
+    if len(names) < 2:
+        raise InputError(f"got {len(names)} block of tiles; 2 or more are needed to keep one apart")
+    for part in np.array_split(names, min(FOLDS, len(names))):
+        yield np.isin(blocks, part)
+
+
+def _check(vectors: np.ndarray, unsure: np.ndarray, false_alarm: float) -> None:
+    if not 0 < false_alarm < 1:
+        raise InputError(f"got a false-alarm rate of {false_alarm}; allowed: between 0 and 1")
+    if vectors.ndim != 2 or unsure.shape != vectors.shape[:1]:
+        raise InputError(f"got vectors {vectors.shape} and inconsistencies {unsure.shape}; need (n, d) and (n,)")
+    needed = ceil(1 / false_alarm)
+    if len(vectors) < needed:
+        raise InputError(
+            f"got {len(vectors)} tiles; a false-alarm rate of {false_alarm:.0%} needs {needed} or more: take more "
+            "tiles, smaller ones, or a higher rate"
+        )
+    if not (np.isfinite(vectors).all() and np.isfinite(unsure).all()):
+        raise InputError("got vectors or inconsistencies that are not finite; check the tiles for NaN")
