@@ -60,6 +60,9 @@ _HOMES = {
     "FineTuneParams": "workflows.adapt_params",
     "compare": "workflows.compare",
     "Session": "workflows.session",
+    "simulate_xray": "workflows.simulate",
+    "XrayParams": "workflows.xray_params",
+    "PairParams": "workflows.xray_params",
     "phantom": "phantoms",
     "open_sample": "sample_data",
 }

@@ -40,7 +40,8 @@ def _option(field: dataclasses.Field, hint: Any) -> Any:
         return click.option(flag, field.name, is_flag=True, default=field.default, help=text)
     shown = field.default is not None
     if typing.get_origin(hint) is tuple:
-        return click.option(flag, field.name, type=int, nargs=3, default=field.default, help=text)
+        parts = typing.get_args(hint)
+        return click.option(flag, field.name, type=parts[0], nargs=len(parts), default=field.default, help=text)
     kind = click.Choice(meta["choices"]) if meta["choices"] else hint
     if hint in (int, float):
         kind = (click.IntRange if hint is int else click.FloatRange)(meta["low"], meta["high"])
