@@ -9,7 +9,8 @@ from scipy import ndimage
 from napari_connecto.core.errors import InputError
 from napari_connecto.phantoms import phantom
 
-SHAPES = {"cells": (16, 128, 128), "neuropil": (12, 128, 128)}
+SHAPES = {"cells": (16, 128, 128), "neuropil": (12, 128, 128), "neuropil-isotropic": (64, 72, 72)}
+NEUROPILS = pytest.mark.parametrize("name", ["neuropil", "neuropil-isotropic"])
 MADE = {}
 
 
@@ -35,7 +36,11 @@ def test_the_same_seed_makes_the_same_voxels(name):
 
 @pytest.mark.parametrize(
     ("name", "voxel_nm", "truths"),
-    [("cells", (2000, 1000, 1000), ["cells"]), ("neuropil", (40, 8, 8), ["neurons", "mitochondria"])],
+    [
+        ("cells", (2000, 1000, 1000), ["cells"]),
+        ("neuropil", (40, 8, 8), ["neurons", "mitochondria"]),
+        ("neuropil-isotropic", (10, 10, 10), ["neurons", "mitochondria"]),
+    ],
 )
 def test_it_says_what_it_is(name, voxel_nm, truths):
     made_here = made(name)
@@ -61,8 +66,9 @@ def test_cells_are_bright_sparse_and_apart():
         assert cells[peak] == label
 
 
-def test_mitochondria_lie_each_in_one_neurite():
-    neurons, mitochondria = (voxels(made("neuropil").truth[n]) for n in ("neurons", "mitochondria"))
+@NEUROPILS
+def test_mitochondria_lie_each_in_one_neurite(name):
+    neurons, mitochondria = (voxels(made(name).truth[n]) for n in ("neurons", "mitochondria"))
     ids = np.unique(mitochondria)[1:]
     assert len(ids) >= 1
     for label in ids:
@@ -70,15 +76,30 @@ def test_mitochondria_lie_each_in_one_neurite():
         assert neurons[mitochondria == label].min() > 0
 
 
-def test_membranes_are_dark():
-    image, neurons = voxels(made("neuropil").image).astype(float), voxels(made("neuropil").truth["neurons"])
+def test_the_isotropic_neuropil_looks_the_same_along_every_axis():
+    image, neurons = (
+        voxels(made("neuropil-isotropic").image).astype(float),
+        voxels(made("neuropil-isotropic").truth["neurons"]),
+    )
+    steps = [np.abs(np.diff(ndimage.gaussian_filter(image, 2), axis=axis)).mean() for axis in range(3)]
+    np.testing.assert_allclose(steps, np.mean(steps), rtol=0.15)
+    borders = [(np.diff((neurons == 0).astype(int), axis=axis) != 0).mean() for axis in range(3)]
+    np.testing.assert_allclose(borders, np.mean(borders), rtol=0.15)
+
+
+@NEUROPILS
+def test_membranes_are_dark(name):
+    image, neurons = voxels(made(name).image).astype(float), voxels(made(name).truth["neurons"])
     inside = ndimage.binary_erosion(neurons > 0, np.ones((1, 9, 9)))
     assert image[neurons == 0].mean() < image[inside].mean() - 30
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
-    [("brain", None, "there are: cells, neuropil"), ("cells", (4, 64, 64), r"needs at least \(8, 32, 32\)")],
+    [
+        ("brain", None, "there are: cells, neuropil, neuropil-isotropic"),
+        ("cells", (4, 64, 64), r"needs at least \(8, 32, 32\)"),
+    ],
 )
 def test_refusals(name, shape, message):
     with pytest.raises(InputError, match=message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -38,6 +39,7 @@ def phantom(name: str, shape: Sequence[int] | None = None, seed: int = 0) -> Pha
     name
         "cells": light-sheet fluorescence, 2 x 1 x 1 um, clustered bright cells in dim tissue with vessels and specks.
         "neuropil": electron microscopy, 40 x 8 x 8 nm, neurites with dark membranes, vesicles and mitochondria.
+        "neuropil-isotropic": the same as by milling a block's face, 10 x 10 x 10 nm, with thinner neurites.
     shape
         (z, y, x); a default of the sample data's size without it.
     seed
@@ -50,7 +52,8 @@ def phantom(name: str, shape: Sequence[int] | None = None, seed: int = 0) -> Pha
     """
     makers: dict[str, tuple[Callable[[Vec3, np.random.Generator], _Arrays], Vec3, FVec3]] = {
         "cells": (_cells, (64, 512, 512), (2000.0, 1000.0, 1000.0)),
-        "neuropil": (_neuropil, (32, 512, 512), (40.0, 8.0, 8.0)),
+        "neuropil": (partial(_neuropil, _SECTIONS), (32, 512, 512), _SECTIONS.voxel_nm),
+        "neuropil-isotropic": (partial(_neuropil, _BLOCKFACE), (162, 162, 162), _BLOCKFACE.voxel_nm),
     }
     if name not in makers:
         raise InputError(f"got phantom '{name}'; there are: {', '.join(makers)}")
@@ -71,7 +74,7 @@ def phantom(name: str, shape: Sequence[int] | None = None, seed: int = 0) -> Pha
 _Arrays = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
-def _smooth_noise(rng: np.random.Generator, shape: Vec3, scale: Sequence[float]) -> np.ndarray:
+def _smooth_noise(rng: np.random.Generator, shape: Vec3, scale: Sequence[float] | np.ndarray) -> np.ndarray:
     """A random field of unit standard deviation that varies over ``scale`` voxels; made coarse, then enlarged."""
     coarse = [max(4, round(3 * n / s) + 3) for n, s in zip(shape, scale, strict=True)]
     field = ndimage.gaussian_filter(rng.standard_normal(coarse), 1.0, mode="nearest")
@@ -157,31 +160,58 @@ def _vessels(signal: np.ndarray, rng: np.random.Generator) -> None:
             _stamp(signal, spot, np.array([1.3, 2.2, 2.2]), lambda old, r2: np.maximum(old, 14 + 45 * np.exp(-r2)))
 
 
-def _neuropil(shape: Vec3, rng: np.random.Generator) -> _Arrays:
-    neurons, gap_nm = _neurites(shape, rng)
+@dataclass(frozen=True)
+class _Tissue:
+    """Neuropil as one microscope sees it; lengths in nm.
+
+    Parameters
+    ----------
+    voxel_nm, psf_nm
+        Voxel, and standard deviation of the imaging's blur.
+    size
+        Of neurites and what is in them, relative to those of the first sample.
+    """
+
+    voxel_nm: FVec3
+    psf_nm: FVec3
+    size: float = 1.0
+
+    def voxels(self, *lengths_nm: float) -> np.ndarray:
+        """Lengths (z, y, x) in voxels."""
+        return np.array(lengths_nm) / self.voxel_nm
+
+
+_SECTIONS = _Tissue((40.0, 8.0, 8.0), (0.0, 6.4, 6.4))
+_BLOCKFACE = _Tissue((10.0, 10.0, 10.0), (8.0, 8.0, 8.0), size=0.6)
+
+
+def _neuropil(tissue: _Tissue, shape: Vec3, rng: np.random.Generator) -> _Arrays:
+    neurons, gap_nm = _neurites(tissue, shape, rng)
     inside = gap_nm > 0
-    cytosol = 165 + 10 * _smooth_noise(rng, shape, (6, 40, 40))
+    cytosol = 165 + 10 * _smooth_noise(rng, shape, tissue.voxels(240, 320, 320))
     cytosol += rng.normal(0, 12, neurons.max() + 1).astype(np.float32)[neurons]
     image = np.where(inside, cytosol, 0) + np.exp(-((gap_nm / 9) ** 2)) * (70 - np.where(inside, cytosol, 0))
-    mitochondria = _mitochondria(image, neurons, gap_nm, rng)
-    _vesicles(image, gap_nm, rng)
-    image = ndimage.gaussian_filter(image, (0, 0.8, 0.8)) + 5 * _smooth_noise(rng, shape, (2, 300, 300))
+    mitochondria = _mitochondria(tissue, image, neurons, gap_nm, rng)
+    _vesicles(tissue, image, gap_nm, rng)
+    image = ndimage.gaussian_filter(image, tissue.voxels(*tissue.psf_nm))
+    image += 5 * _smooth_noise(rng, shape, tissue.voxels(80, 2400, 2400))
     noisy = image + rng.standard_normal(shape, np.float32) * 8
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), {"neurons": neurons, "mitochondria": mitochondria}
 
 
-def _neurites(shape: Vec3, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _neurites(tissue: _Tissue, shape: Vec3, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Instances (0 on membranes) and the distance to the membrane's middle in nm: a warped Voronoi diagram."""
-    voxel = np.array([40.0, 8.0, 8.0])
+    voxel = np.array(tissue.voxel_nm)
     extent = np.array(shape) * voxel
-    count = max(8, int(float(np.prod(extent)) / 520**3 * 1.5))
+    count = max(8, int(float(np.prod(extent)) / (520 * tissue.size) ** 3 * 1.5))
     seeds = rng.uniform(-300, extent + 300, (int(count * float(np.prod((extent + 600) / extent))), 3))
     owner = np.arange(len(seeds))
     for a in range(len(seeds)):  # two thirds of the cells join their neighbour: processes, not balls
         if rng.uniform() < 0.66:
             near = np.argsort(((seeds - seeds[a]) ** 2).sum(1))[1]
             owner[owner == owner[a]] = owner[near]
-    warp = [60 * _smooth_noise(rng, shape, (10, 50, 50)) for _ in range(3)]
+    bend = 60 * tissue.size
+    warp = [bend * _smooth_noise(rng, shape, tissue.voxels(400, 400, 400)) for _ in range(3)]
     grids = np.indices(shape, np.float32)
     points = np.stack([g * v + w for g, v, w in zip(grids, voxel, warp, strict=True)], -1).reshape(-1, 3)
     distance, index = cKDTree(seeds).query(points, k=4, workers=-1)
@@ -194,38 +224,44 @@ def _neurites(shape: Vec3, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     return neurons, np.maximum(gap, 0)
 
 
-def _mitochondria(image: np.ndarray, neurons: np.ndarray, gap_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _mitochondria(
+    tissue: _Tissue, image: np.ndarray, neurons: np.ndarray, gap_nm: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Dark ellipsoids with cristae, each inside one neurite, gathered in one half of the volume."""
     labels = np.zeros(image.shape, np.uint16)
-    roomy = np.argwhere(gap_nm > 110)
+    usual = image.size * float(np.prod(tissue.voxel_nm)) / 300_000 / 2560 / tissue.size**3
+    roomy = np.argwhere(gap_nm > 110 * tissue.size)
     roomy = roomy[rng.permutation(len(roomy))]
     centres: list[np.ndarray] = []
-    for spot in roomy[: 40 * max(4, image.size // 300_000)]:
-        if len(centres) >= max(3, image.size // 300_000):
+    for spot in roomy[: 40 * max(4, int(usual))]:
+        if len(centres) >= max(3, int(usual)):
             break
         wanted = 0.9 if spot[2] < 0.45 * image.shape[2] else 0.08
-        far = all((((spot - c) * [40, 8, 8]) ** 2).sum() > 520**2 for c in centres)
+        far = all((((spot - c) * tissue.voxel_nm) ** 2).sum() > (520 * tissue.size) ** 2 for c in centres)
         if far and rng.uniform() < wanted:
             centres.append(spot)
     for label, spot in enumerate(centres, start=1):
-        radius = rng.uniform([90, 90, 130], [220, 140, 260]) / [40, 8, 8]
+        radius = tissue.voxels(*(rng.uniform([90, 90, 130], [220, 140, 260]) * tissue.size))
         own = neurons == neurons[tuple(spot)]
         body = np.zeros(image.shape, bool)
         _stamp(body, spot.astype(float), radius, lambda old, r2: old | (r2 <= 1))
-        body &= own & (gap_nm > 25)
+        body &= own & (gap_nm > 25 * tissue.size)
         labels[body] = label
         where = np.nonzero(body)
         phase = rng.uniform(0, 6)
-        image[where] = 105 + 18 * np.sin(where[1] * 0.9 + np.sin(where[2] * 0.15 + phase) * 2)
-    rim = (ndimage.grey_erosion(labels, (1, 3, 3)) == 0) & (labels > 0)
+        y_nm, x_nm = where[1] * tissue.voxel_nm[1], where[2] * tissue.voxel_nm[2]
+        image[where] = 105 + 18 * np.sin(y_nm * 0.1125 + np.sin(x_nm * 0.01875 + phase) * 2)
+    flat = tissue.voxel_nm[0] > 2 * tissue.voxel_nm[1]
+    rim = (ndimage.grey_erosion(labels, (1 if flat else 3, 3, 3)) == 0) & (labels > 0)
     image[rim] = 62
     return labels
 
 
-def _vesicles(image: np.ndarray, gap_nm: np.ndarray, rng: np.random.Generator) -> None:
-    spots = np.argwhere(gap_nm > 40)
-    hubs = spots[rng.integers(len(spots), size=max(2, image.size // 500_000))]
-    for hub in hubs:
+def _vesicles(tissue: _Tissue, image: np.ndarray, gap_nm: np.ndarray, rng: np.random.Generator) -> None:
+    spots = np.argwhere(gap_nm > 40 * tissue.size)
+    hubs = int(image.size * float(np.prod(tissue.voxel_nm)) / 500_000 / 2560)
+    for hub in spots[rng.integers(len(spots), size=max(2, hubs))]:
         for _ in range(40):
-            spot = hub + rng.normal(0, 1, 3) * [1.5, 14, 14]
-            _stamp(image, spot, np.array([0.6, 2.4, 2.4]), lambda old, r2: old - 45 * np.exp(-((r2 - 0.8) ** 2) * 6))
+            spot = hub + rng.normal(0, 1, 3) * tissue.voxels(60, 112, 112)
+            radius = tissue.voxels(24, 19.2, 19.2)
+            _stamp(image, spot, radius, lambda old, r2: old - 45 * np.exp(-((r2 - 0.8) ** 2) * 6))

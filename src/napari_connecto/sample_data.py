@@ -1,4 +1,4 @@
-"""What ships: small synthetic volumes with truth, and a small trained cascade for each.
+"""What ships: small synthetic volumes with truth, and the models trained on them.
 
 They are made by ``sample_data/make_samples.py`` and ``sample_data/train_cascades.py`` of the repository.
 """
@@ -16,6 +16,11 @@ SAMPLES = {
     "neuropil": ("mitochondria", "neurons"),
 }
 """Samples by name, and the names of their truths; the first is what its cascade finds."""
+PAIRS = {
+    "xray": ("em", "neurons"),
+    "xray-test": ("em", "neurons"),
+}
+"""Simulated X-ray volumes, the synthetic EM they are made of, and its neurons; the second is of other tissue."""
 
 
 def shipped_folder() -> Path:
@@ -33,17 +38,18 @@ def open_sample(name: str, truth: str | None = None) -> Volume:
     Parameters
     ----------
     name
-        "cells" or "neuropil".
+        "cells", "neuropil", "xray" or "xray-test".
     truth
-        One of the sample's truths ("cells"; "mitochondria", "neurons").
+        One of the sample's truths ("cells"; "mitochondria", "neurons"; "em", "neurons").
 
     Raises
     ------
     InputError
         For a name that does not ship.
     """
-    if name not in SAMPLES or (truth is not None and truth not in SAMPLES[name]):
-        there = ", ".join(f"{n} ({', '.join(truths)})" for n, truths in SAMPLES.items())
+    known = SAMPLES | PAIRS
+    if name not in known or (truth is not None and truth not in known[name]):
+        there = ", ".join(f"{n} ({', '.join(truths)})" for n, truths in known.items())
         raise InputError(f"got sample '{name}'{f' with truth {truth!r}' if truth else ''}; there are: {there}")
     file = f"{name}.ome.zarr" if truth is None else f"{name}_{truth}.ome.zarr"
     return open_volume(shipped_folder() / file)

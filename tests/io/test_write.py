@@ -33,6 +33,16 @@ def same(volume: Volume, level: int, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_nobody_measured_still_says_so(tmp_path, version):
+    told = {"synthetic": True, "seed": 3, "simulated": {"fwhm_nm": [60.0, 60.0, 60.0]}, "simulated_from": "em"}
+    save_volume(image(metadata={**told, "revision": "x"}), tmp_path / "v.zarr", version=version)
+    opened = open_volume(tmp_path / "v.zarr")
+    assert {k: opened.metadata.get(k) for k in told} == told
+    save_volume(image(metadata={"revision": "x"}), tmp_path / "w.zarr", version=version)
+    assert "napari-connecto" not in zarr.open_group(tmp_path / "w.zarr", mode="r").attrs
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_image_comes_back_with_every_level_in_place(tmp_path, version):
     volume = image()
     save_volume(volume, tmp_path / "v.zarr", version=version)

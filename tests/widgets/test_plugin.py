@@ -61,6 +61,17 @@ def test_preferences_without_napari_knowing_the_plugin(plugin_settings):
     assert output_folder() == Path.home() / "napari-connecto"
 
 
+def test_the_pair_opens_in_place_and_says_that_it_is_simulated(sample):
+    from napari_connecto.widgets.samples import xray
+
+    (_, seen, kind), (_, em, _), (_, neurons, truth) = xray()
+    assert seen["name"] == "X-ray (simulated from neuropil-isotropic)"
+    assert (kind, truth) == ("image", "labels")
+    for other in (em, neurons):
+        corners = [k["translate"] - k["scale"] / 2 for k in (seen, other)]
+        np.testing.assert_allclose(*corners, atol=1e-6)
+
+
 def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):
     from napari.layers import Image
 

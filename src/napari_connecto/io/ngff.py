@@ -6,8 +6,8 @@ writes dask arrays only and takes no translations, so it cannot stream a pyramid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,10 @@ from napari_connecto.core.volume import Kind
 from napari_connecto.io.pyramid import Grid
 
 Version = Literal["0.4", "0.5"]
+OURS = "napari-connecto"
+"""Attribute, beside the OME ones, under which an image says that nobody measured it."""
+MADE_UP = ("synthetic", "phantom", "seed", "simulated", "simulated_from")
+"""What of a volume's metadata is kept there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Image:
         Extent of a leading channel axis; None for (z, y, x).
     calibrated
         False leaves the unit out of the metadata.
+    metadata
+        A volume's; of these, `MADE_UP` is written. JSON.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Image:
     channels: int | None = None
     calibrated: bool = True
     version: Version = "0.5"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.version not in ("0.4", "0.5"):
@@ -89,9 +96,16 @@ class Image:
             type="mode" if self.kind == "labels" else "mean",
         )
         label: dict[str, Any] = {"image-label": {}} if self.kind == "labels" else {}
+        told = made_up(self.metadata)
+        ours = {OURS: told} if told else {}
         if self.version == "0.5":
-            return {"ome": {"version": "0.5", "multiscales": [_dump(multiscale)], **label}}
-        return {"multiscales": [{"version": "0.4", **_dump(multiscale.to_version("0.4"))}], **label}
+            return {"ome": {"version": "0.5", "multiscales": [_dump(multiscale)], **label}, **ours}
+        return {"multiscales": [{"version": "0.4", **_dump(multiscale.to_version("0.4"))}], **label, **ours}
+
+
+def made_up(metadata: Any) -> dict[str, Any]:
+    """Of a volume's metadata, or of what a file has under `OURS`, what says that nobody measured it."""
+    return {key: metadata[key] for key in MADE_UP if key in metadata} if isinstance(metadata, Mapping) else {}
 
 
 def _dump(model: Any) -> dict[str, Any]:

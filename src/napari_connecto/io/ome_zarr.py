@@ -11,6 +11,7 @@ import zarr
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, unit_nm, volume_of
+from napari_connecto.io.ngff import OURS, made_up
 from napari_connecto.io.views import guess_axes
 from napari_connecto.io.zarr_arrays import ZarrSource, open_node, store_revision
 
@@ -112,7 +113,11 @@ def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any]) -> Descr
         store_revision(request.path, arrays, ome),
         kind="labels" if "image-label" in ome else "image",
         name=name,
-        metadata={"format": f"OME-Zarr {version}".strip(), **_channel_names(ome)},
+        metadata={
+            "format": f"OME-Zarr {version}".strip(),
+            **_channel_names(ome),
+            **made_up(group.attrs.asdict().get(OURS)),
+        },
     )
 
 

@@ -88,7 +88,14 @@ def save_volume_job(
     more = levels - len(own) + 1 if levels is not None else (None if len(own) == 1 else 1)
     first = volume.levels[0]
     image = Image(
-        volume.name, (*own[:-1], *grids(own[-1], more)), first.dtype, kind, first.channels, volume.calibrated, version
+        volume.name,
+        (*own[:-1], *grids(own[-1], more)),
+        first.dtype,
+        kind,
+        first.channels,
+        volume.calibrated,
+        version,
+        volume.metadata,
     )
     path = os.fspath(path)
     target = None if is_url(path) else Path(path).expanduser().absolute()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_connecto.sample_data import SAMPLES, open_sample
+from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
 from napari_connecto.widgets._show import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -18,6 +18,12 @@ def cells() -> list[LayerData]:
 def neuropil() -> list[LayerData]:
     """Synthetic electron microscopy of neuropil with mitochondria."""
     return _sample("neuropil")
+
+
+def xray() -> list[LayerData]:
+    """Simulated X-ray of synthetic neuropil, and the EM it is made of."""
+    em, neurons = (layer_data(open_sample("xray", part), visible=False) for part in PAIRS["xray"])
+    return [layer_data(open_sample("xray")), em, neurons]
 
 
 def _sample(name: str, **look: Any) -> list[LayerData]:
