@@ -205,20 +205,26 @@ def judge_tiles(gate: Gate, model: Predictor, tiles: np.ndarray) -> Judgement:
     InputError
         If tiles have another shape.
     """
-    if gate.space != model.card.digest:
-        raise ModelError(
-            f"got the gate of model {gate.space[:12] or 'unknown'} for model {model.card.digest[:12]}; fit one for it"
-        )
+    check_fits(gate, model)
     if tiles.shape[2:] != gate.shape:
         raise InputError(f"got tiles of {tiles.shape[2:]} voxels; this gate is for tiles of {gate.shape}")
     return gate.judge(*statistics(TorchEncoder(model), tiles))
 
 
+def check_fits(gate: Gate, model: Predictor) -> None:
+    """Raise `ModelError` unless the gate is this model's: distances of two encoders mean nothing to each other."""
+    if gate.space != model.card.digest:
+        raise ModelError(
+            f"got the gate of model {gate.space[:12] or 'unknown'} for model {model.card.digest[:12]}; fit one for it"
+        )
+
+
 def _spread_of_flips(model: Predictor, tile: np.ndarray) -> float:
-    answers = [model(np.ascontiguousarray(np.flip(tile, axes)), [0]) for axes in FLIPS]
+    flipped = np.concatenate([np.flip(tile, axes) for axes in FLIPS])
+    answers = model(flipped, [0] * len(FLIPS))
     found = []
     for output in model.card.outputs:
-        same = [np.flip(answer[output.name], axes) for answer, axes in zip(answers, FLIPS, strict=True)]
+        same = [np.flip(answer, axes) for answer, axes in zip(answers[output.name], FLIPS, strict=True)]
         found.append(np.mean([np.abs(a - b).mean(dtype=np.float64) for a, b in combinations(same, 2)]))
     return float(np.mean(found))
 

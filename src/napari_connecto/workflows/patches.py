@@ -55,7 +55,9 @@ class Candidates:
     exhausted: bool
 
 
-def candidates(level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequence[Box] = ()) -> Candidates:
+def candidates(
+    level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequence[Box] = (), *, within: Box | None = None
+) -> Candidates:
     """Draw patches at random places of a grid, each place at most once, until ``n`` hold tissue.
 
     Parameters
@@ -70,6 +72,8 @@ def candidates(level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequen
         Of the draw.
     exclude
         Boxes of the level, none of whose voxels may be in a patch.
+    within
+        Part of the level to draw from; all of it without.
 
     Notes
     -----
@@ -90,7 +94,7 @@ def candidates(level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequen
     boxes: list[Box] = []
     contrast: list[float] = []
     read = 0
-    places = _places(level.shape, shape, seed, exclude)
+    places = _places(level.box if within is None else within, shape, seed, exclude)
     for box in places:
         texture = _texture(level.read(box))
         read += 1
@@ -125,11 +129,11 @@ def _texture(patch: np.ndarray) -> Texture:
     return Texture(counts.max() / patch.size, float(cells.std()), float(values.std()))
 
 
-def _places(extent: Vec3, shape: Vec3, seed: int, exclude: Sequence[Box]) -> Iterator[Box]:
-    """Whole cells of a grid in the middle of the level, in random order, each once; nothing is listed beforehand."""
-    size = vec3([min(s, n) for s, n in zip(shape, extent, strict=True)])
-    cells = [n // s for s, n in zip(size, extent, strict=True)]
-    margin = [(n - c * s) // 2 for n, c, s in zip(extent, cells, size, strict=True)]
+def _places(part: Box, shape: Vec3, seed: int, exclude: Sequence[Box]) -> Iterator[Box]:
+    """Whole cells of a grid in the middle of ``part``, in random order, each once; nothing is listed beforehand."""
+    size = vec3([min(s, n) for s, n in zip(shape, part.shape, strict=True)])
+    cells = [n // s for s, n in zip(size, part.shape, strict=True)]
+    margin = [a + (n - c * s) // 2 for a, n, c, s in zip(part.start, part.shape, cells, size, strict=True)]
     plan = TilePlan(vec3([c * s for c, s in zip(cells, size, strict=True)]), size)
     for index in _shuffled(len(plan), seed):
         box = plan[index].write.shift(margin)

@@ -1,0 +1,208 @@
+"""Is this volume like what a model was trained on? Tissue tiles of it against the model's gate. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.models.nets import dimensions, divisor
+from napari_connecto.workflows.descent import region_in
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.gate import Gate, check_fits, statistics
+from napari_connecto.workflows.gate_judgement import Judgement
+from napari_connecto.workflows.patches import candidates
+
+TILES, SOURCE_TILES = 32, 240
+"""Tissue tiles that are judged, and that a gate is made from."""
+SIDE = 96
+"""A 2-D model's tile of the gate is not larger along y and x: enough to see texture, and more tiles to learn from."""
+SLABS = 10
+"""Blocks that a source is cut into."""
+
+
+@dataclass(frozen=True)
+class GateCheck:
+    """What a gate said of a volume.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    judgement
+        None where nothing was judged; ``reason`` says why.
+    gate
+        That judged.
+    """
+
+    name: str
+    judgement: Judgement | None = None
+    reason: str = ""
+    gate: Gate | None = None
+
+    @property
+    def warns(self) -> bool:
+        """Whether a user should be asked."""
+        return self.judgement is not None and self.judgement.warns
+
+    @property
+    def sentence(self) -> str:
+        """In words a user reads."""
+        if self.judgement is None:
+            return f"Whether this is like what '{self.name}' was trained on was not checked: {self.reason}."
+        return self.judgement.lines(self.name)[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """For reports and provenance."""
+        told: dict[str, Any] = {"checked": self.judgement is not None, "sentence": self.sentence}
+        if self.judgement is not None and self.gate is not None:
+            low, high = self.gate.interval
+            told |= self.judgement.to_json()
+            told |= {"stated": self.gate.false_alarm, "measured": self.gate.measured, "interval": [low, high]}
+        return told
+
+
+def gate_check_job(
+    volume: Volume,
+    model: Predictor,
+    gate: Gate | None,
+    *,
+    region: Box | None = None,
+    level: Level | None = None,
+    name: str = "",
+    tiles: int = TILES,
+    seed: int = 0,
+) -> Job[GateCheck]:
+    """Compare tissue tiles of a volume with what a model was trained on; asks, and never blocks.
+
+    Parameters
+    ----------
+    volume
+        Image that the model is about to be run on.
+    model, gate
+        The gate is this model's; None is said to be missing.
+    region
+        Where, in voxels of the finest level; everywhere without it.
+    level
+        That the model will read; found as `predict` does without it.
+    name
+        As users know the model; the card's without it.
+    tiles, seed
+        How many tiles are looked at most, and of their draw.
+
+    Raises
+    ------
+    VoxelSizeError
+        If the volume does not fit the model.
+    ModelError
+        If the gate is another model's.
+    """
+    name = name or model.card.name
+    if gate is None:
+        return GateCheck(name, reason="it has no gate")
+    check_fits(gate, model)
+    level = level or fitting_level(volume, model.card)
+    scaling, encoder = model.card.normalisation.resolve(volume), TorchEncoder(model)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    stage = "comparing with the training data"
+    yield Progress(0, tiles, stage)
+    try:
+        for _, tile in tissue(
+            level, scaling, model.card, gate.shape, tiles, seed, within=region_in(region, volume, level)
+        ):
+            found.append(statistics(encoder, tile[None]))
+            yield Progress(len(found), tiles, stage)
+    except ChunkError as error:
+        return GateCheck(name, reason=str(error))
+    if not found:
+        return GateCheck(name, reason="no tissue was found in the places looked at")
+    vectors, unsure = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return GateCheck(name, gate.judge(vectors, unsure), gate=gate)
+
+
+def source_gate_job(
+    level: Level,
+    scaling: Scaling,
+    model: Predictor,
+    *,
+    within: Box | None = None,
+    tiles: int = SOURCE_TILES,
+    false_alarm: float = 0.05,
+    seed: int = 0,
+) -> Job[Gate]:
+    """A model's gate, from tissue tiles of the data it was trained on.
+
+    Parameters
+    ----------
+    level, scaling, model
+        The data, as the model reads them.
+    within
+        Part that was learnt from, voxels of the level.
+    tiles
+        How many at most.
+    false_alarm, seed
+        See `Gate.fit`; parts kept apart are slabs across the axis with most tiles.
+
+    Raises
+    ------
+    InputError
+        If there is too little tissue for this rate.
+    """
+    encoder, shape = TorchEncoder(model), gate_shape(model.card)
+    starts: list[Vec3] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for box, tile in tissue(level, scaling, model.card, shape, tiles, seed, within=within):
+        starts.append(box.start)
+        found.append(statistics(encoder, tile[None]))
+        yield Progress(len(found), tiles, "gate")
+    if not found:
+        raise InputError("got no tissue to make a gate from; choose another part of the volume")
+    vectors, unsure = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    space = model.card.digest
+    return Gate.fit(vectors, unsure, groups=slabs(starts), false_alarm=false_alarm, seed=seed, shape=shape, space=space)
+
+
+def gate_shape(card: ModelCard) -> Vec3:
+    """Of the tiles of a model's gate: what the model reads, halo included, but in 2-D not more than 96 x 96."""
+    read = [t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)]
+    if dimensions(card.network) == 3:
+        return vec3(read)
+    step = divisor(card.network)
+    return vec3(
+        [1 + 2 * card.halo[0], *(min(r, max(s, SIDE // s * s)) for r, s in zip(read[1:], step[1:], strict=True))]
+    )
+
+
+def tissue(
+    level: Level, scaling: Scaling, card: ModelCard, shape: Vec3, n: int, seed: int, *, within: Box | None = None
+) -> Iterator[tuple[Box, np.ndarray]]:
+    """Up to ``n`` tiles of tissue, drawn as `candidates` does.
+
+    Yields
+    ------
+    box, tile
+        What a tile reads, voxels of the level, and (c, z, y, x) float32, scaled; tiles with NaN are left out.
+    """
+    margin = card.halo if dimensions(card.network) == 3 else (card.halo[0], 0, 0)
+    own = vec3([max(1, s - 2 * m) for s, m in zip(shape, margin, strict=True)])
+    for drawn in candidates(level, own, n, seed, within=within).boxes:
+        start = [a - (s - m) // 2 for a, s, m in zip(drawn.start, shape, drawn.shape, strict=True)]
+        box = Box(vec3(start), vec3([a + s for a, s in zip(start, shape, strict=True)]))
+        block = level.read_padded(box)
+        if block.dtype.kind != "f" or np.isfinite(block).all():
+            yield box, scaling(block if block.ndim == 4 else block[None])
+
+
+def slabs(starts: Sequence[Vec3]) -> np.ndarray:
+    """Block (n,) of each tile: up to ten slabs across the axis along which tiles lie at most different places."""
+    places = [np.unique(column, return_inverse=True) for column in np.array(starts).T]
+    distinct, rank = max(places, key=lambda place: len(place[0]))
+    return rank * min(SLABS, len(distinct)) // len(distinct)

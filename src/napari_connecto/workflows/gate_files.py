@@ -1,0 +1,74 @@
+"""A gate in files, ``gate.npz`` beside ``gate.json``; nothing is ever unpickled. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from napari_connecto.core.errors import ModelError, StoreError
+from napari_connecto.core.geometry import vec3
+from napari_connecto.io.disk import read_json, storing, write_json
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gaussian import Gaussian
+
+ARRAYS, FIGURES = "gate.npz", "gate.json"
+LARGEST = 64 * 2**20
+"""Bytes that a gate's arrays may take once unpacked; 2 MB are usual."""
+
+
+def save_gate(gate: Gate, folder: str | Path) -> None:
+    """Write a gate into a model's or a cascade's folder; the figures come last, so that with them it is whole.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    folder = Path(folder)
+    arrays = {f.name: np.asarray(getattr(gate.gaussian, f.name), np.float32) for f in fields(Gaussian)}
+    figures = {f.name: getattr(gate, f.name) for f in fields(Gate) if f.name != "gaussian"}
+    with storing(folder):
+        (folder / FIGURES).unlink(missing_ok=True)
+        np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
+    write_json(folder / FIGURES, figures)
+
+
+def load_gate(folder: str | Path) -> Gate | None:
+    """The gate of a model's or a cascade's folder; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged, or far larger than any gate.
+    """
+    folder = Path(folder)
+    if not (folder / FIGURES).is_file():
+        return None
+    try:
+        figures = read_json(folder / FIGURES)
+        with ZipFile(folder / ARRAYS) as packed:
+            size = sum(item.file_size for item in packed.infolist())
+        if size > LARGEST:
+            raise ValueError(f"its arrays take {size} bytes, allowed are {LARGEST}")
+        with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+            gaussian = Gaussian(**{f.name: stored[f.name].astype(np.float64) for f in fields(Gaussian)})
+        gate = Gate(gaussian, **{**figures, "shape": vec3(figures["shape"])})
+        _check(gate)
+    except (OSError, StoreError, BadZipFile, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the gate in '{folder}' is damaged ({error}); copy it again, or remove {FIGURES}") from error
+    return gate
+
+
+def _check(gate: Gate) -> None:
+    g = gate.gaussian
+    k, d = g.directions.shape
+    shapes = [g.mean.shape, g.scale.shape, g.variances.shape, np.shape(g.residual)]
+    if shapes != [(d,), (d,), (k,), ()] or not all(np.isfinite(getattr(g, f.name)).all() for f in fields(Gaussian)):
+        raise ValueError(f"arrays of shapes {shapes} for {k} directions of {d} features")
+    if not (0 <= gate.alarms <= gate.tiles and gate.tiles > 0 and 0 < gate.false_alarm < 1):
+        raise ValueError(f"{gate.alarms} alarms of {gate.tiles} tiles at a rate of {gate.false_alarm}")
+    if not (np.isfinite([gate.distance_limit, gate.inconsistency_limit]).all() and min(gate.shape) > 0):
+        raise ValueError(f"limits {gate.distance_limit} and {gate.inconsistency_limit}, tiles of {gate.shape}")

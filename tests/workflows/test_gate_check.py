@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_connecto.core.errors import ChunkError, InputError, ModelError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import run
+from napari_connecto.core.model import Scaling
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.files import new_model
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import (
+    gate_check_job,
+    gate_shape,
+    slabs,
+    source_gate_job,
+    tissue,
+)
+from napari_connecto.workflows.gate_files import load_gate, save_gate
+from napari_connecto.workflows.gaussian import Gaussian
+from tests.models.cards import SCORER_25D, SMP_25D, UNET_2D, UNET_3D
+
+NM = UNET_2D.voxel_nm
+
+
+def cells(shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    """Smooth structure that fills a volume, uint8."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), (0.5, 3, 3))
+    return np.clip(128 + 500 * noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return new_model(UNET_2D, 1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def gate(model) -> Gate:
+    level = Level(cells((20, 144, 144), 0), NM)
+    return run(source_gate_job(level, Scaling(0, 255), model, tiles=100))
+
+
+def test_a_volume_like_the_source_passes_and_another_asks(model, gate):
+    assert (gate.tiles, gate.blocks, gate.shape) == (100, 10, (1, 48, 48))
+    same = run(gate_check_job(Volume((Level(cells((20, 144, 144), 1), NM),)), model, gate))
+    assert not same.warns
+    assert len(same.judgement.outside) == 32
+    assert same.to_json()["checked"]
+    assert same.to_json()["interval"] == list(gate.interval)
+    other = run(gate_check_job(Volume((Level(255 - cells((20, 144, 144), 1) // 2, NM),)), model, gate, name="fly"))
+    assert other.warns
+    assert other.judgement.share == 1
+    assert other.sentence.startswith("32 of 32 tiles look unlike what 'fly' was trained on (")
+
+
+def test_only_the_region_is_looked_at(model, gate):
+    image = cells((20, 144, 144), 1)
+    image[:, 72:] = 255 - image[:, 72:] // 2
+    volume = Volume((Level(image, NM),))
+    low, high = (Box((0, y, 0), (20, y + 72, 144)) for y in (0, 72))
+    assert not run(gate_check_job(volume, model, gate, region=low)).warns
+    assert run(gate_check_job(volume, model, gate, region=high)).judgement.share > 0.9
+
+
+def test_what_cannot_be_checked_says_why(model, gate):
+    volume = Volume((Level(np.full((4, 96, 96), 7, np.uint8), NM),))
+    none = run(gate_check_job(volume, model, None))
+    assert (none.warns, none.to_json()["checked"]) == (False, False)
+    assert none.sentence == "Whether this is like what 'small' was trained on was not checked: it has no gate."
+    assert "no tissue was found" in run(gate_check_job(volume, model, gate)).sentence
+
+    class Damaged:
+        shape, dtype = (4, 96, 96), np.dtype("uint8")
+
+        def __getitem__(self, index):
+            raise ChunkError("chunk 0/0/0 cannot be decoded")
+
+    broken = Volume((Level(Damaged(), NM),))
+    assert "chunk 0/0/0 cannot be decoded" in run(gate_check_job(broken, model, gate, level=broken.levels[0])).sentence
+    with pytest.raises(ModelError, match="fit one for it"):
+        run(gate_check_job(volume, new_model(UNET_2D, 2, device="cpu"), gate))
+    with pytest.raises(InputError, match="got no tissue to make a gate from"):
+        run(source_gate_job(volume.levels[0], Scaling(), model))
+
+
+def test_tiles_are_what_the_model_reads():
+    assert gate_shape(UNET_3D) == (16, 32, 32)
+    assert gate_shape(SCORER_25D) == (3, 48, 48)
+    assert gate_shape(replace(SMP_25D, tile=(2, 256, 256))) == (5, 96, 96)
+    image = cells((20, 64, 64), 0)
+    level = Level(image, NM)
+    for box, tile in tissue(level, Scaling(), UNET_3D, (16, 32, 32), 9, 0):
+        assert box.shape == (16, 32, 32)
+        inside = box.clip(level.shape)
+        at = inside.shift([-v for v in box.start]).slices
+        np.testing.assert_array_equal(tile[0][at], image[inside.slices])
+    small = next(tissue(Level(image[:3, :20, :20], NM), Scaling(), UNET_3D, (16, 32, 32), 9, 0))[1]
+    assert small.shape == (1, 16, 32, 32)
+    np.testing.assert_array_equal(small[0, 0], small[0, 1])  # beyond the rim its edge is repeated
+
+
+def test_blocks_are_slabs_across_the_axis_with_most_places():
+    starts = [(z, y, 0) for z in range(30) for y in (0, 96)]
+    assert slabs(starts).tolist() == [z // 3 for z in range(30) for _ in (0, 96)]
+    assert slabs([(0, 0, 0), (0, 5, 0)]).tolist() == [0, 1]
+
+
+def test_gate_round_trip(gate, tmp_path):
+    assert load_gate(tmp_path) is None
+    save_gate(gate, tmp_path)
+    again = load_gate(tmp_path)
+    for field in fields(Gate):
+        if field.name != "gaussian":
+            assert getattr(again, field.name) == getattr(gate, field.name)
+    for field in fields(Gaussian):
+        np.testing.assert_allclose(getattr(again.gaussian, field.name), getattr(gate.gaussian, field.name), rtol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["figures", "arrays", "shape", "nan", "huge", "pickle", "counts"])
+def test_a_damaged_gate_is_refused(gate, tmp_path, damage):
+    save_gate(gate, tmp_path)
+    arrays = dict(np.load(tmp_path / "gate.npz"))
+    if damage == "figures":
+        (tmp_path / "gate.json").write_text("{")
+    elif damage == "counts":
+        told = json.loads((tmp_path / "gate.json").read_text())
+        (tmp_path / "gate.json").write_text(json.dumps({**told, "alarms": 1000}))
+    elif damage == "arrays":
+        (tmp_path / "gate.npz").write_bytes(b"PK nothing")
+    elif damage == "shape":
+        np.savez(tmp_path / "gate.npz", **{**arrays, "mean": arrays["mean"][:-1]})
+    elif damage == "nan":
+        np.savez(tmp_path / "gate.npz", **{**arrays, "mean": arrays["mean"] * np.nan})
+    elif damage == "pickle":
+        np.savez(tmp_path / "gate.npz", **{**arrays, "mean": np.array([{}], object)}, allow_pickle=True)
+    else:
+        with zipfile.ZipFile(tmp_path / "gate.npz", "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("mean.npy", bytes(65 * 2**20))
+    with pytest.raises(ModelError, match=r"the gate in '.*' is damaged \(.*\); copy it again, or remove gate.json"):
+        load_gate(tmp_path)
