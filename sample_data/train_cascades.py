@@ -9,9 +9,12 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import napari_connecto as nc
+from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.train import train_cascade_job
 
 TRAINING_SEED = 101
@@ -21,15 +24,22 @@ PARAMS = {
 }
 
 
+@contextmanager
+def training_volume(sample: str) -> Iterator[tuple[Volume, Volume]]:
+    """The phantom that a sample's cascade learns from, as a pyramid on disk, and its truth."""
+    target, shape, _ = PARAMS[sample]
+    made = nc.phantom(sample, shape, seed=TRAINING_SEED)
+    with tempfile.TemporaryDirectory() as scratch:
+        nc.save_volume(made.image, Path(scratch) / f"{sample}.ome.zarr", levels=3)
+        yield nc.open_volume(Path(scratch) / f"{sample}.ome.zarr"), made.truth[target]
+
+
 def main(folder: Path, samples: list[str]) -> None:
-    """Write one folder per cascade."""
+    """Write one folder per cascade, its gate included."""
     for sample in samples:
-        target, shape, params = PARAMS[sample]
-        made = nc.phantom(sample, shape, seed=TRAINING_SEED)
-        with tempfile.TemporaryDirectory() as scratch:
-            nc.save_volume(made.image, Path(scratch) / f"{sample}.ome.zarr", levels=3)
-            volume = nc.open_volume(Path(scratch) / f"{sample}.ome.zarr")
-            job = train_cascade_job(volume, made.truth[target], params)
+        target, _, params = PARAMS[sample]
+        with training_volume(sample) as (volume, labels):
+            job = train_cascade_job(volume, labels, params)
             cascade = nc.run(
                 job, lambda p, target=target: print(f"\r{target}: {p.stage} {p.done}/{p.total}   ", end="")
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.layers import Points
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
@@ -23,12 +25,16 @@ from napari_connecto.widgets._cascade_jobs import Peek
 from napari_connecto.widgets._cascade_options import CLUSTER
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.estimate import Estimate, LevelEstimate
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import GateCheck
+from napari_connecto.workflows.gate_judgement import Judgement
 
 pytestmark = pytest.mark.gl
 
 CENTRES = np.array([[0.0, 40, 80], [50, 160, 240], [150, 200, 120]])
 SCORES = np.array([0.6, 0.9, 0.75])
 BOXES = np.array([[0, 8, 18, 2, 14, 24], [1, 38, 58, 3, 44, 64], [3, 48, 28, 5, 54, 34]])
+GATE = Gate.fit(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0))
 LINES = ["level 1 (50x8x8 nm): 100% of the volume", "level 0 (50x4x4 nm): 3.1% of the volume"]
 
 
@@ -45,7 +51,7 @@ class Fake:
 
     def __init__(self):
         self.calls, self.closed = [], threading.Event()
-        self.endless, self.error, self.labels = False, None, None
+        self.endless, self.error, self.labels, self.unlike = False, None, None, False
 
     def search_job(self, search, region=None, first=None):
         self.calls.append((search, region, first))
@@ -60,6 +66,13 @@ class Fake:
         finally:
             self.closed.set()
         return detections(self.labels)
+
+    def check_job(self, search):
+        yield Progress(0, 32, "gate")
+        if self.unlike:
+            judged = Judgement(np.ones(32), np.zeros(32), np.arange(32) < 7, 0.05)
+            return GateCheck("bodies", judged, gate=GATE)
+        return GateCheck("bodies", reason="it has no gate")
 
     def estimate_job(self, search):
         yield Progress(0, 0, "timing")
@@ -84,6 +97,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
     monkeypatch.setattr(cascade, "search_job", fake.search_job)
     monkeypatch.setattr(cascade, "estimate_job", fake.estimate_job)
+    monkeypatch.setattr(cascade, "check_job", fake.check_job)
     monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
     monkeypatch.setattr(_cascade_setup, "list_job", list_job)
     monkeypatch.setattr(_cascade_setup, "peek", lambda _: peeked)
@@ -116,6 +130,49 @@ def test_card_says_what_it_will_cost(dock):
     assert "looking everywhere: 15 s, 10.0×" in text
     assert "3.1%" in text
     assert dock.card.notes.text() == "a note"
+
+
+def test_card_says_whether_the_image_was_checked(dock, qtbot):
+    qtbot.waitUntil(lambda: dock.card.check is not None, timeout=5000)
+    sentence = "Whether this is like what 'bodies' was trained on was not checked: it has no gate."
+    assert dock.card.unlike.text() == sentence
+    assert dock.card.sure()
+
+
+def test_an_unlike_image_is_asked_about_once_and_the_answer_goes_along(dock, fake, qtbot, monkeypatch):
+    fake.unlike, asked = True, []
+    dock.options.form.value = replace(dock.options.form.value, audit=7)
+    dock.options.changed.emit()
+    qtbot.waitUntil(lambda: dock.card.check is not None and dock.card.check.warns, timeout=5000)
+    assert "7 of 32 tiles look unlike what 'bodies' was trained on" in dock.card.unlike.text()
+
+    def answer(says):
+        return lambda parent, sentence: asked.append(sentence) or says
+
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
+        dock.preview.click()  # that is how one finds out
+    monkeypatch.setattr(_cascade_card, "run_anyway", answer(False))
+    dock.bar.button.click()
+    assert len(fake.calls) == 1
+    monkeypatch.setattr(_cascade_card, "run_anyway", answer(True))
+    run(dock, qtbot)
+    run(dock, qtbot)
+    assert len(asked) == 2
+    assert [search.check.answer for search, _, _ in fake.calls] == ["", "run anyway", "run anyway"]
+    assert fake.calls[1][0].check.to_json()["answer"] == "run anyway"
+
+
+def test_the_question_can_be_answered(dock, qtbot):
+    def press(word):
+        def click():
+            box = QApplication.activeModalWidget()
+            next(b for b in box.buttons() if word in b.text()).click()
+
+        QTimer.singleShot(100, click)
+        return _cascade_card.run_anyway(dock, "7 of 32 tiles look unlike")
+
+    assert press("Run anyway")
+    assert not press("Cancel")
 
 
 def test_run_ends_in_points_at_the_right_place_with_features_and_words(dock, viewer, qtbot):

@@ -105,10 +105,12 @@ def test_tiles_are_what_the_model_reads():
     np.testing.assert_array_equal(small[0, 0], small[0, 1])  # beyond the rim its edge is repeated
 
 
-def test_blocks_are_slabs_across_the_axis_with_most_places():
+def test_blocks_are_slabs_across_z_or_where_there_are_few_sections_the_axis_with_most_places():
     starts = [(z, y, 0) for z in range(30) for y in (0, 96)]
     assert slabs(starts).tolist() == [z // 3 for z in range(30) for _ in (0, 96)]
     assert slabs([(0, 0, 0), (0, 5, 0)]).tolist() == [0, 1]
+    animals = [(z, y, 0) for z in range(5) for y in range(0, 960, 96)]
+    assert slabs(animals).tolist() == [z for z, _, _ in animals]
 
 
 def test_gate_round_trip(gate, tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
@@ -16,6 +17,7 @@ from napari_connecto.widgets._worker import Worker
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.estimate import Estimate, LevelEstimate
+    from napari_connecto.workflows.gate_check import GateCheck
 
 PAUSE_MS = 600
 Fix = tuple[str, Callable[[], None]]
@@ -24,8 +26,9 @@ Fix = tuple[str, Callable[[], None]]
 class PreflightCard(QGroupBox):
     """Levels, calls, seconds, memory, disk and device; a red line and a button where it will not do.
 
-    `ask` waits a moment for further changes and then runs the estimate in a worker; answers to old questions are
-    never shown. ``ready(bool)`` says whether the search can be run.
+    `ask` waits a moment for further changes and then runs the estimate in a worker, and after it the gate; answers to
+    old questions are never shown. ``ready(bool)`` says whether the search can be run; ``check`` is what the gate said,
+    None until it did.
     """
 
     ready = Signal(bool)
@@ -40,21 +43,27 @@ class PreflightCard(QGroupBox):
             "The share is of that level's own chunks; memory and disk are upper bounds beyond the model."
         )
         self.notes = text_line("What to know before the search")
+        self.unlike = text_line("Whether the image looks like what the cascade was trained on")
+        self.unlike.setTextFormat(Qt.TextFormat.PlainText)
         self.error = ErrorLine()
         self.fix = QPushButton()
         self.fix.setToolTip("Change the setting that is in the way")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (self.text, self.notes, self.error, self.fix):
+        for widget in (self.text, self.notes, self.unlike, self.error, self.fix):
             layout.addWidget(widget)
         self.estimate: Estimate | None = None
+        self.check: GateCheck | None = None
+        self._check: Callable[[], Job[GateCheck]] | None = None
         self._make: Callable[[], Job[Estimate]] | None = None
         self._repair: Callable[[BaseException | None], Fix | None] = lambda error: None
         self._run_fix: Callable[[], None] = lambda: None
         self._worker = Worker("estimate", self, quiet=True)
         self._worker.returned.connect(self._on_estimated)
         self._worker.failed.connect(self._on_failed)
+        self._gate = Worker("gate", self, quiet=True)
+        self._gate.returned.connect(self._on_checked)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
@@ -62,24 +71,44 @@ class PreflightCard(QGroupBox):
         self.fix.clicked.connect(lambda: self._run_fix())
         self.show_idle("Choose an image and a cascade.")
 
-    def ask(self, make: Callable[[], Job[Estimate]], repair: Callable[[BaseException | None], Fix | None]) -> None:
-        """Estimate in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
-        self._make, self._repair = make, repair
+    def ask(
+        self,
+        make: Callable[[], Job[Estimate]],
+        repair: Callable[[BaseException | None], Fix | None],
+        check: Callable[[], Job[GateCheck]],
+    ) -> None:
+        """Estimate and check in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
+        self._make, self._repair, self._check = make, repair, check
         self.show_idle("Estimating: two tiles of each level are timed…")
         self._pause.start()
 
     def show_idle(self, text: str) -> None:
         """Nothing is estimated; say why."""
         self._pause.stop()
-        self.estimate = None
+        self._gate.cancel()
+        self.estimate = self.check = None
         self.text.setText(text)
-        for widget in (self.notes, self.error, self.fix):
+        for widget in (self.notes, self.unlike, self.error, self.fix):
             widget.hide()
+
+    def sure(self) -> bool:
+        """Ask, once, where the image looks unlike the training data; the answer is kept in ``check``.
+
+        A check that still runs is left to the search itself.
+        """
+        self._gate.cancel()
+        if self.check is None or not self.check.warns or self.check.answer:
+            return True
+        if not run_anyway(self, self.check.sentence):
+            return False
+        self.check = replace(self.check, answer="run anyway")
+        return True
 
     def close_jobs(self) -> None:
         """Stop estimating."""
         self._pause.stop()
-        self._worker.close(wait_s=0)
+        for worker in (self._worker, self._gate):
+            worker.close(wait_s=0)
 
     def _on_pause_over(self) -> None:
         if self._make is not None:
@@ -97,6 +126,16 @@ class PreflightCard(QGroupBox):
             self.error.show_error(ConnectoError(" ".join(estimate.notes)))
             self._offer(self._repair(None))
         self.ready.emit(True)
+        if self._check is not None:
+            self._gate.start(self._check)
+
+    def _on_checked(self, check: GateCheck) -> None:
+        if self._pause.isActive() or self.estimate is None:
+            return
+        self.check = check
+        self.unlike.setText(check.sentence)
+        self.unlike.setStyleSheet("font-weight: bold;" if check.warns else "")
+        self.unlike.show()
 
     def _on_failed(self, error: Exception, text: str) -> None:
         if self._pause.isActive():
@@ -111,6 +150,15 @@ class PreflightCard(QGroupBox):
         if fix is not None:
             self.fix.setText(fix[0])
             self._run_fix = fix[1]
+
+
+def run_anyway(parent: QWidget, sentence: str) -> bool:
+    """Ask whether to go on in spite of ``sentence``."""
+    box = QMessageBox(QMessageBox.Icon.Question, "Unlike the training data", sentence, parent=parent)
+    anyway = box.addButton("Run anyway", QMessageBox.ButtonRole.AcceptRole)
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    box.exec()
+    return box.clickedButton() is anyway
 
 
 def estimate_html(estimate: Estimate) -> str:

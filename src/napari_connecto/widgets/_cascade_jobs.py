@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade import Cascade
     from napari_connecto.workflows.detections import Detections
     from napari_connecto.workflows.estimate import Estimate
+    from napari_connecto.workflows.gate_check import GateCheck
 
 Recipe = dict[str, Any]
 Backend = Literal["auto", "torch"]
@@ -54,6 +55,8 @@ class Search:
         Address of a Dask scheduler, "" for this machine.
     backend
         "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
+    check
+        What the cascade's gate said of the volume beforehand, and the user.
     """
 
     volume: Volume
@@ -63,6 +66,7 @@ class Search:
     out: Path
     scheduler: str = ""
     backend: Backend = "torch"
+    check: GateCheck | None = None
 
     def recipe(self) -> Recipe:
         """The same search as a document.
@@ -117,6 +121,14 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     return estimate(search.volume, load(search.cascade), search.params, region=region, out=search.out)
 
 
+def check_job(search: Search) -> Job[GateCheck]:
+    """Whether the volume looks like what the cascade was trained on."""
+    load_triton_apart()
+    from napari_connecto.workflows.detect import check_job
+
+    return (yield from check_job(search.volume, load(search.cascade), search.params))
+
+
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
     """Run the search here or on a cluster, and leave its recipe in the result folder."""
     load_triton_apart()
@@ -126,9 +138,16 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
     with _cluster(search.scheduler) as client:
-        where = {"region": region, "first": first}
         found = yield from detect_job(
-            search.volume, cascade, search.params, out=search.out, client=client, live=True, **where
+            search.volume,
+            cascade,
+            search.params,
+            out=search.out,
+            client=client,
+            region=region,
+            first=first,
+            live=True,
+            check=search.check,
         )
     if search.spec is not None:
         write_recipe(search.recipe(), search.out / "recipe.yaml")

@@ -15,7 +15,7 @@ from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeErro
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
-from napari_connecto.widgets._cascade_jobs import Backend, Search, command_line, estimate_job, search_job
+from napari_connecto.widgets._cascade_jobs import Backend, Search, check_job, command_line, estimate_job, search_job
 from napari_connecto.widgets._cascade_options import OptionsFold
 from napari_connecto.widgets._cascade_results import ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
@@ -115,7 +115,7 @@ class CascadeWidget(Dock):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
-        self.card.ask(lambda: estimate_job(search), self._repair)
+        self.card.ask(lambda: estimate_job(search), self._repair, lambda: check_job(search))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
         """A one-click way out of what the estimate complains about."""
@@ -154,6 +154,8 @@ class CascadeWidget(Dock):
         self._begin(plan, False)
 
     def _on_run(self) -> None:
+        if not self.card.sure():
+            return
         long = self.card.estimate is not None and self.card.estimate.seconds > LONG_S
         backend: Backend = "auto" if long else "torch"
         self._begin(lambda search, view: (replace(search, backend=backend), None, view if view.size else None), True)
@@ -161,7 +163,7 @@ class CascadeWidget(Dock):
     def _begin(self, plan: Callable[[Search, Box], tuple[Search, Box | None, Box | None]], resumable: bool) -> None:
         image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
         try:
-            search = self.search()
+            search = replace(self.search(), check=self.card.check)
             if image is None or full is None or peeked is None:
                 raise InputError("no image or cascade is chosen; choose both")
             view = full.levels[0].box_in(view_box(self._viewer, image, full.levels[0]), search.volume.levels[0])

@@ -14,6 +14,8 @@ from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_files import load_gate, save_gate
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.thresholds import Choice, choose_thresholds
 
@@ -37,6 +39,9 @@ class Cascade:
         Scores, truth and seconds per call on the validation blocks; thresholds follow from it for any target recall.
     metadata
         How it was trained: data, licence, parameters, versions. JSON.
+    gate
+        Of the finest stage: tells volumes that look unlike the training data. None for cascades older than gates, and
+        for those of too little data.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Cascade:
     rule: ObjectRule
     calibration: Calibration
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -59,7 +65,7 @@ class Cascade:
         return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``cascade.json`` and a folder per stage (card + safetensors).
+        """Write ``cascade.json``, a folder per stage (card + safetensors) and the gate.
 
         Raises
         ------
@@ -72,6 +78,8 @@ class Cascade:
             if not isinstance(stage, TorchPredictor):
                 raise ModelError(f"level {k} runs on another backend; load the cascade with backend='torch' to save it")
             cards.append(save_model(stage, folder / f"level_{k}"))
+        if self.gate is not None:
+            save_gate(self.gate, folder)
         document = {
             "format": _FORMAT,
             "name": self.name,
@@ -117,6 +125,7 @@ def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend =
             ObjectRule(**document["rule"]),
             Calibration.from_json(document["calibration"]),
             document["metadata"],
+            load_gate(folder),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / 'cascade.json'} is damaged ({error!r}); train or export it again") from error

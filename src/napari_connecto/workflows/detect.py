@@ -14,6 +14,7 @@ from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import plan_steps
 from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import RunOptions, Search
@@ -43,6 +44,7 @@ def detect_job(
     region: Box | None = None,
     first: Box | None = None,
     live: bool = False,
+    check: GateCheck | None = None,
 ) -> Job[Detections]:
     """Look everywhere coarsely, then closely only where it matters.
 
@@ -65,6 +67,9 @@ def detect_job(
         Done before the rest (the field of view).
     live
         Say what is found while it is found, for somebody who looks on; costs about as much as a cheap network.
+    check
+        What the cascade's gate said of this volume, where it was asked before; it is asked first without it, unless
+        ``params.gate`` is "off". It warns in the report, and never stops a search.
 
     Yields
     ------
@@ -93,6 +98,7 @@ def detect_job(
     steps = plan_steps(volume, cascade, choice)
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
+        check = check or (yield from check_job(volume, cascade, params, region))
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
@@ -101,11 +107,28 @@ def detect_job(
         yield from search.descend(region)
         found = yield from search.objects()
         audit = yield from search.audit(region, found, params.audit, params.seed)
-        report = build_report(search, cascade, choice, found, audit)
+        report = {**build_report(search, cascade, choice, found, audit), "gate": check.to_json()}
         found = replace(found, report=report)
         job.write_json("report.json", report)
         found.save(job.path / "detections.csv")
         return found
+
+
+def check_job(
+    volume: Volume, cascade: Cascade, params: DetectParams | None = None, region: Box | None = None
+) -> Job[GateCheck]:
+    """Whether a volume looks like what a cascade was trained on, by the gate of its finest stage.
+
+    Raises
+    ------
+    VoxelSizeError
+        If no level is within 25 % of that stage's voxel size.
+    """
+    if params is not None and params.gate == "off":
+        return GateCheck(cascade.name, reason="it was switched off")
+    finest = cascade.stages[0]
+    level = volume.level_at(finest.card.voxel_nm)
+    return (yield from gate_check_job(volume, finest, cascade.gate, region=region, level=level, name=cascade.name))
 
 
 def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:

@@ -127,6 +127,15 @@ class Gate:
         found = binomtest(self.alarms, self.tiles).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
 
+    @property
+    def sentence(self) -> str:
+        """What is known of it, in words."""
+        low, high = self.interval
+        return (
+            f"Of {self.tiles} training tiles in {self.blocks} blocks {self.measured:.1%} are taken for unlike the "
+            f"others when their block is kept apart ({low:.1%} to {high:.1%}); {self.false_alarm:.0%} were meant."
+        )
+
     def judge(self, vectors: np.ndarray, inconsistency: np.ndarray) -> Judgement:
         """Which tiles are outside.
 

@@ -17,7 +17,7 @@ from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.nets import dimensions, divisor
 from napari_connecto.workflows.descent import region_in
 from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.gate import Gate, check_fits, statistics
+from napari_connecto.workflows.gate import FOLDS, Gate, check_fits, statistics
 from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.patches import candidates
 
@@ -41,12 +41,15 @@ class GateCheck:
         None where nothing was judged; ``reason`` says why.
     gate
         That judged.
+    answer
+        What a user who was asked has said ("run anyway"); "" where nobody was asked.
     """
 
     name: str
     judgement: Judgement | None = None
     reason: str = ""
     gate: Gate | None = None
+    answer: str = ""
 
     @property
     def warns(self) -> bool:
@@ -67,13 +70,13 @@ class GateCheck:
             low, high = self.gate.interval
             told |= self.judgement.to_json()
             told |= {"stated": self.gate.false_alarm, "measured": self.gate.measured, "interval": [low, high]}
-        return told
+        return told | ({"answer": self.answer} if self.answer else {})
 
 
 def gate_check_job(
     volume: Volume,
     model: Predictor,
-    gate: Gate | None,
+    gate: Gate | GateCheck | None,
     *,
     region: Box | None = None,
     level: Level | None = None,
@@ -88,7 +91,7 @@ def gate_check_job(
     volume
         Image that the model is about to be run on.
     model, gate
-        The gate is this model's; None is said to be missing.
+        The gate is this model's; None is said to be missing, and what was checked already is not checked again.
     region
         Where, in voxels of the finest level; everywhere without it.
     level
@@ -105,6 +108,8 @@ def gate_check_job(
     ModelError
         If the gate is another model's.
     """
+    if isinstance(gate, GateCheck):
+        return gate
     name = name or model.card.name
     if gate is None:
         return GateCheck(name, reason="it has no gate")
@@ -149,7 +154,7 @@ def source_gate_job(
     tiles
         How many at most.
     false_alarm, seed
-        See `Gate.fit`; parts kept apart are slabs across the axis with most tiles.
+        See `Gate.fit`; the blocks are `slabs`.
 
     Raises
     ------
@@ -202,7 +207,8 @@ def tissue(
 
 
 def slabs(starts: Sequence[Vec3]) -> np.ndarray:
-    """Block (n,) of each tile: up to ten slabs across the axis along which tiles lie at most different places."""
+    """Block (n,) of each tile: up to ten slabs, across z where tiles lie in 5 sections or more, as these may be images
+    of 5 animals; else across the axis along which tiles lie at most different places."""
     places = [np.unique(column, return_inverse=True) for column in np.array(starts).T]
-    distinct, rank = max(places, key=lambda place: len(place[0]))
+    distinct, rank = places[0] if len(places[0][0]) >= FOLDS else max(places, key=lambda place: len(place[0]))
     return rank * min(SLABS, len(distinct)) // len(distinct)

@@ -25,6 +25,12 @@ class DetectParams:
         "fail", "What to do with a damaged chunk or NaN.", choices=("fail", "fill", "skip"), advanced=True
     )
     batch: int | None = param(None, "Tiles per forward pass; empty: timed.", low=1, high=1024, advanced=True)
+    gate: str = param(
+        "warn",
+        "Compare some tissue with what the cascade was trained on, and warn if it looks different; off: do not.",
+        choices=("warn", "off"),
+        advanced=True,
+    )
     seed: int = param(0, "Of the audit's sample.", low=0, advanced=True)
 
     def __post_init__(self) -> None:

@@ -24,6 +24,8 @@ from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.descent import region_in
 from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
 
 PATIENCE_S = 0.1
 """What a killed run computes again at most."""
@@ -46,9 +48,10 @@ def predict(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
+    gate: Gate | GateCheck | None = None,
 ) -> Volume:
     """Run a model; blocks. See `predict_job`."""
-    return run(predict_job(volume, model, out=out, region=region, client=client))
+    return run(predict_job(volume, model, out=out, region=region, client=client, gate=gate))
 
 
 def predict_job(
@@ -59,6 +62,7 @@ def predict_job(
     region: Box | None = None,
     first: Box | None = None,
     client: Any = None,
+    gate: Gate | GateCheck | None = None,
 ) -> Job[Volume]:
     """Run a model over a volume.
 
@@ -74,6 +78,8 @@ def predict_job(
         Where to run (everywhere without), and what to do before the rest; voxels of the finest level.
     client
         A ``distributed.Client``.
+    gate
+        The model's, or what it said of this volume before; it is asked first, warns, and never stops a run.
 
     Yields
     ------
@@ -84,7 +90,7 @@ def predict_job(
     -------
     Volume
         The first output, uint8 (255 is 1), on the grid the model read; ``metadata["outputs"]`` names all, each in
-        ``out/NAME.zarr``. Tiles outside the region are 0.
+        ``out/NAME.zarr``, ``metadata["gate"]`` is what the gate said. Tiles outside the region are 0.
 
     Raises
     ------
@@ -100,7 +106,9 @@ def predict_job(
     indices = _ordered(plan, volume, level, region, first)
     names = [output.name for output in card.outputs]
     with JobFolder.open(result_folder(out), _fingerprint(volume, model)) as job:
+        check = yield from gate_check_job(volume, model, gate, region=region, level=level)
         metadata = {**volume.metadata, "outputs": names, "model": card.digest, "of": volume.name}
+        metadata["gate"] = check.to_json()
         store = TileStore.open(job.path, level, card.tile, dict.fromkeys(names, np.dtype("uint8")), metadata=metadata)
         todo = store.missing(indices)
         done = len(indices) - len(todo)

@@ -108,6 +108,7 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     cascade.save(out)
     choice = cascade.choose()
     lines = [f"{cascade.name}: {len(cascade.stages)} levels, least score {cascade.rule.threshold:.2f}", choice.reason]
+    lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
     return {"out": str(out), "levels": len(cascade.stages), "lines": lines}
 
 

@@ -33,6 +33,7 @@ from napari_connecto.workflows.domains import load_encoder
 from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.em_samples import Example, nearest
 from napari_connecto.workflows.fine_tune import fine_tune_job, labels_hash
+from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.rank import rank_domains_job
 from napari_connecto.workflows.recipe_parts import TUNED, model_folder, region_of, tuned_params
@@ -167,23 +168,30 @@ def segment(recipe: Recipe, client: Any) -> Job[Summary]:
         given = {**asdict(tuned_params(recipe["model"])), "mode": SegmentParams().mode, **given}
         model = load_model(model_folder(recipe["model"]), backend=recipe.get("backend", "auto"))
     params = from_mapping(SegmentParams, given)
+    gate = load_gate(model_folder(recipe["model"])) if model is not None else None
     labels = yield from segment_job(
-        volume, params, model=model, out=recipe["out"], region=region_of(recipe), client=client
+        volume, params, model=model, out=recipe["out"], region=region_of(recipe), client=client, gate=gate
     )
     count = int(labels.metadata["segments"])
     shown = ", ".join(
         f"{k} {getattr(params, k)}" for k in ("mode", "boundary_threshold", "merge_threshold", "min_size")
     )
-    return {"out": str(recipe["out"]), "segments": count, "lines": [f"{count} segments ({shown})"]}
+    lines, told = [f"{count} segments ({shown})"], labels.metadata.get("gate")
+    if told is not None:
+        lines.append(told["sentence"])
+    return {"out": str(recipe["out"]), "segments": count, "gate": told, "lines": lines}
 
 
 def predict(recipe: Recipe, client: Any) -> Job[Summary]:
     """Run a model."""
-    model = load_model(model_folder(recipe["model"]), backend=recipe.get("backend", "auto"))
+    folder = model_folder(recipe["model"])
+    model, gate = load_model(folder, backend=recipe.get("backend", "auto")), load_gate(folder)
     found = yield from predict_job(
-        open_spec(recipe["volume"]), model, out=recipe["out"], region=region_of(recipe), client=client
+        open_spec(recipe["volume"]), model, out=recipe["out"], region=region_of(recipe), client=client, gate=gate
     )
-    return {"out": str(recipe["out"]), "lines": [f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"]}
+    told = found.metadata["gate"]
+    lines = [f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}", told["sentence"]]
+    return {"out": str(recipe["out"]), "gate": told, "lines": lines}
 
 
 def train_domain(recipe: Recipe, client: Any) -> Job[Summary]:

@@ -73,7 +73,7 @@ def _share(step: Step, seen: np.ndarray) -> float:
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """Funnel, cost and audit, a sentence a line."""
+    """Funnel, cost, audit and gate, a sentence a line."""
     lines = []
     for level in report["levels"]:
         voxel = "x".join(f"{v:g}" for v in level["voxel_nm"])
@@ -90,6 +90,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels than one level alone")
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
+    if "gate" in report:
+        lines.append(report["gate"]["sentence"])
     return lines
 
 

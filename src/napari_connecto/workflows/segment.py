@@ -25,6 +25,8 @@ from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.faces import Blocks, join
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import GateCheck
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.segment_block import LABELS, Passing, SegmentBlock, scaling_of
 
@@ -43,9 +45,10 @@ def segment(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
+    gate: Gate | GateCheck | None = None,
 ) -> Volume:
     """Segment into instances; blocks. See `segment_job`."""
-    return run(segment_job(volume, params, model=model, out=out, region=region, client=client))
+    return run(segment_job(volume, params, model=model, out=out, region=region, client=client, gate=gate))
 
 
 def segment_job(
@@ -56,6 +59,7 @@ def segment_job(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
+    gate: Gate | GateCheck | None = None,
 ) -> Job[Volume]:
     """Segment into instances, ids consistent over the whole volume.
 
@@ -75,6 +79,8 @@ def segment_job(
     client
         A ``distributed.Client``: blocks are predicted and segmented on its workers, joined and written here. ``out``
         must be a folder that they see.
+    gate
+        The model's, as in `predict_job`.
 
     Yields
     ------
@@ -85,7 +91,7 @@ def segment_job(
     -------
     Volume
         Labels 1 to n, uint32 (uint64 beyond 2^32), of the region's shape and place, coarser levels by mode; no voxel
-        is left out. ``metadata["segments"]`` is n.
+        is left out. ``metadata["segments"]`` is n; with a model, ``metadata["gate"]`` is what its gate said.
 
     Raises
     ------
@@ -99,12 +105,13 @@ def segment_job(
     with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region)) as job:
         boundary = volume
         if model is not None:
-            boundary = yield from predict_job(volume, model, out=job.path / "boundary", region=region, client=client)
-        return (
-            yield from Segmentation.of(boundary, volume.levels[0].box_in(region, boundary.levels[0]), params).make(
-                job, client
+            boundary = yield from predict_job(
+                volume, model, out=job.path / "boundary", region=region, client=client, gate=gate
             )
-        )
+        box = volume.levels[0].box_in(region, boundary.levels[0])
+        labels = yield from Segmentation.of(boundary, box, params).make(job, client)
+        told = {"gate": boundary.metadata["gate"]} if model is not None else {}
+        return replace(labels, metadata={**labels.metadata, **told})
 
 
 @dataclass(frozen=True)

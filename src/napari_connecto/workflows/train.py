@@ -23,6 +23,8 @@ from napari_connecto.workflows.calibrate import calibrate_job
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.examples import Examples, crop, from_labels, split_region
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import source_gate_job
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.samples import Patches
@@ -71,7 +73,18 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
     rule = ObjectRule(params.head, 0.5, examples.diameter_nm, _least_voxels(examples, cards[0]), examples.flat)  # type: ignore[arg-type]
     calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
     metadata = {"params": asdict(params), "volume": volume.name, "version": __version__}
-    return Cascade(params.name, tuple(stages), rule, calibration, metadata)
+    gate = yield from cascade_gate_job(volume, examples, stages[0], params.seed)
+    return Cascade(params.name, tuple(stages), rule, calibration, metadata, gate)
+
+
+def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed: int = 0) -> Job[Gate | None]:
+    """The gate of a cascade's finest stage, from the labelled part; None where that holds too little tissue."""
+    level = volume.level_at(finest.card.voxel_nm)
+    scaling = finest.card.normalisation.resolve(volume)
+    try:
+        return (yield from source_gate_job(level, scaling, finest, within=examples.region(level), seed=seed))
+    except InputError:
+        return None
 
 
 def _least_voxels(examples: Examples, card: ModelCard) -> int:
