@@ -83,7 +83,7 @@ def neuropil() -> Volume:
 
 def unscaled() -> dict[str, Volume]:
     """Data without a voxel size, or of none that an EM model takes: shown as if they had the model's."""
-    read = {"mouse mitochondria (SBEM)": "cdeep3m_mito/image.tif", "X-ray (micro-CT)": "xray_xbrain/image_1.tif"}
+    read = {"mouse mitochondria (SBEM)": "cdeep3m_mito/image.tif", "X-ray (micro-CT)": "xray_xbrain/cube1.tif"}
     found = {name: DATA / path for name, path in read.items()}
     return {n: Volume.from_array(tifffile.imread(p), (1.0, 1.0, 1.0), name=n) for n, p in found.items() if p.exists()}
 

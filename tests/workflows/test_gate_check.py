@@ -11,11 +11,15 @@ from scipy import ndimage
 from napari_connecto.core.errors import ChunkError, InputError, ModelError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
-from napari_connecto.core.model import Scaling
+from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
+from napari_connecto.workflows.cascade import Cascade, load_cascade
+from napari_connecto.workflows.detect import detect, detect_job
+from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import (
+    GateCheck,
     gate_check_job,
     gate_shape,
     slabs,
@@ -23,8 +27,15 @@ from napari_connecto.workflows.gate_check import (
     tissue,
 )
 from napari_connecto.workflows.gate_files import load_gate, save_gate
+from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.gaussian import Gaussian
+from napari_connecto.workflows.objects import ObjectRule
+from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.predict import predict
+from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.segment import segment
 from tests.models.cards import SCORER_25D, SMP_25D, UNET_2D, UNET_3D
+from tests.workflows import fakes
 
 NM = UNET_2D.voxel_nm
 
@@ -146,3 +157,50 @@ def test_a_damaged_gate_is_refused(gate, tmp_path, damage):
             packed.writestr("mean.npy", bytes(65 * 2**20))
     with pytest.raises(ModelError, match=r"the gate in '.*' is damaged \(.*\); copy it again, or remove gate.json"):
         load_gate(tmp_path)
+
+
+def test_a_cascade_keeps_its_gate_and_one_without_still_opens(model, gate, tmp_path):
+    made = Cascade("c", (model,), ObjectRule("masks", 0.5, 160.0, 4), fakes.calibration(()), gate=gate)
+    made.save(tmp_path)
+    again = load_cascade(tmp_path, device="cpu", backend="torch")
+    assert again.gate.sentence == gate.sentence
+    assert again.gate.space == again.cards[0].digest
+    other = Volume((Level(255 - cells((20, 144, 144), 1) // 2, NM),))
+    report = detect(other, again, DetectParams(audit=0), out=tmp_path / "found").report
+    assert report["gate"]["warns"]
+    assert report_lines(report)[-1] == report["gate"]["sentence"]
+    assert report["gate"]["sentence"].startswith("32 of 32 tiles look unlike what 'c' was trained on")
+    (tmp_path / "gate.json").unlink()
+    assert load_cascade(tmp_path, device="cpu", backend="torch").gate is None
+
+
+def test_what_a_user_answered_is_kept_and_nothing_is_checked_again(tmp_path):
+    answered = GateCheck("spots", Judgement(np.ones(4), np.zeros(4), np.ones(4, bool), 0.05), answer="run anyway")
+    volume = fakes.pyramid(fakes.spots())
+    found = run(detect_job(volume, fakes.cascade(), DetectParams(audit=0), out=tmp_path / "a", check=answered))
+    assert found.report["gate"]["answer"] == "run anyway"
+    assert Detections.load(tmp_path / "a").report["gate"]["outside"] == 4
+
+
+def test_a_search_and_a_map_say_that_nothing_was_checked(tmp_path):
+    volume = fakes.pyramid(fakes.spots())
+    reports = [detect(volume, fakes.cascade(), DetectParams(audit=0, gate=g)).report for g in ("warn", "off")]
+    assert [r["gate"]["checked"] for r in reports] == [False, False]
+    assert "it has no gate" in report_lines(reports[0])[-1]
+    assert "it was switched off" in report_lines(reports[1])[-1]
+    made = predict(volume, fakes.Blur(fakes.NM), out=tmp_path)
+    assert made.metadata["gate"]["sentence"].endswith("was not checked: it has no gate.")
+    assert json.loads((tmp_path / "gate_check.json").read_text()) == made.metadata["gate"]
+
+
+def test_a_segmentation_says_what_the_gate_of_its_model_said(gate, model):
+    class Boundary:
+        card = replace(model.card, outputs=(Output("boundary"),))
+
+        def __call__(self, batch, seeds):
+            return {"boundary": batch[:, 0] * 0}
+
+    said = GateCheck("small", gate.judge(np.ones((32, len(gate.gaussian.mean))) * 9, np.zeros(32)), gate=gate)
+    labels = segment(Volume((Level(cells((2, 64, 64), 1), NM),)), model=Boundary(), gate=said)
+    assert labels.metadata["gate"] == said.to_json()
+    assert labels.metadata["gate"]["outside"] == 32

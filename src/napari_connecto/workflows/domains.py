@@ -25,6 +25,8 @@ from napari_connecto.models.files import Backend, load_model, read_card
 from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
@@ -79,6 +81,10 @@ class Domain:
     def model(self, *, device: str = "auto", backend: Backend = "auto") -> Predictor:
         """Its model; ``backend`` "torch" for one that can be trained further."""
         return load_model(self.folder, device=device, backend=backend)
+
+    def gate(self) -> Gate | None:
+        """That of its model, which tells volumes unlike its data; None for domains older than gates."""
+        return load_gate(self.folder)
 
     def patches(self) -> list[Example]:
         """Labelled crops of its training data, single sections at the card's voxel size.

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.encoder import TorchEncoder
@@ -25,6 +25,8 @@ TILES, SOURCE_TILES = 32, 240
 """Tissue tiles that are judged, and that a gate is made from."""
 SIDE = 96
 """A 2-D model's tile of the gate is not larger along y and x: enough to see texture, and more tiles to learn from."""
+CHECK = "gate_check.json"
+"""What a gate said, in the folder of a result."""
 SLABS = 10
 """Blocks that a source is cut into."""
 
@@ -66,11 +68,17 @@ class GateCheck:
     def to_json(self) -> dict[str, Any]:
         """For reports and provenance."""
         told: dict[str, Any] = {"checked": self.judgement is not None, "sentence": self.sentence}
-        if self.judgement is not None and self.gate is not None:
-            low, high = self.gate.interval
+        if self.judgement is not None:
             told |= self.judgement.to_json()
-            told |= {"stated": self.gate.false_alarm, "measured": self.gate.measured, "interval": [low, high]}
+        if self.gate is not None:
+            told |= {"stated": self.gate.false_alarm, "measured": self.gate.measured}
+            told["interval"] = list(self.gate.interval)
         return told | ({"answer": self.answer} if self.answer else {})
+
+
+def gate_check(volume: Volume, model: Predictor, gate: Gate | None, *, region: Box | None = None) -> GateCheck:
+    """Compare a volume with what a model was trained on; blocks. See `gate_check_job`."""
+    return run(gate_check_job(volume, model, gate, region=region))
 
 
 def gate_check_job(

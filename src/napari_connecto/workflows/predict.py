@@ -25,7 +25,7 @@ from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.descent import region_in
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
+from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
 
 PATIENCE_S = 0.1
 """What a killed run computes again at most."""
@@ -90,7 +90,8 @@ def predict_job(
     -------
     Volume
         The first output, uint8 (255 is 1), on the grid the model read; ``metadata["outputs"]`` names all, each in
-        ``out/NAME.zarr``, ``metadata["gate"]`` is what the gate said. Tiles outside the region are 0.
+        ``out/NAME.zarr``; ``metadata["gate"]``, also in ``out/gate_check.json``, is what the gate said. Tiles outside
+        the region are 0.
 
     Raises
     ------
@@ -109,6 +110,7 @@ def predict_job(
         check = yield from gate_check_job(volume, model, gate, region=region, level=level)
         metadata = {**volume.metadata, "outputs": names, "model": card.digest, "of": volume.name}
         metadata["gate"] = check.to_json()
+        job.write_json(CHECK, metadata["gate"])
         store = TileStore.open(job.path, level, card.tile, dict.fromkeys(names, np.dtype("uint8")), metadata=metadata)
         todo = store.missing(indices)
         done = len(indices) - len(todo)

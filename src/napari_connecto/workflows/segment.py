@@ -26,7 +26,7 @@ from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.faces import Blocks, join
 from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import GateCheck
+from napari_connecto.workflows.gate_check import CHECK, GateCheck
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.segment_block import LABELS, Passing, SegmentBlock, scaling_of
 
@@ -91,7 +91,8 @@ def segment_job(
     -------
     Volume
         Labels 1 to n, uint32 (uint64 beyond 2^32), of the region's shape and place, coarser levels by mode; no voxel
-        is left out. ``metadata["segments"]`` is n; with a model, ``metadata["gate"]`` is what its gate said.
+        is left out. ``metadata["segments"]`` is n; with a model, ``metadata["gate"]``, also in
+        ``out/gate_check.json``, is what its gate said.
 
     Raises
     ------
@@ -110,8 +111,10 @@ def segment_job(
             )
         box = volume.levels[0].box_in(region, boundary.levels[0])
         labels = yield from Segmentation.of(boundary, box, params).make(job, client)
-        told = {"gate": boundary.metadata["gate"]} if model is not None else {}
-        return replace(labels, metadata={**labels.metadata, **told})
+        if model is None:
+            return labels
+        job.write_json(CHECK, boundary.metadata["gate"])
+        return replace(labels, metadata={**labels.metadata, "gate": boundary.metadata["gate"]})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Make a domain from a labelled volume: train, measure on a block kept apart, keep a sample of features. Ours."""
+"""Make a domain from a labelled volume: train, measure on a block kept apart, keep features and a gate. Ours."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ from napari_connecto.workflows.domains import Domain, sample_features, save_abou
 from napari_connecto.workflows.em_labels import boundary_target, to_em
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card, boundary_of
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_check import source_gate_job
+from napari_connecto.workflows.gate_files import save_gate
 from napari_connecto.workflows.patches import candidates
 
 GAP_NM = 200.0
@@ -112,7 +116,18 @@ def train_domain_job(
         "params": asdict(params),
         "version": __version__,
     }
-    return _written(out, model, told, sample.vectors, _crops(train, card, params.seed) if params.keep_patches else None)
+    gate = yield from _gate(volume, model, params.seed)
+    crops = _crops(train, card, params.seed) if params.keep_patches else None
+    return _written(out, model, told, sample.vectors, crops, gate)
+
+
+def _gate(volume: Volume, model: TorchPredictor, seed: int) -> Job[Gate | None]:
+    """From all of the volume, as the sample of features; None where it holds too little tissue."""
+    scaling = model.card.normalisation.resolve(volume)
+    try:
+        return (yield from source_gate_job(fitting_level(volume, model.card), scaling, model, seed=seed))
+    except InputError:
+        return None
 
 
 def _written(
@@ -121,11 +136,14 @@ def _written(
     about: Mapping[str, Any],
     features: np.ndarray,
     patches: tuple[np.ndarray, np.ndarray] | None,
+    gate: Gate | None,
 ) -> Domain:
     """Under another name first, so that a domain's folder is whole."""
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_model(model, partial)
+    if gate is not None:
+        save_gate(gate, partial)
     save_about(partial, about, features, patches)
     partial.rename(out)
     return Domain.load(out)
