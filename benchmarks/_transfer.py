@@ -171,12 +171,6 @@ def measured(model: Predictor, examples: Sequence[Example], params: SegmentParam
     return Measured(split, merge, tuple(v.total for v in vis), told)
 
 
-def small_tiles(model: TorchPredictor) -> TorchPredictor:
-    """The same model in tiles of 128 with 32 around, so that a patch is one tile."""
-    card = replace(model.card, tile=(1, SIZE, SIZE), halo=(0, 32, 32))
-    return TorchPredictor(card, model.net, "cpu")
-
-
 def _learnt(name: str, examples: Sequence[Example], seed: int, voxel_nm: tuple[float, float, float]) -> TorchPredictor:
     card = boundary_card(name, voxel_nm)
     samples = EmSamples(examples, card, SOURCE_CROP, SOURCE_BATCH, seed, Augment())
@@ -188,7 +182,7 @@ def source(name: str) -> TorchPredictor:
     folder = CACHE / "sources" / name
     if not folder.exists():
         save_model(_learnt(name, sections(name, "train"), 1, DATASETS[name].voxel_nm), folder)
-    return small_tiles(torch_model(load_model(folder, device="cpu", backend="torch")))
+    return torch_model(load_model(folder, device="cpu", backend="torch"))
 
 
 def source_params(name: str) -> SegmentParams:

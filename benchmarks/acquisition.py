@@ -22,7 +22,6 @@ from _transfer import (
     measured,
     scenery,
     sections,
-    small_tiles,
     source,
     source_params,
     tested,
@@ -75,7 +74,7 @@ def _cell(pair: tuple[str, str], strategy: str, seed: int) -> dict[str, Any]:
     chosen = picked(model, pair, strategy, seed)
     out: dict[str, Any] = {}
     for n in COUNTS:
-        better = small_tiles(fine_tune(model, chosen[:n], replace(BUDGET, seed=seed)))
+        better = fine_tune(model, chosen[:n], replace(BUDGET, seed=seed))
         out[str(n)] = measured(better, tested(target), thresholds(better, chosen[:n], pair)).row()
     v = [out[str(n)]["vi"] for n in COUNTS]
     return out | {"area": (v[0] + 2 * v[1] + v[2]) / 4}

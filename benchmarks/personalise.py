@@ -22,7 +22,6 @@ from _transfer import (
     patches,
     sections,
     seen_by,
-    small_tiles,
     source,
     source_params,
     tested,
@@ -90,12 +89,12 @@ def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
     origin, target = pair
     how, model = way.split(" + ")[0], source(origin)
     if way.endswith("AdaBN"):
-        model = small_tiles(adabn(model, tiles(model, target, seed)))
+        model = adabn(model, tiles(model, target, seed))
     params = for_target(source_params(origin), origin, target)
     if n:
         known = seen_by(model, origin, target, patches(target, seed)[:n])
         if how != THRESHOLDS:
-            model = small_tiles(fine_tune(model, known, replace(BUDGET[how], seed=seed)))
+            model = fine_tune(model, known, replace(BUDGET[how], seed=seed))
         params = tuned(model, known)
     row = measured(model, seen_by(model, origin, target, tested(target)), params).row()
     if n == 0 or (n == FORGETTING_AT and how != THRESHOLDS and seed == 0):

@@ -24,7 +24,6 @@ from _transfer import (
     measured,
     patches,
     seen_by,
-    small_tiles,
     source,
     source_params,
     tested,
@@ -101,7 +100,7 @@ def _cell(target: str, start: str, n: int, seed: int) -> dict[str, Any]:
         start, params = start.removesuffix(LONG), replace(params, steps=3 * params.steps)
     base = None if start == SCRATCH else source(start)
     known = seen_by(base, start, target, patches(target, seed)[:n])
-    model = small_tiles(fine_tune(base, known, params, voxel_nm=DATASETS[target].voxel_nm))
+    model = fine_tune(base, known, params, voxel_nm=DATASETS[target].voxel_nm)
     trained = time.process_time()
     own = tuned(model, known)
     chosen = time.process_time()

@@ -72,6 +72,22 @@ def test_without_augmentation_a_crop_is_the_scaled_image_and_its_target():
     np.testing.assert_array_equal(weight[0, 0, 0], known[z, y : y + 48, x : x + 48])
 
 
+def test_crops_shrink_to_what_all_patches_hold_and_only_less_than_64_is_padded():
+    rng = np.random.default_rng(0)
+
+    def drawn(*sizes, crop=192):
+        pairs = [(rng.integers(0, 255, (1, *size), np.uint8), np.full((1, *size), 3, np.uint32)) for size in sizes]
+        examples = [Example(image, labels, NM) for image, labels in pairs]
+        return EmSamples(examples, boundary_card("x", NM), crop, 2, augment=None)
+
+    assert [drawn((128, 128)).side, drawn((200, 130), (121, 300)).side, drawn((300, 300)).side] == [128, 112, 192]
+    assert [drawn((40, 200)).side, drawn((40, 40), crop=48).side] == [64, 48]
+    weight = drawn((128, 128)).at(0)[2]
+    assert weight.shape == (2, 1, 1, 128, 128)
+    assert weight.min() == 1  # nothing of it is padding
+    assert drawn((40, 200)).at(0)[2].sum() == 2 * 40 * 64
+
+
 def test_patches_of_other_voxels_are_brought_to_the_models():
     image = np.zeros((1, 40, 40), np.uint8)
     image[:, :, 20:] = 100

@@ -17,7 +17,11 @@ from napari_connecto.core.resample import resampled
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.fit import Sample
+from napari_connecto.models.nets import divisor
 from napari_connecto.workflows.em_labels import boundary_target
+
+LEAST = 64
+"""Voxels along y and x below which crops do not shrink: a network sees little of a smaller one but its border."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class EmSamples:
     card
         Of the model: its voxel size and normalisation.
     crop, batch
-        Voxels along y and x of a crop, and crops per sample.
+        Voxels along y and x of a crop at most, and crops per sample. Where a patch is smaller, crops are the largest
+        multiple of the network's step that all patches hold, down to 64: only smaller patches are padded.
     augment
         None: as they are.
     """
@@ -90,6 +95,13 @@ class EmSamples:
     @cached_property
     def _ready(self) -> list[tuple[np.ndarray, np.ndarray]]:
         return [prepared(e, self.card) for e in self.examples]
+
+    @cached_property
+    def side(self) -> int:
+        """Voxels along y and x of the crops that are drawn."""
+        step = divisor(self.card.network)[2]
+        smallest = min(n for image, _ in self._ready for n in image.shape[1:])
+        return self.crop if smallest >= self.crop else min(self.crop, max(LEAST, smallest) // step * step)
 
     def from_step(self, step: int) -> Iterator[Sample]:
         """Samples number ``step``, ``step + 1``, ...; the same whenever they are asked for."""
@@ -110,9 +122,9 @@ class EmSamples:
         places = np.flatnonzero((labels > 0).any(axis=(1, 2)))
         z = int(rng.choice(places))
         plane, known = image[z], labels[z]
-        start = [int(rng.integers(0, max(1, n - self.crop + 1))) for n in plane.shape]
-        here = tuple(slice(a, a + self.crop) for a in start)
-        pad = [(0, max(0, self.crop - n)) for n in plane.shape]
+        start = [int(rng.integers(0, max(1, n - self.side + 1))) for n in plane.shape]
+        here = tuple(slice(a, a + self.side) for a in start)
+        pad = [(0, max(0, self.side - n)) for n in plane.shape]
         plane, known = np.pad(plane[here], pad, mode="symmetric"), np.pad(known[here], pad)
         return (plane, known) if self.augment is None else self.augment(plane, known, int(rng.integers(2**32)))
 
