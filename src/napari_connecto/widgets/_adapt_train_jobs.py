@@ -14,7 +14,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_jobs import Picture, Source, load
+from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
 from napari_connecto.widgets._adapt_session_jobs import Work
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
@@ -111,7 +111,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
 
     old, new = load(before), load(after)
     held_out, learnt = (work.session.examples(held_out=h) for h in (True, False))
-    found = yield from compare_job(old, new, held_out, learnt)
+    found = yield from compare_job(old, new, held_out, learnt, tuned_params(before))
     places = [s for s in work.session.patches if s.status == "committed" and s.held_out]
     pictures: list[list[list[Picture | None]]] = []
     for state, example in zip(places, held_out, strict=True):

@@ -93,13 +93,23 @@ class Comparison:
         }
 
 
-def compare(before: Predictor, after: Predictor, held_out: Sequence[Any], annotated: Sequence[Any]) -> Comparison:
+def compare(
+    before: Predictor,
+    after: Predictor,
+    held_out: Sequence[Any],
+    annotated: Sequence[Any],
+    prior: SegmentParams | None = None,
+) -> Comparison:
     """Compare two models; blocks. See `compare_job`."""
-    return run(compare_job(before, after, held_out, annotated))
+    return run(compare_job(before, after, held_out, annotated, prior))
 
 
 def compare_job(
-    before: Predictor, after: Predictor, held_out: Sequence[Any], annotated: Sequence[Any]
+    before: Predictor,
+    after: Predictor,
+    held_out: Sequence[Any],
+    annotated: Sequence[Any],
+    prior: SegmentParams | None = None,
 ) -> Job[Comparison]:
     """Segment held-out patches by two models.
 
@@ -111,6 +121,9 @@ def compare_job(
         Patches that neither training nor tuning saw; see `fine_tune` for the forms.
     annotated
         Patches on which each model's thresholds are tuned; a fixed threshold would measure the probabilities' scale.
+    prior
+        Thresholds known before, those of ``before``, see `tune`; they are the prior of ``after`` too, unless that was
+        trained from scratch.
 
     Raises
     ------
@@ -121,18 +134,23 @@ def compare_job(
         raise InputError("got no held-out patch; commit at least one of the patches drawn at random")
     measured, tuned_on = ([Example.of(e) for e in part] for part in (held_out, annotated))
     scores = []
-    for n, (name, model) in enumerate((("before", before), ("after", after))):
+    known = {"before": (before, prior), "after": (after, prior if after.card.parent else None)}
+    for n, (name, (model, start)) in enumerate(known.items()):
         yield Progress(n, 2, f"measuring {name}")
-        scores.append(score(model, measured, tune(model, tuned_on)))
+        scores.append(score(model, measured, tune(model, tuned_on, start)))
     yield Progress(2, 2, "measured")
     difference = np.array([b.total - a.total for b, a in zip(scores[0].vi, scores[1].vi, strict=True)])
     return Comparison(scores[0], scores[1], float(difference.mean()), _interval(difference))
 
 
-def tune(model: Predictor, annotated: Sequence[Example], params: SegmentParams | None = None) -> SegmentParams:
-    """Segmentation parameters for a model, from annotated patches alone, section by section."""
+def tune(model: Predictor, annotated: Sequence[Example], prior: SegmentParams | None = None) -> SegmentParams:
+    """Segmentation parameters for a model, section by section: the prior's, unless annotated patches say otherwise.
+
+    ``prior`` are those of the model, its domain or its parent, and the defaults where there are none; see
+    `tune_segmentation`.
+    """
     pairs = [prepared(e, model.card) for e in annotated]
-    flat = replace(params or SegmentParams(), mode="2d")
+    flat = replace(prior or SegmentParams(), mode="2d")
     return tune_segmentation([boundary_of(model, i) for i, _ in pairs], [labels for _, labels in pairs], flat).params
 
 

@@ -27,7 +27,7 @@ from napari_connecto.workflows.adapt_params import (
     SegmentParams,
     SuggestParams,
 )
-from napari_connecto.workflows.compare import Comparison, compare_job
+from napari_connecto.workflows.compare import Comparison, compare_job, tune
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.domains import load_encoder
 from napari_connecto.workflows.em_labels import to_em
@@ -114,7 +114,7 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
         )
         lines = [*done, *_keep(job.path, after)]
         summary: Summary = {"out": str(job.path), "digest": after.card.digest, "lines": lines}
-        comparison = yield from _compared(before, after, held_out, examples, job.path)
+        comparison = yield from _compared(before, after, held_out, examples, recipe, job.path)
         if comparison is not None:
             summary |= {"comparison": comparison.to_json(), "lines": [*lines, *comparison.lines()]}
         else:
@@ -134,11 +134,14 @@ def _keep(out: Path, model: TorchPredictor) -> list[str]:
 
 
 def _compared(
-    before: Predictor, after: Predictor, held_out: list[Example], examples: list[Example], out: Path
+    before: Predictor, after: Predictor, held_out: list[Example], examples: list[Example], recipe: Recipe, out: Path
 ) -> Job[Comparison | None]:
+    """On the held-out patches, if any; the thresholds are tuned, and kept, in any case."""
+    prior = tuned_params(recipe["model"])
     if not held_out:
+        write_json(out / TUNED, asdict(tune(after, examples, prior if after.card.parent else None)))
         return None
-    comparison = yield from compare_job(before, after, held_out, examples)
+    comparison = yield from compare_job(before, after, held_out, examples, prior)
     write_json(out / "comparison.json", comparison.to_json())
     write_json(out / TUNED, asdict(comparison.after.params))
     return comparison

@@ -1,7 +1,8 @@
-"""Thresholds of a segmentation from a few annotated patches: the grid point with the least variation of information.
+"""Thresholds of a segmentation from a few annotated patches, as far as these say more than what was known before. Ours.
 
-Ours. A model that was tuned on a few patches answers with other probabilities than before; a fixed threshold then
-measures the probabilities' scale and not the model.
+A model that was tuned on a few patches answers with other probabilities than before; a fixed threshold then measures
+the probabilities' scale and not the model. But hundreds of points of a grid are more than a few patches can tell apart:
+see `evidence` for when they are believed.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeAlias
 
 import cc3d
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Vec3
-from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
+from napari_connecto.core.geometry import vec3
+from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
+from napari_connecto.workflows.evidence import Evidence
 from napari_connecto.workflows.faces import link, overlaps
 from napari_connecto.workflows.segment_block import as_probability
 from napari_connecto.workflows.watershed import fragments
@@ -26,18 +28,17 @@ from napari_connecto.workflows.watershed import fragments
 BOUNDARIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MERGES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
 SIZES = (0, 50, 200)
-AS_GOOD = 0.01
-"""Bits of variation of information that a few patches do not tell apart."""
+Axes: TypeAlias = tuple[list[float], list[float], list[int]]
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best of a grid.
+    """What annotated patches say of thresholds.
 
     Parameters
     ----------
     params
-        As given, with the best thresholds.
+        As given, with the thresholds chosen: the prior's, or the best of the grid.
     vi
         What they reach on the annotated patches: optimistic, for they were chosen there.
     table
@@ -79,7 +80,8 @@ def tune_segmentation(
         Its annotation, same shape: 0 not labelled (does not count), 1 boundary (does not count), 2 inside of some
         neurite, 3 and more instances. What is 2 becomes one instance for each region of a section that hangs together.
     params
-        Everything that is not tuned; where nothing tells points apart, the nearest to these is taken.
+        The prior: those of the model's own domain or parent; the defaults for a model without one. Thresholds leave it
+        only where the gain has a 95 % interval above zero, paired over instances; what is not tuned stays.
     voxel_nm
         Size of a voxel, (z, y, x); only ratios matter.
 
@@ -88,22 +90,33 @@ def tune_segmentation(
     InputError
         If shapes differ, or no patch holds two instances.
     """
-    params = params or SegmentParams()
+    prior = params or SegmentParams()
     patches = _patches(boundary, labels)
-    sizes = sorted({*SIZES, params.min_size})
-    boundaries, merges = sorted({*BOUNDARIES, params.boundary_threshold}), sorted({*MERGES, params.merge_threshold})
-    tables: dict[tuple[float, float, int], list[Contingency]] = {}
-    for index, patch in enumerate(patches):
-        for threshold in boundaries:
-            point = replace(params, boundary_threshold=threshold)
-            pieces = Pieces.of(patch, point, voxel_nm, max(merges))
-            for merge, size in product(merges, sizes):
-                table = _counted(patch, pieces.truth, pieces.segments(merge, size, params.link), index)
-                tables.setdefault((threshold, merge, size), []).append(table)
-    scores = {point: variation_of_information(Contingency.sum(parts)) for point, parts in tables.items()}
-    best = _best(scores, (len(boundaries), len(merges), len(sizes)), params)
-    chosen = replace(params, boundary_threshold=best[0], merge_threshold=best[1], min_size=best[2])
-    return Tuned(chosen, scores[best], _table(scores))
+    axes: Axes = (
+        sorted({*BOUNDARIES, prior.boundary_threshold}),
+        sorted({*MERGES, prior.merge_threshold}),
+        sorted({*SIZES, prior.min_size}),
+    )
+    columns = zip(*(_bits(patch, axes, prior, voxel_nm) for patch in patches), strict=True)
+    voxels, split, merge = (np.concatenate(column, axis=-1) for column in columns)
+    evidence = Evidence(tuple(product(*axes)), vec3([len(axis) for axis in axes]), split, merge, voxels)
+    at = evidence.chosen((prior.boundary_threshold, prior.merge_threshold, prior.min_size))
+    best = evidence.points[at]
+    chosen = replace(prior, boundary_threshold=best[0], merge_threshold=best[1], min_size=best[2])
+    return Tuned(chosen, evidence.at(at), _table(evidence))
+
+
+def _bits(patch: Patch, axes: Axes, prior: SegmentParams, voxel_nm: Sequence[float]) -> tuple[np.ndarray, ...]:
+    """Voxels of a patch's instances (instances,), and their split and merge bits (points, instances)."""
+    boundaries, merges, sizes = axes
+    rows = []
+    for threshold in boundaries:
+        pieces = Pieces.of(patch, replace(prior, boundary_threshold=threshold), voxel_nm, max(merges))
+        for merge in merges:
+            group = pieces.tree.cut(merge)
+            rows += [bits_by_instance(_counted(patch, pieces, pieces.segments(group, n, prior.link))) for n in sizes]
+    _, voxels, split, merged = zip(*rows, strict=True)
+    return voxels[0], np.stack(split), np.stack(merged)
 
 
 def _patches(boundary: np.ndarray | Sequence[np.ndarray], labels: np.ndarray | Sequence[np.ndarray]) -> list[Patch]:
@@ -167,9 +180,8 @@ class Pieces:
         steps = overlaps(labels[:-1], labels[1:]) if linked else np.empty((0, 3), np.int64)
         return cls(graph, merge_tree(graph, until), Contingency.of(labels, patch.truth), steps)
 
-    def segments(self, merge: float, min_size: int, least: float) -> np.ndarray:
-        """Segment of each fragment."""
-        group = self.tree.cut(merge)
+    def segments(self, group: np.ndarray, min_size: int, least: float) -> np.ndarray:
+        """Segment of each fragment, from the group it is merged into."""
         if min_size > 1:
             group = absorb(self.graph, group, min_size)
         if not len(self.steps):
@@ -179,38 +191,17 @@ class Pieces:
         return groups(len(sizes) - 1, link(found, sizes, least))[group]
 
 
-def _counted(patch: Patch, table: Contingency, segments: np.ndarray, index: int) -> Contingency:
-    """A patch's table of fragments as one of segments, with ids unlike those of other patches (and sections)."""
+def _counted(patch: Patch, pieces: Pieces, segments: np.ndarray) -> Contingency:
+    """The table of fragments as one of segments; those of unrelated sections get ids of their own."""
+    table = pieces.truth
     seg = segments[table.seg_ids.astype(np.int64)].astype(np.uint64)
     if patch.sections is not None:
         seg |= patch.sections[table.truth_ids.astype(np.int64)] << np.uint64(32)
-    number = np.uint64(index) << np.uint64(52)
-    return Contingency.sum([Contingency(seg | number, table.truth_ids | number, table.counts)])
+    return Contingency.sum([Contingency(seg, table.truth_ids, table.counts)])
 
 
-def _best(scores: Mapping[tuple[float, float, int], VI], grid: Vec3, params: SegmentParams) -> tuple[float, float, int]:
-    """Of the points that are as good as the best, the one amid the best neighbours; of those the nearest to ``params``.
-
-    Few patches cannot tell such points apart, and one at the edge of a cliff does not hold elsewhere.
-    """
-    total = np.array([vi.total for vi in scores.values()])
-    around = uniform_filter(total.reshape(grid), (3, 3, 1), mode="nearest").ravel()
-    was = (params.boundary_threshold, params.merge_threshold, params.min_size)
-    ranked = [
-        (
-            round(float(around[i]), 6),
-            abs(point[0] - was[0]) + abs(point[1] - was[1]),
-            abs(point[2] - was[2]),
-            i,
-        )
-        for i, point in enumerate(scores)
-        if total[i] <= total.min() + AS_GOOD
-    ]
-    return list(scores)[min(ranked)[-1]]
-
-
-def _table(scores: Mapping[tuple[float, float, int], VI]) -> dict[str, np.ndarray]:
-    points = np.array(list(scores))
-    columns = dict(zip(("boundary_threshold", "merge_threshold", "min_size"), points.T, strict=True))
-    columns |= {name: np.array([getattr(vi, name) for vi in scores.values()]) for name in ("split", "merge", "total")}
-    return columns
+def _table(evidence: Evidence) -> dict[str, np.ndarray]:
+    columns = zip(("boundary_threshold", "merge_threshold", "min_size"), np.array(evidence.points).T, strict=True)
+    bits = zip(("split", "merge"), (evidence.split, evidence.merge), strict=True)
+    table = dict(columns) | {name: each.sum(axis=1) / evidence.voxels.sum() for name, each in bits}
+    return table | {"total": evidence.total}
