@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from napari_connecto.models.files import new_model
 from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.fine_tune import boundary_of
+from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.em_samples import Example
+from napari_connecto.workflows.fine_tune import boundary_of, fine_tune, learnt_share
 from tests.adapt_parts import tiny_card
 from tests.workflows import fakes
 
@@ -54,3 +57,38 @@ def test_other_peoples_models_are_asked_for_their_own_tile():
     model.answer = lambda tile: reads.append(tile.shape) or answer(tile)
     boundary_of(model, image)
     assert {shape[-1] for shape in reads} == {32 + 2 * model.card.halo[2]}
+
+
+def patches(count, side):
+    """Squares of two neurites with a dark wall between."""
+    labels = np.full((1, side, side), 3, np.uint32)
+    labels[:, :, side // 2 :], labels[:, :, side // 2 - 2 : side // 2 + 2] = 4, 1
+    return [Example(np.where(labels == 1, 40, 200 + n).astype(np.uint8), labels) for n in range(count)]
+
+
+def test_few_patches_go_half_way_and_many_nearly_all_of_it():
+    card = tiny_card("x")
+    four = patches(4, side=128)
+    assert learnt_share(four, card, 4.0) == 0.5
+    assert learnt_share(four[:1], card, 4.0) == pytest.approx(1 / 5)
+    assert learnt_share(four * 9, card, 4.0) == pytest.approx(36 / 40)
+    assert learnt_share(four, card, 0.0) == 1
+    half = [replace(e, labels=np.where(np.arange(128) < 64, e.labels, 0)) for e in four]
+    assert learnt_share(half, card, 4.0) == pytest.approx(2 / 6)
+
+
+def test_what_was_learnt_is_taken_as_far_as_patches_carry():
+    start = new_model(tiny_card("x"), 0, device="cpu")
+    params = FineTuneParams(preset="full", steps=3, crop=64, batch=2, device="cpu", parent_worth=0.0)
+    known = patches(2, side=64)
+    bold = fine_tune(start, known, params)
+    mild = fine_tune(start, known, replace(params, parent_worth=0.5))
+    old, new, got = (m.net.state_dict() for m in (start, bold, mild))
+    share = learnt_share(known, start.card, 0.5)
+    assert share == pytest.approx(0.5, abs=1e-9)
+    for name, value in got.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, old[name].lerp(new[name], share))
+    assert mild.card.parent == start.card.digest
+    quick = replace(params, preset="quick")
+    assert fine_tune(start, known, quick).weights == fine_tune(start, known, replace(quick, parent_worth=9.0)).weights

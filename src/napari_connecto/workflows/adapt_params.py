@@ -115,6 +115,14 @@ class FineTuneParams:
     crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
     learning_rate: float = param(0.0, "Largest step size; 0: by the preset.", low=0, high=0.1, advanced=True)
+    parent_worth: float = param(
+        4.0,
+        "How many patches of 128 x 128 the old model is worth: where all of it learns, the result lies n / (n + this) "
+        "of the way from its weights to the new ones, n by labelled area; 0: all the way.",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
     augment: bool = param(True, "Vary the patches (turns, bends, brightness, blur, noise).", advanced=True)
     patience: int = param(
         5, "Stop after so many checks on held-out patches without gain; 0: never.", low=0, advanced=True

@@ -21,6 +21,7 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output, Predict
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.models.augment import Augment
+from napari_connecto.models.average import between
 from napari_connecto.models.files import new_model
 from napari_connecto.models.fit import FitParams, fit
 from napari_connecto.models.nets import divisor
@@ -32,6 +33,8 @@ from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
 
 BOUNDARY = "boundary"
 TILE, HALO = 256, 32
+PATCH = 128
+"""Voxels along y and x of the patch that the old model's worth is counted in."""
 MANY = 8
 """Annotated patches from which on some are spared to choose when to stop."""
 
@@ -93,6 +96,8 @@ def fine_tune_job(
 ) -> Job[TorchPredictor]:
     """Adapt a boundary model to annotated patches.
 
+    Where all of it learns, the old weights keep a say, see `learnt_share`.
+
     Parameters
     ----------
     model
@@ -148,7 +153,19 @@ def fine_tune_job(
     validate = BoundaryLoss.of(choosing, start.card) if choosing else None
     yield Progress(0, settings.steps, "training")
     trained = yield from fit(start, samples.from_step, settings, validate=validate, stop=stop, checkpoint=checkpoint)
+    if settings.train == "all" and model is not None:
+        trained = between(start, trained, learnt_share(learnt, start.card, params.parent_worth))
     return _signed(trained, start if model is not None else None, patches, params)
+
+
+def learnt_share(patches: Sequence[Example], card: ModelCard, parent_worth: float) -> float:
+    """How far to go from the old model's weights to those learnt: n / (n + parent_worth), n by labelled area. Ours.
+
+    Few patches show few of the things that are not membrane: learning from them alone, a model forgets what it knew of
+    the others (mitochondria became boundary). Measured in docs/benchmarks/transfer.md.
+    """
+    area = sum(float((prepared(e, card)[1] > 0).sum()) for e in patches)
+    return area / (area + parent_worth * PATCH**2)
 
 
 def _apart(patches: list[Example], held_out: list[Example]) -> tuple[list[Example], list[Example]]:
