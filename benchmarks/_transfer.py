@@ -155,9 +155,10 @@ def maps(model: Predictor, examples: Sequence[Example]) -> list[np.ndarray]:
     return out
 
 
-def tuned(model: Predictor, examples: Sequence[Example]) -> SegmentParams:
-    """Thresholds from annotated patches alone, on their own grid."""
-    return tune_segmentation(maps(model, examples), [e.labels for e in examples], SegmentParams(mode="2d")).params
+def tuned(model: Predictor, examples: Sequence[Example], prior: SegmentParams | None = None) -> SegmentParams:
+    """Thresholds on the patches' own grid: the prior's (without one the defaults), unless the patches say otherwise."""
+    prior = prior or SegmentParams(mode="2d")
+    return tune_segmentation(maps(model, examples), [e.labels for e in examples], prior).params
 
 
 def measured(model: Predictor, examples: Sequence[Example], params: SegmentParams) -> Measured:
@@ -186,10 +187,17 @@ def source(name: str) -> TorchPredictor:
 
 
 def source_params(name: str) -> SegmentParams:
-    """Thresholds of a source, tuned on eight patches of its own train part."""
+    """Thresholds of a source, tuned on six sections of its own train part, the middle 256 x 256 of each."""
     path = CACHE / "sources" / f"{name}.json"
-    chosen = kept(path, lambda: tuned(source(name), patches(name, 99, 8)).__dict__)
-    return SegmentParams(**chosen)
+    return SegmentParams(**kept(path, lambda: tuned(source(name), own_sections(name)).__dict__))
+
+
+def own_sections(name: str) -> list[Example]:
+    """What a source's thresholds are tuned on."""
+    whole = sections(name, "train")
+    size = min(256, *whole[0].image.shape[1:])
+    chosen = [whole[int(i)] for i in np.unique(np.linspace(0, len(whole) - 1, 6).astype(int))]
+    return [cut(s, *((n - size) // 2 for n in s.image.shape[1:]), size) for s in chosen]
 
 
 def for_target(params: SegmentParams, source_name: str, target: str) -> SegmentParams:

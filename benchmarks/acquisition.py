@@ -81,11 +81,12 @@ def _cell(pair: tuple[str, str], strategy: str, seed: int) -> dict[str, Any]:
 
 
 def thresholds(model: TorchPredictor, known: list[Example], pair: tuple[str, str]) -> SegmentParams:
-    """From the annotated patches; the source's where these hold a single neurite."""
+    """The source's, unless the annotated patches say otherwise; these may hold a single neurite."""
+    prior = for_target(source_params(pair[0]), *pair)
     try:
-        return tuned(model, known)
+        return tuned(model, known, prior)
     except InputError:
-        return for_target(source_params(pair[0]), *pair)
+        return prior
 
 
 def picked(model: TorchPredictor, pair: tuple[str, str], strategy: str, seed: int) -> list[Example]:

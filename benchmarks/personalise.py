@@ -1,8 +1,8 @@
 """What makes a source one's own, with no or few labels, and what it forgets: ``python benchmarks/personalise.py``.
 
-Without labels: nothing, or AdaBN. With 1, 2 and 4 patches: thresholds are tuned and nothing learns, everything learns,
-the decoder alone, or an adapter, each with and without AdaBN before. ``--table`` prints what is measured so far;
-``--only WORD`` takes pairs by name.
+Without labels: nothing, AdaBN, or playback of the source's patches. With 1, 2 and 4 patches: thresholds are tuned and
+nothing learns, everything learns, the decoder alone, or an adapter, some with AdaBN before. ``--table`` prints what is
+measured so far; ``--only WORD`` takes pairs by name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import numpy as np
 from _transfer import (
     CACHE,
     check_data,
+    common_encoder,
     for_target,
     kept,
     measured,
+    own_sections,
     patches,
+    scenery,
     sections,
     seen_by,
     source,
@@ -28,11 +31,13 @@ from _transfer import (
     tuned,
 )
 
+import napari_connecto as nc
 from napari_connecto.models.adapt import adabn
 from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.adapt_params import FineTuneParams, PrepareParams
 from napari_connecto.workflows.em_samples import EmSamples
 from napari_connecto.workflows.fine_tune import fine_tune
+from napari_connecto.workflows.playback import playback_job
 
 PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "fly-medulla"), ("mouse-ca1", "mouse-cortex"))
 """Source and target: MMD's pick for three targets, among sources of like voxel size."""
@@ -44,9 +49,10 @@ BUDGET = {
 """One number of steps; "standard" as in transfer.py, the others at their preset's rate."""
 BATCHES, TILES = 4, 8
 FORGETTING_AT = 4
-WITHOUT_EFFECT = "standard + AdaBN"
+LEFT_OUT = ("standard + AdaBN", "playback + AdaBN")
 """Where everything learns, batch norm's statistics are learnt anew: of two pairs the figures were the same."""
-AS_IT_IS, THRESHOLDS = "as it is", "thresholds only"
+AS_IT_IS, THRESHOLDS, PLAYBACK = "as it is", "thresholds only", "playback"
+PLAY = PrepareParams(steps=60, crop=96, batch=2)
 
 
 def main() -> None:
@@ -70,8 +76,8 @@ def main() -> None:
 
 def ways(n: int) -> list[str]:
     """What is compared."""
-    hows = (THRESHOLDS, *BUDGET) if n else (AS_IT_IS,)
-    return [f"{how}{adapted}" for how in hows for adapted in ("", " + AdaBN") if how + adapted != WITHOUT_EFFECT]
+    hows = (THRESHOLDS, *BUDGET) if n else (AS_IT_IS, PLAYBACK)
+    return [f"{how}{adapted}" for how in hows for adapted in ("", " + AdaBN") if how + adapted not in LEFT_OUT]
 
 
 def path_of(pair: tuple[str, str], way: str, n: int, seed: int) -> Any:
@@ -90,16 +96,29 @@ def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
     how, model = way.split(" + ")[0], source(origin)
     if way.endswith("AdaBN"):
         model = adabn(model, tiles(model, target, seed))
+    told: dict[str, Any] = {}
+    if how == PLAYBACK:
+        model, told = played_back(model, pair, seed)
     params = for_target(source_params(origin), origin, target)
     if n:
         known = seen_by(model, origin, target, patches(target, seed)[:n])
         if how != THRESHOLDS:
             model = fine_tune(model, known, replace(BUDGET[how], seed=seed))
-        params = tuned(model, known)
+        params = tuned(model, known, params)
     row = measured(model, seen_by(model, origin, target, tested(target)), params).row()
     if n == 0 or (n == FORGETTING_AT and how != THRESHOLDS and seed == 0):
-        row["source_vi"] = measured(model, tested(origin), tuned(model, patches(origin, 99, 8))).row()["vi"]
-    return row | {"cpu_s": time.process_time() - began}
+        again = tuned(model, own_sections(origin), source_params(origin))
+        row["source_vi"] = measured(model, tested(origin), again).row()["vi"]
+    return row | told | {"cpu_s": time.process_time() - began}
+
+
+def played_back(model: TorchPredictor, pair: tuple[str, str], seed: int) -> tuple[TorchPredictor, dict[str, Any]]:
+    """The model after playback of 24 patches of its source, or as it was where that is refused; and the figures."""
+    origin, target = pair
+    params = replace(PLAY, seed=seed)
+    volume, encoder = scenery(target, origin), common_encoder()[0]
+    found = nc.run(playback_job(model, patches(origin, 99, 24), volume, encoder, params))
+    return found.model or model, found.figures()
 
 
 def tiles(model: TorchPredictor, target: str, seed: int) -> list[np.ndarray]:

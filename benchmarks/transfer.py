@@ -102,7 +102,7 @@ def _cell(target: str, start: str, n: int, seed: int) -> dict[str, Any]:
     known = seen_by(base, start, target, patches(target, seed)[:n])
     model = fine_tune(base, known, params, voxel_nm=DATASETS[target].voxel_nm)
     trained = time.process_time()
-    own = tuned(model, known)
+    own = tuned(model, known, None if base is None else for_target(source_params(start), start, target))
     chosen = time.process_time()
     row = measured(model, seen_by(base, start, target, tested(target)), own).row()
     times = {"train_s": trained - began, "tune_s": chosen - trained, "test_s": time.process_time() - chosen}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -9,7 +11,7 @@ from scipy.stats import ttest_rel
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.partition_metrics import VI, variation_of_information
 from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.compare import Comparison, Scored, compare
+from napari_connecto.workflows.compare import Comparison, Scored, compare, tune
 from napari_connecto.workflows.em_samples import Example
 from tests.workflows import fakes
 
@@ -77,3 +79,28 @@ def test_two_patches_that_both_gain_prove_little_and_one_nothing():
 def test_without_held_out_patches_nothing_can_be_said():
     with pytest.raises(InputError, match="got no held-out patch"):
         compare(Walls(0.9), Walls(0.9), [], [rooms(0)])
+
+
+def test_thresholds_start_from_those_of_the_parent_and_from_scratch_from_the_defaults():
+    prior = SegmentParams(mode="2d", boundary_threshold=0.15, merge_threshold=0.35, min_size=20)
+    child = Walls(0.9)
+    child.card = replace(child.card, parent="digest of its parent")
+    found = compare(Walls(0.9), child, [rooms(0)], [rooms(0)], prior)
+    assert (found.before.params, found.after.params) == (prior, prior)  # good already: the patches say nothing against
+    assert compare(Walls(0.9), Walls(0.9), [rooms(0)], [rooms(0)], prior).after.params == SegmentParams(mode="2d")
+
+
+def test_walls_below_the_prior_are_found_by_nine_rooms():
+    prior = SegmentParams(mode="2d", boundary_threshold=0.8, merge_threshold=0.6)
+    tuned = tune(Walls(0.3), [rooms(0)], prior)
+    assert tuned.boundary_threshold < 0.3
+    assert compare(Walls(0.3), Walls(0.3), [rooms(0)], [rooms(0)], prior).before.total.total == pytest.approx(
+        0, abs=1e-9
+    )
+
+
+def test_an_annotation_of_one_neurite_leaves_the_prior():
+    prior = SegmentParams(mode="2d", merge_threshold=0.35)
+    alone = rooms(0)
+    single = replace(alone, labels=np.where(alone.labels > 3, 0, alone.labels))
+    assert tune(Walls(0.3), [single], prior) == prior

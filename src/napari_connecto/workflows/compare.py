@@ -147,10 +147,12 @@ def tune(model: Predictor, annotated: Sequence[Example], prior: SegmentParams | 
     """Segmentation parameters for a model, section by section: the prior's, unless annotated patches say otherwise.
 
     ``prior`` are those of the model, its domain or its parent, and the defaults where there are none; see
-    `tune_segmentation`.
+    `tune_segmentation`. Where no patch holds two neurites, nothing can be told of merging, and they stay too.
     """
     pairs = [prepared(e, model.card) for e in annotated]
     flat = replace(prior or SegmentParams(), mode="2d")
+    if all(len(np.unique(ids[ids > 0])) < 2 for ids in (instances(labels) for _, labels in pairs)):
+        return flat
     return tune_segmentation([boundary_of(model, i) for i, _ in pairs], [labels for _, labels in pairs], flat).params
 
 
