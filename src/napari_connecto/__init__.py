@@ -68,6 +68,7 @@ _HOMES = {
     "Session": "workflows.session",
     "simulate_xray": "workflows.simulate",
     "XrayParams": "workflows.xray_params",
+    "pair_volumes": "workflows.pair",
     "PairParams": "workflows.xray_params",
     "phantom": "phantoms",
     "open_sample": "sample_data",

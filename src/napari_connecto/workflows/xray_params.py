@@ -116,7 +116,7 @@ class PairParams:
         advanced=True,
     )
     least_overlap: float = param(
-        0.1, "Share of the EM that must lie inside the X-ray volume.", low=0.001, high=1.0, advanced=True
+        0.1, "Share of the smaller volume that must lie in the other.", low=0.001, high=1.0, advanced=True
     )
     most_bad: float = param(
         0.2,

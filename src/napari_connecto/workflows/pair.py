@@ -1,0 +1,209 @@
+"""An X-ray and an EM volume of the same tissue on one grid, with how well they lie on each other. Ours; see `align`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, FVec3, vec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.align import (
+    BlockShift,
+    Masked,
+    block_shifts,
+    coarse_shift,
+    correlation,
+    fitted,
+    sampled,
+    shifted,
+)
+from napari_connecto.workflows.pair_input import as_coarse, levels_of, part, parts_of, times, voxel_nm3
+from napari_connecto.workflows.xray_params import PairParams
+
+ROUNDS = 5
+"""Times that blocks are matched and the map is refined."""
+LEAST_CHANCE = 6.0
+"""Times by which the correlation must be above chance: the best of some thousand shifts of strangers comes to 4."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both volumes on one grid.
+
+    Parameters
+    ----------
+    xray, em
+        Of one shape, voxel size and origin, in memory; the X-ray volume is float32, resampled linearly by `affine`.
+    valid
+        (z, y, x) bool: inside both volumes, and finite in both.
+    affine
+        (4, 4), from X-ray world to EM world, nm, (z, y, x, 1).
+    shift_nm
+        (z, y, x): what `affine` does to the middle of the grid.
+    residual_nm
+        (n, 3): the local shifts that remain, of each block with structure.
+    blocks
+        Those n blocks, voxels of the grid.
+    correlation, chance
+        Of the band-passed images after alignment, negative where contrast is inverted; and what chance gives, see
+        `align.correlation`.
+    """
+
+    xray: Level
+    em: Level
+    valid: np.ndarray
+    affine: np.ndarray
+    shift_nm: FVec3
+    residual_nm: np.ndarray
+    blocks: tuple[Box, ...]
+    correlation: float
+    chance: float
+
+    @property
+    def off_nm(self) -> np.ndarray:
+        """(n,): length of each block's residual."""
+        return np.linalg.norm(self.residual_nm, axis=1)
+
+    def lines(self) -> Iterator[str]:
+        """In words, a sentence a line."""
+        off, stretch = self.off_nm, np.linalg.svd(self.affine[:3, :3], compute_uv=False)
+        size = f"{times(self.em.shape)} voxels of {times(self.em.voxel_nm)} nm"
+        yield f"common grid: {size}, {self.valid.mean():.1%} valid"
+        yield (
+            f"X-ray moved by z y x {', '.join(f'{v:.1f}' for v in self.shift_nm)} nm, turned by "
+            f"{_angle(self.affine):.2f} degrees, stretched by {stretch.min() - 1:+.2%} to {stretch.max() - 1:+.2%}"
+        )
+        yield (
+            f"residual in {len(off)} blocks: median {np.median(off):.1f} nm, 90 % below "
+            f"{np.percentile(off, 90):.1f} nm, at most {off.max():.1f} nm"
+        )
+        times_chance = abs(self.correlation) / self.chance
+        yield (
+            f"correlation of structure {self.correlation:.2f}, {times_chance:.0f} times what chance gives"
+            f"{'; contrast is inverted' if self.correlation < 0 else ''}"
+        )
+
+
+def pair_volumes(xray: Volume, em: Volume, params: PairParams | None = None) -> Pair:
+    """Lay an X-ray volume over an EM volume of the same tissue; blocks. See `pair_volumes_job`."""
+    return run(pair_volumes_job(xray, em, params))
+
+
+def pair_volumes_job(xray: Volume, em: Volume, params: PairParams | None = None) -> Job[Pair]:
+    """Lay an X-ray volume over an EM volume of the same tissue.
+
+    First by what both say of their place, then by one shift, then by an affine map from the shifts of blocks.
+
+    Parameters
+    ----------
+    xray, em
+        Single channel, with stated voxel sizes and about the right places in one world. The X-ray's voxels are the
+        larger ones. Contrast may be inverted.
+    params
+        See `PairParams`.
+
+    Yields
+    ------
+    Progress
+        Stages "reading", "shift", "blocks", "resampling".
+
+    Raises
+    ------
+    VoxelSizeError
+        If a voxel size is not stated, or the X-ray's is the smaller one.
+    InputError
+        If a volume has channels or too few finite values, both overlap too little, or they cannot be aligned: the
+        message says how far off they are.
+    """
+    params = params or PairParams()
+    yield Progress(0, 0, "reading")
+    seen, level = levels_of(xray, em, params)
+    still, moving = parts_of(seen, level, params, (xray.name, em.name))
+    fixed = Masked.of(still)
+    rough = as_coarse(fixed, moving.level.voxel_nm)
+    yield Progress(0, 0, "shift")
+    affine = shifted(coarse_shift(rough, moving, params.largest_shift_nm))
+    for k in range(ROUNDS):
+        yield Progress(k, ROUNDS, "blocks")
+        affine = fitted(_blocks(rough, moving, affine, params), rough.level.voxel_nm, params.affine) @ affine
+    yield Progress(ROUNDS, ROUNDS, "resampling")
+    blocks = _blocks(rough, moving, affine, params)
+    alike, chance = correlation(rough, sampled(moving, rough.level, affine))
+    whole = sampled(moving, still, affine)
+    pair = _cropped(
+        Pair(
+            xray=whole.level,
+            em=still,
+            valid=whole.valid & fixed.valid,
+            affine=affine,
+            shift_nm=_shift(affine, still),
+            residual_nm=np.array([b.shift_nm for b in blocks]),
+            blocks=tuple(rough.level.box_in(b.box, still).clip(still.shape) for b in blocks),
+            correlation=alike,
+            chance=chance,
+        )
+    )
+    _judge(pair, seen, level, params, (xray.name, em.name))
+    return pair
+
+
+def _blocks(rough: Masked, moving: Masked, affine: np.ndarray, params: PairParams) -> list[BlockShift]:
+    found = block_shifts(rough, sampled(moving, rough.level, affine), params.block_nm)
+    if not found:
+        raise InputError(
+            f"cannot align: moved by {np.abs(affine[:3, 3]).max():.0f} nm, no block of {params.block_nm:g} nm lies in "
+            "both volumes; check that both show one tissue, or take smaller blocks (block_nm)"
+        )
+    return found
+
+
+def _shift(affine: np.ndarray, level: Level) -> FVec3:
+    centre = np.append(level.to_nm(level.box.centre), 1.0)
+    z, y, x = (float(v) for v in (centre - np.linalg.inv(affine) @ centre)[:3])
+    return (z, y, x)
+
+
+def _cropped(pair: Pair) -> Pair:
+    """To the smallest box that holds all that is valid."""
+    if not pair.valid.any():
+        return pair
+    sides = [np.flatnonzero(pair.valid.any(axis=tuple(b for b in range(3) if b != a))) for a in range(3)]
+    box = Box(vec3([int(s[0]) for s in sides]), vec3([int(s[-1]) + 1 for s in sides]))
+    away = [-a for a in box.start]
+    return replace(
+        pair,
+        xray=part(pair.xray, box),
+        em=part(pair.em, box),
+        valid=pair.valid[box.slices],
+        blocks=tuple(b.shift(away).clip(box.shape) for b in pair.blocks),
+    )
+
+
+def _judge(pair: Pair, xray: Level, em: Level, params: PairParams, names: tuple[str, str]) -> None:
+    """Refuse a pair that is not one; the levels are whole."""
+    off, allowed = float(np.median(pair.off_nm)), params.most_residual_nm or max(xray.voxel_nm)
+    moved, clear = float(np.abs(pair.shift_nm).max()), abs(pair.correlation) / pair.chance
+    if off > allowed or moved > params.largest_shift_nm or clear < LEAST_CHANCE:
+        raise InputError(
+            f"cannot align '{names[0]}' to '{names[1]}': moved by {moved:.0f} nm (allowed "
+            f"{params.largest_shift_nm:g}), blocks are still {off:.0f} nm off in the median (allowed {allowed:g}), "
+            f"structure correlates {clear:.1f} times as chance does (needed {LEAST_CHANCE:g}); check that both show "
+            "one tissue, their voxel sizes and places"
+        )
+    smaller = min(voxel_nm3(level) * level.box.size for level in (xray, em))
+    share = float(pair.valid.sum()) * voxel_nm3(pair.em) / smaller
+    if share < params.least_overlap:
+        raise InputError(
+            f"'{names[0]}' and '{names[1]}' share {share:.1%} of the smaller one, allowed are "
+            f"{params.least_overlap:.0%} and more; give volumes that overlap more"
+        )
+
+
+def _angle(affine: np.ndarray) -> float:
+    """Of the rotation in it, degrees: that of the polar decomposition."""
+    u, _, v = np.linalg.svd(affine[:3, :3])
+    return float(np.degrees(np.arccos(np.clip((np.trace(u @ v) - 1) / 2, -1, 1))))
