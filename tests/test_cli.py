@@ -45,7 +45,8 @@ def invoke(*arguments) -> str:
 
 def test_commands():
     cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
-    assert sorted([*cascade, *adapt, "segment", "suggest", "convert", "demo", "info", "models", "run"]) == COMMANDS
+    general, xray = ["convert", "demo", "info", "models", "run"], ["pair", "simulate-xray"]
+    assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general]) == COMMANDS
 
 
 def test_help_is_quick_and_loads_no_torch():

@@ -7,7 +7,7 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cascade, general
+from napari_connecto.cli import adapt, cascade, general, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError
 
 
@@ -50,6 +50,8 @@ for command in (
     adapt.segment,
     adapt.predict,
     adapt.domains,
+    xray.simulate_xray,
+    xray.pair,
     general.models,
     general.run_document,
 ):

@@ -7,7 +7,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -19,13 +19,14 @@ VOXEL = click.option(
 )
 
 
-def params_options(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options for every field of a params dataclass."""
+def params_options(kind: type, skip: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options for every field of a params dataclass, but for those of ``skip``."""
     hints = typing.get_type_hints(kind)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(dataclasses.fields(kind)):
-            function = _option(field, hints[field.name])(function)
+            if field.name not in skip:
+                function = _option(field, hints[field.name])(function)
         return function
 
     return decorate
