@@ -170,7 +170,7 @@ def test_too_little_memory_is_said_in_a_sentence(error: Exception, monkeypatch: 
     def short(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("napari_connecto.models.fit.mixed_loss", short)
+    monkeypatch.setattr("napari_connecto.models.losses.mixed_loss", short)
     model = new_model(SCORER_3D, 0, device="cpu")
     message = r"batches of \(4, 1, 16, 32, 32\) does not fit into the memory of cpu; use fewer or smaller patches"
     with pytest.raises(ModelError, match=message):

@@ -23,7 +23,7 @@ class Run:
 
     Parameters
     ----------
-    net, optimiser, schedule, scaler
+    net, optimiser, schedule, scaler, objective
         As torch trains them; restored in place.
     step
         Steps done.
@@ -39,6 +39,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     scaler: torch.amp.GradScaler
+    objective: nn.Module
     step: int = 0
     best: bytes = b""
     best_score: float = -float("inf")
@@ -65,6 +66,7 @@ def save_run(path: Path, run: Run, fingerprint: Mapping[str, Any]) -> None:
     """
     state = run.optimiser.state_dict()
     tensors = {f"net/{name}": tensor for name, tensor in run.net.state_dict().items()}
+    tensors |= {f"objective/{name}": tensor for name, tensor in run.objective.state_dict().items()}
     for index, values in state["state"].items():
         tensors |= {f"optimiser/{index}/{key}": value for key, value in values.items()}
     tensors["best"] = torch.frombuffer(bytearray(run.best or b"\0"), dtype=torch.uint8)
@@ -113,7 +115,8 @@ def load_run(path: Path, run: Run, fingerprint: Mapping[str, Any]) -> None:
 
 
 def _fill(run: Run, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    run.net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net/")})
+    for module, part in ((run.net, "net/"), (run.objective, "objective/")):
+        module.load_state_dict({n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)})
     groups = [{**group, "betas": tuple(group["betas"])} for group in plain["groups"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

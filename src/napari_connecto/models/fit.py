@@ -19,7 +19,7 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import check, param
 from napari_connecto.models.checkpoint import Run, load_run, save_run
 from napari_connecto.models.learners import Learner, learner
-from napari_connecto.models.losses import mixed_loss
+from napari_connecto.models.losses import MaskLoss
 from napari_connecto.models.predictor import TorchPredictor, out_of_memory
 
 Sample: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -54,6 +54,7 @@ def fit(
     samples: Samples,
     params: FitParams,
     *,
+    objective: nn.Module | None = None,
     validate: Callable[[Predictor], float] | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
@@ -71,6 +72,9 @@ def fit(
         run draws and drops what it has seen.
     params
         See `FitParams`.
+    objective
+        What is made small, of (the network's answer, target, weight); by default `MaskLoss` of ``params.dice``. What it
+        learns itself must be in its parameters and buffers.
     validate
         Scores a model, higher is better; the best one is returned. Without it, the last.
     stop
@@ -100,7 +104,7 @@ def fit(
         If the checkpoint cannot be written or is of another run.
     """
     pupil = learner(model, params.train, rank=params.rank, seed=params.seed)
-    run = _start(pupil, params, model.device)
+    run = _start(pupil, params, objective or MaskLoss(params.dice), model.device)
     fingerprint = {"model": model.card.digest, "params": asdict(params)}
     if checkpoint is not None and checkpoint.exists():
         load_run(checkpoint, run, fingerprint)
@@ -126,7 +130,7 @@ def fit(
     return best or pupil.model()
 
 
-def _start(pupil: Learner, params: FitParams, device: torch.device) -> Run:
+def _start(pupil: Learner, params: FitParams, objective: nn.Module, device: torch.device) -> Run:
     learning = [p for p in pupil.net.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learning, params.learning_rate, weight_decay=params.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -136,7 +140,8 @@ def _start(pupil: Learner, params: FitParams, device: torch.device) -> Run:
         pct_start=0.1 if params.steps > 10 else 0.3,  # of 10 steps a tenth has no slope: division by zero
     )
     scaled = params.mixed_precision and _reduced(device) is torch.float16
-    return Run(pupil.net, optimiser, schedule, torch.amp.GradScaler(device.type, init_scale=2.0**10, enabled=scaled))
+    scaler = torch.amp.GradScaler(device.type, init_scale=2.0**10, enabled=scaled)
+    return Run(pupil.net, optimiser, schedule, scaler, objective.to(device).train())
 
 
 def _reduced(device: torch.device) -> torch.dtype:
@@ -161,13 +166,8 @@ def _step(run: Run, sample: Sample, params: FitParams, model: TorchPredictor) ->
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards), torch.autocast(device.type, _reduced(device), enabled=half):
         torch.manual_seed(params.seed * 1_000_003 + run.step)  # dropout is a function of the step
-        logits = run.net(batch)
-    if logits.shape != target.shape or target.shape != weight.shape:
-        raise InputError(
-            f"got target {tuple(target.shape)} and weight {tuple(weight.shape)}; "
-            f"model '{model.card.name}' gives {tuple(logits.shape)} for a batch of {tuple(batch.shape)}"
-        )
-    loss = mixed_loss(logits.float(), target, weight, params.dice)
+        answer = run.net(batch)
+    loss = run.objective(answer.float(), target, weight)
     value = float(loss.detach())
     if not isfinite(value):
         raise ModelError(f"training diverged (loss {value}); lower the learning rate or check the input for NaN")

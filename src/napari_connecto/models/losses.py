@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+from napari_connecto.core.errors import InputError
+
+LOG_VARIANCE_RANGE = (-10.0, 2.0)
+"""Of a regression on the scale 0 to 1: standard deviations of 0.007 to 2.7. Ours."""
+
+
+class MaskLoss(nn.Module):
+    """`mixed_loss` of maps of probabilities."""
+
+    def __init__(self, dice: float) -> None:
+        super().__init__()
+        self.dice = dice
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """All (n, outputs, z, y, x), of one shape."""
+        if logits.shape != target.shape or target.shape != weight.shape:
+            raise InputError(
+                f"got target {tuple(target.shape)} and weight {tuple(weight.shape)}; the model gives "
+                f"{tuple(logits.shape)}"
+            )
+        return mixed_loss(logits, target, weight, self.dice)
 
 
 def mixed_loss(logits: Tensor, target: Tensor, weight: Tensor, dice: float) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
+from napari_connecto.models.dropout import seeded_dropout
 
 KINDS = ("scorer", "unet", "smp")
 
@@ -25,8 +26,9 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     network
         ``{"kind": "scorer", "dims", "width", "stride"}``: strided convolutions and a 1x1 head, one score per
         ``stride`` voxels; ``{"kind": "unet", "dims", "width", "depth", "strides"}``: MONAI's U-Net with batch norm,
-        ``strides`` one (z, y, x) per step down; ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D
-        segmentation_models_pytorch U-Net without pretrained weights and without the layers beyond its depth.
+        ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels;
+        ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D segmentation_models_pytorch U-Net without pretrained
+        weights and without the layers beyond its depth.
         ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`.
     channels, n_outputs
         Of the image, and maps wanted.
@@ -203,8 +205,10 @@ def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> n
         num_res_units=int(network.get("residual", 1)),
         norm="batch",
         act="relu",
+        dropout=float(network.get("dropout", 0.0)),
     )
-    return nn.Sequential(net, nn.ReLU(), (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs, 1))
+    head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs, 1)
+    return nn.Sequential(seeded_dropout(net), nn.ReLU(), head)
 
 
 def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:

@@ -1,0 +1,152 @@
+"""Predictors made of predictors: ensembles, flips and Monte-Carlo dropout, with both kinds of uncertainty.
+
+Of M passes with means mu_m and variances s_m^2: the mean of mu_m; aleatoric variance, the mean of s_m^2; epistemic
+variance, the (population) variance of mu_m; their sum is the total. Deep ensembles: Lakshminarayanan et al.,
+arXiv 1612.01474; the split into both: Kendall and Gal, arXiv 1703.04977. docs/science.md section 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.model import ModelCard, Output, Predictor
+from napari_connecto.models.losses import LOG_VARIANCE_RANGE
+from napari_connecto.models.openvino import torch_model
+
+MEAN, LOG_VARIANCE = "mean", "log_variance"
+OUTPUTS = ("mean", "aleatoric", "epistemic")
+FLIPS = ((), (-1,), (-2,), (-2, -1), (-3,), (-3, -1), (-3, -2), (-3, -2, -1))
+
+
+class Pass(Protocol):
+    """One look at a batch."""
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance, each (n, z, y, x) float32."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A regression model as it is: outputs "mean" and, where it has one, "log_variance" (else the variance is 0)."""
+
+    model: Predictor
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Pass`."""
+        answer = self.model(batch, seeds)
+        if LOG_VARIANCE not in answer:
+            return answer[MEAN], np.zeros_like(answer[MEAN])
+        return answer[MEAN], np.exp(np.clip(answer[LOG_VARIANCE], *LOG_VARIANCE_RANGE))
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """A pass over the mirrored batch, mirrored back."""
+
+    look: Pass
+    axes: tuple[int, ...]
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Pass`."""
+        mean, variance = self.look(np.ascontiguousarray(np.flip(batch, self.axes)), seeds)
+        return np.flip(mean, self.axes), np.flip(variance, self.axes)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A pass with channels dropped, the same of a tile whenever it is computed."""
+
+    model: Predictor
+    number: int
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Pass`."""
+        return Plain(self.model)(batch, [seed * 101 + self.number + 1 for seed in seeds])
+
+
+class Mixture:
+    """Passes as one predictor with outputs "mean", "aleatoric" and "epistemic" (standard deviations).
+
+    Parameters
+    ----------
+    card
+        Of one of the models: grid, normalisation; its outputs are replaced.
+    passes
+        At least one. They are summed up as they come (Welford 1962), never stacked.
+    digest
+        Of everything the answer depends on.
+    calls
+        See `TorchPredictor`.
+    """
+
+    def __init__(self, card: ModelCard, passes: Sequence[Pass], digest: str, calls: int = 1) -> None:
+        grid = card.output(MEAN)
+        self.card = replace(card, outputs=tuple(replace(grid, name=name) for name in OUTPUTS), digest=digest)
+        self.passes = tuple(passes)
+        self.calls = calls
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        """See `napari_connecto.core.model.Predictor`."""
+        mean: np.ndarray = np.zeros((), np.float32)
+        spread, noise = mean, mean
+        for count, look in enumerate(self.passes, start=1):
+            value, variance = look(batch, seeds)
+            step = value - mean
+            mean = mean + step / count
+            spread = spread + step * (value - mean)
+            noise = noise + (variance - noise) / count
+        values = (mean, np.sqrt(noise), np.sqrt(np.maximum(spread, 0) / len(self.passes)))
+        return dict(zip(OUTPUTS, (v.astype(np.float32, copy=False) for v in values), strict=True))
+
+
+def ensemble(models: Sequence[Predictor]) -> Mixture:
+    """Several models of one card: each is a pass.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or their grids or normalisations differ.
+    """
+    if not models:
+        raise ModelError("got no model for an ensemble; give at least one")
+    first = models[0].card
+    for other in (model.card for model in models[1:]):
+        if replace(other, name=first.name, digest=first.digest, metrics=first.metrics) != first:
+            raise ModelError(f"'{first.name}' and '{other.name}' differ in more than their weights; train them alike")
+    return _mixture(models[0], [Plain(model) for model in models], "ensemble", [m.card.digest for m in models])
+
+
+def flips(model: Predictor) -> Mixture:
+    """One model over the eight mirror images of a batch (four of a flat model)."""
+    axes = FLIPS if model.card.tile[0] > 1 else FLIPS[:4]
+    return _mixture(model, [Flipped(Plain(model), a) for a in axes], "flips", [model.card.digest])
+
+
+def mc_dropout(model: Predictor, n: int = 8) -> Mixture:
+    """``n`` passes of one network of ours with its dropout at work; always by torch.
+
+    Raises
+    ------
+    ModelError
+        If the network was built without dropout.
+    """
+    if not model.card.network.get("dropout"):
+        raise ModelError(f"model '{model.card.name}' has no dropout; use an ensemble or flips")
+    dropping = torch_model(model).with_dropout()
+    return _mixture(dropping, [Dropped(dropping, i) for i in range(n)], f"dropout {n}", [model.card.digest])
+
+
+def _mixture(model: Predictor, passes: Sequence[Pass], kind: str, digests: Sequence[str]) -> Mixture:
+    digest = hashlib.sha256(" ".join([kind, *digests]).encode()).hexdigest()
+    return Mixture(model.card, passes, digest, int(getattr(model, "calls", 1)))
+
+
+def regression_outputs(*, variance: bool = True) -> tuple[Output, ...]:
+    """Outputs of a model that can be a pass."""
+    return (Output(MEAN), Output(LOG_VARIANCE)) if variance else (Output(MEAN),)
