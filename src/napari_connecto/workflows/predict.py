@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
-import numpy as np
-
-from napari_connecto.compute.execute import execute
-from napari_connecto.compute.options import ExecuteOptions
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
-from napari_connecto.core.predict import Blocks, check_channels
-from napari_connecto.core.tiles import Tile, TilePlan
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.io.tile_store import TileStore
-from napari_connecto.workflows.descent import region_in
-from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.filling import fill_job, fingerprint
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
-
-PATIENCE_S = 0.1
-"""What a killed run computes again at most."""
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Sink: write a tile where it was computed."""
-
-    store: TileStore
-
-    def __call__(self, tile: Tile, blocks: Blocks) -> None:
-        self.store.write_blocks(tile, blocks)
 
 
 def predict(
@@ -100,67 +74,18 @@ def predict_job(
     StoreError
         If ``out`` belongs to something else.
     """
-    card = model.card
-    level = fitting_level(volume, card)
-    check_channels(level, card)
-    plan = TilePlan(level.shape, card.tile, card.halo)
-    indices = _ordered(plan, volume, level, region, first)
-    names = [output.name for output in card.outputs]
-    with JobFolder.open(result_folder(out), _fingerprint(volume, model)) as job:
-        check = yield from gate_check_job(volume, model, gate, region=region, level=level)
-        metadata = {**volume.metadata, "outputs": names, "model": card.digest, "of": volume.name}
-        metadata["gate"] = check.to_json()
-        job.write_json(CHECK, metadata["gate"])
-        store = TileStore.open(job.path, level, card.tile, dict.fromkeys(names, np.dtype("uint8")), metadata=metadata)
-        todo = store.missing(indices)
-        done = len(indices) - len(todo)
-        yield Progress(done, len(indices), "predicting")
-        options = ExecuteOptions(card.normalisation.resolve(volume))
-        results = execute(level, plan.tiles(todo), model, Keep(store), options=options, client=client)
-        with closing(results):
-            for tile in _marked(store, results):
-                done += 1
-                yield Progress(done, len(indices), "predicting", tile.write)
-        return store.volume(names[0])
-
-
-def _marked(store: TileStore, results: Iterator[tuple[Tile, Any]]) -> Iterator[Tile]:
-    """Tiles that are written, marked as done a tenth of a second later at most."""
-    waiting: list[int] = []
-    marked = monotonic()
-    try:
-        for tile, _ in results:
-            waiting.append(tile.index)
-            if monotonic() - marked > PATIENCE_S:
-                store.mark(waiting)
-                waiting, marked = [], monotonic()
-            yield tile
-    finally:
-        store.mark(waiting)
-
-
-def _ordered(plan: TilePlan, volume: Volume, level: Level, region: Box | None, first: Box | None) -> np.ndarray:
-    """Tiles of the region, those of ``first`` before the rest, neighbours together."""
-    if region is not None and region.clip(volume.levels[0].shape).size == 0:
-        raise InputError(
-            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, "
-            f"{volume.levels[0].shape}"
+    with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
+        check = yield from gate_check_job(volume, model, gate, region=region)
+        job.write_json(CHECK, check.to_json())
+        store = yield from fill_job(
+            job.path,
+            volume,
+            model,
+            "uint8",
+            "predicting",
+            metadata={"gate": check.to_json()},
+            region=region,
+            first=first,
+            client=client,
         )
-    within = region_in(region, volume, level)
-    indices = plan.order(plan.touching([within if within is not None else level.box]))
-    if first is None or first.clip(volume.levels[0].shape).size == 0:
-        return indices
-    view = region_in(first, volume, level)
-    ahead = np.isin(indices, plan.touching([view])) if view is not None else np.zeros(len(indices), bool)
-    return np.concatenate([indices[ahead], indices[~ahead]])
-
-
-def _fingerprint(volume: Volume, model: Predictor) -> dict[str, Any]:
-    card = model.card
-    return {
-        "workflow": "predict",
-        "volume": volume.fingerprint(),
-        "model": card.digest,
-        "tile": [list(card.tile), list(card.halo)],
-        "voxel_nm": list(card.voxel_nm),
-    }
+        return store.volume(model.card.outputs[0].name)

@@ -1,0 +1,141 @@
+"""Fill a result store with what a predictor says of a volume: view first, resumable, anywhere. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.compute.execute import execute
+from napari_connecto.compute.options import ExecuteOptions
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.predict import Blocks, check_channels
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.tile_store import TileStore
+from napari_connecto.workflows.descent import region_in
+from napari_connecto.workflows.fitting import fitting_level
+
+PATIENCE_S = 0.1
+"""What a killed run computes again at most."""
+STEP = 2.0**-14
+"""Float outputs are rounded to this: half of the bits of a voxel then compress away."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Sink: write a tile where it was computed."""
+
+    store: TileStore
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> None:
+        if any(dtype.kind == "f" for dtype in self.store.outputs.values()):
+            blocks = {name: np.rint(block / STEP) * np.float32(STEP) for name, block in blocks.items()}
+        self.store.write_blocks(tile, blocks)
+
+
+def fill_job(
+    path: Path,
+    volume: Volume,
+    predictor: Predictor,
+    dtype: str,
+    stage: str,
+    *,
+    metadata: Mapping[str, Any],
+    region: Box | None = None,
+    first: Box | None = None,
+    client: Any = None,
+) -> Job[TileStore]:
+    """Run a predictor over a volume, each output into an image of its own.
+
+    Parameters
+    ----------
+    path
+        Of the job's folder, which the caller holds.
+    volume, predictor
+        Resampled to the predictor's voxel size where no level has it; of outputs at stride 1.
+    dtype
+        Of the images: "uint8" (255 is 1) or "float32".
+    stage
+        In words, for `Progress`; its ``payload`` is the box just finished, voxels of the store's finest level.
+    metadata
+        Of the images, beside the volume's own.
+    region, first
+        Where to run (everywhere without), and what to do before the rest; voxels of the volume's finest level.
+    client
+        A ``distributed.Client``.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        If volume and model do not fit, or the region lies outside.
+    """
+    card = predictor.card
+    level = fitting_level(volume, card)
+    check_channels(level, card)
+    plan = TilePlan(level.shape, card.tile, card.halo)
+    indices = _ordered(plan, volume, level, region, first)
+    outputs = {output.name: np.dtype(dtype) for output in card.outputs}
+    told = {**volume.metadata, "outputs": list(outputs), "model": card.digest, "of": volume.name, **metadata}
+    store = TileStore.open(path, level, card.tile, outputs, metadata=told)
+    todo = store.missing(indices)
+    done = len(indices) - len(todo)
+    yield Progress(done, len(indices), stage)
+    options = ExecuteOptions(card.normalisation.resolve(volume))
+    results = execute(level, plan.tiles(todo), predictor, Keep(store), options=options, client=client)
+    with closing(results):
+        for tile in _marked(store, results):
+            done += 1
+            yield Progress(done, len(indices), stage, tile.write)
+    return store
+
+
+def fingerprint(workflow: str, volume: Volume, predictor: Predictor) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    card = predictor.card
+    return {
+        "workflow": workflow,
+        "volume": volume.fingerprint(),
+        "model": card.digest,
+        "tile": [list(card.tile), list(card.halo)],
+        "voxel_nm": list(card.voxel_nm),
+    }
+
+
+def _marked(store: TileStore, results: Iterator[tuple[Tile, Any]]) -> Iterator[Tile]:
+    """Tiles that are written, marked as done a tenth of a second later at most."""
+    waiting: list[int] = []
+    marked = monotonic()
+    try:
+        for tile, _ in results:
+            waiting.append(tile.index)
+            if monotonic() - marked > PATIENCE_S:
+                store.mark(waiting)
+                waiting, marked = [], monotonic()
+            yield tile
+    finally:
+        store.mark(waiting)
+
+
+def _ordered(plan: TilePlan, volume: Volume, level: Level, region: Box | None, first: Box | None) -> np.ndarray:
+    """Tiles of the region, those of ``first`` before the rest, neighbours together."""
+    if region is not None and region.clip(volume.levels[0].shape).size == 0:
+        raise InputError(
+            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, "
+            f"{volume.levels[0].shape}"
+        )
+    within = region_in(region, volume, level)
+    indices = plan.order(plan.touching([within if within is not None else level.box]))
+    if first is None or first.clip(volume.levels[0].shape).size == 0:
+        return indices
+    view = region_in(first, volume, level)
+    ahead = np.isin(indices, plan.touching([view])) if view is not None else np.zeros(len(indices), bool)
+    return np.concatenate([indices[ahead], indices[~ahead]])
