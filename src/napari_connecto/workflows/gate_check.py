@@ -23,8 +23,8 @@ from napari_connecto.workflows.patches import candidates
 
 TILES, SOURCE_TILES = 32, 240
 """Tissue tiles that are judged, and that a gate is made from."""
-SIDE = 96
-"""A 2-D model's tile of the gate is not larger along y and x: enough to see texture, and more tiles to learn from."""
+SIDE, SIDE_3D = 96, 48
+"""A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
 CHECK = "gate_check.json"
 """What a gate said, in the folder of a result."""
 SLABS = 10
@@ -184,11 +184,15 @@ def source_gate_job(
 
 
 def gate_shape(card: ModelCard) -> Vec3:
-    """Of the tiles of a model's gate: what the model reads, halo included, but in 2-D not more than 96 x 96."""
+    """Of the tiles of a model's gate: what the model reads, halo included, but not more than 96 x 96 or 48 x 48 x 48.
+
+    In 3-D a tile owns 8 voxels at least beside the halo.
+    """
     read = [t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)]
-    if dimensions(card.network) == 3:
-        return vec3(read)
     step = divisor(card.network)
+    if dimensions(card.network) == 3:
+        least = [max(SIDE_3D, 2 * h + 8) for h in card.halo]
+        return vec3([min(r, max(s, n // s * s)) for r, s, n in zip(read, step, least, strict=True)])
     return vec3(
         [1 + 2 * card.halo[0], *(min(r, max(s, SIDE // s * s)) for r, s in zip(read[1:], step[1:], strict=True))]
     )

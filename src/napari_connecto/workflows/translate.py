@@ -1,0 +1,154 @@
+"""X-ray to EM-like volumes with a map of where not to believe them. Ours; the aim is that of Li et al.,
+arXiv 2303.00882, whose losses, network and form of uncertainty could not be established.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.job_folder import JobFolder, result_folder
+from napari_connecto.workflows.filling import fill_job, fingerprint
+from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
+from napari_connecto.workflows.seams import seams
+from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.workflows.translator import LABEL, Translator
+
+REPORT = "translation.json"
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translated volume.
+
+    Parameters
+    ----------
+    mean
+        EM-like, float32, 0 and 1 are the dark and bright end of the EM it was trained on.
+    aleatoric, epistemic
+        Standard deviations on that scale: what the X-ray cannot tell, and what the translator does not know.
+    report
+        JSON: ``translator``, ``uncertainty``, ``seams``, ``gate``, ``metrics`` (the translator's, held out).
+    """
+
+    mean: Volume
+    aleatoric: Volume
+    epistemic: Volume
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What was done, in words."""
+        figures = self.report["seams"]
+        worst = max(figures.values(), default=1.0)
+        told = [f"{self.mean.name}: {self.mean.levels[0].shape} voxels by '{self.report['translator']}'"]
+        told.append(f"seams: gradient at tile borders {worst:.2f} times that elsewhere" if figures else "one tile only")
+        told.append(self.report["gate"]["sentence"])
+        metrics = self.report.get("metrics") or {}
+        if metrics:
+            coverage = metrics["calibration"]["coverage"]["0.9"]
+            told.append(
+                f"on the block the translator never saw: PSNR {metrics['translated']['psnr']:.1f} dB (interpolated "
+                f"X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals held {coverage:.0%}"
+            )
+        return told
+
+
+def translate(
+    volume: Volume,
+    translator: Translator,
+    params: TranslateParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    client: Any = None,
+    gate: GateCheck | None = None,
+) -> Translation:
+    """Translate; blocks. See `translate_job`."""
+    return run(translate_job(volume, translator, params, out=out, region=region, client=client, gate=gate))
+
+
+def translate_job(
+    volume: Volume,
+    translator: Translator,
+    params: TranslateParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    first: Box | None = None,
+    client: Any = None,
+    gate: GateCheck | None = None,
+) -> Job[Translation]:
+    """Translate an X-ray volume, or part of it.
+
+    Parameters
+    ----------
+    volume
+        One channel, with a voxel size; interpolated to the translator's EM voxel, see `fitting_level`.
+    translator, params
+        See both.
+    out
+        Folder of the result, ``mean.zarr``, ``aleatoric.zarr``, ``epistemic.zarr`` (OME-Zarr pyramids, live) and
+        ``translation.json``; an unfinished one of the same volume and translator is resumed. Without it, a temporary
+        one.
+    region, first
+        Where to run (everywhere without), and what to do before the rest; voxels of the volume's finest level.
+    client
+        A ``distributed.Client``.
+    gate
+        What the translator's gate said of this volume before; without it, it is asked first. It warns, and never stops.
+
+    Yields
+    ------
+    Progress
+        ``payload`` is the box just finished, voxels of the result's finest level.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        If volume and translator do not fit, or the region lies outside.
+    ChunkError
+        If a value is not finite.
+    StoreError
+        If ``out`` belongs to something else.
+    """
+    params = params or TranslateParams()
+    predictor = translator.predictor(params)
+    metadata = {
+        "label": LABEL,
+        "simulated": {"translator": translator.name, "trained_on": translator.about.get("simulated")},
+        "unit": "share of the EM's brightness range; aleatoric and epistemic are standard deviations",
+    }
+    told = {**fingerprint("translate", volume, predictor), "params": asdict(params)}
+    with JobFolder.open(result_folder(out), told) as job:
+        check = yield from gate_check_job(
+            volume, translator.members[0], gate or translator.gate, region=region, name=translator.name
+        )
+        job.write_json(CHECK, check.to_json())
+        store = yield from fill_job(
+            job.path,
+            volume,
+            predictor,
+            "float32",
+            "translating",
+            metadata={**metadata, "gate": check.to_json()},
+            region=region,
+            first=first,
+            client=client,
+        )
+        yield Progress(0, 0, "looking for seams")
+        mean = store.volume("mean")
+        report = {
+            "translator": translator.name,
+            "uncertainty": params.uncertainty,
+            "recalibrated": params.uncertainty in translator.recalibration,
+            "seams": seams(mean.levels[0], predictor.card.tile, store.done()),
+            "metrics": translator.about.get("metrics") or {},
+            "gate": check.to_json(),
+        }
+        job.write_json(REPORT, report)
+        return Translation(mean, store.volume("aleatoric"), store.volume("epistemic"), report)

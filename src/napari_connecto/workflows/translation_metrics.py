@@ -1,0 +1,41 @@
+"""How near a translation is to the EM, beside the X-ray as it was; and how far its uncertainty can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from napari_connecto.workflows.pair_samples import Scene
+from napari_connecto.workflows.reliability import calibration
+from napari_connecto.workflows.translator import Translator
+from napari_connecto.workflows.whole import answers
+
+
+def measured(translator: Translator, test: Scene, train: Scene) -> dict[str, Any]:
+    """Figures of a held-out block.
+
+    Returns
+    -------
+    dict
+        ``translated`` and ``interpolated`` (the X-ray on the EM's grid, its brightness fitted to the EM's by a straight
+        line on the training block) of `likeness`; ``calibration`` of the ensemble, see `reliability.Calibration`.
+    """
+    answer = answers(translator.predictor(), test.xray)
+    total = np.hypot(answer["aleatoric"], answer["epistemic"])
+    slope, offset = np.polyfit(train.xray[train.valid], train.em[train.valid], 1)
+    return {
+        "translated": likeness(answer["mean"], test.em, test.valid),
+        "interpolated": likeness(slope * test.xray + offset, test.em, test.valid),
+        "calibration": calibration(answer["mean"], total, test.em, valid=test.valid).to_json(),
+    }
+
+
+def likeness(image: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dict[str, float]:
+    """PSNR (dB) and NRMSE (of the truth's range 0 to 1), and SSIM (Wang et al. 2004, windows of 7), where valid."""
+    image, truth = np.asarray(image, np.float64), np.asarray(truth, np.float64)
+    rmse = float(np.sqrt(np.mean((image - truth)[valid] ** 2)))
+    window = min(7, *(n - 1 + n % 2 for n in truth.shape))
+    _, local = structural_similarity(image, truth, win_size=window, data_range=1.0, full=True)
+    return {"psnr": float(-20 * np.log10(max(rmse, 1e-12))), "nrmse": rmse, "ssim": float(local[valid].mean())}

@@ -1,0 +1,167 @@
+"""A translator: an ensemble of regression networks with recalibrated uncertainty, as one folder. Ours.
+
+::
+
+    translator.json         recalibration by kind of uncertainty, what it was trained on, held-out figures
+    member_0/ ...           models: card.json and weights.safetensors
+    gate.json, gate.npz     what its training data looked like to its first member, see `gate`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import ModelError, StoreError
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.io.disk import storing, write_json
+from napari_connecto.models.files import Backend, load_model, save_model
+from napari_connecto.models.mixture import Mixture, ensemble, flips, mc_dropout
+from napari_connecto.workflows.gate import Gate
+from napari_connecto.workflows.gate_files import load_gate, save_gate
+from napari_connecto.workflows.reliability import Recalibration
+from napari_connecto.workflows.translate_params import KINDS, TranslateParams
+
+ABOUT, MOST_MEMBERS = "translator.json", 64
+LABEL = "EM-like (simulated from X-ray)"
+"""What every translation is called in its metadata."""
+
+
+class Recalibrated:
+    """A mixture whose total uncertainty is corrected; both parts by the same factor.
+
+    Parameters
+    ----------
+    mixture
+        Outputs "mean", "aleatoric" and "epistemic".
+    recalibration
+        Of the total; None leaves it as it is.
+    """
+
+    def __init__(self, mixture: Mixture, recalibration: Recalibration | None) -> None:
+        self.mixture = mixture
+        self.recalibration = recalibration
+        told = json.dumps([mixture.card.digest, asdict(recalibration) if recalibration else None])
+        self.card: ModelCard = replace(mixture.card, digest=hashlib.sha256(told.encode()).hexdigest())
+        self.calls = mixture.calls
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        """See `napari_connecto.core.model.Predictor`."""
+        answer = dict(self.mixture(batch, seeds))
+        if self.recalibration is None:
+            return answer
+        total = np.hypot(answer["aleatoric"], answer["epistemic"])
+        factor = np.divide(self.recalibration(total), total, out=np.ones_like(total), where=total > 0)
+        return answer | {name: answer[name] * factor for name in ("aleatoric", "epistemic")}
+
+
+@dataclass(frozen=True)
+class Translator:
+    """X-ray in, EM-like mean with aleatoric and epistemic standard deviations out.
+
+    Parameters
+    ----------
+    members
+        Models of one card, of outputs "mean" (0 and 1 are the EM's percentiles of `about`) and "log_variance".
+    recalibration
+        By kind of uncertainty (`TranslateParams.uncertainty`).
+    about
+        JSON: ``params``, ``pair``, ``target`` (offset and scale of the EM's brightness), ``metrics`` (held out),
+        ``simulated`` (parameters of the forward model, where the X-ray was simulated), ``version``.
+    gate
+        Of the first member; None where its training data had too little tissue for one.
+    """
+
+    name: str
+    members: tuple[Predictor, ...]
+    recalibration: Mapping[str, Recalibration] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    gate: Gate | None = None
+
+    def __post_init__(self) -> None:
+        ensemble(self.members)
+
+    @property
+    def card(self) -> ModelCard:
+        """Of its members: voxel size (the EM's), tile, halo, normalisation of the X-ray."""
+        return self.members[0].card
+
+    def predictor(self, params: TranslateParams | None = None) -> Predictor:
+        """What translates tiles: outputs "mean", "aleatoric", "epistemic", recalibrated."""
+        params = params or TranslateParams()
+        return Recalibrated(mixture(self.members, params), self.recalibration.get(params.uncertainty))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            If the folder exists or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            raise StoreError(f"'{folder}' exists; choose another folder for the translator")
+        partial = folder.with_name(f".{folder.name}.partial")
+        with storing(folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            for k, member in enumerate(self.members):
+                save_model(member, partial / f"member_{k}")
+            if self.gate is not None:
+                save_gate(self.gate, partial)
+            told = {"name": self.name, "members": len(self.members), "about": dict(self.about)}
+            told["recalibration"] = {kind: asdict(r) for kind, r in self.recalibration.items()}
+            write_json(partial / ABOUT, told)
+            partial.rename(folder)
+        return folder
+
+
+def mixture(members: Sequence[Predictor], params: TranslateParams) -> Mixture:
+    """Members as one predictor, not recalibrated."""
+    if params.uncertainty == "flips":
+        return flips(members[0])
+    if params.uncertainty == "dropout":
+        return mc_dropout(members[0], params.passes)
+    return ensemble(members if params.uncertainty == "ensemble" else members[:1])
+
+
+def load_translator(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Translator:
+    """Read a translator.
+
+    Parameters
+    ----------
+    folder
+        As `Translator.save` wrote it.
+    device, backend
+        See `load_model`.
+
+    Raises
+    ------
+    ModelError
+        If something is missing or damaged; nothing is ever unpickled.
+    """
+    folder = Path(folder)
+    try:
+        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        count, name, about = told["members"], str(told["name"]), told["about"]
+        found = told["recalibration"].items()
+        recalibration = {
+            k: Recalibration(tuple(map(float, r["stated"])), tuple(map(float, r["right"]))) for k, r in found
+        }
+        if not isinstance(count, int) or not 1 <= count <= MOST_MEMBERS or not isinstance(about, dict):
+            raise ValueError(f"{count} members")
+    except OSError as error:
+        raise ModelError(f"'{folder}' is no translator: it has no readable {ABOUT}; give what was trained") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
+    if not set(recalibration) <= set(KINDS):
+        raise ModelError(f"got recalibrations {sorted(recalibration)} in '{folder}'; known: {', '.join(KINDS)}")
+    members = tuple(load_model(folder / f"member_{k}", device=device, backend=backend) for k in range(count))
+    return Translator(name, members, recalibration, about, load_gate(folder))

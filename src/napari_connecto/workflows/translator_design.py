@@ -1,0 +1,107 @@
+"""The network of a translator, and which part of a pair it learns from. Ours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from math import prod
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+from napari_connecto.core.model import ModelCard, Normalisation
+from napari_connecto.models.mixture import regression_outputs
+from napari_connecto.workflows.translate_params import TranslatorParams
+
+SIDE = 96
+"""What a tile owns along y and x, and along z of the same length in nm."""
+SHARES = {"train": 0.55, "validation": 0.12, "calibration": 0.15, "test": 0.18}
+LEAST = 8
+"""Voxels along the split axis that a part needs."""
+
+
+def translator_card(params: TranslatorParams, voxel_nm: FVec3) -> ModelCard:
+    """The card of an untrained member: a 3-D U-Net on the EM's grid whose first step already halves it.
+
+    The X-ray is interpolated to the EM's voxels; all but the last layers compute at half that resolution or less, so
+    interpolating costs next to nothing. Along deep z (more than 1.5 times y) nothing is halved. The halo is the
+    network's whole field of view, so that no tile differs from its neighbours.
+    """
+    strides, voxel = [], list(voxel_nm)
+    for _ in range(params.depth - 1):
+        step = (2 if voxel[0] < 1.5 * voxel[1] else 1, 2, 2)
+        strides.append(step)
+        voxel = [v * s for v, s in zip(voxel, step, strict=True)]
+    divisor = vec3([prod(s[a] for s in strides) for a in range(3)])
+    halo = vec3([-(-_reach([s[a] for s in strides]) // d) * d for a, d in enumerate(divisor)])
+    side = [max(1, round(SIDE * voxel_nm[1] / v / d)) * d for v, d in zip(voxel_nm, divisor, strict=True)]
+    return ModelCard(
+        name=params.name,
+        task="translate",
+        voxel_nm=voxel_nm,
+        tile=vec3([min(s, SIDE) for s in side]),
+        halo=halo,
+        outputs=regression_outputs(variance=params.loss != "absolute"),
+        normalisation=Normalisation("percentile", 1.0, 99.0),
+        network={
+            "kind": "unet",
+            "dims": 3,
+            "width": params.width,
+            "depth": params.depth,
+            "strides": [list(s) for s in strides],
+            "dropout": params.dropout,
+            "activation": "none",
+            "half": True,
+        },
+    )
+
+
+def _reach(strides: list[int]) -> int:
+    """Voxels that an answer depends on, to each side: kernels of 3 twice on each way, once at the bottom."""
+    scales = [prod(strides[:i]) for i in range(len(strides) + 1)]
+    return sum(2 * fine + coarse for fine, coarse in itertools.pairwise(scales)) + scales[-1]
+
+
+def crop_shape(params: TranslatorParams, card: ModelCard, room: Vec3) -> Vec3:
+    """A training crop: about a cube in nm, multiples of the network's steps, at most the room there is."""
+    shape = []
+    for axis, available in enumerate(room):
+        step = prod(s[axis] for s in card.network["strides"])
+        wanted = min(params.crop * card.voxel_nm[1] / card.voxel_nm[axis], params.crop, available)
+        shape.append(max(1, int(wanted // step)) * step)
+    if any(c > n for c, n in zip(shape, room, strict=True)):
+        raise InputError(f"got a block of {room} voxels to learn from; a crop of {tuple(shape)} must fit: use more")
+    return vec3(shape)
+
+
+def parts(shape: Vec3, halo: Vec3) -> Mapping[str, Box]:
+    """Boxes of a pair to train, to choose when to stop, to recalibrate and to measure on, in this order along its
+    longest axis, with the network's field of view between them.
+
+    Raises
+    ------
+    InputError
+        If the pair is too small.
+    """
+    axis = max(range(3), key=lambda a: shape[a])
+    room = shape[axis] - (len(SHARES) - 1) * halo[axis]
+    found, start = {}, 0
+    for name, share in SHARES.items():
+        size = int(room * share)
+        if size < LEAST:
+            need = int(LEAST / min(SHARES.values())) + 1 + (len(SHARES) - 1) * halo[axis]
+            raise InputError(
+                f"got a pair of {shape} voxels on the EM's grid, too small to keep parts for validation, calibration "
+                f"and test apart; it must be at least {need} voxels long along one axis: give a larger pair"
+            )
+        low, high = [0, 0, 0], list(shape)
+        low[axis], high[axis] = start, start + size
+        found[name] = Box(vec3(low), vec3(high))
+        start += size + halo[axis]
+    return found
+
+
+def middle(box: Box, most: int) -> Box:
+    """The middle of a box, cut on all sides alike until it holds at most so many voxels."""
+    while box.size > most:
+        box = box.grow([-max(1, n // 16) if n > 2 * LEAST else 0 for n in box.shape])
+    return box

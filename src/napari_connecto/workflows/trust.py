@@ -1,0 +1,176 @@
+"""What to do with a translation's uncertainty: look at the worst places first, leave out what is not certain. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.volume import Level, Volume
+
+LOOKED_AT = 2**24
+"""Voxels of the level in which the worst places are looked for, at most."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A place where a translation is least certain.
+
+    Parameters
+    ----------
+    box
+        Voxels of the result's finest level.
+    centre_nm
+        World, (z, y, x).
+    sd
+        Mean total standard deviation, on the mean's scale.
+    epistemic
+        Share of its variance that is the translator's ignorance, the rest is the X-ray's noise.
+    """
+
+    box: Box
+    centre_nm: FVec3
+    sd: float
+    epistemic: float
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        kind = "the translator's ignorance" if self.epistemic > 0.5 else "what the X-ray cannot tell"
+        return f"sd {self.sd:.3f}, most of it {kind} ({self.epistemic:.0%} epistemic)"
+
+
+def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
+    """The places of the largest mean total uncertainty, none over another, worst first.
+
+    Parameters
+    ----------
+    aleatoric, epistemic
+        Of a `Translation`; what is not computed yet (0) does not count.
+    n
+        How many; fewer come back from a small volume.
+    size_nm
+        Side of a place.
+
+    Raises
+    ------
+    InputError
+        If ``n`` or the size is not positive.
+    """
+    if n < 1 or size_nm <= 0:
+        raise InputError(f"got n={n}, size_nm={size_nm:g}; both must be above 0")
+    k = next((k for k, lv in enumerate(aleatoric.levels) if lv.box.size <= LOOKED_AT), len(aleatoric.levels) - 1)
+    level, finest = aleatoric.levels[k], aleatoric.levels[0]
+    parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
+    total, side = (
+        np.hypot(*parts),
+        [int(np.clip(size_nm / v, 1, s)) for v, s in zip(level.voxel_nm, level.shape, strict=True)],
+    )
+    mean = uniform_filter(total, side, mode="nearest")
+    inside = [slice(s // 2, n - (s - 1) // 2) for s, n in zip(side, level.shape, strict=True)]
+    score = np.zeros_like(mean)
+    score[tuple(inside)] = mean[tuple(inside)]
+    return [_region(box, total, parts[1], level, finest) for box in _peaks(score, side, n)]
+
+
+def _peaks(score: np.ndarray, side: list[int], n: int) -> Iterator[Box]:
+    """Boxes of this side around the highest scores, none over another."""
+    score = score.copy()
+    for _ in range(n):
+        at = np.unravel_index(int(score.argmax()), score.shape)
+        if score[at] <= 0:
+            return
+        start = [int(a) - s // 2 for a, s in zip(at, side, strict=True)]
+        yield Box(vec3(start), vec3([a + s for a, s in zip(start, side, strict=True)]))
+        around = tuple(slice(max(0, int(a) - s + 1), int(a) + s) for a, s in zip(at, side, strict=True))
+        score[around] = 0
+
+
+def _region(box: Box, total: np.ndarray, epistemic: np.ndarray, level: Level, finest: Level) -> Region:
+    here = box.slices
+    variance = float((total[here] ** 2).mean())
+    share = float((epistemic[here] ** 2).mean()) / variance if variance > 0 else 0.0
+    middle = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)]
+    there = level.box_in(box, finest).clip(finest.shape)
+    return Region(there, fvec3(level.to_nm(middle).tolist()), float(total[here].mean()), share)
+
+
+def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:
+    """Where the total standard deviation is at most so much: 1 there, 0 elsewhere and where nothing is computed.
+
+    Labels uint8 on the translation's grid, computed where they are read; `save_volume` keeps them.
+
+    Raises
+    ------
+    InputError
+        If ``at_most`` is not above 0.
+    """
+    if not at_most > 0:
+        raise InputError(f"got at_most={at_most:g}; it is a standard deviation on the mean's scale, above 0")
+    levels = tuple(
+        replace(a, array=_Certain(a.array, e.array, at_most))
+        for a, e in zip(aleatoric.levels, epistemic.levels, strict=True)
+    )
+    return replace(aleatoric, levels=levels, name="certain", kind="labels", source="")
+
+
+def masked(labels: Volume, mask: Volume) -> Volume:
+    """Labels where a mask of the same grid is not 0, else 0 (not labelled); the finest level, computed where read.
+
+    Raises
+    ------
+    InputError
+        If the grids differ.
+    """
+    level, other = labels.levels[0], mask.levels[0]
+    if level.shape != other.shape or not np.allclose(level.voxel_nm, other.voxel_nm, rtol=0.02):
+        raise InputError(
+            f"got labels of {level.shape} voxels of {level.voxel_nm} nm and a mask of {other.shape} of "
+            f"{other.voxel_nm} nm; both must be of the translation's grid: segment the translated volume"
+        )
+    return replace(labels, levels=(replace(level, array=_Masked(level.array, other.array)),), source="")
+
+
+@dataclass(frozen=True)
+class _Lazy:
+    """An array made of two of one shape, indexed as they are."""
+
+    first: Any
+    second: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.first.shape)
+
+    @property
+    def chunks(self) -> Any:
+        return getattr(self.first, "chunks", None)
+
+
+@dataclass(frozen=True)
+class _Certain(_Lazy):
+    at_most: float
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        total = np.hypot(np.asarray(self.first[key]), np.asarray(self.second[key]))
+        return ((total <= self.at_most) & (total > 0)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Masked(_Lazy):
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.first.dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        labels = np.asarray(self.first[key])
+        return np.where(np.asarray(self.second[key]) > 0, labels, labels.dtype.type(0))

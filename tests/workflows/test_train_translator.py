@@ -1,0 +1,182 @@
+"""Training a translator: what is kept apart, that it learns, resumes, stops, repeats itself, and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import run
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.files import new_model
+from napari_connecto.workflows.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.recipe_translate import STOP, translator_folder
+from napari_connecto.workflows.simulate import simulate_xray
+from napari_connecto.workflows.train_translator import train_translator_job
+from napari_connecto.workflows.translate_params import TranslatorParams
+from napari_connecto.workflows.translator import load_translator
+from napari_connecto.workflows.translator_design import SHARES, crop_shape, middle, parts, translator_card
+from napari_connecto.workflows.xray_params import PairParams, XrayParams
+from tests import tiny
+from tests.translate_parts import EM_NM, PARAMS, texture
+
+PAIRING = PairParams(affine=False)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Volume, Volume]:
+    em = Volume.from_array(texture((96, 64, 64), 3), EM_NM, name="EM")
+    return simulate_xray(em, XrayParams(voxel_nm=(20, 20, 20), fwhm_nm=(30, 30, 30))), em
+
+
+def test_parts_lie_apart_by_what_the_network_sees():
+    card = translator_card(TranslatorParams(), EM_NM)
+    assert card.halo == (16, 16, 16)
+    assert card.tile == (96, 96, 96)
+    boxes = list(parts((100, 400, 90), card.halo).values())
+    for before, after in itertools.pairwise(boxes):
+        assert after.start[1] - before.stop[1] == 16
+        assert before.shape[0] == 100
+        assert before.shape[2] == 90
+    room = 400 - 3 * 16
+    assert [b.shape[1] for b in boxes] == [int(room * s) for s in SHARES.values()]
+    with pytest.raises(InputError, match=r"too small to keep parts.*at least 115 voxels"):
+        parts((90, 100, 90), card.halo)
+
+
+def test_the_halo_is_all_that_the_network_sees():
+    """A change outside of tile and halo changes nothing, one just inside the halo may."""
+    params = replace(PARAMS, depth=3, width=4)
+    for voxel in (EM_NM, (40.0, 8.0, 8.0)):
+        card = replace(translator_card(params, voxel), tile=(8, 8, 8))
+        model = new_model(card, 0, device="cpu")
+        halo = card.halo
+        shape = [8 + 4 * h for h in halo]
+        x = np.random.default_rng(0).random((1, 1, *shape), np.float32)
+        own = tuple(slice(2 * h, 2 * h + 8) for h in halo)
+        before = model(x, [0])["mean"][0][own]
+        for axis in range(3):
+            for reach, differs in ((halo[axis] + 1, False), (1, True)):
+                changed = x.copy()
+                here = [slice(None)] * 5
+                here[axis + 2] = slice(0, 2 * halo[axis] - reach + 1)
+                changed[tuple(here)] += 1
+                assert (np.abs(model(changed, [0])["mean"][0][own] - before).max() > 0) == differs, (voxel, axis, reach)
+
+
+def test_deep_voxels_are_not_halved_along_z():
+    card = translator_card(TranslatorParams(depth=4), (40.0, 4.0, 4.0))
+    assert card.network["strides"] == [[1, 2, 2], [1, 2, 2], [1, 2, 2]]
+    assert card.tile[1:] == (96, 96)
+    assert card.tile[0] < 96
+    assert crop_shape(TranslatorParams(crop=48), card, (60, 60, 60)) == (4, 48, 48)
+    with pytest.raises(InputError, match="must fit"):
+        crop_shape(TranslatorParams(), card, (60, 4, 60))
+
+
+def test_the_middle_of_a_box():
+    box = parts((400, 100, 90), (16, 16, 16))["test"]
+    small = middle(box, 50_000)
+    assert small.size <= 50_000
+    assert np.abs(np.add(box.start, box.stop) - np.add(small.start, small.stop)).max() <= 1
+
+
+def test_samples_repeat_themselves_and_turn_both_images_alike():
+    em = np.random.default_rng(0).random((20, 24, 24)).astype(np.float32)
+    samples = PairSamples(Scene(em, em, np.ones(em.shape, bool)), (8, 12, 12), 3, seed=5)
+    xray, target, weight = samples.at(7)
+    assert xray.shape == target.shape == weight.shape == (3, 1, 8, 12, 12)
+    np.testing.assert_array_equal(samples.at(7)[0], xray)
+    np.testing.assert_array_equal(next(samples.from_step(7))[1], target)
+    for a, b in zip(xray, target, strict=True):
+        slope, offset = np.polyfit(b.ravel(), a.ravel(), 1)
+        assert np.abs(slope * b + offset - a).max() < 0.1, "the same place, but for brightness and noise"
+        assert 0.85 < slope < 1.15
+    plain = PairSamples(Scene(em, em, np.ones(em.shape, bool)), (8, 12, 12), 3, seed=5, changed=False).at(0)
+    np.testing.assert_array_equal(plain[0], plain[1])
+
+
+def test_crops_lie_where_the_pair_is_valid():
+    valid = np.zeros((20, 40, 40), bool)
+    valid[:, :12] = True
+    image = np.zeros(valid.shape, np.float32)
+    weight = PairSamples(Scene(image, image, valid), (8, 12, 12), 16, seed=0).at(0)[2]
+    assert weight.mean(axis=(1, 2, 3, 4)).min() >= 0.3
+    with pytest.raises(InputError, match="nowhere overlap"):
+        PairSamples(Scene(image, image, ~valid & valid), (8, 12, 12), 16, seed=0)
+    with pytest.raises(InputError, match="use smaller ones"):
+        PairSamples(Scene(image, image, valid), (8, 12, 48), 16, seed=0)
+
+
+def test_an_interrupted_training_ends_with_the_same_translator(pair, tmp_path):
+    params = replace(PARAMS, steps=6)
+    whole = run(train_translator_job(*pair, params, pairing=PAIRING))
+    job = train_translator_job(*pair, params, pairing=PAIRING, folder=tmp_path)
+    for progress in job:
+        if progress.stage == "training member 2" and progress.done == 6 + 5:
+            break
+    job.close()
+    assert (tmp_path / "member_0" / "card.json").exists()
+    steps = []
+    job = train_translator_job(*pair, params, pairing=PAIRING, folder=tmp_path)
+    again = run(job, lambda p: steps.append(p.done) if p.stage.startswith("training member") else None)
+    assert len(steps) <= 2, "five steps before the last checkpoint, one or two more"
+    assert again.predictor().card.digest == whole.predictor().card.digest
+    assert again.about["metrics"] == whole.about["metrics"]
+
+
+def test_stopping_keeps_the_members_so_far(pair):
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 5
+
+    found = run(train_translator_job(*pair, replace(PARAMS, members=3), pairing=PAIRING, stop=stop))
+    assert 1 <= len(found.members) < 3
+    assert 0 <= found.about["metrics"]["calibration"]["coverage"]["0.9"] <= 1
+
+
+def test_what_is_told_of_a_translator(pair):
+    found = run(train_translator_job(*pair, PARAMS, pairing=PAIRING))
+    assert found.about["simulated"]["voxel_nm"] == [20.0, 20.0, 20.0]
+    assert set(found.recalibration) == {"ensemble", "flips", "dropout", "single"}
+    assert found.about["metrics"]["interpolated"]["psnr"] > 10
+    json.dumps(found.about)
+
+
+def test_a_pair_that_says_nothing_is_refused(pair):
+    xray, em = pair
+    black = np.asarray(em.levels[0].array).copy()
+    black[:44] = 7
+    with pytest.raises(InputError, match="has one brightness in the training part"):
+        run(train_translator_job(xray, replace(em, levels=(Level(black, EM_NM),)), PARAMS, pairing=PAIRING))
+
+
+@pytest.mark.slow
+def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(pair, tmp_path):
+    """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
+    from napari_connecto.io.write import save_volume
+
+    for volume, name in zip(pair, ("xray", "em"), strict=True):
+        save_volume(volume, tmp_path / f"{name}.zarr")
+    options = ["--steps", "150", "--members", "2", "--width", "8", "--depth", "2", "--crop", "16", "--device", "cpu"]
+    command = ["train-translator", tmp_path / "xray.zarr", tmp_path / "em.zarr", "--shift-only", *options]
+    done = tiny.command(*command, "--out", tmp_path / "t")
+    assert done.returncode == 0, done.stderr
+    about = load_translator(translator_folder(tmp_path / "t")).about
+    metrics = about["metrics"]
+    assert metrics["translated"]["psnr"] > metrics["interpolated"]["psnr"] + 1
+    assert 0.8 < metrics["calibration"]["coverage"]["0.9"] < 0.97
+    assert "was trained before" in tiny.command(*command, "--out", tmp_path / "t").stdout
+    done = tiny.command("translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert "least certain at z y x" in done.stdout
+    assert len(json.loads((tmp_path / "o" / "worst.json").read_text())) >= 1
+    again = tiny.command("run", tmp_path / "o" / "recipe.yaml")
+    assert again.returncode == 0, again.stderr
+    assert not (tmp_path / "t" / STOP).exists()
