@@ -65,6 +65,12 @@ def list_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted((shipped_folder() / "domains").glob("*/domain.json"))}
 
 
+def list_translators() -> dict[str, Path]:
+    """Shipped translators of X-ray into EM: folder by name."""
+    found = sorted((shipped_folder() / "translators").glob("*/translator.json"))
+    return {path.parent.name: path.parent for path in found}
+
+
 def cascade_folder(name_or_path: str | Path) -> Path:
     """The folder of a cascade, given as a path or by the name of a shipped one."""
     path = Path(name_or_path)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cascade, general, xray
+from napari_connecto.cli import adapt, cascade, general, translate, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError
 
 
@@ -52,6 +52,8 @@ for command in (
     adapt.domains,
     xray.simulate_xray,
     xray.pair,
+    translate.train_translator,
+    translate.translate,
     general.models,
     general.run_document,
 ):

@@ -20,7 +20,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing
 from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
-from napari_connecto.workflows import recipe_adapt, recipe_xray
+from napari_connecto.workflows import recipe_adapt, recipe_translate, recipe_xray
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.detect import detect_job
@@ -117,12 +117,14 @@ _WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
     "train-cascade": _train_cascade,
     **recipe_adapt.WORKFLOWS,
     **recipe_xray.WORKFLOWS,
+    **recipe_translate.WORKFLOWS,
 }
 _ENTRIES = {
     "detect": ({"volume", "cascade", "out"}, {"params", "region", "backend"}),
     "train-cascade": ({"volume", "out"}, {"params", "labels", "points"}),
     **recipe_adapt.ENTRIES,
     **recipe_xray.ENTRIES,
+    **recipe_translate.ENTRIES,
 }
 """Entries that a workflow's recipe must have, and may have."""
 

@@ -1,0 +1,62 @@
+"""Commands of the workflow "X-ray to EM"."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from napari_connecto.cli.options import (
+    PROGRESS,
+    cluster_options,
+    params_options,
+    run_recipe,
+    volume_options,
+    volume_spec,
+)
+from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
+
+
+@click.command("train-translator")
+@click.argument("path")
+@click.argument("em")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the result; an interrupted one is resumed.")
+@click.option("--em-array", help="Array inside the EM's HDF5 file or zarr group.")
+@click.option("--em-voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size of the EM in nm.")
+@click.option(
+    "--grid-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel to translate to: the EM's level nearest to it."
+)
+@click.option("--shift-only", is_flag=True, help="Align by a shift; no turning, scaling or shearing.")
+@volume_options
+@params_options(TranslatorParams)
+@PROGRESS
+def train_translator(path: str, em: str, out: str, progress: str, **options: Any) -> None:
+    """Train a translator from the X-ray volume PATH and the EM volume EM of the same tissue."""
+    array, voxel, grid, shift = (options.pop(k) for k in ("em_array", "em_voxel_nm", "grid_nm", "shift_only"))
+    spec = {"path": em, "array": array, "voxel_nm": list(voxel) if voxel else None}
+    recipe = {"workflow": "train-translator", "volume": volume_spec(path, options), "out": out}
+    recipe |= {"em": {k: v for k, v in spec.items() if v is not None}}
+    recipe |= {"params": dataclasses.asdict(TranslatorParams(**options))}
+    recipe |= {"pairing": {"affine": not shift, **({"voxel_nm": list(grid)} if grid else {})}}
+    run_recipe(recipe, progress)
+
+
+@click.command()
+@click.argument("path")
+@click.option("--translator", required=True, help="A translator's folder, or the name of a shipped one (see `models`).")
+@click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
+@click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, finest level's voxels.")
+@click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@volume_options
+@params_options(TranslateParams)
+@cluster_options
+@PROGRESS
+def translate(path: str, translator: str, out: str, progress: str, **options: Any) -> None:
+    """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
+    recipe = {"workflow": "translate", "volume": volume_spec(path, options), "translator": translator, "out": out}
+    region, scheduler, workers = options.pop("region"), options.pop("scheduler"), options.pop("workers")
+    recipe |= {"backend": options.pop("backend"), "params": dataclasses.asdict(TranslateParams(**options))}
+    if region:
+        recipe["region"] = list(region)
+    run_recipe(recipe, progress, scheduler, workers)
