@@ -55,6 +55,7 @@ def test_keeps_the_stated_false_alarm_rate_on_both_statistics_together(seed: int
     assert 0.02 < fresh.share < 0.08
     assert 0.02 < gate.measured < 0.08
     assert (gate.tiles, gate.blocks, gate.false_alarm) == (400, 400, 0.05)
+    assert fresh.expected == gate.interval[1]
     assert 0.005 < (fresh.distance > gate.distance_limit).mean() < 0.05  # each has its part
     assert 0.005 < (fresh.inconsistency > gate.inconsistency_limit).mean() < 0.05
 
@@ -94,7 +95,7 @@ def test_warns_where_chance_does_not_explain_it():
     assert judged.p == pytest.approx(binom.sf(6, 32, 0.05))
     assert judged.warns
     assert judged.lines("fly") == [
-        "7 of 32 tiles look unlike what 'fly' was trained on (5.0% expected by chance, p = 0.00087): "
+        "7 of 32 tiles look unlike what 'fly' was trained on (up to 5.0% expected by chance, p = 0.00087): "
         "check the preview before you trust this."
     ]
     usual = replace(judged, outside=np.arange(32) < 2)

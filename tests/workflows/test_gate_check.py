@@ -22,15 +22,18 @@ from napari_connecto.workflows.gate_check import (
     GateCheck,
     gate_check_job,
     gate_shape,
+    holding,
+    own_shape,
+    read_tiles,
     slabs,
     source_gate_job,
-    tissue,
 )
 from napari_connecto.workflows.gate_files import load_gate, save_gate
 from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.gaussian import Gaussian
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.patches import candidates
 from napari_connecto.workflows.predict import predict
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.segment import segment
@@ -106,12 +109,17 @@ def test_tiles_are_what_the_model_reads():
     assert gate_shape(replace(SMP_25D, tile=(2, 256, 256))) == (5, 96, 96)
     image = cells((20, 64, 64), 0)
     level = Level(image, NM)
-    for box, tile in tissue(level, Scaling(), UNET_3D, (16, 32, 32), 9, 0):
+    assert own_shape(UNET_3D, (16, 32, 32)) == (8, 16, 16)
+    assert own_shape(SMP_25D, (5, 96, 96)) == (1, 96, 96)
+    drawn = candidates(level, (8, 16, 16), 9).boxes
+    for part, (box, tile) in zip(drawn, read_tiles(level, Scaling(), (16, 32, 32), drawn), strict=True):
+        assert box == part.grow((4, 8, 8))
         assert box.shape == (16, 32, 32)
         inside = box.clip(level.shape)
         at = inside.shift([-v for v in box.start]).slices
         np.testing.assert_array_equal(tile[0][at], image[inside.slices])
-    small = next(tissue(Level(image[:3, :20, :20], NM), Scaling(), UNET_3D, (16, 32, 32), 9, 0))[1]
+    low = Level(image[:3, :20, :20], NM)
+    small = next(read_tiles(low, Scaling(), (16, 32, 32), [low.box]))[1]
     assert small.shape == (1, 16, 32, 32)
     np.testing.assert_array_equal(small[0, 0], small[0, 1])  # beyond the rim its edge is repeated
 
@@ -122,6 +130,19 @@ def test_blocks_are_slabs_across_z_or_where_there_are_few_sections_the_axis_with
     assert slabs([(0, 0, 0), (0, 5, 0)]).tolist() == [0, 1]
     animals = [(z, y, 0) for z in range(5) for y in range(0, 960, 96)]
     assert slabs(animals).tolist() == [z for z, _, _ in animals]
+
+
+def test_boxes_hold_their_objects_and_stay_inside():
+    places, within = np.random.default_rng(0).uniform(0, [8, 64, 64], (50, 3)), Box((0, 0, 0), (8, 64, 64))
+    boxes = holding(places, (4, 16, 16), within, 20, seed=1)
+    chosen = np.random.default_rng(1).permutation(places)[:20]
+    for box, place in zip(boxes, chosen, strict=True):
+        assert within.contains(box)
+        assert box.shape == (4, 16, 16)
+        assert (np.array(box.start) <= place).all()
+        assert (place < np.array(box.stop)).all()
+    assert len({box.start for box in boxes}) == 20
+    assert holding(places[:1], (16, 16, 16), within, 5, seed=0)[0].shape == (8, 16, 16)
 
 
 def test_gate_round_trip(gate, tmp_path):

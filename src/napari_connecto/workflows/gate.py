@@ -147,7 +147,7 @@ class Gate:
         distance = self.gaussian.distance(np.asarray(vectors, np.float64))
         unsure = np.asarray(inconsistency, np.float64)
         inside = (distance <= self.distance_limit) & (unsure <= self.inconsistency_limit)
-        return Judgement(distance, unsure, ~inside, max(self.false_alarm, self.measured))
+        return Judgement(distance, unsure, ~inside, max(self.false_alarm, self.interval[1]))
 
 
 def inconsistency(model: Predictor, tiles: np.ndarray) -> np.ndarray:

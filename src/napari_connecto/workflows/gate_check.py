@@ -128,9 +128,9 @@ def gate_check_job(
     stage = "comparing with the training data"
     yield Progress(0, tiles, stage)
     try:
-        for _, tile in tissue(
-            level, scaling, model.card, gate.shape, tiles, seed, within=region_in(region, volume, level)
-        ):
+        within = region_in(region, volume, level)
+        drawn = candidates(level, own_shape(model.card, gate.shape), tiles, seed, within=within).boxes
+        for _, tile in read_tiles(level, scaling, gate.shape, drawn):
             found.append(statistics(encoder, tile[None]))
             yield Progress(len(found), tiles, stage)
     except ChunkError as error:
@@ -147,6 +147,7 @@ def source_gate_job(
     model: Predictor,
     *,
     within: Box | None = None,
+    around: np.ndarray | None = None,
     tiles: int = SOURCE_TILES,
     false_alarm: float = 0.05,
     seed: int = 0,
@@ -159,6 +160,9 @@ def source_gate_job(
         The data, as the model reads them.
     within
         Part that was learnt from, voxels of the level.
+    around
+        (m, 3) voxels: places of objects that were learnt from. Half of the tiles hold one of them, for detectors see
+        objects far more often than chance would have it, and a cluster of objects is nothing unknown to them.
     tiles
         How many at most.
     false_alarm, seed
@@ -170,9 +174,12 @@ def source_gate_job(
         If there is too little tissue for this rate.
     """
     encoder, shape = TorchEncoder(model), gate_shape(model.card)
+    own, within = own_shape(model.card, shape), within or level.box
+    held = [] if around is None else holding(around, own, within, tiles // 2, seed)
+    drawn = [*held, *candidates(level, own, tiles - len(held), seed, within=within).boxes]
     starts: list[Vec3] = []
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    for box, tile in tissue(level, scaling, model.card, shape, tiles, seed, within=within):
+    for box, tile in read_tiles(level, scaling, shape, drawn):
         starts.append(box.start)
         found.append(statistics(encoder, tile[None]))
         yield Progress(len(found), tiles, "gate")
@@ -198,20 +205,32 @@ def gate_shape(card: ModelCard) -> Vec3:
     )
 
 
-def tissue(
-    level: Level, scaling: Scaling, card: ModelCard, shape: Vec3, n: int, seed: int, *, within: Box | None = None
-) -> Iterator[tuple[Box, np.ndarray]]:
-    """Up to ``n`` tiles of tissue, drawn as `candidates` does.
+def own_shape(card: ModelCard, shape: Vec3) -> Vec3:
+    """What of a gate's tile is drawn: in 3-D without the halo, in 2-D one section without its neighbours."""
+    margin = card.halo if dimensions(card.network) == 3 else (card.halo[0], 0, 0)
+    return vec3([max(1, s - 2 * m) for s, m in zip(shape, margin, strict=True)])
+
+
+def holding(places: np.ndarray, shape: Vec3, within: Box, n: int, seed: int) -> list[Box]:
+    """Boxes that hold up to ``n`` of the places (m, 3), each anywhere in its own; moved inside where there is room."""
+    rng, size = np.random.default_rng(seed), np.array(shape)
+    chosen = rng.permutation(np.asarray(places, float))[:n]
+    start = np.floor(chosen - rng.uniform(0, 1, chosen.shape) * size).astype(int)
+    low, high = np.array(within.start), np.array(within.stop) - size
+    start = np.maximum(low, np.minimum(start, high))
+    return [Box(vec3(a.tolist()), vec3((a + size).tolist())).clip(within) for a in start]
+
+
+def read_tiles(level: Level, scaling: Scaling, shape: Vec3, drawn: Sequence[Box]) -> Iterator[tuple[Box, np.ndarray]]:
+    """Tiles of a gate's shape around what was drawn.
 
     Yields
     ------
     box, tile
         What a tile reads, voxels of the level, and (c, z, y, x) float32, scaled; tiles with NaN are left out.
     """
-    margin = card.halo if dimensions(card.network) == 3 else (card.halo[0], 0, 0)
-    own = vec3([max(1, s - 2 * m) for s, m in zip(shape, margin, strict=True)])
-    for drawn in candidates(level, own, n, seed, within=within).boxes:
-        start = [a - (s - m) // 2 for a, s, m in zip(drawn.start, shape, drawn.shape, strict=True)]
+    for part in drawn:
+        start = [a - (s - m) // 2 for a, s, m in zip(part.start, shape, part.shape, strict=True)]
         box = Box(vec3(start), vec3([a + s for a, s in zip(start, shape, strict=True)]))
         block = level.read_padded(box)
         if block.dtype.kind != "f" or np.isfinite(block).all():

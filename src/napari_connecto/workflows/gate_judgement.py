@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-SIGNIFICANT = 0.01
-"""A user is asked where so many tiles outside come by chance less often than this."""
+SIGNIFICANT = 0.001
+"""A user is asked where so many tiles outside come by chance less often than this: tiles of one volume are alike, so
+that a hundredth would be passed far more often than once in a hundred volumes."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Judgement:
     outside
         (n,) bool: beyond a limit.
     expected
-        Share of tiles outside among those that are like the training data.
+        Share of tiles outside among those that are like the training data, at most: the upper end of what was measured.
     """
 
     distance: np.ndarray = field(repr=False)
@@ -55,7 +56,7 @@ class Judgement:
             return [f"No tissue was found to compare with what '{name}' was trained on."]
         told = (
             f"{self.outside.sum()} of {len(self.outside)} tiles look unlike what '{name}' was trained on "
-            f"({self.expected:.1%} expected by chance, p = {self.p:.2g})"
+            f"(up to {self.expected:.1%} expected by chance, p = {self.p:.2g})"
         )
         return [f"{told}: check the preview before you trust this." if self.warns else f"{told}: nothing unusual."]
 

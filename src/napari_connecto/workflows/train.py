@@ -78,11 +78,16 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
 
 
 def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed: int = 0) -> Job[Gate | None]:
-    """The gate of a cascade's finest stage, from the labelled part; None where that holds too little tissue."""
+    """The gate of a cascade's finest stage, half of it from tiles with objects, from the labelled part.
+
+    None where that holds too little tissue.
+    """
     level = volume.level_at(finest.card.voxel_nm)
-    scaling = finest.card.normalisation.resolve(volume)
+    scaling, places = finest.card.normalisation.resolve(volume), level.to_voxels(examples.centres_nm)
     try:
-        return (yield from source_gate_job(level, scaling, finest, within=examples.region(level), seed=seed))
+        return (
+            yield from source_gate_job(level, scaling, finest, within=examples.region(level), around=places, seed=seed)
+        )
     except InputError:
         return None
 
