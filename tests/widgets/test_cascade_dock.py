@@ -202,6 +202,7 @@ def test_run_starts_with_the_field_of_view_and_preview_is_nothing_else(dock, fak
         dock.preview.click()
     run(dock, qtbot)
     (preview, region, middle), (whole, none, first) = fake.calls
+    assert (preview.params.gate, whole.params.gate) == ("off", "warn")
     assert region.contains(middle)
     assert 0 < middle.size < region.size / 10
     np.testing.assert_allclose(middle.centre, region.centre, atol=1)

@@ -147,8 +147,8 @@ class CascadeWidget(Dock):
 
     def _on_preview(self) -> None:
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
-            """Without the audit, from the middle outwards, tile by tile: the first result comes soonest."""
-            params = replace(search.params, audit=0, batch=search.params.batch or 1)
+            """Without audit and gate, from the middle outwards, tile by tile: the first result comes soonest."""
+            params = replace(search.params, audit=0, gate="off", batch=search.params.batch or 1)
             return replace(search, params=params), view, view.grow([0, *(-(n * 3 // 8) for n in view.shape[1:])])
 
         self._begin(plan, False)
