@@ -45,7 +45,10 @@ def invoke(*arguments) -> str:
 
 def test_commands():
     cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
-    general, xray = ["convert", "demo", "info", "models", "run"], ["pair", "simulate-xray"]
+    general, xray = (
+        ["convert", "demo", "info", "models", "run"],
+        ["pair", "simulate-xray", "train-translator", "translate"],
+    )
     assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general]) == COMMANDS
 
 
