@@ -1,0 +1,81 @@
+"""An image with dark and bright exchanged, where it is read; what is stored stays as it is. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Volume
+
+INVERTED = "inverted"
+"""Key of ``Volume.metadata``: the volume is seen inverted."""
+
+
+def inverted(volume: Volume) -> Volume:
+    """The volume with dark and bright exchanged, lazily.
+
+    Parameters
+    ----------
+    volume
+        An image of any number of levels and channels.
+
+    Returns
+    -------
+    Volume
+        Of the same dtype: unsigned v becomes the type's largest value less v, signed v becomes -1 - v, float v becomes
+        1 - v. Inverting twice gives the voxels back, up to a float's rounding. Its fingerprint is not the original's,
+        so that no result of one is taken for the other's.
+
+    Raises
+    ------
+    InputError
+        If it is labels.
+    """
+    if volume.kind == "labels":
+        raise InputError(f"got the labels '{volume.name}' to invert; only images have dark and bright")
+    levels = tuple(replace(level, array=_Inverted(level.array)) for level in volume.levels)
+    revision = f"{volume.metadata.get('revision', '')} inverted".strip()
+    return replace(volume, levels=levels, metadata={**volume.metadata, INVERTED: True, "revision": revision})
+
+
+@dataclass(frozen=True)
+class _Inverted:
+    """Any array that a level may hold, inverted block by block."""
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As stored."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As stored."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """3, or 4 with channels."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return prod(self.shape)
+
+    @property
+    def chunks(self) -> Any:
+        """As stored; None where it is not chunked."""
+        return getattr(self.array, "chunks", None)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        block = np.asarray(self.array[key])
+        return 1 - block if block.dtype.kind == "f" else np.invert(block)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype=dtype)
