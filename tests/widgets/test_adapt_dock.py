@@ -396,9 +396,9 @@ def test_stop_and_keep_waits_until_the_run_has_begun(tmp_path):
 
 
 def test_the_name_of_the_stop_file_is_the_workflows():
-    from napari_connecto.workflows import recipe_adapt
+    from napari_connecto.workflows import recipe_tune
 
-    assert STOP == recipe_adapt.STOP
+    assert STOP == recipe_tune.STOP
 
 
 # ---------------------------------------------------------------- parts

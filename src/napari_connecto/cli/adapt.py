@@ -10,6 +10,7 @@ import click
 from napari_connecto.cli.options import (
     PROGRESS,
     cluster_options,
+    drive,
     params_options,
     run_recipe,
     volume_options,
@@ -145,17 +146,25 @@ def fine_tune(path: str, model: str, session: str, out: str, progress: str, **op
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @REGION
 @BACKEND
+@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
 @volume_options
 @params_options(SegmentParams)
 @cluster_options
 @PROGRESS
 def segment(path: str, model: str | None, out: str, progress: str, **options: Any) -> None:
     """Segment PATH into instances; thresholds not given are those tuned with the model."""
-    region, backend = options.pop("region"), options.pop("backend")
+    region, backend, only = options.pop("region"), options.pop("backend"), options.pop("only_estimate")
     scheduler, workers = options.pop("scheduler"), options.pop("workers")
     recipe = {"workflow": "segment", "volume": volume_spec(path, options), "out": out, "backend": backend}
     recipe["params"] = _given(SegmentParams, options)
-    run_recipe(recipe | _entries(model=model, region=region), progress, scheduler, workers)
+    recipe |= _entries(model=model, region=region)
+    if only:
+        from napari_connecto.workflows.recipe_adapt import segment_cost
+
+        for line in drive(segment_cost(recipe), progress).lines():
+            click.echo(line)
+        return
+    run_recipe(recipe, progress, scheduler, workers)
 
 
 @click.command()

@@ -7,20 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.workflows.cascade import read_document
 
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:
-    """Open a path, or a mapping with ``path`` and any of ``array``, ``voxel_nm``, ``channel``, ``time``."""
+    """Open a path, or a mapping with ``path`` and any of ``array``, ``voxel_nm``, ``channel``, ``time``, ``invert``."""
     if not isinstance(source, str | Mapping):
         raise InputError(f"got volume {source!r}; it is a path, or a mapping with 'path'")
     spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
-    known = {"path", "array", "voxel_nm", "channel", "time"}
+    known = {"path", "array", "voxel_nm", "channel", "time", "invert"}
     if "path" not in spec or set(spec) - known:
         raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
-    return open_volume(spec.pop("path"), **{k: v for k, v in spec.items() if v is not None})
+    invert = spec.pop("invert", None)
+    if invert not in (None, True, False):
+        raise InputError(f"got invert {invert!r}; allowed: true, false")
+    volume = open_volume(spec.pop("path"), **{k: v for k, v in spec.items() if v is not None})
+    return inverted(volume) if invert else volume
 
 
 def describe(volume: Volume) -> Iterator[str]:
@@ -28,6 +33,8 @@ def describe(volume: Volume) -> Iterator[str]:
     finest = volume.levels[0]
     channels = f", {finest.channels} channels" if finest.channels is not None else ""
     yield f"{volume.name}: {volume.kind}, {finest.dtype}, axes {'c ' if finest.channels else ''}z y x{channels}"
+    if volume.metadata.get(INVERTED):
+        yield "seen inverted: dark and bright are exchanged where it is read"
     if not volume.calibrated:
         yield "voxel size: not stated (give --voxel-nm Z Y X)"
     for k, level in enumerate(volume.levels):

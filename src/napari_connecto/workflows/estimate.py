@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.models.device import describe_device, free_memory
@@ -72,9 +73,9 @@ class Estimate:
             voxel = "x".join(f"{v:g}" for v in level.voxel_nm)
             yield (
                 f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
-                f"{level.share:.0%} of it, {_duration(level.seconds)}"
+                f"{level.share:.0%} of it, {duration(level.seconds)}"
             )
-        yield f"in all about {_duration(self.seconds)}; looking everywhere {_duration(self.seconds_exhaustive)}"
+        yield f"in all about {duration(self.seconds)}; looking everywhere {duration(self.seconds_exhaustive)}"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 
@@ -117,7 +118,7 @@ def estimate(
     audited = min(params.audit, rejected)
     memory = max(_memory(step, trials[step.stage]) for step in steps)
     disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * (5 if cascade.rule.head == "masks" else 1))
-    notes, fits = _fit(memory, disk, out)
+    notes, fits = room_for(memory, disk, out)
     if len(steps) > 1 and audited:
         bound = best_possible_bound(audited, rejected, max(1, round(choice.rates[0].prevalence * chunks)))
         notes.append(f"The audit of {audited} rejected chunks can show at best that at most {bound:.0%} were missed.")
@@ -133,7 +134,8 @@ def estimate(
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A duration in words: "12 min"."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -169,17 +171,26 @@ def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
     )
 
 
+def batch_bytes(plan: TilePlan, batch: int) -> int:
+    """Input, activations (about 30 channels at full size) and read-ahead of one batch of tiles, float32."""
+    return int(np.prod(plan.read_shape)) * 4 * batch * (30 + 8)
+
+
 def _memory(step: Step, trial: Trial | None) -> int:
-    """Input, activations (about 30 channels at full size) and read-ahead of one batch, float32."""
-    batch = trial.batch if trial else 4
-    return int(np.prod(step.plan.read_shape)) * 4 * batch * (30 + 8)
+    return batch_bytes(step.plan, trial.batch if trial else 4)
 
 
-def _fit(memory: int, disk: int, out: str | Path | None) -> tuple[list[str], bool]:
+def room_for(
+    memory: int, disk: int, out: str | Path | None, spare: str = "use a smaller batch"
+) -> tuple[list[str], bool]:
+    """What is lacking of these bytes, in words, and whether nothing is.
+
+    ``out`` is where the result would lie, ``spare`` what saves memory.
+    """
     notes = []
     free = free_memory("cpu")
     if memory > free:
-        notes.append(f"Needs about {memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: use a smaller batch.")
+        notes.append(f"Needs about {memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: {spare}.")
     folder = Path(out) if out is not None else Path.cwd()
     while not folder.exists():
         folder = folder.parent

@@ -33,7 +33,9 @@ from napari_connecto.workflows.segment_block import LABELS, Passing, SegmentBloc
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
 FLAT: tuple[Vec3, Vec3] = (16, 512, 512), (0, 32, 32)
 DEEP: tuple[Vec3, Vec3] = (128, 256, 256), (16, 32, 32)
-"""Block and halo by the mode; a block takes about 60 bytes a voxel while it is segmented."""
+"""Block and halo by the mode."""
+VOXEL_BYTES = 60
+"""What a block takes per voxel while it is segmented."""
 WRITERS = 2
 
 
@@ -102,7 +104,7 @@ def segment_job(
         If ``out`` holds something else.
     """
     params = params or SegmentParams()
-    region = _inside(volume, region)
+    region = inside(volume, region)
     with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region)) as job:
         boundary = volume
         if model is not None:
@@ -223,7 +225,8 @@ def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     return TilePlan(shape, fitting, halo)
 
 
-def _inside(volume: Volume, region: Box | None) -> Box:
+def inside(volume: Volume, region: Box | None) -> Box:
+    """The region, or all of the volume, clipped to its finest level; `InputError` where nothing is left."""
     level = volume.levels[0]
     found = level.box if region is None else region.clip(level.shape)
     if found.size == 0 and region is not None:

@@ -1,0 +1,177 @@
+"""What a segmentation will cost, before it is run. Ours."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.predict import predict
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.device import describe_device
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.descent import region_in
+from napari_connecto.workflows.estimate import batch_bytes, duration, room_for
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.segment import VOXEL_BYTES, inside, plan_blocks, segment_job
+from napari_connecto.workflows.segment_block import as_probability
+
+TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
+"""Tiles that are segmented to see how long it takes, how deep they are repeated for that; without a model, half the
+extent of the piece of the map that is taken instead."""
+
+
+@dataclass(frozen=True)
+class SegmentEstimate:
+    """What to expect of a segmentation.
+
+    Parameters
+    ----------
+    shape, voxel_nm
+        What is segmented, at the size the model reads, (z, y, x).
+    resampled
+        Whether no stored level has that size.
+    tiles, blocks
+        Of the model, 0 without one, and of the segmentation.
+    predict_s, segment_s
+        Seconds on this machine: the boundary map; blocks, joining and writing.
+    memory_bytes, disk_bytes
+        At most, beyond the model; ``disk_bytes`` is before compression.
+    notes, fits
+        As of `Estimate`.
+    """
+
+    shape: Vec3
+    voxel_nm: FVec3
+    resampled: bool
+    tiles: int
+    blocks: int
+    predict_s: float
+    segment_s: float
+    memory_bytes: int
+    disk_bytes: int
+    device: str
+    notes: tuple[str, ...]
+    fits: bool
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.predict_s + self.segment_s
+
+    def lines(self) -> Iterator[str]:
+        """A sentence a line."""
+        shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
+        yield f"{shape} voxels of {voxel} nm{' (resampled)' if self.resampled else ''}"
+        if self.tiles:
+            yield f"boundary map: {self.tiles} tiles, about {duration(self.predict_s)}"
+        yield f"segments: {self.blocks} blocks, about {duration(self.segment_s)}"
+        yield f"in all about {duration(self.seconds)}, from two tiles timed here"
+        yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
+        yield from self.notes
+
+
+def estimate_segment(
+    volume: Volume,
+    params: SegmentParams | None = None,
+    *,
+    model: Predictor | None = None,
+    region: Box | None = None,
+    out: str | Path | None = None,
+) -> SegmentEstimate:
+    """Seconds, memory and disk of a segmentation; blocks. See `estimate_segment_job`."""
+    return run(estimate_segment_job(volume, params, model=model, region=region, out=out))
+
+
+def estimate_segment_job(
+    volume: Volume,
+    params: SegmentParams | None = None,
+    *,
+    model: Predictor | None = None,
+    region: Box | None = None,
+    out: str | Path | None = None,
+) -> Job[SegmentEstimate]:
+    """Seconds, memory and disk of a segmentation; two tiles are predicted and segmented to see how long it takes.
+
+    Parameters
+    ----------
+    volume, params, model, region, out
+        As for `segment_job`.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        As `segment_job` does.
+    """
+    params, region = params or SegmentParams(), inside(volume, region)
+    level = volume.levels[0] if model is None else fitting_level(volume, model.card)
+    box = region_in(region, volume, level) or level.box
+    blocks = plan_blocks(box.shape, params)
+    yield Progress(0, 2, "timing two tiles")
+    timed = _Timed.of_map(level, box) if model is None else _Timed.of_model(volume, level, box, model)
+    yield Progress(1, 2, "timing two tiles")
+    segment_s = box.size * _seconds_per_voxel(timed.maps, level.voxel_nm, params)
+    memory = max(timed.memory_bytes, int(np.prod(blocks.read_shape)) * VOXEL_BYTES)
+    disk = int(box.size * (4 / 3) * (4 + 4 + (1 if model is not None else 0)))
+    notes, fits = room_for(memory, disk, out, "use smaller blocks")
+    return SegmentEstimate(
+        box.shape,
+        level.voxel_nm,
+        not any(level is stored for stored in volume.levels),
+        timed.tiles,
+        len(blocks),
+        timed.seconds,
+        segment_s,
+        memory,
+        disk,
+        describe_device(getattr(model, "device", "cpu")),
+        tuple(notes),
+        fits,
+    )
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Two tiles' boundary maps (z, y, x), and what making the map of all tiles takes."""
+
+    maps: Sequence[np.ndarray]
+    tiles: int = 0
+    seconds: float = 0.0
+    memory_bytes: int = 0
+
+    @classmethod
+    def of_map(cls, level: Level, box: Box) -> _Timed:
+        """There is a map: a piece amid the box."""
+        return cls([level.read(box.grow([-max(0, n // 2 - h) for n, h in zip(box.shape, HALF, strict=True)]))])
+
+    @classmethod
+    def of_model(cls, volume: Volume, level: Level, box: Box, model: Predictor) -> _Timed:
+        """A model makes it."""
+        scaling = model.card.normalisation.resolve(volume)
+        plan = TilePlan(level.shape, model.card.tile, model.card.halo)
+        touched, name = plan.touching([box]), model.card.outputs[0].name
+        trial = choose_batch(level, plan, model, scaling, seconds=0.5)
+        some = plan.tiles(touched[len(touched) // 2 :][:TIMED])
+        maps = [made[name] for _, made in predict(level, some, model, scaling=scaling)]
+        return cls(maps, len(touched), len(touched) * trial.tile_s, batch_bytes(plan, trial.batch))
+
+
+def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:
+    """Of segmenting, joining and writing boundary maps (z, y, x), one over the other, repeated to some depth."""
+    least = np.min([m.shape for m in maps], axis=0)
+    stack = np.concatenate([as_probability(m[: least[0], : least[1], : least[2]]) for m in maps])
+    deep = np.concatenate([stack] * max(1, DEEP // len(stack)))
+    sample = Volume.from_array(np.rint(deep * 255).astype(np.uint8), voxel_nm, name="two tiles")
+    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as scratch:
+        started = time.perf_counter()
+        run(segment_job(sample, replace(params, block=None, halo=None), out=Path(scratch) / "run"))
+        return (time.perf_counter() - started) / deep.size

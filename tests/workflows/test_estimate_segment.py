@@ -1,0 +1,75 @@
+"""What a segmentation will cost: the right tiles, blocks and bytes, and said where there is no room."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from napari_connecto.cli import cli
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.write import save_volume
+from napari_connecto.models.files import new_model, save_model
+from napari_connecto.workflows import estimate
+from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.estimate_segment import estimate_segment
+from tests.adapt_parts import tiny_card
+
+VOXEL = (40.0, 4.0, 4.0)
+
+
+@pytest.fixture(scope="module")
+def boundary():
+    y = np.arange(256) % 32 == 0
+    plane = np.where(y[:, None] | y[None], 255, 0).astype(np.uint8)
+    return Volume.from_array(np.stack([plane] * 6), VOXEL, name="em")
+
+
+def test_a_model_of_other_voxels_counts_its_own_tiles(boundary, tmp_path):
+    model = new_model(tiny_card("boundary"), 0, device="cpu")  # 8 nm, tiles of 64
+    found = estimate_segment(boundary, SegmentParams(), model=model, out=tmp_path / "out")
+    assert (found.shape, found.voxel_nm, found.resampled) == ((6, 128, 128), (40.0, 8.0, 8.0), True)
+    assert (found.tiles, found.blocks, found.fits) == (6 * 2 * 2, 1, True)
+    assert found.disk_bytes == int(6 * 128 * 128 * 4 / 3 * 9)
+    assert found.memory_bytes >= 16 * 128 * 128 * 60
+    assert found.predict_s > 0
+    assert found.segment_s > 0
+    assert found.seconds == found.predict_s + found.segment_s
+    text = "\n".join(found.lines())
+    assert "6 x 128 x 128 voxels of 40x8x8 nm (resampled)" in text
+    assert "boundary map: 24 tiles" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_region_of_a_map_costs_its_share(boundary):
+    params = SegmentParams(block=(1, 64, 64), halo=(0, 8, 8))
+    whole = estimate_segment(boundary, params)
+    part = estimate_segment(boundary, params, region=Box((0, 0, 0), (3, 128, 64)))
+    assert (whole.tiles, whole.blocks, part.blocks, part.shape) == (0, 6 * 16, 3 * 2, (3, 128, 64))
+    assert part.disk_bytes == whole.disk_bytes // 16
+    assert whole.memory_bytes == 80 * 80 * 60
+    with pytest.raises(InputError, match="must hold voxels of the finest level"):
+        estimate_segment(boundary, region=Box((9, 0, 0), (10, 1, 1)))
+
+
+def test_no_room_is_said_with_what_helps(boundary, monkeypatch):
+    monkeypatch.setattr(estimate, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1000))
+    found = estimate_segment(boundary)
+    assert not found.fits
+    assert "use smaller blocks" in found.notes[0]
+    assert "choose another folder" in found.notes[1]
+
+
+def test_the_shell_says_it_and_stops(boundary, tmp_path):
+    save_volume(boundary, tmp_path / "em.ome.zarr", levels=1)
+    save_model(new_model(tiny_card("boundary"), 0, device="cpu"), tmp_path / "model")
+    asked = ["segment", str(tmp_path / "em.ome.zarr"), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "o")]
+    shown = CliRunner().invoke(cli, [*asked, "--estimate", "--progress", "none"])
+    assert shown.exit_code == 0, shown.output
+    assert "boundary map: 24 tiles" in shown.output
+    assert not (tmp_path / "o").exists()
