@@ -17,8 +17,12 @@ import numpy as np
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
 
+from napari_connecto.core.invert import inverted
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume
 from napari_connecto.sample_data import cascade_folder, open_sample
 from napari_connecto.widgets import _adapt_project
+from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams
 from napari_connecto.workflows.em_labels import to_em
@@ -117,10 +121,13 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     truth = to_em(np.asarray(open_sample("neuropil", "neurons").levels[0].array[:]), "instances")
     press(dock.choose.bar, dock.choose.bar.button)
     shoot(viewer, "adapt_rank")
-    dock.choose.adabn.setChecked(True)
+    dock.choose.before.adabn.setChecked(True)
+    dock.choose.before.playback.setChecked(True)
     press(dock.choose.bar, dock.choose.preview)
+    show_part(dock, dock.choose.choice)
     shoot(viewer, "adapt_preview")
-    dock.choose.adabn.setChecked(False)
+    dock.choose.before.adabn.setChecked(False)
+    dock.choose.before.playback.setChecked(False)
     dock.go_to(2)
     press(dock.annotate.bar, dock.annotate.bar.button)
     annotate(viewer, dock, truth)
@@ -134,8 +141,24 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     press(dock.compare.bar, dock.compare.bar.button)
     shoot(viewer, "adapt_compare")
     dock.go_to(5)
+    wait(lambda: dock.segment.card.estimate is not None)
+    shoot(viewer, "adapt_cost")
     press(dock.segment.bar, dock.segment.bar.button)
     shoot(viewer, "adapt_segment")
+    viewer.close()
+
+
+def contrast(viewer: napari.Viewer, out: Path) -> None:
+    """The sample with bright membranes, and the banner that offers to read it inverted."""
+    _adapt_project.output_folder = lambda: out
+    save_volume(inverted(open_sample("neuropil")), out / "bright.ome.zarr")
+    data, keywords, _ = layer_data(open_volume(out / "bright.ome.zarr"))
+    viewer.add_image(data, **keywords)
+    dock = viewer.window.add_plugin_dock_widget("napari-connecto", "Adapt to my data")[1]
+    wait(lambda: dock.image.full is not None and dock.choose.folders)
+    dock.choose.choose("synthetic-neuropil")
+    wait(lambda: dock.contrast.found is not None)
+    shoot(viewer, "adapt_contrast")
     viewer.close()
 
 
@@ -170,7 +193,7 @@ def press(bar: Any, button: Any) -> None:
 def main() -> None:
     get_settings().appearance.theme = "dark"
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
-        for scene in (cells, neuropil, adapt):
+        for scene in (cells, neuropil, adapt, contrast):
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)

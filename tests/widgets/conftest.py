@@ -47,3 +47,49 @@ def pytest_collection_modifyitems(items):
 def viewer(make_napari_viewer_proxy):
     """A real viewer, as plugins are given it."""
     return make_napari_viewer_proxy()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """An image, its truth, and a library of two domains that learnt next to nothing."""
+    from tests import adapt_parts
+
+    folder = tmp_path_factory.mktemp("adapt")
+    path, truth = adapt_parts.image_and_truth(folder)
+    return path, truth, adapt_parts.library(folder / "library", steps=1)
+
+
+@pytest.fixture
+def dock(files, viewer, qtbot, monkeypatch, tmp_path):
+    """The dock "Adapt to my data" on that image and library, in a real viewer."""
+    from napari_connecto.io.read import open_volume
+    from napari_connecto.widgets import _adapt_project, adapt
+    from napari_connecto.widgets._show import layer_data
+    from napari_connecto.workflows.adapt_params import SuggestParams
+
+    monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
+    data, keywords, _ = layer_data(open_volume(files[0]))
+    viewer.add_image(data, **keywords)
+    widget = adapt.AdaptWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Adapt to my data")
+    qtbot.waitUntil(lambda: widget.image.full is not None, timeout=10000)
+    widget.choose.use_library(files[2])
+    qtbot.waitUntil(lambda: "near" in widget.choose.folders, timeout=10000)
+    widget.annotate.form.value = SuggestParams(size=64, pool=12, random_arm=1)
+    widget.annotate.count.setValue(3)
+    yield widget
+    widget.close_jobs()
+
+
+@pytest.fixture
+def opened(dock, qtbot):
+    """The dock with three suggestions and the first patch open."""
+    from tests.widgets.adapt_steps import settle
+
+    dock.choose.choose("near")
+    dock.go_to(2)
+    dock.annotate.bar.button.click()
+    settle(dock.annotate.bar, qtbot)
+    dock.annotate.open()
+    qtbot.waitUntil(lambda: dock.annotate.opened is not None, timeout=30000)
+    return dock

@@ -23,7 +23,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level
 from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_project, _adapt_tune, adapt
+from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_tune, adapt
 from napari_connecto.widgets._adapt_jobs import Picture, Source
 from napari_connecto.widgets._adapt_layers import Canvas, shapes_box
 from napari_connecto.widgets._adapt_panels import Panels
@@ -31,64 +31,14 @@ from napari_connecto.widgets._adapt_patch import PatchLayers
 from napari_connecto.widgets._adapt_plots import BAR, Curve
 from napari_connecto.widgets._adapt_session_jobs import PREFILLS
 from napari_connecto.widgets._adapt_train_jobs import STOP, stop_and_keep
-from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.compare import Comparison, Scored
 from napari_connecto.workflows.rank import Rank, Ranking
 from tests import adapt_parts
+from tests.widgets.adapt_steps import half, settle
 
 VOXEL = (40.0, 8.0, 8.0)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("adapt")
-    path, truth = adapt_parts.image_and_truth(folder)
-    return path, truth, adapt_parts.library(folder / "library", steps=1)
-
-
-@pytest.fixture
-def dock(files, viewer, qtbot, monkeypatch, tmp_path):
-    monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
-    data, keywords, _ = layer_data(open_volume(files[0]))
-    viewer.add_image(data, **keywords)
-    widget = adapt.AdaptWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Adapt to my data")
-    qtbot.waitUntil(lambda: widget.image.full is not None, timeout=10000)
-    widget.choose.use_library(files[2])
-    qtbot.waitUntil(lambda: "near" in widget.choose.folders, timeout=10000)
-    widget.annotate.form.value = SuggestParams(size=64, pool=12, random_arm=1)
-    widget.annotate.count.setValue(3)
-    yield widget
-    widget.close_jobs()
-
-
-@pytest.fixture
-def opened(dock, qtbot):
-    """The dock with three suggestions and the first patch open."""
-    dock.choose.choose("near")
-    dock.go_to(2)
-    dock.annotate.bar.button.click()
-    settle(dock.annotate.bar, qtbot)
-    dock.annotate.open()
-    qtbot.waitUntil(lambda: dock.annotate.opened is not None, timeout=30000)
-    return dock
-
-
-def settle(bar, qtbot):
-    qtbot.waitUntil(lambda: not bar.worker.state.busy, timeout=60000)
-    assert bar.error.label.text() == ""
-
-
-def half(dock):
-    """A valid annotation in one stroke: membrane above, inside below."""
-    labels = dock.annotate.patch.labels
-    shape = labels.data.shape
-    rows = np.arange(shape[1])[None, :, None] * np.ones(shape, int)
-    for value, where in ((1, rows < 20), (2, rows >= 20)):
-        labels.data_setitem(np.nonzero(where), np.uint32(value))
-    return np.where(rows < 20, 1, 2)
 
 
 # ---------------------------------------------------------------- step 1
@@ -273,12 +223,12 @@ def test_an_image_that_is_no_file_is_kept_with_the_session(dock, viewer, files, 
     dock.choose.copy.click()
     assert "save it as OME-Zarr first" in dock.choose.bar.error.label.text()
     dock.choose.choose("near")
-    dock.choose.adabn.setChecked(True)
+    dock.choose.before.adabn.setChecked(True)
     dock.annotate.bar.button.click()
     settle(dock.annotate.bar, qtbot)
     work = dock.project.work
     assert work.spec == {"path": str(work.session.path.parent / "image.ome.zarr")}
-    assert work.base == work.session.path.parent / "near-adabn"
+    assert work.base == work.session.path.parent / "near-adabn" / "model"
     assert "AdaBN on" in (work.base / "card.json").read_text()
     assert dock.headings[0].text() == "1 Choose: near + AdaBN"
     np.testing.assert_array_equal(work.volume.levels[0].read(image.box), image.read(image.box))

@@ -65,13 +65,13 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
     assert "this volume" in dock.choose.tree.names
     assert dock.headings[0].text() == "1 Choose: near"
 
-    dock.choose.adabn.setChecked(True)
+    dock.choose.before.adabn.setChecked(True)
     dock.choose.preview.click()
     wait(dock.choose.bar, qtbot)
     names = [layer.name for layer in dock.choose.panels.layers]
     assert names == ["image", "near", "far", "near + AdaBN", "far + AdaBN", "titles"]
     assert [layer.visible for layer in viewer.layers] == [False] + [True] * 6
-    dock.choose.adabn.setChecked(False)
+    dock.choose.before.adabn.setChecked(False)
 
     dock.go_to(2)
     assert all(layer.visible for layer in viewer.layers)

@@ -140,7 +140,8 @@ class AnnotateBox(QWidget):
 
     def commit(self) -> None:
         """Keep the open patch's labels and go on; an error leaves everything as it is."""
-        self._judge(lambda work, id: work.session.commit(id))
+        labels = self.patch.replaced if self.patch is not None else None
+        self._judge(lambda work, id: work.session.commit(id, labels))
 
     def skip(self) -> None:
         """Pass over the open patch and go on."""
@@ -288,5 +289,4 @@ class AnnotateBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.bar.status.setText(f"On the clipboard: {text}")
-        self.bar.status.show()
+        self.bar.say(f"On the clipboard: {text}")

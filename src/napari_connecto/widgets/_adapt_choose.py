@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -19,25 +18,23 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.geometry import Box
-from napari_connecto.widgets._adapt_jobs import Picture, Source, list_job, peek_card, preview_job, rank_job
+from napari_connecto.widgets._adapt_before import BeforeLabel
+from napari_connecto.widgets._adapt_jobs import Source, peek_card, rank_job, told_of
+from napari_connecto.widgets._adapt_layers import patch_in_view
+from napari_connecto.widgets._adapt_library import FOLDER, LibraryCombo
 from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_plots import Tree
+from napari_connecto.widgets._adapt_prepare_jobs import Place, Preview, preview_job
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_ranks import RankTable
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._view import view_box
-from napari_connecto.widgets._worker import Worker
 from napari_connecto.workflows.adapt_params import RankParams
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.rank import Ranking
 
-SCRATCH, FOLDER = "From scratch", "From folder…"
-SHIPPED = "Shipped domains"
-PREVIEW = 192
-"""Side of the preview patch, in voxels of the image's finest level."""
+SCRATCH = "From scratch"
 
 
 class ChooseBox(QWidget):
@@ -49,9 +46,7 @@ class ChooseBox(QWidget):
         self.panels: Panels | None = None
         self.ranking: Ranking | None = None
         self.folders: dict[str, Path] = {}
-        self.library, self.form = QComboBox(), ParamsForm(RankParams)
-        self.library.addItems([SHIPPED, FOLDER])
-        self.library.setToolTip("Where pretrained models and samples of their data's features are")
+        self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
         self.bar = JobBar("ranking", "Rank", "Compare patches of the image with the data of every model (MMD²)")
         self.preview = QPushButton("Preview top 3")
         self.preview.setToolTip("Boundary maps of the three nearest models, on one patch in view, side by side")
@@ -60,25 +55,20 @@ class ChooseBox(QWidget):
         self.verdict = text_line("What the ranking says")
         self.choice = QComboBox()
         self.choice.setToolTip("The model to start from")
-        self.adabn = QCheckBox("AdaBN: make it used to the image first")
-        self.adabn.setToolTip(
-            "Batch-norm statistics are taken from the image, no labels needed; the preview shows with and without.\n"
-            "Untick to go back."
-        )
+        self.before = BeforeLabel()
         self.about = text_line("What the chosen model is")
         self.copy = QPushButton("Copy command line")
         self.copy.setToolTip("Copy the shell command that ranks the same way; its recipe.yaml is written")
         self._lay_out()
-        self._lister = Worker("domains", self, quiet=True)
         self._connect()
         self._fill()
-        self._lister.start(lambda: list_job(None))
+        self.library.use(None)
 
     @property
     def summary(self) -> str:
         """For the heading."""
         source = self.project.source
-        return "" if source is None else source.name + (" + AdaBN" if source.adabn else "")
+        return "" if source is None else source.label
 
     def _lay_out(self) -> None:
         for combo in (self.library, self.choice):
@@ -97,7 +87,7 @@ class ChooseBox(QWidget):
         self.layout_.addLayout(rows)
         self.layout_.addWidget(fold)
         above: tuple[QWidget, ...] = (self.bar, self.table, self.verdict, self.tree)
-        below: tuple[QWidget, ...] = (self.about, self.adabn, self.copy)
+        below: tuple[QWidget, ...] = (self.about, self.before, self.copy)
         for widget in above:
             self.layout_.addWidget(widget)
         self.layout_.addLayout(choose)
@@ -107,15 +97,15 @@ class ChooseBox(QWidget):
         self.verdict.hide()
 
     def _connect(self) -> None:
-        self._lister.returned.connect(self._on_listed)
-        self._lister.failed.connect(self.bar.error.show_error)
-        self.library.activated.connect(self._on_library)
+        self.library.listed.connect(self._on_listed)
+        self.library.failed.connect(self.bar.error.show_error)
         self.bar.clicked.connect(self._on_rank)
         self.bar.worker.returned.connect(self._on_returned)
         self.preview.clicked.connect(self.show_preview)
         self.table.chosen.connect(self.choose)
         self.choice.activated.connect(self._on_choice)
-        self.adabn.toggled.connect(lambda _: self.choose(self.choice.currentText()))
+        self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
+        self.project.changed.connect(self._on_changed)
         self.copy.clicked.connect(self._on_copy)
 
     def choose(self, name: str) -> None:
@@ -126,14 +116,13 @@ class ChooseBox(QWidget):
         self.bar.error.clear()
         self.choice.setCurrentText(name)
         self.table.mark(name)
-        self.adabn.setEnabled(folder is not None)
+        self.before.show_model(folder)
         try:
             self.about.setText(_about(folder))
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        adabn = self.adabn.isChecked() and folder is not None
-        self.project.update(source=Source(name.lower() if folder is None else name, folder, adabn))
+        self.project.update(source=Source(name.lower() if folder is None else name, folder, *self.before.wanted()))
 
     def use_folder(self, folder: Path) -> None:
         """Start from the model in a folder."""
@@ -149,46 +138,32 @@ class ChooseBox(QWidget):
 
     def use_library(self, folder: Path | None) -> None:
         """List and rank the domains of another library."""
-        self.project.library = folder
-        self.ranking = None
-        if folder is not None and self.library.findText(str(folder)) < 0:
-            self.library.insertItem(1, str(folder))
-        self.library.setCurrentText(SHIPPED if folder is None else str(folder))
-        self._lister.start(lambda: list_job(folder))
+        self.library.use(folder)
 
     def show_preview(self) -> None:
         """Boundary maps of the nearest three (or of the first three of the library) side by side."""
+        project, (adabn, playback) = self.project, self.before.wanted()
         try:
-            volume, box = self.project.volume(), self._patch()
-            sources = self._best(3)
+            box, sources = patch_in_view(project.canvas(), project.volume()), self._best(3)
+            place = Place(project.volume(), project.spec(), project.folder, project.library)
             if not sources:
                 raise InputError("no model can be previewed; choose a library with domains")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        adabn = self.adabn.isChecked()
-        self.bar.start(lambda: preview_job(volume, box, sources, adabn), resumable=False, abandon=True)
+        played = project.source if playback else None
+        abandon = not playback  # a process of its own is to be killed
+        self.bar.start(lambda: preview_job(place, box, sources, adabn, played), resumable=False, abandon=abandon)
 
     def close_jobs(self) -> None:
         """Stop ranking and showing."""
         self.bar.worker.close()
-        self._lister.close()
+        self.library.close_jobs()
 
     def _best(self, n: int) -> list[Source]:
         ranked = [rank.name for rank in self.ranking.ranks if isfinite(rank.mmd2)] if self.ranking else []
         names = ranked or list(self.folders)
         return [Source(name, self.folders[name]) for name in names[:n] if name in self.folders]
-
-    def _patch(self) -> Box:
-        """A square of one section amid the view, else amid the image; voxels of the finest level."""
-        canvas, volume = self.project.canvas(), self.project.volume()
-        finest = volume.levels[0]
-        view = canvas.finest.box_in(view_box(canvas.viewer, canvas.image, canvas.finest, 1), finest).clip(finest.shape)
-        seen = view if view.size else finest.box
-        middle = [int(c) for c in seen.centre]
-        sides = [1, *(min(PREVIEW, n) for n in finest.shape[1:])]
-        start = [max(0, min(m - s // 2, n - s)) for m, s, n in zip(middle, sides, finest.shape, strict=True)]
-        return Box((start[0], start[1], start[2]), (start[0] + 1, start[1] + sides[1], start[2] + sides[2]))
 
     def _fill(self) -> None:
         before = self.choice.currentText()
@@ -199,24 +174,17 @@ class ChooseBox(QWidget):
             self.choice.setCurrentIndex(-1)
 
     def _on_listed(self, folders: dict[str, Path]) -> None:
+        self.project.library, self.ranking = self.library.folder, None
         self.folders = folders
         self._fill()
         if not folders:
             self.bar.error.show_error(InputError("the library holds no domain; choose another, or start from scratch"))
 
-    def _on_library(self, _index: int) -> None:
-        text = self.library.currentText()
-        if text == FOLDER:
-            folder = QFileDialog.getExistingDirectory(self, "Folder of a library (its folders are domains)")
-            self.use_library(Path(folder) if folder else self.project.library)
-        else:
-            self.use_library(None if text == SHIPPED else Path(text))
-
     def _on_choice(self, _index: int) -> None:
         text = self.choice.currentText()
         if text == FOLDER:
             folder = QFileDialog.getExistingDirectory(self, "Folder of a model (with card.json)")
-            self.choice.setCurrentText(self.summary.removesuffix(" + AdaBN"))
+            self.choice.setCurrentText(self.project.source.name if self.project.source is not None else "")
             if folder:
                 self.use_folder(Path(folder))
         else:
@@ -233,7 +201,7 @@ class ChooseBox(QWidget):
 
     def _on_returned(self, found: Any) -> None:
         """Both jobs share one bar."""
-        (self._on_previewed if isinstance(found, list) else self._on_ranked)(found)
+        (self._on_previewed if isinstance(found, Preview) else self._on_ranked)(found)
 
     def _on_ranked(self, ranking: Ranking) -> None:
         self.ranking = ranking
@@ -244,7 +212,8 @@ class ChooseBox(QWidget):
         self.tree.show_map(ranking.map)
         self.choose((ranking.best or ranking.ranks[0]).name)
 
-    def _on_previewed(self, rows: list[list[Picture | None]]) -> None:
+    def _on_previewed(self, found: Preview) -> None:
+        self.before.say(list(found.told))
         try:
             self.panels = self.panels or Panels(self.project.canvas())
             self.panels.close()
@@ -252,7 +221,13 @@ class ChooseBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.panels.show(rows)
+        self.panels.show(found.rows)
+
+    def _on_changed(self) -> None:
+        """What was done to the session's model before any label is said where it was asked for."""
+        done = told_of(self.project.work.base) if self.project.work is not None else []
+        if done:
+            self.before.say(done)
 
     def _on_copy(self) -> None:
         try:
@@ -266,8 +241,7 @@ class ChooseBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.bar.status.setText(f"On the clipboard: {text}")
-        self.bar.status.show()
+        self.bar.say(f"On the clipboard: {text}")
 
 
 def _about(folder: Path | None) -> str:

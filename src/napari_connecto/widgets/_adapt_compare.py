@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets._adapt_jobs import model_name
 from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_project import Kept, Project
 from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
@@ -85,7 +86,7 @@ class CompareBox(QWidget):
         if new:
             self.project.update(kept=Kept(f"{tuned.name} (new)", tuned_model(tuned), found.after.params))
         else:
-            self.project.update(kept=Kept(f"{work.base.name} (old)", work.base, found.before.params))
+            self.project.update(kept=Kept(f"{model_name(work.base)} (old)", work.base, found.before.params))
 
     def show_patch(self, n: int) -> None:
         """The ``n``-th held-out patch: maps above, segments below, before and after side by side."""

@@ -6,7 +6,6 @@ The workflows (torch behind them) are imported inside the jobs, so that opening 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.core.geometry import Box, fvec3, vec3
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.params import from_mapping
@@ -26,18 +25,28 @@ from napari_connecto.workflows.adapt_params import RankParams, SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.models.predictor import TorchPredictor
+    from napari_connecto.workflows.contrast import Contrast
     from napari_connecto.workflows.rank import Ranking
-
-ADABN_TILES, ADABN_BATCH = 32, 8
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model to start from; ``folder`` None for an untrained one. ``adabn``: made used to the image first."""
+    """A model to start from; ``folder`` None for an untrained one. ``adabn``, ``playback``: made used to the image."""
 
     name: str
     folder: Path | None
     adabn: bool = False
+    playback: bool = False
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is done to it before any label, in turn."""
+        return ("playback",) * self.playback + ("adabn",) * self.adabn
+
+    @property
+    def label(self) -> str:
+        """For a heading or a picture."""
+        return self.name + " + playback" * self.playback + " + AdaBN" * self.adabn
 
 
 @dataclass(frozen=True)
@@ -86,11 +95,37 @@ def tuned_params(folder: Path) -> SegmentParams | None:
     return None
 
 
+def told_of(model: Path) -> list[str]:
+    """What was done to a model before any label, in words; [] for nothing."""
+    try:
+        return [str(line) for line in json.loads((model.parent / "prepare.json").read_text(encoding="utf-8"))["lines"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def has_patches(folder: Path) -> bool:
+    """Whether a domain comes with labelled patches of its data, which playback needs."""
+    return (folder / "patches.npz").is_file()
+
+
+def model_name(folder: Path) -> str:
+    """What a model's folder is called: what was made lies in a folder of that name, as "model"."""
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
 def list_job(library: Path | None) -> Job[dict[str, Path]]:
     """The domains of a library, the shipped one without a folder: folder by name."""
     yield Progress(0, 0, "listing domains")
     where = library or shipped_folder() / "domains"
     return {path.parent.name: path.parent for path in sorted(where.glob("*/domain.json"))}
+
+
+def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
+    """Whether the volume's membranes are as dark, or as bright, as a model expects."""
+    yield Progress(0, 0, "looking at the contrast")
+    from napari_connecto.workflows import contrast
+
+    return (yield from contrast.contrast_job(volume, load(folder)))
 
 
 def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ranking]:
@@ -100,28 +135,6 @@ def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ra
     from napari_connecto.workflows.rank import rank_domains_job
 
     return (yield from rank_domains_job(volume, library, params))
-
-
-def preview_job(volume: Volume, box: Box, sources: Sequence[Source], adabn: bool) -> Job[list[list[Picture | None]]]:
-    """Boundary maps of several models on one patch; with ``adabn`` a second row of what it makes of them."""
-    yield Progress(0, len(sources), "loading models")
-    rows: list[list[Picture | None]] = [[], []]
-    for n, source in enumerate(sources):
-        yield Progress(n, len(sources), f"asking {source.name}")
-        if source.folder is None:
-            raise InputError("there is nothing to preview from scratch: an untrained model knows nothing")
-        model = load(source.folder)
-        level, patch = cut(volume, model.card, box)
-        if n == 0:
-            rows[0].append(Picture("image", patch, "image"))
-            rows[1].append(None)
-        rows[0].append(Picture(source.name, asked(model, patch, model.card.normalisation.resolve(volume))))
-        if adabn:
-            yield Progress(n, len(sources), f"making {source.name} used to the image")
-            used = used_to(model, volume, level)
-            picture = asked(used, patch, model.card.normalisation.resolve(volume))
-            rows[1].append(Picture(f"{source.name} + AdaBN", picture))
-    return rows if adabn else rows[:1]
 
 
 def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
@@ -137,15 +150,3 @@ def asked(model: TorchPredictor, patch: Level, scaling: Scaling) -> Level:
     from napari_connecto.workflows.fine_tune import boundary_of
 
     return Level(boundary_of(model, scaling(np.asarray(patch.array))), patch.voxel_nm, patch.origin_nm)
-
-
-def used_to(model: TorchPredictor, volume: Volume, level: Level) -> TorchPredictor:
-    """The model after AdaBN on tiles with tissue."""
-    from napari_connecto.models.adapt import adabn
-    from napari_connecto.workflows.patches import candidates
-
-    card, scaling = model.card, model.card.normalisation.resolve(volume)
-    found = candidates(level, card.tile, ADABN_TILES, 0, ()).boxes
-    whole = [Box(b.start, vec3([a + n for a, n in zip(b.start, card.tile, strict=True)])) for b in found]
-    tiles = [scaling(level.read_padded(box))[None] for box in whole]
-    return adabn(model, [np.stack(tiles[i : i + ADABN_BATCH]) for i in range(0, len(tiles), ADABN_BATCH)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Layer
@@ -12,14 +12,13 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import world_factor
 from napari_connecto.widgets._show import placed_at, store_layer
-from napari_connecto.widgets._view import RESULT
-
-if TYPE_CHECKING:
-    pass
+from napari_connecto.widgets._view import RESULT, view_box
 
 GAP = 0.14
 """Between pictures, as a share of their width; titles are written there."""
 MARGIN = 1.1
+PREVIEW = 192
+"""Side of the preview patch, in voxels of the image's finest level."""
 
 
 class View(NamedTuple):
@@ -104,3 +103,14 @@ def shapes_box(shapes: Layer, canvas: Canvas) -> Box:
     high = np.maximum(high, low + 1)
     start, stop = ([0] * (3 - n) + low.astype(int).tolist(), [1] * (3 - n) + high.astype(int).tolist())
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def patch_in_view(canvas: Canvas, volume: Volume) -> Box:
+    """A square of one section amid the view, else amid the image; voxels of the volume's finest level."""
+    finest = volume.levels[0]
+    view = canvas.finest.box_in(view_box(canvas.viewer, canvas.image, canvas.finest, 1), finest).clip(finest.shape)
+    seen = view if view.size else finest.box
+    middle = [int(c) for c in seen.centre]
+    sides = [1, *(min(PREVIEW, n) for n in finest.shape[1:])]
+    start = [max(0, min(m - s // 2, n - s)) for m, s, n in zip(middle, sides, finest.shape, strict=True)]
+    return Box((start[0], start[1], start[2]), (start[0] + 1, start[1] + sides[1], start[2] + sides[2]))

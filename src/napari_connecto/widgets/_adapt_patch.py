@@ -30,6 +30,14 @@ class PatchLayers:
         self._frame: Any = None
         self._view: View | None = None
         self.labels: Any = None
+        self._draft: Any = None
+
+    @property
+    def replaced(self) -> np.ndarray | None:
+        """The labels, where somebody put another array into their layer; None while strokes go to the draft."""
+        if self.labels is None or self.labels.data is self._draft:
+            return None
+        return np.asarray(self.labels.data)
 
     @property
     def alive(self) -> bool:
@@ -47,6 +55,7 @@ class PatchLayers:
         self._remove_labels()
         self._show_image(id, level)
         self.labels = labels = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.4)
+        self._draft = labels.data
         labels.colormap = label_colours()
         labels.brush_size, labels.selected_label, labels.mode = 5, 1, "paint"
         canvas.viewer.layers.selection.active = labels

@@ -15,7 +15,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets._adapt_jobs import Source, peek_card, tuned_params
+from napari_connecto.core.invert import INVERTED, inverted
+from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card, tuned_params
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
 from napari_connecto.widgets._image import InputBox
@@ -39,14 +40,19 @@ class Kept:
 
 
 class Project(QObject):
-    """Shared state; ``changed`` is emitted when anything of it is another."""
+    """Shared state; ``changed`` is emitted when anything of it is another.
+
+    ``voxel_size_asked`` is emitted where only the user knows it.
+    """
 
     changed = Signal()
+    voxel_size_asked = Signal()
 
     def __init__(self, viewer: Any, image: InputBox) -> None:
         super().__init__()
         self.viewer, self.image = viewer, image
         self.library: Path | None = None
+        self.invert = False
         self.source: Source | None = None
         self.work: Work | None = None
         self.tuned: Path | None = None
@@ -72,7 +78,7 @@ class Project(QObject):
         return self._folder[1]
 
     def volume(self) -> Volume:
-        """The image.
+        """The image, inverted where the user wants it so.
 
         Raises
         ------
@@ -82,13 +88,14 @@ class Project(QObject):
         volume = self.image.volume()
         if volume is None:
             raise InputError("no image is open; choose an image layer in step 1")
-        return volume
+        return inverted(volume) if self.invert else volume
 
     def spec(self) -> dict[str, Any] | None:
         """How a recipe names the image; None where it is no file."""
         if self.work is not None:
             return dict(self.work.spec)
-        return self.image.spec(self.volume())
+        spec = self.image.spec(self.volume())
+        return spec | {"invert": True} if spec is not None and self.invert else spec
 
     def begin(self) -> Begin:
         """What a session would be begun with.
@@ -131,12 +138,13 @@ class Project(QObject):
     def adopt(self, work: Work) -> None:
         """Go on with a session, its image in the viewer, the model it began with, and the last fine-tuned one."""
         base = work.base
-        source = self.source or Source(base.name, None if base.name == SCRATCH_FOLDER else base)
+        source = self.source or Source(model_name(base), None if base.name == SCRATCH_FOLDER else base)
         folder = work.session.path.parent
         made = [path for path in folder.glob("tuned-*") if (path / "model" / "card.json").exists()]
         last = max(made, key=lambda path: (path / "model" / "card.json").stat().st_mtime, default=None)
         kept = self.kept if last is None else Kept(last.name, last / "model", tuned_params(last / "model"))
-        self.update(work=work, source=source, tuned=last or self.tuned, kept=kept)
+        invert = bool(work.volume.metadata.get(INVERTED))
+        self.update(work=work, source=source, tuned=last or self.tuned, kept=kept, invert=invert)
 
     def show_image(self, volume: Volume) -> None:
         """Choose the layer that shows this volume; it is opened where there is none."""

@@ -8,14 +8,16 @@ from typing import Any
 from napari.layers import Layer, Shapes
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._adapt_jobs import tuned_params
+from napari_connecto.widgets._adapt_card import segment_card, with_small_blocks
+from napari_connecto.widgets._adapt_jobs import model_name, tuned_params
 from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
 from napari_connecto.widgets._adapt_project import Kept, Project
-from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets._adapt_train_jobs import Segmenting, segment_cost_job, segmenting_job
+from napari_connecto.widgets._cascade_card import Fix
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._view import LayerCombo, view_box
@@ -40,6 +42,7 @@ class SegmentBox(QWidget):
         self.where.setToolTip("Which part of the image is segmented, at the model's voxel size")
         self.shapes = LayerCombo(project.viewer, (Shapes,), "The box around all shapes of this layer is segmented")
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
+        self.card = segment_card()
         self.bar = JobBar("segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are kept")
         self.about = text_line("How many segments there are, and where they are kept")
         self.copy = QPushButton("Copy command line")
@@ -52,10 +55,11 @@ class SegmentBox(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.model)
         layout.addLayout(self.rows)
-        for widget in (self.form, self.bar, self.about, self.copy):
+        for widget in (self.form, self.card, self.bar, self.about, self.copy):
             layout.addWidget(widget)
         self.where.currentTextChanged.connect(self._on_where)
-        self.form.changed.connect(self.bar.forget)
+        self.form.changed.connect(self._on_form_changed)
+        self.shapes.chosen.connect(self.show_cost)
         self.bar.clicked.connect(self._on_segment)
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.worker.returned.connect(self._on_segmented)
@@ -77,9 +81,41 @@ class SegmentBox(QWidget):
             self._shown_params = kept.params
             mode = self.form.value.mode
             self.form.value = SegmentParams(**{**kept.params.__dict__, "mode": mode})
+        self.show_cost()
+
+    def show_cost(self) -> None:
+        """Estimate again, while the step is open."""
+        if self.isHidden() or self.bar.worker.state.busy:
+            return
+        try:
+            what = self.segmenting()
+        except ConnectoError as error:
+            self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
+            return
+        self.card.ask(lambda: segment_cost_job(what), self._repair)
+
+    def _repair(self, error: BaseException | None) -> Fix | None:
+        """One click that helps: for voxels the model cannot read, for memory, for the disk."""
+        if isinstance(error, VoxelSizeError):
+            return "Set the voxel size", self._set_voxel_size
+        if error is not None or self.card.estimate is None:
+            return None
+        small = with_small_blocks(self.form.value)
+        if "memory" in self.card.estimate.notes[0] and small is not None:
+            return "Use smaller blocks", lambda: setattr(self.form, "value", small)
+        return None if self.where.currentText() == VIEW else (VIEW, lambda: self.where.setCurrentText(VIEW))
+
+    def _set_voxel_size(self) -> None:
+        self.project.image.correct.setChecked(True)
+        self.project.voxel_size_asked.emit()
+
+    def _on_form_changed(self) -> None:
+        self.bar.forget()
+        self.show_cost()
 
     def close_jobs(self) -> None:
         """Stop segmenting."""
+        self.card.close_jobs()
         self.bar.worker.close()
         self.shapes.release()
 
@@ -90,7 +126,7 @@ class SegmentBox(QWidget):
             return project.kept
         source = project.source
         folder = project.work.base if project.work is not None else source.folder if source is not None else None
-        return None if folder is None else Kept(folder.name, folder, tuned_params(folder))
+        return None if folder is None else Kept(model_name(folder), folder, tuned_params(folder))
 
     def segmenting(self) -> Segmenting:
         """What the button would segment.
@@ -129,7 +165,7 @@ class SegmentBox(QWidget):
 
     def _on_where(self, _text: str = "") -> None:
         self.rows.setRowVisible(self.shapes, self.where.currentText() == REGION)
-        self.bar.forget()
+        self._on_form_changed()
 
     def _on_segment(self) -> None:
         try:
@@ -173,5 +209,4 @@ class SegmentBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.bar.status.setText(f"On the clipboard: {text}")
-        self.bar.status.show()
+        self.bar.say(f"On the clipboard: {text}")

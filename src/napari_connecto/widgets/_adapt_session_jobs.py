@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load, used_to
+from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load
+from napari_connecto.widgets._adapt_prepare_jobs import Place, prepared_job
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.adapt_params import SegmentParams, SuggestParams
@@ -50,23 +50,16 @@ class Work:
     thumbnails: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False)
 
 
-def base_job(begin: Begin) -> Job[Path]:
+def base_job(begin: Begin, library: Path | None) -> Job[Path]:
     """The folder of the model to start from; one that is made for this image is kept beside the session."""
     from napari_connecto.models.files import new_model, save_model
     from napari_connecto.workflows.fine_tune import boundary_card
-    from napari_connecto.workflows.fitting import fitting_level
 
-    source = begin.source
-    if source.folder is not None and not source.adabn:
-        return source.folder
-    made = begin.folder / (re.sub(r"[^\w.-]+", "-", source.name) + "-adabn" if source.adabn else SCRATCH_FOLDER)
+    if begin.source.folder is not None:
+        return (yield from prepared_job(begin.source, Place(begin.volume, begin.spec, begin.folder, library)))
+    made = begin.folder / SCRATCH_FOLDER
     if not (made / "card.json").exists():
-        if source.folder is None:
-            save_model(new_model(boundary_card("scratch", begin.volume.levels[0].voxel_nm), 0), made)
-        else:
-            yield Progress(0, 0, f"making {source.name} used to the image")
-            model = load(source.folder)
-            save_model(used_to(model, begin.volume, fitting_level(begin.volume, model.card)), made)
+        save_model(new_model(boundary_card("scratch", begin.volume.levels[0].voxel_nm), 0), made)
     return made
 
 
@@ -85,7 +78,7 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
         volume = begin.volume if begin.spec is not None else open_spec(spec)
     else:
         volume, spec = work.volume, dict(work.spec)
-    base = yield from base_job(Begin(volume, spec, begin.source, begin.folder))
+    base = yield from base_job(Begin(volume, spec, begin.source, begin.folder), library)
     model = load(base)
     session = work.session if work else None
     encoder = load_encoder(library) if needs_features(params.strategy, params.diversity) else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
@@ -21,6 +21,7 @@ from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.compare import Comparison
+    from napari_connecto.workflows.estimate_segment import SegmentEstimate
 
 Recipe = dict[str, Any]
 STOP = "stop"
@@ -95,6 +96,23 @@ def stop_and_keep(recipe: Recipe) -> bool:
     return True
 
 
+def unfinished(folder: Path) -> Recipe | None:
+    """The recipe of the last fine-tuning in a project's folder, if it was cut off and nothing was committed since."""
+    from napari_connecto.workflows.recipe import read_recipe
+
+    runs = sorted(folder.glob("tuned-*/job.json"), key=lambda path: path.stat().st_mtime)
+    if not runs or (tuned_model(runs[-1].parent) / "card.json").exists():
+        return None
+    begun, out = runs[-1].stat().st_mtime, runs[-1].parent
+    try:
+        if (folder / "session" / "events.jsonl").stat().st_mtime > begun:
+            return None
+        recipe = read_recipe(folder / "recipes" / out.name / "recipe.yaml")
+    except (OSError, ConnectoError):
+        return None
+    return recipe if Path(recipe["out"]) == out else None
+
+
 def tuned_model(out: Path) -> Path:
     """Where a fine-tuning puts its model."""
     return out / "model"
@@ -163,6 +181,16 @@ class Segmenting:
         if self.region is not None:
             recipe["region"] = [*self.region.start, *self.region.stop]
         return recipe
+
+
+def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
+    """What segmenting would cost; two tiles are timed here."""
+    yield Progress(0, 0, "loading the model")
+    load_triton_apart()
+    from napari_connecto.workflows.estimate_segment import estimate_segment_job
+
+    model = load(what.model)
+    return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
 
 
 def segmenting_job(what: Segmenting) -> Job[Volume]:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
+from napari_connecto.core.params import from_mapping
 from napari_connecto.widgets._adapt_jobs import tuned_params
 from napari_connecto.widgets._adapt_plots import Curve
 from napari_connecto.widgets._adapt_project import Kept, Project
@@ -20,6 +21,7 @@ from napari_connecto.widgets._adapt_train_jobs import (
     tune_job,
     tune_recipe,
     tuned_model,
+    unfinished,
 )
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
@@ -38,6 +40,7 @@ class TuneBox(QWidget):
         super().__init__()
         self.project = project
         self.recipe: Recipe | None = None
+        self._seen: Path | None = None
         self.form: ParamsForm[FineTuneParams] = ParamsForm(FineTuneParams)
         self.learns_from = text_line("What is learnt from, and what only measures")
         self.time = text_line("How long it will take")
@@ -63,7 +66,7 @@ class TuneBox(QWidget):
         self.estimate.clicked.connect(self._on_estimate)
         self._timer.returned.connect(self._on_timed)
         self._timer.failed.connect(self._on_not_timed)
-        self.form.changed.connect(lambda: self.time.setText(""))
+        self.form.changed.connect(self._on_form_changed)
         self.bar.clicked.connect(self._on_start)
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.worker.returned.connect(self._on_tuned)
@@ -71,6 +74,7 @@ class TuneBox(QWidget):
         self.stop.clicked.connect(self._on_stop)
         self.copy.clicked.connect(self._on_copy)
         project.changed.connect(self.show_state)
+        project.changed.connect(self._on_changed)
         self.show_state()
 
     @property
@@ -88,6 +92,22 @@ class TuneBox(QWidget):
         said = f"Learns from {learnt} committed patches{aside}; {held} held out only measure whether it helped."
         self.learns_from.setText(said if work else "Commit patches in step 2 first.")
 
+    def _on_changed(self) -> None:
+        """Another session: a fine-tuning of it that was cut off, with napari or by the power, can go on."""
+        work = self.project.work
+        if work is None or self._seen == work.session.path or self.bar.worker.state.busy:
+            return
+        self._seen = work.session.path
+        cut_off = unfinished(self.project.folder)
+        if cut_off is None:
+            return
+        try:
+            self.form.value = from_mapping(FineTuneParams, cut_off["params"])
+        except ConnectoError:
+            return
+        self.bar.offer_resume()
+        self.about.setText(f"{Path(cut_off['out']).name} was cut off; Resume goes on from its last saved step.")
+
     def close_jobs(self) -> None:
         """Stop timing and learning."""
         for worker in (self._timer, self.bar.worker):
@@ -98,10 +118,14 @@ class TuneBox(QWidget):
         if not any(s.status == "committed" and not s.held_out for s in work.session.patches):
             raise InputError("no patch to learn from is committed; paint and commit one that is not held out")
         wanted = tune_recipe(work, begin.source, self.form.value, Path())
-        unfinished = self.recipe is not None and not tuned_model(Path(self.recipe["out"])).exists()
-        if unfinished and self.recipe is not None and {**self.recipe, "out": wanted["out"]} == wanted:
-            return self.recipe
+        cut_off = unfinished(self.project.folder)
+        if cut_off is not None and {**cut_off, "out": wanted["out"]} == wanted:
+            return cut_off
         return {**wanted, "out": str(self.project.next_folder("tuned"))}
+
+    def _on_form_changed(self) -> None:
+        self.time.setText("")
+        self.bar.forget()
 
     def _on_estimate(self) -> None:
         try:
@@ -166,5 +190,4 @@ class TuneBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.bar.status.setText(f"On the clipboard: {text}")
-        self.bar.status.show()
+        self.bar.say(f"On the clipboard: {text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.gate_check import GateCheck
 
 PAUSE_MS = 600
+TOOLTIP = (
+    "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
+    "The share is of that level's own chunks; memory and disk are upper bounds beyond the model."
+)
 Fix = tuple[str, Callable[[], None]]
 
 
@@ -33,17 +37,21 @@ class PreflightCard(QGroupBox):
 
     ready = Signal(bool)
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        html: Callable[[Any], str] | None = None,
+        tooltip: str = TOOLTIP,
+        idle: str = "Choose an image and a cascade.",
+    ) -> None:
+        """``html`` shows an estimate: anything with ``notes`` and ``fits``; a search's without it."""
         super().__init__("What it will cost")
+        self._html = html or estimate_html
         self.text = QLabel()
         self.text.setTextFormat(Qt.TextFormat.RichText)
         self.text.setWordWrap(True)
-        self.text.setToolTip(
-            "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
-            "The share is of that level's own chunks; memory and disk are upper bounds beyond the model."
-        )
-        self.notes = text_line("What to know before the search")
-        self.unlike = text_line("Whether the image looks like what the cascade was trained on")
+        self.text.setToolTip(tooltip)
+        self.notes = text_line("What to know before it is run")
+        self.unlike = text_line("Whether the image looks like what the model was trained on")
         self.unlike.setTextFormat(Qt.TextFormat.PlainText)
         self.error = ErrorLine()
         self.fix = QPushButton()
@@ -53,10 +61,10 @@ class PreflightCard(QGroupBox):
         layout.setSpacing(4)
         for widget in (self.text, self.notes, self.unlike, self.error, self.fix):
             layout.addWidget(widget)
-        self.estimate: Estimate | None = None
+        self.estimate: Any = None
         self.check: GateCheck | None = None
         self._check: Callable[[], Job[GateCheck]] | None = None
-        self._make: Callable[[], Job[Estimate]] | None = None
+        self._make: Callable[[], Job[Any]] | None = None
         self._repair: Callable[[BaseException | None], Fix | None] = lambda error: None
         self._run_fix: Callable[[], None] = lambda: None
         self._worker = Worker("estimate", self, quiet=True)
@@ -69,17 +77,17 @@ class PreflightCard(QGroupBox):
         self._pause.setInterval(PAUSE_MS)
         self._pause.timeout.connect(self._on_pause_over)
         self.fix.clicked.connect(lambda: self._run_fix())
-        self.show_idle("Choose an image and a cascade.")
+        self.show_idle(idle)
 
     def ask(
         self,
-        make: Callable[[], Job[Estimate]],
+        make: Callable[[], Job[Any]],
         repair: Callable[[BaseException | None], Fix | None],
         check: Callable[[], Job[GateCheck]],
     ) -> None:
         """Estimate and check in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
         self._make, self._repair, self._check = make, repair, check
-        self.show_idle("Estimating: two tiles of each level are timed…")
+        self.show_idle("Estimating: two tiles are timed…")
         self._pause.start()
 
     def show_idle(self, text: str) -> None:
@@ -114,11 +122,11 @@ class PreflightCard(QGroupBox):
         if self._make is not None:
             self._worker.start(self._make)
 
-    def _on_estimated(self, estimate: Estimate) -> None:
+    def _on_estimated(self, estimate: Any) -> None:
         if self._pause.isActive():
             return
         self.estimate = estimate
-        self.text.setText(estimate_html(estimate))
+        self.text.setText(self._html(estimate))
         if estimate.fits:
             self.notes.setText("\n".join(estimate.notes))
             self.notes.setVisible(bool(estimate.notes))

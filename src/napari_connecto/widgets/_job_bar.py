@@ -71,6 +71,16 @@ class JobBar(QWidget):
         self.error.clear()
         self.worker.start(make_job, abandon=abandon)
 
+    def offer_resume(self) -> None:
+        """There is unfinished work: the button says that the next click goes on with it."""
+        if not self.worker.state.busy:
+            self.button.setText(State.CANCELLED.value)
+
+    def say(self, text: str) -> None:
+        """Show a line where the job's state is shown."""
+        self.status.setText(text)
+        self.status.show()
+
     def forget(self) -> None:
         """The inputs changed: the next click starts anew instead of resuming."""
         if not self.worker.state.busy:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 from napari_connecto.widgets._adapt_annotate import AnnotateBox
 from napari_connecto.widgets._adapt_choose import ChooseBox
 from napari_connecto.widgets._adapt_compare import CompareBox
+from napari_connecto.widgets._adapt_contrast import ContrastBanner
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_segment import SegmentBox
 from napari_connecto.widgets._adapt_tune import TuneBox
@@ -30,6 +31,7 @@ class AdaptWidget(Dock):
         super().__init__()
         self.image = InputBox(napari_viewer)
         self.project = Project(napari_viewer, self.image)
+        self.contrast = ContrastBanner(self.project)
         self.choose = ChooseBox(self.project)
         self.annotate = AnnotateBox(self.project)
         self.tune = TuneBox(self.project)
@@ -37,7 +39,7 @@ class AdaptWidget(Dock):
         self.segment = SegmentBox(self.project)
         self.bodies: list[Any] = [self.choose, self.annotate, self.tune, self.compare, self.segment]
         self.headings = [Heading(f"{n} {name}") for n, name in enumerate(STEPS, start=1)]
-        parts: list[QWidget] = [self.image]
+        parts: list[QWidget] = [self.image, self.contrast]
         for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True)):
             heading.clicked.connect(lambda _=False, n=n: self.go_to(n + 1))
             parts += [heading, body]
@@ -46,6 +48,7 @@ class AdaptWidget(Dock):
         self._scroller.setSingleShot(True)
         self._scroller.timeout.connect(self._scroll)
         self.project.changed.connect(self._show_summaries)
+        self.project.voxel_size_asked.connect(lambda: self.go_to(1))
         self.compare.bar.worker.state_changed.connect(self._show_summaries)
         self.go_to(1)
         self.image.layers.chosen.emit()
@@ -65,12 +68,14 @@ class AdaptWidget(Dock):
             self.choose.panels.close()
         if step != 4:
             self.compare.hide_patches()
+        self.segment.show_cost()
         self._scroller.start(0)
 
     def close_jobs(self) -> None:
         """Stop everything, give the keys and the session's folder back."""
         for body in self.bodies:
             body.close_jobs()
+        self.contrast.close_jobs()
         self.image.close_jobs()
         self.project.close_session()
 

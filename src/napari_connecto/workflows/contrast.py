@@ -66,22 +66,25 @@ class Contrast:
         low, high = self.scaled
         return high - low < 0.2 or low < -1.0 or high > 2.0
 
+    def verdict(self) -> str:
+        """Whether the image looks inverted to the model, and why, in words; "" if not."""
+        here, there = ("dark", "bright") if self.lines > 0 else ("bright", "dark")
+        said = f"the contrast of '{self.name}' looks inverted: its thin structures are {here}, '{self.model}' looks for"
+        return f"{said} {there} membranes" if self.inverted else ""
+
+    def loss(self) -> str:
+        """Whether the image reaches the model in a range it did not learn on, and what helps; "" if not."""
+        low, high = self.scaled
+        said = (
+            f"'{self.name}' ({self.dtype}, values {self.low:g} to {self.high:g}) reaches '{self.model}' as {low:.2g} "
+            f"to {high:.2g}, and it expects 0 to 1: rescale the image to the full range of its type first"
+        )
+        return said if self.narrow else ""
+
     def notices(self) -> list[str]:
-        """What a user should know, a sentence each; [] where all is well."""
-        told = []
-        if self.inverted:
-            here, there = ("dark", "bright") if self.lines > 0 else ("bright", "dark")
-            told.append(
-                f"the contrast of '{self.name}' looks inverted: its thin structures are {here}, '{self.model}' looks "
-                f"for {there} membranes; use it inverted (--invert, in a recipe's volume 'invert: true')"
-            )
-        if self.narrow:
-            told.append(
-                f"'{self.name}' ({self.dtype}, values {self.low:g} to {self.high:g}) reaches '{self.model}' as "
-                f"{self.scaled[0]:.2g} to {self.scaled[1]:.2g}, and it expects 0 to 1: rescale the image to the full "
-                "range of its type first"
-            )
-        return told
+        """What a user of the command line should know, a sentence each; [] where all is well."""
+        how = "; use it inverted (--invert, in a recipe's volume 'invert: true')"
+        return [self.verdict() + how] * self.inverted + [self.loss()] * self.narrow
 
     def figures(self) -> dict[str, Any]:
         """JSON."""

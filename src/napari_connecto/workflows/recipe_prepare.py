@@ -22,6 +22,8 @@ from napari_connecto.workflows.prepare import Prepared, prepare_job
 from napari_connecto.workflows.recipe_parts import TUNED, model_folder, tuned_params
 
 Recipe = Mapping[str, Any]
+FIGURES = "prepare.json"
+"""What was done to a model before any label, in figures and in words, beside it."""
 START = "start"
 """In a fine-tuning's folder: the model it began with, where that was made before any label."""
 
@@ -35,7 +37,7 @@ def prepare(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
         out.mkdir(parents=True, exist_ok=True)
     save_model(found.model, out / "model", overwrite=True)
     write_json(out / TUNED, asdict(tuned_params(recipe["model"])))
-    write_json(out / "prepare.json", found.figures())
+    write_json(out / FIGURES, {**found.figures(), "lines": found.lines()})
     return {"out": str(out), **found.figures(), "lines": found.lines()}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.workflows.recipe import Recipe, write_recipe
 
 HEARTBEAT_S = 0.2
+OUT_OF_MEMORY = ("out of memory", "memoryerror", "can't allocate memory", "unable to allocate")
+"""How CUDA, Python, torch on the CPU and numpy say so."""
 
 
 def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]:
@@ -36,7 +39,7 @@ def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]
     Raises
     ------
     ConnectoError
-        With the process's own line of explanation, if it fails.
+        With the process's own line of explanation, or that memory ran out, if it fails.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / "recipe.yaml"
@@ -58,8 +61,7 @@ def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]
         for reader in readers:
             reader.join()
         if process.wait() != 0 or summary is None:
-            last = [line.strip() for line in errors if line.strip()]
-            raise ConnectoError(last[-1] if last else f"the process ended with code {process.returncode}")
+            raise ConnectoError(why_ended(errors, process.returncode))
         return summary
     finally:
         if process.poll() is None:
@@ -67,6 +69,23 @@ def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]
         process.wait()
         process.stdout.close()
         process.stderr.close()
+
+
+def why_ended(errors: Sequence[str], code: int) -> str:
+    """Why a process failed, in one line: its own last words, or that memory ran out.
+
+    Parameters
+    ----------
+    errors
+        Lines of its standard error.
+    code
+        Its exit code; -9 is what Linux does to a process when memory runs out.
+    """
+    words = [line.strip() for line in errors if line.strip()]
+    last = words[-1].removeprefix("napari-connecto: ") if words else f"the process ended with code {code}"
+    if code == -getattr(signal, "SIGKILL", 9) or any(sign in last.lower() for sign in OUT_OF_MEMORY):
+        return "out of memory: use a smaller batch or crop, or close other programs; what is finished is kept"
+    return last
 
 
 def _pump(stream: Iterable[str] | IO[str], lines: queue.Queue[str | None]) -> None:

@@ -1,0 +1,46 @@
+"""The pre-flight card of the step "Segment": what it will cost, and what to change where it will not do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_connecto.widgets._cascade_card import PreflightCard
+from napari_connecto.widgets._view import bytes_text, seconds_text
+from napari_connecto.workflows.adapt_params import SegmentParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.estimate_segment import SegmentEstimate
+
+TOOLTIP = (
+    "What is segmented, at the size the model reads; two tiles are predicted and segmented here, and timed.\n"
+    "Memory and disk are upper bounds beyond the model, the disk before compression."
+)
+SMALL = (4, 256, 256)
+"""Blocks that fit a machine with little memory: 20 MB each, halo included."""
+
+
+def segment_card() -> PreflightCard:
+    """A card that shows a `SegmentEstimate`."""
+    return PreflightCard(segment_html, TOOLTIP, "Choose an image and a model.")
+
+
+def segment_html(estimate: SegmentEstimate) -> str:
+    """An estimate as a small table."""
+    shape = " × ".join(f"{n}" for n in estimate.shape)
+    voxel = " × ".join(f"{v:g}" for v in estimate.voxel_nm) + " nm" + (" (resampled)" if estimate.resampled else "")
+    rows = [("region", f"{shape} voxels"), ("voxel", voxel)]
+    if estimate.tiles:
+        rows.append(("boundary map", f"{estimate.tiles} tiles, {seconds_text(estimate.predict_s)}"))
+    rows.append(("segments", f"{estimate.blocks} blocks, {seconds_text(estimate.segment_s)}"))
+    cells = "".join(f"<tr><td><i>{name}</i>&nbsp;&nbsp;</td><td>{text}</td></tr>" for name, text in rows)
+    return (
+        f"<table cellspacing=2>{cells}</table><b>about {seconds_text(estimate.seconds)}</b> in all<br>"
+        f"{estimate.device}; memory {bytes_text(estimate.memory_bytes)}, disk at most {bytes_text(estimate.disk_bytes)}"
+    )
+
+
+def with_small_blocks(params: SegmentParams) -> SegmentParams | None:
+    """The same in smaller blocks; None where they are small already."""
+    small = SMALL if params.mode != "3d" else (64, 128, 128)
+    return None if params.block == small else replace(params, block=small)

@@ -1,0 +1,86 @@
+"""The banner that says when an image looks inverted to the chosen model, and reads it the other way round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.widgets._adapt_jobs import contrast_job
+from napari_connecto.widgets._adapt_project import Project
+from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets._worker import Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_connecto.core.volume import Volume
+    from napari_connecto.workflows.contrast import Contrast
+
+OFFER = "Exchange dark and bright where the image is read; no file is changed, and recipes say invert: true"
+BEGUN = "The open session is about the image as it is read now; close the dock to begin another"
+SEEN = "Read inverted: dark and bright are exchanged on the way to the model; the file and this view are as they were."
+
+
+class ContrastBanner(QWidget):
+    """Hidden while all is well. It looks again whenever another image or another model is chosen."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+        self.found: Contrast | None = None
+        self.text = text_line("Thin structures of the image beside what the model takes for boundary, on a few patches")
+        self.text.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        self.button = QPushButton()
+        self._asked: tuple[Volume | None, Path | None, bool] = (None, None, False)
+        self._looker = Worker("contrast", self, quiet=True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        layout.addWidget(self.text)
+        layout.addWidget(self.button)
+        self._looker.returned.connect(self._on_looked)
+        self.button.clicked.connect(lambda: project.update(invert=not project.invert))
+        project.changed.connect(self.look)
+        project.image.changed.connect(self._on_image_changed)
+        self.show_state()
+
+    def look(self) -> None:
+        """Look at the contrast, unless this image was seen with this model already; errors are for the jobs to say."""
+        source, full, invert = self.project.source, self.project.image.full, self.project.invert
+        folder = source.folder if source is not None else None
+        asked = (full, folder, invert)
+        if full is None or folder is None or (self._asked[0] is full and self._asked[1:] == asked[1:]):
+            self.show_state()
+            return
+        volume = self.project.volume()
+        self._asked, self.found = asked, None
+        self._looker.start(lambda: contrast_job(volume, folder))
+        self.show_state()
+
+    def show_state(self) -> None:
+        """What is known of the contrast, and what can be done about it."""
+        found, on, begun = self.found, self.project.invert, self.project.work is not None
+        said = [found.verdict(), found.loss()] if found is not None else []
+        said = [SEEN] * on + [line[:1].upper() + line[1:] + "." for line in said if line]
+        self.text.setText("\n".join(said))
+        self.setVisible(bool(said))
+        self.button.setVisible(on or (found is not None and found.inverted))
+        self.button.setText("Do not invert" if on else "Invert")
+        self.button.setEnabled(not begun)
+        self.button.setToolTip(BEGUN if begun else OFFER)
+
+    def close_jobs(self) -> None:
+        """Stop looking."""
+        self._looker.close()
+
+    def _on_looked(self, found: Contrast) -> None:
+        self.found = found
+        self.show_state()
+
+    def _on_image_changed(self) -> None:
+        """Another image is read as it is."""
+        if self.project.work is None and self._asked[0] is not self.project.image.full:
+            self.found = None
+            self.project.update(invert=False)
