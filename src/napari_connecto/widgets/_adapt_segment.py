@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from napari_connecto.widgets._adapt_card import segment_card, with_small_blocks
 from napari_connecto.widgets._adapt_jobs import model_name, tuned_params
 from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
 from napari_connecto.widgets._adapt_project import Kept, Project
-from napari_connecto.widgets._adapt_train_jobs import Segmenting, segment_cost_job, segmenting_job
+from napari_connecto.widgets._adapt_train_jobs import Segmenting, gate_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets._cascade_card import Fix
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
@@ -92,7 +93,7 @@ class SegmentBox(QWidget):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
-        self.card.ask(lambda: segment_cost_job(what), self._repair)
+        self.card.ask(lambda: segment_cost_job(what), self._repair, lambda: gate_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
         """One click that helps: for voxels the model cannot read, for memory, for the disk."""
@@ -144,9 +145,9 @@ class SegmentBox(QWidget):
         spec, params, region = self.project.spec(), self.form.value, self._region(volume)
         same = self._running
         wanted = Segmenting(volume, spec, kept.folder, params, region, self.project.folder / "segments-1")
-        if same is not None and Segmenting(**{**same.__dict__, "out": wanted.out}) == wanted:
+        if same is not None and replace(same, out=wanted.out) == wanted:
             return same
-        return Segmenting(**{**wanted.__dict__, "out": self.project.next_folder("segments")})
+        return replace(wanted, out=self.project.next_folder("segments"))
 
     def _region(self, volume: Volume) -> Box | None:
         where, canvas, finest = self.where.currentText(), self.project.canvas(), volume.levels[0]
@@ -173,6 +174,9 @@ class SegmentBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
+        if not self.card.sure():
+            return
+        what = replace(what, check=self.card.check)
         self._running = what
         self.about.setText("")
         self.bar.start(lambda: segmenting_job(what))

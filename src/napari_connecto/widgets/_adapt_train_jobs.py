@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 if TYPE_CHECKING:
     from napari_connecto.workflows.compare import Comparison
     from napari_connecto.workflows.estimate_segment import SegmentEstimate
+    from napari_connecto.workflows.gate_check import GateCheck
 
 Recipe = dict[str, Any]
 STOP = "stop"
@@ -155,7 +156,10 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
 
 @dataclass(frozen=True)
 class Segmenting:
-    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all."""
+    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
+
+    ``check`` is what the model's gate said already.
+    """
 
     volume: Volume
     spec: Mapping[str, Any] | None
@@ -163,6 +167,7 @@ class Segmenting:
     params: SegmentParams
     region: Box | None
     out: Path
+    check: GateCheck | None = field(default=None, compare=False)
 
     def recipe(self) -> Recipe:
         """The same as a document.
@@ -193,14 +198,26 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
     return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
 
 
+def gate_job(what: Segmenting) -> Job[GateCheck]:
+    """Whether the volume looks like what the model was trained on."""
+    load_triton_apart()
+    from napari_connecto.workflows.gate_check import gate_check_job
+    from napari_connecto.workflows.gate_files import load_gate
+
+    model, gate = load(what.model), load_gate(what.model)
+    return (yield from gate_check_job(what.volume, model, gate, region=what.region))
+
+
 def segmenting_job(what: Segmenting) -> Job[Volume]:
     """Segment here, and leave the recipe in the result folder."""
     yield Progress(0, 0, "loading the model")
     load_triton_apart()
+    from napari_connecto.workflows.gate_files import load_gate
     from napari_connecto.workflows.recipe import write_recipe
     from napari_connecto.workflows.segment import segment_job
 
-    made = yield from segment_job(what.volume, what.params, model=load(what.model), out=what.out, region=what.region)
+    model, gate = load(what.model), what.check or load_gate(what.model)
+    made = yield from segment_job(what.volume, what.params, model=model, out=what.out, region=what.region, gate=gate)
     if what.spec is not None:
         write_recipe(what.recipe(), what.out / "recipe.yaml")
     return made
