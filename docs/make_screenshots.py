@@ -30,7 +30,7 @@ from napari_connecto.workflows.em_labels import to_em
 IMAGES = Path(__file__).parent / "images"
 
 
-def wait(condition: Callable[[], object], limit_s: float = 600) -> None:
+def wait(condition: Callable[[], object], limit_s: float = 1800) -> None:
     """Run the event loop until something holds."""
     end = time.perf_counter() + limit_s
     while not condition():
@@ -121,6 +121,8 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     truth = to_em(np.asarray(open_sample("neuropil", "neurons").levels[0].array[:]), "instances")
     press(dock.choose.bar, dock.choose.bar.button)
     shoot(viewer, "adapt_rank")
+    near = dock.project.source.name
+    dock.choose.choose("fly-medulla")  # its own kind would have nothing to play back
     dock.choose.before.adabn.setChecked(True)
     dock.choose.before.playback.setChecked(True)
     press(dock.choose.bar, dock.choose.preview)
@@ -128,6 +130,7 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     shoot(viewer, "adapt_preview")
     dock.choose.before.adabn.setChecked(False)
     dock.choose.before.playback.setChecked(False)
+    dock.choose.choose(near)
     dock.go_to(2)
     press(dock.annotate.bar, dock.annotate.bar.button)
     annotate(viewer, dock, truth)

@@ -178,7 +178,7 @@ def test_keys_belong_to_the_open_patch_and_are_given_back(opened, viewer, qtbot)
     qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 2, timeout=20000)
     viewer.layers.remove(viewer.layers["patch 2 labels"])
     assert annotate.opened is None
-    assert not annotate._keys
+    assert not annotate.desk.keys
     assert not annotate.buttons["commit"].isEnabled()
 
 

@@ -20,18 +20,18 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets._adapt_patch import INSIDE, MEMBRANE, PatchLayers
+from napari_connecto.widgets._adapt_desk import Desk
+from napari_connecto.widgets._adapt_patch import INSIDE, MEMBRANE
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_queue import Queue
-from napari_connecto.widgets._adapt_session_jobs import PREFILLS, Work, open_patch_job, resume_job, suggest_job
+from napari_connecto.widgets._adapt_session_jobs import PREFILLS, Work, resume_job, suggest_job
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._worker import Worker
 from napari_connecto.workflows.adapt_params import SuggestParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.session import Draft, PatchState
+    from napari_connecto.widgets._adapt_patch import PatchLayers
+    from napari_connecto.workflows.session import PatchState
 
 PATCHES, AT_RANDOM = 6, 2
 LEGEND = (
@@ -49,9 +49,8 @@ class AnnotateBox(QWidget):
     def __init__(self, project: Project) -> None:
         super().__init__()
         self.project = project
-        self.patch: PatchLayers | None = None
-        self.opened: PatchState | None = None
-        self._keys, self._resuming = Keys(), False
+        self.desk = Desk(project, {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo})
+        self._resuming = False
         self.count, self.prefill = QSpinBox(), QComboBox()
         self.count.setRange(1, 1000)
         self.count.setValue(PATCHES)
@@ -70,17 +69,25 @@ class AnnotateBox(QWidget):
         self.buttons = self._make_buttons()
         self.legend = text_line("What the numbers of the Labels layer mean")
         self.legend.setText(LEGEND)
-        self._opener = Worker("opening a patch", self, quiet=True)
         self._lay_out()
         self.resume.clicked.connect(self._on_resume)
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
-        self._opener.returned.connect(self._on_opened)
-        self._opener.failed.connect(self.bar.error.show_error)
+        self.desk.changed.connect(self.show_state)
+        self.desk.failed.connect(self.bar.error.show_error)
         self.queue.itemDoubleClicked.connect(lambda _: self.open())
         project.changed.connect(self.show_state)
-        project.viewer.layers.events.removed.connect(self._on_layer_removed)
         self.show_state()
+
+    @property
+    def patch(self) -> PatchLayers | None:
+        """Layers of the open patch, or of the last one."""
+        return self.desk.patch
+
+    @property
+    def opened(self) -> PatchState | None:
+        """The open patch."""
+        return self.desk.opened
 
     @property
     def summary(self) -> str:
@@ -132,11 +139,10 @@ class AnnotateBox(QWidget):
     def open(self) -> None:
         """Open the chosen patch, or the next one waiting."""
         work, id = self.project.work, self.queue.id
-        if work is None or id is None or self._opener.state.busy:
+        if work is None or id is None or self.desk.busy:
             return
-        prefill = self.prefill.currentText()
         self.bar.error.clear()
-        self._opener.start(lambda: open_patch_job(work, id, prefill))
+        self.desk.open(work, id, self.prefill.currentText())
 
     def commit(self) -> None:
         """Keep the open patch's labels and go on; an error leaves everything as it is."""
@@ -157,7 +163,7 @@ class AnnotateBox(QWidget):
             self.queue.choose(later[0])
             self.open()
         elif here not in waiting:
-            self.close_patch()
+            self.desk.close()
 
     def undo(self) -> None:
         """Take the last commit or skip back and open its patch."""
@@ -178,24 +184,14 @@ class AnnotateBox(QWidget):
         """Open the session in a folder."""
         self.project.close_session()
         self.project.update(work=None)
-        self.close_patch()
+        self.desk.close()
         self._resuming = True
         self.bar.start(lambda: resume_job(folder), resumable=False)
-
-    def close_patch(self) -> None:
-        """Take the patch out of the viewer and give the keys back."""
-        self._keys.release()
-        if self.patch is not None:
-            self.patch.close()
-        self.opened = None
-        self.show_state()
 
     def close_jobs(self) -> None:
         """Stop everything."""
         self.bar.worker.close()
-        self._opener.close()
-        self._keys.release()
-        self.project.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.desk.close_jobs()
 
     def show_state(self) -> None:
         """Counter, queue, and which buttons can be pressed."""
@@ -253,32 +249,6 @@ class AnnotateBox(QWidget):
             waiting = [s.id for s in work.session.patches if s.status == "waiting"]
             if waiting:
                 self.queue.choose(waiting[0])
-
-    def _on_opened(self, found: tuple[PatchState, Draft]) -> None:
-        state, draft = found
-        self._keys.release()
-        try:
-            canvas = self.project.canvas()
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.opened = None  # the labels of the last one go without being missed
-        if self.patch is None or self.patch.canvas.image is not canvas.image:
-            if self.patch is not None:
-                self.patch.close()
-            self.patch = PatchLayers(canvas)
-        labels = self.patch.show(state.id, draft)
-        self.opened = state
-        keys = {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo}
-        self._keys.bind((self.project.viewer, labels), keys)
-        self.show_state()
-
-    def _on_layer_removed(self, _event: Any) -> None:
-        """The user took the patch's labels out: the draft is on disk, the keys go back."""
-        if self.opened is not None and self.patch is not None and not self.patch.alive:
-            self._keys.release()
-            self.opened = None
-            self.show_state()
 
     def _on_copy(self) -> None:
         try:

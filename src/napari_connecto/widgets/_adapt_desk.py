@@ -1,0 +1,88 @@
+"""The patch that is open in the step "Annotate": its layers, its draft, and the keys that judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.widgets._adapt_patch import PatchLayers
+from napari_connecto.widgets._adapt_project import Project
+from napari_connecto.widgets._adapt_session_jobs import Work, open_patch_job
+from napari_connecto.widgets._keys import Keys
+from napari_connecto.widgets._worker import Worker
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.session import Draft, PatchState
+
+
+class Desk(QObject):
+    """One patch at a time, or none.
+
+    ``changed`` is emitted when another patch lies here, or none does; ``failed(error, traceback text)`` when it could
+    not be opened. The keys work while a patch is open.
+    """
+
+    changed = Signal()
+    failed = Signal(object, str)
+
+    def __init__(self, project: Project, actions: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__()
+        self.project = project
+        self.patch: PatchLayers | None = None
+        self.opened: PatchState | None = None
+        self.keys, self._actions = Keys(), dict(actions)
+        self._opener = Worker("opening a patch", self, quiet=True)
+        self._opener.returned.connect(self._on_opened)
+        self._opener.failed.connect(self.failed)
+        project.viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def busy(self) -> bool:
+        """A patch is being opened."""
+        return self._opener.state.busy
+
+    def open(self, work: Work, id: int, prefill: str) -> None:
+        """Open a patch of a session; the one that is here goes, its draft is on disk."""
+        self._opener.start(lambda: open_patch_job(work, id, prefill))
+
+    def close(self) -> None:
+        """Take the patch out of the viewer and give the keys back."""
+        self.keys.release()
+        if self.patch is not None:
+            self.patch.close()
+        self.opened = None
+        self.changed.emit()
+
+    def close_jobs(self) -> None:
+        """Stop opening, and following the viewer."""
+        self._opener.close()
+        self.keys.release()
+        self.project.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def _on_opened(self, found: tuple[PatchState, Draft]) -> None:
+        state, draft = found
+        self.keys.release()
+        try:
+            canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.failed.emit(error, "")
+            return
+        self.opened = None  # the labels of the last one go without being missed
+        if self.patch is None or self.patch.canvas.image is not canvas.image:
+            if self.patch is not None:
+                self.patch.close()
+            self.patch = PatchLayers(canvas)
+        labels = self.patch.show(state.id, draft)
+        self.opened = state
+        self.keys.bind((self.project.viewer, labels), self._actions)
+        self.changed.emit()
+
+    def _on_layer_removed(self, _event: Any) -> None:
+        """The user took the patch's labels out: the draft is on disk, the keys go back."""
+        if self.opened is not None and self.patch is not None and not self.patch.alive:
+            self.keys.release()
+            self.opened = None
+            self.changed.emit()
