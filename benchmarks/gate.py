@@ -2,7 +2,7 @@
 
 False alarms on source blocks that neither weights nor gate have seen; hits on other data sets, and on the same blocks
 inverted, of a wrong voxel size, noisier, blurred, and on resin. Needs the real data (see CONTRIBUTING). ``--only WORD``
-takes models by name; ``--out FILE`` adds the rows to a file.
+takes models and ``--seen WORD`` data by name; ``--out FILE`` adds the rows to a file.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def changed(volume: Volume) -> Iterator[tuple[str, Volume]]:
     binned = image[:, :y, :x].reshape(len(image), y // 2, 2, x // 2, 2).mean(axis=(2, 4))
     resin = rng.normal(size=image.shape)
     for name, array in {
-        "the same, inverted": low + high - image,
+        "the same, inverted": np.iinfo(level.dtype).max - image,
         "the same, twice too coarse": binned,
         "the same, twice too fine": ndimage.zoom(image[: max(1, z // 2)], (1, 2, 2), order=1),
         f"the same, noise of {NOISE:.0%} added": image + rng.normal(0, NOISE * (high - low), image.shape),
@@ -130,19 +130,19 @@ def row(guarded: Guarded, seen: str, volume: Volume, tiles: int) -> str:
     return f"| {guarded.name} | {seen} | {share} | {far.mean():.0%} | {unsure.mean():.0%} | {few.p:.1g} | {asks} |"
 
 
-def rows(guarded: Guarded) -> Iterator[str]:
-    """What a model's gate says of everything."""
-    yield row(guarded, "its source, held out", guarded.held_out, MANY)
-    for seen, volume in changed(guarded.held_out):
-        yield row(guarded, seen, volume, TILES)
-    for seen, volume in guarded.others.items():
-        yield row(guarded, seen, volume, TILES)
+def rows(guarded: Guarded, word: str) -> Iterator[str]:
+    """What a model's gate says of everything whose name holds ``word``."""
+    shown = [("its source, held out", guarded.held_out), *changed(guarded.held_out), *guarded.others.items()]
+    for k, (seen, volume) in enumerate(shown):
+        if word in seen:
+            yield row(guarded, seen, volume, TILES if k else MANY)
 
 
 def main() -> None:
     """Print the gates and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="models whose names hold this")
+    parser.add_argument("--seen", default="", help="data whose names hold this")
     parser.add_argument("--out", type=Path, help="file that the lines are added to")
     asked = parser.parse_args()
 
@@ -155,7 +155,7 @@ def main() -> None:
     guarded = [g for made in (domains(), cascades()) for g in made if asked.only in g.name]
     for g in guarded:
         say(f"- {g.name}: {g.gate.sentence}")
-    for line in (*HEAD, *(line for g in guarded for line in rows(g))):
+    for line in (*HEAD, *(line for g in guarded for line in rows(g, asked.seen))):
         say(line)
 
 
