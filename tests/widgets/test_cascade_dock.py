@@ -22,7 +22,7 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_setup, cascade
 from napari_connecto.widgets._cascade_jobs import Peek
-from napari_connecto.widgets._cascade_options import CLUSTER
+from napari_connecto.widgets._options import CLUSTER
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.estimate import Estimate, LevelEstimate
 from napari_connecto.workflows.gate import Gate

@@ -10,7 +10,6 @@ import json
 import shlex
 import tempfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._commands import cluster, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.params import DetectParams, TrainParams
@@ -104,14 +104,6 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
     return _load(folder, backend, document.stat().st_mtime if document.exists() else 0.0)
 
 
-def _cluster(scheduler: str) -> AbstractContextManager[Any]:
-    if not scheduler:
-        return nullcontext()
-    from napari_connecto.compute.cluster import connect  # distributed: half a second
-
-    return connect(scheduler)
-
-
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     """What the search will cost; each level is timed on two real tiles."""
     load_triton_apart()
@@ -137,7 +129,7 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
 
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
-    with _cluster(search.scheduler) as client:
+    with cluster(search.scheduler) as client:
         found = yield from detect_job(
             search.volume,
             cascade,
@@ -248,17 +240,7 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
 
 def command_line(recipe: Recipe, scheduler: str = "") -> str:
     """The shell command that does what a detect recipe says; params at their default are left out."""
-    volume = recipe["volume"]
-    words = ["napari-connecto", "detect", str(volume["path"])]
-    for name in ("array", "channel", "time"):
-        if volume.get(name) is not None:
-            words += [f"--{name}", str(volume[name])]
-    if volume.get("voxel_nm"):
-        words += ["--voxel-nm", *(f"{v:g}" for v in volume["voxel_nm"])]
+    words = ["napari-connecto", "detect", *volume_words(recipe["volume"])]
     words += ["--cascade", recipe["cascade"], "--out", recipe["out"]]
-    for field in dataclasses.fields(DetectParams):
-        value = recipe["params"][field.name]
-        if value is not None and value != field.default:
-            flag = f"--{field.name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
+    words += params_words(DetectParams, recipe["params"])
     return shlex.join(words + (["--scheduler", scheduler] if scheduler else []))

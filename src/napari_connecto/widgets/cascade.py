@@ -16,15 +16,16 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
 from napari_connecto.widgets._cascade_jobs import Backend, Search, check_job, command_line, estimate_job, search_job
-from napari_connecto.widgets._cascade_options import OptionsFold
 from napari_connecto.widgets._cascade_results import ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
 from napari_connecto.widgets._cascade_train import TrainBox
 from napari_connecto.widgets._dock import Dock
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets._options import OptionsFold
 from napari_connecto.widgets._settings import output_folder
 from napari_connecto.widgets._view import default_level, view_box
+from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
     import napari
@@ -45,7 +46,7 @@ class CascadeWidget(Dock):
         self._running: Search | None = None
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
-        self.options = OptionsFold()
+        self.options = OptionsFold(DetectParams)
         self.card = PreflightCard()
         self.bar = JobBar("cascade", "Run all", "Search the whole image; what is in view first. Press again to cancel")
         self.preview = QPushButton("Preview in view")

@@ -1,8 +1,9 @@
-"""How and where a search runs: the fold "Options" of the dock "Cascade detection"."""
+"""How and where a long job runs: the fold "Options" of the docks that run over whole volumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
@@ -12,19 +13,19 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._settings import scheduler
-from napari_connecto.workflows.params import DetectParams
 
+P = TypeVar("P")
 HERE, CLUSTER = "This machine", "Dask cluster"
 
 
-class OptionsFold(QCollapsible):
-    """Parameters, machine, result folder, and the command line that does the same."""
+class OptionsFold(QCollapsible, Generic[P]):
+    """Parameters of a kind, machine, result folder, and the command line that does the same."""
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[P]) -> None:
         super().__init__("Options")
-        self.form: ParamsForm[DetectParams] = ParamsForm(DetectParams)
+        self.form: ParamsForm[P] = ParamsForm(kind)
         self.where, self.address = QComboBox(), QLineEdit(scheduler())
         self.where.addItems([HERE, CLUSTER])
         self.where.setToolTip("Where chunks are computed")
@@ -33,11 +34,11 @@ class OptionsFold(QCollapsible):
         self.address.hide()
         self.out, self.browse = QLineEdit(), QPushButton("…")
         self.out.setPlaceholderText("automatic")
-        self.out.setToolTip("Folder of the result; one of an unfinished search is resumed. Empty: a new folder")
+        self.out.setToolTip("Folder of the result; an unfinished one of the same job is resumed. Empty: a new folder")
         self.browse.setMaximumWidth(30)
         self.browse.setToolTip("Choose the result folder")
         self.copy = QPushButton("Copy command line")
-        self.copy.setToolTip("Copy the shell command that runs the same search without a screen")
+        self.copy.setToolTip("Copy the shell command that does the same without a screen")
         inner = QWidget()
         rows = QFormLayout(inner)
         rows.setContentsMargins(0, 0, 0, 0)

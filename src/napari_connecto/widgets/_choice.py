@@ -1,0 +1,140 @@
+"""Choosing what a dock runs: one that ships, one from a folder, or one to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QGroupBox
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.jobs import Job
+from napari_connecto.widgets._job_bar import ErrorLine, text_line
+from napari_connecto.widgets._worker import Worker
+
+FOLDER = "From folder…"
+
+
+class Words(NamedTuple):
+    """What a box says."""
+
+    title: str
+    row: str
+    train: str
+    training: str
+    folder: str
+    tooltip: str
+
+
+class ChoiceBox(QGroupBox):
+    """Which one: shipped, from a folder, or to be trained. ``changed`` is emitted with another choice.
+
+    Parameters
+    ----------
+    words
+        Title, name of the row, entry and help for training, title of the folder dialog, tooltip.
+    list_job
+        Job that returns the folders of those that ship, by name.
+    peek
+        Reads a folder's description, an object with ``name`` and ``line``, without loading torch.
+    """
+
+    changed = Signal()
+
+    def __init__(self, words: Words, list_job: Callable[[], Job[dict[str, Path]]], peek: Callable[[Path], Any]) -> None:
+        super().__init__(words.title)
+        self.words, self._peek = words, peek
+        self.folders: dict[str, Path] = {}
+        self.peeked: Any = None
+        self._chosen = ""
+        self.combo = QComboBox()
+        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo.setMinimumContentsLength(8)
+        self.combo.setToolTip(words.tooltip)
+        self.about = text_line("What the chosen one does, and on what it was trained")
+        self.error = ErrorLine()
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setVerticalSpacing(4)
+        layout.addRow(words.row, self.combo)
+        layout.addRow(self.about)
+        layout.addRow(self.error)
+        self.layout_ = layout
+        self._lister = Worker("listing", self, quiet=True)
+        self._lister.returned.connect(self._on_listed)
+        self._lister.failed.connect(self.error.show_error)
+        self.combo.activated.connect(self._on_activated)
+        self._fill("")
+        self._lister.start(list_job)
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the chosen one; None while training is chosen."""
+        return self.folders.get(self._chosen)
+
+    @property
+    def training(self) -> bool:
+        """Whether training is chosen."""
+        return self.combo.currentText() == self.words.train
+
+    def use(self, folder: Path) -> None:
+        """Choose the one in a folder; an error is shown and the choice stays."""
+        try:
+            peeked = self._peek(folder)
+        except ConnectoError as error:
+            self.error.show_error(error)
+            self.combo.setCurrentText(self._chosen)
+            return
+        name = next((n for n, f in self.folders.items() if f == folder), f"{peeked.name} ({folder.name})")
+        self.folders[name] = folder
+        self._fill(name)
+        self._choose(name)
+
+    def choose_training(self) -> None:
+        """Choose training."""
+        self._choose(self.words.train)
+
+    def close_jobs(self) -> None:
+        """Stop listing."""
+        self._lister.close()
+
+    def _fill(self, current: str) -> None:
+        self.combo.blockSignals(True)
+        self.combo.clear()
+        self.combo.addItems([*self.folders, FOLDER, self.words.train])
+        self.combo.setCurrentText(current)
+        self.combo.blockSignals(False)
+
+    def _on_listed(self, folders: dict[str, Path]) -> None:
+        self.folders = {**folders, **self.folders}
+        self._fill(self._chosen)
+        if not self._chosen:
+            self._choose(next(iter(self.folders), self.words.train))
+
+    def _on_activated(self, _index: int) -> None:
+        text = self.combo.currentText()
+        if text == FOLDER:
+            folder = QFileDialog.getExistingDirectory(self, self.words.folder)
+            if folder:
+                self.use(Path(folder))
+            else:
+                self.combo.setCurrentText(self._chosen)
+        else:
+            self._choose(text)
+
+    def _choose(self, name: str) -> None:
+        self.error.clear()
+        self._chosen, self.peeked = name, None
+        self.combo.setCurrentText(name)
+        if name == self.words.train:
+            self.about.setText(self.words.training)
+        else:
+            try:
+                self.peeked = self._peek(self.folders[name])
+                self.about.setText(self.peeked.line)
+            except ConnectoError as error:
+                self.about.setText("")
+                self.error.show_error(error)
+        self.changed.emit()
