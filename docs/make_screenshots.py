@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _shots_translate
 import napari
 import numpy as np
 from napari.settings import get_settings
@@ -193,10 +194,23 @@ def press(bar: Any, button: Any) -> None:
         raise SystemExit(bar.error.label.text())
 
 
+def xray(viewer: napari.Viewer, out: Path) -> None:
+    """X-ray to EM: a translator trained from the shipped pair, and what it makes of the X-ray."""
+    viewer.open_sample("napari-connecto", "xray")
+    viewer.layers.remove(viewer.layers[2])
+    viewer.layers.selection.active = viewer.layers[0]
+    settle()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-connecto", "X-ray to EM")
+    wait(lambda: dock.image.full is not None)
+    _shots_translate.train(viewer, dock, out, sys.modules[__name__])
+    _shots_translate.run(viewer, dock, sys.modules[__name__])
+    viewer.close()
+
+
 def main() -> None:
     get_settings().appearance.theme = "dark"
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
-        for scene in (cells, neuropil, adapt, contrast):
+        for scene in (cells, neuropil, adapt, contrast, xray):
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)

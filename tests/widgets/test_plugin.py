@@ -121,17 +121,18 @@ OPEN = """
 import sys, time, napari
 viewer = napari.Viewer(show=False)
 start = time.perf_counter()
-viewer.window.add_plugin_dock_widget("napari-connecto", "Cascade detection")
+viewer.window.add_plugin_dock_widget("napari-connecto", sys.argv[1])
 print(time.perf_counter() - start, "torch" in sys.modules)
 viewer.close()
 """
 
 
 @pytest.mark.gl
-def test_opening_the_dock_loads_no_torch(tmp_path):
+@pytest.mark.parametrize("dock", ["Cascade detection", "X-ray to EM"])
+def test_opening_a_dock_loads_no_torch(dock, tmp_path):
     env = {**__import__("os").environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
     done = subprocess.run(
-        [sys.executable, "-c", OPEN], capture_output=True, text=True, env=env, timeout=120, check=False
+        [sys.executable, "-c", OPEN, dock], capture_output=True, text=True, env=env, timeout=120, check=False
     )
     seconds, torch = done.stdout.split()[-2:]
     assert torch == "False", done.stderr

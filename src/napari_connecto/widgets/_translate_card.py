@@ -1,0 +1,34 @@
+"""The pre-flight card of the dock "X-ray to EM": what a translation will cost, before it is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_connecto.widgets._cascade_card import PreflightCard
+from napari_connecto.widgets._view import bytes_text, seconds_text
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.translate_estimate import TranslateEstimate
+
+
+TOOLTIP = (
+    "What Run all computes: two tiles are timed on this machine.\n"
+    "Memory and disk are upper bounds beyond the model, the disk before compression."
+)
+
+
+def translate_card() -> PreflightCard:
+    """A card that shows a `TranslateEstimate`."""
+    return PreflightCard(translate_html, TOOLTIP, "Choose an image and a translator.")
+
+
+def translate_html(estimate: TranslateEstimate) -> str:
+    """An estimate in three lines."""
+    shape = " × ".join(f"{n:,}" for n in estimate.shape).replace(",", " ")
+    voxel, source = ("×".join(f"{v:g}" for v in nm) for nm in (estimate.voxel_nm, estimate.source_nm))
+    passes = "one pass each" if estimate.passes == 1 else f"{estimate.passes} passes each"
+    return (
+        f"{shape} voxels of {voxel} nm, from X-ray of {source} nm; {estimate.tiles} tiles, {passes}<br>"
+        f"<b>about {seconds_text(estimate.seconds)}</b> on {estimate.device}<br>"
+        f"memory {bytes_text(estimate.memory_bytes)}, disk at most {bytes_text(estimate.disk_bytes)}"
+    )

@@ -1,0 +1,43 @@
+"""Which translator, and how far it can be trusted: the second box of the dock "X-ray to EM"."""
+
+from __future__ import annotations
+
+from napari_connecto.widgets._choice import ChoiceBox, Words
+from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets._translate_jobs import list_job, peek
+from napari_connecto.widgets._translate_plots import CalibrationPlot
+from napari_connecto.widgets._view import OKABE_ITO
+
+TRAIN = "Train from pair…"
+SIMULATED = "Trained on simulated X-ray: a research preview, see docs/simulated.md."
+WORDS = Words(
+    title="Translator",
+    row="Use",
+    train=TRAIN,
+    training="X-ray and EM of the same tissue teach a translator; train it below.",
+    folder="Folder of a translator (with translator.json)",
+    tooltip="A translator that ships, one from a folder, or one trained from an X-ray and an EM volume of one tissue",
+)
+
+
+class TranslatorBox(ChoiceBox):
+    """Which translator: shipped, from a folder, or to be trained; its figures and calibration."""
+
+    def __init__(self) -> None:
+        super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
+        self.simulated = text_line("No pair of real X-ray and EM was seen in training")
+        self.simulated.setText(f"⚠ {SIMULATED}")
+        self.simulated.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        self.figures = text_line("PSNR and SSIM of the translation, of interpolated X-ray, and coverage of intervals")
+        self.plot = CalibrationPlot()
+        for widget in (self.simulated, self.figures, self.plot):
+            self.layout_.addRow(widget)
+        self.changed.connect(self._show_trust)
+        self._show_trust()
+
+    def _show_trust(self) -> None:
+        peeked = self.peeked
+        self.simulated.setVisible(peeked is not None and peeked.simulated)
+        self.figures.setText(peeked.figures() if peeked is not None else "")
+        self.figures.setVisible(bool(self.figures.text()))
+        self.plot.show_calibration(peeked.calibration if peeked is not None else None)

@@ -1,0 +1,247 @@
+"""What the dock "X-ray to EM" runs off the GUI thread: each job is one workflow call; no Qt, no napari.
+
+The workflows (torch behind them) are imported inside the jobs, so that opening the dock loads none of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.geometry import Box, FVec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._commands import cluster, params_words, volume_words
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.workflows.translate_params import TranslateParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.gate_check import GateCheck
+    from napari_connecto.workflows.translate import Translation
+    from napari_connecto.workflows.translate_estimate import TranslateEstimate
+    from napari_connecto.workflows.translator import Translator
+    from napari_connecto.workflows.trust import Region
+
+Recipe = dict[str, Any]
+ABOUT, PARTS = "translator.json", ("mean", "aleatoric", "epistemic")
+BACKEND: Literal["torch"] = "torch"
+
+
+@dataclass(frozen=True)
+class Translating:
+    """Everything one translation needs.
+
+    Parameters
+    ----------
+    volume
+        X-ray; its finest level is the finest to be read.
+    spec
+        How a recipe names it; None where it is no file.
+    translator
+        Folder.
+    out
+        Result folder; an unfinished one of the same volume, translator and params is resumed.
+    scheduler
+        Address of a Dask scheduler, "" for this machine.
+    check
+        What the translator's gate said of the volume beforehand, and the user.
+    """
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    translator: Path
+    params: TranslateParams
+    out: Path
+    scheduler: str = ""
+    check: GateCheck | None = None
+
+    def recipe(self) -> Recipe:
+        """The same as a document.
+
+        Raises
+        ------
+        InputError
+            If the volume is no file.
+        """
+        if self.spec is None:
+            raise InputError(
+                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
+            )
+        recipe: Recipe = {"workflow": "translate", "volume": dict(self.spec), "translator": str(self.translator)}
+        return recipe | {"params": asdict(self.params), "out": str(self.out), "backend": BACKEND}
+
+
+class Translated(NamedTuple):
+    """A translation, what it took in words, and the places to look at first."""
+
+    found: Translation
+    lines: list[str]
+    worst: list[Region]
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path, changed: float) -> Translator:
+    load_triton_apart()
+    from napari_connecto.workflows.translator import load_translator
+
+    return load_translator(folder, backend=BACKEND)
+
+
+def load(folder: Path) -> Translator:
+    """A translator, kept loaded until its file changes."""
+    document = folder / ABOUT
+    return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
+
+
+def list_job() -> Job[dict[str, Path]]:
+    """The translators that ship: folder by name."""
+    from napari_connecto.sample_data import list_translators
+
+    yield Progress(0, 0, "listing translators")
+    return list_translators()
+
+
+def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
+    """What the translation will cost; two real tiles are timed."""
+    load_triton_apart()
+    from napari_connecto.workflows.translate_estimate import estimate_translate
+
+    yield Progress(0, 0, "timing two tiles")
+    return estimate_translate(what.volume, load(what.translator), what.params, region=region, out=what.out)
+
+
+def check_job(what: Translating) -> Job[GateCheck]:
+    """Whether the volume looks like what the translator was trained on."""
+    load_triton_apart()
+    from napari_connecto.workflows.gate_check import gate_check_job
+
+    translator = load(what.translator)
+    return (yield from gate_check_job(what.volume, translator.members[0], translator.gate, name=translator.name))
+
+
+def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:
+    """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder."""
+    yield Progress(0, 0, "loading the translator")
+    load_triton_apart()
+    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.translate import translate_job
+
+    translator = load(what.translator)
+    with cluster(what.scheduler) as client:
+        found = yield from translate_job(
+            what.volume,
+            translator,
+            what.params,
+            out=what.out,
+            region=region,
+            first=first,
+            client=client,
+            gate=what.check,
+        )
+    if what.spec is not None:
+        write_recipe(what.recipe(), what.out / "recipe.yaml")
+    worst = yield from worst_job(found.aleatoric, found.epistemic, n)
+    return Translated(found, found.lines(), worst)
+
+
+def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
+    """The places where a translation is least certain, worst first."""
+    yield Progress(0, 0, "looking for the worst places")
+    from napari_connecto.workflows.trust import worst_regions
+
+    return worst_regions(aleatoric, epistemic, n)
+
+
+def live(out: Path) -> dict[str, Volume] | None:
+    """The images that a translation is filling, by name; zarr arrays, None before there are any."""
+    from napari_connecto.io.read import open_volume
+
+    folders = {name: out / f"{name}.zarr" for name in PARTS}
+    if not all(folder.is_dir() for folder in folders.values()):
+        return None
+    return {name: open_volume(folder) for name, folder in folders.items()}
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a translator's folder says of it, read without loading torch."""
+
+    name: str
+    voxel_nm: FVec3
+    members: int
+    about: Mapping[str, Any]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it has seen no real X-ray."""
+        return bool(self.about.get("simulated"))
+
+    @property
+    def calibration(self) -> Mapping[str, Any] | None:
+        """Of the block kept apart: ``coverage``, ``removed``, ``by_sd``, ``by_error``."""
+        metrics = self.about.get("metrics") or {}
+        found: Mapping[str, Any] | None = metrics.get("calibration")
+        return found
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        voxel, members = " × ".join(f"{v:g}" for v in self.voxel_nm), self.members
+        count = "one network" if members == 1 else f"{members} networks"
+        pair = f"'{self.about.get('xray', '?')}' and '{self.about.get('em', '?')}'"
+        return f"Gives voxels of {voxel} nm; {count}, trained on {pair}."
+
+    def figures(self) -> str:
+        """What it reached on the block kept apart; "" where that was not measured."""
+        metrics = self.about.get("metrics") or {}
+        if not metrics:
+            return ""
+        now, before, kept = metrics["translated"], metrics["interpolated"], metrics["calibration"]
+        return (
+            f"On a block kept apart: PSNR {now['psnr']:.1f} dB (interpolated X-ray {before['psnr']:.1f}), "
+            f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals hold {kept['coverage']['0.9']:.0%}; "
+            f"rank correlation of error and sd {kept['spearman']:.2f}."
+        )
+
+
+def peek(folder: Path) -> Peek:
+    """Read a translator's description.
+
+    Parameters
+    ----------
+    folder
+        Of the translator, or what train-translator wrote.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no translator that can be read.
+    """
+    try:
+        document = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        card = ModelCard.from_json(json.loads((folder / "member_0" / "card.json").read_text(encoding="utf-8")))
+        return Peek(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"got {folder}; a translator is a folder with {ABOUT}, made by training") from error
+
+
+def command_line(what: Translating) -> str:
+    """The shell command that does the same; params at their default are left out.
+
+    Raises
+    ------
+    InputError
+        If the volume is no file.
+    """
+    recipe = what.recipe()
+    words = ["napari-connecto", "translate", *volume_words(recipe["volume"])]
+    words += ["--translator", recipe["translator"], "--out", recipe["out"], "--backend", BACKEND]
+    words += params_words(TranslateParams, recipe["params"])
+    return shlex.join(words + (["--scheduler", what.scheduler] if what.scheduler else []))

@@ -1,0 +1,200 @@
+"""What a translation shows in the viewer: EM-like image, its uncertainty, both as one, places to look at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._layers import SOURCE
+from napari_connecto.widgets._show import placed_at, store_layer
+from napari_connecto.widgets._view import OKABE_ITO, RESULT
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.trust import Region
+
+MEAN, UNCERTAINTY, FADED, WORST = (
+    "EM-like (from X-ray)",
+    "uncertainty",
+    "EM-like, faded by uncertainty",
+    "least certain",
+)
+KINDS = ("total", "aleatoric", "epistemic")
+LINKED = ("scale", "translate", "locked_data_level")
+"""What is the same for all images of a translation."""
+SPAN = (0.0, 0.3)
+"""Standard deviations from dark to bright until there are some to go by, on the scale where the EM's range is 1."""
+
+
+class Total:
+    """Both uncertainties of a level as one, or one of them, read only where asked; change `kind` and refresh."""
+
+    def __init__(self, aleatoric: Any, epistemic: Any, kind: str = "total") -> None:
+        self.parts, self.kind = {"aleatoric": aleatoric, "epistemic": epistemic}, kind
+        self.dtype, self.shape = np.dtype(np.float32), tuple(aleatoric.shape)
+        self.ndim, self.size = len(self.shape), prod(self.shape)
+        self.chunks = getattr(aleatoric, "chunks", None)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if self.kind != "total":
+            return np.asarray(self.parts[self.kind][key])
+        return np.hypot(np.asarray(self.parts["aleatoric"][key]), np.asarray(self.parts["epistemic"][key]))
+
+
+class Faded:
+    """A level as RGBA: the mean in grey, opaque up to a standard deviation, gone at twice that and where nothing is
+    computed; read only where asked. Change `at_most` and refresh.
+    """
+
+    def __init__(self, mean: Any, total: Total, at_most: float) -> None:
+        self.mean, self.total, self.at_most = mean, total, at_most
+        self.dtype, self.shape = np.dtype(np.uint8), (*total.shape, 4)
+        self.ndim, self.size = len(self.shape), prod(self.shape)
+        self.chunks = (*total.chunks, 4) if total.chunks is not None else None
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        key = key if isinstance(key, tuple) else (key,)
+        space = key[: len(self.shape) - 1]
+        sd = self.total[space]
+        grey = np.clip(np.asarray(self.mean[space]) * 255, 0, 255).astype(np.uint8)
+        opaque = np.where(sd > 0, np.clip(2 - sd / self.at_most, 0, 1), 0)
+        rgba = np.stack([grey, grey, grey, (opaque * 255).astype(np.uint8)], axis=-1)
+        return rgba[(..., *key[len(self.shape) - 1 :])] if len(key) == len(self.shape) else rgba
+
+
+class TranslationLayers:
+    """The layers of one translation, on the grid of the image layer it was made from.
+
+    Parameters
+    ----------
+    viewer
+        Where they are shown.
+    image, level
+        The X-ray layer, and its level 0.
+    """
+
+    def __init__(self, viewer: Any, image: Layer, level: Level) -> None:
+        self._viewer, self._image, self._level = viewer, image, level
+        self._totals: list[Total] = []
+        self._faded: list[Faded] = []
+        self._next_refresh = 0.0
+        self.volumes: Mapping[str, Volume] = {}
+        self.mean: Layer | None = None
+        self.uncertainty: Layer | None = None
+        self.faded: Layer | None = None
+        self.worst: Layer | None = None
+
+    @property
+    def images(self) -> list[Layer]:
+        """Those of the linked group that are still there."""
+        return [x for x in (self.mean, self.uncertainty, self.faded) if x is not None and x in self._viewer.layers]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the user has not removed the EM-like layer."""
+        return self.mean is not None and self.mean in self._viewer.layers
+
+    def show(self, volumes: Mapping[str, Volume], *, kind: str, at_most: float, fade: bool) -> None:
+        """Show the stores of "mean", "aleatoric" and "epistemic" as one linked group.
+
+        Only the EM-like layer is offered as an input to other docks.
+        """
+        self.volumes = volumes
+        arrays = {name: store_layer(volume, self._image, self._level) for name, volume in volumes.items()}
+        keywords = arrays["mean"][1]
+        both = zip(arrays["aleatoric"][0], arrays["epistemic"][0], strict=True)
+        self._totals = [Total(a, e, kind) for a, e in both]
+        sure = [Total(*t.parts.values()) for t in self._totals]
+        self._faded = [Faded(m, t, at_most) for m, t in zip(arrays["mean"][0], sure, strict=True)]
+        source = {SOURCE: volumes["mean"].source}
+        look = {"contrast_limits": (0.0, 1.0), "name": MEAN, "metadata": source, "visible": not fade}
+        self.mean = self._add(arrays["mean"][0], **keywords, **look)
+        look = {"rgb": True, "name": FADED, "metadata": {RESULT: True}, "visible": fade}
+        self.faded = self._add(self._faded, **keywords, **look)
+        look = {"contrast_limits": SPAN, "colormap": "inferno", "name": UNCERTAINTY, "metadata": {RESULT: True}}
+        self.uncertainty = self._add(self._totals, **keywords, **look, opacity=0.7, visible=False)
+        self._viewer.layers.link_layers([self.mean, self.faded, self.uncertainty], LINKED)
+        self._viewer.layers.selection.active = self.mean
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Show what the stores hold by now, never for more than a tenth of the time."""
+        now = time.perf_counter()
+        if now < self._next_refresh and not force:
+            return
+        for layer in self.images:
+            if layer.visible:
+                layer.refresh(extent=False)
+        self._next_refresh = time.perf_counter() + max(0.2, 9 * (time.perf_counter() - now))
+
+    def adjust(self) -> None:
+        """Make dark to bright span the total uncertainty of the coarsest level's middle section, for every kind."""
+        if self.uncertainty is None or self.uncertainty not in self._viewer.layers:
+            return
+        array = self._totals[-1]
+        middle = (array.shape[0] // 2,) if array.ndim == 3 else ()
+        seen = Total(*array.parts.values())[middle]
+        if seen.any():
+            self.uncertainty.contrast_limits = (0.0, float(np.percentile(seen[seen > 0], 99.5)))
+
+    def choose(self, kind: str) -> None:
+        """Show this uncertainty: total, aleatoric or epistemic."""
+        for total in self._totals:
+            total.kind = kind
+        if self.uncertainty is not None and self.uncertainty in self._viewer.layers:
+            self.uncertainty.visible = True
+            self.uncertainty.refresh(extent=False)
+
+    def fade(self, on: bool) -> None:
+        """Fade the EM-like image where it is not certain, or show all of it."""
+        for layer in self.images:
+            if layer in (self.faded, self.mean):
+                layer.visible = on == (layer == self.faded)
+
+    def set_limit(self, at_most: float) -> None:
+        """Fade beyond this total standard deviation."""
+        for faded in self._faded:
+            faded.at_most = at_most
+        if self.faded in self.images:
+            self.refresh(force=True)
+
+    def show_worst(self, regions: Sequence[Region]) -> None:
+        """Frame the places, each on its middle section; earlier frames go."""
+        if self.worst is not None and self.worst in self._viewer.layers:
+            self._viewer.layers.remove(self.worst)
+        self.worst = None
+        if not regions or not self.alive:
+            return
+        grid, n = self.volumes["mean"].levels[0], min(self._image.ndim, 3)
+        place = {key: values[-n:] for key, values in placed_at(grid, self._image, self._level).items()}
+        assert self.mean is not None
+        place["translate"] = self.mean.translate  # also where it was put beside the X-ray
+        frames = [frame(region)[:, 3 - n :] for region in regions]
+        look = {"face_color": "transparent", "edge_color": OKABE_ITO["accepted"], "name": WORST, "opacity": 1.0}
+        width = max(1.0, float(np.ptp(frames[0][:, -1])) / 25)
+        self.worst = self._viewer.add_shapes(
+            frames, shape_type="rectangle", edge_width=width, metadata={RESULT: True}, **look, **place
+        )
+        self._viewer.layers.selection.active = self.mean
+
+    def mark(self, index: int) -> None:
+        """Make one frame stand out."""
+        if self.worst is not None and self.worst in self._viewer.layers:
+            colours = [OKABE_ITO["new"] if i == index else OKABE_ITO["accepted"] for i in range(self.worst.nshapes)]
+            self.worst.edge_color = colours
+
+    def _add(self, arrays: list[Any], **keywords: Any) -> Layer:
+        data = arrays if len(arrays) > 1 else arrays[0]
+        layer: Layer = self._viewer.add_image(data, multiscale=len(arrays) > 1, **keywords)
+        return layer
+
+
+def frame(region: Region) -> np.ndarray:
+    """Corners (4, 3) of a place on its middle section, as napari draws them: the centre of voxel i is i."""
+    (z0, y0, x0), (z1, y1, x1) = region.box.start, region.box.stop
+    z, low, high = (z0 + z1) // 2, (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
+    return np.array([[z, *low], [z, low[0], high[1]], [z, *high], [z, high[0], low[1]]], float)

@@ -1,0 +1,268 @@
+"""Does translating help? The same boundary model on X-ray and EM-like image, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Layer
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._adapt_jobs import list_job, tuned_params
+from napari_connecto.widgets._adapt_layers import GAP
+from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets._dock import row
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._job_bar import ErrorLine, JobBar, text_line
+from napari_connecto.widgets._show import store_layer
+from napari_connecto.widgets._translate_trust import TrustBox
+from napari_connecto.widgets._view import RESULT, view_box
+from napari_connecto.widgets._worker import Worker
+from napari_connecto.workflows.adapt_params import SegmentParams
+
+VIEW, ALL = "In view", "Everywhere"
+NAMES = ("segments of X-ray", "segments of EM-like")
+LINKED = ("contour", "opacity")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is translated, and from where."""
+
+    image: Layer
+    finest: Level
+    xray: Volume
+    spec: Any
+    out: Path
+    complete: bool
+
+
+class SideBySideBox(QGroupBox):
+    """Model, where, how; two linked Labels layers; leaving out what is not certain."""
+
+    def __init__(self, viewer: Any, trust: TrustBox) -> None:
+        super().__init__("Segment raw and translated")
+        self._viewer, self._trust = viewer, trust
+        self._source: Source | None = None
+        self._made: dict[Any, Path] = {}
+        self.folders: dict[str, Path] = {}
+        self.labels: dict[str, Volume] = {}
+        self.layers: dict[str, Labels] = {}
+        self.model, self.where = QComboBox(), QComboBox()
+        self.model.setToolTip("Boundary model that segments both; one for EM, as the translation is EM-like")
+        self.where.addItems([VIEW, ALL])
+        self.where.setToolTip("Which part is segmented; In view: what is on screen, 32 sections thick")
+        self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
+        self.bar = JobBar("side by side", "Segment both", "X-ray as the model fits it, then the EM-like image")
+        self.aside = QCheckBox("Side by side")
+        self.aside.setToolTip("Show EM-like image and its segments to the right of the X-ray; otherwise over it")
+        self.leave = QPushButton("Leave out what is not certain")
+        self.leave.setCheckable(True)
+        self.leave.setToolTip(
+            "Show EM-like segments only where the total sd is at most 'Certain to sd'; again: show all"
+        )
+        self.about = text_line("How many segments each has, and where they are kept")
+        self.error = ErrorLine()
+        self._lister = Worker("models", self, quiet=True)
+        self._lay_out()
+        self._connect()
+        self._lister.start(lambda: list_job(None))
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        fold = QCollapsible("How")
+        fold.setContentsMargins(0, 0, 0, 0)
+        fold.addWidget(self.form)
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setVerticalSpacing(4)
+        layout.addRow("Model", self.model)
+        layout.addRow("Where", self.where)
+        for widget in (fold, self.bar, row(self.aside, self.leave), self.about, self.error):
+            layout.addRow(widget)
+
+    def _connect(self) -> None:
+        self._lister.returned.connect(self._on_listed)
+        self._lister.failed.connect(self.error.show_error)
+        self.model.currentTextChanged.connect(self._on_model)
+        self.bar.clicked.connect(self._on_segment)
+        self.bar.worker.returned.connect(self._on_segmented)
+        self.aside.toggled.connect(self._on_aside)
+        self.leave.toggled.connect(lambda _: self._mask())
+        self._trust.changed.connect(self._on_limit)
+
+    def set_source(self, source: Source | None) -> None:
+        """Another translation, or more of it."""
+        if source is None or self._source is None or source.out != self._source.out:
+            self.labels, self.layers = {}, {}
+            self.about.setText("")
+        self._source = source
+        self.bar.forget()
+        self._show_state()
+
+    def close_jobs(self) -> None:
+        """Stop."""
+        for worker in (self._lister, self.bar.worker):
+            worker.close()
+
+    def tasks(self) -> tuple[Segmenting, Segmenting]:
+        """What the button would segment: X-ray and EM-like image.
+
+        Raises
+        ------
+        InputError
+            If there is no translation, no model, or the part asked for is not translated.
+        """
+        source, layers, folder = self._source, self._trust.layers, self.folders.get(self.model.currentText())
+        if source is None or layers is None or not layers.alive:
+            raise InputError("nothing is translated yet; press Preview in view or Run all first")
+        if folder is None:
+            raise InputError("no boundary model is chosen; choose one that ships")
+        everywhere, mean = self.where.currentText() == ALL, layers.volumes["mean"]
+        if everywhere and not source.complete:
+            raise InputError(f"only a part is translated; press Run all first, or choose '{VIEW}'")
+        view = None if everywhere else view_box(self._viewer, source.image, source.finest)
+        if view is not None and view.size == 0:
+            raise InputError(f"the view does not touch '{source.image.name}'; press Home in the viewer")
+        raw = None if view is None else _inside(view, source.finest, source.xray)
+        made = None if view is None else _inside(view, source.finest, mean)
+        if made is not None and not source.complete:  # brightness must not be measured where nothing is
+            mean, made = _part(mean, made), None
+        params, out = self.form.value, self._folder(folder, raw, source)
+        spec = None if mean is not layers.volumes["mean"] else {"path": mean.source}
+        return (
+            Segmenting(source.xray, source.spec, folder, params, raw, out / "xray"),
+            Segmenting(mean, spec, folder, params, made, out / "em-like"),
+        )
+
+    def _folder(self, model: Path, box: Box | None, source: Source) -> Path:
+        """One folder for the same question, so that Resume goes on."""
+        key = (source.out, source.complete, model, self.form.value, box)
+        if key not in self._made:
+            n = 1
+            while (source.out / f"segments-{n}").exists() or source.out / f"segments-{n}" in self._made.values():
+                n += 1
+            self._made[key] = source.out / f"segments-{n}"
+        return self._made[key]
+
+    def _on_listed(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self.model.addItems(list(folders))
+
+    def _on_model(self, name: str) -> None:
+        params = tuned_params(self.folders[name]) if name in self.folders else None
+        if params is not None:
+            self.form.value = params
+        self.bar.forget()
+
+    def _on_segment(self) -> None:
+        try:
+            tasks = self.tasks()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.about.setText("")
+        self.bar.start(lambda: both_job(tasks))
+
+    def _on_segmented(self, made: Sequence[Volume]) -> None:
+        self.labels = dict(zip(NAMES, made, strict=True))
+        self.leave.blockSignals(True)
+        self.leave.setChecked(False)
+        self.leave.blockSignals(False)
+        for name in NAMES:
+            self._show(name)
+        self._viewer.layers.link_layers(list(self.layers.values()), LINKED)
+        counts = [f"{name.removeprefix('segments of ')}: {v.metadata['segments']}" for name, v in self.labels.items()]
+        self.about.setText(f"Segments in {'; '.join(counts)}")
+        self.about.setToolTip(f"Kept in {Path(made[0].source).parents[2]}")
+        self._on_aside(self.aside.isChecked())
+        self._show_state()
+
+    def _show(self, name: str) -> None:
+        """Put a segmentation over the image it is of."""
+        source = self._source
+        if source is None:
+            return
+        arrays, keywords = store_layer(self.labels[name], source.image, source.finest)
+        old = self.layers.pop(name, None)
+        if old is not None and old in self._viewer.layers:
+            self._viewer.layers.remove(old)
+        data = arrays if len(arrays) > 1 else arrays[0]
+        layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
+        layer.editable = False
+        self.layers[name] = layer
+
+    def _on_aside(self, on: bool) -> None:
+        """Move what belongs to the EM-like image to the right of the X-ray, or back over it."""
+        source, trust = self._source, self._trust.layers
+        if source is None or trust is None or not trust.images:
+            return
+        step = source.finest.shape[2] * (1 + GAP) * float(source.image.scale[-1]) if on else 0.0
+        moved = [*trust.images[:1], trust.worst, self.layers.get(NAMES[1])]
+        homes = [trust.volumes["mean"], trust.volumes["mean"], self.labels.get(NAMES[1])]
+        for layer, volume in zip(moved, homes, strict=True):
+            if layer is not None and layer in self._viewer.layers and volume is not None:
+                home = store_layer(volume, source.image, source.finest)[1]["translate"]
+                layer.translate = np.add(home, [*[0.0] * (layer.ndim - 1), step])
+        self._viewer.reset_view()
+
+    def _on_limit(self) -> None:
+        if self.leave.isChecked():
+            self._mask()
+
+    def _mask(self) -> None:
+        """Show the EM-like image's segments where they are certain, or everywhere."""
+        layer, trust = self.layers.get(NAMES[1]), self._trust.layers
+        if layer is None or layer not in self._viewer.layers or trust is None or self._source is None:
+            return
+        labels = self.labels[NAMES[1]]
+        if self.leave.isChecked():
+            from napari_connecto.workflows.on_grid import kept_where
+            from napari_connecto.workflows.trust import certain
+
+            parts = (trust.volumes["aleatoric"], trust.volumes["epistemic"])
+            labels = kept_where(labels, certain(*parts, self._trust.limit.value()))
+        arrays, _ = store_layer(labels, self._source.image, self._source.finest)
+        layer.data = arrays if len(arrays) > 1 else arrays[0]
+
+    def _show_state(self) -> None:
+        self.aside.setEnabled(self._trust.alive)
+        self.leave.setEnabled(NAMES[1] in self.layers)
+
+
+def both_job(tasks: Sequence[Segmenting]) -> Job[tuple[Volume, Volume]]:
+    """Segment one after the other; stages say which."""
+    made = []
+    for name, task in zip(("X-ray", "EM-like"), tasks, strict=True):
+        job = segmenting_job(task)
+        try:
+            while True:
+                progress = next(job)
+                yield replace(progress, stage=f"{name}: {progress.stage}", payload=None)
+        except StopIteration as end:
+            made.append(end.value)
+        finally:
+            job.close()
+    return made[0], made[1]
+
+
+def _inside(view: Box, finest: Level, volume: Volume) -> Box:
+    level = volume.levels[0]
+    return finest.box_in(view, level).clip(level.shape)
+
+
+def _part(volume: Volume, box: Box) -> Volume:
+    """A part of the finest level, read into memory."""
+    from napari_connecto.workflows.examples import crop
+
+    level = crop(volume.levels[0], box)
+    metadata = {**volume.metadata, "revision": f"{box.start} to {box.stop}"}
+    return replace(volume, levels=(level,), metadata=metadata)

@@ -1,0 +1,184 @@
+"""Training a translator from an X-ray and an EM volume: the box that appears for "Train from pair…"."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QPushButton
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._adapt_plots import Curve
+from napari_connecto.widgets._adapt_train_jobs import stop_and_keep
+from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._layers import SPEC, LayerImage, describe
+from napari_connecto.widgets._view import LayerCombo
+from napari_connecto.widgets._volumes import as_file_job
+from napari_connecto.widgets._worker import State
+from napari_connecto.workflows.translate_params import TranslatorParams
+from napari_connecto.workflows.xray_params import PairParams
+
+PRESETS = {
+    "Quick": TranslatorParams(members=2, steps=150, width=8),
+    "Standard": TranslatorParams(),
+    "Full": TranslatorParams(members=5, steps=2000, width=24),
+}
+"""Ours: a first look in minutes, the defaults, and a night."""
+CUSTOM, TRANSLATOR = "Custom", "translator"
+
+
+class Training(NamedTuple):
+    """Everything a training needs; ``em`` is opened by its job."""
+
+    xray: Volume
+    spec: Mapping[str, Any] | None
+    em: LayerImage
+    params: TranslatorParams
+    pairing: PairParams
+    out: Path
+
+    @property
+    def wanted(self) -> tuple[Any, ...]:
+        """What is the same where an unfinished training goes on."""
+        return (self.xray.fingerprint(), self.em.name, self.em.path, self.em.voxel_nm, self.params, self.pairing)
+
+
+class PairBox(QGroupBox):
+    """EM layer, preset, form, start, watch, stop. ``trained`` is emitted with the folder of the new translator.
+
+    The X-ray is the dock's image. Training runs in a process of its own: it does not slow the view, Cancel ends it at
+    once, and what its members have learnt by then is gone on from when the same training is started again.
+    """
+
+    trained = Signal(Path)
+
+    def __init__(self, viewer: Any, source: InputBox, folder: Callable[[], Path]) -> None:
+        super().__init__("Train from pair")
+        self._viewer, self._source, self._folder = viewer, source, folder
+        self._last: Training | None = None
+        self.em = LayerCombo(viewer, (Image,), "EM of the same tissue, placed by its layer where it lies in the X-ray")
+        self.preset = QComboBox()
+        self.preset.addItems([*PRESETS, CUSTOM])
+        self.preset.setCurrentText("Standard")
+        self.preset.setToolTip(
+            "Quick: two small networks, a first look; Standard: four; Full: five wide ones, 5 × longer"
+        )
+        self.form: ParamsForm[TranslatorParams] = ParamsForm(TranslatorParams)
+        self.pairing: ParamsForm[PairParams] = ParamsForm(PairParams)
+        fold = QCollapsible("Alignment")
+        fold.setContentsMargins(0, 0, 0, 0)
+        fold.addWidget(self.pairing)
+        self.bar = JobBar("training", "Train", "Align the pair, then train; a folder of results is made")
+        self.stop = QPushButton("Stop && keep")
+        self.stop.setToolTip("End now with what is learnt so far; it is measured on the block kept apart")
+        self.stop.setEnabled(False)
+        self.curve = Curve()
+        self.about = text_line("What the training reached on a block kept apart")
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setVerticalSpacing(4)
+        layout.addRow("EM", self.em)
+        layout.addRow("Preset", self.preset)
+        for widget in (self.form, fold, self.bar, self.curve, self.stop, self.about):
+            layout.addRow(widget)
+        self.preset.activated.connect(self._on_preset)
+        self.form.changed.connect(self._on_form)
+        self.bar.clicked.connect(self._on_clicked)
+        self.bar.worker.reported.connect(self._on_reported)
+        self.bar.worker.returned.connect(self._on_trained)
+        self.bar.worker.state_changed.connect(self._on_state)
+        self.stop.clicked.connect(self._on_stop)
+
+    def training(self) -> Training:
+        """What the button would train; in the folder of an unfinished one where it is the same.
+
+        Raises
+        ------
+        InputError
+            If X-ray or EM are missing or the same.
+        """
+        xray, layer = self._source.volume(truncated=True), self.em.layer
+        if xray is None:
+            raise InputError("got no X-ray; choose its layer in the box Image")
+        if layer is None or layer.name == self._source.layers.currentText():
+            raise InputError("got no EM beside the X-ray; open the EM of the same tissue and choose its layer")
+        em, params = describe(layer, step=self._viewer.dims.current_step), self.form.value
+        if not em.calibrated:
+            raise InputError(f"EM layer '{layer.name}' states no unit; set its scale and units (nm) in napari")
+        name = re.sub(r"[^\w.-]+", "-", params.name) or TRANSLATOR
+        out = self._folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        made = Training(xray, self._source.spec(xray), em, params, self.pairing.value, out)
+        last = self._last
+        if last is not None and last.wanted == made.wanted and not (last.out / TRANSLATOR).exists():
+            return last
+        return made
+
+    def close_jobs(self) -> None:
+        """Stop training."""
+        self.bar.worker.close()
+        self.em.release()
+
+    def _on_preset(self, _index: int) -> None:
+        chosen = PRESETS.get(self.preset.currentText())
+        if chosen is not None:
+            self.form.value = replace(chosen, name=self.form.value.name, device=self.form.value.device)
+
+    def _on_form(self) -> None:
+        """Name the preset that the form is, if it is one."""
+        now = self.form.value
+        same = [k for k, p in PRESETS.items() if replace(p, name=now.name, device=now.device) == now]
+        self.preset.setCurrentText(same[0] if same else CUSTOM)
+
+    def _on_clicked(self) -> None:
+        try:
+            training = self.training()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self._last = training
+        self.curve.clear()
+        self.about.setText("")
+        self.bar.start(lambda: training_job(training))
+
+    def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
+        if payloads:
+            self.curve.add(payloads, progress.total)
+            self.stop.setEnabled(self.bar.worker.state is State.RUNNING)
+
+    def _on_state(self, state: State) -> None:
+        if state is not State.RUNNING:
+            self.stop.setEnabled(False)
+
+    def _on_stop(self) -> None:
+        if self._last is not None and stop_and_keep({"out": str(self._last.out)}):
+            self.stop.setEnabled(False)
+            self.bar.status.setText("Stopping after this step; what is learnt is kept and measured…")
+
+    def _on_trained(self, summary: dict[str, Any]) -> None:
+        out = Path(summary["out"])
+        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+        self.trained.emit(out / TRANSLATOR)
+
+
+def training_job(training: Training) -> Job[dict[str, Any]]:
+    """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    from napari_connecto.workflows.subprocess import run_in_subprocess
+
+    yield Progress(0, 0, "opening")
+    em, inputs = training.em.volume(), training.out.parent / f"{training.out.name}-inputs"
+    recipe: dict[str, Any] = {"workflow": "train-translator", "out": str(training.out)}
+    recipe["volume"] = yield from as_file_job(training.xray, training.spec, inputs / "xray.ome.zarr")
+    recipe["em"] = yield from as_file_job(em, em.metadata.get(SPEC), inputs / "em.ome.zarr")
+    recipe["params"], recipe["pairing"] = asdict(training.params), asdict(training.pairing)
+    return (yield from run_in_subprocess(recipe, training.out.parent / "recipes" / training.out.name))

@@ -1,0 +1,212 @@
+"""Where not to believe a translation: which uncertainty is shown, fading, and the worst places one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QListWidget, QPushButton, QSpinBox
+from superqt import QLabeledDoubleSlider
+from superqt.utils import qthrottled
+
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._dock import row
+from napari_connecto.widgets._job_bar import ErrorLine, text_line
+from napari_connecto.widgets._keys import Keys
+from napari_connecto.widgets._translate_jobs import worst_job
+from napari_connecto.widgets._translate_layers import KINDS, TranslationLayers, frame
+from napari_connecto.widgets._view import jump
+from napari_connecto.widgets._worker import Worker
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.trust import Region
+
+CERTAIN = 0.1
+"""Standard deviation up to which the EM-like image is opaque at first: a tenth of the EM's range."""
+
+
+class TrustBox(QGroupBox):
+    """Uncertainty, fading by it, and a list of the worst places with jump-to.
+
+    The keys N and P work while the EM-like layer exists. ``changed`` is emitted when the limit of certainty is another.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Trust")
+        self._viewer = viewer
+        self._keys = Keys()
+        self.layers: TranslationLayers | None = None
+        self.regions: list[Region] = []
+        self.report = text_line("What was translated, whether tiles show, and what the translator reached before")
+        self.kind = QComboBox()
+        self.kind.addItems(KINDS)
+        self.kind.setToolTip(
+            "Which standard deviation the layer 'uncertainty' shows, on a scale where the EM's range is 1.\n"
+            "aleatoric: what the X-ray cannot tell; epistemic: what the translator does not know; total: both."
+        )
+        self.fade = QCheckBox("Opacity by certainty")
+        self.fade.setToolTip("Let the EM-like image fade, and the X-ray below show, where it is not certain")
+        self.limit = QLabeledDoubleSlider()
+        self.limit.setRange(0.01, 0.5)
+        self.limit.setDecimals(2)
+        self.limit.setSingleStep(0.01)  # type: ignore[arg-type]
+        self.limit.setValue(CERTAIN)
+        self.limit.setToolTip(
+            "Total standard deviation up to which a voxel counts as certain, as a share of the EM's range.\n"
+            "The image is opaque up to it and gone at twice that; segments beyond it can be left out below."
+        )
+        self.count = QSpinBox()
+        self.count.setRange(1, 100)
+        self.count.setValue(10)
+        self.count.setToolTip("How many places are listed, worst first, none over another")
+        self.again = QPushButton("Look again")
+        self.again.setToolTip("List the worst places of all that is translated by now")
+        self.list = QListWidget()
+        self.list.setToolTip("The least certain places, worst first; click one to go there")
+        self.list.setWordWrap(True)
+        self.list.setFixedHeight(130)
+        self.previous, self.next = QPushButton("◀ Previous (P)"), QPushButton("Next (N) ▶")
+        self.previous.setToolTip("Go to the next worse place (key P)")
+        self.next.setToolTip("Go to the next less bad place (key N)")
+        self.error = ErrorLine()
+        self._looker = Worker("worst places", self, quiet=True)
+        self._lay_out()
+        self._connect()
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.setVerticalSpacing(4)
+        layout.addRow(self.report)
+        layout.addRow("Uncertainty", self.kind)
+        layout.addRow(self.fade)
+        layout.addRow("Certain to sd", self.limit)
+        layout.addRow("Worst", row(self.count, self.again))
+        layout.addRow(self.list)
+        layout.addRow(row(self.previous, self.next))
+        layout.addRow(self.error)
+
+    def _connect(self) -> None:
+        self._limited = qthrottled(self._on_limit, timeout=80)
+        self.kind.currentTextChanged.connect(self._on_kind)
+        self.fade.toggled.connect(self._on_fade)
+        self.limit.valueChanged.connect(self._limited)
+        self.limit.valueChanged.connect(lambda _: self.changed.emit())
+        self.again.clicked.connect(self.look)
+        self.list.currentRowChanged.connect(self.go)
+        self.previous.clicked.connect(lambda: self.step(-1))
+        self.next.clicked.connect(lambda: self.step(1))
+        self._looker.returned.connect(self.show_worst)
+        self._looker.failed.connect(self.error.show_error)
+        self._viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a translation whose EM-like layer is still in the viewer."""
+        return self.layers is not None and self.layers.alive
+
+    def begin(self, image: Layer, level: Level) -> None:
+        """Another translation starts; layers of an earlier one stay as they are."""
+        self._keys.release()
+        self.layers = TranslationLayers(self._viewer, image, level)
+        self.regions = []
+        self.report.setText("")
+        self.list.clear()
+        self.error.clear()
+        self._show_state()
+
+    def show_live(self, volumes: dict[str, Volume] | None) -> None:
+        """Show what is translated by now; ``volumes`` are its stores where these are not shown yet."""
+        if self.layers is None:
+            return
+        if self.layers.mean is None and volumes is not None:
+            self.layers.show(
+                volumes, kind=self.kind.currentText(), at_most=self.limit.value(), fade=self.fade.isChecked()
+            )
+            self._keys.bind(
+                (self._viewer, *self.layers.images), {"N": lambda: self.step(1), "P": lambda: self.step(-1)}
+            )
+            self._show_state()
+        elif self.alive:
+            self.layers.refresh()
+
+    def finish(self, lines: Sequence[str], worst: list[Region]) -> None:
+        """The translation, or the part asked for, is done."""
+        self.report.setText("\n".join(f"• {line}" for line in lines))
+        if self.layers is not None and self.layers.alive:
+            self.layers.refresh(force=True)
+            self.layers.adjust()
+            self.show_worst(worst)
+
+    def look(self) -> None:
+        """List the worst places of what is translated by now."""
+        if self.layers is None or not self.layers.alive:
+            return
+        volumes, n = self.layers.volumes, self.count.value()
+        self.error.clear()
+        self._looker.start(lambda: worst_job(volumes["aleatoric"], volumes["epistemic"], n))
+
+    def show_worst(self, regions: list[Region]) -> None:
+        """List and frame these places."""
+        self.regions = regions
+        self.list.blockSignals(True)
+        self.list.clear()
+        for i, region in enumerate(regions, start=1):
+            at = ", ".join(f"{nm / 1000:.2f}" for nm in region.centre_nm)
+            self.list.addItem(f"{i}. {region.reason}\n    z, y, x {at} µm")
+        self.list.setCurrentRow(-1)
+        self.list.blockSignals(False)
+        if self.layers is not None:
+            self.layers.show_worst(regions)
+        self._show_state()
+
+    def step(self, by: int) -> None:
+        """Go to the next (1) or previous (-1) place of the list, round and round."""
+        if self.regions:
+            here = self.list.currentRow()
+            first = 0 if by > 0 else len(self.regions) - 1
+            self.list.setCurrentRow((here + by) % len(self.regions) if here >= 0 else first)
+
+    def go(self, index: int) -> None:
+        """Centre the view on a place and make its frame stand out."""
+        if not 0 <= index < len(self.regions) or self.layers is None or self.layers.mean is None:
+            return
+        if self.layers.alive:
+            layer = self.layers.mean
+            jump(self._viewer, layer, frame(self.regions[index]).mean(axis=0)[3 - layer.ndim :])
+            self.layers.mark(index)
+
+    def close_jobs(self) -> None:
+        """Stop looking and give the keys back."""
+        self._looker.close(wait_s=0)
+        self._keys.release()
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def _on_kind(self, kind: str) -> None:
+        if self.layers is not None:
+            self.layers.choose(kind)
+
+    def _on_fade(self, on: bool) -> None:
+        if self.layers is not None:
+            self.layers.fade(on)
+
+    def _on_limit(self, limit: float) -> None:
+        if self.layers is not None:
+            self.layers.set_limit(limit)
+
+    def _on_layer_removed(self, _event: Any) -> None:
+        if self._keys and not self.alive:
+            self._keys.release()
+            self._show_state()
+
+    def _show_state(self) -> None:
+        self.report.setVisible(bool(self.report.text()))
+        for widget in (self.kind, self.fade, self.limit, self.again, self.list):
+            widget.setEnabled(self.alive)
+        for button in (self.previous, self.next):
+            button.setEnabled(self.alive and bool(self.regions))

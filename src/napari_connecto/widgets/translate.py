@@ -1,0 +1,199 @@
+"""The dock "X-ray to EM": translate, see where not to believe it, and whether segmenting gets better."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
+from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets._cascade_card import Fix
+from napari_connecto.widgets._dock import Dock
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets._options import OptionsFold
+from napari_connecto.widgets._settings import output_folder
+from napari_connecto.widgets._translate_card import translate_card
+from napari_connecto.widgets._translate_choose import TranslatorBox
+from napari_connecto.widgets._translate_jobs import (
+    Translated,
+    Translating,
+    check_job,
+    command_line,
+    estimate_job,
+    live,
+    translating_job,
+)
+from napari_connecto.widgets._translate_segment import SideBySideBox, Source
+from napari_connecto.widgets._translate_train import PairBox
+from napari_connecto.widgets._translate_trust import TrustBox
+from napari_connecto.widgets._view import default_level, view_box
+from napari_connecto.workflows.translate_params import TranslateParams
+
+if TYPE_CHECKING:
+    import napari
+
+
+class TranslateWidget(Dock):
+    """Choose X-ray and translator (or train one), see the cost, preview, run, cancel, resume; then judge the result."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._automatic: tuple[Any, Path] | None = None
+        self._running: Source | None = None
+        self._everything = False
+        self.image = InputBox(napari_viewer)
+        self.translator = TranslatorBox()
+        self.train = PairBox(napari_viewer, self.image, lambda: output_folder())
+        self.options: OptionsFold[TranslateParams] = OptionsFold(TranslateParams)
+        self.card = translate_card()
+        self.bar = JobBar("X-ray to EM", "Run all", "Translate the whole image, what is in view first; again: cancel")
+        self.preview = QPushButton("Preview in view")
+        self.trust = TrustBox(napari_viewer)
+        self.segment = SideBySideBox(napari_viewer, self.trust)
+        self._lay_out()
+        self._connect()
+        self.train.hide()
+        self.image.layers.chosen.emit()
+
+    def _lay_out(self) -> None:
+        self.preview.setToolTip("Translate only what is on screen; Run all then goes on from there")
+        self.bar.add_button(self.preview)
+        self.lay_out(
+            [
+                self.image, self.translator, self.train, self.options, self.card, self.bar,
+                self.trust, self.segment,
+            ]
+        )  # fmt: skip
+
+    def _connect(self) -> None:
+        self.translator.changed.connect(self._on_translator_changed)
+        for signal in (self.image.changed, self.options.changed):
+            signal.connect(self._on_inputs_changed)
+        self.options.copy.clicked.connect(self._on_copy)
+        self.preview.clicked.connect(self._on_preview)
+        self.bar.clicked.connect(self._on_run)
+        self.bar.worker.reported.connect(self._on_reported)
+        self.bar.worker.returned.connect(self._on_translated)
+        self.train.trained.connect(self.translator.use)
+
+    def translating(self) -> Translating:
+        """The translation that the settings describe.
+
+        Raises
+        ------
+        InputError
+            If something is still to be chosen.
+        """
+        volume, folder = self.image.volume(), self.translator.folder
+        if volume is None:
+            raise InputError("no image is open; choose the layer of an X-ray volume")
+        if folder is None:
+            raise InputError("no translator is chosen; choose one, or train it from a pair")
+        params = self.options.form.value
+        out = self.options.folder or self._automatic_out(volume.name, folder, params)
+        return Translating(volume, self.image.spec(volume), folder, params, out, self.options.scheduler)
+
+    def _automatic_out(self, name: str, folder: Path, params: TranslateParams) -> Path:
+        """One folder for the same question, so that Run all and Resume go on from a preview."""
+        volume = self.image.volume()
+        key = (volume.fingerprint() if volume else None, folder, params)
+        if self._automatic is None or self._automatic[0] != key:
+            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{folder.name}").strip("-")
+            self._automatic = (key, output_folder() / f"em-like-{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return self._automatic[1]
+
+    def _on_translator_changed(self) -> None:
+        peeked, training = self.translator.peeked, self.translator.training
+        self.train.setVisible(training)
+        for part in (self.options, self.card, self.bar, self.trust, self.segment):
+            part.setVisible(not training)
+        self.image.set_model(peeked.voxel_nm if peeked else None)
+        self._on_inputs_changed()
+
+    def _on_inputs_changed(self) -> None:
+        self.bar.forget()
+        try:
+            what = self.translating()
+        except ConnectoError as error:
+            self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
+            return
+        self.card.ask(lambda: estimate_job(what), self._repair, lambda: check_job(what))
+
+    def _repair(self, error: BaseException | None) -> Fix | None:
+        """A one-click way out of what the estimate complains about."""
+        full, peeked = self.image.full, self.translator.peeked
+        if isinstance(error, VoxelSizeError) and full is not None and peeked is not None:
+            if full.calibrated and self.image.picker.index != (best := default_level(full, None, peeked.voxel_nm)):
+                return f"Use level {best}", lambda: self.image.picker.combo.setCurrentIndex(best)
+            return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
+        if error is None and any("of disk" in note for note in self.card.estimate.notes):
+            return "Choose another folder…", self.options.choose_folder
+        return None
+
+    def _on_copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        try:
+            text = command_line(self.translating())
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if clipboard is not None:
+            clipboard.setText(text)
+        self.bar.error.clear()
+        self.bar.say("The command line is on the clipboard.")
+
+    def _on_preview(self) -> None:
+        self._begin(everything=False)
+
+    def _on_run(self) -> None:
+        if self.card.sure():
+            self._begin(everything=True)
+
+    def _begin(self, *, everything: bool) -> None:
+        image, full, peeked = self.image.layer, self.image.full, self.translator.peeked
+        try:
+            what = replace(self.translating(), check=self.card.check)
+            if image is None or full is None or peeked is None:
+                raise InputError("no image or translator is chosen; choose both")
+            view = full.levels[0].box_in(view_box(self._viewer, image, full.levels[0]), what.volume.levels[0])
+            view = view.clip(what.volume.levels[0].shape)
+            if not everything and view.size == 0:
+                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or run all")
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if self._running is None or self._running.out != what.out or not self.trust.alive:
+            self.trust.begin(image, full.levels[0])
+            self.segment.set_source(None)
+        self._running = Source(image, full.levels[0], what.volume, what.spec, what.out, complete=False)
+        self._everything = everything
+        n, region, first = self.trust.count.value(), None if everything else view, view if view.size else None
+        self.bar.start(lambda: translating_job(what, n, region, first), resumable=everything)
+
+    def _on_reported(self, _progress: Progress, _payloads: list[Any]) -> None:
+        if self._running is not None:
+            shown = self.trust.layers is not None and self.trust.layers.mean is not None
+            self.trust.show_live(None if shown else live(self._running.out))
+
+    def _on_translated(self, made: Translated) -> None:
+        if self._running is None:
+            return
+        self.trust.show_live(live(self._running.out))
+        self.trust.finish(made.lines, made.worst)
+        running = self._running
+        self._running = replace(running, complete=self._everything)
+        self.segment.set_source(self._running)
+        self.scroller.ensureWidgetVisible(self.trust, 0, 0)
+
+    def close_jobs(self) -> None:
+        """Stop everything that runs, and give the keys back."""
+        self.bar.worker.close()
+        for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment):
+            part.close_jobs()

@@ -1,0 +1,108 @@
+"""A mask or labels seen on another grid: the nearest voxel, computed where it is read. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.geometry import FVec3
+from napari_connecto.core.volume import Level, Volume
+
+
+def on_grid(level: Level, grid: Level) -> Level:
+    """A level's values at the voxel centres of another; 0 outside.
+
+    Parameters
+    ----------
+    level
+        (z, y, x), any type.
+    grid
+        Gives shape and place.
+    """
+    return replace(grid, array=_OnGrid(level, grid.voxel_nm, grid.origin_nm, grid.shape))
+
+
+def kept_where(labels: Volume, mask: Volume) -> Volume:
+    """Labels of all levels where a mask, on a grid of its own, is not 0; elsewhere 0 (not labelled).
+
+    `napari_connecto.workflows.trust.masked` asks for one common grid; labels of a region, or of a model with other
+    voxels, are not on the translation's. Each level is masked by the mask's level that is nearest to its voxels.
+    """
+    levels = []
+    for level in labels.levels:
+        away = [float(np.abs(np.log(np.divide(m.voxel_nm, level.voxel_nm))).max()) for m in mask.levels]
+        levels.append(replace(level, array=_Kept(level.array, on_grid(mask.levels[int(np.argmin(away))], level).array)))
+    return replace(labels, levels=tuple(levels), source="")
+
+
+@dataclass(frozen=True)
+class _OnGrid:
+    """Indexed by whole numbers and slices."""
+
+    level: Level
+    voxel_nm: FVec3
+    origin_nm: FVec3
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.level.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        places = _all_axes(key)
+        here = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, places, strict=True)]
+        there = [
+            np.floor(((i + 0.5) * v + o - lo) / lv).astype(np.int64)
+            for i, v, o, lo, lv in zip(
+                here, self.voxel_nm, self.origin_nm, self.level.origin_nm, self.level.voxel_nm, strict=True
+            )
+        ]
+        inside = [(t >= 0) & (t < n) for t, n in zip(there, self.level.shape, strict=True)]
+        out = np.zeros([len(i) for i in here], self.dtype)
+        if all(i.any() for i in inside):
+            picked = [t[i] for t, i in zip(there, inside, strict=True)]
+            corner = tuple(slice(int(p.min()), int(p.max()) + 1) for p in picked)
+            block = np.asarray(self.level.array[corner])
+            out[np.ix_(*inside)] = block[np.ix_(*[p - p.min() for p in picked])]
+        return out[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in places)]
+
+
+def _all_axes(key: Any) -> list[Any]:
+    """An index, or several, as one per axis."""
+    key = key if isinstance(key, tuple) else (key,)
+    given = [k for k in key if k is not Ellipsis]
+    at = next((i for i, k in enumerate(key) if k is Ellipsis), len(given))
+    return [*given[:at], *[slice(None)] * (3 - len(given)), *given[at:]]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    labels: Any
+    mask: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.labels.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.labels.dtype)
+
+    @property
+    def chunks(self) -> Any:
+        return getattr(self.labels, "chunks", None)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        labels = np.asarray(self.labels[key])
+        return np.where(np.asarray(self.mask[key]) > 0, labels, labels.dtype.type(0))

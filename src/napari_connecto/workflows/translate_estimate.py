@@ -1,0 +1,137 @@
+"""What a translation will cost, before it is run. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_connecto.compute.options import default_batch
+from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.predict import check_channels
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Volume
+from napari_connecto.models.device import describe_device
+from napari_connecto.workflows.descent import region_in
+from napari_connecto.workflows.estimate import batch_bytes, duration, room_for
+from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.workflows.translator import Translator
+
+BYTES = 4
+"""Of a voxel of each output, float32."""
+
+
+@dataclass(frozen=True)
+class TranslateEstimate:
+    """What to expect of a translation.
+
+    Parameters
+    ----------
+    source_nm
+        Voxel of the X-ray level that is read, (z, y, x).
+    shape, voxel_nm
+        Of the result's part that is computed: all tiles that the region touches.
+    passes
+        Forward passes per tile: members, mirror images, or passes of dropout.
+    seconds
+        On this machine.
+    memory_bytes, disk_bytes
+        At most, beyond the model; ``disk_bytes`` is before compression, of all three outputs and their coarser levels.
+    notes, fits
+        As of `Estimate`.
+    """
+
+    source_nm: FVec3
+    shape: Vec3
+    voxel_nm: FVec3
+    tiles: int
+    passes: int
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    device: str
+    notes: tuple[str, ...]
+    fits: bool
+
+    @property
+    def voxels(self) -> int:
+        """Computed, each with three outputs."""
+        return Box.of(self.shape).size
+
+    def lines(self) -> Iterator[str]:
+        """A sentence a line."""
+        shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
+        source = "x".join(f"{v:g}" for v in self.source_nm)
+        yield f"{shape} voxels of {voxel} nm from X-ray of {source} nm: {self.tiles} tiles, {self.passes} passes each"
+        yield f"about {duration(self.seconds)}, from two tiles timed here"
+        yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
+        yield from self.notes
+
+
+def estimate_translate(
+    volume: Volume,
+    translator: Translator,
+    params: TranslateParams | None = None,
+    *,
+    region: Box | None = None,
+    out: str | Path | None = None,
+) -> TranslateEstimate:
+    """Tiles, seconds, memory and disk of a translation; two tiles are translated to see how long it takes.
+
+    Parameters
+    ----------
+    volume, translator, params, region, out
+        As for `translate`.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        As `translate` does.
+    """
+    params = params or TranslateParams()
+    predictor, card = translator.predictor(params), translator.card
+    level = fitting_level(volume, card)
+    check_channels(level, card)
+    if region is not None and region.clip(volume.levels[0].shape).size == 0:
+        raise InputError(
+            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, "
+            f"{volume.levels[0].shape}"
+        )
+    plan = TilePlan(level.shape, card.tile, card.halo)
+    touched = plan.touching([region_in(region, volume, level) or level.box])
+    trial = choose_batch(level, plan, predictor, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
+    writes = [plan[int(i)].write for i in touched]
+    box = Box(
+        tuple(min(w.start[a] for w in writes) for a in range(3)),  # type: ignore[arg-type]
+        tuple(max(w.stop[a] for w in writes) for a in range(3)),  # type: ignore[arg-type]
+    )
+    memory = batch_bytes(plan, default_batch(card)) * trial.calls
+    disk = int(sum(w.size for w in writes) * 4 / 3) * BYTES * len(predictor.card.outputs)
+    notes, fits = room_for(memory, disk, out, "use a translator with smaller tiles")
+    return TranslateEstimate(
+        _read_nm(volume, card.voxel_nm),
+        box.shape,
+        level.voxel_nm,
+        len(touched),
+        _passes(translator, params),
+        len(touched) * trial.tile_s,
+        memory,
+        disk,
+        describe_device(getattr(translator.members[0], "device", "cpu")),
+        tuple(notes),
+        fits,
+    )
+
+
+def _read_nm(volume: Volume, wanted: FVec3) -> FVec3:
+    """Voxel of the stored level that `fitting_level` reads."""
+    fine = [v.voxel_nm for v in volume.levels if all(a <= 1.02 * b for a, b in zip(v.voxel_nm, wanted, strict=True))]
+    return fine[-1] if fine else volume.levels[0].voxel_nm
+
+
+def _passes(translator: Translator, params: TranslateParams) -> int:
+    members = len(translator.members)
+    return {"ensemble": members, "flips": 8, "dropout": params.passes, "single": 1}[params.uncertainty]

@@ -1,0 +1,371 @@
+"""The dock "X-ray to EM" in a real viewer, with translators nobody trained: what is clicked, shown, asked, stopped."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtWidgets import QApplication
+
+from napari_connecto.core.jobs import Progress
+from napari_connecto.io.read import open_volume
+from napari_connecto.widgets import _cascade_card, _translate_choose, translate
+from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets._translate_choose import SIMULATED, TRAIN
+from napari_connecto.widgets._translate_layers import FADED, MEAN, UNCERTAINTY, WORST
+from napari_connecto.workflows.gate_check import GateCheck
+from napari_connecto.workflows.gate_judgement import Judgement
+from napari_connecto.workflows.recipe import read_recipe
+from napari_connecto.workflows.translate import translate as translate_headless
+from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.workflows.translator import load_translator
+from napari_connecto.workflows.trust import worst_regions
+from tests import translate_dock_parts, translate_parts
+
+pytestmark = pytest.mark.gl
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
+    return (*translate_dock_parts.pair(folder), translate_dock_parts.translator(folder / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def headless(files):
+    """What the dock must show: the same translation without it."""
+    return translate_headless(open_volume(files[0]), load_translator(files[2], backend="torch"))
+
+
+@pytest.fixture
+def dock(files, viewer, qtbot, monkeypatch, tmp_path):
+    def list_job():
+        yield Progress(0, 0)
+        return {"tiny": files[2]}
+
+    monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
+    monkeypatch.setattr(translate, "output_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(_translate_choose, "list_job", list_job)
+    data, keywords, _ = layer_data(open_volume(files[0]))
+    viewer.add_image(data, **keywords)
+    widget = translate.TranslateWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="X-ray to EM")
+    qtbot.waitUntil(lambda: widget.card.estimate is not None, timeout=60000)
+    yield widget
+    widget.close_jobs()
+
+
+def wait(bar, qtbot):
+    qtbot.waitUntil(lambda: not bar.worker.state.busy, timeout=120_000)
+    assert bar.error.label.text() == ""
+
+
+def values(layer):
+    return np.asarray((layer.data[0] if layer.multiscale else layer.data)[:])
+
+
+def press(target, key):
+    next(act for binding, act in target.keymap.items() if str(binding) == key)(target)
+
+
+def corner(layer):
+    return np.asarray(layer.translate) - np.asarray(layer.scale) / 2
+
+
+def whole(volume):
+    return volume.levels[0].read(volume.levels[0].box)
+
+
+def test_a_click_ends_in_a_linked_group_of_layers_with_the_headless_numbers(dock, viewer, qtbot, headless):
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    mean, uncertainty = viewer.layers[MEAN], viewer.layers[UNCERTAINTY]
+    np.testing.assert_array_equal(values(mean), whole(headless.mean))
+    total = np.hypot(whole(headless.aleatoric), whole(headless.epistemic))
+    np.testing.assert_array_equal(values(uncertainty), total)
+    np.testing.assert_allclose(corner(mean), corner(viewer.layers[0]))
+    assert total.min() > 0
+    for kind in ("aleatoric", "epistemic"):
+        dock.trust.kind.setCurrentText(kind)
+        np.testing.assert_array_equal(values(uncertainty), whole(getattr(headless, kind)))
+    assert uncertainty.visible
+    mean.translate = np.add(mean.translate, [0, 0, 100])
+    np.testing.assert_array_equal(uncertainty.translate, mean.translate)
+    assert "seams" in dock.trust.report.text() or "one tile only" in dock.trust.report.text()
+    assert read_recipe(dock.translating().out / "recipe.yaml")["workflow"] == "translate"
+
+
+def test_the_card_says_what_run_all_computes(dock):
+    estimate = dock.card.estimate
+    assert estimate.shape == (48, 48, 160)
+    assert estimate.voxel_nm == translate_parts.EM_NM
+    assert (estimate.tiles, estimate.passes) == (2, 2)
+    text = dock.card.text.text()
+    assert "48 × 48 × 160 voxels of 10×10×10 nm, from X-ray of 20×20×20 nm; 2 tiles, 2 passes each" in text
+    dock.options.form.value = TranslateParams(uncertainty="single")
+    assert "Estimating" in dock.card.text.text()
+
+
+def test_a_translator_that_saw_simulated_x_ray_says_so_and_shows_its_calibration(dock):
+    assert SIMULATED in dock.translator.simulated.text()
+    assert dock.translator.simulated.isVisibleTo(dock)
+    assert dock.translator.plot.isVisibleTo(dock)
+    peeked = dock.translator.peeked
+    assert dict(dock.translator.plot.coverage) == {float(k): v for k, v in peeked.calibration["coverage"].items()}
+    assert dock.translator.plot.curves["by_sd"][0] == (0.0, 1.0)
+    assert f"PSNR {peeked.about['metrics']['translated']['psnr']:.1f} dB" in dock.translator.figures.text()
+    dock.translator.plot.grab()  # draws
+    dock.translator.choose_training()
+    assert not dock.translator.simulated.isVisibleTo(dock)
+    assert dock.train.isVisibleTo(dock)
+    assert not dock.bar.isVisibleTo(dock)
+
+
+def test_measured_translators_carry_no_notice(dock, tmp_path):
+    dock.translator.use(translate_dock_parts.translator(tmp_path / "measured", simulated=False))
+    assert not dock.translator.simulated.isVisibleTo(dock)
+
+
+def test_worst_places_are_listed_framed_and_visited(dock, viewer, qtbot, headless):
+    dock.trust.count.setValue(3)
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    expected = worst_regions(headless.aleatoric, headless.epistemic, 3)
+    assert dock.trust.regions == expected
+    texts = [dock.trust.list.item(i).text() for i in range(dock.trust.list.count())]
+    assert all(region.reason in text for region, text in zip(expected, texts, strict=True))
+    frames = viewer.layers[WORST]
+    assert frames.nshapes == len(expected)
+    low, high = np.min(frames.data[0], axis=0), np.max(frames.data[0], axis=0)
+    np.testing.assert_allclose(low[1:] + 0.5, expected[0].box.start[1:])
+    np.testing.assert_allclose(high[1:] + 0.5, expected[0].box.stop[1:])
+    for index in (0, 1, 0):
+        dock.trust.step(1 if index else (-1 if dock.trust.list.currentRow() == 1 else 1))
+        assert dock.trust.list.currentRow() == index
+        centre = np.array(expected[index].centre_nm)
+        seen = np.array([viewer.dims.point[-3], *viewer.scene.camera.center[-2:]])
+        assert np.abs(seen - centre).max() <= max(translate_parts.XRAY_NM)
+    dock.trust.count.setValue(1)
+    dock.trust.again.click()
+    qtbot.waitUntil(lambda: len(dock.trust.regions) == 1, timeout=10000)
+    assert viewer.layers[WORST].nshapes == 1
+
+
+def test_keys_step_through_the_worst_places_until_the_layer_is_gone(dock, viewer, qtbot):
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    press(viewer, "N")
+    assert dock.trust.list.currentRow() == 0
+    press(viewer.layers[MEAN], "P")
+    assert dock.trust.list.currentRow() == len(dock.trust.regions) - 1
+    viewer.layers.remove(MEAN)
+    assert not {"N", "P"} & {str(key) for key in viewer.keymap}
+    assert not dock.trust.next.isEnabled()
+
+
+def test_the_image_fades_where_it_is_not_certain(dock, viewer, qtbot, headless):
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    total = np.hypot(whole(headless.aleatoric), whole(headless.epistemic))
+    dock.trust.limit.setValue(float(np.median(total)))
+    dock.trust.fade.setChecked(True)
+    limit = dock.trust.limit.value()
+    assert limit == pytest.approx(min(0.5, np.median(total)), abs=0.01)
+    assert (viewer.layers[FADED].visible, viewer.layers[MEAN].visible) == (True, False)
+    rgba = values(viewer.layers[FADED])
+    alpha = np.clip(2 - total / limit, 0, 1)
+    assert np.abs(rgba[..., 3] / 255 - alpha).max() <= 1 / 255
+    grey = np.clip(whole(headless.mean), 0, 1)
+    assert np.abs(rgba[..., 0] / 255 - grey).max() <= 1 / 255
+    dock.trust.fade.setChecked(False)
+    assert (viewer.layers[FADED].visible, viewer.layers[MEAN].visible) == (False, True)
+
+
+def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tmp_path, monkeypatch):
+    from napari_connecto.widgets import _translate_segment
+    from tests import adapt_parts
+
+    library = adapt_parts.library(tmp_path / "library", steps=1)
+
+    monkeypatch.setattr(dock.segment, "folders", {})
+    dock.segment._on_listed({"near": library / "near"})
+    dock.segment.model.setCurrentText("near")
+    with pytest.raises(translate.InputError, match="nothing is translated yet"):
+        dock.segment.tasks()
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    dock.segment.where.setCurrentText("Everywhere")
+    dock.segment.bar.button.click()
+    wait(dock.segment.bar, qtbot)
+    raw, made = (viewer.layers[name] for name in _translate_segment.NAMES)
+    assert values(raw).max() > 1
+    assert values(made).max() > 1
+    raw.opacity = 0.3
+    assert made.opacity == 0.3
+    np.testing.assert_allclose(made.extent.world, viewer.layers[MEAN].extent.world, atol=15)
+    before = values(made)
+    dock.trust.limit.setValue(0.01)
+    dock.segment.leave.setChecked(True)
+    assert np.asarray((made.data[0] if made.multiscale else made.data)[:]).max() == 0
+    dock.trust.limit.setValue(0.5)
+    dock.segment.leave.setChecked(False)
+    np.testing.assert_array_equal(values(made), before)
+    home = np.array(viewer.layers[MEAN].translate)
+    dock.segment.aside.setChecked(True)
+    right = np.array(viewer.layers[MEAN].translate)
+    np.testing.assert_allclose(right - home, [0, 0, 80 * 1.14 * 20])
+    np.testing.assert_allclose(made.extent.world[0], viewer.layers[MEAN].extent.world[0], atol=15)
+    dock.segment.aside.setChecked(False)
+    np.testing.assert_allclose(viewer.layers[MEAN].translate, home)
+
+
+def slow_job(what, n, region=None, first=None):
+    slow_job.closed.clear()
+    try:
+        while True:
+            time.sleep(0.02)
+            yield Progress(1, 9, "translating")
+    finally:
+        slow_job.closed.set()
+
+
+slow_job.closed = threading.Event()
+
+
+def test_cancel_is_quick_and_resume_goes_on_in_the_same_folder(dock, viewer, qtbot, monkeypatch, headless):
+    real = translate.translating_job
+    monkeypatch.setattr(translate, "translating_job", slow_job)
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: dock.bar.status.text().startswith("translating"), timeout=5000)
+    out = dock.translating().out
+    started = time.perf_counter()
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
+    assert slow_job.closed.is_set()
+    assert time.perf_counter() - started < 5
+    assert dock.bar.button.text() == "Resume"
+    monkeypatch.setattr(translate, "translating_job", real)
+    assert dock.translating().out == out
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    np.testing.assert_array_equal(values(viewer.layers[MEAN]), whole(headless.mean))
+
+
+def test_a_preview_translates_what_is_in_view_and_run_all_the_rest(dock, viewer, qtbot, headless):
+    viewer.scene.camera.center = (240, 200)
+    viewer.scene.camera.zoom = min(viewer.canvas.size) / 400
+    dock.preview.click()
+    wait(dock.bar, qtbot)
+    done = values(viewer.layers[MEAN]) != 0
+    assert done[..., :96].mean() > 0.99  # the tile that is touched
+    assert not done[..., 96:].any()
+    count = len(viewer.layers)
+    dock.segment.where.setCurrentText("Everywhere")
+    dock.segment.folders = {"x": dock.translator.folder}
+    dock.segment.model.addItem("x")
+    dock.segment.model.setCurrentText("x")
+    with pytest.raises(translate.InputError, match="only a part is translated; press Run all first"):
+        dock.segment.tasks()
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    assert len(viewer.layers) == count
+    np.testing.assert_array_equal(values(viewer.layers[MEAN]), whole(headless.mean))
+
+
+def test_an_image_unlike_the_training_data_asks_once(dock, viewer, qtbot, monkeypatch):
+    asked, answers = [], [False, True]
+
+    def check_job(what):
+        yield Progress(0, 0)
+        return GateCheck("tiny", Judgement(np.ones(8), np.ones(8), np.ones(8, bool), 0.05))
+
+    def run_anyway(_parent, sentence):
+        asked.append(sentence)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(translate, "check_job", check_job)
+    monkeypatch.setattr(_cascade_card, "run_anyway", run_anyway)
+    dock.options.changed.emit()
+    qtbot.waitUntil(lambda: dock.card.check is not None, timeout=30000)
+    dock.bar.button.click()
+    assert not dock.bar.worker.state.busy
+    for _ in range(2):
+        dock.bar.button.click()
+        wait(dock.bar, qtbot)
+    assert len(asked) == 2
+    assert asked[0].startswith("8 of 8 tiles look unlike what 'tiny' was trained on")
+    told = json.loads((dock.translating().out / "gate_check.json").read_text())
+    assert told["answer"] == "run anyway"
+    assert MEAN in viewer.layers
+
+
+def test_the_same_from_the_command_line(dock, files):
+    dock.options.copy.click()
+    words = QApplication.clipboard().text().split()
+    assert words[:3] == ["napari-connecto", "translate", str(files[0])]
+    assert words[words.index("--translator") + 1] == str(files[2])
+    assert words[-2:] == ["--backend", "torch"]
+    dock.options.form.value = TranslateParams(uncertainty="flips")
+    dock.options.copy.click()
+    assert QApplication.clipboard().text().endswith("--uncertainty flips")
+
+
+def show(dock, viewer, qtbot, data, **keywords):
+    viewer.add_image(data, **keywords)
+    dock.image.layers.setCurrentText(keywords["name"])
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == keywords["name"], timeout=20000)
+    qtbot.waitUntil(lambda: dock.card.error.isVisibleTo(dock), timeout=20000)
+    return dock.card.error.label.text()
+
+
+def test_bad_input_is_one_clear_line(dock, viewer, qtbot):
+    cube = np.zeros((8, 32, 32), np.uint8)
+    text = show(
+        dock, viewer, qtbot, np.zeros((8, 32, 32, 3), np.uint8), rgb=True, name="rgb", scale=(40,) * 3, units="nm"
+    )
+    assert text.startswith("got 3 channels, the model 'tiny' takes 1")
+    text = show(dock, viewer, qtbot, cube, name="coarse", scale=(400,) * 3, units="nm")
+    assert "has voxels of 400 x 400 x 400 nm, model 'tiny' needs 10 x 10 x 10 nm" in text
+    assert dock.card.fix.text() == "Set the voxel size…"
+    dock.card.fix.click()
+    assert dock.image.correct.isChecked()
+    viewer.add_image(cube, name="no unit")
+    dock.image.layers.setCurrentText("no unit")
+    qtbot.waitUntil(lambda: "states no unit" in dock.image.correct.text(), timeout=10000)
+
+
+def test_training_wants_another_em_with_a_unit(dock, viewer, qtbot):
+    dock.translator.choose_training()
+    with pytest.raises(translate.InputError, match="no EM beside the X-ray"):
+        dock.train.training()
+    viewer.add_image(np.zeros((8, 32, 32), np.uint8), name="em")
+    dock.train.em.setCurrentText("em")
+    with pytest.raises(translate.InputError, match="EM layer 'em' states no unit"):
+        dock.train.training()
+    viewer.layers["em"].units = "nm"
+    first = dock.train.training()
+    assert first.em.voxel_nm == (1.0, 1.0, 1.0)
+    dock.train._last = first
+    assert dock.train.training().out == first.out
+    dock.train.preset.setCurrentText("Quick")
+    dock.train.preset.activated.emit(0)
+    assert dock.train.form.value.members == 2
+    assert dock.train.preset.currentText() == "Quick"
+    dock.train.form.value = replace(dock.train.form.value, seed=3)
+    assert dock.train.preset.currentText() == "Custom"
+    assert dock.train.training().params.steps == 150
+
+
+def test_the_dock_fits_a_laptop(dock):
+    assert dock.minimumSizeHint().height() <= 600
+    assert dock.scroller.widget().minimumSizeHint().width() <= 380
+    for child in (dock.preview, dock.trust.list, dock.trust.limit, dock.segment.leave, dock.train.stop):
+        assert child.toolTip()
+    assert TRAIN in [dock.translator.combo.itemText(i) for i in range(dock.translator.combo.count())]
