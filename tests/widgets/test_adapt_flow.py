@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.gl, pytest.mark.slow]
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapt")
     path, truth = adapt_parts.image_and_truth(folder)
-    return path, truth, adapt_parts.library(folder / "library")
+    return path, truth, adapt_parts.library(folder / "library", steps=60)  # of few patches the old model keeps most
 
 
 @pytest.fixture
