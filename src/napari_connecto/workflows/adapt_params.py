@@ -107,7 +107,7 @@ class FineTuneParams:
 
     preset: str = param(
         "standard",
-        "quick: the decoder only; standard: everything, gently; full: everything, twice as long; adapter: a small "
+        "quick: the decoder only; standard: everything; full: everything, twice as long; adapter: a small "
         "file beside the model.",
         choices=("quick", "standard", "full", "adapter"),
     )

@@ -50,7 +50,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset("decoder", 100, 2e-3),
-    "standard": Preset("all", 200, 1e-3),
+    "standard": Preset("all", 200, 3e-3),
     "full": Preset("all", 400, 2e-3),
     "adapter": Preset("adapter", 200, 5e-3),
 }
