@@ -103,14 +103,15 @@ def patches(name: str, seed: int, count: int = MOST) -> list[Example]:
     for z in order:
         if len(found) == count:
             break
-        place = _place(whole[z], [p[1:] for p in taken if p[0] == z], rng)
-        if place is not None:
-            taken.append((z, *place))
-            found.append(cut(whole[z], *place))
+        corner = place(whole[z], [p[1:] for p in taken if p[0] == z], rng)
+        if corner is not None:
+            taken.append((z, *corner))
+            found.append(cut(whole[z], *corner))
     return found
 
 
-def _place(section: Example, taken: Sequence[tuple[int, int]], rng: np.random.Generator) -> tuple[int, int] | None:
+def place(section: Example, taken: Sequence[tuple[int, int]], rng: np.random.Generator) -> tuple[int, int] | None:
+    """Corner of a patch that overlaps none before and holds three neurites; None after 50 tries."""
     for _ in range(50):
         y, x = (int(rng.integers(0, n - SIZE + 1)) for n in section.image.shape[1:])
         if any(abs(y - v) < SIZE and abs(x - u) < SIZE for v, u in taken):

@@ -162,7 +162,7 @@ def learnt_share(patches: Sequence[Example], card: ModelCard, parent_worth: floa
     """How far to go from the old model's weights to those learnt: n / (n + parent_worth), n by labelled area. Ours.
 
     Few patches show few of the things that are not membrane: learning from them alone, a model forgets what it knew of
-    the others (mitochondria became boundary). Measured in docs/benchmarks/transfer.md.
+    the others (mitochondria became boundary). Measured in docs/benchmarks/adapt_choices.md.
     """
     area = sum(float((prepared(e, card)[1] > 0).sum()) for e in patches)
     return area / (area + parent_worth * PATCH**2)
