@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.trust import Region
 
 Recipe = dict[str, Any]
+WAIT_S = 0.1
 ABOUT, PARTS = "translator.json", ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
+_TURN = threading.Lock()
+"""Held by the translation that runs: one that was cancelled finishes its tiles under way before the next begins."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,19 @@ def check_job(what: Translating) -> Job[GateCheck]:
 
 
 def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:
-    """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder."""
+    """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder.
+
+    A forward pass cannot be interrupted and takes seconds: whoever cancels need not wait for it, but the next one does.
+    """
+    while not _TURN.acquire(timeout=WAIT_S):
+        yield Progress(0, 0, "finishing tiles under way")
+    try:
+        return (yield from _translating(what, n, region, first))
+    finally:
+        _TURN.release()
+
+
+def _translating(what: Translating, n: int, region: Box | None, first: Box | None) -> Job[Translated]:
     yield Progress(0, 0, "loading the translator")
     load_triton_apart()
     from napari_connecto.workflows.recipe import write_recipe

@@ -175,7 +175,7 @@ class TranslateWidget(Dock):
         self._running = Source(image, full.levels[0], what.volume, what.spec, what.out, complete=False)
         self._everything = everything
         n, region, first = self.trust.count.value(), None if everything else view, view if view.size else None
-        self.bar.start(lambda: translating_job(what, n, region, first), resumable=everything)
+        self.bar.start(lambda: translating_job(what, n, region, first), resumable=everything, abandon=True)
 
     def _on_reported(self, _progress: Progress, _payloads: list[Any]) -> None:
         if self._running is not None:
