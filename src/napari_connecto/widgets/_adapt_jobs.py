@@ -51,11 +51,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Picture:
-    """Something to look at: the array (z, y, x) of a level, and what it is."""
+    """Something to look at: the array (z, y, x) of a level, what it is, and what is written over it (else its name)."""
 
     name: str
     level: Level
     kind: Literal["image", "map", "labels"] = "map"
+    title: str = ""
 
 
 @lru_cache(maxsize=8)

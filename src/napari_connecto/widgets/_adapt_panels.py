@@ -44,7 +44,7 @@ class Panels:
                 first = first or picture
                 offset = self._offset(first, i, j)
                 self._layers.append(self._add(picture, offset))
-                titles.append(picture.name)
+                titles.append(picture.title or picture.name)
                 shape = first.level.shape
                 corners.append([(shape[0] - 1) // 2, i * shape[1] * (1 + GAP), j * shape[2] * (1 + GAP)])
         if first is None:

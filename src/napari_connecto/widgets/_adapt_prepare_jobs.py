@@ -67,44 +67,51 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
 
 
 def preview_job(place: Place, box: Box, sources: Sequence[Source], adabn: bool, played: Source | None) -> Job[Preview]:
-    """Boundary maps of several models on one patch, with ``adabn`` in a second row of what it makes of them.
+    """Boundary maps of several models on one patch, below each what AdaBN makes of it, and playback of ``played``.
 
-    ``played`` is the one source that playback is tried on, for it trains; its row is left out where it is not allowed.
+    Playback is for one model, for it trains; where it is not allowed there is no picture of it.
     """
     yield Progress(0, len(sources), "loading models")
-    rows: Rows = [[], [], []]
+    rows: Rows = [[], []]
     for n, source in enumerate(sources):
         yield Progress(n, len(sources), f"asking {source.name}")
         if source.folder is None:
             raise InputError("there is nothing to preview from scratch: an untrained model knows nothing")
         model = load(source.folder)
-        _, patch = cut(place.volume, model.card, box)
-        scaling = model.card.normalisation.resolve(place.volume)
         if n == 0:
-            rows[0].append(Picture("image", patch, "image"))
+            rows[0].append(Picture("image", cut(place.volume, model.card, box)[1], "image"))
             rows[1].append(None)
-        rows[0].append(Picture(source.name, asked(model, patch, scaling)))
+        rows[0].append(_picture(source.name, model, place, box))
         if adabn:
             yield Progress(n, len(sources), f"making {source.name} used to the image")
-            rows[1].append(Picture(f"{source.name} + AdaBN", asked(_used_to(model, place.volume), patch, scaling)))
-    told = (yield from _played(played, place, box, rows[2], adabn)) if played is not None else []
+            used = _used_to(model, place.volume)
+            rows[1].append(_picture(f"{source.name} + AdaBN", used, place, box, "+ AdaBN"))
+    told: list[str] = []
+    if played is not None:
+        below = 1 + next((n for n, source in enumerate(sources) if source.folder == played.folder), len(sources))
+        pictures, told = yield from _played(played, place, box, adabn)
+        rows += [[*[None] * below, picture] for picture in pictures]
     return Preview([row for row in rows if any(row)], tuple(told))
 
 
-def _played(source: Source, place: Place, box: Box, row: list[Picture | None], adabn: bool) -> Job[list[str]]:
-    steps = [replace(source, playback=True, adabn=False), replace(source, playback=True, adabn=True)]
+def _played(source: Source, place: Place, box: Box, adabn: bool) -> Job[tuple[list[Picture], list[str]]]:
+    """Pictures after playback, and after AdaBN on top; and what playback said."""
+    pictures: list[Picture] = []
     told: list[str] = []
-    for step in steps if adabn else steps[:1]:
+    for more in (False, True) if adabn else (False,):
+        step = replace(source, playback=True, adabn=more)
         folder = yield from prepared_job(step, place)
-        model = load(folder)
-        _, patch = cut(place.volume, model.card, box)
-        scaling = model.card.normalisation.resolve(place.volume)
         told = told or told_of(folder)
+        model = load(folder)
         if source.folder is not None and model.card.digest == load(source.folder).card.digest:
             break  # not allowed: it is the model as it was
-        row[:] = row or [None]
-        row.append(Picture(step.label, asked(model, patch, scaling)))
-    return told
+        pictures.append(_picture(step.label, model, place, box, step.label.removeprefix(source.name).strip()))
+    return pictures, told
+
+
+def _picture(name: str, model: Any, place: Place, box: Box, title: str = "") -> Picture:
+    _, patch = cut(place.volume, model.card, box)
+    return Picture(name, asked(model, patch, model.card.normalisation.resolve(place.volume)), title=title)
 
 
 def _used_to(model: Any, volume: Volume) -> Any:
