@@ -19,7 +19,7 @@ from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.widgets import _adapt_before, _adapt_contrast, _adapt_segment, _adapt_tune, adapt
 from napari_connecto.widgets._adapt_jobs import Source
 from napari_connecto.workflows import subprocess
-from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 from napari_connecto.workflows.contrast import Contrast
 from napari_connecto.workflows.estimate_segment import SegmentEstimate
 from napari_connecto.workflows.recipe import read_recipe, write_recipe
@@ -242,6 +242,10 @@ def test_the_card_says_what_it_will_cost(dock, monkeypatch, qtbot):
         assert said in card.text.text()
     assert "memory 1 GB, disk at most 2 GB" in card.text.text()
     assert card.fix.isHidden()
+    dock.project.changed.emit()  # nothing that matters here: what was timed stays
+    assert card.estimate is not None
+    dock.segment.form.value = SegmentParams(mode="3d")
+    assert card.estimate is None
 
 
 def test_what_does_not_fit_is_red_and_mended_by_a_click(dock, monkeypatch, qtbot):

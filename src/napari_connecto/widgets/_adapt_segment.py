@@ -35,6 +35,7 @@ class SegmentBox(QWidget):
         self.project = project
         self.layer: Layer | None = None
         self._running: Segmenting | None = None
+        self._asked: Segmenting | None = None
         self._shown_out: Path | None = None
         self._shown_params: SegmentParams | None = None
         self.model = text_line("The model that segments: what step 4 kept, else what step 1 chose")
@@ -91,8 +92,13 @@ class SegmentBox(QWidget):
         try:
             what = self.segmenting()
         except ConnectoError as error:
+            self._asked = None
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
+        asked = replace(what, out=Path())
+        if asked == self._asked:
+            return
+        self._asked = asked
         self.card.ask(lambda: segment_cost_job(what), self._repair, lambda: gate_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
