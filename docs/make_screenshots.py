@@ -25,7 +25,7 @@ from napari_connecto.sample_data import cascade_folder, open_sample
 from napari_connecto.widgets import _adapt_project
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._worker import State
-from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams
 from napari_connecto.workflows.em_labels import to_em
 
 IMAGES = Path(__file__).parent / "images"
@@ -147,6 +147,8 @@ def preview(viewer: napari.Viewer, out: Path) -> None:
     _adapt_project.output_folder = lambda: out
     _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
     wait(lambda: dock.image.full is not None and dock.choose.folders)
+    dock.choose.form.value = RankParams(patches=40)
+    press(dock.choose.bar, dock.choose.bar.button)
     dock.choose.choose("fly-medulla")
     dock.choose.before.adabn.setChecked(True)
     dock.choose.before.playback.setChecked(True)

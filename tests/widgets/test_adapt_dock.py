@@ -375,6 +375,9 @@ def test_pictures_stand_side_by_side_and_leave_no_trace(canvas):
     step = 20 * 8 * 1.14
     np.testing.assert_allclose(starts - starts[0], [[0, 0, 0], [0, 0, step], [0, step, step]])
     assert not canvas.image.visible
+    assert panels.layers[-1].text.size == 11
+    panels.show([[Picture("a name that is far too long for its picture " * 2, grid)] * 4])
+    assert 6 <= panels.layers[-1].text.size < 11
     panels.close()
     assert len(viewer.layers) == 1
     assert canvas.image.visible

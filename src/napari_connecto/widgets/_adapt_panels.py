@@ -9,10 +9,16 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_connecto.widgets._adapt_layers import GAP, Canvas, View
+from napari_connecto.widgets._layers import world_factor
 from napari_connecto.widgets._show import placed_at
 
 if TYPE_CHECKING:
     from napari_connecto.widgets._adapt_jobs import Picture
+
+LETTER = 0.95
+"""Pixels that a letter is wide, per point of its size."""
+TEXT = (6.0, 11.0)
+"""Least and largest size of a title, points."""
 
 
 class Panels:
@@ -49,7 +55,10 @@ class Panels:
                 corners.append([(shape[0] - 1) // 2, i * shape[1] * (1 + GAP), j * shape[2] * (1 + GAP)])
         if first is None:
             return
-        text = {"string": "{title}", "anchor": "upper_left", "color": "yellow", "size": 11}
+        shape = first.level.shape
+        self.canvas.look_at(self._layers[0], shape, (len(rows), max(len(row) for row in rows)))
+        size = self._text_size(max(map(len, titles)), shape[2])
+        text = {"string": "{title}", "anchor": "upper_left", "color": "yellow", "size": size}
         look = {
             "name": "titles",
             "size": 1,
@@ -60,8 +69,6 @@ class Panels:
         features = {"title": titles}
         points = self.canvas.add("add_points", np.array(corners), first.level, features=features, text=text, **look)
         self._layers.append(points)
-        shape = first.level.shape
-        self.canvas.look_at(self._layers[0], shape, (len(rows), max(len(row) for row in rows)))
 
     def close(self) -> None:
         """Take them out and show again what was hidden."""
@@ -72,6 +79,13 @@ class Panels:
         if self._layers and self._view is not None:
             self.canvas.go_back(self._view)
         self._layers, self._hidden = [], []
+
+    def _text_size(self, letters: int, width: int) -> float:
+        """Of titles of so many letters that fit a picture of this width, voxels, and the gap beside it."""
+        viewer, layer = self.canvas.viewer, self._layers[0]
+        nm = float(layer.scale[-1]) * float(world_factor(layer, viewer.layers.units)[-1])
+        pixels = width * (1 + GAP) * nm * float(viewer.scene.camera.zoom)
+        return float(np.clip(pixels / (LETTER * letters), *TEXT))
 
     def _offset(self, first: Picture, i: int, j: int) -> np.ndarray:
         scale = placed_at(first.level, self.canvas.image, self.canvas.finest)["scale"]
