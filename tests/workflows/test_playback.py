@@ -216,7 +216,7 @@ def test_fine_tuning_begins_with_what_was_prepared(work):
     start = load_model(work / "tuned/start", backend="torch").card
     assert load_model(work / "tuned/model", backend="torch").card.parent == start.digest
     assert start.parent == Domain.load(work / "library/near").card.digest
-    assert "AdaBN on 48 unlabelled tiles" in found["lines"][0]
+    assert "AdaBN on 48 unlabelled tiles" in "\n".join(found["lines"])
     with pytest.raises(InputError, match="got before_label 'blur'; allowed: none, adabn, playback, both"):
         run(recipe_job(tune | {"before_label": "blur", "out": str(work / "none")}))
     with pytest.raises(InputError, match="which has no model to prepare"):

@@ -60,7 +60,7 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
     with JobFolder.open(recipe["out"], identity) as job:
         stop = job.path / STOP
         stop.unlink(missing_ok=True)
-        told = yield from notices_job(volume, before)
+        told: list[str] = [] if recipe.get("from_scratch") else (yield from notices_job(volume, before))
         start, done = yield from start_of(recipe, before, volume, job.path)
         after = yield from fine_tune_job(
             None if recipe.get("from_scratch") else start,
