@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="pairs whose names hold one of these, separated by commas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n", default="0,4,1,2", help="numbers of annotated patches, in this order")
+    parser.add_argument("--forgetting", action="store_true", help="measure the source too, at n = 0 and 4; slow")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     asked = parser.parse_args()
     check_data()
@@ -69,7 +70,7 @@ def main() -> None:
         for n in map(int, asked.n.split(",")):
             for pair in pairs:
                 for way in ways(n):
-                    cell(pair, way, n, seed)
+                    cell(pair, way, n, seed, asked.forgetting)
     for pair in PAIRS:
         table(pair, asked.seeds)
 
@@ -85,12 +86,12 @@ def path_of(pair: tuple[str, str], way: str, n: int, seed: int) -> Any:
     return CACHE / "personal" / f"{pair[0]}_{pair[1]}" / f"{way.replace(' ', '')}-{n}-{seed}.json"
 
 
-def cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
-    """One way of adapting one source, measured on the target, at four patches on the source too."""
-    return kept(path_of(pair, way, n, seed), lambda: _cell(pair, way, n, seed))
+def cell(pair: tuple[str, str], way: str, n: int, seed: int, forgetting: bool) -> dict[str, Any]:
+    """One way of adapting one source, measured on the target, and where asked for on the source too."""
+    return kept(path_of(pair, way, n, seed), lambda: _cell(pair, way, n, seed, forgetting))
 
 
-def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
+def _cell(pair: tuple[str, str], way: str, n: int, seed: int, forgetting: bool) -> dict[str, Any]:
     began = time.process_time()
     origin, target = pair
     how, model = way.split(" + ")[0], source(origin)
@@ -106,7 +107,7 @@ def _cell(pair: tuple[str, str], way: str, n: int, seed: int) -> dict[str, Any]:
             model = fine_tune(model, known, replace(BUDGET[how], seed=seed))
         params = tuned(model, known, params)
     row = measured(model, seen_by(model, origin, target, tested(target)), params).row()
-    if n == 0 or (n == FORGETTING_AT and how != THRESHOLDS and seed == 0):
+    if forgetting and (n == 0 or (n == FORGETTING_AT and how != THRESHOLDS and seed == 0)):
         again = tuned(model, own_sections(origin), source_params(origin))
         row["source_vi"] = measured(model, tested(origin), again).row()["vi"]
     return row | told | {"cpu_s": time.process_time() - began}

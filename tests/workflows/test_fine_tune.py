@@ -12,7 +12,7 @@ from napari_connecto.models.files import new_model
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.adapt_params import FineTuneParams
 from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fine_tune import boundary_of, fine_tune, learnt_share
+from napari_connecto.workflows.fine_tune import boundary_of, fine_tune, learnt_share, skill
 from tests.adapt_parts import tiny_card
 from tests.workflows import fakes
 
@@ -66,15 +66,37 @@ def patches(count, side):
     return [Example(np.where(labels == 1, 40, 200 + n).astype(np.uint8), labels) for n in range(count)]
 
 
+class Dark(fakes.Filter):
+    """Calls what is dark boundary, or what is bright."""
+
+    def __init__(self, sign):
+        super().__init__((40.0, 8.0, 8.0), (1, 128, 128))
+        self.sign = sign
+
+    def answer(self, tile):
+        return (self.sign * (0.5 - tile) + 0.5).astype(np.float32)
+
+
 def test_few_patches_go_half_way_and_many_nearly_all_of_it():
-    card = tiny_card("x")
-    four = patches(4, side=128)
-    assert learnt_share(four, card, 4.0) == 0.5
-    assert learnt_share(four[:1], card, 4.0) == pytest.approx(1 / 5)
-    assert learnt_share(four * 9, card, 4.0) == pytest.approx(36 / 40)
-    assert learnt_share(four, card, 0.0) == 1
+    four, model = patches(4, side=128), Dark(1)
+    assert learnt_share(model, four, 4.0) == 0.5
+    assert learnt_share(model, four[:1], 4.0) == pytest.approx(1 / 5)
+    assert learnt_share(model, four * 9, 4.0) == pytest.approx(36 / 40)
+    assert learnt_share(model, four, 0.0) == 1
     half = [replace(e, labels=np.where(np.arange(128) < 64, e.labels, 0)) for e in four]
-    assert learnt_share(half, card, 4.0) == pytest.approx(2 / 6)
+    assert learnt_share(model, half, 4.0) == pytest.approx(2 / 6)
+
+
+def test_what_the_old_model_is_worth_goes_by_how_it_ranks_voxels():
+    known = patches(1, side=128)
+    assert (skill(Dark(1), known), skill(Dark(-1), known), skill(Dark(0), known)) == (1, 0, 0)
+    assert learnt_share(Dark(-1), known, 4.0) == 1  # it has bright and dark the wrong way round: nothing to keep
+    noise = [replace(e, image=np.random.default_rng(0).integers(0, 255, e.image.shape, np.uint8)) for e in known]
+    assert skill(Dark(1), noise) < 0.05
+    labels = np.array([[[1, 3, 1, 3]]], np.uint32)
+    image = np.array([[[0, 10, 10, 20]]], np.uint8)
+    # of four pairs of a boundary and another voxel three are ranked rightly and one is a tie: AUC 3.5 / 4
+    assert skill(Dark(1), [Example(image, labels)]) == pytest.approx(0.75)
 
 
 def test_what_was_learnt_is_taken_as_far_as_patches_carry():
@@ -84,8 +106,8 @@ def test_what_was_learnt_is_taken_as_far_as_patches_carry():
     bold = fine_tune(start, known, params)
     mild = fine_tune(start, known, replace(params, parent_worth=0.5))
     old, new, got = (m.net.state_dict() for m in (start, bold, mild))
-    share = learnt_share(known, start.card, 0.5)
-    assert share == pytest.approx(0.5, abs=1e-9)
+    share = learnt_share(start, known, 0.5)
+    assert 0.5 <= share <= 1
     for name, value in got.items():
         if value.is_floating_point():
             torch.testing.assert_close(value, old[name].lerp(new[name], share))

@@ -117,8 +117,8 @@ class FineTuneParams:
     learning_rate: float = param(0.0, "Largest step size; 0: by the preset.", low=0, high=0.1, advanced=True)
     parent_worth: float = param(
         4.0,
-        "How many patches of 128 x 128 the old model is worth: where all of it learns, the result lies n / (n + this) "
-        "of the way from its weights to the new ones, n by labelled area; 0: all the way.",
+        "How many patches of 128 x 128 the old model is worth if it fits: where all of it learns, the result lies "
+        "n / (n + this) of the way from its weights to the new ones, n by labelled area; 0: all the way.",
         low=0,
         high=1000,
         advanced=True,
