@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -19,6 +20,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: one line on bad input (exit 2), on cancel (130); exit 0 only when all was written."""
+    # torch's threads that wait by spinning fight for shared cores: a training step took 6 to 8 times the processor time
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli(standalone_mode=False, prog_name="napari-connecto")
     except Cancelled as error:
