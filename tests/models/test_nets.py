@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.models.files import new_model
-from napari_connecto.models.nets import build, divisor
+from napari_connecto.models.nets import Blur, build, divisor
 from tests.models.cards import ALL, SCORER_3D, UNET_2D, UNET_3D, card
 
 
@@ -115,3 +116,19 @@ def test_no_pretrained_weights_are_fetched(encoder: str, monkeypatch: pytest.Mon
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     build({"kind": "smp", "encoder": encoder, "depth": 2}, 1, 1)
+
+
+def test_the_blur_lets_no_checkerboard_through_and_leaves_slopes_alone() -> None:
+    checkers = torch.from_numpy(np.indices((6, 8, 8)).sum(axis=0) % 2 * 2.0 - 1)[None, None]
+    assert float(Blur((1, 2, 2))(checkers)[..., 1:-1, 1:-1].abs().max()) == 0
+    assert float(Blur((1, 1, 1))(checkers).abs().min()) == 1
+    slope = torch.arange(8.0).expand(1, 1, 6, 8, 8)
+    torch.testing.assert_close(Blur((2, 2, 2))(slope)[..., 1:-1], slope[..., 1:-1])
+
+
+@pytest.mark.parametrize("blurred", [True, False])
+def test_a_blurred_network_answers_a_constant_without_a_pattern(blurred: bool) -> None:
+    network = {"kind": "unet", "dims": 3, "width": 4, "depth": 3, "blur": blurred}
+    torch.manual_seed(0)
+    answer = build(network, 1, 1).eval()(torch.ones(1, 1, 32, 32, 32))[0, 0, 12:20, 12:20, 12:20]
+    assert (float(answer.detach().std()) < 1e-5) == blurred

@@ -35,16 +35,16 @@ def pair() -> tuple[Volume, Volume]:
 
 def test_parts_lie_apart_by_what_the_network_sees():
     card = translator_card(TranslatorParams(), EM_NM)
-    assert card.halo == (16, 16, 16)
+    assert card.halo == (20, 20, 20)
     assert card.tile == (96, 96, 96)
     boxes = list(parts((100, 400, 90), card.halo).values())
     for before, after in itertools.pairwise(boxes):
-        assert after.start[1] - before.stop[1] == 16
+        assert after.start[1] - before.stop[1] == 20
         assert before.shape[0] == 100
         assert before.shape[2] == 90
-    room = 400 - 3 * 16
+    room = 400 - 3 * 20
     assert [b.shape[1] for b in boxes] == [int(room * s) for s in SHARES.values()]
-    with pytest.raises(InputError, match=r"too small to keep parts.*at least 115 voxels"):
+    with pytest.raises(InputError, match=r"too small to keep parts.*at least 127 voxels"):
         parts((90, 100, 90), card.halo)
 
 

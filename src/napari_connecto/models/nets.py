@@ -26,7 +26,7 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     network
         ``{"kind": "scorer", "dims", "width", "stride"}``: strided convolutions and a 1x1 head, one score per
         ``stride`` voxels; ``{"kind": "unet", "dims", "width", "depth", "strides"}``: MONAI's U-Net with batch norm,
-        ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels;
+        ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels, ``blur`` see `Blur`;
         ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D segmentation_models_pytorch U-Net without pretrained
         weights and without the layers beyond its depth.
         ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`.
@@ -208,7 +208,37 @@ def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> n
         dropout=float(network.get("dropout", 0.0)),
     )
     head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs, 1)
-    return nn.Sequential(seeded_dropout(net), nn.ReLU(), head)
+    body = seeded_dropout(net)
+    return nn.Sequential(_blurred(body) if network.get("blur") else body, nn.ReLU(), head)
+
+
+class Blur(nn.Module):
+    """A mean with weights 1, 2, 1 over neighbours along the axes that a transposed convolution has enlarged.
+
+    Its voxels see two patterns of the kernel in turn; this filter lets nothing of that period of 2 through (compare
+    Odena et al., Distill 2016, on such checkerboards). Edges repeat.
+    """
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.axes = [axis + 2 for axis, stride in enumerate(strides) if stride > 1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        for axis in self.axes:
+            n = x.shape[axis]
+            before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
+            after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
+            x = 0.5 * x + 0.25 * (before + after)
+        return x
+
+
+def _blurred(net: nn.Module) -> nn.Module:
+    """``net`` with a `Blur` after every transposed convolution, in place."""
+    kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+    for name, module in [(n, m) for n, m in net.named_modules() if isinstance(m, kinds)]:
+        net.set_submodule(name, nn.Sequential(module, Blur(module.stride)))
+    return net
 
 
 def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:

@@ -31,7 +31,7 @@ class TranslatorParams:
     )
     width: int = param(16, "Channels of the first layer.", low=2, high=256, advanced=True)
     depth: int = param(3, "Resolutions of the U-Net.", low=2, high=6, advanced=True)
-    dropout: float = param(0.1, "Share of channels dropped in training.", low=0.0, high=0.9, advanced=True)
+    dropout: float = param(0.05, "Share of channels dropped in training.", low=0.0, high=0.9, advanced=True)
     crop: int = param(32, "Side of a training crop, EM voxels; less along deep z.", unit="voxels", low=8, high=512)
     batch: int = param(4, "Crops per step.", low=1, high=256)
     learning_rate: float = param(3e-3, "Largest step size.", low=1e-7, high=1.0, advanced=True)

@@ -49,6 +49,7 @@ def translator_card(params: TranslatorParams, voxel_nm: FVec3) -> ModelCard:
             "depth": params.depth,
             "strides": [list(s) for s in strides],
             "dropout": params.dropout,
+            "blur": True,
             "activation": "none",
             "half": True,
         },
@@ -56,9 +57,9 @@ def translator_card(params: TranslatorParams, voxel_nm: FVec3) -> ModelCard:
 
 
 def _reach(strides: list[int]) -> int:
-    """Voxels that an answer depends on, to each side: kernels of 3 twice on each way, once at the bottom."""
+    """Voxels that an answer may depend on, to each side: kernels of 3 down, up, in the blur and after it, and below."""
     scales = [prod(strides[:i]) for i in range(len(strides) + 1)]
-    return sum(2 * fine + coarse for fine, coarse in itertools.pairwise(scales)) + scales[-1]
+    return sum(3 * fine + coarse for fine, coarse in itertools.pairwise(scales)) + scales[-1]
 
 
 def crop_shape(params: TranslatorParams, card: ModelCard, room: Vec3) -> Vec3:
