@@ -67,6 +67,7 @@ _HOMES = {
     "calibration": "workflows.reliability",
     "worst_regions": "workflows.trust",
     "certain": "workflows.trust",
+    "kept_where": "workflows.on_grid",
     "list_cascades": "sample_data",
     "list_translators": "sample_data",
     "list_models": "sample_data",

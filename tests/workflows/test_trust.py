@@ -8,7 +8,7 @@ import pytest
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.seams import seams
-from napari_connecto.workflows.trust import certain, masked, worst_regions
+from napari_connecto.workflows.trust import certain, worst_regions
 
 NM = (20.0, 10.0, 10.0)
 
@@ -69,11 +69,5 @@ def test_a_mask_holds_where_the_total_is_small_and_something_was_computed():
     level = mask.levels[0]
     np.testing.assert_array_equal(level.read(level.box), [[[0, 1, 0, 0]]])
     assert mask.kind == "labels"
-    labels = Volume((Level(np.array([[[5, 6, 7, 8]]], np.uint32), NM, (100.0, 200.0, 300.0)),), kind="labels")
-    left = masked(labels, mask).levels[0]
-    np.testing.assert_array_equal(left.read(left.box), [[[0, 6, 0, 0]]])
-    assert left.dtype == np.uint32
-    with pytest.raises(InputError, match="both must be of the translation's grid"):
-        masked(Volume.from_array(np.zeros((2, 2, 2), np.uint8), NM, kind="labels"), mask)
     with pytest.raises(InputError, match="above 0"):
         certain(volume(noise), volume(ignorance), 0.0)

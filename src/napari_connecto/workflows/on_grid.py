@@ -28,8 +28,8 @@ def on_grid(level: Level, grid: Level) -> Level:
 def kept_where(labels: Volume, mask: Volume) -> Volume:
     """Labels of all levels where a mask, on a grid of its own, is not 0; elsewhere 0 (not labelled).
 
-    `napari_connecto.workflows.trust.masked` asks for one common grid; labels of a region, or of a model with other
-    voxels, are not on the translation's. Each level is masked by the mask's level that is nearest to its voxels.
+    Labels of a region, or of a model with other voxels, are not on the translation's grid: each level is masked by the
+    mask's level that is nearest to its voxels.
     """
     levels = []
     for level in labels.levels:

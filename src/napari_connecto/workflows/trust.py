@@ -119,58 +119,26 @@ def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:
     return replace(aleatoric, levels=levels, name="certain", kind="labels", source="")
 
 
-def masked(labels: Volume, mask: Volume) -> Volume:
-    """Labels where a mask of the same grid is not 0, else 0 (not labelled); the finest level, computed where read.
-
-    Raises
-    ------
-    InputError
-        If the grids differ.
-    """
-    level, other = labels.levels[0], mask.levels[0]
-    if level.shape != other.shape or not np.allclose(level.voxel_nm, other.voxel_nm, rtol=0.02):
-        raise InputError(
-            f"got labels of {level.shape} voxels of {level.voxel_nm} nm and a mask of {other.shape} of "
-            f"{other.voxel_nm} nm; both must be of the translation's grid: segment the translated volume"
-        )
-    return replace(labels, levels=(replace(level, array=_Masked(level.array, other.array)),), source="")
-
-
 @dataclass(frozen=True)
-class _Lazy:
-    """An array made of two of one shape, indexed as they are."""
+class _Certain:
+    """An array made of both standard deviations, indexed as they are."""
 
-    first: Any
-    second: Any
+    aleatoric: Any
+    epistemic: Any
+    at_most: float
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.first.shape)
+        return tuple(self.aleatoric.shape)
 
     @property
     def chunks(self) -> Any:
-        return getattr(self.first, "chunks", None)
-
-
-@dataclass(frozen=True)
-class _Certain(_Lazy):
-    at_most: float
+        return getattr(self.aleatoric, "chunks", None)
 
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(np.uint8)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        total = np.hypot(np.asarray(self.first[key]), np.asarray(self.second[key]))
+        total = np.hypot(np.asarray(self.aleatoric[key]), np.asarray(self.epistemic[key]))
         return ((total <= self.at_most) & (total > 0)).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class _Masked(_Lazy):
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.first.dtype)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        labels = np.asarray(self.first[key])
-        return np.where(np.asarray(self.second[key]) > 0, labels, labels.dtype.type(0))
