@@ -21,6 +21,8 @@ PAIRS = {
     "xray-test": ("em", "neurons"),
 }
 """Simulated X-ray volumes, the synthetic EM they are made of, and its neurons; the second is of other tissue."""
+TRANSLATOR = "translator.json"
+"""What makes a folder a translator."""
 
 
 def shipped_folder() -> Path:
@@ -67,7 +69,7 @@ def list_models() -> dict[str, Path]:
 
 def list_translators() -> dict[str, Path]:
     """Shipped translators of X-ray into EM: folder by name."""
-    found = sorted((shipped_folder() / "translators").glob("*/translator.json"))
+    found = sorted((shipped_folder() / "translators").glob(f"*/{TRANSLATOR}"))
     return {path.parent.name: path.parent for path in found}
 
 

@@ -62,16 +62,18 @@ def run_document(recipe: str, out: str | None, progress: str, scheduler: str | N
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the cascades and domains that ship, or import a model."""
+    """List the cascades, domains and translators that ship, or import a model."""
     if context.invoked_subcommand is not None:
         return
-    from napari_connecto.sample_data import list_cascades, list_models
-    from napari_connecto.workflows.convert import describe_cascade
+    from napari_connecto.sample_data import list_cascades, list_models, list_translators
+    from napari_connecto.workflows.convert import describe_cascade, describe_translator
 
     for name, folder in list_cascades().items():
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")
     for name in list_models():
         click.echo(f"{name}: domain, see `napari-connecto domains list`")
+    for name, folder in list_translators().items():
+        click.echo(f"{name}: translator of X-ray into EM, {describe_translator(folder)}")
 
 
 @models.command("import")
@@ -94,12 +96,16 @@ def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, 
 @click.option("--viewer/--no-viewer", default=True, help="Open napari with the results where there is a display.")
 @PROGRESS
 def demo(out: Path, viewer: bool, progress: str) -> None:
-    """Find cells and mitochondria in the samples, then adapt a model to the neuropil and cut out neurites."""
+    """Find cells and mitochondria in the samples, adapt a model to the neuropil, translate X-ray into EM."""
     from napari_connecto.workflows.demo import demo_job
     from napari_connecto.workflows.demo_adapt import adapt_demo_job
+    from napari_connecto.workflows.demo_translate import translate_demo_job
 
-    found = drive(demo_job(out), progress)
-    for line in [*found.lines, "", *drive(adapt_demo_job(out / "adapt"), progress)]:
+    for line in drive(demo_job(out), progress).lines:
+        click.echo(line)
+    for line in ["", *drive(adapt_demo_job(out / "adapt"), progress)]:
+        click.echo(line)
+    for line in ["", *drive(translate_demo_job(out / "translate"), progress)]:
         click.echo(line)
     if viewer:
         from napari_connecto.workflows.demo import why_no_viewer

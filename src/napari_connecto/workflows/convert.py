@@ -9,7 +9,9 @@ from typing import Any
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
+from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.workflows.cascade import read_document
 
 
@@ -53,6 +55,18 @@ def describe_cascade(folder: Path) -> str:
     source = metadata.get("volume", "unknown data")
     return (
         f"finds {document['name']} as {rule['head']}, {len(document['digests'])} levels, trained on {source} ({folder})"
+    )
+
+
+def describe_translator(folder: Path) -> str:
+    """One line on a translator, without loading its weights."""
+    told = read_json(folder / TRANSLATOR)
+    about, metrics = told["about"], told["about"]["metrics"]
+    source = "simulated X-ray" if about.get("simulated") else "X-ray"
+    psnr, before = metrics["translated"]["psnr"], metrics["interpolated"]["psnr"]
+    return (
+        f"{told['members']} members, trained on {source} of '{about['em']}'; held out: PSNR {psnr:.1f} dB, "
+        f"interpolated {before:.1f} ({folder})"
     )
 
 

@@ -12,19 +12,19 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.job_folder import JobFolder
-from napari_connecto.sample_data import list_translators
+from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.recipe_parts import region_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
-from napari_connecto.workflows.translator import ABOUT, load_translator
+from napari_connecto.workflows.translator import load_translator
 from napari_connecto.workflows.trust import worst_regions
 from napari_connecto.workflows.xray_params import PairParams
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
-STOP, TRANSLATOR, WORST = "stop", "translator", "worst.json"
+STOP, TRAINED, WORST = "stop", "translator", "worst.json"
 """A file that stops training and keeps what there is; what training makes; places to look at first."""
 SHOWN = 10
 
@@ -38,8 +38,8 @@ def translator_folder(name_or_path: str | Path) -> Path:
         If there is none.
     """
     path = Path(name_or_path)
-    for folder in (path, path / TRANSLATOR):
-        if (folder / ABOUT).is_file():
+    for folder in (path, path / TRAINED):
+        if (folder / TRANSLATOR).is_file():
             return folder
     shipped = list_translators()
     if str(name_or_path) in shipped:
@@ -62,7 +62,7 @@ def train_translator(recipe: Recipe, client: Any) -> Job[Summary]:
         "pairing": asdict(pairing),
     }
     with JobFolder.open(recipe["out"], told) as job:
-        done = job.path / TRANSLATOR
+        done = job.path / TRAINED
         if done.exists():
             return {"out": str(job.path), "lines": [*trained_lines(load_translator(done).about), "was trained before"]}
         stop = job.path / STOP

@@ -5,7 +5,7 @@ arXiv 2303.00882, whose losses, network and form of uncertainty could not be est
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from napari_connecto.workflows.seams import seams
 from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translator import LABEL, Translator
 
-REPORT = "translation.json"
+REPORT, NAME = "translation.json", "EM-like (from X-ray)"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def translate_job(
             client=client,
         )
         yield Progress(0, 0, "looking for seams")
-        mean = store.volume("mean")
+        mean = replace(store.volume("mean"), name=NAME)
         report = {
             "translator": translator.name,
             "uncertainty": params.uncertainty,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from skimage.metrics import structural_similarity
 
 from napari_connecto.workflows.pair_samples import Scene
@@ -24,12 +25,17 @@ def measured(translator: Translator, test: Scene, train: Scene) -> dict[str, Any
     """
     answer = answers(translator.predictor(), test.xray)
     total = np.hypot(answer["aleatoric"], answer["epistemic"])
-    slope, offset = np.polyfit(train.xray[train.valid], train.em[train.valid], 1)
+    line = brightness(train.xray[train.valid], train.em[train.valid])
     return {
         "translated": likeness(answer["mean"], test.em, test.valid),
-        "interpolated": likeness(slope * test.xray + offset, test.em, test.valid),
+        "interpolated": likeness(line(test.xray), test.em, test.valid),
         "calibration": calibration(answer["mean"], total, test.em, valid=test.valid).to_json(),
     }
+
+
+def brightness(image: np.ndarray, truth: np.ndarray) -> Polynomial:
+    """The straight line from an image's brightness to the truth's, by least squares."""
+    return Polynomial.fit(np.ravel(image).astype(np.float64), np.ravel(truth).astype(np.float64), 1)
 
 
 def likeness(image: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dict[str, float]:

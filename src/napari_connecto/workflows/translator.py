@@ -24,12 +24,13 @@ from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.mixture import Mixture, ensemble, flips, mc_dropout
+from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_files import load_gate, save_gate
 from napari_connecto.workflows.reliability import Recalibration
 from napari_connecto.workflows.translate_params import KINDS, TranslateParams
 
-ABOUT, MOST_MEMBERS = "translator.json", 64
+MOST_MEMBERS = 64
 LABEL = "EM-like (simulated from X-ray)"
 """What every translation is called in its metadata."""
 
@@ -118,7 +119,7 @@ class Translator:
                 save_gate(self.gate, partial)
             told = {"name": self.name, "members": len(self.members), "about": dict(self.about)}
             told["recalibration"] = {kind: asdict(r) for kind, r in self.recalibration.items()}
-            write_json(partial / ABOUT, told)
+            write_json(partial / TRANSLATOR, told)
             partial.rename(folder)
         return folder
 
@@ -149,7 +150,7 @@ def load_translator(folder: str | Path, *, device: str = "auto", backend: Backen
     """
     folder = Path(folder)
     try:
-        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        told = json.loads((folder / TRANSLATOR).read_text(encoding="utf-8"))
         count, name, about = told["members"], str(told["name"]), told["about"]
         found = told["recalibration"].items()
         recalibration = {
@@ -158,7 +159,9 @@ def load_translator(folder: str | Path, *, device: str = "auto", backend: Backen
         if not isinstance(count, int) or not 1 <= count <= MOST_MEMBERS or not isinstance(about, dict):
             raise ValueError(f"{count} members")
     except OSError as error:
-        raise ModelError(f"'{folder}' is no translator: it has no readable {ABOUT}; give what was trained") from error
+        raise ModelError(
+            f"'{folder}' is no translator: it has no readable {TRANSLATOR}; give what was trained"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
     if not set(recalibration) <= set(KINDS):

@@ -1,0 +1,87 @@
+"""The demo's third part: translate X-ray that the shipped translator has never seen, and look at the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from skimage.io import imsave
+
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.model import Scaling
+from napari_connecto.core.resample import resampled
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.sample_data import list_translators, open_sample
+from napari_connecto.workflows.recipe import recipe_job
+from napari_connecto.workflows.reliability import calibration
+from napari_connecto.workflows.translation_metrics import brightness, likeness
+from napari_connecto.workflows.translator import load_translator
+
+SAMPLE, TRANSLATOR = "xray-test", "synthetic"
+REGION = [0, 0, 0, 32, 32, 32]
+"""X-ray voxels: 96 of the EM's along each axis."""
+
+
+def translate_demo_job(out: Path) -> Job[list[str]]:
+    """Translate a corner of the sample into ``out``; returns what to tell about it."""
+    xray, em = open_sample(SAMPLE), open_sample(SAMPLE, "em")
+    recipe = {"workflow": "translate", "volume": {"path": xray.source}, "translator": TRANSLATOR, "region": REGION}
+    job = recipe_job(recipe | {"out": str(out / "translated")})
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, stage=f"translate: {progress.stage}", payload=None)
+    except StopIteration as end:
+        told = end.value["lines"]
+    finally:
+        job.close()
+    volumes = {name: open_volume(out / "translated" / f"{name}.zarr") for name in ("mean", "aleatoric", "epistemic")}
+    target = Scaling(**load_translator(list_translators()[TRANSLATOR], backend="torch").about["target"])
+    lines = ["== X-ray to EM on the sample 'xray-test' (synthetic EM, simulated X-ray) ==", *told]
+    lines += compared(xray, em, volumes, target)
+    picture = out / "xray.png"
+    imsave(picture, draw(xray, em, volumes, target), check_contrast=False)
+    return [*lines, f"picture: {picture}: interpolated X-ray, translated, true EM, uncertainty"]
+
+
+def compared(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling) -> list[str]:
+    """The region against the EM it was simulated from: figures of other tissue than the translator learnt from."""
+    mean, noise, ignorance, before, true = (_region(level) for level in _levels(xray, em, found))
+    true = np.clip(target(true), 0, 1)
+    line = brightness(before, true)
+    everywhere = np.ones(true.shape, bool)
+    after, plain = (likeness(image, true, everywhere) for image in (mean, line(before)))
+    trust = calibration(mean, np.hypot(noise, ignorance), true)
+    return [
+        f"against the true EM: PSNR {after['psnr']:.2f} dB translated, {plain['psnr']:.2f} interpolated "
+        f"(its brightness fitted); SSIM {after['ssim']:.3f}, {plain['ssim']:.3f}",
+        f"90 % intervals hold {trust.coverage[0.9]:.1%} of the voxels; |error| and stated uncertainty correlate by "
+        f"{trust.spearman:.2f} (Spearman)",
+    ]
+
+
+def _levels(xray: Volume, em: Volume, found: dict[str, Volume]) -> list[Level]:
+    own = em.levels[0]
+    results = [found[name].levels[0] for name in ("mean", "aleatoric", "epistemic")]
+    return [*results, resampled(xray.levels[0], own.voxel_nm), own]
+
+
+def _region(level: Level) -> np.ndarray:
+    """The demo's region on the EM's grid."""
+    side = 3 * REGION[-1]
+    return level.array[:side, :side, :side].astype(np.float64)
+
+
+def draw(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling) -> np.ndarray:
+    """The middle section: interpolated X-ray, translated, true EM, total uncertainty, each as wide; grey uint8."""
+    mean, noise, ignorance, before, true = (_region(level) for level in _levels(xray, em, found))
+    z = mean.shape[0] // 2
+    total = np.hypot(noise, ignorance)
+    low, high = np.percentile(before, (1, 99))
+    shown = [(before - low) / max(high - low, 1e-9), mean, target(true), total / max(float(total.max()), 1e-9)]
+    planes = [np.kron(np.clip(s[z], 0, 1), np.ones((3, 3))) for s in shown]
+    gap = np.ones((planes[0].shape[0], 8))
+    row = [part for plane in planes for part in (plane, gap)][:-1]
+    return np.rint(np.concatenate(row, axis=1) * 255).astype(np.uint8)
