@@ -160,8 +160,8 @@ def test_models_are_listed():
     lines = invoke("models").splitlines()
     cascades, domains = list(list_cascades()), list(list_models())
     assert domains == ["fly-medulla", "rat-axons", "synthetic-neuropil"]
-    assert [line.split(":")[0] for line in lines] == [*cascades, *domains]
-    assert all("trained on" in line for line in lines[: len(cascades)])
+    assert [line.split(":")[0] for line in lines] == [*cascades, *domains, "synthetic"]
+    assert all("trained on" in line for line in [*lines[: len(cascades)], lines[-1]])
 
 
 def test_exit_codes_of_the_real_command(good, tmp_path):
