@@ -119,7 +119,8 @@ def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = No
         return
     for line in summary["lines"]:
         click.echo(line)
-    click.echo(f"written to {summary['out']}")
+    if summary["out"]:
+        click.echo(f"written to {summary['out']}")
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
