@@ -22,8 +22,7 @@ def test_a_true_gaussian_is_covered_as_stated_and_ranks_its_errors():
     found = calibration(*draw())
     for level, share in found.coverage.items():
         assert share == pytest.approx(level, abs=0.006)
-    assert found.spearman == pytest.approx(calibration(*draw(7)).spearman, abs=0.02)
-    assert found.spearman == pytest.approx(0.5, abs=0.02)
+    assert 0.45 < found.spearman < 0.55
     assert 0 < found.ause < 0.35
     assert found.by_sd[0] == found.by_error[0] == 1
     assert (np.diff(found.by_error) <= 1e-12).all()
@@ -44,6 +43,7 @@ def test_a_known_sparsification():
     half = int(np.argmin(np.abs(found.removed - 0.5)))
     assert found.by_error[half] == pytest.approx(1.5 / 2.5)
     assert found.by_sd[half] == pytest.approx(2.5 / 2.5)
+    assert found.spearman == pytest.approx(1 - 6 * (2**2 + 1**2 + 1**2) / (4 * (4**2 - 1))), "ranks 1 2 3 4 and 3 1 2 4"
 
 
 def test_only_what_is_valid_counts():

@@ -12,12 +12,13 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.resample import resampled
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
-from napari_connecto.sample_data import list_translators, open_sample
+from napari_connecto.sample_data import open_sample
 from napari_connecto.workflows.recipe import recipe_job
 from napari_connecto.workflows.reliability import calibration
+from napari_connecto.workflows.translate import REPORT
 from napari_connecto.workflows.translation_metrics import brightness, likeness
-from napari_connecto.workflows.translator import load_translator
 
 SAMPLE, TRANSLATOR = "xray-test", "synthetic"
 REGION = [0, 0, 0, 32, 32, 32]
@@ -38,7 +39,7 @@ def translate_demo_job(out: Path) -> Job[list[str]]:
     finally:
         job.close()
     volumes = {name: open_volume(out / "translated" / f"{name}.zarr") for name in ("mean", "aleatoric", "epistemic")}
-    target = Scaling(**load_translator(list_translators()[TRANSLATOR], backend="torch").about["target"])
+    target = Scaling(**read_json(out / "translated" / REPORT)["target"])
     lines = ["== X-ray to EM on the sample 'xray-test' (synthetic EM, simulated X-ray) ==", *told]
     lines += compared(xray, em, volumes, target)
     picture = out / "xray.png"

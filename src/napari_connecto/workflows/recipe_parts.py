@@ -43,16 +43,26 @@ def model_folder(name_or_path: str | Path) -> Path:
     InputError
         If there is none.
     """
+    return named_folder("model", name_or_path, "model", CARD, list_models())
+
+
+def named_folder(what: str, name_or_path: str | Path, inner: str, marker: str, shipped: Mapping[str, Path]) -> Path:
+    """A folder, or ``inner`` in it, that holds the file ``marker``; or the shipped one of this name.
+
+    Raises
+    ------
+    InputError
+        If there is none; of a folder without the file, whoever loads it says what is wrong.
+    """
     path = Path(name_or_path)
-    for folder in (path, path / "model"):
-        if (folder / CARD).is_file():
+    for folder in (path, path / inner):
+        if (folder / marker).is_file():
             return folder
-    shipped = list_models()
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     if path.exists():
-        return path  # `load_model` says what is wrong with it
-    raise InputError(f"got model '{name_or_path}'; give a model's folder, or one of: {', '.join(shipped)}")
+        return path
+    raise InputError(f"got {what} '{name_or_path}'; give a {what}'s folder, or one of: {', '.join(shipped)}")
 
 
 def tuned_params(model: str | Path) -> SegmentParams:

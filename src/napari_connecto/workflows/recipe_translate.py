@@ -7,14 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.recipe_parts import region_of
+from napari_connecto.workflows.recipe_parts import named_folder, region_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
@@ -37,16 +36,7 @@ def translator_folder(name_or_path: str | Path) -> Path:
     InputError
         If there is none.
     """
-    path = Path(name_or_path)
-    for folder in (path, path / TRAINED):
-        if (folder / TRANSLATOR).is_file():
-            return folder
-    shipped = list_translators()
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
-    if path.exists():
-        return path  # `load_translator` says what is wrong with it
-    raise InputError(f"got translator '{name_or_path}'; give a translator's folder, or one of: {', '.join(shipped)}")
+    return named_folder("translator", name_or_path, TRAINED, TRANSLATOR, list_translators())
 
 
 def train_translator(recipe: Recipe, client: Any) -> Job[Summary]:

@@ -10,10 +10,12 @@ from napari_connecto.core.volume import Level
 
 BORDERS = 24
 """Tile faces looked at along each axis, evenly spaced."""
+BESIDE = 4
+"""Voxels from a face to what it is compared with: the same tissue, and the parity of a network that halves twice."""
 
 
 def seams(level: Level, tile: Vec3, done: np.ndarray) -> dict[str, float]:
-    """Mean ``|difference|`` of neighbouring voxels across tile faces, over that a quarter and half a tile away.
+    """Mean ``|difference|`` of neighbouring voxels across tile faces, over that `BESIDE` voxels to both sides.
 
     Parameters
     ----------
@@ -27,8 +29,7 @@ def seams(level: Level, tile: Vec3, done: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        By axis ("z", "y", "x"); an axis without such a face is left out. 1 is no seam. Both places have the same
-        parity for a network that halves its input, so that its own grid cancels out.
+        By axis ("z", "y", "x"); an axis without such a face is left out. 1 is no seam.
     """
     plan, found = TilePlan(level.shape, tile), {}
     cells = {tuple(c) for c in plan.cells(done).tolist()} if len(done) else set()
@@ -45,10 +46,10 @@ def seams(level: Level, tile: Vec3, done: np.ndarray) -> dict[str, float]:
 
 
 def _slopes(level: Level, plan: TilePlan, cell: tuple[int, ...], axis: int) -> tuple[float, float]:
-    """Mean absolute difference across the face after a tile, and at a quarter and half of the tile."""
+    """Mean absolute difference across the face after a tile, and beside it."""
     tile = plan[int(np.ravel_multi_index(cell, plan.grid))].write
-    face, size = tile.stop[axis], plan.tile[axis]
-    away = [face - size + size // 4, face - size // 2]
+    face = tile.stop[axis]
+    away = [at for at in (face - BESIDE, face + BESIDE) if 0 < at < level.shape[axis]]
 
     def slope(at: int) -> float:
         start, stop = list(tile.start), list(tile.stop)

@@ -33,7 +33,8 @@ class Translation:
     aleatoric, epistemic
         Standard deviations on that scale: what the X-ray cannot tell, and what the translator does not know.
     report
-        JSON: ``translator``, ``uncertainty``, ``seams``, ``gate``, ``metrics`` (the translator's, held out).
+        JSON: ``translator``, ``uncertainty``, ``seams``, ``gate``, ``target`` (offset and scale from the EM's
+        brightness to the mean's), ``metrics`` (the translator's, held out).
     """
 
     mean: Volume
@@ -147,6 +148,7 @@ def translate_job(
             "uncertainty": params.uncertainty,
             "recalibrated": params.uncertainty in translator.recalibration,
             "seams": seams(mean.levels[0], predictor.card.tile, store.done()),
+            "target": translator.about.get("target"),
             "metrics": translator.about.get("metrics") or {},
             "gate": check.to_json(),
         }

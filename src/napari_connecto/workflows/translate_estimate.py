@@ -116,7 +116,7 @@ def estimate_translate(
         box.shape,
         level.voxel_nm,
         len(touched),
-        _passes(translator, params),
+        len(predictor.mixture.passes),
         len(touched) * trial.tile_s,
         memory,
         disk,
@@ -130,8 +130,3 @@ def _read_nm(volume: Volume, wanted: FVec3) -> FVec3:
     """Voxel of the stored level that `fitting_level` reads."""
     fine = [v.voxel_nm for v in volume.levels if all(a <= 1.02 * b for a, b in zip(v.voxel_nm, wanted, strict=True))]
     return fine[-1] if fine else volume.levels[0].voxel_nm
-
-
-def _passes(translator: Translator, params: TranslateParams) -> int:
-    members = len(translator.members)
-    return {"ensemble": members, "flips": 8, "dropout": params.passes, "single": 1}[params.uncertainty]

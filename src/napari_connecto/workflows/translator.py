@@ -94,7 +94,7 @@ class Translator:
         """Of its members: voxel size (the EM's), tile, halo, normalisation of the X-ray."""
         return self.members[0].card
 
-    def predictor(self, params: TranslateParams | None = None) -> Predictor:
+    def predictor(self, params: TranslateParams | None = None) -> Recalibrated:
         """What translates tiles: outputs "mean", "aleatoric", "epistemic", recalibrated."""
         params = params or TranslateParams()
         return Recalibrated(mixture(self.members, params), self.recalibration.get(params.uncertainty))
