@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
 from napari_connecto.widgets._adapt_session_jobs import Work
+from napari_connecto.widgets._commands import file_spec
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 
@@ -177,11 +178,11 @@ class Segmenting:
         InputError
             If the volume is no file.
         """
-        if self.spec is None:
-            raise InputError(
-                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
-            )
-        recipe: Recipe = {"workflow": "segment", "volume": dict(self.spec), "model": str(self.model)}
+        recipe: Recipe = {
+            "workflow": "segment",
+            "volume": file_spec(self.volume.name, self.spec),
+            "model": str(self.model),
+        }
         recipe |= {"params": asdict(self.params), "out": str(self.out), "backend": "torch"}  # as here: the same voxels
         if self.region is not None:
             recipe["region"] = [*self.region.start, *self.region.stop]

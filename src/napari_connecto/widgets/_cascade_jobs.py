@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._commands import cluster, params_words, volume_words
+from napari_connecto.widgets._commands import cluster, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.params import DetectParams, TrainParams
@@ -76,14 +76,10 @@ class Search:
         InputError
             If the volume is no file.
         """
-        if self.spec is None:
-            raise InputError(
-                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
-            )
         params = dataclasses.asdict(self.params)
         return {
             "workflow": "detect",
-            "volume": dict(self.spec),
+            "volume": file_spec(self.volume.name, self.spec),
             "cascade": str(self.cascade),
             "params": params,
             "out": str(self.out),

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any
 
+from napari_connecto.core.errors import InputError
+
 
 def volume_words(spec: Mapping[str, Any]) -> list[str]:
     """A volume of a recipe as path and options."""
@@ -17,6 +19,19 @@ def volume_words(spec: Mapping[str, Any]) -> list[str]:
     if spec.get("voxel_nm"):
         words += ["--voxel-nm", *(f"{v:g}" for v in spec["voxel_nm"])]
     return words
+
+
+def file_spec(name: str, spec: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How a recipe names the volume ``name``.
+
+    Raises
+    ------
+    InputError
+        If it is no file: ``spec`` is None.
+    """
+    if spec is None:
+        raise InputError(f"'{name}' is no file; save it as OME-Zarr first to run it from a command line")
+    return dict(spec)
 
 
 def params_words(kind: type[Any], params: Mapping[str, Any]) -> list[str]:

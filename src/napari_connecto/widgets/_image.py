@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image, Layer
@@ -81,6 +82,15 @@ class InputBox(QGroupBox):
         """How a recipe names the volume; None where no file is exactly that."""
         same = self.full is not None and len(volume.levels) == len(self.full.levels)
         return dict(volume.metadata[SPEC]) if same and SPEC in volume.metadata else None
+
+    def way_out(self) -> tuple[str, Callable[[], None]] | None:
+        """One click that helps where the model cannot read voxels of this size; None where nothing is chosen."""
+        if self.full is None or self._model_nm is None:
+            return None
+        best = default_level(self.full, None, self._model_nm)
+        if self.full.calibrated and self.picker.index != best:
+            return f"Use level {best}", lambda: self.picker.combo.setCurrentIndex(best)
+        return "Set the voxel size…", lambda: self.correct.setChecked(True)
 
     def set_model(self, voxel_nm: tuple[float, float, float] | None) -> None:
         """The chosen cascade's finest voxel size: the level nearest to it becomes the default."""

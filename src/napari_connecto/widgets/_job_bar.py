@@ -8,6 +8,7 @@ from typing import Any
 
 from qtpy.QtCore import QElapsedTimer, Qt, Signal
 from qtpy.QtWidgets import (
+    QApplication,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
@@ -75,6 +76,19 @@ class JobBar(QWidget):
         """There is unfinished work: the button says that the next click goes on with it."""
         if not self.worker.state.busy:
             self.button.setText(State.CANCELLED.value)
+
+    def copy_command(self, make: Callable[[], str]) -> None:
+        """Put a command line on the clipboard, or say why there is none."""
+        clipboard = QApplication.clipboard()
+        try:
+            text = make()
+        except ConnectoError as error:
+            self.error.show_error(error)
+            return
+        if clipboard is not None:
+            clipboard.setText(text)
+        self.error.clear()
+        self.say("The command line is on the clipboard.")
 
     def say(self, text: str) -> None:
         """Show a line where the job's state is shown."""

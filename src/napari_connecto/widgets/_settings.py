@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
+from typing import Any
 
 from napari.settings import get_plugin_settings
 
@@ -20,6 +23,21 @@ def output_folder() -> Path:
     """Where result folders are made; "napari-connecto" in the home folder unless set."""
     folder = _setting("output_folder")
     return Path(folder).expanduser() if folder else Path.home() / "napari-connecto"
+
+
+class AutomaticFolder:
+    """One result folder for the same question, so that Run all and Resume go on from a preview."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._made: tuple[Any, Path] | None = None
+
+    def of(self, question: Any, name: str, model: str, parent: Path) -> Path:
+        """``parent/PREFIXname-model-time``; the same until ``question`` is another one."""
+        if self._made is None or self._made[0] != question:
+            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
+            self._made = (question, parent / f"{self._prefix}{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return self._made[1]
 
 
 def scheduler() -> str:

@@ -14,12 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._commands import cluster, params_words, volume_words
+from napari_connecto.sample_data import TRANSLATOR
+from napari_connecto.widgets._commands import cluster, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.translate_params import TranslateParams
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Recipe = dict[str, Any]
 WAIT_S = 0.1
-ABOUT, PARTS = "translator.json", ("mean", "aleatoric", "epistemic")
+PARTS = ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
 _TURN = threading.Lock()
 """Held by the translation that runs: one that was cancelled finishes its tiles under way before the next begins."""
@@ -74,11 +75,11 @@ class Translating:
         InputError
             If the volume is no file.
         """
-        if self.spec is None:
-            raise InputError(
-                f"'{self.volume.name}' is no file; save it as OME-Zarr first to run it from a command line"
-            )
-        recipe: Recipe = {"workflow": "translate", "volume": dict(self.spec), "translator": str(self.translator)}
+        recipe: Recipe = {
+            "workflow": "translate",
+            "volume": file_spec(self.volume.name, self.spec),
+            "translator": str(self.translator),
+        }
         return recipe | {"params": asdict(self.params), "out": str(self.out), "backend": BACKEND}
 
 
@@ -100,7 +101,7 @@ def _load(folder: Path, changed: float) -> Translator:
 
 def load(folder: Path) -> Translator:
     """A translator, kept loaded until its file changes."""
-    document = folder / ABOUT
+    document = folder / TRANSLATOR
     return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
 
 
@@ -241,11 +242,11 @@ def peek(folder: Path) -> Peek:
         If the folder holds no translator that can be read.
     """
     try:
-        document = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        document = json.loads((folder / TRANSLATOR).read_text(encoding="utf-8"))
         card = ModelCard.from_json(json.loads((folder / "member_0" / "card.json").read_text(encoding="utf-8")))
         return Peek(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"got {folder}; a translator is a folder with {ABOUT}, made by training") from error
+        raise ModelError(f"got {folder}; a translator is a folder with {TRANSLATOR}, made by training") from error
 
 
 def command_line(what: Translating) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import QPushButton
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
@@ -23,8 +20,8 @@ from napari_connecto.widgets._dock import Dock
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._options import OptionsFold
-from napari_connecto.widgets._settings import output_folder
-from napari_connecto.widgets._view import default_level, view_box
+from napari_connecto.widgets._settings import AutomaticFolder, output_folder
+from napari_connecto.widgets._view import view_box
 from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
@@ -42,7 +39,7 @@ class CascadeWidget(Dock):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._automatic: tuple[Any, Path] | None = None
+        self._automatic = AutomaticFolder()
         self._running: Search | None = None
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
@@ -67,7 +64,7 @@ class CascadeWidget(Dock):
         self.cascade.changed.connect(self._on_cascade_changed)
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
-        self.options.copy.clicked.connect(self._on_copy)
+        self.options.copy.clicked.connect(lambda: self.bar.copy_command(self.command))
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
@@ -88,18 +85,15 @@ class CascadeWidget(Dock):
             raise InputError("no image is open; choose an image layer")
         if folder is None:
             raise InputError("no cascade is chosen; choose one, or train it below")
-        out = self.options.folder or self._automatic_out(volume.name, folder)
+        question = volume.fingerprint(), folder
+        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
         spec = self.image.spec(volume)
         return Search(volume, spec, folder, self.options.form.value, out, self.options.scheduler)
 
-    def _automatic_out(self, name: str, folder: Path) -> Path:
-        """One folder for the same image and cascade, so that Run all and Resume go on from a preview."""
-        volume = self.image.volume()
-        key = (volume.fingerprint() if volume else None, folder)
-        if self._automatic is None or self._automatic[0] != key:
-            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{folder.name}").strip("-")
-            self._automatic = (key, output_folder() / f"{words}-{time.strftime('%Y%m%d-%H%M%S')}")
-        return self._automatic[1]
+    def command(self) -> str:
+        """The shell command that does the same."""
+        search = self.search()
+        return command_line(search.recipe(), search.scheduler)
 
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked
@@ -120,31 +114,14 @@ class CascadeWidget(Dock):
 
     def _repair(self, error: BaseException | None) -> Fix | None:
         """A one-click way out of what the estimate complains about."""
-        full, peeked = self.image.full, self.cascade.peeked
-        if isinstance(error, VoxelSizeError) and full is not None and peeked is not None:
-            if full.calibrated and self.image.picker.index != (best := default_level(full, None, peeked.voxel_nm)):
-                return f"Use level {best}", lambda: self.image.picker.combo.setCurrentIndex(best)
-            return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
+        if isinstance(error, VoxelSizeError):
+            return self.image.way_out()
         if error is None and self.card.estimate is not None:
             if any("memory" in note for note in self.card.estimate.notes[:1]) and self.options.form.value.batch != 1:
                 smaller = replace(self.options.form.value, batch=1)
                 return "Use a batch of 1", lambda: setattr(self.options.form, "value", smaller)
             return "Choose another folder…", self.options.choose_folder
         return None
-
-    def _on_copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        try:
-            search = self.search()
-            text = command_line(search.recipe(), search.scheduler)
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        if clipboard is not None:
-            clipboard.setText(text)
-        self.bar.error.clear()
-        self.bar.status.setText("The command line is on the clipboard.")
-        self.bar.status.show()
 
     def _on_preview(self) -> None:
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import QPushButton
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.jobs import Progress
@@ -17,7 +14,7 @@ from napari_connecto.widgets._dock import Dock
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._options import OptionsFold
-from napari_connecto.widgets._settings import output_folder
+from napari_connecto.widgets._settings import AutomaticFolder, output_folder
 from napari_connecto.widgets._translate_card import translate_card
 from napari_connecto.widgets._translate_choose import TranslatorBox
 from napari_connecto.widgets._translate_jobs import (
@@ -32,7 +29,7 @@ from napari_connecto.widgets._translate_jobs import (
 from napari_connecto.widgets._translate_segment import SideBySideBox, Source
 from napari_connecto.widgets._translate_train import PairBox
 from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import default_level, view_box
+from napari_connecto.widgets._view import view_box
 from napari_connecto.workflows.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -45,7 +42,7 @@ class TranslateWidget(Dock):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._automatic: tuple[Any, Path] | None = None
+        self._automatic = AutomaticFolder("em-like-")
         self._running: Source | None = None
         self._everything = False
         self.image = InputBox(napari_viewer)
@@ -76,7 +73,7 @@ class TranslateWidget(Dock):
         self.translator.changed.connect(self._on_translator_changed)
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
-        self.options.copy.clicked.connect(self._on_copy)
+        self.options.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self.translating())))
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
@@ -97,17 +94,9 @@ class TranslateWidget(Dock):
         if folder is None:
             raise InputError("no translator is chosen; choose one, or train it from a pair")
         params = self.options.form.value
-        out = self.options.folder or self._automatic_out(volume.name, folder, params)
+        question = volume.fingerprint(), folder, params
+        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
         return Translating(volume, self.image.spec(volume), folder, params, out, self.options.scheduler)
-
-    def _automatic_out(self, name: str, folder: Path, params: TranslateParams) -> Path:
-        """One folder for the same question, so that Run all and Resume go on from a preview."""
-        volume = self.image.volume()
-        key = (volume.fingerprint() if volume else None, folder, params)
-        if self._automatic is None or self._automatic[0] != key:
-            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{folder.name}").strip("-")
-            self._automatic = (key, output_folder() / f"em-like-{words}-{time.strftime('%Y%m%d-%H%M%S')}")
-        return self._automatic[1]
 
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training
@@ -128,26 +117,11 @@ class TranslateWidget(Dock):
 
     def _repair(self, error: BaseException | None) -> Fix | None:
         """A one-click way out of what the estimate complains about."""
-        full, peeked = self.image.full, self.translator.peeked
-        if isinstance(error, VoxelSizeError) and full is not None and peeked is not None:
-            if full.calibrated and self.image.picker.index != (best := default_level(full, None, peeked.voxel_nm)):
-                return f"Use level {best}", lambda: self.image.picker.combo.setCurrentIndex(best)
-            return "Set the voxel size…", lambda: self.image.correct.setChecked(True)
+        if isinstance(error, VoxelSizeError):
+            return self.image.way_out()
         if error is None and any("of disk" in note for note in self.card.estimate.notes):
             return "Choose another folder…", self.options.choose_folder
         return None
-
-    def _on_copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        try:
-            text = command_line(self.translating())
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        if clipboard is not None:
-            clipboard.setText(text)
-        self.bar.error.clear()
-        self.bar.say("The command line is on the clipboard.")
 
     def _on_preview(self) -> None:
         self._begin(everything=False)
