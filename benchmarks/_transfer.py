@@ -33,9 +33,10 @@ from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.domains import load_encoder, sample_features
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.fine_tune import boundary_card, boundary_of
+from napari_connecto.workflows.fine_tune import boundary_card
 from napari_connecto.workflows.segment_block import segment_array
 from napari_connecto.workflows.tune import instances, tune_segmentation
+from napari_connecto.workflows.whole import boundary_of
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "transfer"
 NAMES = tuple(DATASETS)

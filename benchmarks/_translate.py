@@ -24,7 +24,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.openvino import torch_model
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fine_tune import boundary_of, fine_tune
+from napari_connecto.workflows.fine_tune import fine_tune
 from napari_connecto.workflows.reliability import auroc, calibration
 from napari_connecto.workflows.segment_block import segment_array
 from napari_connecto.workflows.translate_params import TranslateParams
@@ -32,7 +32,7 @@ from napari_connecto.workflows.translation_metrics import brightness, likeness
 from napari_connecto.workflows.translator import Translator
 from napari_connecto.workflows.tune import tune_segmentation
 from napari_connecto.workflows.uncertainty import entropy
-from napari_connecto.workflows.whole import answers
+from napari_connecto.workflows.whole import answers, boundary_of
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "translate"
 STEPS, MEMBERS = 200, 4

@@ -81,15 +81,18 @@ class Mixture:
         At least one. They are summed up as they come (Welford 1962), never stacked.
     digest
         Of everything the answer depends on.
-    calls
+    calls, any_tile
         See `TorchPredictor`.
     """
 
-    def __init__(self, card: ModelCard, passes: Sequence[Pass], digest: str, calls: int = 1) -> None:
+    def __init__(
+        self, card: ModelCard, passes: Sequence[Pass], digest: str, calls: int = 1, any_tile: bool = False
+    ) -> None:
         grid = card.output(MEAN)
         self.card = replace(card, outputs=tuple(replace(grid, name=name) for name in OUTPUTS), digest=digest)
         self.passes = tuple(passes)
         self.calls = calls
+        self.any_tile = any_tile
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`."""
@@ -119,13 +122,13 @@ def ensemble(models: Sequence[Predictor]) -> Mixture:
     for other in (model.card for model in models[1:]):
         if replace(other, name=first.name, digest=first.digest, metrics=first.metrics) != first:
             raise ModelError(f"'{first.name}' and '{other.name}' differ in more than their weights; train them alike")
-    return _mixture(models[0], [Plain(model) for model in models], "ensemble", [m.card.digest for m in models])
+    return _mixture(models, [Plain(model) for model in models], "ensemble")
 
 
 def flips(model: Predictor) -> Mixture:
     """One model over the eight mirror images of a batch (four of a flat model)."""
     axes = FLIPS if model.card.tile[0] > 1 else FLIPS[:4]
-    return _mixture(model, [Flipped(Plain(model), a) for a in axes], "flips", [model.card.digest])
+    return _mixture([model], [Flipped(Plain(model), a) for a in axes], "flips")
 
 
 def mc_dropout(model: Predictor, n: int = 8) -> Mixture:
@@ -139,12 +142,13 @@ def mc_dropout(model: Predictor, n: int = 8) -> Mixture:
     if not model.card.network.get("dropout"):
         raise ModelError(f"model '{model.card.name}' has no dropout; use an ensemble or flips")
     dropping = torch_model(model).with_dropout()
-    return _mixture(dropping, [Dropped(dropping, i) for i in range(n)], f"dropout {n}", [model.card.digest])
+    return _mixture([dropping], [Dropped(dropping, i) for i in range(n)], f"dropout {n}")
 
 
-def _mixture(model: Predictor, passes: Sequence[Pass], kind: str, digests: Sequence[str]) -> Mixture:
-    digest = hashlib.sha256(" ".join([kind, *digests]).encode()).hexdigest()
-    return Mixture(model.card, passes, digest, int(getattr(model, "calls", 1)))
+def _mixture(models: Sequence[Predictor], passes: Sequence[Pass], kind: str) -> Mixture:
+    digest = hashlib.sha256(" ".join([kind, *(model.card.digest for model in models)]).encode()).hexdigest()
+    any_tile = all(getattr(model, "any_tile", False) for model in models)
+    return Mixture(models[0].card, passes, digest, int(getattr(models[0], "calls", 1)), any_tile)
 
 
 def regression_outputs(*, variance: bool = True) -> tuple[Output, ...]:

@@ -54,6 +54,8 @@ class TorchPredictor:
         What `merge` put into a base to make this model, as long as it is not sent or saved.
     dropout : bool
         Whether its dropout drops channels, by the seeds of the tiles; see `with_dropout`.
+    any_tile : bool
+        It takes tiles of any shape that its network does, not only the card's.
     calls : int
         How many calls at once serve best: on the CPU one per core, for each call computes on one thread alone (on two
         cores 1.3-1.5 times as fast as one call on two threads, and the answer does not depend on the machine's
@@ -77,6 +79,7 @@ class TorchPredictor:
         self.device = pick_device(device)
         self.calls = cores() if self.device.type == "cpu" else 2
         self.dropout = False
+        self.any_tile = True
         self._probability = card.network.get("activation", "sigmoid") == "sigmoid"
         self._limit: int | None = None
         self._lock = threading.Lock()

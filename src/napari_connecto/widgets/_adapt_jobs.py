@@ -148,6 +148,6 @@ def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
 
 
 def asked(model: TorchPredictor, patch: Level, scaling: Scaling) -> Level:
-    from napari_connecto.workflows.fine_tune import boundary_of
+    from napari_connecto.workflows.whole import boundary_of
 
     return Level(boundary_of(model, scaling(np.asarray(patch.array))), patch.voxel_nm, patch.origin_nm)

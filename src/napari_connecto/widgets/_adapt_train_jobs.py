@@ -126,8 +126,8 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
     load_triton_apart()
     from napari_connecto.workflows.compare import compare_job
     from napari_connecto.workflows.em_samples import prepared
-    from napari_connecto.workflows.fine_tune import boundary_of
     from napari_connecto.workflows.segment_block import segment_array
+    from napari_connecto.workflows.whole import boundary_of
 
     old, new = load(before), load(after)
     held_out, learnt = (work.session.examples(held_out=h) for h in (True, False))

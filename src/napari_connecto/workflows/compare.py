@@ -15,9 +15,9 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.em_samples import Example, prepared
-from napari_connecto.workflows.fine_tune import boundary_of
 from napari_connecto.workflows.segment_block import segment_array
 from napari_connecto.workflows.tune import instances, tune_segmentation
+from napari_connecto.workflows.whole import boundary_of
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.fine_tune import boundary_of
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.whole import boundary_of
 
 PATCHES, SIZE = 4, 256
 SIGMA, WIDTH = 1.0, 5

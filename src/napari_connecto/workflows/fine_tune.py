@@ -16,21 +16,19 @@ from scipy.stats import rankdata
 
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import FVec3, Vec3, vec3
+from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
-from napari_connecto.core.tiles import TilePlan
-from napari_connecto.core.volume import Level
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.average import between
 from napari_connecto.models.files import new_model
 from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.nets import divisor
-from napari_connecto.models.openvino import OpenVinoPredictor, torch_model
+from napari_connecto.models.openvino import torch_model
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.adapt_params import FineTuneParams
 from napari_connecto.workflows.em_labels import boundary_target, check_labels
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.whole import boundary_of
 
 BOUNDARY = "boundary"
 TILE, HALO = 256, 32
@@ -246,31 +244,3 @@ class BoundaryLoss:
             total += float(-(weight * np.where(target > 0, np.log(p), np.log(1 - p))).sum())
             known += float(weight.sum())
         return -total / max(known, 1.0)
-
-
-def boundary_of(model: Predictor, image: np.ndarray) -> np.ndarray:
-    """Boundary probability (z, y, x) float32 of a scaled image (z, y, x), edges repeated, whatever its shape.
-
-    Of an image smaller than the card's tile no more is computed than it and a halo, by networks of ours.
-    """
-    card, tile_shape = model.card, _tile_for(model, image.shape)
-    model = model.model if isinstance(model, OpenVinoPredictor) and tile_shape != card.tile else model
-    level = Level(image, (1.0, 1.0, 1.0))
-    out = np.zeros(image.shape, np.float32)
-    for tile in TilePlan(level.shape, tile_shape, card.halo):
-        answer = model(level.read_padded(tile.read)[None, None], [0])[card.outputs[0].name][0]
-        inside = tile.write.shift([-(r + t) for r, t in zip(tile.read.start, card.outputs[0].trimmed, strict=True)])
-        out[tile.write.slices] = answer[inside.slices]
-    return out
-
-
-def _tile_for(model: Predictor, shape: Sequence[int]) -> Vec3:
-    """The smallest tile that holds this shape and that the network can take; the card's, where it is smaller."""
-    if not isinstance(model, TorchPredictor | OpenVinoPredictor):
-        return model.card.tile
-    return vec3(
-        [
-            min(most, -(-n // step) * step)
-            for most, n, step in zip(model.card.tile, shape, divisor(model.card.network), strict=True)
-        ]
-    )

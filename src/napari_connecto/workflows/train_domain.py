@@ -27,12 +27,13 @@ from napari_connecto.workflows.compare import score, tune
 from napari_connecto.workflows.domains import Domain, sample_features, save_about
 from napari_connecto.workflows.em_labels import boundary_target, to_em
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card, boundary_of
+from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import source_gate_job
 from napari_connecto.workflows.gate_files import save_gate
 from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.whole import boundary_of
 
 GAP_NM = 200.0
 """Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""

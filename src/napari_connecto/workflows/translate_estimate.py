@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
@@ -103,13 +105,11 @@ def estimate_translate(
     plan = TilePlan(level.shape, card.tile, card.halo)
     touched = plan.touching([region_in(region, volume, level) or level.box])
     trial = choose_batch(level, plan, predictor, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
-    writes = [plan[int(i)].write for i in touched]
-    box = Box(
-        tuple(min(w.start[a] for w in writes) for a in range(3)),  # type: ignore[arg-type]
-        tuple(max(w.stop[a] for w in writes) for a in range(3)),  # type: ignore[arg-type]
-    )
+    starts = plan.cells(touched) * plan.tile
+    stops = np.minimum(starts + plan.tile, plan.shape)
+    box = Box(vec3(starts.min(axis=0).tolist()), vec3(stops.max(axis=0).tolist()))
     memory = batch_bytes(plan, default_batch(card)) * trial.calls
-    disk = int(sum(w.size for w in writes) * 4 / 3) * BYTES * len(predictor.card.outputs)
+    disk = int(np.prod(stops - starts, axis=1).sum() * 4 / 3) * BYTES * len(predictor.card.outputs)
     notes, fits = room_for(memory, disk, out, "use a translator with smaller tiles")
     return TranslateEstimate(
         _read_nm(volume, card.voxel_nm),

@@ -52,6 +52,7 @@ class Recalibrated:
         told = json.dumps([mixture.card.digest, asdict(recalibration) if recalibration else None])
         self.card: ModelCard = replace(mixture.card, digest=hashlib.sha256(told.encode()).hexdigest())
         self.calls = mixture.calls
+        self.any_tile = mixture.any_tile
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`."""

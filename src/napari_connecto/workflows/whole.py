@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
 
 from napari_connecto.compute.execute import execute
-from napari_connecto.core.geometry import vec3
+from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.models.nets import divisor
+from napari_connecto.models.openvino import OpenVinoPredictor
 
 
 def answers(predictor: Predictor, image: np.ndarray) -> Mapping[str, np.ndarray]:
     """Every output (z, y, x) float32 of a scaled image (z, y, x), its edges repeated outside; stride 1 only.
 
-    Along a short axis of the image tiles are shorter than the card's: the predictor must take tiles of any shape that
-    its network does, as torch's do and OpenVINO's do not.
+    Of an image smaller than the card's tile no more is computed than it and a halo, by networks of ours.
     """
-    card = predictor.card
-    level = Level(image, card.voxel_nm)
-    step = divisor(card.network)
-    tile = vec3([min(t, -(-n // d) * d) for t, n, d in zip(card.tile, level.shape, step, strict=True)])
+    card, level = predictor.card, Level(image, predictor.card.voxel_nm)
+    predictor, tile = _fitted(predictor, level.shape)
     found = {output.name: np.empty(image.shape, np.float32) for output in card.outputs}
     with closing(execute(level, TilePlan(level.shape, tile, card.halo), predictor)) as results:
         for done, blocks in results:
             for name, block in blocks.items():
                 found[name][done.write.slices] = block
     return found
+
+
+def boundary_of(model: Predictor, image: np.ndarray) -> np.ndarray:
+    """The first output of a boundary model, see `answers`."""
+    return answers(model, image)[model.card.outputs[0].name]
+
+
+def _fitted(predictor: Predictor, shape: Sequence[int]) -> tuple[Predictor, Vec3]:
+    """The smallest tile that holds this shape and that the network takes, the card's at most; and what takes it."""
+    card = predictor.card
+    inner = predictor.model if isinstance(predictor, OpenVinoPredictor) else predictor
+    if not getattr(inner, "any_tile", False):
+        return predictor, card.tile
+    step = divisor(card.network)
+    tile = vec3([min(most, -(-n // s) * s) for most, n, s in zip(card.tile, shape, step, strict=True)])
+    return (predictor if tile == card.tile else inner), tile
