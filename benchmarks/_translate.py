@@ -60,6 +60,7 @@ VARIANTS = {
     "dropout": "one member, 8 passes of dropout",
     "absolute": "without variance head, one member, 8 flips",
     "adversary": "with adversarial term, one member",
+    "laplace": "Laplace in place of Gaussian, one member",
 }
 
 
@@ -133,11 +134,13 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     others = {
         "absolute": nc.train_translator(scene.train.xray, scene.train.em, replace(params, loss="absolute", members=1)),
         "adversary": nc.train_translator(scene.train.xray, scene.train.em, replace(params, adversary=0.05, members=1)),
+        "laplace": nc.train_translator(scene.train.xray, scene.train.em, replace(params, loss="laplace", members=1)),
     }
     trained = time.process_time()
     segmenter = torch_model(nc.load_model(nc.list_models()[scene.domain], device="cpu", backend="torch"))
     looks = {kind: (full, kind) for kind in ("ensemble", "single", "flips", "dropout")}
     looks |= {"absolute": (others["absolute"], "flips"), "adversary": (others["adversary"], "single")}
+    looks["laplace"] = (others["laplace"], "single")
     slab = replace(scene, train=_cut(scene.train, (SLAB, *scene.train.neurons.shape[1:])))
     seen = {part: _inputs(getattr(slab, part), full, scene) for part in ("train", "test")}
     inputs = {key: _membranes(segmenter, seen, key, scene) for key in seen["test"]}
