@@ -29,7 +29,7 @@ from napari_connecto.workflows.reliability import auroc, calibration
 from napari_connecto.workflows.segment_block import segment_array
 from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translation_metrics import brightness, likeness
-from napari_connecto.workflows.translator import Translator
+from napari_connecto.workflows.translator import Translator, load_translator
 from napari_connecto.workflows.tune import tune_segmentation
 from napari_connecto.workflows.uncertainty import entropy
 from napari_connecto.workflows.whole import answers, boundary_of
@@ -130,17 +130,16 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     """Train everything of one seed and measure it on the test part."""
     scene, began = SCENES[name](), time.process_time()
     params = replace(BUDGET, seed=seed)
-    full = nc.train_translator(scene.train.xray, scene.train.em, params)
-    others = {
-        "absolute": nc.train_translator(scene.train.xray, scene.train.em, replace(params, loss="absolute", members=1)),
-        "adversary": nc.train_translator(scene.train.xray, scene.train.em, replace(params, adversary=0.05, members=1)),
-        "laplace": nc.train_translator(scene.train.xray, scene.train.em, replace(params, loss="laplace", members=1)),
-    }
+    one = replace(params, members=1)
+    asked = {"full": params, "absolute": replace(one, loss="absolute"), "adversary": replace(one, adversary=0.05)}
+    asked["laplace"] = replace(one, loss="laplace")
+    made = {key: _trained(CACHE / name / f"seed-{seed}-{key}", scene.train, p) for key, p in asked.items()}
+    full = made["full"]
     trained = time.process_time()
     segmenter = torch_model(nc.load_model(nc.list_models()[scene.domain], device="cpu", backend="torch"))
     looks = {kind: (full, kind) for kind in ("ensemble", "single", "flips", "dropout")}
-    looks |= {"absolute": (others["absolute"], "flips"), "adversary": (others["adversary"], "single")}
-    looks["laplace"] = (others["laplace"], "single")
+    looks |= {"absolute": (made["absolute"], "flips"), "adversary": (made["adversary"], "single")}
+    looks["laplace"] = (made["laplace"], "single")
     slab = replace(scene, train=_cut(scene.train, (SLAB, *scene.train.neurons.shape[1:])))
     seen = {part: _inputs(getattr(slab, part), full, scene) for part in ("train", "test")}
     inputs = {key: _membranes(segmenter, seen, key, scene) for key in seen["test"]}
@@ -150,6 +149,13 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     variants = {key: _variant(*look, segmenter, scene, tuned) for key, look in looks.items()}
     times = {"train_s": trained - began, "measure_s": time.process_time() - trained}
     return {"inputs": inputs, "variants": variants, "cpu": times}
+
+
+def _trained(folder: Path, part: Part, params: nc.TranslatorParams) -> Translator:
+    """A translator, trained once and kept."""
+    if not folder.exists():
+        nc.train_translator(part.xray, part.em, params).save(folder)
+    return load_translator(folder, device="cpu", backend="torch")
 
 
 def _scaled(image: np.ndarray) -> np.ndarray:
@@ -162,6 +168,12 @@ def _translated(translator: Translator, kind: str, part: Part) -> Mapping[str, n
     """All outputs on the EM's grid."""
     image = translator.card.normalisation.resolve(part.xray)(part.interpolated())
     return answers(translator.predictor(TranslateParams(uncertainty=kind)), image)
+
+
+def _members(translator: Translator, part: Part) -> list[np.ndarray]:
+    """What each member makes of it, as the segmenter wants it."""
+    image = translator.card.normalisation.resolve(part.xray)(part.interpolated())
+    return [_scaled(answers(member, image)["mean"]) for member in translator.members]
 
 
 def _inputs(part: Part, translator: Translator, scene: Scene) -> dict[str, np.ndarray]:
@@ -279,14 +291,16 @@ def _variant(
     total = np.hypot(answer["aleatoric"], answer["epistemic"])
     found = calibration(answer["mean"], total, true)
     params = SegmentParams(mode="2d", **tuned)
-    image, scores = _scaled(answer["mean"]), {"sd": [], "entropy": []}
-    wrong = []
+    image, scores = _scaled(answer["mean"]), {"sd": [], "entropy": [], "doubt": []}
+    wrong, members = [], _members(translator, scene.test) if kind == "ensemble" else []
     for z in _chosen(len(image), SECTIONS):
         boundary = boundary_of(segmenter, image[z : z + 1])
         wrong.append((boundary >= params.boundary_threshold) != (scene.test.neurons[z : z + 1] == 0))
         scores["sd"].append(total[z : z + 1])
         scores["entropy"].append(entropy(boundary))
-    figures = {f"auroc_{k}": auroc(np.concatenate(v), np.concatenate(wrong)) for k, v in scores.items()}
+        if members:
+            scores["doubt"].append(np.std([boundary_of(segmenter, m[z : z + 1]) for m in members], axis=0))
+    figures = {f"auroc_{k}": auroc(np.concatenate(v), np.concatenate(wrong)) for k, v in scores.items() if v}
     told = found.to_json()
     likely = likeness(answer["mean"], true, np.ones(true.shape, bool))
     vi = _scored(segmenter, image, scene.test.neurons, params)["vi"]

@@ -18,7 +18,7 @@ from _translate import CACHE, INPUTS, SCENES, VARIANTS, measured_seed
 AIM_GAP = 0.5
 LEVELS = ("0.5", "0.8", "0.9", "0.95")
 FIGURES = ("psnr", "ssim", "nrmse", "f1", "vi", "split", "merge", "arand")
-TRUST = ("ause", "spearman", "auroc_sd", "auroc_entropy", "psnr", "vi")
+TRUST = ("ause", "spearman", "auroc_sd", "auroc_entropy", "auroc_doubt", "psnr", "vi")
 
 
 def main() -> None:
@@ -56,8 +56,8 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
     gaps = [_gap(row["inputs"]) for row in rows]
     print(f"\nOf the VI gap between interpolated X-ray and EM translating closes {_cell(gaps)} (aim {AIM_GAP}).\n")
     stated = "".join(f" {float(level):.0%} |" for level in LEVELS)
-    print(f"| translator |{stated} AUSE | Spearman | AUROC sd | AUROC entropy | PSNR | VI |")
-    print("|---" * 11 + "|")
+    print(f"| translator |{stated} AUSE | Spearman | AUROC sd | AUROC entropy | AUROC doubt | PSNR | VI |")
+    print("|---" * 12 + "|")
     for key, title in VARIANTS.items():
         found = [row["variants"][key] for row in rows if key in row["variants"]]
         cells = [_cell([f["coverage"][level] for f in found]) for level in LEVELS]
