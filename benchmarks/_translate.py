@@ -60,7 +60,6 @@ VARIANTS = {
     "dropout": "one member, 8 passes of dropout",
     "absolute": "without variance head, one member, 8 flips",
     "adversary": "with adversarial term, one member",
-    "laplace": "Laplace in place of Gaussian, one member",
 }
 
 
@@ -132,14 +131,12 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     params = replace(BUDGET, seed=seed)
     one = replace(params, members=1)
     asked = {"full": params, "absolute": replace(one, loss="absolute"), "adversary": replace(one, adversary=0.05)}
-    asked["laplace"] = replace(one, loss="laplace")
     made = {key: _trained(CACHE / name / f"seed-{seed}-{key}", scene.train, p) for key, p in asked.items()}
     full = made["full"]
     trained = time.process_time()
     segmenter = torch_model(nc.load_model(nc.list_models()[scene.domain], device="cpu", backend="torch"))
     looks = {kind: (full, kind) for kind in ("ensemble", "single", "flips", "dropout")}
     looks |= {"absolute": (made["absolute"], "flips"), "adversary": (made["adversary"], "single")}
-    looks["laplace"] = (made["laplace"], "single")
     slab = replace(scene, train=_cut(scene.train, (SLAB, *scene.train.neurons.shape[1:])))
     seen = {part: _inputs(getattr(slab, part), full, scene) for part in ("train", "test")}
     inputs = {key: _membranes(segmenter, seen, key, scene) for key in seen["test"]}

@@ -67,6 +67,8 @@ _HOMES = {
     "calibration": "workflows.reliability",
     "worst_regions": "workflows.trust",
     "certain": "workflows.trust",
+    "disputed_regions": "workflows.trust",
+    "membranes": "workflows.membranes",
     "inverted": "core.invert",
     "estimate_segment": "workflows.estimate_segment",
     "kept_where": "workflows.on_grid",

@@ -18,6 +18,7 @@ from napari_connecto.io.read import open_volume
 from napari_connecto.widgets import _cascade_card, _translate_choose, translate
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._translate_choose import SIMULATED, TRAIN
+from napari_connecto.widgets._translate_disputed import LAYER
 from napari_connecto.widgets._translate_layers import FADED, MEAN, UNCERTAINTY, WORST
 from napari_connecto.workflows.gate_check import GateCheck
 from napari_connecto.workflows.gate_judgement import Judgement
@@ -223,6 +224,33 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tm
     np.testing.assert_allclose(made.extent.world[0], viewer.layers[MEAN].extent.world[0], atol=15)
     dock.segment.aside.setChecked(False)
     np.testing.assert_allclose(viewer.layers[MEAN].translate, home)
+
+
+def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, viewer, qtbot, tmp_path):
+    from napari_connecto.models.files import load_model
+    from napari_connecto.workflows.membranes import membranes
+    from tests import adapt_parts
+
+    library = adapt_parts.library(tmp_path / "library", steps=1)
+    dock.segment._on_listed({"near": library / "near"})
+    dock.segment.model.setCurrentText("near")
+    dock.disputed.bar.button.click()
+    assert "nothing is translated yet" in dock.disputed.bar.error.label.text()
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    dock.segment.where.setCurrentText("Everywhere")
+    dock.trust.count.setValue(2)
+    dock.disputed.bar.button.click()
+    wait(dock.disputed.bar, qtbot)
+    translator = load_translator(files[2], backend="torch")
+    expected = membranes(open_volume(files[0]), translator, load_model(library / "near", backend="torch"))
+    layer = viewer.layers[LAYER]
+    np.testing.assert_array_equal(values(layer), whole(expected.sd))
+    np.testing.assert_allclose(layer.extent.world, viewer.layers[MEAN].extent.world, atol=15)
+    assert len(dock.trust.regions) == 2
+    assert "passes disagree about membranes" in dock.trust.list.item(0).text()
+    assert viewer.layers[WORST].nshapes == 2
+    assert "0 to 0.5" in dock.disputed.about.text()
 
 
 def test_cancel_does_not_wait_for_a_forward_pass_and_resume_goes_on(dock, viewer, qtbot, monkeypatch, headless):

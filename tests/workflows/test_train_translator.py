@@ -160,6 +160,7 @@ def test_a_pair_that_says_nothing_is_refused(pair):
 @pytest.mark.slow
 def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(pair, tmp_path):
     """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
+    from napari_connecto.io.read import open_volume
     from napari_connecto.io.write import save_volume
 
     for volume, name in zip(pair, ("xray", "em"), strict=True):
@@ -177,6 +178,13 @@ def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(p
     assert done.returncode == 0, done.stderr
     assert "least certain at z y x" in done.stdout
     assert len(json.loads((tmp_path / "o" / "worst.json").read_text())) >= 1
-    again = tiny.command("run", tmp_path / "o" / "recipe.yaml")
+    with_membranes = ["--membranes", "synthetic-neuropil", "--region", 0, 0, 0, 16, 32, 32, "--out", tmp_path / "m"]
+    done = tiny.command("translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t", *with_membranes)
+    assert done.returncode == 0, done.stderr
+    assert "passes disagree about membranes" in done.stdout
+    sd = open_volume(tmp_path / "m" / "membranes" / "membrane_sd.zarr").levels[0]
+    assert 0 < sd.read(sd.box).max() <= 0.5
+    again = tiny.command("run", tmp_path / "m" / "recipe.yaml")
     assert again.returncode == 0, again.stderr
+    assert "passes disagree about membranes" in again.stdout
     assert not (tmp_path / "t" / STOP).exists()

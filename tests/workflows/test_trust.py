@@ -8,7 +8,7 @@ import pytest
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.seams import seams
-from napari_connecto.workflows.trust import certain, worst_regions
+from napari_connecto.workflows.trust import certain, disputed_regions, worst_regions
 
 NM = (20.0, 10.0, 10.0)
 
@@ -47,6 +47,16 @@ def test_the_worst_places_come_first_apart_from_each_other_with_their_reason():
     assert [round(r.epistemic, 2) for r in found] == [0.0, 1.0]
     assert "what the X-ray cannot tell" in found[0].reason
     assert "the translator's ignorance" in found[1].reason
+
+
+def test_places_where_passes_disagree_come_worst_first():
+    sd = np.zeros((20, 60, 60))
+    sd[4:8, 10:18, 10:18], sd[12:16, 40:48, 30:38] = 0.2, 0.4
+    found = disputed_regions(volume(sd), 5, size_nm=80)
+    assert [r.box.start for r in found[:2]] == [(12, 40, 30), (4, 10, 10)]
+    assert found[0].reason == "passes disagree about membranes, sd 0.40"
+    with pytest.raises(InputError, match="both must be above 0"):
+        disputed_regions(volume(sd), 0)
 
 
 def test_no_more_places_than_there_are_and_none_where_nothing_is_computed():

@@ -47,16 +47,21 @@ def train_translator(path: str, em: str, out: str, progress: str, **options: Any
 @click.option("--translator", required=True, help="A translator's folder, or the name of a shipped one (see `models`).")
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, finest level's voxels.")
+@click.option(
+    "--membranes", metavar="MODEL", help="Also tell where passes disagree about membranes, by this boundary model."
+)
 @click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
 @volume_options
 @params_options(TranslateParams)
 @cluster_options
 @PROGRESS
-def translate(path: str, translator: str, out: str, progress: str, **options: Any) -> None:
+def translate(path: str, translator: str, out: str, membranes: str | None, progress: str, **options: Any) -> None:
     """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
     recipe = {"workflow": "translate", "volume": volume_spec(path, options), "translator": translator, "out": out}
     region, scheduler, workers = options.pop("region"), options.pop("scheduler"), options.pop("workers")
     recipe |= {"backend": options.pop("backend"), "params": dataclasses.asdict(TranslateParams(**options))}
     if region:
         recipe["region"] = list(region)
+    if membranes:
+        recipe["membranes"] = membranes
     run_recipe(recipe, progress, scheduler, workers)

@@ -107,6 +107,26 @@ class Mixture:
         values = (mean, np.sqrt(noise), np.sqrt(np.maximum(spread, 0) / len(self.passes)))
         return dict(zip(OUTPUTS, (v.astype(np.float32, copy=False) for v in values), strict=True))
 
+    def looks(self) -> list[Look]:
+        """Each pass by itself."""
+        return [Look(self, number) for number in range(len(self.passes))]
+
+
+class Look:
+    """One pass of a mixture as a predictor of its mean alone."""
+
+    def __init__(self, mixture: Mixture, number: int) -> None:
+        told = f"{mixture.card.digest} pass {number}"
+        outputs = (mixture.card.output(MEAN),)
+        self.card: ModelCard = replace(mixture.card, outputs=outputs, digest=hashlib.sha256(told.encode()).hexdigest())
+        self.look = mixture.passes[number]
+        self.calls = mixture.calls
+        self.any_tile = mixture.any_tile
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        """See `napari_connecto.core.model.Predictor`."""
+        return {MEAN: self.look(batch, seeds)[0]}
+
 
 def ensemble(models: Sequence[Predictor]) -> Mixture:
     """Several models of one card: each is a pass.

@@ -23,6 +23,8 @@ from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import ErrorLine, JobBar, text_line
 from napari_connecto.widgets._show import store_layer
+from napari_connecto.widgets._translate_disputed import Disputing
+from napari_connecto.widgets._translate_jobs import Translating
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import RESULT, view_box
 from napari_connecto.widgets._worker import Worker
@@ -39,10 +41,13 @@ class Source:
 
     image: Layer
     finest: Level
-    xray: Volume
-    spec: Any
-    out: Path
+    what: Translating
     complete: bool
+
+    @property
+    def out(self) -> Path:
+        """The translation's folder."""
+        return self.what.out
 
 
 class SideBySideBox(QGroupBox):
@@ -121,27 +126,46 @@ class SideBySideBox(QGroupBox):
         InputError
             If there is no translation, no model, or the part asked for is not translated.
         """
+        source, whole, folder, view = self._asked()
+        xray, mean = source.what.volume, whole
+        raw = None if view is None else _inside(view, source.finest, xray)
+        made = None if view is None else _inside(view, source.finest, mean)
+        if made is not None and not source.complete:  # brightness must not be measured where nothing is
+            mean, made = _part(mean, made), None
+        params, out = self.form.value, self._folder(folder, raw, source)
+        spec = {"path": mean.source} if mean is whole else None
+        return (
+            Segmenting(xray, source.what.spec, folder, params, raw, out / "xray"),
+            Segmenting(mean, spec, folder, params, made, out / "em-like"),
+        )
+
+    def disputing(self) -> tuple[Source, Disputing]:
+        """The same part and model, asked where passes of the translator disagree.
+
+        Raises
+        ------
+        InputError
+            As `tasks`.
+        """
+        source, mean, folder, view = self._asked()
+        region = None if view is None else _inside(view, source.finest, source.what.volume)
+        out = self._folder(folder, region, source) / "membranes"
+        return source, Disputing(source.what, folder, region, out, mean.levels[0])
+
+    def _asked(self) -> tuple[Source, Volume, Path, Box | None]:
+        """Translation, its mean, model, and the view in voxels of the image's finest level (None: everywhere)."""
         source, layers, folder = self._source, self._trust.layers, self.folders.get(self.model.currentText())
         if source is None or layers is None or not layers.alive:
             raise InputError("nothing is translated yet; press Preview in view or Run all first")
         if folder is None:
             raise InputError("no boundary model is chosen; choose one that ships")
-        everywhere, mean = self.where.currentText() == ALL, layers.volumes["mean"]
+        everywhere = self.where.currentText() == ALL
         if everywhere and not source.complete:
             raise InputError(f"only a part is translated; press Run all first, or choose '{VIEW}'")
         view = None if everywhere else view_box(self._viewer, source.image, source.finest)
         if view is not None and view.size == 0:
             raise InputError(f"the view does not touch '{source.image.name}'; press Home in the viewer")
-        raw = None if view is None else _inside(view, source.finest, source.xray)
-        made = None if view is None else _inside(view, source.finest, mean)
-        if made is not None and not source.complete:  # brightness must not be measured where nothing is
-            mean, made = _part(mean, made), None
-        params, out = self.form.value, self._folder(folder, raw, source)
-        spec = None if mean is not layers.volumes["mean"] else {"path": mean.source}
-        return (
-            Segmenting(source.xray, source.spec, folder, params, raw, out / "xray"),
-            Segmenting(mean, spec, folder, params, made, out / "em-like"),
-        )
+        return source, layers.volumes["mean"], folder, view
 
     def _folder(self, model: Path, box: Box | None, source: Source) -> Path:
         """One folder for the same question, so that Resume goes on."""

@@ -17,6 +17,7 @@ from napari_connecto.widgets._options import OptionsFold
 from napari_connecto.widgets._settings import AutomaticFolder, output_folder
 from napari_connecto.widgets._translate_card import translate_card
 from napari_connecto.widgets._translate_choose import TranslatorBox
+from napari_connecto.widgets._translate_disputed import DisputedBox
 from napari_connecto.widgets._translate_jobs import (
     Translated,
     Translating,
@@ -54,6 +55,7 @@ class TranslateWidget(Dock):
         self.preview = QPushButton("Preview in view")
         self.trust = TrustBox(napari_viewer)
         self.segment = SideBySideBox(napari_viewer, self.trust)
+        self.disputed = DisputedBox(napari_viewer, self.trust, self.segment.disputing)
         self._lay_out()
         self._connect()
         self.train.hide()
@@ -65,7 +67,7 @@ class TranslateWidget(Dock):
         self.lay_out(
             [
                 self.image, self.translator, self.train, self.options, self.card, self.bar,
-                self.trust, self.segment,
+                self.trust, self.segment, self.disputed,
             ]
         )  # fmt: skip
 
@@ -79,6 +81,8 @@ class TranslateWidget(Dock):
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.worker.returned.connect(self._on_translated)
         self.train.trained.connect(self.translator.use)
+        for choice in (self.segment.model, self.segment.where):
+            choice.currentTextChanged.connect(self.disputed.bar.forget)
 
     def translating(self) -> Translating:
         """The translation that the settings describe.
@@ -101,7 +105,7 @@ class TranslateWidget(Dock):
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training
         self.train.setVisible(training)
-        for part in (self.options, self.card, self.bar, self.trust, self.segment):
+        for part in (self.options, self.card, self.bar, self.trust, self.segment, self.disputed):
             part.setVisible(not training)
         self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
@@ -146,7 +150,7 @@ class TranslateWidget(Dock):
         if self._running is None or self._running.out != what.out or not self.trust.alive:
             self.trust.begin(image, full.levels[0])
             self.segment.set_source(None)
-        self._running = Source(image, full.levels[0], what.volume, what.spec, what.out, complete=False)
+        self._running = Source(image, full.levels[0], what, complete=False)
         self._everything = everything
         n, region, first = self.trust.count.value(), None if everything else view, view if view.size else None
         self.bar.start(lambda: translating_job(what, n, region, first), resumable=everything, abandon=True)
@@ -164,10 +168,11 @@ class TranslateWidget(Dock):
         running = self._running
         self._running = replace(running, complete=self._everything)
         self.segment.set_source(self._running)
+        self.disputed.bar.forget()
         self.scroller.ensureWidgetVisible(self.trust, 0, 0)
 
     def close_jobs(self) -> None:
         """Stop everything that runs, and give the keys back."""
         self.bar.worker.close()
-        for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment):
+        for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment, self.disputed):
             part.close_jobs()

@@ -1,4 +1,4 @@
-"""A mask or labels seen on another grid: the nearest voxel, computed where it is read. Ours."""
+"""A level seen on another grid (the nearest voxel) or in part, computed where it is read. Ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.geometry import FVec3
+from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.volume import Level, Volume
 
 
@@ -25,6 +25,11 @@ def on_grid(level: Level, grid: Level) -> Level:
     return replace(grid, array=_OnGrid(level, grid.voxel_nm, grid.origin_nm, grid.shape))
 
 
+def part_of(level: Level, box: Box) -> Level:
+    """The voxels of a box of a level, in their place of the world; read where asked, in the level's chunks."""
+    return Level(_Part(level.array, box), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
+
+
 def kept_where(labels: Volume, mask: Volume) -> Volume:
     """Labels of all levels where a mask, on a grid of its own, is not 0; elsewhere 0 (not labelled).
 
@@ -36,6 +41,30 @@ def kept_where(labels: Volume, mask: Volume) -> Volume:
         away = [float(np.abs(np.log(np.divide(m.voxel_nm, level.voxel_nm))).max()) for m in mask.levels]
         levels.append(replace(level, array=_Kept(level.array, on_grid(mask.levels[int(np.argmin(away))], level).array)))
     return replace(labels, levels=tuple(levels), source="")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Sliced as ``array[..., z, y, x]`` with step 1."""
+
+    array: Any
+    box: Box
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.box.shape
+
+    @property
+    def chunks(self) -> Any:
+        return getattr(self.array, "chunks", None)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        whole = (slice(k.start + a, k.stop + a) for k, a in zip(key[-3:], self.box.start, strict=True))
+        return np.asarray(self.array[(..., *whole)])
 
 
 @dataclass(frozen=True)

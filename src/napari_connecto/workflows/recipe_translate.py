@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,23 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.recipe_parts import named_folder, region_of
+from napari_connecto.workflows.membranes import membranes_job
+from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
 from napari_connecto.workflows.translator import load_translator
-from napari_connecto.workflows.trust import worst_regions
+from napari_connecto.workflows.trust import Region, disputed_regions, worst_regions
 from napari_connecto.workflows.xray_params import PairParams
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
-STOP, TRAINED, WORST = "stop", "translator", "worst.json"
-"""A file that stops training and keeps what there is; what training makes; places to look at first."""
+STOP, TRAINED, WORST, MEMBRANES = "stop", "translator", "worst.json", "membranes"
+"""A file that stops training and keeps what there is; what training makes; places to look at first; a folder of
+`membranes_job`."""
 SHOWN = 10
 
 
@@ -79,20 +82,31 @@ def trained_lines(about: Mapping[str, Any]) -> list[str]:
 
 
 def translate(recipe: Recipe, client: Any) -> Job[Summary]:
-    """Translate an X-ray volume."""
+    """Translate an X-ray volume; with ``membranes``, a boundary model, also tell where passes disagree about them."""
     params = from_mapping(TranslateParams, recipe.get("params") or {})
-    translator = load_translator(translator_folder(recipe["translator"]), backend=recipe.get("backend", "auto"))
-    found = yield from translate_job(
-        open_spec(recipe["volume"]), translator, params, out=recipe["out"], region=region_of(recipe), client=client
-    )
-    worst = worst_regions(found.aleatoric, found.epistemic, SHOWN)
-    rows = [{"centre_nm": list(r.centre_nm), "box": [*r.box.start, *r.box.stop], "sd": r.sd} for r in worst]
-    write_json(Path(recipe["out"]) / WORST, rows)
-    lines = found.lines()
-    if worst:
-        at = ", ".join(f"{c:.0f}" for c in worst[0].centre_nm)
-        lines.append(f"least certain at z y x {at} nm: {worst[0].reason}; {len(worst)} such places in {WORST}")
-    return {"out": str(recipe["out"]), "seams": found.report["seams"], "lines": lines}
+    backend = recipe.get("backend", "auto")
+    translator = load_translator(translator_folder(recipe["translator"]), backend=backend)
+    volume, region = open_spec(recipe["volume"]), region_of(recipe)
+    found = yield from translate_job(volume, translator, params, out=recipe["out"], region=region, client=client)
+    out = Path(recipe["out"])
+    lines = found.lines() + _listed(worst_regions(found.aleatoric, found.epistemic, SHOWN), out / WORST)
+    if "membranes" in recipe:
+        segmenter = load_model(model_folder(recipe["membranes"]), backend=backend)
+        told = yield from membranes_job(
+            volume, translator, segmenter, params, out=out / MEMBRANES, region=region, client=client
+        )
+        lines += _listed(disputed_regions(told.sd, SHOWN), out / MEMBRANES / WORST)
+    return {"out": str(out), "seams": found.report["seams"], "lines": lines}
+
+
+def _listed(regions: Sequence[Region], path: Path) -> list[str]:
+    """Write places to look at; the first one in words."""
+    rows = [{"centre_nm": list(r.centre_nm), "box": [*r.box.start, *r.box.stop], "sd": r.sd} for r in regions]
+    write_json(path, rows)
+    if not regions:
+        return []
+    at = ", ".join(f"{c:.0f}" for c in regions[0].centre_nm)
+    return [f"least certain at z y x {at} nm: {regions[0].reason}; {len(regions)} such places in {path}"]
 
 
 WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
@@ -101,6 +115,6 @@ WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
 }
 ENTRIES: dict[str, tuple[set[str], set[str]]] = {
     "train-translator": ({"volume", "em", "out"}, {"params", "pairing"}),
-    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend"}),
+    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend", "membranes"}),
 }
 """Entries that a workflow's recipe must have, and may have."""

@@ -30,17 +30,20 @@ class Region:
     sd
         Mean total standard deviation, on the mean's scale.
     epistemic
-        Share of its variance that is the translator's ignorance, the rest is the X-ray's noise.
+        Share of its variance that is the translator's ignorance, the rest is the X-ray's noise; None for a place where
+        passes disagree about membranes.
     """
 
     box: Box
     centre_nm: FVec3
     sd: float
-    epistemic: float
+    epistemic: float | None = None
 
     @property
     def reason(self) -> str:
         """In words."""
+        if self.epistemic is None:
+            return f"passes disagree about membranes, sd {self.sd:.2f}"
         kind = "the translator's ignorance" if self.epistemic > 0.5 else "what the X-ray cannot tell"
         return f"sd {self.sd:.3f}, most of it {kind} ({self.epistemic:.0%} epistemic)"
 
@@ -62,20 +65,49 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
     InputError
         If ``n`` or the size is not positive.
     """
+    k = _looked_at(aleatoric)
+    level = aleatoric.levels[k]
+    parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
+    total = np.hypot(*parts)
+    boxes = _worst_boxes(total, level, n, size_nm)
+    return [_region(box, total, level, aleatoric.levels[0], parts[1]) for box in boxes]
+
+
+def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
+    """The places where passes disagree most about membranes, none over another, worst first.
+
+    Parameters
+    ----------
+    sd
+        Of `Membranes`.
+    n, size_nm
+        As for `worst_regions`.
+
+    Raises
+    ------
+    InputError
+        If ``n`` or the size is not positive.
+    """
+    level = sd.levels[_looked_at(sd)]
+    shown = np.asarray(level.read(level.box), np.float64)
+    return [_region(box, shown, level, sd.levels[0]) for box in _worst_boxes(shown, level, n, size_nm)]
+
+
+def _looked_at(volume: Volume) -> int:
+    """The finest level that is small enough to be looked at in one go."""
+    return next((k for k, lv in enumerate(volume.levels) if lv.box.size <= LOOKED_AT), len(volume.levels) - 1)
+
+
+def _worst_boxes(shown: np.ndarray, level: Level, n: int, size_nm: float) -> list[Box]:
+    """Boxes of the largest mean, inside the level."""
     if n < 1 or size_nm <= 0:
         raise InputError(f"got n={n}, size_nm={size_nm:g}; both must be above 0")
-    k = next((k for k, lv in enumerate(aleatoric.levels) if lv.box.size <= LOOKED_AT), len(aleatoric.levels) - 1)
-    level, finest = aleatoric.levels[k], aleatoric.levels[0]
-    parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
-    total, side = (
-        np.hypot(*parts),
-        [int(np.clip(size_nm / v, 1, s)) for v, s in zip(level.voxel_nm, level.shape, strict=True)],
-    )
-    mean = uniform_filter(total, side, mode="nearest")
-    inside = [slice(s // 2, n - (s - 1) // 2) for s, n in zip(side, level.shape, strict=True)]
+    side = [int(np.clip(size_nm / v, 1, s)) for v, s in zip(level.voxel_nm, level.shape, strict=True)]
+    mean = uniform_filter(shown, side, mode="nearest")
+    inside = tuple(slice(s // 2, m - (s - 1) // 2) for s, m in zip(side, level.shape, strict=True))
     score = np.zeros_like(mean)
-    score[tuple(inside)] = mean[tuple(inside)]
-    return [_region(box, total, parts[1], level, finest) for box in _peaks(score, side, n)]
+    score[inside] = mean[inside]
+    return list(_peaks(score, side, n))
 
 
 def _peaks(score: np.ndarray, side: list[int], n: int) -> Iterator[Box]:
@@ -91,13 +123,15 @@ def _peaks(score: np.ndarray, side: list[int], n: int) -> Iterator[Box]:
         score[around] = 0
 
 
-def _region(box: Box, total: np.ndarray, epistemic: np.ndarray, level: Level, finest: Level) -> Region:
+def _region(box: Box, shown: np.ndarray, level: Level, finest: Level, epistemic: np.ndarray | None = None) -> Region:
     here = box.slices
-    variance = float((total[here] ** 2).mean())
-    share = float((epistemic[here] ** 2).mean()) / variance if variance > 0 else 0.0
+    share = None
+    if epistemic is not None:
+        variance = float((shown[here] ** 2).mean())
+        share = float((epistemic[here] ** 2).mean()) / variance if variance > 0 else 0.0
     middle = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)]
     there = level.box_in(box, finest).clip(finest.shape)
-    return Region(there, fvec3(level.to_nm(middle).tolist()), float(total[here].mean()), share)
+    return Region(there, fvec3(level.to_nm(middle).tolist()), float(shown[here].mean()), share)
 
 
 def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:

@@ -1,0 +1,126 @@
+"""Where do the passes of a translator disagree about membranes: a layer, and the places to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari.layers import Image
+from qtpy.QtWidgets import QFormLayout, QGroupBox
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets import _adapt_jobs, _translate_jobs
+from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._show import store_layer
+from napari_connecto.widgets._translate_trust import TrustBox
+from napari_connecto.widgets._view import RESULT
+
+if TYPE_CHECKING:
+    from napari_connecto.widgets._translate_segment import Source
+    from napari_connecto.workflows.trust import Region
+
+LAYER = "disagreement about membranes"
+SPAN = (0.0, 0.5)
+"""Standard deviations of a probability: from all passes agree to half of them against the others."""
+
+
+@dataclass(frozen=True)
+class Disputing:
+    """What is asked: which translation, by which boundary model, where (voxels of the X-ray's finest level; None:
+    everywhere), and the EM-like image on whose grid places are told.
+    """
+
+    what: _translate_jobs.Translating
+    model: Path
+    region: Box | None
+    out: Path
+    mean: Level
+
+
+class Disputed(NamedTuple):
+    """Standard deviation of the membrane's probability over passes, and where it is largest, in the mean's voxels."""
+
+    sd: Volume
+    worst: list[Region]
+
+
+class DisputedBox(QGroupBox):
+    """One button; a layer of the disagreement over the EM-like image; the list of worst places becomes that of these.
+
+    Parameters
+    ----------
+    question
+        The translation that is shown and what to ask of it; raises `InputError` while there is none.
+    """
+
+    def __init__(self, viewer: Any, trust: TrustBox, question: Callable[[], tuple[Source, Disputing]]) -> None:
+        super().__init__("Doubt about membranes")
+        self._viewer, self._trust, self._question = viewer, trust, question
+        self._source: Source | None = None
+        self.layer: Image | None = None
+        self.bar = JobBar(
+            "disagreement",
+            "Where do passes disagree?",
+            "Segment every pass of the translator by itself (model and place as above) and show where they differ.\n"
+            "This finds wrong membranes better than the image's own uncertainty.",
+        )
+        self.about = text_line("The largest disagreement, and where it is kept")
+        layout = QFormLayout(self)
+        layout.setContentsMargins(8, 4, 8, 6)
+        layout.addRow(self.bar)
+        layout.addRow(self.about)
+        self.bar.clicked.connect(self._on_clicked)
+        self.bar.worker.returned.connect(self._on_found)
+
+    def close_jobs(self) -> None:
+        """Stop."""
+        self.bar.worker.close()
+
+    def _on_clicked(self) -> None:
+        try:
+            self._source, asked = self._question()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        n = self._trust.count.value()
+        self.about.setText("")
+        self.bar.start(lambda: disputed_job(asked, n), abandon=True)
+
+    def _on_found(self, found: Disputed) -> None:
+        source = self._source
+        if source is None or not self._trust.alive:
+            return
+        arrays, keywords = store_layer(found.sd, source.image, source.finest)
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+        look = {"name": LAYER, "contrast_limits": SPAN, "colormap": "inferno", "blending": "additive", "opacity": 0.8}
+        data = arrays if len(arrays) > 1 else arrays[0]
+        self.layer = self._viewer.add_image(
+            data, multiscale=len(arrays) > 1, metadata={RESULT: True}, **look, **keywords
+        )
+        self._trust.show_worst(found.worst)
+        top = f"up to {found.worst[0].sd:.2f} on average over a place" if found.worst else "none: passes agree"
+        self.about.setText(f"Disagreement (sd of the probability, 0 to 0.5): {top}; listed under Trust.")
+        self.about.setToolTip(f"Kept in {Path(found.sd.source).parent}")
+
+
+def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
+    """Compute it, and find the ``n`` worst places."""
+    yield Progress(0, 0, "loading translator and model")
+    load_triton_apart()
+    from napari_connecto.workflows.membranes import membranes_job
+    from napari_connecto.workflows.trust import disputed_regions
+
+    what, translator = asked.what, _translate_jobs.load(asked.what.translator)
+    model = _adapt_jobs.load(asked.model)
+    found = yield from membranes_job(what.volume, translator, model, what.params, out=asked.out, region=asked.region)
+    yield Progress(0, 0, "looking for the worst places")
+    mean, grid = asked.mean, found.sd.levels[0]
+    worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in disputed_regions(found.sd, n)]
+    return Disputed(found.sd, worst)

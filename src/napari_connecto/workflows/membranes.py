@@ -1,0 +1,194 @@
+"""Where a translation's membranes are in doubt: every pass of a translator is segmented by itself.
+
+The standard deviation of a translation says how far a grey value may be off, and much of that is fine noise on which
+no membrane hangs. Where passes (ensemble members, mirror images, dropout) disagree about *membranes* is another
+question. Propagating an ensemble through what is done with it is standard; this use is ours. Measured in
+docs/benchmarks/translate.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.job_folder import JobFolder, result_folder
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume_job
+from napari_connecto.workflows.filling import fill_job, fingerprint
+from napari_connecto.workflows.on_grid import part_of
+from napari_connecto.workflows.segment import inside
+from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.workflows.translator import Translator
+
+PASSES = "passes"
+COMBINED: dict[str, Callable[..., np.ndarray]] = {"membrane": np.mean, "membrane_sd": np.std}
+
+
+@dataclass(frozen=True)
+class Membranes:
+    """What the passes of a translator make of membranes.
+
+    Parameters
+    ----------
+    probability
+        Mean over passes of the boundary probability, float32, 0 to 1.
+    sd
+        Their (population) standard deviation, 0 to 0.5: where it is large, passes disagree whether there is a membrane.
+    """
+
+    probability: Volume
+    sd: Volume
+
+
+def membranes(
+    volume: Volume,
+    translator: Translator,
+    segmenter: Predictor,
+    params: TranslateParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    client: Any = None,
+) -> Membranes:
+    """Find membranes and doubt about them; blocks. See `membranes_job`."""
+    return run(membranes_job(volume, translator, segmenter, params, out=out, region=region, client=client))
+
+
+def membranes_job(
+    volume: Volume,
+    translator: Translator,
+    segmenter: Predictor,
+    params: TranslateParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    client: Any = None,
+) -> Job[Membranes]:
+    """Translate with each pass by itself, find membranes in each, and tell where they differ.
+
+    Parameters
+    ----------
+    volume, translator, params
+        As for `translate_job`; ``params`` decide what the passes are.
+    segmenter
+        A boundary model for EM; its first output is taken.
+    out
+        Folder of the result, ``membrane.zarr`` and ``membrane_sd.zarr``; an unfinished one of the same question is
+        resumed. Without it, a temporary one. While it runs it holds an image and a map of every pass.
+    region
+        Where, voxels of the volume's finest level; everywhere without.
+    client
+        A ``distributed.Client``.
+
+    Yields
+    ------
+    Progress
+        Tiles of one pass after the other; the stage says which.
+
+    Returns
+    -------
+    Membranes
+        On the segmenter's grid, over the region.
+
+    Raises
+    ------
+    InputError
+        If there is one pass only, which cannot disagree, or the region lies outside.
+    VoxelSizeError
+        If volume, translator and segmenter do not fit.
+    StoreError
+        If ``out`` belongs to something else.
+    """
+    predictor = translator.predictor(params)
+    looks = predictor.mixture.looks()
+    if len(looks) < 2:
+        raise InputError(
+            f"got one pass of translator '{translator.name}'; passes disagree only where there are two or more: "
+            "use an ensemble, flips or dropout"
+        )
+    region = inside(volume, region)
+    told = fingerprint("membranes", volume, predictor)
+    told |= {"segmenter": segmenter.card.digest, "region": [list(region.start), list(region.stop)]}
+    with JobFolder.open(result_folder(out), told) as job:
+        paths = {name: job.path / f"{name}.zarr" for name in COMBINED}
+        if not all(path.exists() for path in paths.values()):
+            maps = []
+            for k, look in enumerate(looks):
+                stage = f"pass {k + 1} of {len(looks)}"
+                path = job.path / PASSES / str(k)
+                maps.append((yield from _pass_map(path, volume, look, segmenter, region, stage, client)))
+            for name, path in paths.items():
+                yield from save_volume_job(_combined(maps, name), path, overwrite=True)
+        shutil.rmtree(job.path / PASSES, ignore_errors=True)
+        found = [replace(open_volume(path), name=name) for name, path in paths.items()]
+        return Membranes(*found)
+
+
+def _pass_map(
+    path: Path, volume: Volume, look: Predictor, segmenter: Predictor, region: Box, stage: str, client: Any
+) -> Job[Volume]:
+    """Membranes of one pass: its image of the region, then what the segmenter says of that."""
+    options: dict[str, Any] = {"metadata": {}, "client": client}
+    image = yield from fill_job(
+        path / "image", volume, look, "float32", f"{stage}: translating", region=region, **options
+    )
+    seen = _part(image.volume("mean"), volume, region)
+    boundary = yield from fill_job(path / "map", seen, segmenter, "uint8", f"{stage}: membranes", **options)
+    return boundary.volume(segmenter.card.outputs[0].name)
+
+
+def _part(volume: Volume, of: Volume, region: Box) -> Volume:
+    """What covers a region of another volume: brightness is not measured where nothing was translated."""
+    level = volume.levels[0]
+    box = of.levels[0].box_in(region, level).clip(level.shape)
+    return replace(volume, levels=(part_of(level, box),), source="")
+
+
+def _combined(maps: Sequence[Volume], name: str) -> Volume:
+    """One image made of the finest levels of several, read only where asked."""
+    first = maps[0].levels[0]
+    array = _Combined(tuple(m.levels[0].array for m in maps), COMBINED[name])
+    return replace(maps[0], levels=(replace(first, array=array),), name=name, source="")
+
+
+@dataclass(frozen=True)
+class _Combined:
+    """A statistic over arrays of uint8 probabilities, float32."""
+
+    parts: tuple[Any, ...]
+    how: Callable[..., np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.parts[0].shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def chunks(self) -> Any:
+        return getattr(self.parts[0], "chunks", None)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        values = np.array([np.asarray(part[key]) for part in self.parts], np.float32) / 255
+        return np.asarray(self.how(values, axis=0, dtype=np.float64)).astype(np.float32)
