@@ -22,7 +22,7 @@ from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import RESULT
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._translate_segment import Source
+    from napari_connecto.widgets._translate_segment_jobs import Source
     from napari_connecto.workflows.trust import Region
 
 LAYER = "disagreement about membranes"

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels, Layer
+from napari.layers import Labels
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._adapt_jobs import list_job, tuned_params
 from napari_connecto.widgets._adapt_layers import GAP
-from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets._adapt_train_jobs import Segmenting
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import ErrorLine, JobBar, text_line
 from napari_connecto.widgets._show import store_layer
 from napari_connecto.widgets._translate_disputed import Disputing
-from napari_connecto.widgets._translate_jobs import Translating
+from napari_connecto.widgets._translate_segment_jobs import Source, both_job, inside, part
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import RESULT, view_box
 from napari_connecto.widgets._worker import Worker
@@ -33,21 +31,6 @@ from napari_connecto.workflows.adapt_params import SegmentParams
 VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")
 LINKED = ("contour", "opacity")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is translated, and from where."""
-
-    image: Layer
-    finest: Level
-    what: Translating
-    complete: bool
-
-    @property
-    def out(self) -> Path:
-        """The translation's folder."""
-        return self.what.out
 
 
 class SideBySideBox(QGroupBox):
@@ -128,10 +111,10 @@ class SideBySideBox(QGroupBox):
         """
         source, whole, folder, view = self._asked()
         xray, mean = source.what.volume, whole
-        raw = None if view is None else _inside(view, source.finest, xray)
-        made = None if view is None else _inside(view, source.finest, mean)
+        raw = None if view is None else inside(view, source.finest, xray)
+        made = None if view is None else inside(view, source.finest, mean)
         if made is not None and not source.complete:  # brightness must not be measured where nothing is
-            mean, made = _part(mean, made), None
+            mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
         spec = {"path": mean.source} if mean is whole else None
         return (
@@ -148,7 +131,7 @@ class SideBySideBox(QGroupBox):
             As `tasks`.
         """
         source, mean, folder, view = self._asked()
-        region = None if view is None else _inside(view, source.finest, source.what.volume)
+        region = None if view is None else inside(view, source.finest, source.what.volume)
         out = self._folder(folder, region, source) / "membranes"
         return source, Disputing(source.what, folder, region, out, mean.levels[0])
 
@@ -260,33 +243,3 @@ class SideBySideBox(QGroupBox):
     def _show_state(self) -> None:
         self.aside.setEnabled(self._trust.alive)
         self.leave.setEnabled(NAMES[1] in self.layers)
-
-
-def both_job(tasks: Sequence[Segmenting]) -> Job[tuple[Volume, Volume]]:
-    """Segment one after the other; stages say which."""
-    made = []
-    for name, task in zip(("X-ray", "EM-like"), tasks, strict=True):
-        job = segmenting_job(task)
-        try:
-            while True:
-                progress = next(job)
-                yield replace(progress, stage=f"{name}: {progress.stage}", payload=None)
-        except StopIteration as end:
-            made.append(end.value)
-        finally:
-            job.close()
-    return made[0], made[1]
-
-
-def _inside(view: Box, finest: Level, volume: Volume) -> Box:
-    level = volume.levels[0]
-    return finest.box_in(view, level).clip(level.shape)
-
-
-def _part(volume: Volume, box: Box) -> Volume:
-    """A part of the finest level, read into memory."""
-    from napari_connecto.workflows.examples import crop
-
-    level = crop(volume.levels[0], box)
-    metadata = {**volume.metadata, "revision": f"{box.start} to {box.stop}"}
-    return replace(volume, levels=(level,), metadata=metadata)

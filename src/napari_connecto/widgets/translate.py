@@ -27,7 +27,8 @@ from napari_connecto.widgets._translate_jobs import (
     live,
     translating_job,
 )
-from napari_connecto.widgets._translate_segment import SideBySideBox, Source
+from napari_connecto.widgets._translate_segment import SideBySideBox
+from napari_connecto.widgets._translate_segment_jobs import Source
 from napari_connecto.widgets._translate_train import PairBox
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import view_box
