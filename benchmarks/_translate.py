@@ -238,13 +238,13 @@ def _scored(model: Predictor, image: np.ndarray, neurons: np.ndarray, params: Se
 
 def _raw(model: Predictor, scene: Scene) -> dict[str, Any]:
     """The segmenter on X-ray pixels as they are, its boundary map brought to the EM's grid."""
-    maps = {}
+    maps = []
     for part in (scene.train, scene.test):
         level = part.xray.levels[0]
         boundary = boundary_of(model, _scaled(np.asarray(level.read(level.box)).astype(np.float32)))
         small = Volume((Level(boundary, level.voxel_nm, level.origin_nm),), name="boundary")
-        maps[part.em.name] = Part(small, part.em, part.neurons).interpolated()
-    train, test = maps[scene.train.em.name], maps[scene.test.em.name]
+        maps.append(Part(small, part.em, part.neurons).interpolated())
+    train, test = maps
     known = _chosen(len(train), TUNED)
     labels = [_labels(scene.train.neurons[z : z + 1]) for z in known]
     params = tune_segmentation([train[z : z + 1] for z in known], labels, SegmentParams(mode="2d")).params
