@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
@@ -20,7 +20,7 @@ from napari_connecto.compute.cache import cached
 from napari_connecto.compute.options import ExecuteOptions, default_batch
 from napari_connecto.compute.parcel import Parcel, Results, Work, run_tiles
 from napari_connecto.compute.watch import LOOK_S, Watch
-from napari_connecto.core.errors import ClusterError, ConnectoError, InputError
+from napari_connecto.core.errors import ClusterError, InputError
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
@@ -129,7 +129,7 @@ class Window:
             return
         number, tiles, tries = self.waiting.pop(future)
         try:
-            results, counts = future.result()
+            results, counts = self._fetch(future)
         except CancelledError as error:  # the last worker that held the shared part was lost, or the scheduler
             if tries >= TRIES:
                 raise ClusterError(f"lost the workers of a task {tries} times; check their memory and logs") from error
@@ -149,6 +149,19 @@ class Window:
             if self.work.options.meter is not None:
                 self.work.options.meter.add(**counts)
 
+    def _fetch(self, future: Future) -> tuple[Results, dict[str, float]]:
+        """What a task gave; `CancelledError` where only a worker that does not answer has it."""
+        while True:
+            try:
+                return cast(tuple[Results, dict[str, float]], future.result(timeout=LOOK_S))
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                self.watch.look()
+                if not self._reachable(future):
+                    self.watch.ask(partial(self.client.cancel, [future], asynchronous=True, force=True))
+                    raise CancelledError(future.key) from None
+
     def _next(self) -> Future:
         """The next task that ends; while none does, look after the workers."""
         looked = monotonic()
@@ -166,12 +179,21 @@ class Window:
         silent = list(self.watch.silent)
         if not silent or not self.watch.slots:
             return
-        there = self.watch.ask(lambda: self.client.scheduler.processing(workers=silent))
-        keys = {key for held in there.values() for key in held}
+        if self._reachable(self.shared):
+            there = self.watch.ask(lambda: self.client.scheduler.processing(workers=silent))
+            keys = {key for held in there.values() for key in held}
+        else:  # all tasks wait for it
+            self.shared = _share(self.watch, self.parcel)
+            keys = {future.key for future in self.waiting}
         for future in [f for f in self.waiting if f.key in keys]:
             number, tiles, tries = self.waiting.pop(future)
             self.watch.ask(partial(self.client.cancel, [future], asynchronous=True, force=True))
             self.submit(number, tiles, tries)
+
+    def _reachable(self, future: Future) -> bool:
+        """Whether a worker that answers holds what a future stands for."""
+        holders = self.watch.ask(lambda: self.client.scheduler.who_has(keys=[future.key]))
+        return bool(set(holders.get(future.key, ())) - self.watch.silent)
 
     def close(self) -> None:
         """Tell workers to stop and forget what is under way."""

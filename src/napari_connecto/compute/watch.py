@@ -16,7 +16,7 @@ ANSWER_S = 20.0
 """A scheduler that gives no answer for so long is lost."""
 SILENT_S = 30.0
 """A worker without a sign of life for so long is frozen or cut off: its tasks go to others."""
-EMPTY_S = 60.0
+EMPTY_S = 90.0
 """How long a run waits for workers when there are none that answer."""
 GPU = "GPU"
 """The resource that workers with a GPU offer: ``dask worker --resources "GPU=1"``."""
