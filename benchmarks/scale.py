@@ -1,9 +1,9 @@
 """What a million tiles cost besides their computing, and how far more workers help.
 
-``python -m benchmarks.scale [--tiles N] [--only WORDS]`` prints Markdown tables: planning and client memory by the number
-of tiles; seconds per tile here and on workers against direct calls; one worker against two; a virtual volume of 1 TB,
-planned whole and run at random places. Processor seconds are those of client, scheduler and workers together: beside
-other load they tell more than the clock.
+``python -m benchmarks.scale [--tiles N] [--only WORDS]`` prints Markdown tables: planning and client memory by the
+number of tiles; seconds per tile here and on workers against direct calls; one worker against two; a virtual volume of
+1 TB, planned whole and run at random places. Processor seconds are those of client, scheduler and workers together:
+beside other load they tell more than the clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from napari_connecto.core.model import ModelCard, Output, Predictor
 from napari_connecto.core.predict import Blocks, read_tile, run_batch
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.models.files import new_model
 
 NM = (8.0, 8.0, 8.0)
 SMALL: Vec3 = (4, 4, 4)
@@ -120,41 +119,29 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[Any, list[psutil.Proce
 
 def planning() -> None:
     """A plan is arithmetic: what grows is only the list of the tiles that are asked for."""
-    print(
-        "\n| tiles | volume at 64^3 | plan and first tile | order of all, ms | its memory, MB |\n|---|---|---|---|---|"
-    )
-    for tiles in (10**3, 10**4, 10**5, 10**6, 10**7):
+    table("tiles", "volume at 64^3", "plan and first tile, us", "list of all, in order, processor ms", "its memory, MB")
+    for tiles in (10**3, 10**4, 10**5, 10**6, 4 * 10**6):
         side = round(tiles ** (1 / 3))
-        begin = time.perf_counter()
-        plan = TilePlan((64 * side,) * 3, (64, 64, 64), (8, 8, 8))
-        first = plan[0]
-        planned = time.perf_counter() - begin
-        before, begin = own_rss(), time.perf_counter()
-        indices = plan.order(plan.touching([Box((0, 0, 0), plan.shape)]))
-        ordered = time.perf_counter() - begin
-        size = 64**3 * len(plan) / 1e9
+        with spent() as took:
+            plan = TilePlan((64 * side,) * 3, (64, 64, 64), (8, 8, 8))
+            first = plan[0]
+        before = own_rss()
+        with spent() as listed:
+            indices = plan.order(plan.touching([Box((0, 0, 0), plan.shape)]))
         assert first.index == 0
         assert len(indices) == len(plan)
-        print(
-            f"| {len(plan):.1e} | {size:.3g} GB | {1e6 * planned:.0f} us | {1e3 * ordered:.0f} | {own_rss() - before:.0f} |",
-            flush=True,
-        )
+        size = f"{64**3 * len(plan) / 1e9:.3g} GB"
+        row(len(plan), size, f"{1e6 * took['wall']:.0f}", f"{1e3 * listed['cpu']:.0f}", f"{own_rss() - before:.0f}")
 
 
 def overhead(folder: Path, tiles: int) -> None:
     """Per tile of 4^3 voxels: all that is not the model."""
-    print(
-        "\n| way | tiles | tiles per s | wall per tile, us | processor time per tile, us | client alone, us | client memory, MB |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    table("way", "tiles", "tiles per s", "us a tile: clock", "processors", "client alone", "client memory, MB")
     model, few = Trivial(SMALL), min(tiles, 20_000)
 
     def report(way: str, count: int, took: Mapping[str, float]) -> None:
-        us = [1e6 * took[name] / count for name in ("wall", "cpu", "client")]
-        print(
-            f"| {way} | {count} | {count / took['wall']:.0f} | {us[0]:.0f} | {us[1]:.0f} | {us[2]:.0f} | {own_rss():.0f} |",
-            flush=True,
-        )
+        each = [f"{1e6 * took[name] / count:.0f}" for name in ("wall", "cpu", "client")]
+        row(way, count, f"{count / took['wall']:.0f}", *each, f"{own_rss():.0f}")
 
     plan = line_of(few)
     level = level_of(plan.shape)
@@ -179,47 +166,50 @@ def overhead(folder: Path, tiles: int) -> None:
 
 
 def scaling(folder: Path) -> None:
-    """The same 96 tiles of a small 3-D U-Net by one worker and by two."""
-    print(
-        "\n| workers | wall, s | processor seconds | of them client | tiles per processor second |\n|---|---|---|---|---|"
-    )
+    """The same 96 tiles of a small 3-D U-Net by one worker and by two, in turn."""
+    from napari_connecto.models.files import new_model  # torch
+
+    table("workers", "clock, s", "processor seconds", "of them client", "tiles per processor second")
     model, plan = new_model(UNET, 0, device="cpu"), TilePlan((192, 192, 288), (48, 48, 48), (8, 8, 8))
     found = {}
-    for workers in (1, 2, 1, 2):
+    for workers in (1, 2):
         with cluster(folder, workers) as (client, processes):
             run(plan, model, client, range(8))  # the model is there
             with spent(processes) as took:
                 found[workers], count = run(plan, model, client, per_task=4)
-        print(
-            f"| {workers} | {took['wall']:.1f} | {took['cpu']:.1f} | {took['client']:.2f} | {count / took['cpu']:.2f} |",
-            flush=True,
-        )
+        seconds = [f"{took[name]:.1f}" for name in ("wall", "cpu", "client")]
+        row(workers, *seconds, f"{count / took['cpu']:.2f}")
     assert found[1] == found[2], "the same on any number of workers"
 
 
 def terabyte(folder: Path, share: float = 1e-4) -> None:
     """10^12 voxels of one byte, planned whole; some of its tiles run."""
-    print("\n| 1 TB | |\n|---|---|")
-    begin = time.perf_counter()
-    plan = TilePlan(TERA, (64, 64, 64), (8, 8, 8))
-    count, last = len(plan), plan[len(plan) - 1]
-    planned = time.perf_counter() - begin
-    chosen = np.random.default_rng(0).choice(count, round(share * count), replace=False)
-    print(f"| tiles of 64^3 | {count} |\n| plan, first and last tile | {1e6 * planned:.0f} us |")
+    table("1 TB, virtual", "")
+    with spent() as took:
+        plan = TilePlan(TERA, (64, 64, 64), (8, 8, 8))
+        count, last = len(plan), plan[len(plan) - 1]
     assert last.write.stop == TERA
+    row("tiles of 64^3", count)
+    row("plan, first and last tile", f"{1e6 * took['wall']:.0f} us")
+    chosen = np.random.default_rng(0).choice(count, round(share * count), replace=False)
     trivial = Trivial((64, 64, 64))
     with cluster(folder, 2) as (client, processes):
         before = own_rss()
         with spent(processes) as took:
             there = run(plan, trivial, client, chosen)
-        print(
-            f"| {share:.2%} at random ({len(chosen)} tiles), trivial model, 2 workers | {took['wall']:.1f} s, {took['cpu']:.1f} processor s |"
-        )
-        print(f"| client memory grew by | {own_rss() - before:.1f} MB |")
+        seconds = f"{took['wall']:.1f} s, {took['cpu']:.1f} processor s"
+        row(f"{share:.2%} at random ({len(chosen)} tiles), trivial model, 2 workers", seconds)
+        row("client memory grew by", f"{own_rss() - before:.1f} MB")
     assert there == run(plan, trivial, None, chosen), "the same here"
-    print(
-        f"| peak memory of the client | {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB |", flush=True
-    )
+    row("peak memory of the client", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+
+
+def table(*titles: str) -> None:
+    print("\n| " + " | ".join(titles) + " |\n" + "|---" * len(titles) + "|", flush=True)
+
+
+def row(*cells: object) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ class Pipeline:
         self.batch = options.batch or default_batch(predictor.card)
         self.calls = options.calls or int(getattr(predictor, "calls", 1))
         self._stop = threading.Event()
-        self._readers = ThreadPoolExecutor(options.readers, "read")
+        readers = options.readers or (8 if getattr(level.array, "remote", False) else 2)
+        self._readers = ThreadPoolExecutor(readers, "read")
         self._models = ThreadPoolExecutor(self.calls, "model")
         self._sinks = ThreadPoolExecutor(2, "sink")
 

@@ -94,8 +94,8 @@ class Watch:
             sleep(1.0)
             self.look()
 
-    def ask(self, what: Callable[[], Any], within_s: float = ANSWER_S) -> Any:
-        """The answer of a coroutine of the client.
+    def ask(self, what: Callable[[], Any], within_s: float | None = None) -> Any:
+        """The answer of a coroutine of the client, within `ANSWER_S` unless more is allowed.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Watch:
         try:
             if self.client.status != "running":
                 raise OSError("the connection is closed")
-            answer = self.client.sync(what, callback_timeout=within_s)
+            answer = self.client.sync(what, callback_timeout=within_s or ANSWER_S)
         except (OSError, RuntimeError, AttributeError) as error:  # a client that is being closed has no scheduler
             self.lost = True
             raise ClusterError(

@@ -1,0 +1,53 @@
+"""A fault in the middle of a run: it goes on, or one line says what to do, and the same run ends in the same voxels.
+
+The short version of ``benchmarks/cluster_faults.py``: one try each, and shorter patience.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from benchmarks._cluster import TILE, Cluster, Slow, noise
+from benchmarks._cluster_faults import FAULTS, Site, fill, hurt, site
+
+from napari_connecto.compute import cluster, watch
+from napari_connecto.compute.cluster import connect
+from napari_connecto.core.errors import ClusterError
+from napari_connecto.io.tile_store import TileStore
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("faults"), seconds=0.05) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (cluster, watch):
+        monkeypatch.setattr(module, "LOOK_S", 1.0)
+    monkeypatch.setattr(watch, "SILENT_S", 6.0)
+    monkeypatch.setattr(watch, "EMPTY_S", 12.0)
+    monkeypatch.setattr(watch, "ANSWER_S", 8.0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_loses_nothing_that_is_finished(place: Site, fault: str) -> None:
+    outcome = hurt(place, fault, 40)
+    assert outcome.kept >= 40
+    assert (outcome.said == "") == FAULTS[fault][1]
+
+
+def test_a_cluster_without_workers_is_said(tmp_path: Path) -> None:
+    level = noise(tmp_path)
+    store = TileStore.open(tmp_path / "out", level, TILE, {"value": "u1"})
+    with Cluster(tmp_path / "cluster", workers=0) as empty, connect(empty.address) as client:
+        begin = time.monotonic()
+        with pytest.raises(ClusterError, match=r"can run nothing: it has no workers; start some with `dask worker tcp"):
+            list(fill(store, level, Slow(0.0), client))
+        assert time.monotonic() - begin < 30
