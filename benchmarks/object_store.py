@@ -1,7 +1,7 @@
-"""Reading tiles over HTTP and S3, and writing to S3: megabytes per second, requests per tile, what reading ahead hides.
+"""Reading tiles over HTTP and S3, and writing to S3: MB/s, requests per tile, what reading ahead hides.
 
-``python -m benchmarks.object_store`` starts a web server that counts and can be slow, and a simulated S3 (moto), both on
-this machine: times are those of the client's side (and of a busy machine), requests and bytes are those of any server.
+``python -m benchmarks.object_store`` starts a web server that counts and can be slow, and a simulated S3 (moto), both
+on this machine: times are those of a busy machine, requests and bytes are those of any server.
 """
 
 from __future__ import annotations

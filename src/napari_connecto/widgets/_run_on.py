@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.widgets._commands import RunOn
+from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._settings import recall, remember
 
 THIS_MACHINE, WORKERS, CLUSTER = CHOICES = ("This machine", "Local workers", "Dask cluster")
@@ -29,10 +30,10 @@ class RunOnRow(QWidget):
         self.workers.setToolTip("How many worker processes; each loads the model once and computes one tile at a time")
         self.address.setPlaceholderText("tcp://host:8786")
         self.address.setToolTip("Address of a running Dask scheduler; its workers need this package and the same paths")
-        layout = QHBoxLayout(self)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.where, self.workers, self.address):
-            layout.addWidget(widget)
+        layout.addWidget(row(self.where, self.workers))
+        layout.addWidget(self.address)  # addresses are long
         self._recall()
         self._show()
         self.where.currentTextChanged.connect(self._show)
