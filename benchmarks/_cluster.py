@@ -53,12 +53,11 @@ class Cluster:
         self.workers.append(self._run("worker", self.address, *options))
 
     def heal(self) -> None:
-        """Start again what is dead or frozen."""
-        for process in self.workers:
+        """Start all of it anew, at the same address."""
+        for process in (*self.workers, self.scheduler):
             kill(process)
         count, self.workers = len(self.workers), []
-        if self.scheduler.poll() is not None:
-            self.start_scheduler()
+        self.start_scheduler()
         for _ in range(count):
             self.start_worker()
 

@@ -137,7 +137,7 @@ def planning() -> None:
 def overhead(folder: Path, tiles: int) -> None:
     """Per tile of 4^3 voxels: all that is not the model."""
     table("way", "tiles", "tiles per s", "us a tile: clock", "processors", "client alone", "client memory, MB")
-    model, few = Trivial(SMALL), min(tiles, 20_000)
+    model, few = Trivial(SMALL), min(tiles // 10, 20_000)
 
     def report(way: str, count: int, took: Mapping[str, float]) -> None:
         each = [f"{1e6 * took[name] / count:.0f}" for name in ("wall", "cpu", "client")]
@@ -155,14 +155,14 @@ def overhead(folder: Path, tiles: int) -> None:
     with spent() as took:
         run(plan, model)
     report("this machine", len(plan), took)
-    for workers in (1, 2):
+    for workers, runs in ((1, ((8, few),)), (2, ((8, few), (64, few), (64, tiles // 10), (64, tiles)))):
         with cluster(folder, workers) as (client, processes):
-            for count in (few,) if workers == 1 else (few, tiles // 10, tiles):
+            for per_task, count in runs:
                 plan = line_of(count)
                 with spent(processes) as took:
-                    _, seen = run(plan, model, client, range(count), per_task=64)
+                    _, seen = run(plan, model, client, range(count), per_task)
                 assert seen == count
-                report(f"{workers} workers, 64 tiles a task", count, took)
+                report(f"{workers} workers, {per_task} tiles a task", count, took)
 
 
 def scaling(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -75,12 +76,16 @@ def _reach(scheduler: str) -> Client:
 
 @contextmanager
 def _closing(client: Client) -> Iterator[Client]:
-    """Close it at the end, in a bounded time even where the cluster is gone."""
+    """Close it at the end, in bounded time even where the cluster is gone; `Watch` says what was lost, in one line."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield client
     finally:
         with suppress(OSError, RuntimeError):
             client.close(timeout=CONNECT_S)
+        log.setLevel(level)
 
 
 @dataclass
