@@ -21,7 +21,7 @@ from napari_connecto.widgets._commands import RunOn
 from napari_connecto.widgets._run_on import CHOICES, CLUSTER, THIS_MACHINE, WORKERS, RunOnRow
 from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.segment import segment
-from tests.widgets.adapt_steps import refused, settle
+from tests.widgets.adapt_steps import refused
 from tests.widgets.test_plugin import MANIFEST
 
 
@@ -100,7 +100,8 @@ def test_the_viewer_lives_while_a_scheduler_does_not_answer(dock, qtbot):
         timer.timeout.connect(lambda: ticks.append(time.monotonic()))
         timer.start(50)
         dock.segment.bar.button.click()
-        said = refused(dock.segment.bar, qtbot)
+        qtbot.waitUntil(lambda: not dock.segment.bar.worker.state.busy, timeout=200_000)
+        said = dock.segment.bar.error.label.text()
         timer.stop()
     assert said.startswith("cannot reach a Dask scheduler at 'tcp://127.0.0.1")
     assert len(ticks) > 40, "the GUI's thread went on for the ten seconds of waiting"
@@ -117,7 +118,8 @@ def test_two_local_workers_end_in_the_layer_of_a_local_run(dock, viewer, qtbot, 
     dock.segment.copy.click()
     assert QApplication.clipboard().text().endswith("segment.yaml --workers 2")
     dock.segment.bar.button.click()
-    settle(dock.segment.bar, qtbot)
+    qtbot.waitUntil(lambda: not dock.segment.bar.worker.state.busy, timeout=250_000)
+    assert dock.segment.bar.error.label.text() == ""
     model = load_model(what.model, backend="torch")
     here = segment(open_volume(files[0]), what.params, model=model, out=tmp_path / "here", gate=load_gate(what.model))
     layer = viewer.layers[dock.segment.layer.name]

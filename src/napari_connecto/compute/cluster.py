@@ -100,6 +100,7 @@ class Window:
     waiting: dict[Future, tuple[int, list[Tile], int]] = field(default_factory=dict)
     ready: dict[int, Results] = field(default_factory=dict)
     done: as_completed = field(default_factory=lambda: as_completed(raise_errors=False))
+    looked: float = field(default_factory=monotonic)
 
     @classmethod
     def open(cls, client: Client, work: Work) -> Window:
@@ -148,7 +149,7 @@ class Window:
                 "use smaller tiles or batches, or give workers more memory"
             ) from error
         except ImportError as error:
-            raise ClusterError(f"a worker cannot run this ({error}); install the same napari-connecto there") from error
+            raise _unequal(error) from error
         else:
             self.ready[number] = results
             if self.work.options.meter is not None:
@@ -168,16 +169,16 @@ class Window:
                     raise CancelledError(future.key) from None
 
     def _next(self) -> Future:
-        """The next task that ends; while none does, look after the workers."""
-        looked = monotonic()
-        while not self.done.has_ready():
-            with self.done.thread_condition:
-                self.done.thread_condition.wait(0.1)
-            if monotonic() - looked > LOOK_S:
+        """The next task that ends; now and then, look after the workers: some come, some go."""
+        while True:
+            if monotonic() - self.looked > LOOK_S:
                 self.watch.look()
                 self._take_back()
-                looked = monotonic()
-        return next(self.done)
+                self.looked = monotonic()
+            if self.done.has_ready():
+                return next(self.done)
+            with self.done.thread_condition:
+                self.done.thread_condition.wait(0.1)
 
     def _take_back(self) -> None:
         """Give the tasks of workers that do not answer to others, if there are any."""
@@ -239,6 +240,10 @@ def run_on_cluster(
         window.close()
 
 
+def _unequal(error: Exception) -> ClusterError:
+    return ClusterError(f"a worker cannot run this ({error}); install the same napari-connecto on all workers")
+
+
 def _share(watch: Watch, parcel: Parcel) -> Future:
     """Send the shared part to all workers that answer; once more where one of them fell silent meanwhile."""
     while True:
@@ -251,3 +256,7 @@ def _share(watch: Watch, parcel: Parcel) -> Future:
             watch.look()
             if not set(workers) - set(watch.slots):
                 raise
+        except Exception as error:
+            if "ModuleNotFoundError" in str(error):  # raised on a worker, it comes as text
+                raise _unequal(error) from error
+            raise

@@ -11,7 +11,7 @@ from distributed import Client
 from napari_connecto.core.errors import ClusterError
 
 LOOK_S = 5.0
-"""How often one looks while no task ends."""
+"""How often one looks."""
 ANSWER_S = 20.0
 """A scheduler that gives no answer for so long is lost."""
 SILENT_S = 30.0
