@@ -51,8 +51,8 @@ def over_http(folder: Path, array: np.ndarray) -> None:
     table("HTTP", "delay per answer, ms", "readers", "MB/s", "requests per tile", "bytes sent / stored")
     for name in ("plain", "shards"):
         stored = sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file())
-        for delay in (0.0, 0.05):
-            for readers in (1, 2, 8):
+        for delay in (0.0, 0.2):
+            for readers in (1, 8):
                 with Site(folder, delay) as site:
                     took, meter, tiles = read(f"{site.url}/{name}", readers)
                 asked = sum(n for path, n in site.requests.items() if "/c/" in path)

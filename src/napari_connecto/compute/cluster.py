@@ -115,9 +115,17 @@ class Window:
 
     def submit(self, number: int, tiles: list[Tile], tries: int = 0) -> None:
         """Give out one task, to a worker that answers, with a GPU where there are any."""
-        workers = list(self.watch.slots) if self.watch.silent else None
+        if self.client.status != "running":
+            self.watch.look()
         future = self.client.submit(
-            run_tiles, self.shared, tiles, pure=False, retries=0, workers=workers, resources=self.watch.resources
+            run_tiles,
+            self.shared,
+            tiles,
+            pure=False,
+            retries=0,
+            workers=list(self.watch.slots) if self.watch.silent else None,
+            allow_other_workers=bool(self.watch.silent),  # those may be gone before their turn
+            resources=self.watch.resources,
         )
         self.waiting[future] = (number, tiles, tries)
         self.done.add(future)
@@ -182,12 +190,11 @@ class Window:
 
     def _take_back(self) -> None:
         """Give the tasks of workers that do not answer to others, if there are any."""
-        silent = list(self.watch.silent)
-        if not silent or not self.watch.slots:
+        if not self.watch.silent or not self.watch.slots:
             return
         if self._reachable(self.shared):
-            there = self.watch.ask(lambda: self.client.scheduler.processing(workers=silent))
-            keys = {key for held in there.values() for key in held}
+            there = self.watch.ask(lambda: self.client.scheduler.processing(workers=None))
+            keys = {key for worker, held in there.items() if worker in self.watch.silent for key in held}
         else:  # all tasks wait for it
             self.shared = _share(self.watch, self.parcel)
             keys = {future.key for future in self.waiting}

@@ -31,7 +31,7 @@ class Watch:
     client
         Of the cluster.
     gpu
-        Whether tasks want a GPU. They ask for one only where some worker offers it.
+        Whether tasks want a GPU. They ask for one only where some worker offers it, and then until the end.
 
     Attributes
     ----------
@@ -69,12 +69,13 @@ class Watch:
         self.silent = {address for address, worker in workers.items() if self._silent(address, worker, now, newest)}
         answering = {address: worker for address, worker in workers.items() if address not in self.silent}
         offers = {a: int(n) for a, w in answering.items() if (n := w.get("resources", {}).get(GPU, 0)) >= 1}
-        self._offered = self._gpu and bool(offers)
+        self._offered = self._offered or (self._gpu and bool(offers))
         self.slots = offers if self._offered else {a: w["nthreads"] for a, w in answering.items()}
         if self.slots:
             self._answered = now
         elif now - self._answered > EMPTY_S:
             what = f"none of its {len(workers)} workers answers" if workers else "it has no workers"
+            what += " with a GPU" if self._offered else ""
             raise ClusterError(
                 f"the Dask scheduler at {self._address} can run nothing: {what}; "
                 f"start some with `dask worker {self._address}`; {KEPT}"
