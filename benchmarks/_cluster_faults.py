@@ -115,11 +115,13 @@ def hurt(site: Site, fault: str, at: int) -> Outcome:
     act, goes_on = FAULTS[fault]
     store, said, begun, kept = site.store(), "", 0.0, 0
     try:
-        with connect(site.proxy.address) as client, closing(fill(store, site.level, site.model, client)) as job:
-            for kept in job:
-                if kept >= at and not begun:
-                    begun = time.monotonic()
-                    act(site)
+        with connect(site.proxy.address) as client:
+            client.wait_for_workers(len(site.cluster.workers))
+            with closing(fill(store, site.level, site.model, client)) as job:
+                for kept in job:
+                    if kept >= at and not begun:
+                        begun = time.monotonic()
+                        act(site)
     except ClusterError as error:
         said = str(error)
     seconds = time.monotonic() - begun
@@ -129,6 +131,7 @@ def hurt(site: Site, fault: str, at: int) -> Outcome:
     site.cluster.heal()
     if said:
         with connect(site.cluster.address) as client:
+            client.wait_for_workers(len(site.cluster.workers))
             reports = list(fill(site.store(), site.level, site.model, client))
         kept = reports[0]
     assert kept >= at, f"{fault}: {at} tiles were finished, {kept} were kept"

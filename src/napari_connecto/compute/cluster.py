@@ -61,11 +61,12 @@ def connect(scheduler: str | None = None, workers: int = 0) -> Iterator[Client |
 
 
 def _reach(scheduler: str) -> Client:
-    """A client; the port is knocked at first, for a client that got no answer complains once more when it is gone."""
+    """A client of a scheduler that was heard: Dask waits for ever for a port that takes calls and says nothing."""
     try:
         if not scheduler.startswith("inproc"):
-            host, port = get_address_host_port(scheduler)
-            socket.create_connection((host, port), timeout=CONNECT_S).close()
+            with socket.create_connection(get_address_host_port(scheduler), timeout=CONNECT_S) as knock:
+                if not scheduler.startswith(("tls", "ws")) and not knock.recv(1):  # a scheduler greets first
+                    raise OSError("it closes the connection")
         return Client(scheduler, timeout=f"{CONNECT_S:g}s")
     except (OSError, ValueError) as error:
         raise InputError(
