@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_connecto.compute import cluster
 from napari_connecto.compute.cluster import connect
 from napari_connecto.compute.execute import ExecuteOptions, execute
 from napari_connecto.compute.options import Meter
@@ -31,6 +33,15 @@ def test_schedulers_that_do_not_answer_are_refused() -> None:
         pass
     with pytest.raises(InputError, match="cannot reach a Dask scheduler at 'nonsense://"), connect("nonsense://a:1"):
         pass
+
+
+def test_a_port_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's own client waits for ever."""
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"cannot reach a Dask scheduler at .*timed out; check"), connect(address):
+            pass
 
 
 @pytest.fixture(scope="module")

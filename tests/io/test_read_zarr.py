@@ -425,35 +425,6 @@ def test_http(tmp_path, site):
         open_volume("http://127.0.0.1:9/v.zarr")
 
 
-def test_s3(tmp_path, monkeypatch):
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-        monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", f"http://{host}:{port}")
-        import fsspec
-        import fsspec.config
-
-        from napari_connecto.core.volume import Volume
-        from napari_connecto.io.write import save_volume
-
-        fsspec.config.set_conf_env(fsspec.config.conf)
-        fsspec.filesystem("s3").mkdir("bucket")
-        array = RNG.integers(0, 99, (4, 80, 80)).astype("u1")
-        save_volume(Volume.from_array(array, (4.0, 4.0, 4.0)), "s3://bucket/v.zarr")
-        level = open_volume("s3://bucket/v.zarr").levels[0]
-        np.testing.assert_array_equal(level.read(level.box), array)
-        with pytest.raises(InputError, match="no zarr group or array"):
-            open_volume("s3://bucket/w.zarr")
-    finally:
-        server.stop()
-        fsspec.config.conf.clear()
-
-
 # stores that other tools wrote ---------------------------------------------------------------------------------------
 
 

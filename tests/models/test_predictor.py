@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.models import predictor as torch_predictor
 from napari_connecto.models.files import new_model
 from napari_connecto.models.fold import NORMS, folded
 from napari_connecto.models.predictor import TorchPredictor, example, one_thread, skeleton
@@ -168,3 +170,18 @@ def test_smp_sections_see_their_neighbours() -> None:
     a, b = model(batch, [0])["object"][0], model(changed, [0])["object"][0]
     np.testing.assert_array_equal(a[0], b[0])
     assert np.abs(a[1] - b[1]).max() > 1e-6
+
+
+def test_a_device_that_was_auto_is_picked_anew_where_it_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a worker with a GPU uses it though its client has none."""
+    asked: list[str] = []
+
+    def pick(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(torch_predictor, "pick_device", pick)
+    for device in ("auto", "cpu"):
+        torch_predictor.revive.cache_clear()
+        pickle.loads(pickle.dumps(new_model(UNET_3D, 0, device=device)))  # noqa: S301 (just made)
+    assert asked == ["auto", "auto", "cpu", "cpu"]

@@ -43,6 +43,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a display with OpenGL; run under xvfb-run"))
 
 
+@pytest.fixture(autouse=True)
+def own_preferences(monkeypatch, tmp_path):
+    """What a dock remembers is forgotten after the test, and nothing of the user's is read."""
+    monkeypatch.setattr("napari.settings._CFG_PATH", str(tmp_path / "preferences" / "settings.yaml"))
+    monkeypatch.setattr("napari.settings._PLUGIN_SETTINGS", {})
+
+
 @pytest.fixture
 def viewer(make_napari_viewer_proxy):
     """A real viewer, as plugins are given it."""

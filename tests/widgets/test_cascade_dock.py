@@ -22,7 +22,8 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_setup, cascade
 from napari_connecto.widgets._cascade_jobs import Peek
-from napari_connecto.widgets._options import CLUSTER
+from napari_connecto.widgets._commands import RunOn
+from napari_connecto.widgets._run_on import CLUSTER
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.estimate import Estimate, LevelEstimate
 from napari_connecto.workflows.gate import Gate
@@ -398,7 +399,7 @@ def test_command_line_needs_a_file(dock):
 def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
     search = dock.search()
     recipe = {**_recipe(search, tmp_path)}
-    line = _cascade_jobs.command_line(recipe, "tcp://here:8786")
+    line = _cascade_jobs.command_line(recipe, RunOn("tcp://here:8786"))
     assert line == (
         f"napari-connecto detect '{tmp_path}/a b.zarr' --channel 1 --voxel-nm 50 4 4 --cascade {search.cascade} "
         f"--out {search.out} --exhaustive --audit 20 --scheduler tcp://here:8786"
@@ -414,11 +415,11 @@ def _recipe(search, tmp_path):
 
 
 def test_cluster_needs_an_address(dock, qtbot):
-    dock.options.where.setCurrentText(CLUSTER)
+    dock.options.run_on.where.setCurrentText(CLUSTER)
     dock.bar.button.click()
     assert "no cluster address is given" in dock.bar.error.label.text()
-    dock.options.address.setText("tcp://here:8786")
-    assert dock.search().scheduler == "tcp://here:8786"
+    dock.options.run_on.address.setText("tcp://here:8786")
+    assert dock.search().run_on.scheduler == "tcp://here:8786"
 
 
 def test_a_view_beside_the_image_cannot_be_previewed(dock, fake, viewer):

@@ -12,7 +12,10 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.sample_data import cascade_folder, open_sample
 from napari_connecto.widgets import cascade
+from napari_connecto.widgets._run_on import CLUSTER, WORKERS
 from napari_connecto.widgets.samples import cells
+from napari_connecto.workflows.cascade import load_cascade
+from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.params import DetectParams
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
@@ -36,10 +39,24 @@ def dock(viewer, qtbot, monkeypatch, tmp_path):
     widget.close_jobs()
 
 
-def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
-    from napari_connecto.workflows.cascade import load_cascade
-    from napari_connecto.workflows.detect import detect
+def test_a_cluster_that_is_not_there_and_one_of_two_workers(dock, qtbot):
+    dock.options.form.value = DetectParams(audit=0, gate="off")
+    dock.options.run_on.where.setCurrentText(CLUSTER)
+    dock.options.run_on.address.setText("tcp://127.0.0.1:9")
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=60_000)
+    assert dock.bar.error.label.text().startswith("cannot reach a Dask scheduler at 'tcp://127.0.0.1:9'")
+    dock.options.run_on.where.setCurrentText(WORKERS)
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
+        dock.bar.button.click()
+    expected = detect(
+        open_sample("cells"), load_cascade(cascade_folder("cells"), backend="torch"), DetectParams(audit=0, gate="off")
+    )
+    np.testing.assert_array_equal(dock.results.review.found.centre_nm, expected.centre_nm)
+    np.testing.assert_array_equal(dock.results.review.found.score, expected.score)
 
+
+def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     dock.options.form.value = DetectParams(audit=0)
     dock.bar.button.click()
     qtbot.waitUntil(lambda: len(dock.results.layers.points.data) > 0, timeout=120_000)

@@ -45,12 +45,12 @@ def test_manifest_reads_nothing_that_napari_ome_zarr_reads():
 def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path):
     from napari.settings import get_plugin_settings
 
-    from napari_connecto.widgets._settings import output_folder, scheduler
+    from napari_connecto.widgets._settings import output_folder, recall
 
     if "napari-connecto" not in npe2pm:
         npe2pm.register(PluginManifest.from_file(MANIFEST))
     assert output_folder() == Path.home() / "napari-connecto"
-    assert scheduler() == ""
+    assert (recall("scheduler"), recall("run_on"), recall("workers")) == ("", "This machine", "2")
     get_plugin_settings("napari-connecto").cascade.output_folder = str(tmp_path)
     assert output_folder() == tmp_path
 

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_connecto.core.jobs import Progress
 from napari_connecto.io.read import open_volume
 from napari_connecto.widgets import _cascade_card, _translate_choose, translate
+from napari_connecto.widgets._run_on import CLUSTER, WORKERS
 from napari_connecto.widgets._show import layer_data
 from napari_connecto.widgets._translate_choose import SIMULATED, TRAIN
 from napari_connecto.widgets._translate_disputed import LAYER
@@ -334,6 +335,17 @@ def test_the_same_from_the_command_line(dock, files):
     dock.options.form.value = TranslateParams(uncertainty="flips")
     dock.options.copy.click()
     assert QApplication.clipboard().text().endswith("--uncertainty flips")
+    dock.options.run_on.where.setCurrentText(WORKERS)
+    dock.options.copy.click()
+    assert QApplication.clipboard().text().endswith("--uncertainty flips --workers 2")
+
+
+def test_a_cluster_that_is_not_there(dock, qtbot):
+    dock.options.run_on.where.setCurrentText(CLUSTER)
+    dock.options.run_on.address.setText("tcp://127.0.0.1:9")
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=60_000)
+    assert dock.bar.error.label.text().startswith("cannot reach a Dask scheduler at 'tcp://127.0.0.1:9'")
 
 
 def show(dock, viewer, qtbot, data, **keywords):

@@ -35,6 +35,7 @@ class CachedArray:
         self.meter = meter or Meter()
         self.shape = tuple(int(n) for n in cache.array.shape)
         self.dtype = np.dtype(cache.array.dtype)
+        self.remote = bool(getattr(cache.array, "remote", False))
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         z, y, x = index[-3:]

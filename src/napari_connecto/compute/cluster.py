@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import pickle
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import logging
+import socket
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, cast
 from uuid import uuid4
 
-import cloudpickle
-from distributed import Client, Event, Future, KilledWorker, LocalCluster, as_completed, get_client
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed.comm import get_address_host_port
 
 from napari_connecto.compute.cache import cached
-from napari_connecto.compute.local import Pipeline, Sink
-from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
-from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.compute.options import ExecuteOptions, default_batch
+from napari_connecto.compute.parcel import Parcel, Results, Work, run_tiles
+from napari_connecto.compute.watch import LOOK_S, Watch
+from napari_connecto.core.errors import ClusterError, InputError
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 
-Results: TypeAlias = list[tuple[Tile, Any]]
-
 AHEAD = 3  # tasks per worker thread in the window: one runs, one waits, one travels
 TRIES = 4  # how often a task is given out again after its worker was lost
+CONNECT_S, SEND_S = 10.0, 120.0
 
 
 @contextmanager
@@ -49,77 +50,43 @@ def connect(scheduler: str | None = None, workers: int = 0) -> Iterator[Client |
     if scheduler and workers:
         raise InputError(f"got scheduler {scheduler} and {workers} workers; give one of them")
     if scheduler:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot reach a Dask scheduler at {scheduler!r}: {error}; check the address") from error
-        with client:
+        with _closing(_reach(scheduler)) as client:
             yield client
     elif workers:
         local = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
-        with local as cluster, Client(cluster) as client:
+        with local as cluster, _closing(Client(cluster)) as client:
             yield client
     else:
         yield None
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every task of a run shares."""
-
-    level: Level
-    predictor: Predictor
-    sink: Sink | None
-    options: ExecuteOptions
-    stop: str
-
-
-class Parcel:
-    """`Work`, pickled; sent to each worker once and opened there by the first task, for all tasks to share.
-
-    So a worker's event loop is not blocked by importing torch, and what cannot be pickled is said in one line.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self._lock = threading.Lock()
-        self._work: Work | None = None
-
-    @classmethod
-    def pack(cls, work: Work) -> Parcel:
-        """Pickle ``work``; raise `InputError` if that cannot be."""
-        try:
-            return cls(cloudpickle.dumps(replace(work, options=replace(work.options, meter=None))))
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise InputError(
-                f"the volume, model or sink cannot be sent to workers ({error}); open it from a path, or run locally"
-            ) from error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Parcel, (self.content,)
-
-    def open(self) -> Work:
-        """The same object for every task of a worker."""
-        with self._lock:
-            if self._work is None:
-                self._work = pickle.loads(self.content)  # noqa: S301 (made by `pack` on the client)
-            return self._work
+def _reach(scheduler: str) -> Client:
+    """A client of a scheduler that was heard: Dask waits for ever for a port that takes calls and says nothing."""
+    try:
+        if not scheduler.startswith("inproc"):
+            with socket.create_connection(get_address_host_port(scheduler), timeout=CONNECT_S) as knock:
+                if not scheduler.startswith(("tls", "ws")) and not knock.recv(1):  # a scheduler greets first
+                    raise OSError("it closes the connection")
+        return Client(scheduler, timeout=f"{CONNECT_S:g}s")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot reach a Dask scheduler at {scheduler!r}: {' '.join(str(error).split())}; "
+            "check the address, such as tcp://host:8786, and that the scheduler runs"
+        ) from error
 
 
-def run_tiles(parcel: Parcel, tiles: Sequence[Tile]) -> tuple[Results, dict[str, float]]:
-    """On a worker: run some tiles, unless the run was stopped meanwhile."""
-    work, meter = parcel.open(), Meter()
-    pipeline = Pipeline(work.level, work.predictor, work.sink, replace(work.options, meter=meter))
-    stop, asked = Event(work.stop, client=get_client()), monotonic()
-    results: Results = []
-    for result in pipeline.results(tiles):
-        results.append(result)
-        if monotonic() - asked > 0.5:
-            asked = monotonic()
-            if stop.is_set():
-                pipeline.close()
-                break
-    return results, meter.counts()
+@contextmanager
+def _closing(client: Client) -> Iterator[Client]:
+    """Close it at the end, in bounded time even where the cluster is gone; `Watch` says what was lost, in one line."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield client
+    finally:
+        with suppress(OSError, RuntimeError):
+            client.close(timeout=CONNECT_S)
+        log.setLevel(level)
 
 
 @dataclass
@@ -129,26 +96,38 @@ class Window:
     client: Client
     parcel: Parcel
     work: Work
+    watch: Watch
     shared: Future
     waiting: dict[Future, tuple[int, list[Tile], int]] = field(default_factory=dict)
     ready: dict[int, Results] = field(default_factory=dict)
     done: as_completed = field(default_factory=lambda: as_completed(raise_errors=False))
+    looked: float = field(default_factory=monotonic)
 
     @classmethod
     def open(cls, client: Client, work: Work) -> Window:
         """Send the shared part to all workers."""
-        parcel = Parcel.pack(work)
-        return cls(client, parcel, work, _share(client, parcel))
+        parcel, watch = Parcel.pack(work), Watch(client, gpu=bool(work.predictor.card.network))
+        return cls(client, parcel, work, watch, _share(watch, parcel))
 
     @property
     def full(self) -> bool:
         """Whether more tasks would only pile up."""
-        threads = max(1, sum(self.client.nthreads().values()))
-        return len(self.waiting) + len(self.ready) >= AHEAD * threads
+        return len(self.waiting) + len(self.ready) >= AHEAD * max(1, sum(self.watch.slots.values()))
 
     def submit(self, number: int, tiles: list[Tile], tries: int = 0) -> None:
-        """Give out one task."""
-        future = self.client.submit(run_tiles, self.shared, tiles, pure=False, retries=0)
+        """Give out one task, to a worker that answers, with a GPU where there are any."""
+        if self.client.status != "running":
+            self.watch.look()
+        future = self.client.submit(
+            run_tiles,
+            self.shared,
+            tiles,
+            pure=False,
+            retries=0,
+            workers=list(self.watch.slots) if self.watch.silent else None,
+            allow_other_workers=bool(self.watch.silent),  # those may be gone before their turn
+            resources=self.watch.resources,
+        )
         self.waiting[future] = (number, tiles, tries)
         self.done.add(future)
 
@@ -158,33 +137,85 @@ class Window:
         Raises
         ------
         ConnectoError
-            What the task raised, or that its workers died again and again.
+            What the task raised, that its workers died again and again, or that the cluster is lost.
         """
-        future = next(self.done)
+        future = self._next()
+        if future not in self.waiting:  # taken back
+            return
         number, tiles, tries = self.waiting.pop(future)
         try:
-            results, counts = future.result()
-        except CancelledError as error:  # the last worker that held the shared part was lost
+            results, counts = self._fetch(future)
+        except CancelledError as error:  # the last worker that held the shared part was lost, or the scheduler
             if tries >= TRIES:
-                raise ConnectoError(f"lost the workers of a task {tries} times; check their memory and logs") from error
+                raise ClusterError(f"lost the workers of a task {tries} times; check their memory and logs") from error
+            self.watch.look()
             if self.shared.status != "finished":
-                self.shared = _share(self.client, self.parcel)
+                self.shared = _share(self.watch, self.parcel)
             self.submit(number, tiles, tries + 1)
         except KilledWorker as error:
-            raise ConnectoError(
+            raise ClusterError(
                 f"tiles {tiles[0].index} to {tiles[-1].index} ended every worker that ran them, probably for memory; "
                 "use smaller tiles or batches, or give workers more memory"
             ) from error
+        except ImportError as error:
+            raise _unequal(error) from error
         else:
             self.ready[number] = results
             if self.work.options.meter is not None:
                 self.work.options.meter.add(**counts)
 
+    def _fetch(self, future: Future) -> tuple[Results, dict[str, float]]:
+        """What a task gave; `CancelledError` where only a worker that does not answer has it."""
+        while True:
+            try:
+                return cast(tuple[Results, dict[str, float]], future.result(timeout=LOOK_S))
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                self.watch.look()
+                if not self._reachable(future):
+                    self.watch.ask(partial(self.client.cancel, [future], asynchronous=True, force=True))
+                    raise CancelledError(future.key) from None
+
+    def _next(self) -> Future:
+        """The next task that ends; now and then, look after the workers: some come, some go."""
+        while True:
+            if monotonic() - self.looked > LOOK_S:
+                self.watch.look()
+                self._take_back()
+                self.looked = monotonic()
+            if self.done.has_ready():
+                return next(self.done)
+            with self.done.thread_condition:
+                self.done.thread_condition.wait(0.1)
+
+    def _take_back(self) -> None:
+        """Give the tasks of workers that do not answer to others, if there are any."""
+        if not self.watch.silent or not self.watch.slots:
+            return
+        if self._reachable(self.shared):
+            there = self.watch.ask(lambda: self.client.scheduler.processing(workers=None))
+            keys = {key for worker, held in there.items() if worker in self.watch.silent for key in held}
+        else:  # all tasks wait for it
+            self.shared = _share(self.watch, self.parcel)
+            keys = {future.key for future in self.waiting}
+        for future in [f for f in self.waiting if f.key in keys]:
+            number, tiles, tries = self.waiting.pop(future)
+            self.watch.ask(partial(self.client.cancel, [future], asynchronous=True, force=True))
+            self.submit(number, tiles, tries)
+
+    def _reachable(self, future: Future) -> bool:
+        """Whether a worker that answers holds what a future stands for."""
+        holders = self.watch.ask(lambda: self.client.scheduler.who_has(keys=[future.key]))
+        return bool(set(holders.get(future.key, ())) - self.watch.silent)
+
     def close(self) -> None:
         """Tell workers to stop and forget what is under way."""
-        if self.waiting:
-            Event(self.work.stop, client=self.client).set()
-            self.client.cancel(list(self.waiting), force=True)
+        if not self.waiting or self.watch.lost:
+            return
+        with suppress(ClusterError):
+            self.watch.ask(lambda: self.client.scheduler.event_set(name=self.work.stop))
+            self.watch.ask(partial(self.client.cancel, list(self.waiting), asynchronous=True, force=True))
 
 
 def run_on_cluster(
@@ -217,5 +248,23 @@ def run_on_cluster(
         window.close()
 
 
-def _share(client: Client, parcel: Parcel) -> Future:
-    return client.scatter(parcel, broadcast=True, hash=False)
+def _unequal(error: Exception) -> ClusterError:
+    return ClusterError(f"a worker cannot run this ({error}); install the same napari-connecto on all workers")
+
+
+def _share(watch: Watch, parcel: Parcel) -> Future:
+    """Send the shared part to all workers that answer; once more where one of them fell silent meanwhile."""
+    while True:
+        watch.wait()
+        workers = list(watch.slots)
+        send = partial(watch.client.scatter, parcel, workers, broadcast=True, hash=False, asynchronous=True)
+        try:
+            return watch.ask(send, SEND_S)
+        except ClusterError:
+            watch.look()
+            if not set(workers) - set(watch.slots):
+                raise
+        except Exception as error:
+            if "ModuleNotFoundError" in str(error):  # raised on a worker, it comes as text
+                raise _unequal(error) from error
+            raise

@@ -42,7 +42,9 @@ class Pipeline:
         self.batch = options.batch or default_batch(predictor.card)
         self.calls = options.calls or int(getattr(predictor, "calls", 1))
         self._stop = threading.Event()
-        self._readers = ThreadPoolExecutor(options.readers, "read")
+        readers = options.readers or (8 if getattr(level.array, "remote", False) else 2)
+        self._ahead = max(2 * self.calls + 1, -(-readers // self.batch))
+        self._readers = ThreadPoolExecutor(readers, "read")
         self._models = ThreadPoolExecutor(self.calls, "model")
         self._sinks = ThreadPoolExecutor(2, "sink")
 
@@ -52,7 +54,7 @@ class Pipeline:
         groups: deque[Future[list[tuple[Tile, Future[Any] | Blocks]]]] = deque()
         try:
             while True:
-                while len(groups) < 2 * self.calls + 1 and (group := list(islice(source, self.batch))):
+                while len(groups) < self._ahead and (group := list(islice(source, self.batch))):
                     reading = [(tile, self._readers.submit(self._read, tile)) for tile in group]
                     groups.append(self._models.submit(self._forward, reading))
                 if not groups:

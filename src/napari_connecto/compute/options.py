@@ -52,7 +52,7 @@ class ExecuteOptions:
     on_bad
         What to do with chunks that cannot be read.
     readers
-        Threads that read ahead.
+        Threads that read ahead; None takes 2, or 8 where the level is ``remote``, for they mostly wait.
     calls
         Forward passes at once; None asks the predictor (its ``calls``), else 1. On a cluster: per task, default 1.
     cache_bytes
@@ -66,7 +66,7 @@ class ExecuteOptions:
     scaling: Scaling = field(default_factory=Scaling)
     batch: int | None = None
     on_bad: OnBadChunk = "fail"
-    readers: int = 2
+    readers: int | None = None
     calls: int | None = None
     cache_bytes: int = 2**29
     tiles_per_task: int = 8

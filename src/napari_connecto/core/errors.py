@@ -25,5 +25,9 @@ class StoreError(ConnectoError):
     """An output cannot be made, resumed or written."""
 
 
+class ClusterError(ConnectoError):
+    """A Dask cluster cannot go on; what it finished is kept."""
+
+
 class Cancelled(ConnectoError):
     """The user stopped a job; what was finished is kept."""

@@ -89,6 +89,8 @@ class TilePlan:
                 np.arange(a // t, -(-b // t)) for a, b, t in zip(inside.start, inside.stop, self.tile, strict=True)
             )
             found.append(((z[:, None, None] * gy + y[:, None]) * gx + x).ravel())
+        if len(found) == 1:  # a million tiles are ascending as they are
+            return found[0]
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def order(self, indices: Sequence[int] | np.ndarray, centre: Sequence[float] | None = None) -> np.ndarray:

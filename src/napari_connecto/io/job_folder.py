@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from napari_connecto.core.errors import StoreError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
 _JOB, _LOCK = "job.json", ".lock"
@@ -49,9 +50,16 @@ class JobFolder:
 
         Raises
         ------
+        InputError
+            If it is a URL.
         StoreError
             If it belongs to another job (the message says what differs), to no job, is in use, or cannot be written.
         """
+        if re.match(r"\w{2,}:/", os.fspath(path)):
+            raise InputError(
+                f"got the result folder '{os.fspath(path)}'; results grow in a folder, for object stores neither "
+                "rename nor lock: give one that all workers see, and copy what is finished by `napari-connecto convert`"
+            )
         path = Path(path)
         wanted = json.loads(json.dumps(fingerprint, default=plain))
         _refuse_foreign(path)

@@ -167,7 +167,10 @@ class TileStore:
         found = {}
         for name in self.outputs:
             path = self._image_path(name)
-            group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
+            try:
+                group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
+            except OSError as error:
+                raise StoreError(f"'{path}' is not there; all workers must see the result folder") from error
             found[name] = [ChunkFiles(path / str(k), group[str(k)]) for k in range(len(self.grids))]
         return found
 

@@ -81,6 +81,11 @@ class View:
             return None
         return tuple(1 if axis is None else int(stored[axis]) for axis in self.order)
 
+    @property
+    def remote(self) -> bool:
+        """Whether each read waits for a network."""
+        return bool(getattr(self.source, "remote", False))
+
     def __len__(self) -> int:
         return self.shape[0]
 

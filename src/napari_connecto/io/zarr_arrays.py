@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import zarr
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.errors import NodeNotFoundError
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.io.damage import ADVICE, cells, damaged, read_errors
 from napari_connecto.io.files import is_url, stat_text
+from napari_connecto.io.patient_store import http_store
 from napari_connecto.io.whole_blosc import checked
 
 
@@ -34,6 +35,8 @@ def open_store(path: str, *, read_only: bool = True) -> Store:
     if not is_url(path):
         return LocalStore(Path(path), read_only=read_only)
     try:
+        if read_only and path.startswith(("http://", "https://")):
+            return http_store(path)
         return FsspecStore.from_url(path, read_only=read_only)
     except (ValueError, ImportError) as error:
         raise InputError(f"cannot open '{path}': {error}; for s3:// install napari-connecto[s3]") from error
@@ -98,6 +101,11 @@ class ZarrSource:
         """Extent of what is decoded at once (inside a shard, where there are shards)."""
         return tuple(self.array.chunks)
 
+    @property
+    def remote(self) -> bool:
+        """Whether each read waits for a network."""
+        return not any(isinstance(store, LocalStore | MemoryStore) for store in _layers(self.array.store))
+
     def read(self, index: tuple[slice, ...]) -> np.ndarray:
         """Voxels; `ChunkError` names the first chunk that is damaged (or missing, if asked for)."""
         if self.missing == "error":
@@ -130,6 +138,14 @@ class ZarrSource:
     def _file(self, start: tuple[int, ...]) -> str:
         stored = self.array.shards or self.array.chunks
         return self.array.metadata.encode_chunk_key(tuple(a // n for a, n in zip(start, stored, strict=True)))
+
+
+def _layers(store: Store) -> Iterator[Store]:
+    """A store and those it wraps."""
+    yield store
+    while isinstance(store, WrapperStore):
+        store = store._store
+        yield store
 
 
 def store_revision(path: str, arrays: Sequence[zarr.Array], attributes: Mapping[str, Any], samples: int = 32) -> str:

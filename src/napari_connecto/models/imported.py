@@ -59,7 +59,7 @@ class ImportedPredictor:
         _check(network, card)
         self.weights = weights
         self.card = replace(card, digest=hashlib.sha256(weights).hexdigest())
-        self.device = pick_device(device)
+        self.device, self._wanted = pick_device(device), device
         self.calls = cores() if self.device.type == "cpu" else 1
         self._axes, self._answer = network["axes"], network["answer"]
         self._before = _tried(pointwise(network["before"], "preprocessing"), card.channels)
@@ -69,7 +69,7 @@ class ImportedPredictor:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return revive, (json.dumps(self.card.to_json()), self.weights, str(self.device))
+        return revive, (json.dumps(self.card.to_json()), self.weights, self._wanted)
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`.

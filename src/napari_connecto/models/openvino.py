@@ -92,7 +92,7 @@ class OpenVinoPredictor:
         return self.model.card
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return accelerated, (self.model,)
+        return revive, (self.model,)
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`."""
@@ -112,6 +112,11 @@ class OpenVinoPredictor:
             if size not in self._compiled:
                 self._compiled[size] = _convert(self.model, size, self.calls)
             return self._compiled[size]
+
+
+def revive(model: TorchPredictor) -> Predictor:
+    """A predictor from its pickled part; the network itself where that has got a GPU."""
+    return accelerated(model) if model.device.type == "cpu" else model
 
 
 def _convert(model: TorchPredictor, size: int, streams: int) -> Any:

@@ -64,7 +64,8 @@ class TorchPredictor:
     Notes
     -----
     Running out of memory halves the batch within the call, for good, and is logged. On CUDA from compute capability
-    8.0 on convolutions run in bfloat16. `pickle` takes the card and the safetensors bytes, never the module.
+    8.0 on convolutions run in bfloat16. `pickle` takes the card and the safetensors bytes, never the module; a device
+    that was "auto" is picked anew where it is unpickled, so that workers use the GPU which their client lacks.
     """
 
     def __init__(self, card: ModelCard, net: nn.Module, device: str = "auto") -> None:
@@ -76,7 +77,7 @@ class TorchPredictor:
         self.weights = to_bytes(self.net, half=half)
         self.card = replace(card, digest=hashlib.sha256(self.weights).hexdigest())
         self.adapter: Adapter | None = None
-        self.device = pick_device(device)
+        self.device, self._wanted = pick_device(device), device
         self.calls = cores() if self.device.type == "cpu" else 2
         self.dropout = False
         self.any_tile = True
@@ -86,11 +87,11 @@ class TorchPredictor:
         self._ready: Callable[[Tensor], Tensor] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return revive, (json.dumps(self.card.to_json()), self.weights, str(self.device), self.dropout)
+        return revive, (json.dumps(self.card.to_json()), self.weights, self._wanted, self.dropout)
 
     def with_dropout(self) -> TorchPredictor:
         """The same model, whose answers to a tile are drawn by the tile's seed."""
-        other = TorchPredictor(self.card, self.net, str(self.device))
+        other = TorchPredictor(self.card, self.net, self._wanted)
         other.dropout = True
         return other
 

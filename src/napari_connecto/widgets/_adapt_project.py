@@ -19,6 +19,7 @@ from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card, tuned_params
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
+from napari_connecto.widgets._commands import HERE, RunOn
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._layers import SOURCE
 from napari_connecto.widgets._settings import output_folder
@@ -182,14 +183,14 @@ class Project(QObject):
             n += 1
         return self.folder / f"{stem}-{n}"
 
-    def copy_command(self, recipe: Mapping[str, Any], name: str) -> str:
+    def copy_command(self, recipe: Mapping[str, Any], name: str, run_on: RunOn = HERE) -> str:
         """Write a recipe into the project's folder and put the command that runs it on the clipboard."""
         from napari_connecto.workflows.recipe import write_recipe
 
         path = self.folder / "recipes" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, path)
-        text = f"napari-connecto run {shlex.quote(str(path))}"
+        text = shlex.join(["napari-connecto", "run", str(path), *run_on.words])
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)

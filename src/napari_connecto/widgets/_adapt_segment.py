@@ -21,6 +21,7 @@ from napari_connecto.widgets._adapt_train_jobs import Segmenting, gate_job, segm
 from napari_connecto.widgets._cascade_card import Fix
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._run_on import RunOnRow
 from napari_connecto.widgets._view import LayerCombo, view_box
 from napari_connecto.workflows.adapt_params import SegmentParams
 
@@ -43,6 +44,7 @@ class SegmentBox(QWidget):
         self.where.addItems([VIEW, REGION, ALL])
         self.where.setToolTip("Which part of the image is segmented, at the model's voxel size")
         self.shapes = LayerCombo(project.viewer, (Shapes,), "The box around all shapes of this layer is segmented")
+        self.run_on = RunOnRow()
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
         self.card = segment_card()
         self.bar = JobBar("segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are kept")
@@ -52,6 +54,7 @@ class SegmentBox(QWidget):
         self.rows = QFormLayout()
         self.rows.addRow("Where", self.where)
         self.rows.addRow("Shapes", self.shapes)
+        self.rows.addRow("Run on", self.run_on)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
@@ -141,7 +144,7 @@ class SegmentBox(QWidget):
         Raises
         ------
         InputError
-            If there is no image, model or region.
+            If there is no image, model or region, or a cluster without an address.
         """
         kept = self._kept()
         if kept is None:
@@ -150,9 +153,10 @@ class SegmentBox(QWidget):
         volume = work.volume if work is not None else self.project.volume()
         spec, params, region = self.project.spec(), self.form.value, self._region(volume)
         same = self._running
-        wanted = Segmenting(volume, spec, kept.folder, params, region, self.project.folder / "segments-1")
-        if same is not None and replace(same, out=wanted.out) == wanted:
-            return same
+        first, run_on = self.project.folder / "segments-1", self.run_on.value
+        wanted = Segmenting(volume, spec, kept.folder, params, region, first, run_on=run_on)
+        if same is not None and replace(same, out=first) == wanted:
+            return replace(same, run_on=run_on)
         return replace(wanted, out=self.project.next_folder("segments"))
 
     def _region(self, volume: Volume) -> Box | None:
@@ -215,7 +219,8 @@ class SegmentBox(QWidget):
 
     def _on_copy(self) -> None:
         try:
-            text = self.project.copy_command(self.segmenting().recipe(), "segment")
+            what = self.segmenting()
+            text = self.project.copy_command(what.recipe(), "segment", what.run_on)
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return

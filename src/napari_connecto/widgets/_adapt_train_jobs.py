@@ -16,7 +16,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
 from napari_connecto.widgets._adapt_session_jobs import Work
-from napari_connecto.widgets._commands import file_spec
+from napari_connecto.widgets._commands import HERE, RunOn, file_spec
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 
@@ -159,7 +159,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
 class Segmenting:
     """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
 
-    ``check`` is what the model's gate said already.
+    ``check`` is what the model's gate said already; ``run_on`` is where it runs, which changes nothing of it.
     """
 
     volume: Volume
@@ -169,6 +169,7 @@ class Segmenting:
     region: Box | None
     out: Path
     check: GateCheck | None = field(default=None, compare=False)
+    run_on: RunOn = field(default=HERE, compare=False)
 
     def recipe(self) -> Recipe:
         """The same as a document.
@@ -210,7 +211,7 @@ def gate_job(what: Segmenting) -> Job[GateCheck]:
 
 
 def segmenting_job(what: Segmenting) -> Job[Volume]:
-    """Segment here, and leave the recipe in the result folder."""
+    """Segment here or on a cluster, and leave the recipe in the result folder."""
     yield Progress(0, 0, "loading the model")
     load_triton_apart()
     from napari_connecto.workflows.gate_files import load_gate
@@ -218,7 +219,11 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
     from napari_connecto.workflows.segment import segment_job
 
     model, gate = load(what.model), what.check or load_gate(what.model)
-    made = yield from segment_job(what.volume, what.params, model=model, out=what.out, region=what.region, gate=gate)
+    yield Progress(0, 0, what.run_on.starting)
+    with what.run_on.client() as client:
+        made = yield from segment_job(
+            what.volume, what.params, model=model, out=what.out, region=what.region, client=client, gate=gate
+        )
     if what.spec is not None:
         write_recipe(what.recipe(), what.out / "recipe.yaml")
     return made

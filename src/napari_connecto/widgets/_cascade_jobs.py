@@ -22,7 +22,7 @@ from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._commands import cluster, file_spec, params_words, volume_words
+from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.params import DetectParams, TrainParams
@@ -51,8 +51,8 @@ class Search:
         Folder.
     out
         Result folder; resumed if it holds an unfinished run of the same volume and cascade.
-    scheduler
-        Address of a Dask scheduler, "" for this machine.
+    run_on
+        This process, workers of its own, or a Dask cluster.
     backend
         "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
     check
@@ -64,7 +64,7 @@ class Search:
     cascade: Path
     params: DetectParams
     out: Path
-    scheduler: str = ""
+    run_on: RunOn = HERE
     backend: Backend = "torch"
     check: GateCheck | None = None
 
@@ -125,7 +125,8 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
 
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
-    with cluster(search.scheduler) as client:
+    yield Progress(0, 0, search.run_on.starting)
+    with search.run_on.client() as client:
         found = yield from detect_job(
             search.volume,
             cascade,
@@ -234,9 +235,9 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
         return (yield from run_in_subprocess(recipe, work))
 
 
-def command_line(recipe: Recipe, scheduler: str = "") -> str:
+def command_line(recipe: Recipe, run_on: RunOn) -> str:
     """The shell command that does what a detect recipe says; params at their default are left out."""
     words = ["napari-connecto", "detect", *volume_words(recipe["volume"])]
     words += ["--cascade", recipe["cascade"], "--out", recipe["out"]]
     words += params_words(DetectParams, recipe["params"])
-    return shlex.join(words + (["--scheduler", scheduler] if scheduler else []))
+    return shlex.join(words + run_on.words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from napari_connecto.core.errors import InputError
@@ -45,10 +45,41 @@ def params_words(kind: type[Any], params: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def cluster(scheduler: str) -> AbstractContextManager[Any]:
-    """A client of the Dask scheduler at this address while the context lasts; None for ""."""
-    if not scheduler:
-        return nullcontext()
-    from napari_connecto.compute.cluster import connect  # distributed: half a second
+@dataclass(frozen=True)
+class RunOn:
+    """Where tiles run: on the Dask cluster at ``scheduler``, on ``workers`` processes of its own, or, without, here."""
 
-    return connect(scheduler)
+    scheduler: str = ""
+    workers: int = 0
+
+    @property
+    def words(self) -> list[str]:
+        """As options of a command."""
+        if self.scheduler:
+            return ["--scheduler", self.scheduler]
+        return ["--workers", str(self.workers)] if self.workers else []
+
+    @property
+    def starting(self) -> str:
+        """What `client` does first, in words a user reads."""
+        if self.scheduler:
+            return f"connecting to {self.scheduler}"
+        return f"starting {self.workers} workers" if self.workers else "starting"
+
+    def client(self) -> AbstractContextManager[Any]:
+        """A Dask client while the context lasts, None for this process; it takes seconds, so not in the GUI's thread.
+
+        Raises
+        ------
+        InputError
+            If the cluster cannot be reached.
+        """
+        if not self.words:
+            return nullcontext()
+        from napari_connecto.compute.cluster import connect  # distributed: half a second
+
+        return connect(self.scheduler, self.workers)
+
+
+HERE = RunOn()
+"""In this process."""

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
-from napari_connecto.core.errors import InputError
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._settings import scheduler
+from napari_connecto.widgets._run_on import RunOnRow
 
 P = TypeVar("P")
-HERE, CLUSTER = "This machine", "Dask cluster"
 
 
 class OptionsFold(QCollapsible, Generic[P]):
@@ -26,12 +24,7 @@ class OptionsFold(QCollapsible, Generic[P]):
     def __init__(self, kind: type[P]) -> None:
         super().__init__("Options")
         self.form: ParamsForm[P] = ParamsForm(kind)
-        self.where, self.address = QComboBox(), QLineEdit(scheduler())
-        self.where.addItems([HERE, CLUSTER])
-        self.where.setToolTip("Where chunks are computed")
-        self.address.setPlaceholderText("tcp://host:8786")
-        self.address.setToolTip("Address of a running Dask scheduler; its workers need this package and the same paths")
-        self.address.hide()
+        self.run_on = RunOnRow()
         self.out, self.browse = QLineEdit(), QPushButton("…")
         self.out.setPlaceholderText("automatic")
         self.out.setToolTip("Folder of the result; an unfinished one of the same job is resumed. Empty: a new folder")
@@ -43,31 +36,14 @@ class OptionsFold(QCollapsible, Generic[P]):
         rows = QFormLayout(inner)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow(self.form)
-        rows.addRow("Run on", row(self.where, self.address))
+        rows.addRow("Run on", self.run_on)
         rows.addRow("Result in", row(self.out, self.browse))
         rows.addRow(self.copy)
         self.setContentsMargins(0, 0, 0, 0)
         self.addWidget(inner)
-        self.where.currentTextChanged.connect(lambda text: self.address.setVisible(text == CLUSTER))
         self.browse.clicked.connect(self.choose_folder)
         for signal in (self.form.changed, self.out.editingFinished):
             signal.connect(self.changed)
-
-    @property
-    def scheduler(self) -> str:
-        """Address of the Dask scheduler; "" for this machine.
-
-        Raises
-        ------
-        InputError
-            If a cluster is chosen and no address given.
-        """
-        if self.where.currentText() == HERE:
-            return ""
-        address = self.address.text().strip()
-        if not address:
-            raise InputError("no cluster address is given; enter one such as tcp://host:8786, or run on this machine")
-        return address
 
     @property
     def folder(self) -> Path | None:

@@ -12,16 +12,27 @@ from napari.settings import get_plugin_settings
 PLUGIN = "napari-connecto"
 
 
-def _setting(key: str) -> str:
+def recall(key: str) -> str:
+    """A preference as text; "" where napari knows none."""
     try:
         return str(getattr(get_plugin_settings(PLUGIN).cascade, key))
     except (KeyError, AttributeError):  # the plugin is not registered: a script, a test
         return ""
 
 
+def remember(**values: Any) -> None:
+    """Set preferences; napari keeps them for the next time."""
+    try:
+        settings = get_plugin_settings(PLUGIN).cascade
+    except (KeyError, AttributeError):
+        return
+    for key, value in values.items():
+        setattr(settings, key, value)
+
+
 def output_folder() -> Path:
     """Where result folders are made; "napari-connecto" in the home folder unless set."""
-    folder = _setting("output_folder")
+    folder = recall("output_folder")
     return Path(folder).expanduser() if folder else Path.home() / "napari-connecto"
 
 
@@ -38,8 +49,3 @@ class AutomaticFolder:
             words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
             self._made = (question, parent / f"{self._prefix}{words}-{time.strftime('%Y%m%d-%H%M%S')}")
         return self._made[1]
-
-
-def scheduler() -> str:
-    """Address of the usual Dask scheduler, or ""."""
-    return _setting("scheduler")

@@ -20,7 +20,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets._commands import cluster, file_spec, params_words, volume_words
+from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.translate_params import TranslateParams
 
@@ -53,8 +53,8 @@ class Translating:
         Folder.
     out
         Result folder; an unfinished one of the same volume, translator and params is resumed.
-    scheduler
-        Address of a Dask scheduler, "" for this machine.
+    run_on
+        This process, workers of its own, or a Dask cluster.
     check
         What the translator's gate said of the volume beforehand, and the user.
     """
@@ -64,7 +64,7 @@ class Translating:
     translator: Path
     params: TranslateParams
     out: Path
-    scheduler: str = ""
+    run_on: RunOn = HERE
     check: GateCheck | None = None
 
     def recipe(self) -> Recipe:
@@ -151,7 +151,8 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     from napari_connecto.workflows.translate import translate_job
 
     translator = load(what.translator)
-    with cluster(what.scheduler) as client:
+    yield Progress(0, 0, what.run_on.starting)
+    with what.run_on.client() as client:
         found = yield from translate_job(
             what.volume,
             translator,
@@ -261,4 +262,4 @@ def command_line(what: Translating) -> str:
     words = ["napari-connecto", "translate", *volume_words(recipe["volume"])]
     words += ["--translator", recipe["translator"], "--out", recipe["out"], "--backend", BACKEND]
     words += params_words(TranslateParams, recipe["params"])
-    return shlex.join(words + (["--scheduler", what.scheduler] if what.scheduler else []))
+    return shlex.join(words + what.run_on.words)

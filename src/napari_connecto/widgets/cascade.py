@@ -88,12 +88,12 @@ class CascadeWidget(Dock):
         question = volume.fingerprint(), folder
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
         spec = self.image.spec(volume)
-        return Search(volume, spec, folder, self.options.form.value, out, self.options.scheduler)
+        return Search(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
 
     def command(self) -> str:
         """The shell command that does the same."""
         search = self.search()
-        return command_line(search.recipe(), search.scheduler)
+        return command_line(search.recipe(), search.run_on)
 
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked

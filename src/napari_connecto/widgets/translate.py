@@ -101,7 +101,7 @@ class TranslateWidget(Dock):
         params = self.options.form.value
         question = volume.fingerprint(), folder, params
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
-        return Translating(volume, self.image.spec(volume), folder, params, out, self.options.scheduler)
+        return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value)
 
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training

@@ -1,0 +1,120 @@
+"""Whether a cluster still answers and which of its workers do; one line that says what to do when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+from distributed import Client
+
+from napari_connecto.core.errors import ClusterError
+
+LOOK_S = 5.0
+"""How often one looks."""
+ANSWER_S = 20.0
+"""A scheduler that gives no answer for so long is lost."""
+SILENT_S = 30.0
+"""A worker without a sign of life for so long is frozen or cut off: its tasks go to others."""
+EMPTY_S = 90.0
+"""How long a run waits for workers when there are none that answer."""
+GPU = "GPU"
+"""The resource that workers with a GPU offer: ``dask worker --resources "GPU=1"``."""
+KEPT = "what is finished is kept, and the same run goes on from there"
+
+
+class Watch:
+    """What is known of a client's cluster; `look` asks anew.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    gpu
+        Whether tasks want a GPU. They ask for one only where some worker offers it, and then until the end.
+
+    Attributes
+    ----------
+    slots : dict
+        Tasks at once by the address of each worker that answers and would take them.
+    silent : set
+        Addresses of workers that the scheduler believes in and that give no sign of life.
+    """
+
+    def __init__(self, client: Client, *, gpu: bool = False) -> None:
+        self.client = client
+        self.slots: dict[str, int] = {}
+        self.silent: set[str] = set()
+        self.lost = False
+        self._gpu, self._offered = gpu, False
+        self._address = client.scheduler.address if client.scheduler is not None else "?"
+        self._heard: dict[str, tuple[float, float]] = {}
+        self._answered = monotonic()
+
+    @property
+    def resources(self) -> dict[str, int] | None:
+        """What a task asks for."""
+        return {GPU: 1} if self._offered else None
+
+    def look(self) -> None:
+        """Ask which workers there are.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost, or no worker has answered for `EMPTY_S`.
+        """
+        workers = self.ask(lambda: self.client.scheduler.identity())["workers"]
+        now, newest = monotonic(), max((worker["last_seen"] for worker in workers.values()), default=0.0)
+        self.silent = {address for address, worker in workers.items() if self._silent(address, worker, now, newest)}
+        answering = {address: worker for address, worker in workers.items() if address not in self.silent}
+        offers = {a: int(n) for a, w in answering.items() if (n := w.get("resources", {}).get(GPU, 0)) >= 1}
+        self._offered = self._offered or (self._gpu and bool(offers))
+        self.slots = offers if self._offered else {a: w["nthreads"] for a, w in answering.items()}
+        if self.slots:
+            self._answered = now
+        elif now - self._answered > EMPTY_S:
+            what = f"none of its {len(workers)} workers answers" if workers else "it has no workers"
+            what += " with a GPU" if self._offered else ""
+            raise ClusterError(
+                f"the Dask scheduler at {self._address} can run nothing: {what}; "
+                f"start some with `dask worker {self._address}`; {KEPT}"
+            )
+
+    def _silent(self, address: str, worker: dict[str, Any], now: float, newest: float) -> bool:
+        """By the scheduler's clock where others are heard, by ours where none is."""
+        last = worker["last_seen"]
+        if self._heard.get(address, (None, 0.0))[0] != last:
+            self._heard[address] = (last, now)
+        return newest - last > SILENT_S or now - self._heard[address][1] > SILENT_S
+
+    def wait(self) -> None:
+        """Until some worker answers; `ClusterError` as for `look`."""
+        self.look()
+        while not self.slots:
+            sleep(1.0)
+            self.look()
+
+    def ask(self, what: Callable[[], Any], within_s: float | None = None) -> Any:
+        """The answer of a coroutine of the client, within `ANSWER_S` unless more is allowed.
+
+        Raises
+        ------
+        ClusterError
+            If there is none.
+        """
+        until = monotonic() + ANSWER_S
+        while self.client.status == "connecting" and monotonic() < until:
+            sleep(0.1)
+        try:
+            if self.client.status != "running":
+                raise OSError("the connection is closed")
+            answer = self.client.sync(what, callback_timeout=within_s or ANSWER_S)
+        except (OSError, RuntimeError, AttributeError) as error:  # a client that is being closed has no scheduler
+            self.lost = True
+            raise ClusterError(
+                f"lost the Dask scheduler at {self._address} ({' '.join(str(error).split())}); "
+                f"start it again, or mend the network; {KEPT}"
+            ) from error
+        self.lost = False
+        return answer
