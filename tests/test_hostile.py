@@ -203,6 +203,9 @@ def test_weights_of_nan_and_of_complex_numbers(model: Path) -> None:
     weights(model, tensors(header, bytes(body)))
     with pytest.raises(ModelError, match=f"tensor '{name}' holds NaN or infinity"):
         load_model(model, device="cpu", backend="torch")
+    weights(model, tensors({"a": {**ONE, "shape": [1] * 100 + [2]}}, bytes(8)))
+    with pytest.raises(ModelError, match="tensor 'a' has 101 axes; allowed are 8"):
+        load_model(model, device="cpu", backend="torch")
     weights(model, tensors({"a": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)))
     with pytest.raises(ModelError, match=r"is of type torch\.complex64; allowed are real numbers"):
         load_model(model, device="cpu", backend="torch")

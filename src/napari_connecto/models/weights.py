@@ -13,6 +13,7 @@ PLAIN = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
+MOST_AXES = 8
 
 
 def to_bytes(net: nn.Module, *, half: bool = False) -> bytes:
@@ -61,6 +62,10 @@ def read_tensors(data: bytes) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"this is no sound safetensors file ({reason:.200}); export it again") from error
     for name, tensor in tensors.items():
+        if tensor.dim() > MOST_AXES:
+            raise ModelError(
+                f"tensor '{name}' has {tensor.dim()} axes; allowed are {MOST_AXES}: export the model again"
+            )
         if tensor.dtype not in PLAIN:
             raise ModelError(f"tensor '{name}' is of type {tensor.dtype}; allowed are real numbers of 16 bits and more")
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
