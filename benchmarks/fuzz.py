@@ -42,6 +42,7 @@ INPUTS = {
     "folders": 500,
 }
 """More of what takes 2 ms, fewer of what takes 30."""
+NOTES = Path(tempfile.gettempdir()) / "napari-connecto-fuzz"
 DEATHS = 20
 """Processes of a class that may die before it is given up."""
 
@@ -87,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=INPUTS, default=INPUTS, metavar="CLASS", help=", ".join(INPUTS))
     parser.add_argument("--inputs", type=int, help="of each class; default: 500 to 25000")
-    parser.add_argument("--notes", type=Path, default=Path("fuzz-notes"), help="folder of what was found so far")
+    parser.add_argument("--notes", type=Path, default=NOTES, help="folder of what was found so far")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
