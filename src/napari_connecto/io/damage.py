@@ -30,10 +30,10 @@ def read_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     )
 
 
-def header_errors() -> tuple[type[Exception], ...]:
+def header_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     """What readers raise besides for headers that are nonsense."""
     return read_errors(
-        LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError, MemoryError, SyntaxError
+        *more, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError, MemoryError, SyntaxError
     )
 
 

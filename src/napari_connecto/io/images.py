@@ -50,7 +50,7 @@ class ImageSource:
     def _section(self, k: int) -> np.ndarray:
         try:
             image = _decode(self.files[k])
-        except (*header_errors(), Image.DecompressionBombError) as error:
+        except header_errors(Image.DecompressionBombError) as error:
             raise ChunkError(f"section {k} '{self.files[k]}' cannot be read ({error}); {ADVICE}") from error
         if image.shape != self.plane or image.dtype != self.dtype:
             got, first = _kind(image.shape, image.dtype), _kind(self.plane, self.dtype)
@@ -105,7 +105,7 @@ def _opened(read: Callable[[str], T], path: str) -> T:
         return read(path)
     except FileNotFoundError as error:
         raise InputError(f"no file at '{path}'; check the path") from error
-    except (*header_errors(), Image.DecompressionBombError) as error:
+    except header_errors(Image.DecompressionBombError) as error:
         raise InputError(f"cannot open '{path}' as an image: {error}; check that it is complete") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def load_gate(folder: str | Path) -> Gate | None:
     try:
         figures = read_json(folder / FIGURES)
         stored = safe_arrays(folder / ARRAYS, LARGEST)
-        gaussian = Gaussian(**{f.name: stored[f.name].astype(np.float64) for f in fields(Gaussian)})
+        parts: dict[str, Any] = {f.name: stored[f.name].astype(np.float64) for f in fields(Gaussian)}
+        gaussian = Gaussian(**parts)
         gate = Gate(gaussian, **{**figures, "shape": vec3(figures["shape"])})
         _check(gate)
     except (StoreError, ValueError, LookupError, TypeError, ArithmeticError) as error:
