@@ -119,7 +119,7 @@ class Guarded(BytesBytesCodec):
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
         told: dict[str, Any] = dict(self.inner.to_dict())
         name, how = str(told["name"]).removeprefix("numcodecs."), told.get("configuration")
-        data = memoryview(chunk_bytes.as_numpy_array())
+        data = chunk_bytes.as_numpy_array().data
         most = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize + _SLACK
         if name in STREAMS:
             made = await asyncio.to_thread(inflated, name, data, most, how)
