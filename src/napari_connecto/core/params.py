@@ -85,7 +85,11 @@ def _hints(kind: type) -> dict[str, tuple[Any, ...]]:
 def _is(value: Any, hint: Any) -> bool:
     if get_origin(hint) is tuple:
         parts = get_args(hint)
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_is, value, parts))
+        if not isinstance(value, tuple):
+            return False
+        if parts[1:] == (...,):  # of any length
+            return all(_is(part, parts[0]) for part in value)
+        return len(value) == len(parts) and all(map(_is, value, parts))
     if isinstance(value, bool | np.bool_):
         return hint is bool
     kind = {int: Integral, float: Real}.get(hint, hint)

@@ -25,8 +25,6 @@ MOST_CHUNK = 2**31
 """Bytes of a chunk, which is decoded as a whole; blosc and others have the same limit."""
 MOST_IN_SHARD = 2**22
 """Chunks of a shard, whose index is read as a whole."""
-OBJECTS = ("pickle", "json2", "msgpack2", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize")
-"""Codecs (of numcodecs) that make Python objects; that of pickle runs what it reads."""
 _SLACK = 2**16
 
 
@@ -67,13 +65,6 @@ def _guarded(array: zarr.Array, chunk: int, shown: str) -> zarr.Array:
     if metadata.zarr_format == 3:
         changed = replace(metadata, codecs=tuple(_codec(codec) for codec in metadata.codecs))
     else:
-        used = [*(metadata.filters or ()), *([metadata.compressor] if metadata.compressor else [])]
-        odd = [codec.codec_id for codec in used if codec.codec_id in OBJECTS]
-        if odd:
-            raise InputError(
-                f"got the codec {odd[0]!r} at '{shown}', which makes objects of what it reads and is never run; "
-                "write the array as plain numbers"
-            )
         if metadata.compressor is None:
             return array
         most = chunk * (8 if metadata.filters else 1) + _SLACK
