@@ -114,11 +114,15 @@ def parse_adapter(data: bytes) -> Adapter:
     kinds: dict[str, dict[str, Tensor]] = {"up": {}, "down": {}, "new": {}, "old": {}}
     try:
         tensors = read_tensors(data)
+    except ModelError as error:
+        raise ModelError(f"the adapter is damaged ({error})") from error
+    try:
         size = int.from_bytes(data[:8], "little")
         told = json.loads(data[8 : 8 + size]).get("__metadata__", {}).get("adapter", "{}")
         header = parse_json(told, "the adapter's header", ModelError)
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ModelError(f"got a file of another format than {FORMAT!r}; give an adapter's")
+        found = header.get("format") if isinstance(header, dict) else None
+        if found != FORMAT:
+            raise ModelError(f"got a file of format {found!r}, not {FORMAT!r}; give an adapter's")
         card = ModelCard.from_json(header["card"])
         for name, tensor in tensors.items():
             kind, _, inner = name.partition("/")
