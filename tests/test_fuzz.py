@@ -19,7 +19,7 @@ from tests.fuzzing.target import ConnectedError, Target, TooSlowError, accepted
 from tests.fuzzing.targets import TARGETS, make_target
 
 LIGHT = ("logs", "tables", "safetensors", "adapters", "cards", "arguments")
-FEW, MANY = 40, 200
+FEW, MANY = 30, 100
 
 
 @pytest.mark.filterwarnings("ignore")
