@@ -299,8 +299,8 @@ def test_wrong_options(good, tmp_path, refused):
         ),
         ("workflow: dance", "'workflow:' with one of detect, train-cascade"),
         ("- a", "is no recipe"),
-        ("a: [", "cannot read the recipe"),
-        ("workflow: !!python/object/apply:os.getcwd []", "cannot read the recipe"),
+        ("a: [", "is no YAML"),
+        ("workflow: !!python/object/apply:os.getcwd []", "has the YAML tag"),
         ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nregoin: [0]", "regoin"),
         (
             "workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nparams: {{recall: 1}}",

@@ -75,6 +75,16 @@ def test_other_records_are_refused(tmp_path):
         Journal(tmp_path / "j", np.float32).records()
 
 
+def test_a_damaged_first_line_is_refused_before_anything_is_lost(tmp_path):
+    path = tmp_path / "j"
+    Journal(path, np.int64).append([1, 2])
+    damaged = path.read_bytes().replace(b"\n", b"\x94", 1)
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError, match="holds other records"):
+        Journal(path, np.int64).append(3)
+    assert path.read_bytes() == damaged
+
+
 def test_unwritable_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"cannot write .*choose another place") as caught:

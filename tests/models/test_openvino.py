@@ -162,3 +162,10 @@ def test_places_of_the_cache(monkeypatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", "/l")
     assert cache_folder() == Path("/l/napari-connecto/openvino")
+
+
+def test_no_conversion_is_reported_to_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", started.append)  # its telemetry forks to send
+    home.OpenVinoPredictor(new_model(SCORER_25D, 7, device="cpu"))
+    assert started == []

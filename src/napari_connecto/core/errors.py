@@ -1,8 +1,20 @@
 """What can go wrong, said in one line: what was got, what is allowed, what to do."""
 
+LONGEST = 800
+"""Characters of a message; of a longer one both ends are shown."""
+
 
 class ConnectoError(Exception):
-    """Base of every error that napari-connecto raises on purpose."""
+    """Base of every error that napari-connecto raises on purpose.
+
+    Its text is one line that can be printed, for it quotes what may come from anywhere.
+    """
+
+    def __str__(self) -> str:
+        text = " ".join(super().__str__().split())
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class InputError(ConnectoError, ValueError):

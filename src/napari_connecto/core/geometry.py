@@ -11,6 +11,15 @@ Vec3: TypeAlias = tuple[int, int, int]
 FVec3: TypeAlias = tuple[float, float, float]
 
 
+SMALLEST_NM, LARGEST_NM = 1e-6, 1e12
+"""Voxel sizes that can be meant; beyond them products and ratios of sizes overflow."""
+
+
+def sound_size(voxel_nm: Sequence[float]) -> bool:
+    """Whether these can be voxel sizes, nm."""
+    return all(SMALLEST_NM <= v <= LARGEST_NM for v in voxel_nm)
+
+
 def vec3(values: Sequence[float] | int) -> Vec3:
     """Three ints from one or three numbers, (z, y, x)."""
     if isinstance(values, int):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import prod
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
+from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.volume import Volume
 
+LARGEST, LARGEST_READ = 2**14, 2**30
+"""Voxels along an axis, and values in all, that a tile may read."""
 NormalisationKind: TypeAlias = Literal["range", "percentile", "standard", "none"]
 
 
@@ -133,10 +135,19 @@ class ModelCard:
             raise ModelError(f"got a model card with {problem}; export the model again")
 
     def _problem(self) -> str:
-        if not all(isfinite(v) and v > 0 for v in self.voxel_nm):
-            return f"voxel_nm {self.voxel_nm}, not three positive numbers"
+        for name in ("name", "task", "digest", "training", "licence", "parent"):
+            if not isinstance(getattr(self, name), str):
+                return f"{name} {getattr(self, name)!r}; it is text"
+        for name in ("network", "metrics"):
+            if not isinstance(getattr(self, name), Mapping):
+                return f"{name} {getattr(self, name)!r}; it is a mapping"
+        if not sound_size(self.voxel_nm):
+            return f"voxel_nm {self.voxel_nm}, not three positive numbers from {SMALLEST_NM} to {LARGEST_NM}"
         if min(self.tile) < 1 or min(self.halo) < 0 or not isinstance(self.channels, int) or self.channels < 1:
             return f"tile {self.tile}, halo {self.halo}, {self.channels} channels; need >= 1, >= 0, >= 1"
+        read = [t + 2 * h for t, h in zip(self.tile, self.halo, strict=True)]
+        if max(read) > LARGEST or prod(read) * self.channels > LARGEST_READ or len(self.outputs) > LARGEST:
+            return f"tiles of {read} by {self.channels} channels; allowed: {LARGEST}, in all {LARGEST_READ}"
         names = [output.name for output in self.outputs]
         if not names or len(set(names)) != len(names):
             return f"outputs {names}; need at least one, of different names"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from math import isnan
-from numbers import Real
-from typing import Any, TypeVar
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from napari_connecto.core.errors import InputError
 
@@ -45,10 +48,16 @@ def param(
 
 
 def check(params: Any) -> None:
-    """Raise `InputError` for the first field outside its range; call it in ``__post_init__``."""
+    """Raise `InputError` for the first field of a wrong type or outside its range; call it in ``__post_init__``."""
+    hints = _hints(type(params))
     for field in dataclasses.fields(params):
         value, meta = getattr(params, field.name), field.metadata
-        if value is None or not meta:
+        if not meta:
+            continue
+        if not any(_is(value, hint) for hint in hints[field.name]):
+            told = " or ".join(_WORDS.get(hint, f"{len(get_args(hint))} numbers") for hint in hints[field.name])
+            raise InputError(f"got {field.name}={value!r}; it must be {told}")
+        if value is None:
             continue
         low, high, choices = meta["low"], meta["high"], meta["choices"]
         if choices is not None and value not in choices:
@@ -64,13 +73,38 @@ def check(params: Any) -> None:
                 raise InputError(f"got {field.name}={value!r}; allowed: {allowed}")
 
 
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "empty"}
+
+
+def _hints(kind: type) -> dict[str, tuple[Any, ...]]:
+    """By field, the types that it may have."""
+    found = get_type_hints(kind)
+    return {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in found.items()}
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        parts = get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if parts[1:] == (...,):  # of any length
+            return all(_is(part, parts[0]) for part in value)
+        return len(value) == len(parts) and all(map(_is, value, parts))
+    if isinstance(value, bool | np.bool_):
+        return hint is bool
+    kind = {int: Integral, float: Real}.get(hint, hint)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
 def from_mapping(kind: type[P], values: Mapping[str, Any]) -> P:
     """Params from a recipe's plain values; lists become tuples, unknown names are refused."""
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"got {kind.__name__} {values!r:.200}; it is a mapping of names to values")
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = set(values) - known
     if unknown:
         raise InputError(f"got unknown {kind.__name__} {sorted(unknown)}; known: {sorted(known)}")
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
+    except (TypeError, ArithmeticError) as error:
         raise InputError(f"{kind.__name__}: {error}; check the types of the values") from error

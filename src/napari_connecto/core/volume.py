@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
-from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, sound_size, vec3
 
+FARTHEST_NM = 1e18
 Kind = Literal["image", "labels"]
 
 
@@ -37,8 +38,13 @@ class Level:
             raise InputError(f"got an array of shape {self.array.shape}; a level is (z, y, x) or (c, z, y, x)")
         if 0 in self.array.shape:
             raise InputError(f"got an empty array of shape {self.array.shape}; every axis needs at least one voxel")
-        if not all(np.isfinite(v) and v > 0 for v in self.voxel_nm):
-            raise VoxelSizeError(f"got voxel size {self.voxel_nm} nm; all three (z, y, x) must be positive numbers")
+        if not sound_size(self.voxel_nm):
+            raise VoxelSizeError(
+                f"got voxel size {self.voxel_nm} nm; all three (z, y, x) must be positive numbers, "
+                f"{SMALLEST_NM:g} to {LARGEST_NM:g}"
+            )
+        if not all(abs(v) <= FARTHEST_NM for v in self.origin_nm):
+            raise InputError(f"got an origin at {self.origin_nm} nm; allowed are places within {FARTHEST_NM:g} nm")
 
     @property
     def shape(self) -> Vec3:

@@ -7,13 +7,15 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 from typing import Protocol
 
 import numpy as np
 
 from napari_connecto.core.errors import ChunkError
 
+TRIED = 10_000
+"""Chunks that are looked through for a damaged one at most."""
 ADVICE = "copy it again from its source, or use --on-bad-chunk fill or skip"
 
 
@@ -25,6 +27,13 @@ def read_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
         *more,
         *found,
         *(getattr(sys.modules[module], name) for module, name in remote.items() if module in sys.modules),
+    )
+
+
+def header_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What readers raise besides for headers that are nonsense."""
+    return read_errors(
+        *more, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError, MemoryError, SyntaxError
     )
 
 
@@ -59,7 +68,7 @@ def damaged(
     key
         How a chunk that starts at these voxels is called; its place in the grid of chunks without it.
     """
-    for box in cells(index, source.chunks, source.shape) if source.chunks else ():
+    for box in islice(cells(index, source.chunks, source.shape), TRIED) if source.chunks else ():
         try:
             source.read_raw(box)
         except read_errors() as cause:

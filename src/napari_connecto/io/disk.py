@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import StoreError
 
 
@@ -47,10 +48,12 @@ def read_json(path: Path) -> Any:
     StoreError
         If it is absent or damaged.
     """
+    advice = "remove it or choose another folder"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read '{path}' ({error}); remove it or choose another folder") from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read '{path}' ({error}); {advice}") from error
+    return parse_json(text, f"'{path}'", StoreError, advice)
 
 
 def plain(value: Any) -> Any:

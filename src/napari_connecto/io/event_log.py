@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.documents import parse_json
+from napari_connecto.core.errors import StoreError
 from napari_connecto.io.disk import plain, storing
 
 
@@ -40,7 +42,13 @@ class EventLog:
                 os.fsync(file.fileno())
 
     def events(self) -> list[dict[str, Any]]:
-        """All whole events, in the order they were appended."""
+        """All whole events, in the order they were appended.
+
+        Raises
+        ------
+        StoreError
+            If a whole line is no event, which no cut makes of one.
+        """
         return self._whole()[0]
 
     def _whole(self) -> tuple[list[dict[str, Any]], int]:
@@ -48,7 +56,7 @@ class EventLog:
             content = self.path.read_bytes() if self.path.exists() else b""
         found, length = [], 0
         for line in content.splitlines(keepends=True):
-            event = _parsed(line)
+            event = _parsed(line, f"an event of '{self.path}'")
             if event is None:
                 break
             found.append(event)
@@ -62,10 +70,12 @@ class EventLog:
         self._clean = True
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes, where: str) -> dict[str, Any] | None:
     """The event of a whole line, else None."""
     checksum, space, body = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or not space or checksum != b"%08x" % zlib.crc32(body):
         return None
-    event = json.loads(body)
-    return event if isinstance(event, dict) else None
+    event = parse_json(body, where, StoreError, "restore the folder's copy")
+    if not isinstance(event, dict):
+        raise StoreError(f"got {body[:80]!r} as {where}, not a mapping; restore the folder's copy")
+    return event

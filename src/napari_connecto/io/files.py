@@ -48,6 +48,23 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def check_path(path: str | os.PathLike[str]) -> str:
+    """A path or URL as text.
+
+    Raises
+    ------
+    InputError
+        If it is none that any system could have.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise InputError(f"got the path {path!r}; it is text")
+    odd = not text or "\0" in text or any("\ud800" <= c <= "\udbff" for c in text)
+    if odd or (not is_url(text) and (len(text) > 4096 or max(map(len, text.split("/"))) > 255)):
+        raise InputError(f"got the path {text!r}; allowed are 1 to 4096 characters, none 0, 255 between slashes")
+    return text
+
+
 def open_binary(path: str) -> BinaryIO:
     """A local file or fsspec URL, opened for reading only.
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.damage import damaged, read_errors
+from napari_connecto.io.damage import damaged, header_errors, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
 from napari_connecto.io.views import guess_axes
+from napari_connecto.io.zarr_limits import check_declared
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,19 @@ def open_hdf5(request: Request) -> Volume:
     """
     opened = Reopened(partial(open_file, request.path))
     try:
-        file = opened.get()
-        dataset = _choose(file, request)
+        dataset = _choose(opened.get(), request)
+        check_declared(dataset.shape, dataset.chunks, dataset.dtype, request.path)
+        axes = guess_axes(dataset.shape)
+        key, (scale, units) = str(dataset.name), _voxel_size(dataset, axes)
+        label = f"'{request.path}' dataset '{key.lstrip('/')}'"
+        source = Hdf5Source(label, key, dataset.shape, dataset.dtype.newbyteorder("="), dataset.chunks, opened)
         revision = file_revision(request.path)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"no file at '{request.path}'; check the path") from error
-    except OSError as error:
+    except header_errors() as error:
         raise InputError(f"cannot open '{request.path}' as HDF5: {error}; check that it is complete") from error
-    key = str(dataset.name)
-    label = f"'{request.path}' dataset '{key.lstrip('/')}'"
-    source = Hdf5Source(label, key, dataset.shape, dataset.dtype.newbyteorder("="), dataset.chunks, opened)
-    axes = guess_axes(dataset.shape)
-    scale, units = _voxel_size(dataset, axes)
     metadata = {"format": "HDF5", "array": key.lstrip("/")}
     return volume_of(request, Description([Stored(source, scale)], list(axes), units, revision, metadata=metadata))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tifffile
@@ -14,10 +15,11 @@ from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.damage import ADVICE, read_errors
+from napari_connecto.io.damage import ADVICE, header_errors
 from napari_connecto.io.files import open_binary, stat_text
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
 
+T = TypeVar("T")
 TIFFS = (".tif", ".tiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -48,7 +50,7 @@ class ImageSource:
     def _section(self, k: int) -> np.ndarray:
         try:
             image = _decode(self.files[k])
-        except read_errors(SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+        except header_errors(Image.DecompressionBombError) as error:
             raise ChunkError(f"section {k} '{self.files[k]}' cannot be read ({error}); {ADVICE}") from error
         if image.shape != self.plane or image.dtype != self.dtype:
             got, first = _kind(image.shape, image.dtype), _kind(self.plane, self.dtype)
@@ -79,17 +81,12 @@ def open_folder(request: Request) -> Volume:
 def _open(request: Request, files: Sequence[str]) -> Volume:
     if request.array is not None:
         raise InputError(f"got array='{request.array}'; images have none: leave it out")
-    try:
-        first = _decode(files[0])
-    except FileNotFoundError as error:
-        raise InputError(f"no file at '{files[0]}'; check the path") from error
-    except read_errors(SyntaxError) as error:
-        raise InputError(f"cannot open '{files[0]}' as an image: {error}; check that it is complete") from error
+    first = _opened(_decode, files[0])
     if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[-1] > 4):
         raise InputError(f"'{files[0]}' has shape {first.shape}, a section is (y, x) or (y, x, colour); open it alone")
     source = ImageSource(tuple(files), first.shape, first.dtype)
     for k in sorted({len(files) * i // 16 for i in range(16)} | {len(files) - 1}):
-        here, there = _size(files[k]), first.shape[:2]
+        here, there = _opened(_size, files[k]), first.shape[:2]
         if here != there:
             raise InputError(
                 f"'{files[k]}' is {here} voxels, '{files[0]}' {there}; sections of one folder have one size"
@@ -101,6 +98,15 @@ def _open(request: Request, files: Sequence[str]) -> Volume:
         [Stored(source, [1.0] * len(axes))], list(axes), [None] * len(axes), revision, metadata={"format": "images"}
     )
     return volume_of(request, found)
+
+
+def _opened(read: Callable[[str], T], path: str) -> T:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        raise InputError(f"no file at '{path}'; check the path") from error
+    except header_errors(Image.DecompressionBombError) as error:
+        raise InputError(f"cannot open '{path}' as an image: {error}; check that it is complete") from error
 
 
 def _decode(path: str) -> np.ndarray:

@@ -71,10 +71,12 @@ class Journal:
     def _body(self) -> bytes:
         with storing(self.path):
             content = self.path.read_bytes() if self.path.exists() else b""
-        line, newline, body = content.partition(b"\n")
-        if newline and line + newline != self._header:
+        if self._header.startswith(content):  # absent, empty, or cut off within its first line
+            return b""
+        if not content.startswith(self._header):
+            line = content.partition(b"\n")[0]
             raise StoreError(f"'{self.path}' holds other records ({line[:80]!r}); choose another folder")
-        return body if newline else b""
+        return content[len(self._header) :]
 
     def _cut_tail(self) -> None:
         whole = len(self._header) + len(self.records()) * self._framed.itemsize

@@ -176,7 +176,7 @@ def ratio_scales(shapes: Sequence[Sequence[int]]) -> list[list[float]]:
     """Voxel sizes of levels that state none, from their shapes: whole factors wherever rounding explains the shape."""
 
     def factor(full: int, part: int) -> float:
-        whole = round(full / part)
+        whole = max(1, round(full / part))
         return float(whole) if part in (full // whole, -(-full // whole), round(full / whole)) else full / part
 
     for shape in shapes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zarr
 
+from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import FARTHEST_NM, Volume
 from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, unit_nm, volume_of
 from napari_connecto.io.ngff import OURS, made_up
 from napari_connecto.io.views import guess_axes
@@ -28,6 +28,7 @@ def _find_image(request: Request, group: zarr.Group, below: str = "") -> tuple[z
     """The group with multiscales metadata, and those."""
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
+    check_plain(attributes, f"the attributes of '{request.path}'")
     where = "/".join(part for part in (request.path.rstrip("/"), request.array, below) if part)
     if not isinstance(ome, dict):
         raise InputError(f"'{where}' has damaged OME metadata ({ome!r}); write the store again")
@@ -56,12 +57,12 @@ def _child(group: zarr.Group, name: str) -> Any:
 def _choices(ome: Mapping[str, Any], group: zarr.Group) -> str:
     """What the user can open instead."""
     if "plate" in ome:
-        wells = [str(well.get("path")) + "/0" for well in ome["plate"].get("wells", [])]
+        wells = [f"{path}/0" for path in _paths(ome["plate"], "wells")]
         return f"it is a plate: choose one of its images, array='{(wells or ['A/1/0'])[0]}'"
     if "well" in ome:
-        images = [str(image.get("path")) for image in ome["well"].get("images", [])]
+        images = _paths(ome["well"], "images")
         return f"it is a well: choose one of its images, array='{(images or ['0'])[0]}'"
-    names = ome.get("labels")
+    names = ome.get("labels") if isinstance(ome.get("labels"), list) else None
     if not names and group.store.supports_listing:
         names = [name for name, node in group.members(max_depth=3) if _openable(node)]
     if names:
@@ -69,18 +70,24 @@ def _choices(ome: Mapping[str, Any], group: zarr.Group) -> str:
     return "choose an array in it with array='name', or convert it to OME-Zarr"
 
 
+def _paths(part: Any, key: str) -> list[str]:
+    listed = part.get(key) if isinstance(part, dict) else None
+    return [str(one.get("path")) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
 def _openable(node: Any) -> bool:
     if isinstance(node, zarr.Array):
         return 2 <= node.ndim <= 5
     attributes = node.attrs.asdict()
-    return "multiscales" in attributes or "multiscales" in attributes.get("ome", {})
+    ome = attributes.get("ome")
+    return "multiscales" in attributes or (isinstance(ome, dict) and "multiscales" in ome)
 
 
 def _plain(request: Request, array: zarr.Array) -> Description:
     label = f"'{request.path}'" + (f" array '{request.array}'" if request.array else "")
     source = ZarrSource(array, label, request.missing)
     stated = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    names = [str(name).lower() for name in stated] if isinstance(stated, Sequence) else []
+    names = [str(name).lower() for name in stated] if isinstance(stated, list | tuple) else []
     known = len(names) == array.ndim and len(set(names)) == array.ndim and set(names) <= set("tczyx")
     axes = names if known and {"y", "x"} <= set(names) else list(guess_axes(array.shape))
     revision = store_revision(request.path, [array], array.attrs.asdict())
@@ -168,13 +175,13 @@ def _geometry(
 
     OME-Zarr places the *centre* of voxel 0. Where no level states a translation, all share level 0's corner.
     """
-    shared = multiscale.get("coordinateTransformations")
+    shared = _list(multiscale.get("coordinateTransformations"), where)
     ratios = ratio_scales([array.shape for array in arrays])
     scales, centres, stated = [], [], False
     for dataset, ratio in zip(datasets, ratios, strict=True):
-        own = dataset.get("coordinateTransformations")
+        own = _list(dataset.get("coordinateTransformations"), where)
         scale, centre = list(ratio) if not own else [1.0] * len(ratio), [0.0] * len(ratio)
-        for transform in [*(own or []), *(shared or [])]:
+        for transform in [*own, *shared]:
             kind = transform.get("type") if isinstance(transform, dict) else None
             if kind in ("scale", "translation"):
                 values = _numbers(transform.get(kind), len(ratio), where)
@@ -192,8 +199,16 @@ def _geometry(
     return scales, corners
 
 
+def _list(value: Any, where: str) -> list[Any]:
+    if not (value is None or isinstance(value, list)):
+        raise InputError(
+            f"'{where}' states coordinateTransformations {value!r}; it is a list: write its metadata again"
+        )
+    return value or []
+
+
 def _numbers(values: Any, n: int, where: str) -> list[float]:
     good = isinstance(values, list) and len(values) == n
-    if not good or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+    if not good or not all(isinstance(v, int | float) and abs(v) <= FARTHEST_NM for v in values):
         raise InputError(f"'{where}' states {values!r} where {n} numbers are needed; write its metadata again")
     return [float(v) for v in values]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import stat
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path, PurePosixPath
-from tokenize import TokenError
-from typing import Any
-
-import numpy as np
-import yaml
 
 from napari_connecto.core.errors import ModelError
+from napari_connecto.io.files import check_path
 
 MAX_BYTES = 2 * 2**30
 """What all files of a package, or one that is read, may hold."""
 MAX_FILES = 10_000
-MAX_YAML, MAX_DEPTH = 256 * 1024, 30
+MAX_YAML = 256 * 1024
 
 
 class PackageFiles:
@@ -92,7 +85,7 @@ def opened(path: str | Path) -> Iterator[PackageFiles]:
     """
     if "://" in str(path):
         raise ModelError(f"got the address '{path}'; nothing is downloaded: download the full package, then import it")
-    path = Path(path)
+    path = Path(check_path(path))
     if path.is_dir():
         yield PackageFiles(path, None)
         return
@@ -132,60 +125,3 @@ def check_name(name: str, where: str) -> None:
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:
     if size > limit:
         raise ModelError(f"{name} in '{path}' would take {size} bytes; allowed are {limit}: this is no sound package")
-
-
-def safe_yaml(data: bytes, where: str) -> Any:
-    """A YAML document of plain values.
-
-    Raises
-    ------
-    ModelError
-        If it has tags (which could name any type), aliases (which can grow without bound), more than 30 levels, or is
-        not YAML.
-    """
-    try:
-        text = data.decode("utf-8")
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                raise ModelError(f"{where} has the YAML tag '{tag}'; only plain values are allowed: remove it")
-            if isinstance(event, yaml.AliasEvent):
-                raise ModelError(f"{where} has the YAML alias '*{event.anchor}'; write the value out")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                raise ModelError(f"{where} has more than {MAX_DEPTH} levels; it is no description of a model")
-        return yaml.safe_load(text)
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, ModelError):
-            raise
-        first = str(error).split("\n")[0]
-        raise ModelError(f"{where} is no YAML ({first}); download the package again") from error
-
-
-def safe_array(data: bytes, where: str) -> np.ndarray:
-    """The numbers of a ``.npy`` file; its declared shape is checked against its bytes before anything is allocated.
-
-    Raises
-    ------
-    ModelError
-        If it is damaged or holds pickled objects.
-    """
-    stream = BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"version {version}")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            shape, fortran, dtype = read(stream)
-        if dtype.kind not in "biuf":
-            raise ValueError(f"values of type {dtype}")
-        if min(shape, default=1) < 1 or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-            raise ValueError(f"shape {shape} does not fit {len(data)} bytes")
-        flat = np.frombuffer(data, dtype, offset=stream.tell())
-        return flat.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
-        first = str(error).split("\n")[0]
-        raise ModelError(f"{where} is no array of numbers ({first}); download the package again") from error

@@ -9,7 +9,7 @@ from typing import Literal
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.files import is_url
+from napari_connecto.io.files import check_path, is_url
 from napari_connecto.io.hdf5 import open_hdf5
 from napari_connecto.io.images import PICTURES, open_folder, open_image
 from napari_connecto.io.levels import Request, check_voxel_size
@@ -65,11 +65,15 @@ def open_volume(
     InputError
         If the path is missing or unreachable, holds no image, has unusable axes or is damaged, or a choice is needed.
     """
-    text = os.fspath(path)
+    text = check_path(path)
     if not is_url(text):
         text = str(Path(text).expanduser().absolute())
     if missing not in ("fill", "error"):
         raise InputError(f"got missing='{missing}'; allowed: fill, error")
+    if not (array is None or isinstance(array, str)):
+        raise InputError(f"got array={array!r}; it is text: what to open inside")
+    if not (time is None or (isinstance(time, int) and not isinstance(time, bool))):
+        raise InputError(f"got time={time!r}; allowed: a number from 0")
     if not (channel is None or channel == "all" or (isinstance(channel, int) and not isinstance(channel, bool))):
         raise InputError(f"got channel={channel!r}; allowed: a number from 0, or 'all'")
     return _opener(text)(Request(text, array, check_voxel_size(voxel_nm), channel, time, missing))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.disk import plain, storing
 
@@ -99,8 +100,8 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for line in lines[:first]:
         key, _, value = line[1:].strip().partition(": ")
         try:
-            header[key] = json.loads(value)
-        except ValueError:
+            header[key] = parse_json(value, key)
+        except InputError:
             header[key] = value
     rows = list(csv.reader(lines[first:]))
     if not rows:
@@ -148,5 +149,5 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             table = pa.parquet.read_table(file)
     except pa.ArrowInvalid as error:
         raise InputError(f"cannot read the table '{path}': {error}; check that it is complete") from error
-    header = json.loads((table.schema.metadata or {}).get(_HEADER, b"{}"))
+    header = parse_json((table.schema.metadata or {}).get(_HEADER, b"{}"), f"the header of '{path}'")
     return {name: table[name].to_numpy() for name in table.column_names}, header

@@ -15,9 +15,10 @@ import zarr
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.damage import damaged, read_errors
+from napari_connecto.io.damage import damaged, header_errors, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
 from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, unit_nm, volume_of
+from napari_connecto.io.zarr_limits import check_declared
 
 _AXES = {"T": "t", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
 _DAMAGE = ("invalid page offset", "corrupted", "failed to reshape", "missing data")
@@ -91,8 +92,9 @@ def _noticing_damage(path: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"no file at '{path}'; check the path") from error
-    except read_errors(KeyError, IndexError) as error:
-        raise InputError(f"cannot open '{path}' as TIFF: {error}; check that it is complete") from error
+    except header_errors() as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"cannot open '{path}' as TIFF: {reason:.200}; check that it is complete") from error
     finally:
         logger.removeHandler(handler)
     for message in noticed:
@@ -104,6 +106,7 @@ def _source(request: Request, level: int) -> TiffSource:
     opened = Reopened(partial(open_series, request.path, _series_number(request.array), level))
     found = opened.get()
     chunks = getattr(found.array, "chunks", None)
+    check_declared(found.array.shape, chunks, np.dtype(found.array.dtype), request.path)
     label = f"level {level} of '{request.path}'" if len(found.series.levels) > 1 else f"'{request.path}'"
     return TiffSource(label, tuple(found.array.shape), np.dtype(found.array.dtype).newbyteorder("="), chunks, opened)
 

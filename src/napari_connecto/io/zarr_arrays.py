@@ -17,11 +17,12 @@ from zarr.core.sync import sync
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
+from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import ChunkError, InputError
-from napari_connecto.io.damage import ADVICE, cells, damaged, read_errors
+from napari_connecto.io.damage import ADVICE, cells, damaged, header_errors, read_errors
 from napari_connecto.io.files import is_url, stat_text
 from napari_connecto.io.patient_store import http_store
-from napari_connecto.io.whole_blosc import checked
+from napari_connecto.io.zarr_limits import limited
 
 
 def open_store(path: str, *, read_only: bool = True) -> Store:
@@ -48,7 +49,7 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
     Raises
     ------
     InputError
-        If there is none, its metadata are damaged, or it cannot be reached.
+        If there is none, its metadata are damaged or declare what is beyond reason, or it cannot be reached.
     """
     shown = f"{path.rstrip('/')}/{inner}" if inner else path
     try:
@@ -56,14 +57,13 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
             # written by bioformats2raw and harmless
             warnings.filterwarnings("ignore", message="Found an empty list of filters")
             node = zarr.open(open_store(path), path=inner, mode="r")
-            if isinstance(node, zarr.Array) and 0 in node.shape:
-                raise InputError(f"got an empty array of shape {node.shape} at '{shown}'; it needs at least one voxel")
-            return checked(node) if isinstance(node, zarr.Array) else node
+            check_plain(node.attrs.asdict(), f"the attributes of '{shown}'")
+            return limited(node, shown) if isinstance(node, zarr.Array) else node
     except InputError:
         raise
     except (NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"no zarr group or array at '{shown}'; check the path (and array=)") from error
-    except read_errors(KeyError) as error:
+    except header_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot open '{shown}' as zarr: {reason}; check that it is complete and reachable") from error
 

@@ -14,16 +14,18 @@ import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.weights import read_tensors
 
 FORMAT = "napari-connecto adapter 1"
 
@@ -111,17 +113,24 @@ def parse_adapter(data: bytes) -> Adapter:
     """
     kinds: dict[str, dict[str, Tensor]] = {"up": {}, "down": {}, "new": {}, "old": {}}
     try:
-        tensors = safetensors.torch.load(data)
+        tensors = read_tensors(data)
+    except ModelError as error:
+        raise ModelError(f"the adapter is damaged ({error})") from error
+    try:
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size]).get("__metadata__", {}).get("adapter", "{}"))
-        if header.get("format") != FORMAT:
-            raise ModelError(f"got a file of format {header.get('format')!r}, not {FORMAT!r}; give an adapter's")
+        told = json.loads(data[8 : 8 + size]).get("__metadata__", {}).get("adapter", "{}")
+        header = parse_json(told, "the adapter's header", ModelError)
+        found = header.get("format") if isinstance(header, dict) else None
+        if found != FORMAT:
+            raise ModelError(f"got a file of format {found!r}, not {FORMAT!r}; give an adapter's")
         card = ModelCard.from_json(header["card"])
         for name, tensor in tensors.items():
             kind, _, inner = name.partition("/")
             kinds[kind][inner] = tensor
         adapter = Adapter(card, float(header["scale"]), **kinds)
-    except (SafetensorError, KeyError, ValueError) as error:
+        if not isfinite(adapter.scale):
+            raise ValueError(f"scale {adapter.scale}")
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"the adapter is damaged ({error!r}); copy it again") from error

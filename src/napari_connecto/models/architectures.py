@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import ModelError
+from napari_connecto.models.bounds import encoder_name, few_weights
+from napari_connecto.models.weights import read_tensors
 
 MONAI, SMP = "monai.networks.nets.UNet", "segmentation_models_pytorch.Unet"
 ALLOWED = {
@@ -40,7 +40,7 @@ def architecture(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
     if not _plain(kwargs):
         raise ModelError(f"got arguments of '{name}' other than numbers to {LARGEST}, words and lists of these")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), few_weights():
             warnings.simplefilter("ignore")  # MONAI and smp warn of their own imports
             if ALLOWED[name] == MONAI:
                 from monai.networks.nets import UNet  # 5 s the first time: only who needs it pays
@@ -48,8 +48,10 @@ def architecture(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
                 return UNet(**kwargs).eval()
             import segmentation_models_pytorch as smp
 
-            return smp.Unet(**{**kwargs, "encoder_weights": None}).eval()  # else it would be downloaded
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
+            encoder = encoder_name(kwargs.get("encoder_name", "resnet34"))
+            own = {"encoder_name": encoder, "encoder_weights": None}  # else they would be downloaded
+            return smp.Unet(**{**kwargs, **own}).eval()
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError, MemoryError) as error:
         first = " ".join(str(error).split())
         raise ModelError(f"'{name}' cannot be built of the arguments given ({first:.200})") from error
 
@@ -75,10 +77,10 @@ def read_state(data: bytes, where: str) -> dict[str, Tensor]:
     """
     if data[:2] != b"PK":
         try:
-            return dict(safetensors.torch.load(data))
-        except SafetensorError as error:
+            return read_tensors(data)
+        except ModelError as error:
             raise ModelError(
-                f"{where} is neither safetensors nor torch's zip format ({error!s:.100}); other pickles are not opened"
+                f"{where} is neither safetensors nor torch's zip format ({error!s:.200}); other pickles are not opened"
             ) from error
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import StoreError
 
 
@@ -100,10 +101,10 @@ def load_run(path: Path, run: Run, fingerprint: Mapping[str, Any]) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            plain = json.loads(file.metadata()["run"])
+            plain = parse_json(file.metadata()["run"], "its state", StoreError)
         tensors = safetensors.torch.load_file(path)
         stored = plain["fingerprint"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, StoreError) as error:
         raise StoreError(f"the training run '{path}' is damaged ({error}); delete it to start again") from error
     wanted = json.loads(json.dumps(fingerprint))
     if stored != wanted:

@@ -7,10 +7,11 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import pick_device
@@ -112,10 +113,7 @@ def read_card(folder: Path) -> ModelCard:
             "only a folder with card.json and weights.safetensors is accepted: convert them with safetensors"
         )
     _there(folder, CARD)
-    try:
-        data: Any = json.loads((folder / CARD).read_text())
-    except ValueError as error:
-        raise ModelError(f"the card in '{folder}' is no JSON ({error}); copy the model again") from error
+    data = parse_json((folder / CARD).read_bytes(), f"the card in '{folder}'", ModelError, "copy the model again")
     if not isinstance(data, dict):
         raise ModelError(f"the card in '{folder}' is damaged: got {type(data).__name__}; copy the model again")
     card = ModelCard.from_json(data)
@@ -135,6 +133,8 @@ def _imported(card: ModelCard) -> bool:
 def _there(folder: Path, name: str) -> None:
     if not (folder / name).is_file():
         raise ModelError(f"'{folder}' has no {name}; give the folder that `save_model` wrote")
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{name} in '{folder}' is a link that leads out of it; put the file itself there")
 
 
 def _only_pickles(folder: Path) -> bool:

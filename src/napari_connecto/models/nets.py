@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
+from napari_connecto.models.bounds import encoder_name, few_weights
 from napari_connecto.models.dropout import seeded_dropout
 
 KINDS = ("scorer", "unet", "smp")
+BOUNDS = {"width": (1, 4096), "depth": (1, 8), "residual": (0, 8), "stride": (1, 256), "strides": (1, 256)}
+"""Whole numbers that a network may be made of."""
 
 
 def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context: int = 0) -> nn.Module:
@@ -40,18 +43,35 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     ModelError
         If the kind is unknown, a value is missing or the network cannot be made of them.
     """
-    kind, dims = network.get("kind"), dimensions(network)
-    if kind not in KINDS:
-        raise ModelError(f"got network kind {kind!r}; known: {', '.join(KINDS)}")
+    _check(network)
+    kind, dims = network["kind"], dimensions(network)
     if dims == 3 and context:
         raise ModelError(f"got {context} sections of context for a 3-D network; context is for dims=2")
     inputs = channels * (2 * context + 1)
     make = {"scorer": _scorer, "unet": _unet, "smp": _smp}[kind]
     try:
-        net = make(network, dims, inputs, n_outputs)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+        with few_weights():
+            net = make(network, dims, inputs, n_outputs)
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError, MemoryError) as error:
         raise ModelError(f"got network {dict(network)}, which cannot be built: {error}; correct the card") from error
     return Sections(net, context) if dims == 2 else net
+
+
+def _check(network: Mapping[str, Any]) -> None:
+    if network.get("kind") not in KINDS:
+        raise ModelError(f"got network kind {network.get('kind')!r}; known: {', '.join(KINDS)}")
+    for key, (low, high) in BOUNDS.items():
+        numbers = list(_flat(network.get(key) or []))
+        if len(numbers) > 3 * BOUNDS["depth"][1] or not all(isinstance(n, int) and low <= n <= high for n in numbers):
+            raise ModelError(f"got a network of {key} {network[key]!r}; allowed: {low} to {high}: correct the card")
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _flat(inner)
+    else:
+        yield value
 
 
 def dimensions(network: Mapping[str, Any]) -> int:
@@ -81,8 +101,7 @@ def divisor(network: Mapping[str, Any]) -> Vec3:
 def check_card(card: ModelCard) -> None:
     """Raise `ModelError` unless tile, halo, stride and trim of a card fit its network."""
     network = card.network
-    if network.get("kind") not in KINDS:
-        raise ModelError(f"got network kind {network.get('kind')!r}; known: {', '.join(KINDS)}")
+    _check(network)
     try:
         step, stride = divisor(network), output_stride(network)
     except (TypeError, ValueError, KeyError) as error:
@@ -248,7 +267,7 @@ def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn
 
     depth, width = int(network.get("depth", 3)), int(network.get("width", 16))
     net = smp.Unet(
-        encoder_name=str(network.get("encoder", "resnet18")),
+        encoder_name=encoder_name(network.get("encoder", "resnet18")),
         encoder_depth=depth,
         encoder_weights=None,
         decoder_channels=[width * 2**i for i in reversed(range(depth))],

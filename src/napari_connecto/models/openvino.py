@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -119,9 +120,16 @@ def revive(model: TorchPredictor) -> Predictor:
     return accelerated(model) if model.device.type == "cpu" else model
 
 
-def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
-    import openvino  # optional
+def _library() -> Any:
+    """OpenVINO, imported so that it reports to nobody: its converter would tell its makers of every conversion."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
 
+    return openvino
+
+
+def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
+    openvino = _library()
     core, key = openvino.Core(), _key(model.card, size, openvino.__version__)
     parts = kept(key)
     if parts is None:
@@ -137,8 +145,7 @@ def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
 
 def _converted(model: TorchPredictor, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
     """OpenVINO's description and weights of a network."""
-    import openvino
-
+    openvino = _library()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch.jit says that it grows old, the tracer that shapes are constants
         graph = openvino.convert_model(model.net, example_input=torch.zeros(shape), input=[shape])

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import ModelError
+
+PLAIN = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
+MOST_AXES = 8
 
 
 def to_bytes(net: nn.Module, *, half: bool = False) -> bytes:
@@ -41,6 +48,31 @@ def round_to_half(net: nn.Module) -> None:
             tensor.copy_(rounded)
 
 
+def read_tensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: real numbers in formats that any network can take.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged, holds other numbers, NaN or infinity.
+    """
+    try:
+        tensors = dict(safetensors.torch.load(data))
+    except (SafetensorError, LookupError, ValueError, RuntimeError, TypeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"this is no sound safetensors file ({reason:.200}); export it again") from error
+    for name, tensor in tensors.items():
+        if tensor.dim() > MOST_AXES:
+            raise ModelError(
+                f"tensor '{name}' has {tensor.dim()} axes; allowed are {MOST_AXES}: export the model again"
+            )
+        if tensor.dtype not in PLAIN:
+            raise ModelError(f"tensor '{name}' is of type {tensor.dtype}; allowed are real numbers of 16 bits and more")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelError(f"tensor '{name}' holds NaN or infinity; export the model again from a sound training")
+    return tensors
+
+
 def fill_weights(net: nn.Module, weights: bytes) -> None:
     """Put the tensors of a safetensors file into a network.
 
@@ -49,10 +81,7 @@ def fill_weights(net: nn.Module, weights: bytes) -> None:
     ModelError
         If the bytes are no safetensors file, or names or shapes are not the network's.
     """
-    try:
-        tensors = safetensors.torch.load(weights)
-    except SafetensorError as error:
-        raise ModelError(f"the weights are damaged ({error}); export the model again") from error
+    tensors = read_tensors(weights)
     own = net.state_dict()
     if set(own) != set(tensors):
         odd = sorted(set(own) ^ set(tensors))

@@ -116,5 +116,5 @@ class Calibration:
             truth[np.asarray(data["truth"], np.int64)] = True
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
             return cls(scores=tuple(scores), truth=truth, **rest)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error

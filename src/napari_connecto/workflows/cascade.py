@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.documents import parse_json
+from napari_connecto.core.errors import ConnectoError, InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
@@ -124,10 +125,12 @@ def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend =
             stages,
             ObjectRule(**document["rule"]),
             Calibration.from_json(document["calibration"]),
-            document["metadata"],
+            dict(document["metadata"]),
             load_gate(folder),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ConnectoError):
+            raise
         raise ModelError(f"{folder / 'cascade.json'} is damaged ({error!r}); train or export it again") from error
 
 
@@ -135,11 +138,10 @@ def read_document(folder: Path) -> dict[str, Any]:
     """``cascade.json`` of a folder, checked to be one; loads no weights."""
     path = folder / "cascade.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by train-cascade") from error
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path} is not JSON ({error}); train or export the cascade again") from error
+    document = parse_json(text, str(path), ModelError, "train or export the cascade again")
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise ModelError(f"{path} has an unknown format; this version reads format {_FORMAT}")
     return document

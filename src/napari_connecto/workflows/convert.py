@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
@@ -24,7 +24,7 @@ def open_spec(source: str | Mapping[str, Any]) -> Volume:
     if "path" not in spec or set(spec) - known:
         raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
     invert = spec.pop("invert", None)
-    if invert not in (None, True, False):
+    if not (invert is None or isinstance(invert, bool)):
         raise InputError(f"got invert {invert!r}; allowed: true, false")
     volume = open_volume(spec.pop("path"), **{k: v for k, v in spec.items() if v is not None})
     return inverted(volume) if invert else volume
@@ -51,23 +51,28 @@ def describe(volume: Volume) -> Iterator[str]:
 def describe_cascade(folder: Path) -> str:
     """One line on a cascade, without loading its weights."""
     document = read_document(folder)
-    rule, metadata = document["rule"], document["metadata"]
-    source = metadata.get("volume", "unknown data")
-    return (
-        f"finds {document['name']} as {rule['head']}, {len(document['digests'])} levels, trained on {source} ({folder})"
-    )
+    try:
+        rule, metadata = document["rule"], document["metadata"]
+        source = metadata.get("volume", "unknown data")
+        levels = len(document["digests"])
+        return f"finds {document['name']} as {rule['head']}, {levels} levels, trained on {source} ({folder})"
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"the cascade in '{folder}' is damaged ({error!r}); copy it again") from error
 
 
 def describe_translator(folder: Path) -> str:
     """One line on a translator, without loading its weights."""
     told = read_json(folder / TRANSLATOR)
-    about, metrics = told["about"], told["about"]["metrics"]
-    source = "simulated X-ray" if about.get("simulated") else "X-ray"
-    psnr, before = metrics["translated"]["psnr"], metrics["interpolated"]["psnr"]
-    return (
-        f"{told['members']} members, trained on {source} of '{about['em']}'; held out: PSNR {psnr:.1f} dB, "
-        f"interpolated {before:.1f} ({folder})"
-    )
+    try:
+        about, metrics = told["about"], told["about"]["metrics"]
+        source = "simulated X-ray" if about.get("simulated") else "X-ray"
+        psnr, before = metrics["translated"]["psnr"], metrics["interpolated"]["psnr"]
+        return (
+            f"{told['members']} members, trained on {source} of '{about['em']}'; held out: PSNR {psnr:.1f} dB, "
+            f"interpolated {before:.1f} ({folder})"
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
 
 
 def _bytes(n: int) -> str:

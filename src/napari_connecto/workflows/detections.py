@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.tables import read_table, write_table
 
@@ -92,8 +92,8 @@ class Detections:
 
 def _load_folder(folder: Path) -> Detections:
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        report = read_json(folder / "report.json")
+    except StoreError as error:
         raise InputError(f"got {folder}; a finished search is a folder with report.json and detections.csv") from error
     labels = folder / "labels" / "objects.zarr"
     return replace(

@@ -7,19 +7,19 @@ et al., arXiv 2503.06196). The features of all domains of a library come from on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
+from napari_connecto.io.plain_data import safe_array, safe_arrays
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import Backend, load_model, read_card
 from napari_connecto.sample_data import shipped_folder
@@ -67,9 +67,9 @@ class Domain:
         folder = Path(folder)
         card = read_card(folder)
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            features = np.load(folder / FEATURES, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            about = parse_json((folder / ABOUT).read_bytes(), ABOUT, ModelError)
+            features = safe_array((folder / FEATURES).read_bytes(), FEATURES)
+        except (OSError, ModelError) as error:
             raise ModelError(
                 f"'{folder}' is no domain ({error}); it needs {ABOUT} and {FEATURES} beside the model: make it with "
                 "`napari-connecto domains train`"
@@ -104,10 +104,10 @@ class Domain:
                 "source's labelled patches yourself, a list of Examples, as the source"
             )
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                images, labels = stored["images"], stored["labels"]
+            stored = safe_arrays(path)
+            images, labels = stored["images"], stored["labels"]
             return [Example(i[None], k[None], self.card.voxel_nm) for i, k in zip(images, labels, strict=True)]
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (ValueError, KeyError) as error:
             raise ModelError(f"'{path}' is damaged ({error}); copy the domain again") from error
 
 

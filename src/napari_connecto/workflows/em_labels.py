@@ -9,6 +9,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 
 LabelKind: TypeAlias = Literal["em", "instances", "membranes"]
+LARGEST = 2**32 - 3
 IGNORE, BACKGROUND, FOREGROUND, FIRST_INSTANCE = 0, 1, 2, 3
 
 
@@ -25,13 +26,21 @@ def to_em(labels: np.ndarray, kind: LabelKind) -> np.ndarray:
     """
     if kind not in get_args(LabelKind):
         raise InputError(f"got labels of kind {kind!r}; allowed: {', '.join(get_args(LabelKind))}")
-    if labels.dtype.kind not in "iub":
-        raise InputError(f"got labels of type {labels.dtype}; labels are whole numbers: convert them")
+    check_numbers(labels)
     if kind == "em":
         return labels
     if kind == "membranes":
         return np.where(labels > 0, BACKGROUND, FOREGROUND).astype(np.uint8)
     return np.where(labels > 0, labels.astype(np.int64) + FOREGROUND, BACKGROUND).astype(np.uint32)
+
+
+def check_numbers(labels: np.ndarray) -> None:
+    """Raise `InputError` unless labels are whole numbers from 0 on that fit into 32 bits, two of ours besides."""
+    if labels.dtype.kind not in "iub":
+        raise InputError(f"got labels of type {labels.dtype}; labels are whole numbers: convert them")
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if low < 0 or high > LARGEST:
+        raise InputError(f"got labels from {low} to {high}; allowed are 0 to {LARGEST}: number them anew")
 
 
 def boundary_target(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,10 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.fit import Sample
 from napari_connecto.models.nets import divisor
-from napari_connecto.workflows.em_labels import boundary_target
+from napari_connecto.workflows.em_labels import boundary_target, check_numbers
 
+LARGEST = 1e30
+"""Value of an image, so that what is made of it stays finite."""
 LEAST = 64
 """Voxels along y and x below which crops do not shrink: a network sees little of a smaller one but its border."""
 
@@ -51,8 +53,11 @@ class Example:
                 f"got an image of shape {self.image.shape} with labels of {self.labels.shape}; both are (z, y, x), "
                 "of one shape"
             )
-        if self.image.dtype.kind == "f" and not np.isfinite(self.image).all():
-            raise InputError("got an annotated patch with NaN or infinite values; clean the image first")
+        if self.image.size == 0 or self.image.dtype.kind not in "biuf":
+            raise InputError(f"got an image of {self.image.shape} {self.image.dtype}; it is at least one number")
+        if self.image.dtype.kind == "f" and not (np.abs(self.image) <= LARGEST).all():
+            raise InputError("got an annotated patch with NaN, infinite or huge values; clean the image first")
+        check_numbers(self.labels)
 
     @classmethod
     def of(cls, pair: Any) -> Example:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.io.disk import read_json, storing, write_json
+from napari_connecto.io.plain_data import safe_arrays
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gaussian import Gaussian
 
@@ -49,15 +50,12 @@ def load_gate(folder: str | Path) -> Gate | None:
         return None
     try:
         figures = read_json(folder / FIGURES)
-        with ZipFile(folder / ARRAYS) as packed:
-            size = sum(item.file_size for item in packed.infolist())
-        if size > LARGEST:
-            raise ValueError(f"its arrays take {size} bytes, allowed are {LARGEST}")
-        with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-            gaussian = Gaussian(**{f.name: stored[f.name].astype(np.float64) for f in fields(Gaussian)})
+        stored = safe_arrays(folder / ARRAYS, LARGEST)
+        parts: dict[str, Any] = {f.name: stored[f.name].astype(np.float64) for f in fields(Gaussian)}
+        gaussian = Gaussian(**parts)
         gate = Gate(gaussian, **{**figures, "shape": vec3(figures["shape"])})
         _check(gate)
-    except (OSError, StoreError, BadZipFile, EOFError, ValueError, KeyError, TypeError) as error:
+    except (StoreError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise ModelError(f"the gate in '{folder}' is damaged ({error}); copy it again, or remove {FIGURES}") from error
     return gate
 

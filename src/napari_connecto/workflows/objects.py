@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil
-from typing import Literal
+from math import ceil, inf
+from typing import Literal, get_args
 
 import cc3d
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
@@ -51,6 +52,11 @@ class ObjectRule:
     diameter_nm: float
     min_voxels: int = 8
     flat: bool = False
+
+    def __post_init__(self) -> None:
+        sound = self.head in get_args(Head) and 0 <= self.threshold <= 1 and 0 <= self.diameter_nm < inf
+        if not (sound and self.min_voxels >= 0):
+            raise InputError(f"got the rule {self}; allowed: {get_args(Head)}, a threshold of 0 to 1, sizes from 0")
 
 
 def find_objects(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, rule: ObjectRule) -> Detections:

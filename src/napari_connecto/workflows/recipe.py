@@ -18,6 +18,7 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing
+from napari_connecto.io.plain_data import safe_yaml
 from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows import recipe_adapt, recipe_translate, recipe_xray
@@ -27,7 +28,7 @@ from napari_connecto.workflows.detect import detect_job
 from napari_connecto.workflows.estimate import estimate
 from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipe_parts import region_of
+from napari_connecto.workflows.recipe_parts import check_entries, region_of
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
 
@@ -43,10 +44,11 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         If it cannot be read, is no mapping, or names no known workflow.
     """
     try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(recipe, dict) or recipe.get("workflow") not in _WORKFLOWS:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error}; check the path") from error
+    recipe = safe_yaml(text, f"the recipe '{path}'", InputError, "correct it, or write it again")
+    if not isinstance(recipe, dict) or recipe.get("workflow") not in list(_WORKFLOWS):
         raise InputError(f"{path} is no recipe; it needs a line 'workflow:' with one of {', '.join(_WORKFLOWS)}")
     return recipe
 
@@ -74,13 +76,15 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
         For a missing or unknown entry; and what the workflow raises.
     """
     name = recipe.get("workflow")
-    if name not in _WORKFLOWS:
+    if not isinstance(name, str) or name not in _WORKFLOWS:
         raise InputError(f"got workflow {name!r}; there are: {', '.join(_WORKFLOWS)}")
     needed, allowed = _ENTRIES[name]
     lacking, unknown = needed - set(recipe), set(recipe) - needed - allowed - {"workflow"}
     if lacking or unknown:
-        problem = f"lacks {', '.join(sorted(lacking))}" if lacking else f"has unknown {', '.join(sorted(unknown))}"
+        odd = ", ".join(sorted(map(str, lacking or unknown)))
+        problem = f"lacks {odd}" if lacking else f"has unknown {odd}"
         raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(needed | allowed))}")
+    check_entries(recipe)
     summary = yield from _WORKFLOWS[name](recipe, client)
     if summary.get("out"):
         write_recipe(recipe, Path(summary["out"]) / "recipe.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.params import from_mapping
 from napari_connecto.io.disk import read_json
+from napari_connecto.io.files import check_path
 from napari_connecto.models.files import CARD
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.adapt_params import SegmentParams
@@ -17,6 +19,28 @@ from napari_connecto.workflows.domains import ABOUT
 
 TUNED = "segment.json"
 """Thresholds tuned with a model, beside it."""
+
+
+PATHS = ("out", "cascade", "model", "session", "library", "points", "source")
+KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("params", "pairing", "prepare", "about"), ("a mapping of names to values", Mapping)),
+    **dict.fromkeys(("volume", "labels", "em", "like"), ("a path, or a mapping with 'path'", (str, PathLike, Mapping))),
+    **dict.fromkeys(("name", "how", "backend", "label_kind", "before_label"), ("a word", str)),
+    "from_scratch": ("true or false", bool),
+    "n": ("a whole number", int),
+}
+"""What the entries of recipes are, beside paths and ``region``."""
+
+
+def check_entries(recipe: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an entry of a recipe that is of a wrong type."""
+    for key, value in recipe.items():
+        if value is None:
+            continue
+        if key in PATHS:
+            check_path(value)
+        elif key in KINDS and not isinstance(value, KINDS[key][1]):
+            raise InputError(f"got {key} {value!r}; it is {KINDS[key][0]}")
 
 
 def region_of(recipe: Mapping[str, Any]) -> Box | None:

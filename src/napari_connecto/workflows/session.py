@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -98,7 +99,7 @@ class Session:
         volume: Volume,
         card: ModelCard,
         *,
-        spec: Mapping[str, Any] | None = None,
+        spec: str | Mapping[str, Any] | None = None,
         model: str = "",
     ) -> Session:
         """Make a session, or come back to it.
@@ -126,10 +127,11 @@ class Session:
         job = JobFolder.open(folder, told)
         try:
             if (job.path / ABOUT).exists():
-                about = read_json(job.path / ABOUT)
+                about = _checked(read_json(job.path / ABOUT), job.path / ABOUT)
             else:
                 scaling = asdict(card.normalisation.resolve(volume))
-                about = {"volume": dict(spec or {}), "model": model, "scaling": scaling}
+                told = {"path": spec} if isinstance(spec, str) else dict(spec or {})
+                about = {"volume": told, "model": model, "scaling": scaling}
                 write_json(job.path / ABOUT, about)
         except BaseException:
             job.close()
@@ -255,6 +257,17 @@ class Session:
         return states[id - 1]
 
 
+def _checked(about: Any, path: Path) -> dict[str, Any]:
+    """What belongs to a session, if the scaling of its images is sound."""
+    try:
+        scaling = Scaling(**about["scaling"])
+        if isfinite(scaling.offset) and isfinite(scaling.scale) and scaling.scale:
+            return dict(about)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise StoreError(f"'{path}' is damaged ({error!r:.200}); restore the folder's copy") from error
+    raise StoreError(f"'{path}' is damaged ({about['scaling']} scales nothing); restore the folder's copy")
+
+
 def history(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Events that count: an undo takes itself and the last commit or skip out."""
     kept: list[Mapping[str, Any]] = []
@@ -286,7 +299,7 @@ def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
                 states[n] = replace(states[n], status="committed", labels=int(event["labels"]))
             elif event["event"] == "skip":
                 states[n] = replace(states[n], status="skipped", labels=0)
-    except (KeyError, StopIteration, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, StopIteration, TypeError, ValueError, ArithmeticError) as error:
         raise StoreError(
             f"the session's events contradict each other ({error!r}); restore the folder's copy"
         ) from error

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing, write_json
@@ -151,7 +152,7 @@ def load_translator(folder: str | Path, *, device: str = "auto", backend: Backen
     """
     folder = Path(folder)
     try:
-        told = json.loads((folder / TRANSLATOR).read_text(encoding="utf-8"))
+        told = parse_json((folder / TRANSLATOR).read_bytes(), f"'{folder / TRANSLATOR}'", ModelError)
         count, name, about = told["members"], str(told["name"]), told["about"]
         found = told["recalibration"].items()
         recalibration = {
@@ -164,6 +165,8 @@ def load_translator(folder: str | Path, *, device: str = "auto", backend: Backen
             f"'{folder}' is no translator: it has no readable {TRANSLATOR}; give what was trained"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
     if not set(recalibration) <= set(KINDS):
         raise ModelError(f"got recalibrations {sorted(recalibration)} in '{folder}'; known: {', '.join(KINDS)}")

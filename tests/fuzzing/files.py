@@ -1,0 +1,72 @@
+"""Targets: logs, journals and tables; no network is loaded for them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.io.event_log import EventLog
+from napari_connecto.io.journal import Journal
+from napari_connecto.io.tables import read_table, write_table
+from tests.fuzzing.mutate import bytes_faults
+from tests.fuzzing.target import Target
+
+
+def line(event: Any) -> bytes:
+    """An event as its log has it."""
+    return summed(json.dumps(event).encode())
+
+
+def summed(body: bytes) -> bytes:
+    """A line of a log with its checksum."""
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def logs(folder: Path) -> Target:
+    """Broken bytes of an event log and of a journal: what is read is a beginning of what was written; both go on."""
+    events = [{"event": "suggest", "id": k, "reason": "é" * k} for k in range(5)]
+    numbers = np.arange(20)
+    Journal(folder / "whole", np.int64).append(numbers)
+    log, journal = b"".join(map(line, events)), (folder / "whole").read_bytes()
+
+    def feed(made: tuple[bool, bytes]) -> None:
+        (folder / "f").write_bytes(made[1])
+        if made[0]:
+            first = EventLog(folder / "f").events()
+            EventLog(folder / "f").append({"event": "more"})
+            assert EventLog(folder / "f").events() == [*first, {"event": "more"}]
+        else:
+            kept = Journal(folder / "f", np.int64).records().tolist()
+            Journal(folder / "f", np.int64).append(77)
+            assert Journal(folder / "f", np.int64).records().tolist() == [*kept, 77]
+
+    def make(rng: Random) -> tuple[bool, bytes]:
+        is_log = bool(rng.randrange(2))
+        return is_log, bytes_faults(rng, log if is_log else journal)
+
+    return Target("event logs and journals", make, feed)
+
+
+def tables(folder: Path) -> Target:
+    """Points and detections as broken CSV or Parquet."""
+    words = np.array(["a", "b", "c", "d"])
+    columns = {"z_nm": np.arange(4.0), "y_nm": np.arange(4.0), "x_nm": np.arange(4), "name": words}
+    whole = {}
+    for name in ("p.csv", "p.parquet"):
+        write_table(folder / name, columns, {"made": {"by": [1, 2]}})
+        whole[name] = (folder / name).read_bytes()
+
+    def feed(made: tuple[str, bytes]) -> None:
+        (folder / made[0]).write_bytes(made[1])
+        read_table(folder / made[0])
+
+    def make(rng: Random) -> tuple[str, bytes]:
+        name = rng.choice(sorted(whole))
+        return name, bytes_faults(rng, whole[name])
+
+    return Target("tables", make, feed)

@@ -1,0 +1,177 @@
+"""Targets: everything that `open_volume` reads, then a corner of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import h5py
+import numcodecs
+import numpy as np
+import tifffile
+import zarr
+from PIL import Image
+
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.jobs import run
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.ngff import Version
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume_job
+from tests.fuzzing.mutate import bytes_faults, json_text
+from tests.fuzzing.target import Target
+
+CORNER = 8
+
+
+def look(path: Path) -> None:
+    """Open a volume, and read a corner of each level."""
+    volume = open_volume(path)
+    f"{volume.name} {volume.metadata}".encode()
+    json.dumps(volume.fingerprint())
+    for level in volume.levels:
+        level.read_padded(Box.of(vec3([min(CORNER, n) for n in level.shape])))
+    volume.levels[0].box_in(Box((0, 0, 0), (1, 1, 1)), volume.levels[-1])
+
+
+def image() -> Volume:
+    """16 x 24 x 24 noise of uint8."""
+    array = np.random.default_rng(0).integers(0, 255, (16, 24, 24), np.uint8)
+    return Volume.from_array(array, (40.0, 8.0, 8.0), name="noise")
+
+
+def ome_zarr_04(folder: Path) -> Target:
+    """A pyramid of version 0.4, one of whose documents is broken."""
+    return _pyramid(folder, "0.4")
+
+
+def ome_zarr_05(folder: Path) -> Target:
+    """A pyramid of version 0.5, one of whose documents is broken."""
+    return _pyramid(folder, "0.5")
+
+
+def _pyramid(folder: Path, version: Version) -> Target:
+    store = folder / "image.ome.zarr"
+    run(save_volume_job(image(), store, levels=2, version=version))
+    return _documents(store, f"OME-Zarr {version} metadata")
+
+
+def zarr_arrays(folder: Path) -> Target:
+    """A plain sharded array and one of format 2 with filters; one document is broken."""
+    store = folder / "arrays.zarr"
+    group = zarr.open_group(str(store), mode="w", zarr_format=3)
+    data = image().levels[0].array
+    group.create_array("sharded", data=data, chunks=(4, 12, 12), shards=(8, 24, 24))
+    group.create_array("gzip", data=data, chunks=(8, 24, 24), compressors=zarr.codecs.GzipCodec())
+    old = zarr.open_group(str(folder / "old.zarr"), mode="w", zarr_format=2)
+    old.create_array("a", data=data, chunks=(8, 24, 24), compressors=numcodecs.Zlib(1))
+    old.create_array("d", data=data, chunks=(8, 24, 24), filters=[numcodecs.Delta("u1")], compressors=None)
+    shutil.move(folder / "old.zarr", store / "old")
+    parts = [store / "sharded", store / "gzip", store / "old/a", store / "old/d"]
+    documents = {d: json.loads(d.read_bytes()) for part in parts for d in part.glob("*") if d.name in DOCUMENTS}
+    return _fed(documents, "zarr array metadata", lambda document: look(document.parent))
+
+
+DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+def _documents(store: Path, name: str) -> Target:
+    documents = {path: json.loads(path.read_bytes()) for path in store.rglob("*") if path.name in DOCUMENTS}
+    return _fed(documents, name, lambda document: look(store))
+
+
+def _fed(documents: dict[Path, Any], name: str, see: Callable[[Path], None]) -> Target:
+    order = sorted(documents)
+
+    def feed(made: tuple[Path, bytes]) -> None:
+        path, text = made
+        before = path.read_bytes()
+        try:
+            path.write_bytes(text)
+            see(path)
+        finally:
+            path.write_bytes(before)
+
+    def make(rng: Random) -> tuple[Path, bytes]:
+        path = rng.choice(order)
+        return path, json_text(rng, documents[path])
+
+    return Target(name, make, feed)
+
+
+CODECS: dict[str, Any] = {
+    "blosc": {"compressors": zarr.codecs.BloscCodec(cname="lz4", typesize=1)},
+    "zstd": {"compressors": zarr.codecs.ZstdCodec()},
+    "gzip": {"compressors": zarr.codecs.GzipCodec()},
+    "raw": {"compressors": None},
+    "sharded": {"compressors": zarr.codecs.ZstdCodec(), "shards": (16, 24, 24)},
+    "lz4": {"compressors": numcodecs.LZ4(), "zarr_format": 2},
+    "bz2": {"compressors": numcodecs.BZ2(), "zarr_format": 2},
+    "lzma": {"compressors": numcodecs.LZMA(), "zarr_format": 2},
+}
+
+
+def zarr_chunks(folder: Path) -> Target:
+    """One chunk (or shard) of an array is broken, for each codec."""
+    data, chunks = np.sort(image().levels[0].array, axis=None).reshape(16, 24, 24), []
+    for name, how in CODECS.items():
+        stored = zarr.create_array(
+            str(folder / name), shape=data.shape, chunks=(8, 24, 24), dtype="u1", **{"zarr_format": 3, **how}
+        )
+        stored[:] = data
+        chunks.append(next(p for p in sorted((folder / name).rglob("*")) if p.is_file() and p.name not in DOCUMENTS))
+    return _files({path: folder / path.relative_to(folder).parts[0] for path in chunks}, "zarr chunks", 32)
+
+
+def _files(files: dict[Path, Path], name: str, head: int) -> Target:
+    """Broken bytes of each file; what is opened for it."""
+    whole = {path: path.read_bytes() for path in files}
+
+    def feed(made: tuple[Path, bytes]) -> None:
+        path, data = made
+        try:
+            path.unlink()  # HDF5 knows a file that is still open somewhere by its inode
+            path.write_bytes(data)
+            look(files[path])
+        finally:
+            path.write_bytes(whole[path])
+
+    def make(rng: Random) -> tuple[Path, bytes]:
+        path = rng.choice(sorted(files))
+        return path, bytes_faults(rng, whole[path], head)
+
+    return Target(name, make, feed)
+
+
+def tiffs(folder: Path) -> Target:
+    """TIFF, ImageJ and OME-TIFF with broken headers."""
+    data = image().levels[0].array
+    tifffile.imwrite(folder / "plain.tif", data)
+    tifffile.imwrite(folder / "imagej.tif", data, imagej=True, metadata={"spacing": 0.04, "unit": "um", "axes": "ZYX"})
+    tifffile.imwrite(folder / "zlib.tif", data, compression="zlib", tile=(16, 16))
+    sizes = {"axes": "ZYX", "PhysicalSizeX": 0.008, "PhysicalSizeZ": 0.04}
+    tifffile.imwrite(folder / "ome.ome.tif", data, ome=True, metadata=sizes)
+    return _files({path: path for path in folder.glob("*.tif")}, "TIFF files", 600)
+
+
+def hdf5s(folder: Path) -> Target:
+    """HDF5 with broken headers."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("raw", data=image().levels[0].array, chunks=(8, 24, 24), compression="gzip")
+        file["raw"].attrs["element_size_um"] = [0.04, 0.008, 0.008]
+    return _files({folder / "a.h5": folder / "a.h5"}, "HDF5 files", 3000)
+
+
+def pictures(folder: Path) -> Target:
+    """PNG, JPEG and BMP with broken headers."""
+    picture = Image.fromarray(np.asarray(image().levels[0].array[0]))
+    for kind in ("png", "jpeg", "bmp"):
+        stream = BytesIO()
+        picture.save(stream, kind)
+        (folder / f"a.{kind}").write_bytes(stream.getvalue())
+    return _files({path: path for path in folder.iterdir()}, "PNG, JPEG, BMP", 60)
