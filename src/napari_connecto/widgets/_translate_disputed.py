@@ -119,7 +119,11 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
 
     what, translator = asked.what, _translate_jobs.load(asked.what.translator)
     model = _adapt_jobs.load(asked.model)
-    found = yield from membranes_job(what.volume, translator, model, what.params, out=asked.out, region=asked.region)
+    yield Progress(0, 0, what.run_on.starting)
+    with what.run_on.client() as client:
+        found = yield from membranes_job(
+            what.volume, translator, model, what.params, out=asked.out, region=asked.region, client=client
+        )
     yield Progress(0, 0, "looking for the worst places")
     mean, grid = asked.mean, found.sd.levels[0]
     worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in disputed_regions(found.sd, n)]

@@ -116,10 +116,10 @@ class SideBySideBox(QGroupBox):
         if made is not None and not source.complete:  # brightness must not be measured where nothing is
             mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
-        spec = {"path": mean.source} if mean is whole else None
+        spec, run_on = {"path": mean.source} if mean is whole else None, source.what.run_on
         return (
-            Segmenting(xray, source.what.spec, folder, params, raw, out / "xray"),
-            Segmenting(mean, spec, folder, params, made, out / "em-like"),
+            Segmenting(xray, source.what.spec, folder, params, raw, out / "xray", run_on=run_on),
+            Segmenting(mean, spec, folder, params, made, out / "em-like", run_on=run_on),
         )
 
     def disputing(self) -> tuple[Source, Disputing]:
