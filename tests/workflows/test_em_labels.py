@@ -103,7 +103,7 @@ def test_patches_of_other_voxels_are_brought_to_the_models():
 def test_shapes_and_values_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"an image of shape \(1, 4, 4\) with labels of \(1, 4, 5\)"):
         Example(np.zeros((1, 4, 4)), np.zeros((1, 4, 5), int))
-    with pytest.raises(InputError, match="NaN or infinite"):
+    with pytest.raises(InputError, match="NaN, infinite or huge"):
         Example(np.full((1, 4, 4), np.nan), np.zeros((1, 4, 4), int))
     with pytest.raises(InputError, match="no annotated patch"):
         EmSamples([], boundary_card("x", NM))
