@@ -9,6 +9,7 @@ import click
 
 from napari_connecto.cli.options import (
     PROGRESS,
+    TILE,
     cluster_options,
     params_options,
     run_recipe,
@@ -48,6 +49,7 @@ def train_translator(path: str, em: str, out: str, progress: str, **options: Any
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, finest level's voxels.")
 @click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@TILE
 @volume_options
 @params_options(TranslateParams)
 @cluster_options
@@ -56,7 +58,10 @@ def translate(path: str, translator: str, out: str, progress: str, **options: An
     """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
     recipe = {"workflow": "translate", "volume": volume_spec(path, options), "translator": translator, "out": out}
     region, scheduler, workers = options.pop("region"), options.pop("scheduler"), options.pop("workers")
+    tile = options.pop("tile")
     recipe |= {"backend": options.pop("backend"), "params": dataclasses.asdict(TranslateParams(**options))}
     if region:
         recipe["region"] = list(region)
+    if tile:
+        recipe["tile"] = list(tile)
     run_recipe(recipe, progress, scheduler, workers)

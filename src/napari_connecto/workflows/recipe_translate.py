@@ -13,7 +13,7 @@ from napari_connecto.io.disk import write_json
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.recipe_parts import named_folder, region_of
+from napari_connecto.workflows.recipe_parts import named_folder, region_of, tile_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
@@ -81,7 +81,8 @@ def trained_lines(about: Mapping[str, Any]) -> list[str]:
 def translate(recipe: Recipe, client: Any) -> Job[Summary]:
     """Translate an X-ray volume."""
     params = from_mapping(TranslateParams, recipe.get("params") or {})
-    translator = load_translator(translator_folder(recipe["translator"]), backend=recipe.get("backend", "auto"))
+    folder, backend = translator_folder(recipe["translator"]), recipe.get("backend", "auto")
+    translator = load_translator(folder, backend=backend, tile=tile_of(recipe))
     found = yield from translate_job(
         open_spec(recipe["volume"]), translator, params, out=recipe["out"], region=region_of(recipe), client=client
     )
@@ -101,6 +102,6 @@ WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
 }
 ENTRIES: dict[str, tuple[set[str], set[str]]] = {
     "train-translator": ({"volume", "em", "out"}, {"params", "pairing"}),
-    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend"}),
+    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend", "tile"}),
 }
 """Entries that a workflow's recipe must have, and may have."""
