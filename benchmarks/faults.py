@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[Callable[[Bench, str, int], Row], tuple[str, ...], int]] 
     "gpu": (gpu, COMMANDS, 4),
 }
 """What is done, to which jobs, and how often to each."""
+AS_ROOT = ("full", "read-only", "forbidden")
 
 
 def main() -> None:
@@ -63,6 +65,9 @@ def run(bench: Bench, kinds: list[str], jobs: list[str], tries: int | None) -> i
     print("| fault | tries | outcome |\n|---|---:|---|", flush=True)
     for kind in kinds:
         disturb, names, usual = KINDS[kind]
+        if kind in AS_ROOT and os.geteuid():
+            print(f"skipped: {kind} needs root", file=sys.stderr)
+            continue
         for name in (n for n in names if n in jobs):
             row = disturb(bench, name, tries or usual)
             print(row, flush=True)

@@ -18,6 +18,7 @@ from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job, write_recipe
+from napari_connecto.workflows.recipe_parts import tile_of
 from napari_connecto.workflows.subprocess import run_in_subprocess
 from tests import tiny
 
@@ -63,6 +64,14 @@ def test_a_recipe_is_whole_or_as_it_was(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert read_recipe(tmp_path / "recipe.yaml")["out"] == "a"
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_tile_is_three_numbers(tmp_path):
+    assert tile_of({}) is None
+    assert tile_of({"tile": [1, 32, 32]}) == (1, 32, 32)
+    for wrong in ([1, 32], [0, 32, 32], [1.5, 32, 32], "32"):
+        with pytest.raises(InputError, match="it is three whole numbers above 0: z y x"):
+            tile_of({"tile": wrong})
 
 
 def test_a_recipe_does_what_the_function_does_and_repeats_itself(tmp_path, parts):

@@ -33,8 +33,15 @@ class Cancelled(ConnectoError):
     """The user stopped a job; what was finished is kept."""
 
 
-SHORT_OF_MEMORY = ("out of memory", "memoryerror", "can't allocate memory", "unable to allocate", "not enough memory")
-"""How CUDA, Python, torch on the CPU and numpy say so."""
+SHORT_OF_MEMORY = (
+    "out of memory",
+    "memoryerror",
+    "can't allocate memory",
+    "unable to allocate",
+    "not enough memory",
+    "can't start new thread",
+)
+"""How CUDA, Python, torch on the CPU, numpy and threads without room for their stack say so."""
 
 
 def out_of_memory(error: BaseException) -> bool:

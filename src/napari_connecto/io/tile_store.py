@@ -26,7 +26,7 @@ from napari_connecto.io.journal import Journal
 from napari_connecto.io.ngff import Image, create_group, create_level, finish_group
 from napari_connecto.io.pyramid import Grid, downsample, halving
 from napari_connecto.io.views import view
-from napari_connecto.io.zarr_arrays import ZarrSource
+from napari_connecto.io.zarr_arrays import ZarrSource, open_node
 
 _DESCRIPTION, _JOURNAL = "tiles.json", "tiles.journal"
 
@@ -150,8 +150,10 @@ class TileStore:
         if name not in self.outputs:
             raise InputError(f"got output '{name}'; the store keeps {sorted(self.outputs)}")
         path = self._image_path(name)
-        group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
-        shown = [view(ZarrSource(group[str(k)], f"level {k} of '{path}'"), "zyx") for k in range(len(self.grids))]
+        shown = [
+            view(ZarrSource(array, f"level {k} of '{path}'", advice="run again into a new folder"), "zyx")
+            for k, array in enumerate(self._arrays(name))
+        ]
         levels = (Level(array, g.voxel_nm, g.origin_nm) for array, g in zip(shown, self.grids, strict=True))
         return Volume(
             tuple(levels),
@@ -174,8 +176,19 @@ class TileStore:
         found = {}
         for name in self.outputs:
             path = self._image_path(name)
-            group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
-            found[name] = [ChunkFiles(path / str(k), group[str(k)]) for k in range(len(self.grids))]
+            found[name] = [ChunkFiles(path / str(k), array) for k, array in enumerate(self._arrays(name))]
+        return found
+
+    def _arrays(self, name: str) -> list[zarr.Array]:
+        """The levels of an output, read-only; `InputError` or `StoreError` if they are not what was made."""
+        path, found, chunk = self._image_path(name), [], self.tile
+        for k, grid in enumerate(self.grids):
+            array = open_node(str(path), str(k))
+            chunk = vec3([c // f for c, f in zip(chunk, grid.factor, strict=True)])
+            expected = (grid.shape, chunk, self.outputs[name])
+            if not isinstance(array, zarr.Array) or (array.shape, array.chunks, array.dtype) != expected:
+                raise StoreError(f"'{path}/{k}' is damaged: it is not the array that was made; choose a new folder")
+            found.append(array)
         return found
 
     def _image_path(self, name: str) -> Path:
