@@ -80,7 +80,7 @@ def full(bench: Bench, name: str, tries: int) -> Row:
     needed = sum(-(-max(p.stat().st_size, 1) // 4096) * 4 for p in reference.rglob("*") if p.is_file())
     for size in np.linspace(4, needed, tries, endpoint=False, dtype=int):
         with small_disk(bench.folder / "small", int(size) // 4 * 4) as disk:
-            ended = run(bench.works[name], disk / "out", lambda: None)
+            ended = run(bench.works[name], disk / "out", log=bench.folder / "small.log")
             remount(disk, "size=1g")
             _then(bench, name, disk / "out", ended, row, "No space left")
     return row
@@ -94,7 +94,7 @@ def read_only(bench: Bench, name: str, tries: int) -> Row:
             if n:
                 bench.cut_off(name, disk / "out")
             remount(disk, "ro")
-            ended = run(bench.works[name], disk / "out", lambda: None)
+            ended = run(bench.works[name], disk / "out", log=bench.folder / "small.log")
             remount(disk, "rw")
             _then(bench, name, disk / "out", ended, row, "Read-only file system")
     return row

@@ -157,9 +157,9 @@ def kill(process: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
 
 
-def run(work: Work, out: Path, before: Callable[[], None] = lambda: None) -> Ended:
-    """Run a job to its end."""
-    log = out.with_name(f"{out.name}.log")
+def run(work: Work, out: Path, before: Callable[[], None] = lambda: None, log: Path | None = None) -> Ended:
+    """Run a job to its end; ``log`` is beside the result if it is not given."""
+    log = log or out.with_name(f"{out.name}.log")
     return wait(start(lambda: work.run(out), log, before), log)
 
 
