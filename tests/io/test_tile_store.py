@@ -67,6 +67,7 @@ def test_levels_are_the_downsampled_whole_and_tiles_own_whole_chunks(tmp_path):
         volume = store.volume(name)
         assert volume.kind == kinds[name]
         assert volume.metadata["model"] == "abc"
+        assert volume.levels[0].array.source.array.read_only
         assert volume.levels[0].array.chunks == TILE
         np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), array)
         coarse = volume.levels[1]
