@@ -23,6 +23,7 @@ from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, S
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.recipe_parts import tile_of
 from tests import tiny
 
 COMMANDS = sorted(cli.cli.commands)
@@ -204,3 +205,27 @@ def test_the_demo(tmp_path):
     invoke("run", tmp_path / "demo/neuropil/recipe.yaml", *again)
     table = (tmp_path / "demo/neuropil/detections.csv").read_text()
     assert (tmp_path / "again/detections.csv").read_text() == table
+
+
+@pytest.mark.parametrize("command", ["predict", "segment", "translate"])
+def test_smaller_tiles_can_be_asked_for(command, monkeypatch):
+    asked = []
+    for module in (cli.adapt, cli.translate):
+        monkeypatch.setattr(module, "run_recipe", lambda recipe, *_: asked.append(recipe))
+    model = ("--translator", "t") if command == "translate" else ("--model", "m")
+    invoke(command, "volume.zarr", *model, "--out", "out", "--tile", 8, 16, 32)
+    invoke(command, "volume.zarr", *model, "--out", "out")
+    assert tile_of(asked[0]) == (8, 16, 32)
+    assert "tile" not in asked[1]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_memory_that_runs_out_anywhere_is_one_line(error, monkeypatch, capsys):
+    def short(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "cli", short)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("napari-connecto: out of memory; close other programs and run again")

@@ -59,7 +59,7 @@ def cascade(path: Path, folder: Path, head="masks") -> Path:
     image = open_volume(path)
     fine = _card(image, 0, Output("foreground"), {"kind": "unet", "strides": [[1, 2, 2]], "depth": 2})
     coarse = _card(image, 1, Output("object", (2, 4, 4)), {"kind": "scorer", "stride": [2, 4, 4]})
-    stages = (_tuned(image, fine, pass_share=0.5), _tuned(image, coarse, pass_share=0.6))
+    stages = (tuned(image, fine, pass_share=0.5), tuned(image, coarse, pass_share=0.6))
     Cascade("tiny", stages, ObjectRule(head, 0.5, 8000.0, 4), calibration(((1, 2, 2),))).save(folder)
     return folder
 
@@ -72,14 +72,16 @@ def _card(image: Volume, k: int, output: Output, network: dict) -> ModelCard:
     )
 
 
-def _tuned(image: Volume, card: ModelCard, pass_share: float) -> TorchPredictor:
+def tuned(image: Volume, card: ModelCard, pass_share: float) -> TorchPredictor:
+    """An untrained network whose last layer is set so that this share of the image's tiles reaches one half."""
     model, level = new_model(card, seed=3, device="cpu"), image.level_at(card.voxel_nm)
     plan, options = TilePlan(level.shape, card.tile, card.halo), ExecuteOptions(card.normalisation.resolve(image))
     name = card.outputs[0].name
     results = execute(level, plan, model, lambda tile, blocks: float(blocks[name].max()), options=options)
     score = np.clip([score for _, score in results], 1e-6, 1 - 1e-6)
     logit = np.log(score / (1 - score))
-    last, gain = model.net[-1], 2 / float(logit.std())
+    last = [module for module in model.net.modules() if isinstance(module, torch.nn.modules.conv._ConvNd)][-1]
+    gain = 2 / float(logit.std())
     with torch.no_grad():
         last.weight.mul_(gain)
         last.bias.sub_(float(np.quantile(logit, 1 - pass_share))).mul_(gain)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from napari_connecto.compute.execute import ExecuteOptions, execute
 from napari_connecto.compute.options import Meter, default_batch
-from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.errors import ChunkError, InputError, TooBigError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.tiles import TilePlan
@@ -215,3 +217,36 @@ def test_default_batches() -> None:
     assert default_batch(card_of((1, 512, 512), (0, 0, 0))) == 1
     assert default_batch(card_of((64, 64, 64), (0, 0, 0))) == 4
     assert default_batch(card_of((128, 128, 128), (0, 0, 0))) == 2
+
+
+class Hungry(LocalMean):
+    """Has memory for so many tiles at a time."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__((4, 16, 16), (1, 2, 2))
+        self.room, self.error, self.sizes = room, error, []
+
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        self.sizes.append(len(batch))
+        if len(batch) > self.room:
+            raise self.error
+        return super().__call__(batch, seeds)
+
+
+SHORT = [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 B")]
+
+
+@pytest.mark.parametrize("error", SHORT)
+def test_a_batch_that_does_not_fit_is_run_in_halves_and_so_are_those_that_follow(error: Exception) -> None:
+    level, hungry = level_of(noise((8, 50, 40))), Hungry(2, error)
+    answer = assembled(level, hungry, ExecuteOptions(batch=8, calls=1))
+    np.testing.assert_array_equal(answer, assembled(level, LocalMean((4, 16, 16), (1, 2, 2))))
+    assert hungry.sizes == [8, 4, *[2] * 12], "24 tiles, and two tries"
+
+
+def test_a_tile_that_never_fits_says_which_to_ask_for_and_other_errors_stay_what_they_are() -> None:
+    level = level_of(noise((8, 50, 40)))
+    with pytest.raises(TooBigError, match=r"tile of \(4, 16, 16\) voxels .* --tile 2 8 8 .* what is finished is kept"):
+        assembled(level, Hungry(0, MemoryError()))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        assembled(level, Hungry(0, RuntimeError("shapes differ")))

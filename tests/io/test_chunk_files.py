@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import zarr
 
 from napari_connecto.core.errors import StoreError
-from napari_connecto.io.chunk_files import COMPRESSOR, ChunkFiles
+from napari_connecto.io.chunk_files import ChunkFiles
+from napari_connecto.io.ngff import COMPRESSOR
 
 SHAPE, CHUNK = (5, 20, 30), (2, 16, 16)
 
@@ -47,3 +50,13 @@ def test_an_empty_chunk_is_left_out_and_takes_the_old_one_away(tmp_path):
 def test_other_ways_of_storing_are_refused(tmp_path, options):
     with pytest.raises(StoreError, match="are not ours; choose another folder"):
         ChunkFiles(tmp_path, array(tmp_path, **options))
+
+
+def test_an_array_that_was_deleted_is_not_made_again_with_a_few_chunks(tmp_path):
+    files = ChunkFiles(tmp_path / "a", array(tmp_path / "a"))
+    files.write((0, 0, 0), np.ones(CHUNK))
+    shutil.rmtree(tmp_path / "a")
+    for index in ((0, 0, 1), (1, 1, 0)):
+        with pytest.raises(FileNotFoundError):
+            files.write(index, np.ones(CHUNK))
+    assert not (tmp_path / "a").exists()

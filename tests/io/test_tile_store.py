@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import ome_zarr_models.v05
 import pytest
 import zarr
 
-from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.errors import ChunkError, InputError, StoreError
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.io.pyramid import downsample
@@ -66,8 +67,8 @@ def test_levels_are_the_downsampled_whole_and_tiles_own_whole_chunks(tmp_path):
         volume = store.volume(name)
         assert volume.kind == kinds[name]
         assert volume.metadata["model"] == "abc"
-        assert isinstance(volume.levels[0].array, zarr.Array)
-        assert volume.levels[0].array.read_only
+        assert volume.levels[0].array.source.array.read_only
+        assert volume.levels[0].array.chunks == TILE
         np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), array)
         coarse = volume.levels[1]
         assert coarse.array.chunks == (16, 16, 16)
@@ -173,6 +174,47 @@ def test_pickled_store_writes_from_many_processes_at_once(tmp_path):
     finest = store.volume("raw").levels[0]
     np.testing.assert_array_equal(finest.read(finest.box), blocks_of(TilePlan(SHAPE, SHAPE)[0])["raw"])
     assert len(store.missing()) == 0
+
+
+def filled(path: Path) -> TileStore:
+    store = TileStore.open(path, level(), TILE, {"raw": "f4"})
+    for tile in store.plan:
+        store.write(tile, blocks_of(tile))
+    return store
+
+
+@pytest.mark.parametrize("spoil", ["a flipped bit", "cut off", "emptied", "overwritten"])
+def test_a_spoilt_chunk_is_never_read_as_good_and_is_named(tmp_path, spoil):
+    store, rng, named = filled(tmp_path / "s"), np.random.default_rng(0), 0
+    chunk, tile = tmp_path / "s/raw.zarr/0/c/0/1/2", store.plan[5]
+    whole, good = chunk.read_bytes(), blocks_of(tile)["raw"]
+    levels = [store.volume("raw").levels[0], open_volume(tmp_path / "s/raw.zarr").levels[0]]
+    for at in rng.integers(0, len(whole), 20).tolist():
+        data = bytearray(whole)
+        if spoil == "a flipped bit":
+            data[at] ^= 1 << int(rng.integers(8))
+        elif spoil == "overwritten":
+            data[at : at + 16] = rng.bytes(len(data[at : at + 16]))
+        else:
+            del data[0 if spoil == "emptied" else at :]
+        chunk.write_bytes(bytes(data))
+        for shown in levels:
+            try:  # a few bits of a frame's header say nothing
+                np.testing.assert_array_equal(shown.read(tile.write), good)
+            except ChunkError as error:
+                named += "chunk 'c/0/1/2' of level 0 of" in str(error)
+    assert named >= 38
+    chunk.write_bytes(whole)
+    np.testing.assert_array_equal(levels[0].read(tile.write), good)
+
+
+def test_a_store_deleted_under_a_writer_is_an_error_not_a_new_store(tmp_path):
+    store = filled(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s")
+    for tile in store.plan:
+        with pytest.raises(StoreError, match=r"cannot write '.*s': No such file or directory"):
+            store.write(tile, blocks_of(tile))
+    assert not (tmp_path / "s").exists()
 
 
 FILL = """

@@ -122,7 +122,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception, caplog: py
 def test_a_tile_that_never_fits_is_said() -> None:
     model = new_model(UNET_2D, 0, device="cpu")
     model._ready = Hungry(model._prepare(), 0, MemoryError())
-    with pytest.raises(ModelError, match=r"one tile of \(1, 1, 48, 48\) voxels does not fit.*smaller tile"):
+    with pytest.raises(ModelError, match=r"one tile of \(1, 32, 32\) voxels with a halo of .* --tile 1 16 16 into"):
         model(_batch(UNET_2D), [0, 0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import InputError, TooBigError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.fitting import fitting_level, voxel_ratio
@@ -39,6 +39,24 @@ def test_an_interrupted_run_goes_on_with_what_is_missing_and_ends_the_same(tmp_p
     assert 20 <= kept < fakes.grid(image.shape)
     found = predict(volume, again, out=tmp_path)
     assert again.tiles == fakes.grid(image.shape) - kept
+    np.testing.assert_array_equal(found.levels[0].read(found.levels[0].box), fakes.dense(image))
+
+
+def test_out_of_memory_leaves_what_is_finished_and_the_next_run_ends_the_same(tmp_path):
+    class Hungry(fakes.Blur):
+        """Has memory for thirty tiles, then for none."""
+
+        def __call__(self, batch, seeds):
+            if self.tiles >= 30:
+                raise MemoryError
+            return super().__call__(batch, seeds)
+
+    image = fakes.spots()
+    volume, again = fakes.pyramid(image), fakes.Blur(fakes.NM)
+    with pytest.raises(TooBigError, match="what is finished is kept"):
+        predict(volume, Hungry(fakes.NM), out=tmp_path)
+    found = predict(volume, again, out=tmp_path)
+    assert again.tiles <= fakes.grid(image.shape) - 20
     np.testing.assert_array_equal(found.levels[0].read(found.levels[0].box), fakes.dense(image))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.io.read import open_volume
@@ -17,6 +18,7 @@ from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job, write_recipe
+from napari_connecto.workflows.recipe_parts import tile_of
 from napari_connecto.workflows.subprocess import run_in_subprocess
 from tests import tiny
 
@@ -47,6 +49,29 @@ def test_what_is_written_is_read_back(tmp_path, parts):
     assert again == {**document, "cascade": str(parts[1]), "region": [0, 0, 0, 16, 96, 96]}
     write_recipe(again, tmp_path / "twice.yaml")
     assert (tmp_path / "twice.yaml").read_text() == (tmp_path / "recipe.yaml").read_text()
+
+
+def test_a_recipe_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    write_recipe({"workflow": "detect", "out": "a"}, tmp_path / "recipe.yaml")
+
+    def half(path, text, encoding):
+        path.write_bytes(text.encode(encoding)[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(StoreError, match="No space left on device"):
+        write_recipe({"workflow": "detect", "out": "b"}, tmp_path / "recipe.yaml")
+    monkeypatch.undo()
+    assert read_recipe(tmp_path / "recipe.yaml")["out"] == "a"
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_tile_is_three_numbers(tmp_path):
+    assert tile_of({}) is None
+    assert tile_of({"tile": [1, 32, 32]}) == (1, 32, 32)
+    for wrong in ([1, 32], [0, 32, 32], [1.5, 32, 32], "32"):
+        with pytest.raises(InputError, match="it is three whole numbers above 0: z y x"):
+            tile_of({"tile": wrong})
 
 
 def test_a_recipe_does_what_the_function_does_and_repeats_itself(tmp_path, parts):

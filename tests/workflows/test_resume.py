@@ -10,10 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from napari_connecto.core.errors import StoreError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.workflows.descent import Scores
 from napari_connecto.workflows.detect import detect, detect_job
+from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
 from tests import tiny
 from tests.workflows import fakes
@@ -70,6 +71,25 @@ def test_two_searches_do_not_share_a_folder(tmp_path):
         detect(volume, fakes.cascade(), out=tmp_path)
     run(job)
     assert (tmp_path / "detections.csv").exists()
+
+
+def test_a_search_with_another_threshold_is_not_finished_while_its_labels_are_written(tmp_path):
+    def voxels(found):
+        finest = found.labels.levels[0]
+        return np.count_nonzero(finest.read(finest.box))
+
+    volume, stricter = fakes.pyramid(fakes.spots()), DetectParams(threshold=0.7)
+    before = voxels(detect(volume, fakes.cascade(), out=tmp_path))
+    job = detect_job(volume, fakes.cascade(), stricter, out=tmp_path)
+    while next(job).stage != "objects":
+        pass
+    assert voxels(Detections.load(tmp_path)) == before, "nothing has changed yet"
+    next(job)
+    job.close()
+    with pytest.raises(InputError, match=r"a finished search is a folder with report.json"):
+        Detections.load(tmp_path)
+    after = voxels(detect(volume, fakes.cascade(), stricter, out=tmp_path))
+    assert 0 < after == voxels(Detections.load(tmp_path)) < before
 
 
 def test_a_higher_recall_adds_to_what_was_done(tmp_path):

@@ -9,7 +9,7 @@ import click
 
 from napari_connecto import __version__
 from napari_connecto.cli import adapt, cascade, general, translate, xray
-from napari_connecto.core.errors import Cancelled, ConnectoError
+from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -33,6 +33,10 @@ def main() -> None:
         _leave(f"{where}: {error.format_message()}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _leave("napari-connecto: out of memory; close other programs and run again: what is finished is kept", 2)
 
 
 def _leave(line: str, code: int) -> None:

@@ -9,6 +9,7 @@ import click
 
 from napari_connecto.cli.options import (
     PROGRESS,
+    TILE,
     cluster_options,
     drive,
     params_options,
@@ -146,6 +147,7 @@ def fine_tune(path: str, model: str, session: str, out: str, progress: str, **op
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @REGION
 @BACKEND
+@TILE
 @click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
 @volume_options
 @params_options(SegmentParams)
@@ -157,7 +159,7 @@ def segment(path: str, model: str | None, out: str, progress: str, **options: An
     scheduler, workers = options.pop("scheduler"), options.pop("workers")
     recipe = {"workflow": "segment", "volume": volume_spec(path, options), "out": out, "backend": backend}
     recipe["params"] = _given(SegmentParams, options)
-    recipe |= _entries(model=model, region=region)
+    recipe |= _entries(model=model, region=region, tile=options.pop("tile"))
     if only:
         from napari_connecto.workflows.recipe_adapt import segment_cost
 
@@ -173,6 +175,7 @@ def segment(path: str, model: str | None, out: str, progress: str, **options: An
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @REGION
 @BACKEND
+@TILE
 @volume_options
 @cluster_options
 @PROGRESS
@@ -181,7 +184,7 @@ def predict(path: str, model: str, out: str, progress: str, **options: Any) -> N
     region, backend = options.pop("region"), options.pop("backend")
     scheduler, workers = options.pop("scheduler"), options.pop("workers")
     recipe = {"workflow": "predict", "volume": volume_spec(path, options), "model": model, "out": out}
-    run_recipe(recipe | _entries(region=region, backend=backend), progress, scheduler, workers)
+    run_recipe(recipe | _entries(region=region, backend=backend, tile=options["tile"]), progress, scheduler, workers)
 
 
 @click.group()

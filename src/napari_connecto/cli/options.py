@@ -19,6 +19,11 @@ VOXEL = click.option(
 )
 
 
+TILE = click.option(
+    "--tile", type=click.IntRange(1), nargs=3, metavar="Z Y X", help="Smaller tiles than the model's, to save memory."
+)
+
+
 def params_options(kind: type, skip: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options for every field of a params dataclass, but for those of ``skip``."""
     hints = typing.get_type_hints(kind)

@@ -9,6 +9,7 @@ import click
 
 from napari_connecto.cli.options import (
     PROGRESS,
+    TILE,
     cluster_options,
     params_options,
     run_recipe,
@@ -51,6 +52,7 @@ def train_translator(path: str, em: str, out: str, progress: str, **options: Any
     "--membranes", metavar="MODEL", help="Also tell where passes disagree about membranes, by this boundary model."
 )
 @click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@TILE
 @volume_options
 @params_options(TranslateParams)
 @cluster_options
@@ -59,9 +61,12 @@ def translate(path: str, translator: str, out: str, membranes: str | None, progr
     """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
     recipe = {"workflow": "translate", "volume": volume_spec(path, options), "translator": translator, "out": out}
     region, scheduler, workers = options.pop("region"), options.pop("scheduler"), options.pop("workers")
+    tile = options.pop("tile")
     recipe |= {"backend": options.pop("backend"), "params": dataclasses.asdict(TranslateParams(**options))}
     if region:
         recipe["region"] = list(region)
     if membranes:
         recipe["membranes"] = membranes
+    if tile:
+        recipe["tile"] = list(tile)
     run_recipe(recipe, progress, scheduler, workers)

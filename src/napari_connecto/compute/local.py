@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -14,11 +15,13 @@ import numpy as np
 
 from napari_connecto.compute.cache import cached
 from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
-from napari_connecto.core.errors import Cancelled
+from napari_connecto.core.errors import Cancelled, out_of_memory
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import Blocks, read_tile, run_batch
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
+
+log = logging.getLogger("napari_connecto")
 
 Sink: TypeAlias = Callable[[Tile, Blocks], Any]
 Reading: TypeAlias = tuple[Tile, "Future[np.ndarray | None]"]
@@ -31,6 +34,9 @@ class Pipeline:
 
         tiles -> readers -> forward passes -> sinks -> results, in the order of the tiles
                  (chunks decoded once)  (one batch each)  (writes overlap with the next batch)
+
+    A batch that does not fit into memory is run in halves, and so are all that follow; what then runs is not bit for
+    bit what it had been. Where not even one tile fits, `TooBigError` says what to ask for.
     """
 
     def __init__(self, level: Level, predictor: Predictor, sink: Sink | None, options: ExecuteOptions) -> None:
@@ -39,7 +45,7 @@ class Pipeline:
         self.predictor = predictor
         self.sink = sink
         self.options = options
-        self.batch = options.batch or default_batch(predictor.card)
+        self.batch = self.size = options.batch or default_batch(predictor.card)
         self.calls = options.calls or int(getattr(predictor, "calls", 1))
         self._stop = threading.Event()
         readers = options.readers or (8 if getattr(level.array, "remote", False) else 2)
@@ -89,8 +95,27 @@ class Pipeline:
             return []
         tiles, blocks = [tile for tile, _ in pairs], [block for _, block in pairs]
         begin = perf_counter()
-        done = run_batch(tiles, blocks, self.predictor, self.options.scaling, self.batch)
+        done = self._run(tiles, blocks)
         self.meter.add(model_s=perf_counter() - begin, tiles=len(tiles))
         if self.sink is None:
             return list(done)
         return [(tile, self._sinks.submit(self.sink, tile, result)) for tile, result in done]
+
+    def _run(self, tiles: Sequence[Tile], blocks: Sequence[np.ndarray]) -> list[tuple[Tile, Blocks]]:
+        """Forward passes of ``size`` tiles each: one, until memory is short."""
+        scaling, size = self.options.scaling, self.size
+        while True:
+            try:
+                return [
+                    result
+                    for a in range(0, len(tiles), size)
+                    for result in run_batch(tiles[a : a + size], blocks[a : a + size], self.predictor, scaling, size)
+                ]
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise self.predictor.card.too_big() from error
+            size = -(-size // 2)
+            self.size = min(self.size, size)
+            log.warning("out of memory: going on with %d tiles at a time", size)

@@ -29,6 +29,10 @@ class ModelError(InputError):
     """Weights or a card that cannot be used or trusted."""
 
 
+class TooBigError(ModelError):
+    """Not even one tile fits into memory."""
+
+
 class ChunkError(ConnectoError):
     """A chunk of the input is missing or damaged; the message names it."""
 
@@ -43,3 +47,20 @@ class ClusterError(ConnectoError):
 
 class Cancelled(ConnectoError):
     """The user stopped a job; what was finished is kept."""
+
+
+SHORT_OF_MEMORY = (
+    "out of memory",
+    "memoryerror",
+    "can't allocate memory",
+    "unable to allocate",
+    "not enough memory",
+    "can't start new thread",
+)
+"""How CUDA, Python, torch on the CPU, numpy and threads without room for their stack say so."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy, torch or CUDA says that memory was short."""
+    said = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or "outofmemory" in said or any(words in said for words in SHORT_OF_MEMORY)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 
 import numpy as np
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.volume import Volume
 
@@ -161,6 +161,24 @@ class ModelCard:
                 f"normalisation '{n.kind}' from {n.low} to {n.high} %; allowed: {get_args(NormalisationKind)}, 0 to 100"
             )
         return ""
+
+    def too_big(self, device: Any = "this machine", step: Vec3 = (1, 1, 1)) -> TooBigError:
+        """The error to raise where not even one tile fits into memory; it says which smaller one to ask for.
+
+        Parameters
+        ----------
+        device
+            Whose memory.
+        step
+            Tile and tile + 2 halo must be multiples of it.
+        """
+        least = [max(1, s) for s in step]
+        half = [max(s, t // 2 // s * s) if t > s else t for t, s in zip(self.tile, least, strict=True)]
+        advice = f"run predict, segment or translate with --tile {half[0]} {half[1]} {half[2]} into a new folder, or "
+        return TooBigError(
+            f"one tile of {self.tile} voxels with a halo of {self.halo} does not fit into the memory of {device}; "
+            f"{advice if tuple(half) != self.tile else ''}close other programs and run again: what is finished is kept"
+        )
 
     def output(self, name: str) -> Output:
         """The output of this name."""

@@ -18,9 +18,6 @@ from zarr.codecs import BytesCodec, ZstdCodec
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.geometry import Vec3, vec3
 
-COMPRESSOR = ZstdCodec(level=0)
-"""What arrays must be made with to be written here."""
-
 
 class ChunkFiles:
     """The chunk files of one array (z, y, x) of zarr format 3 in a local folder.
@@ -68,8 +65,7 @@ class ChunkFiles:
         whole = np.zeros(self.chunk, self._dtype)
         whole[tuple(slice(n) for n in block.shape)] = block
         if path.parent not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
+            self._make(path.parent)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         try:
             partial.write_bytes(self._zstd.encode(whole))
@@ -77,3 +73,10 @@ class ChunkFiles:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder inside the array's own; that one, once deleted, is not made again with a few chunks."""
+        if folder != self._folder and not folder.is_dir():
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True)
+        self._made.add(folder)

@@ -53,7 +53,11 @@ class Chunked(Protocol):
 
 
 def damaged(
-    source: Chunked, index: tuple[slice, ...], error: Exception, key: Callable[[tuple[int, ...]], str] | None = None
+    source: Chunked,
+    index: tuple[slice, ...],
+    error: Exception,
+    key: Callable[[tuple[int, ...]], str] | None = None,
+    advice: str = ADVICE,
 ) -> ChunkError:
     """The error to raise after reading ``index`` failed: each chunk is tried to find the one that is damaged.
 
@@ -67,6 +71,8 @@ def damaged(
         What that raised.
     key
         How a chunk that starts at these voxels is called; its place in the grid of chunks without it.
+    advice
+        What to do.
     """
     for box in islice(cells(index, source.chunks, source.shape), TRIED) if source.chunks else ():
         try:
@@ -75,7 +81,7 @@ def damaged(
             start = tuple(part.start for part in box)
             grid = tuple(a // n for a, n in zip(start, source.chunks or start, strict=True))
             return ChunkError(
-                f"chunk {key(start) if key else grid} of {source.label} is damaged ({_short(cause)}); {ADVICE}"
+                f"chunk {key(start) if key else grid} of {source.label} is damaged ({_short(cause)}); {advice}"
             )
     return ChunkError(
         f"{source.label} cannot be read ({_short(error)}); check that it is complete and reachable, or try again"

@@ -29,11 +29,15 @@ def storing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file that is either whole or as it was before."""
-    text = json.dumps(value, indent=2, default=plain)
+    write_text(path, json.dumps(value, indent=2, default=plain) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8 that is either whole or as it was before."""
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     with storing(path):
         try:
-            partial.write_text(text + "\n", encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         except OSError:
             partial.unlink(missing_ok=True)

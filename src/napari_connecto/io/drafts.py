@@ -11,6 +11,7 @@ from zarr.storage import LocalStore
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.io.disk import storing
+from napari_connecto.io.ngff import COMPRESSOR
 
 
 def open_draft(path: Path, start: np.ndarray) -> Any:
@@ -42,6 +43,7 @@ def open_draft(path: Path, start: np.ndarray) -> Any:
                 chunks=(1, *start.shape[1:]),
                 dtype="uint32",
                 fill_value=0,
+                compressors=COMPRESSOR,
                 overwrite=True,
             )
             made[:] = start

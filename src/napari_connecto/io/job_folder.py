@@ -22,7 +22,7 @@ _JOB, _LOCK = "job.json", ".lock"
 
 
 class JobFolder:
-    """An open, locked job folder; use it as a context manager.
+    """An open, locked job folder; use it as a context manager, which a job does not leave well if the folder is gone.
 
     Holds ``job.json`` (the fingerprint: everything that must be the same for a run to be resumed) and whatever the
     job puts beside it. Made by `JobFolder.open`.
@@ -99,6 +99,8 @@ class JobFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is None and not (self.path / _JOB).exists():
+            raise StoreError(f"'{self.path}' was deleted while the job was writing into it; run again")
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -16,6 +16,7 @@ from numcodecs import Blosc
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 from zarr.abc.store import Store
+from zarr.codecs import ZstdCodec
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Vec3
@@ -25,6 +26,8 @@ from napari_connecto.io.pyramid import Grid
 Version = Literal["0.4", "0.5"]
 OURS = "napari-connecto"
 """Attribute, beside the OME ones, under which an image says that nobody measured it."""
+COMPRESSOR = ZstdCodec(level=0, checksum=True)
+"""Of what we write in zarr 3; without its checksum a flipped bit would mostly be read as good."""
 MADE_UP = ("synthetic", "phantom", "seed", "simulated", "simulated_from")
 """What of a volume's metadata is kept there."""
 
@@ -122,9 +125,7 @@ def finish_group(store: Store, image: Image, path: str = "") -> None:
     zarr.open_group(store, path=path, mode="r+", zarr_format=image.zarr_format).attrs.update(image.attributes())
 
 
-def create_level(
-    store: Store, image: Image, level: int, chunk: Vec3, shard: Vec3 | None = None, compressor: Any = "auto"
-) -> zarr.Array:
+def create_level(store: Store, image: Image, level: int, chunk: Vec3, shard: Vec3 | None = None) -> zarr.Array:
     """Make the empty array of one level, chunked (and, in 0.5, sharded) as told, channels one by one."""
     lead = () if image.channels is None else (image.channels,)
     one = () if image.channels is None else (1,)
@@ -140,6 +141,6 @@ def create_level(
         fill_value=0,
         zarr_format=image.zarr_format,
         chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
-        compressors=Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE) if old else compressor,
+        compressors=Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE) if old else COMPRESSOR,
         dimension_names=None if old else image.axes,
     )

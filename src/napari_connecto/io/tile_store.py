@@ -20,11 +20,13 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Kind, Level, Volume
-from napari_connecto.io.chunk_files import COMPRESSOR, ChunkFiles
+from napari_connecto.io.chunk_files import ChunkFiles
 from napari_connecto.io.disk import read_json, storing, write_json
 from napari_connecto.io.journal import Journal
 from napari_connecto.io.ngff import Image, create_group, create_level, finish_group
 from napari_connecto.io.pyramid import Grid, downsample, halving
+from napari_connecto.io.views import view
+from napari_connecto.io.zarr_arrays import ZarrSource, open_node
 
 _DESCRIPTION, _JOURNAL = "tiles.json", "tiles.journal"
 
@@ -141,16 +143,23 @@ class TileStore:
         return TilePlan(self.grids[0].shape, self.tile)
 
     def volume(self, name: str) -> Volume:
-        """The live image of one output: zarr arrays, opened read-only, that show each tile as soon as it is written."""
+        """The live image of one output, read-only, that shows each tile as soon as it is written.
+
+        A chunk that was damaged since is a `ChunkError` that names it.
+        """
         if name not in self.outputs:
             raise InputError(f"got output '{name}'; the store keeps {sorted(self.outputs)}")
-        group = zarr.open_group(LocalStore(self._image_path(name), read_only=True), mode="r")
-        levels = tuple(Level(group[str(k)], grid.voxel_nm, grid.origin_nm) for k, grid in enumerate(self.grids))
+        path = self._image_path(name)
+        shown = [
+            view(ZarrSource(array, f"level {k} of '{path}'", advice="run again into a new folder"), "zyx")
+            for k, array in enumerate(self._arrays(name))
+        ]
+        levels = (Level(array, g.voxel_nm, g.origin_nm) for array, g in zip(shown, self.grids, strict=True))
         return Volume(
-            levels,
+            tuple(levels),
             name=name,
             kind=_kind(self.outputs[name]),
-            source=str(self._image_path(name)),
+            source=str(path),
             metadata=dict(self.metadata),
         )
 
@@ -167,11 +176,22 @@ class TileStore:
         found = {}
         for name in self.outputs:
             path = self._image_path(name)
+            found[name] = [ChunkFiles(path / str(k), array) for k, array in enumerate(self._arrays(name))]
+        return found
+
+    def _arrays(self, name: str) -> list[zarr.Array]:
+        """The levels of an output, read-only; `StoreError` if they are not what was made."""
+        path, found, chunk = self._image_path(name), [], self.tile
+        for k, grid in enumerate(self.grids):
             try:
-                group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
-            except OSError as error:
-                raise StoreError(f"'{path}' is not there; all workers must see the result folder") from error
-            found[name] = [ChunkFiles(path / str(k), group[str(k)]) for k in range(len(self.grids))]
+                array = open_node(str(path), str(k))
+            except InputError as error:
+                raise StoreError(f"{error}; workers must see the result folder too, else choose a new one") from error
+            chunk = vec3([c // f for c, f in zip(chunk, grid.factor, strict=True)])
+            expected = (grid.shape, chunk, self.outputs[name])
+            if not isinstance(array, zarr.Array) or (array.shape, array.chunks, array.dtype) != expected:
+                raise StoreError(f"'{path}/{k}' is damaged: it is not the array that was made; choose a new folder")
+            found.append(array)
         return found
 
     def _image_path(self, name: str) -> Path:
@@ -185,7 +205,7 @@ class TileStore:
         create_group(store, image)
         for k, grid in enumerate(self.grids):
             chunk = vec3([c // f for c, f in zip(chunk, grid.factor, strict=True)])
-            create_level(store, image, k, chunk, compressor=COMPRESSOR)
+            create_level(store, image, k, chunk)
         finish_group(store, image)
         partial.rename(self._image_path(name))
 

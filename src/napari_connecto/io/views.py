@@ -143,7 +143,7 @@ def guess_axes(shape: Sequence[int]) -> str:
     return names
 
 
-def view(source: Source, axes: Sequence[str], channel: ChannelChoice, time: int | None) -> View:
+def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, time: int | None = None) -> View:
     """Show a source whose stored axes are named by ``axes`` ("t", "c", "z", "y", "x") as (z, y, x) or (c, z, y, x).
 
     Raises

@@ -80,11 +80,14 @@ class ZarrSource:
         How messages name it.
     missing
         "fill" takes a chunk that is not stored for its fill value (legal, and usual in sparse stores); "error" raises.
+    advice
+        What to do about a damaged chunk.
     """
 
     array: zarr.Array
     label: str
     missing: str = "fill"
+    advice: str = ADVICE
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,14 +116,14 @@ class ZarrSource:
         try:
             return self.read_raw(index)
         except read_errors() as error:
-            raise damaged(self, index, error, self._key) from error
+            raise damaged(self, index, error, self._key, self.advice) from error
 
     def _check_present(self, index: tuple[slice, ...]) -> None:
         stored = self.array.shards or self.array.chunks
         for box in cells(index, stored, self.shape):
             key = self._file(tuple(part.start for part in box))
             if not sync(self.array.store.exists(f"{self.array.path}/{key}".lstrip("/"))):
-                raise ChunkError(f"chunk {key} of {self.label} is missing; {ADVICE}")
+                raise ChunkError(f"chunk {key} of {self.label} is missing; {self.advice}")
 
     def read_raw(self, index: tuple[slice, ...]) -> np.ndarray:
         """Voxels, with the errors of zarr and its codecs."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError, StoreError
+from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.device import pick_device
 from napari_connecto.models.imported import FILES, KIND, ImportedPredictor
@@ -63,7 +65,9 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
     return model.card
 
 
-def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Predictor:
+def load_model(
+    folder: str | Path, *, device: str = "auto", backend: Backend = "auto", tile: Vec3 | None = None
+) -> Predictor:
     """Read a model and check that its weights are those the card speaks of.
 
     Parameters
@@ -75,11 +79,15 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
     backend
         "torch", "openvino" (CPU only; falls back to torch with one line of explanation), or "auto": openvino where it
         is installed and the device is the CPU.
+    tile
+        Instead of the card's (z, y, x), to fit into memory.
 
     Raises
     ------
     ModelError
         If something is missing, pickled, damaged, of another digest or does not fit the card's network.
+    InputError
+        If the backend is unknown or does not run there, or the model takes no other tile.
     """
     if backend not in ("auto", "torch", "openvino"):
         raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
@@ -92,6 +100,9 @@ def load_model(folder: str | Path, *, device: str = "auto", backend: Backend = "
             f"the weights in '{folder}' have digest {digest[:12]}, the card says {card.digest[:12] or 'none'}; "
             "they are damaged or belong to another card: copy the model again"
         )
+    if tile is not None and _imported(card):
+        raise InputError(f"got tile {tile}; the imported model '{card.name}' takes {card.tile} alone: leave it out")
+    card = replace(card, tile=tile or card.tile)
     if _imported(card):
         if backend == "openvino":
             log.warning("openvino does not run imported networks; going on with torch")

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import InputError, ModelError, out_of_memory
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import check, param
 from napari_connecto.models.checkpoint import Run, load_run, save_run
 from napari_connecto.models.learners import Learner, learner
 from napari_connecto.models.losses import MaskLoss
-from napari_connecto.models.predictor import TorchPredictor, out_of_memory
+from napari_connecto.models.predictor import TorchPredictor
 
 Sample: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 Samples: TypeAlias = Iterator[Sample] | Callable[[int], Iterator[Sample]]

@@ -15,11 +15,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.architectures import architecture, read_state
 from napari_connecto.models.device import cores, pick_device
-from napari_connecto.models.predictor import one_thread, out_of_memory
+from napari_connecto.models.predictor import one_thread
 from napari_connecto.models.steps import apply, dtype_after, pointwise
 from napari_connecto.models.torchscript import load_torchscript
 from napari_connecto.models.weights import fill_weights

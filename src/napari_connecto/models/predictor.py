@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models import nets
 from napari_connecto.models.device import cores, pick_device
@@ -100,7 +100,7 @@ class TorchPredictor:
 
         Raises
         ------
-        ModelError
+        TooBigError
             If not even one tile fits in memory.
         """
         answer = self._halving(np.ascontiguousarray(batch, np.float32), list(seeds))
@@ -116,10 +116,7 @@ class TorchPredictor:
                 if not out_of_memory(error):
                     raise
                 if limit == 1:
-                    raise ModelError(
-                        f"one tile of {batch.shape[1:]} voxels does not fit into the memory of {self.device}; "
-                        "use a smaller tile, or device='cpu'"
-                    ) from error
+                    raise self.card.too_big(self.device, nets.divisor(self.card.network)) from error
             limit = self._limit = -(-limit // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -219,10 +216,3 @@ def _pieces(batch: np.ndarray, seeds: list[int], limit: int) -> Iterator[tuple[n
             part = np.concatenate([part, np.repeat(part[-1:], limit - count, axis=0)])
             drawn = drawn + drawn[-1:] * (limit - count)
         yield part, drawn, count
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch says that memory was short."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory"))

@@ -17,7 +17,7 @@ from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
-from napari_connecto.workflows.search import RunOptions, Search
+from napari_connecto.workflows.search import REPORT, RunOptions, Search
 from napari_connecto.workflows.thresholds import Choice
 
 
@@ -109,8 +109,8 @@ def detect_job(
         audit = yield from search.audit(region, found, params.audit, params.seed)
         report = {**build_report(search, cascade, choice, found, audit), "gate": check.to_json()}
         found = replace(found, report=report)
-        job.write_json("report.json", report)
         found.save(job.path / "detections.csv")
+        job.write_json(REPORT, report)
         return found
 
 

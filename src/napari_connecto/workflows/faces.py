@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import uuid
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,38 @@ from napari_connecto.workflows.agglomerate import groups
 
 DEPTH = 3
 """Sections on each side of a face in which two blocks' segments are compared."""
+
+
+class Record:
+    """What was saved of a block: arrays by name, each read when asked for; a context manager.
+
+    Raises
+    ------
+    StoreError
+        If it is absent or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._reading():
+            self._file = np.load(path, allow_pickle=False)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        with self._reading():
+            return np.asarray(self._file[name])
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"cannot read '{self.path}' ({error}); choose a new folder") from error
 
 
 @dataclass(frozen=True)
@@ -96,18 +130,9 @@ class Blocks:
         _write_arrays(self._path(tile.index), content)
         return own, len(content["sizes"]) - 1
 
-    def record(self, index: int) -> Any:
-        """What was saved of a block: a mapping of arrays, each read when asked for; close it.
-
-        Raises
-        ------
-        StoreError
-            If it is absent or damaged.
-        """
-        try:
-            return np.load(self._path(index), allow_pickle=False)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise StoreError(f"cannot read '{self._path(index)}' ({error}); choose a new folder") from error
+    def record(self, index: int) -> Record:
+        """What was saved of a block; `StoreError` if it is absent or damaged."""
+        return Record(self._path(index))
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:09d}.npz"

@@ -17,7 +17,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.disk import storing
+from napari_connecto.io.disk import write_text
 from napari_connecto.io.plain_data import safe_yaml
 from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
@@ -54,9 +54,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
-    """Write a recipe as YAML; tuples become lists, paths text."""
-    with storing(path):
-        Path(path).write_text(yaml.safe_dump(_plain(recipe), sort_keys=False), encoding="utf-8")
+    """Write a recipe as YAML, whole or as it was before; tuples become lists, paths text."""
+    write_text(Path(path), yaml.safe_dump(_plain(recipe), sort_keys=False))
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ from napari_connecto.workflows.estimate_segment import SegmentEstimate, estimate
 from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.rank import rank_domains_job
-from napari_connecto.workflows.recipe_parts import model_folder, region_of, tuned_params
+from napari_connecto.workflows.recipe_parts import model_folder, region_of, tile_of, tuned_params
 from napari_connecto.workflows.recipe_prepare import prepare
 from napari_connecto.workflows.recipe_tune import fine_tune
 from napari_connecto.workflows.segment import segment_job
@@ -101,17 +101,16 @@ def _segmenting(recipe: Recipe) -> tuple[Volume, SegmentParams, Predictor | None
     if not recipe.get("model"):
         return volume, from_mapping(SegmentParams, given), None
     given = {**asdict(tuned_params(recipe["model"])), "mode": SegmentParams().mode, **given}
-    model = load_model(model_folder(recipe["model"]), backend=recipe.get("backend", "auto"))
+    model = load_model(model_folder(recipe["model"]), backend=recipe.get("backend", "auto"), tile=tile_of(recipe))
     return volume, from_mapping(SegmentParams, given), model
 
 
 def predict(recipe: Recipe, client: Any) -> Job[Summary]:
     """Run a model."""
     folder = model_folder(recipe["model"])
-    model, gate = load_model(folder, backend=recipe.get("backend", "auto")), load_gate(folder)
-    found = yield from predict_job(
-        open_spec(recipe["volume"]), model, out=recipe["out"], region=region_of(recipe), client=client, gate=gate
-    )
+    model = load_model(folder, backend=recipe.get("backend", "auto"), tile=tile_of(recipe))
+    volume, gate, region = open_spec(recipe["volume"]), load_gate(folder), region_of(recipe)
+    found = yield from predict_job(volume, model, out=recipe["out"], region=region, client=client, gate=gate)
     told = found.metadata["gate"]
     lines = [f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}", told["sentence"]]
     return {"out": str(recipe["out"]), "gate": told, "lines": lines}
@@ -157,8 +156,8 @@ ENTRIES: dict[str, tuple[set[str], set[str]]] = {
         {"volume", "model", "session", "out"},
         {"params", "labels", "label_kind", "from_scratch", "before_label", "source", "library", "prepare"},
     ),
-    "segment": ({"volume", "out"}, {"model", "params", "region", "backend"}),
-    "predict": ({"volume", "model", "out"}, {"region", "backend"}),
+    "segment": ({"volume", "out"}, {"model", "params", "region", "backend", "tile"}),
+    "predict": ({"volume", "model", "out"}, {"region", "backend", "tile"}),
     "train-domain": ({"name", "volume", "labels", "out"}, {"params", "about", "library"}),
     "prepare": ({"volume", "model", "out", "how"}, {"params", "source", "library"}),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.params import from_mapping
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.files import check_path
@@ -57,6 +57,22 @@ def region_of(recipe: Mapping[str, Any]) -> Box | None:
     if not isinstance(numbers, list | tuple) or len(numbers) != 6 or not all(isinstance(n, int) for n in numbers):
         raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
     return Box(vec3(numbers[:3]), vec3(numbers[3:]))
+
+
+def tile_of(recipe: Mapping[str, Any]) -> Vec3 | None:
+    """The recipe's tile instead of the model's own; None: the model's.
+
+    Raises
+    ------
+    InputError
+        If it is not three whole numbers above 0.
+    """
+    numbers = recipe.get("tile")
+    if numbers is None:
+        return None
+    if not isinstance(numbers, list | tuple) or len(numbers) != 3 or not all(type(n) is int and n > 0 for n in numbers):
+        raise InputError(f"got tile {numbers}; it is three whole numbers above 0: z y x")
+    return vec3(numbers)
 
 
 def model_folder(name_or_path: str | Path) -> Path:

@@ -15,7 +15,7 @@ from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.membranes import membranes_job
-from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_of
+from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_of, tile_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
@@ -85,7 +85,8 @@ def translate(recipe: Recipe, client: Any) -> Job[Summary]:
     """Translate an X-ray volume; with ``membranes``, a boundary model, also tell where passes disagree about them."""
     params = from_mapping(TranslateParams, recipe.get("params") or {})
     backend = recipe.get("backend", "auto")
-    translator = load_translator(translator_folder(recipe["translator"]), backend=backend)
+    tile = tile_of(recipe)
+    translator = load_translator(translator_folder(recipe["translator"]), backend=backend, tile=tile)
     volume, region = open_spec(recipe["volume"]), region_of(recipe)
     found = yield from translate_job(volume, translator, params, out=recipe["out"], region=region, client=client)
     out = Path(recipe["out"])
@@ -115,6 +116,6 @@ WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
 }
 ENTRIES: dict[str, tuple[set[str], set[str]]] = {
     "train-translator": ({"volume", "em", "out"}, {"params", "pairing"}),
-    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend", "membranes"}),
+    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend", "membranes", "tile"}),
 }
 """Entries that a workflow's recipe must have, and may have."""

@@ -23,6 +23,7 @@ from napari_connecto.core.model import Scaling
 from napari_connecto.core.predict import Blocks, OnBadChunk
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.disk import storing
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.audit import Audit, audit_bound, audit_plan
@@ -32,7 +33,8 @@ from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objec
 from napari_connecto.workflows.seen import only
 from napari_connecto.workflows.tile_memory import TileMemory
 
-MAP, LABELS, BATCHES = "probability", "labels", "batches.json"
+MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.json"
+"""The report is written last: a folder without it holds no finished search."""
 WORTH_A_TRIAL = 200
 """Chunks from which on it pays to time batch sizes."""
 WRITERS = 4
@@ -200,6 +202,8 @@ class Search:
         step = self.steps[0]
         tiles = np.sort(passing(self.seen[0], self.scores[0].known, FLOOR))
         yield Progress(0, len(tiles), "objects")
+        with storing(self.job.path):
+            (self.job.path / REPORT).unlink(missing_ok=True)  # of a run with another threshold
         if self.rule.head == "centres":
             found = find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
             return replace(found, chunks=self.seen[0])

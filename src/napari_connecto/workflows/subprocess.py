@@ -12,13 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.errors import SHORT_OF_MEMORY, ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.workflows.recipe import Recipe, write_recipe
 
 HEARTBEAT_S = 0.2
-OUT_OF_MEMORY = ("out of memory", "memoryerror", "can't allocate memory", "unable to allocate")
-"""How CUDA, Python, torch on the CPU and numpy say so."""
 
 
 def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]:
@@ -83,7 +81,7 @@ def why_ended(errors: Sequence[str], code: int) -> str:
     """
     words = [line.strip() for line in errors if line.strip()]
     last = words[-1].removeprefix("napari-connecto: ") if words else f"the process ended with code {code}"
-    if code == -getattr(signal, "SIGKILL", 9) or any(sign in last.lower() for sign in OUT_OF_MEMORY):
+    if code == -getattr(signal, "SIGKILL", 9) or any(sign in last.lower() for sign in SHORT_OF_MEMORY):
         return "out of memory: use a smaller batch or crop, or close other programs; what is finished is kept"
     return last
 

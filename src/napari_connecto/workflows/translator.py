@@ -21,6 +21,7 @@ import numpy as np
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
+from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
@@ -135,14 +136,16 @@ def mixture(members: Sequence[Predictor], params: TranslateParams) -> Mixture:
     return ensemble(members if params.uncertainty == "ensemble" else members[:1])
 
 
-def load_translator(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Translator:
+def load_translator(
+    folder: str | Path, *, device: str = "auto", backend: Backend = "auto", tile: Vec3 | None = None
+) -> Translator:
     """Read a translator.
 
     Parameters
     ----------
     folder
         As `Translator.save` wrote it.
-    device, backend
+    device, backend, tile
         See `load_model`.
 
     Raises
@@ -170,5 +173,5 @@ def load_translator(folder: str | Path, *, device: str = "auto", backend: Backen
         raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
     if not set(recalibration) <= set(KINDS):
         raise ModelError(f"got recalibrations {sorted(recalibration)} in '{folder}'; known: {', '.join(KINDS)}")
-    members = tuple(load_model(folder / f"member_{k}", device=device, backend=backend) for k in range(count))
+    members = tuple(load_model(folder / f"member_{k}", device=device, backend=backend, tile=tile) for k in range(count))
     return Translator(name, members, recalibration, about, load_gate(folder))
