@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numcodecs import Zstd
-from zarr.codecs import BytesCodec, ZstdCodec
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.geometry import Vec3, vec3
@@ -37,15 +36,14 @@ class ChunkFiles:
 
     def __init__(self, folder: Path, array: Any) -> None:
         metadata = array.metadata
-        codecs = list(metadata.codecs)
-        plain = len(codecs) == 2 and isinstance(codecs[0], BytesCodec) and isinstance(codecs[1], ZstdCodec)
-        if not plain or metadata.fill_value != 0:
+        codecs = [codec.to_dict() for codec in metadata.codecs]
+        if [codec["name"] for codec in codecs] != ["bytes", "zstd"] or metadata.fill_value != 0:
             raise StoreError(f"'{folder}' is stored by codecs {codecs}, which are not ours; choose another folder")
         self.chunk: Vec3 = vec3(array.chunks)
         self._folder = Path(folder)
         self._dtype = np.dtype(array.dtype).newbyteorder("<")
         self._key = metadata.encode_chunk_key
-        self._zstd = Zstd(level=codecs[1].level, checksum=codecs[1].checksum)
+        self._zstd = Zstd(**codecs[1]["configuration"])
         self._made: set[Path] = set()
 
     def write(self, index: Vec3, block: np.ndarray) -> None:
