@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
@@ -169,3 +170,22 @@ def test_no_conversion_is_reported_to_anybody(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("multiprocessing.process.BaseProcess.start", started.append)  # its telemetry forks to send
     home.OpenVinoPredictor(new_model(SCORER_25D, 7, device="cpu"))
     assert started == []
+
+
+def test_a_signal_after_the_last_model_is_no_crash() -> None:
+    code = """
+import gc, os, signal
+from napari_connecto.models.files import new_model
+from napari_connecto.models.openvino import OpenVinoPredictor
+from tests.models.cards import SCORER_25D
+model = OpenVinoPredictor(new_model(SCORER_25D, 2, device="cpu"))
+model._compile(2)
+del model
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("stopped as asked")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "stopped as asked\n", f"exit {done.returncode}: {done.stderr}"

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -128,9 +129,15 @@ def _library() -> Any:
     return openvino
 
 
+@cache
+def _core() -> Any:
+    """One for as long as the process lives: with the last one the CPU plugin goes, and with it the stack that it gave
+    this thread for signals, on which the next Ctrl-C would be a segmentation fault."""
+    return _library().Core()
+
+
 def _convert(model: TorchPredictor, size: int, streams: int) -> Any:
-    openvino = _library()
-    core, key = openvino.Core(), _key(model.card, size, openvino.__version__)
+    core, key = _core(), _key(model.card, size, _library().__version__)
     parts = kept(key)
     if parts is None:
         parts = _converted(model, _shape(model.card, size))
