@@ -76,7 +76,8 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         cell = make()
         busy.write_text(json.dumps(cell, indent=1))
         busy.rename(path)
-        print(path.relative_to(CACHE), {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}, flush=True)
+        figures = {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}
+        print(f"{path.parent.name}/{path.name}", figures, flush=True)
     return dict(json.loads(path.read_text()))
 
 

@@ -23,6 +23,7 @@ from napari_connecto.core.resample import resampled
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.openvino import torch_model
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.em_labels import boundary_target
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fine_tune import fine_tune
 from napari_connecto.workflows.reliability import auroc, calibration
@@ -37,7 +38,7 @@ from napari_connecto.workflows.whole import answers, boundary_of
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "translate"
 STEPS, MEMBERS = 200, 4
 VARIED = 1
-"""Seeds with which what needs a training of its own (no variance head, adversary) is measured too."""
+"""Seeds with which what needs a training of its own (no variance head, adversary, more steps) is measured too."""
 BUDGET = nc.TranslatorParams(members=MEMBERS, steps=STEPS)
 DIRECT = FineTuneParams(preset="standard", steps=200, crop=96, batch=2, learning_rate=3e-3)
 """A segmenter trained on X-ray itself, from scratch, on all of the train part."""
@@ -62,6 +63,7 @@ VARIANTS = {
     "dropout": "one member, 8 passes of dropout",
     "absolute": "without variance head, one member, 8 flips",
     "adversary": "with adversarial term, one member",
+    "long": "one member, four times the steps",
 }
 
 
@@ -135,6 +137,7 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     asked = {"full": params}
     if seed < VARIED:
         asked |= {"absolute": replace(one, loss="absolute"), "adversary": replace(one, adversary=0.05)}
+        asked["long"] = replace(one, steps=4 * STEPS)
     made = {key: _trained(CACHE / name / f"seed-{seed}-{key}", scene.train, p) for key, p in asked.items()}
     full = made["full"]
     trained = time.process_time()
@@ -142,6 +145,7 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     looks = {kind: (full, kind) for kind in ("ensemble", "single", "flips", "dropout")}
     if seed < VARIED:
         looks |= {"absolute": (made["absolute"], "flips"), "adversary": (made["adversary"], "single")}
+        looks["long"] = (made["long"], "single")
     slab = replace(scene, train=_cut(scene.train, (SLAB, *scene.train.neurons.shape[1:])))
     seen = {part: _inputs(getattr(slab, part), full, scene) for part in ("train", "test")}
     inputs = {key: _membranes(segmenter, seen, key, scene) for key in seen["test"]}
@@ -209,6 +213,11 @@ def _labels(neurons: np.ndarray) -> np.ndarray:
     return np.where(neurons > 0, neurons.astype(np.int64) + 2, 1)
 
 
+def _true_membranes(neurons: np.ndarray) -> np.ndarray:
+    """Where neurons are apart or touch, as boundary models learn it."""
+    return boundary_target(_labels(neurons))[0] > 0
+
+
 def _membranes(model: Predictor, seen: Mapping[str, Any], key: str, scene: Scene) -> dict[str, Any]:
     """Thresholds tuned on sections of the train part, figures of sections of the test part."""
     train, test = seen["train"][key], seen["test"][key]
@@ -234,7 +243,7 @@ def _scored(model: Predictor, image: np.ndarray, neurons: np.ndarray, params: Se
         labels = segment_array(boundary, params)
         vi = variation_of_information(Contingency.of(labels, truth))
         rand = adapted_rand_error(Contingency.of(labels, truth))
-        f1 = count(boundary >= params.boundary_threshold, truth == 0).f1
+        f1 = count(boundary >= params.boundary_threshold, _true_membranes(truth)).f1
         rows.append((vi.total, vi.split, vi.merge, float(getattr(rand, "error", rand)), f1))
     names = ("vi", "split", "merge", "arand", "f1")
     chosen = {k: getattr(params, k) for k in ("boundary_threshold", "merge_threshold", "min_size")}
@@ -297,7 +306,7 @@ def _variant(
     wrong, members = [], _members(translator, scene.test) if kind == "ensemble" else []
     for z in _chosen(len(image), SECTIONS):
         boundary = boundary_of(segmenter, image[z : z + 1])
-        wrong.append((boundary >= params.boundary_threshold) != (scene.test.neurons[z : z + 1] == 0))
+        wrong.append((boundary >= params.boundary_threshold) != _true_membranes(scene.test.neurons[z : z + 1]))
         scores["sd"].append(total[z : z + 1])
         scores["entropy"].append(entropy(boundary))
         if members:
