@@ -76,7 +76,7 @@ def remount(folder: Path, options: str) -> None:
 def full(bench: Bench, name: str, tries: int) -> Row:
     """A file system of any size below what the result needs; then room is made."""
     row = Row(f"file system full (tmpfs), {name}")
-    reference = bench.reference(name)[0]
+    reference = bench.reference(name).out
     needed = sum(-(-max(p.stat().st_size, 1) // 4096) * 4 for p in reference.rglob("*") if p.is_file())
     for size in np.linspace(4, needed, tries, endpoint=False, dtype=int):
         with small_disk(bench.folder / "small", int(size) // 4 * 4) as disk:
@@ -120,7 +120,7 @@ def deleted(bench: Bench, name: str, tries: int) -> Row:
         out = bench.fresh(f"{name}-deleted")
         log = out.with_name(f"{out.name}.log")
         process = start(lambda out=out: bench.works[name].run(out), log)
-        time.sleep(bench.rng.uniform(0.1, 0.9) * bench.reference(name)[1])
+        time.sleep(bench.rng.uniform(0.1, 0.9) * bench.reference(name).seconds)
         for _ in range(20):
             shutil.rmtree(out, ignore_errors=True)
         at_work = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None

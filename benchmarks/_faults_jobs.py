@@ -168,12 +168,17 @@ def _tail(log: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def stage(log: Path) -> str:
+def over(process: int) -> bool:
+    """Whether a process has ended; it can still be waited for."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def stage(out: Path) -> str:
     """In which stage a run was last seen."""
-    for line in reversed(log.read_text().splitlines()):
+    for line in reversed(out.with_name(f"{out.name}.log").read_text().splitlines()):
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return str(json.loads(line)["stage"])
-    return "starting"
+    return "annotating" if Path(f"{out}.kept").exists() else "starting"
 
 
 def contents(out: Path) -> dict[str, str]:

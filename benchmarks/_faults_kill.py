@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from _faults_jobs import Work, differences, half_written, kill, run, stage, start, wait, works
+from _faults_jobs import Work, differences, half_written, kill, over, run, stage, start, wait, works
 from _faults_session import Annotator, kept_events
 
 
@@ -28,6 +28,27 @@ class Row:
         return f"| {self.fault} | {self.tries} | {told + '; ' if told else ''}{len(self.wrong)} wrong |"
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A result that nothing disturbed, and how long its job took until its first report, and from there."""
+
+    out: Path
+    starting_s: float
+    working_s: float
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.starting_s + self.working_s
+
+
+def until_at_work(process: int, out: Path) -> None:
+    """Wait for a job's first report, or stroke, or its end."""
+    log, kept = out.with_name(f"{out.name}.log"), Path(f"{out}.kept")
+    while not over(process) and not (log.exists() and log.stat().st_size) and not kept.exists():
+        time.sleep(0.002)
+
+
 class Bench:
     """The jobs in a folder, their undisturbed results, and how long those took."""
 
@@ -36,15 +57,19 @@ class Bench:
         self.works = works(folder)
         self.annotator = Annotator(folder / "em.ome.zarr")
         self.works["annotate"] = Work("annotate", self.annotator, self.annotator.volume)
-        self.references: dict[str, tuple[Path, float]] = {}
+        self.references: dict[str, Reference] = {}
 
-    def reference(self, name: str) -> tuple[Path, float]:
-        """Result and seconds of the undisturbed run."""
+    def reference(self, name: str) -> Reference:
+        """Of the undisturbed run."""
         if name not in self.references:
             out, begin = self.fresh(f"{name}-undisturbed"), time.monotonic()
-            ended = run(self.works[name], out)
+            log = out.with_name(f"{out.name}.log")
+            process = start(lambda: self.works[name].run(out), log)
+            until_at_work(process, out)
+            begun = time.monotonic()
+            ended = wait(process, log)
             assert ended.done, ended
-            self.references[name] = out, time.monotonic() - begin
+            self.references[name] = Reference(out, begun - begin, time.monotonic() - begun)
         return self.references[name]
 
     def fresh(self, name: str) -> Path:
@@ -57,7 +82,7 @@ class Bench:
 
     def wrong(self, name: str, out: Path) -> list[str]:
         """In what a result is not as undisturbed."""
-        reference = self.reference(name)[0]
+        reference = self.reference(name).out
         if name != "annotate":
             return differences(out, reference)
         told = Path(f"{reference}.json")
@@ -67,7 +92,7 @@ class Bench:
     def half_written(self, name: str, out: Path) -> list[str]:
         """What of an unfinished result passes for done and is not as undisturbed."""
         if name != "annotate":
-            return half_written(out, self.reference(name)[0])
+            return half_written(out, self.reference(name).out)
         if not (out / "job.json").exists():
             return []
         told, kept = self.summary(out), kept_events(out)
@@ -80,15 +105,19 @@ class Bench:
         return json.loads(Path(f"{out}.json").read_text()) if ended.done else {"failed": [str(ended)]}
 
     def cut_off(self, name: str, out: Path) -> bool:
-        """Start a job and kill it at a random moment; whether it was still at work."""
-        log = out.with_name(f"{out.name}.log")
+        """Start a job and kill it, one time in five before it is at work; whether it still ran."""
+        log, usual = out.with_name(f"{out.name}.log"), self.reference(name)
         process = start(lambda: self.works[name].run(out), log)
-        time.sleep(self.rng.uniform(0, self.reference(name)[1]))
+        if self.rng.random() < 0.2:
+            time.sleep(self.rng.uniform(0, usual.starting_s))
+        else:
+            until_at_work(process, out)
+            time.sleep(self.rng.uniform(0, usual.working_s))
         return kill(process)
 
 
 def killed(bench: Bench, name: str, kills: int) -> Row:
-    """Kill at moments drawn uniformly over the undisturbed run, up to three times in a row, then let it finish."""
+    """Kill at random moments, up to three times in a row, then let it finish."""
     row = Row(f"`kill -9` during {name}")
     stages: Counter[str] = Counter()
     while row.tries < kills:
@@ -97,7 +126,7 @@ def killed(bench: Bench, name: str, kills: int) -> Row:
             if row.tries == kills or not bench.cut_off(name, out):
                 break
             row.tries += 1
-            stages[stage(out.with_name(f"{out.name}.log"))] += 1
+            stages[stage(out)] += 1
             row.wrong += bench.half_written(name, out) if out.exists() else []
         ended = run(bench.works[name], out)
         row.wrong += bench.wrong(name, out) if ended.done else [str(ended)]
@@ -114,7 +143,7 @@ def two_at_once(bench: Bench, name: str, tries: int) -> Row:
         out = bench.fresh(f"{name}-shared")
         logs = [out.with_name(f"{out.name}-{n}.log") for n in (1, 2)]
         first = start(lambda out=out: bench.works[name].run(out), logs[0])
-        time.sleep(bench.rng.uniform(0, 0.9 * bench.reference(name)[1]))
+        time.sleep(bench.rng.uniform(0, 0.9 * bench.reference(name).seconds))
         second = start(lambda out=out: bench.works[name].run(out), logs[1])
         ends = [wait(process, log) for process, log in zip((first, second), logs, strict=True)]
         row.tries += 1

@@ -43,7 +43,7 @@ def spoilt(bench: Bench, name: str, tries: int) -> Row:
     while row.tries < tries:
         out = bench.fresh(f"{name}-spoilt")
         if row.tries % 2:
-            shutil.copytree(bench.reference(name)[0], out)
+            shutil.copytree(bench.reference(name).out, out)
         elif not bench.cut_off(name, out):
             continue
         kept = [p for p in sorted(out.rglob("*")) if p.is_file() and p.stat().st_size and p.name != "recipe.yaml"]
@@ -87,7 +87,7 @@ def exchanged(bench: Bench, name: str, tries: int) -> Row:
     for _ in range(tries):
         out = bench.fresh(f"{name}-exchanged")
         if not bench.cut_off(name, out) or not (out / "job.json").exists():
-            shutil.copytree(bench.reference(name)[0], out, dirs_exist_ok=True)
+            shutil.copytree(bench.reference(name).out, out, dirs_exist_ok=True)
         path = chunks[bench.rng.integers(len(chunks))]
         stat, data = path.stat(), path.read_bytes()
         path.write_bytes(chunks[bench.rng.integers(len(chunks))].read_bytes())

@@ -47,3 +47,7 @@ def run(viewer: napari.Viewer, dock: Any, tools: Any) -> None:
     dock.segment.aside.setChecked(True)
     tools.show_part(dock, dock.segment)
     tools.shoot(viewer, "translate_segment")
+    dock.segment.aside.setChecked(False)
+    tools.press(dock.disputed.bar, dock.disputed.bar.button)
+    tools.show_part(dock, dock.disputed)
+    tools.shoot(viewer, "translate_doubt")
