@@ -132,3 +132,12 @@ def test_a_blurred_network_answers_a_constant_without_a_pattern(blurred: bool) -
     torch.manual_seed(0)
     answer = build(network, 1, 1).eval()(torch.ones(1, 1, 32, 32, 32))[0, 0, 12:20, 12:20, 12:20]
     assert (float(answer.detach().std()) < 1e-5) == blurred
+
+
+def test_memory_that_runs_out_is_not_the_cards_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr("napari_connecto.models.nets._unet", no_room)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        build(UNET_2D.network, 1, 1)

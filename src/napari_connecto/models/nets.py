@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.bounds import encoder_name, few_weights
@@ -52,7 +52,9 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     try:
         with few_weights():
             net = make(network, dims, inputs, n_outputs)
-    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError, MemoryError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         raise ModelError(f"got network {dict(network)}, which cannot be built: {error}; correct the card") from error
     return Sections(net, context) if dims == 2 else net
 
