@@ -29,7 +29,7 @@ from napari_connecto.workflows.train_domain import About, train_domain_job
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _em_data import DATASETS
 
-SEED, STEPS, BATCH = 101, 500, 2
+SEED, STEPS, BATCH = 101, 1500, 4
 PARAMS = DomainParams(label_kind="em", steps=STEPS, batch=BATCH, keep_patches=True)
 
 

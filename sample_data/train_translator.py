@@ -14,7 +14,7 @@ from napari_connecto.workflows.recipe_translate import trained_lines
 from napari_connecto.workflows.train_translator import train_translator_job
 
 NAME = "synthetic"
-PARAMS = nc.TranslatorParams(name=NAME, steps=250)
+PARAMS = nc.TranslatorParams(name=NAME, steps=2000, crop=48)
 
 
 def main(folder: Path) -> None:
