@@ -1,4 +1,5 @@
-"""Train the small translator that ships: ``python sample_data/train_translator.py``. About ten minutes on two cores.
+"""Train the small translator that ships: ``python sample_data/train_translator.py``. It took four minutes on an NVIDIA
+H100 shared with other trainings; on two cores it is some hours.
 
 It learns from the sample 'xray' and its EM; 'xray-test' is other tissue and new to it. Both are synthetic, their X-ray
 is simulated: it shows what the workflow does, and is of no use on real X-ray.
