@@ -33,6 +33,11 @@ def _close_dock(place: Place) -> None:
     place.closed = True
 
 
+def _close_napari(place: Place) -> None:
+    place.viewer.close()
+    place.closed = True
+
+
 def _delete(place: Place) -> None:
     place.viewer.layers.remove(place.viewer.layers[0])
 
@@ -57,6 +62,7 @@ def _fold(place: Place) -> None:
 FAULTS: dict[str, Callable[[Place], None]] = {
     "the dock is closed": _close_dock,
     "the dock is hidden": _fold,
+    "napari is closed": _close_napari,
     "the layer is deleted": _delete,
     "the layer is renamed": _rename,
     "another job is started": _start_another,

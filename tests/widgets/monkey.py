@@ -147,8 +147,12 @@ class Monkey:
             low, high = widget.minimum(), widget.maximum()
             widget.setValue(type(low)(low + self.rng.random() * (high - low)))
         elif not widget.isReadOnly():
+            before = widget.text()
             widget.setText(self.rng.choice(TEXTS))
-            widget.editingFinished.emit()
+            if widget.hasAcceptableInput():  # nobody leaves a box whose validator says no
+                widget.editingFinished.emit()
+            else:
+                widget.setText(before)
 
     def _on_layers(self) -> None:
         layers = self.viewer.layers

@@ -11,6 +11,7 @@ pytest.importorskip("qtpy")
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.widgets._form import ParamsForm
+from napari_connecto.workflows.translate_params import TranslatorParams
 
 pytestmark = pytest.mark.usefixtures("qtbot")
 
@@ -74,3 +75,20 @@ def test_a_type_no_form_can_edit_is_refused():
     odd = dataclasses.make_dataclass("Odd", [("box", dict, param(None, "A mapping."))])
     with pytest.raises(InputError, match="a form edits bool, int, float, str"):
         ParamsForm(odd)
+
+
+def test_what_a_small_step_leads_to_is_shown_and_allowed():
+    form = ParamsForm(TranslatorParams)
+    box = form.row("learning_rate")._editors[0]
+    for _ in range(3):
+        box.native.stepBy(-1)
+    assert form.value.learning_rate == 1e-7
+    form.value = TranslatorParams(learning_rate=3e-4)
+    assert form.value == TranslatorParams(learning_rate=3e-4)
+
+
+def test_changing_some_fields_leaves_the_others():
+    form = ParamsForm(Params)
+    form.value = Params(recall=0.9, name="nuclei", threshold=0.5)
+    form.change(audit=7, threshold=None)
+    assert form.value == Params(recall=0.9, name="nuclei", audit=7)

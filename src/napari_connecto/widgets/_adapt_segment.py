@@ -84,8 +84,7 @@ class SegmentBox(QWidget):
         self.model.setText(f"Model: {kept.name}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
             self._shown_params = kept.params
-            mode = self.form.value.mode
-            self.form.value = SegmentParams(**{**kept.params.__dict__, "mode": mode})
+            self.form.change(**{k: v for k, v in vars(kept.params).items() if k != "mode"})
         self.show_cost()
 
     def show_cost(self) -> None:

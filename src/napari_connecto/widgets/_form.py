@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from math import floor, log10
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -65,7 +66,12 @@ class ParamsForm(QWidget, Generic[P]):
         for name, row in self._rows.items():
             row.value = getattr(params, name)
 
-    def row(self, name: str) -> QWidget:
+    def change(self, **values: Any) -> None:
+        """Set these fields; the others stay as they are, fitting or not."""
+        for name, value in values.items():
+            self._rows[name].value = value
+
+    def row(self, name: str) -> _Row:
         """The editor of a field."""
         return self._rows[name]
 
@@ -138,11 +144,17 @@ def _editor(kind: Any, meta: Any) -> Any:
         box = FloatSpinBox(
             value=float(max(low, min(high, 0))), min=float(low), max=float(high), step=0.01 if small else 1.0
         )
-        box.native.setDecimals(4 if small else 2)
+        box.native.setDecimals(max(4 if small else 2, _digits(low)))
+        box.min = float(low)  # Qt rounds limits to the decimals it has, which were two
         return box
     if kind is str:
         return LineEdit()
     raise InputError(f"got a field of type {kind}; a form edits bool, int, float, str and tuples of these")
+
+
+def _digits(low: float) -> int:
+    """Decimals that show the smallest value allowed."""
+    return max(0, -floor(log10(low))) if low > 0 else 0
 
 
 def _tooltip(meta: Any) -> str:

@@ -36,6 +36,8 @@ PRESETS = {
 }
 """Ours: a first look in minutes, the defaults, and a night."""
 CUSTOM, TRANSLATOR = "Custom", "translator"
+OWN = ("name", "device")
+"""What no preset changes."""
 
 
 class Training(NamedTuple):
@@ -132,11 +134,15 @@ class PairBox(QGroupBox):
     def _on_preset(self, _index: int) -> None:
         chosen = PRESETS.get(self.preset.currentText())
         if chosen is not None:
-            self.form.value = replace(chosen, name=self.form.value.name, device=self.form.value.device)
+            self.form.change(**{k: v for k, v in asdict(chosen).items() if k not in OWN})
 
     def _on_form(self) -> None:
         """Name the preset that the form is, if it is one."""
-        now = self.form.value
+        try:
+            now = self.form.value
+        except InputError:  # said when Train is pressed
+            self.preset.setCurrentText(CUSTOM)
+            return
         same = [k for k, p in PRESETS.items() if replace(p, name=now.name, device=now.device) == now]
         self.preset.setCurrentText(same[0] if same else CUSTOM)
 

@@ -117,9 +117,11 @@ class CascadeWidget(Dock):
         if isinstance(error, VoxelSizeError):
             return self.image.way_out()
         if error is None and self.card.estimate is not None:
-            if any("memory" in note for note in self.card.estimate.notes[:1]) and self.options.form.value.batch != 1:
-                smaller = replace(self.options.form.value, batch=1)
-                return "Use a batch of 1", lambda: setattr(self.options.form, "value", smaller)
+            if (
+                any("memory" in note for note in self.card.estimate.notes[:1])
+                and self.options.form.row("batch").value != 1
+            ):
+                return "Use a batch of 1", lambda: self.options.form.change(batch=1)
             return "Choose another folder…", self.options.choose_folder
         return None
 
@@ -178,12 +180,7 @@ class CascadeWidget(Dock):
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked
         if peeked is not None:
-            self.train.form.value = replace(
-                self.train.form.value,
-                name=peeked.name,
-                head=peeked.head,
-                diameter_nm=float(round(peeked.diameter_nm)),
-            )
+            self.train.form.change(name=peeked.name, head=peeked.head, diameter_nm=float(round(peeked.diameter_nm)))
         self.cascade.choose_training()
         self.train.labels.refresh()
         self.train.labels.setCurrentText(layer.name)

@@ -19,8 +19,8 @@ class TranslatorParams:
     )
     steps: int = param(
         400,
-        "Batches that each member learns from, at most. 400 suit two processor cores; a GPU affords 1500 or more, which "
-        "is worth more than anything else here.",
+        "Batches that each member learns from, at most. 400 suit two processor cores; a GPU affords 1500 or more, "
+        "which is worth more than anything else here.",
         low=1,
         high=10**6,
     )

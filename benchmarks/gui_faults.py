@@ -1,0 +1,95 @@
+"""Docks whose jobs are disturbed, and a monkey in each of them: a table for docs/reliability.md.
+
+``xvfb-run -a -s "-screen 0 1366x768x24" python -m benchmarks.gui_faults [--tries N] [--actions N] [--seeds N]`` starts
+each job of each dock in a real viewer and does each of `tests.widgets.faults` to it; then, a seed at a time, a monkey
+clicks, types and pulls at random. Wrong is an exception in the event loop, a job that neither ends nor says why, and a
+thread or widget that is left. It ends with exit code 1 if anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import napari
+from tests.widgets.faults import FAULTS, disturbed
+from tests.widgets.monkey import Monkey, Scene, close, scenes, threads, turn, until, widgets
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tries", type=int, default=1, help="of each fault, with each job")
+    parser.add_argument("--actions", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="gui-faults-") as folder:
+        os.environ["HOME"] = folder
+        os.chdir(folder)
+        docks = scenes(Path(folder))
+        print("| fault | tries | outcome |\n|---|---:|---|", flush=True)
+        for fault in FAULTS:
+            cases = [(name, job) for name, scene in docks.items() for job in scene.jobs] * asked.tries
+            told = Counter(
+                tried(partial(_hurt, scene=docks[name], name=name, job=job, fault=fault), f"{fault}, {job}", wrong)
+                for name, job in cases
+            )
+            print(f"| {fault}, {len(cases) // asked.tries} kinds of job | {len(cases)} | {_words(told)} |", flush=True)
+        for name, scene in docks.items():
+            play = partial(_played, scene=scene, name=name, actions=asked.actions)
+            told = Counter(tried(partial(play, seed=n), f"{name}, seed {n}", wrong) for n in range(asked.seeds))
+            print(f"| {asked.actions} random actions in '{name}' | {asked.seeds} | {_words(told)} |", flush=True)
+    sys.exit(bool(wrong))
+
+
+def tried(case: Callable[[napari.Viewer], str], title: str, wrong: list[str]) -> str:
+    """What became of a case in a viewer of its own: a few words, "wrong" if anything is."""
+    caught: list[str] = []
+    sys.excepthook = lambda *error: caught.append("".join(traceback.format_exception(*error)))
+    viewer = napari.Viewer()
+    try:
+        told = case(viewer)
+        if viewer.window._qt_window.isVisible():
+            viewer.close()
+        turn(0.1)
+        until(lambda: threads() == [], "a thread is left")
+    except Exception:  # noqa: BLE001 - one case must not end the others
+        told = "wrong"
+        caught.append(traceback.format_exc())
+    for line in caught:
+        print(f"wrong: {title}: {line}", file=sys.stderr, flush=True)
+    wrong += caught
+    return "wrong" if caught else told
+
+
+def _hurt(viewer: napari.Viewer, scene: Scene, name: str, job: str, fault: str) -> str:
+    told = disturbed(viewer, scene, name, job, FAULTS[fault])
+    assert told in ("done", "cancelled") or told.startswith("said: "), told
+    return {"done": "went on to their end", "cancelled": "were cancelled"}.get(told, "ended with a line that says why")
+
+
+def _played(viewer: napari.Viewer, scene: Scene, name: str, actions: int, seed: int) -> str:
+    dock = scene.shown(viewer, name)
+    monkey = Monkey(viewer, dock, seed)
+    monkey.play(actions)
+    close(viewer, dock)
+    del dock, monkey
+    until(lambda: threads() == [], "a job outlives its dock")
+    assert widgets() == [], widgets()
+    return "no exception, no thread and no widget left"
+
+
+def _words(told: Counter[str]) -> str:
+    return ", ".join(f"{n} {what}" for what, n in told.most_common())
+
+
+if __name__ == "__main__":
+    main()
