@@ -8,7 +8,7 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cascade, general, translate, xray
+from napari_connecto.cli import adapt, cascade, export, general, neuroglancer, translate, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 
 
@@ -61,6 +61,8 @@ for command in (
     xray.pair,
     translate.train_translator,
     translate.translate,
+    export.export,
+    neuroglancer.neuroglancer,
     general.models,
     general.run_document,
 ):
