@@ -37,7 +37,9 @@ THEIRS = """<?xml version="1.0" encoding="UTF-8"?>
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>
 <CellCounter_Marker_File>&c;</CellCounter_Marker_File>"""
-OUTSIDE = """<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><CellCounter_Marker_File>&x;</CellCounter_Marker_File>"""
+OUTSIDE = (
+    """<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><CellCounter_Marker_File>&x;</CellCounter_Marker_File>"""
+)
 
 
 def write(path, text):

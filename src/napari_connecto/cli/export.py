@@ -57,7 +57,9 @@ def export_labels(source: str, out: str, to: str, version: Any, progress: str, *
         drive(save_volume_job(volume, out, version=version, **options), progress)
     elif not drive(save_precomputed_job(volume, out, **options), progress):
         origin = " x ".join(f"{v:g}" for v in volume.levels[0].origin_nm)
-        click.echo(f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0")
+        click.echo(
+            f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"
+        )
     click.echo(json.dumps({"written": out}) if progress == "json" else f"written to {out}")
 
 

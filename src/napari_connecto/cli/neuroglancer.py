@@ -17,7 +17,9 @@ from napari_connecto.cli.export import labels_of
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the local server; default: a free one.")
 @click.option("--client", metavar="URL", help="Another page of neuroglancer to open the data in.")
-@click.option("--state", "only_state", is_flag=True, help="Print the state (JSON) and not the link; serve all the same.")
+@click.option(
+    "--state", "only_state", is_flag=True, help="Print the state (JSON) and not the link; serve all the same."
+)
 @click.option("--for-seconds", type=float, help="End by itself after this time; default: at Ctrl-C.")
 def neuroglancer(
     paths: tuple[str, ...], port: int, client: str | None, only_state: bool, for_seconds: float | None

@@ -104,5 +104,7 @@ def _number(told: dict[str, Any], name: str, default: float, most: float) -> flo
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= most:
-        raise InputError(f"got {name} = {stated!r}; allowed: 0 to {most:g} ({PREFIX}{name.upper()} or '{config_file()}')")
+        raise InputError(
+            f"got {name} = {stated!r}; allowed: 0 to {most:g} ({PREFIX}{name.upper()} or '{config_file()}')"
+        )
     return number

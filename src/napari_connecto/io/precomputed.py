@@ -162,7 +162,9 @@ class _Scale:
         try:
             self._view[index].write(np.asarray(block, self.dtype)).result()
         except ValueError as error:  # what tensorstore makes of a full or read-only disk
-            raise StoreError(f"cannot write a chunk: {str(error)[:200]}; choose another place or make room there") from error
+            raise StoreError(
+                f"cannot write a chunk: {str(error)[:200]}; choose another place or make room there"
+            ) from error
 
 
 def _tensorstore() -> ModuleType:

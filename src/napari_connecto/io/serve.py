@@ -51,7 +51,7 @@ class FolderServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot listen on port {port} of {HOST} ({error}); choose another (--port)") from error
-        self._thread = threading.Thread(target=self.serve_forever, name="connecto serve", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="connecto serve", daemon=True)
 
     @property
     def root(self) -> str:

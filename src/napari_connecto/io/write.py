@@ -138,8 +138,7 @@ def fill_levels(
         What is written, for messages.
     """
     plans = [
-        list(_blocks(grid.shape, unit, _voxels_per_block(image)))
-        for grid, unit in zip(image.grids, units, strict=True)
+        list(_blocks(grid.shape, unit, _voxels_per_block(image))) for grid, unit in zip(image.grids, units, strict=True)
     ]
     done, total, finer = 0, sum(map(len, plans)), None
     for k, grid in enumerate(image.grids):

@@ -105,9 +105,7 @@ def _precomputed(folder: Path) -> Shown:
     told = parse_json((folder / "info").read_bytes(), f"'{folder / 'info'}'")
     try:
         first = told["scales"][0]
-        voxel, size, start = (
-            np.array(first[key], float)[::-1] for key in ("resolution", "size", "voxel_offset")
-        )
+        voxel, size, start = (np.array(first[key], float)[::-1] for key in ("resolution", "size", "voxel_offset"))
         kind: Kind = "labels" if told["type"] == "segmentation" else "image"
         middle = fvec3(((start + size / 2) * voxel).tolist())
         return Shown(

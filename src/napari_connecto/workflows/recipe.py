@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from napari_connecto.core.errors import InputError
@@ -26,8 +25,8 @@ from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.detect import detect_job
 from napari_connecto.workflows.estimate import estimate
 from napari_connecto.workflows.examples import Examples, from_points
-from napari_connecto.workflows.points import read_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.points import read_points
 from napari_connecto.workflows.recipe_parts import check_entries, region_of
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
