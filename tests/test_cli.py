@@ -122,7 +122,6 @@ def test_detect_writes_all_that_it_says(good, tmp_path):
     finest = open_volume(good[0]).levels[0]
     assert f"{len(found)} points written to {tmp_path / 'cells.xml'}" in text
     cells = Detections.load(tmp_path / "cells.xml", level=finest)
-
     assert np.abs(cells.centre_nm - found.centre_nm).max() <= max(finest.voxel_nm) / 2 + 1e-6
     assert f"{report['objects']} objects" in text
     labels = open_volume(out / "labels/objects.zarr").levels[0]

@@ -64,7 +64,7 @@ def test_points_from_one_format_into_another(result, tmp_path):
 
 
 def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):
-    with pytest.raises(InputError, match="got table 'cells.xls'"):
+    with pytest.raises(InputError, match=r"got table 'cells\.xls'"):
         invoke("detect", tmp_path, "--cascade", "cells", "--out", tmp_path / "o", "--table", "cells.xls")
     assert not (tmp_path / "o").exists()
 

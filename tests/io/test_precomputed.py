@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-ts = pytest.importorskip("tensorstore")
-
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io import write
 from napari_connecto.io.precomputed import save_precomputed, save_precomputed_job
 from napari_connecto.io.pyramid import downsample
+
+ts = pytest.importorskip("tensorstore")
 
 
 def labels(shape=(20, 90, 150), dtype=np.uint16, origin=(0.0, 0.0, 0.0), voxel=(40.0, 8.0, 8.0)) -> Volume:

@@ -17,6 +17,8 @@ def whole_folder(target: Path, overwrite: bool, kind: str, marks: Sequence[str])
 
     Parameters
     ----------
+    target
+        Its name in the end.
     overwrite
         Replace what is there: an empty folder, or one that has a file of ``marks``.
     kind, marks

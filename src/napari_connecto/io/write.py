@@ -130,6 +130,8 @@ def fill_levels(
 
     Parameters
     ----------
+    volume, image
+        What is read, and what is made of it.
     units
         Per level, what is written at once: blocks are whole multiples of it.
     create

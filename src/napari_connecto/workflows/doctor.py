@@ -66,7 +66,7 @@ def missing(found: dict[str, Any]) -> list[str]:
     gui = packages.get("gui", {})
     if gui and gui["PyQt6"] is None and gui["PySide6"] is None:
         lines.append("no Qt is installed (gui): pip install 'napari-connecto[all]'")
-    told = [(name, part) for name, part in found.items()]
+    told = list(found.items())
     told += [(f"tile on {name}", part) for name, part in found.get("tiles", {}).items() if isinstance(part, dict)]
     lines += [f"{name}: {part['problem']}" for name, part in told if isinstance(part, dict) and "problem" in part]
     return lines
