@@ -132,7 +132,7 @@ def test_points_are_saved_in_nm_or_in_voxels(tmp_path):
 def test_what_would_freeze_napari_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(writers, "MOST_BYTES", 100)
     data, attributes, _ = Image(np.zeros((4, 6, 8))).as_layer_data_tuple()
-    with pytest.raises(InputError, match="napari would stand still .* use `napari-connecto convert`"):
+    with pytest.raises(InputError, match=r"napari would stand still .* use `napari-connecto convert`"):
         writers.write_image(str(tmp_path / "a.zarr"), data, attributes)
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def check(widget, qtbot) -> None:
     assert wanted
     for control in wanted:
         left = control.mapTo(widget, control.rect().topLeft()).x()
-        assert 0 <= left
+        assert left >= 0
         assert left + control.width() <= widget.width() + 1, control
     walk = ring(widget)
     for control in wanted:

@@ -183,7 +183,7 @@ class ResultBox(QGroupBox):
         self.training_made.emit(self.layers.training_layer(self.review))
 
     def export(self, path: Path) -> None:
-        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml for cellfinder, or .zarr for labels."""
+        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml (cellfinder), or .zarr (labels)."""
         review = self.review
         if review is None:
             return
