@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 
 def main() -> None:
@@ -13,10 +14,9 @@ def main() -> None:
 
     app = QGuiApplication([])
     screen = app.primaryScreen()
-    size = screen.size() if screen is not None else None
     told = {
         "qt": f"{qtpy.API_NAME} {qtpy.QT_VERSION}, platform {app.platformName()}",
-        "screen": f"{size.width()} x {size.height()}, scaled {screen.devicePixelRatio():g}" if size else "none",
+        "screen": _described(screen) if screen is not None else "none",
         "display": os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "not named",
     }
     context, surface = QOpenGLContext(), QOffscreenSurface()
@@ -26,6 +26,10 @@ def main() -> None:
     else:
         told["problem"] = "OpenGL gives no context, napari cannot draw; install a driver, or Mesa"
     print(json.dumps(told))
+
+
+def _described(screen: Any) -> str:
+    return f"{screen.size().width()} x {screen.size().height()}, scaled {screen.devicePixelRatio():g}"
 
 
 def _string(name: int) -> str:

@@ -137,7 +137,7 @@ def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
     return {
         "dimensions": {axis: [float(f"{v * 1e-9:.12g}"), "m"] for axis, v in zip("xyz", voxel[::-1], strict=True)},
         "position": [float(v) for v in (np.array(first.centre_nm) / voxel)[::-1]],
-        "crossSectionScale": max(1.0, float(max(first.extent_nm[1:]) / voxel.min() / 600)),
+        "crossSectionScale": max(1.0, float(max(first.extent_nm[1:]) / voxel.min() / 350)),
         "projectionScale": float(max(first.extent_nm) / voxel.min() * 1.5),
         "layers": told,
         "selectedLayer": {"layer": names[-1], "visible": True},
