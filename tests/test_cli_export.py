@@ -71,7 +71,10 @@ def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
 def test_neuroglancer_serves_until_ctrl_c(result):
-    command = [sys.executable, "-m", "napari_connecto", "neuroglancer", str(result[0]), "--state"]
+    # what is started in the background of a shell does not hear SIGINT
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{hear}; from napari_connecto.cli import main; main()"
+    command = [sys.executable, "-c", program, "neuroglancer", str(result[0]), "--state", "--for-seconds", "120"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         told = json.loads(process.stdout.readline())
         (layer,) = told["layers"]
