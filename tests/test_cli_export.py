@@ -87,6 +87,14 @@ def test_neuroglancer_serves_until_ctrl_c(result):
     assert said.splitlines()[-1] == "closed"
 
 
+def test_neuroglancers_own_page_is_used_where_its_package_is(result):
+    pytest.importorskip("neuroglancer")
+    link = invoke("neuroglancer", result[0], "--for-seconds", "0.01").splitlines()[0]
+    assert link.startswith("http://127.0.0.1:")
+    link = invoke("neuroglancer", result[0], "--for-seconds", "0.01", "--client", "https://ng.example/").splitlines()[0]
+    assert link.startswith("https://ng.example/#!%7B%22dimensions%22:")
+
+
 def test_cache_is_shown_and_emptied(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_CONNECTO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))

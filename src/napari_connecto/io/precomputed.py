@@ -7,6 +7,7 @@ cloud-volume does too, but brings thirty packages.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -98,7 +99,7 @@ def save_precomputed_job(
     return kept
 
 
-def places_origin(grids: tuple[Grid, ...] | list[Grid]) -> bool:
+def places_origin(grids: Sequence[Grid]) -> bool:
     """Whether the format can say where these levels start: at a whole number of voxels on each of them."""
     starts = [np.divide(grid.origin_nm, grid.voxel_nm) for grid in grids]
     return all(bool(np.allclose(start, np.rint(start), atol=1e-3)) for start in starts)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def _tiles() -> dict[str, Any]:
     ways = [("torch", device) for device in list_devices()]
     if openvino.installed():
         ways.append(("openvino", "cpu"))
-    return {f"{device} ({backend})": _tried(lambda b=backend, d=device: _tile(b, d)) for backend, device in ways}
+    return {f"{device} ({backend})": _tried(partial(_tile, backend, device)) for backend, device in ways}
 
 
 def _tile(backend: Any, device: str) -> str:

@@ -53,7 +53,7 @@ class Shown:
         source = f"{self.format}://{url}{self.inside}"
         if self.kind == "labels":
             return {"type": "segmentation", "source": source, "name": self.name, "tab": "segments"}
-        layer = {"type": "image", "source": source, "name": self.name, "shader": _SHADER}
+        layer: dict[str, Any] = {"type": "image", "source": source, "name": self.name, "shader": _SHADER}
         if self.window is not None:
             layer["shaderControls"] = {"normalized": {"range": list(self.window)}}
         return layer
