@@ -24,7 +24,6 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets._view import OKABE_ITO, seconds_text
 from napari_connecto.widgets._worker import State, Worker
 
-
 UNEXPECTED = (
     "Nobody expected this. Try again; if it comes back, unfold the details and report them together with what "
     "`napari-connecto doctor` prints"
