@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from napari_connecto.core.settings import NAMES, PREFIX
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that fight cost more than they gain
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
@@ -18,8 +20,11 @@ hypothesis.settings.load_profile("project")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted networks are kept in the tests' own folder, not in the user's."""
+    """Converted networks are kept in the tests' own folder, not in the user's, whose settings are not read."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in NAMES:
+            patch.delenv(PREFIX + name.upper(), raising=False)
+        patch.setenv(f"{PREFIX}CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -29,6 +29,7 @@ _HOMES = {
     "adapted_rand_error": "core.partition_metrics",
     "open_volume": "io.read",
     "save_volume": "io.write",
+    "save_precomputed": "io.precomputed",
     "load_model": "models.files",
     "save_model": "models.files",
     "import_model": "workflows.import_model",

@@ -8,8 +8,9 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cascade, general, translate, xray
+from napari_connecto.cli import adapt, cache, cascade, doctor, export, general, neuroglancer, translate, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
+from napari_connecto.core.settings import settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -23,6 +24,9 @@ def main() -> None:
     # torch's threads that wait by spinning fight for shared cores: a training step took 6 to 8 times the processor time
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        threads = settings().threads
+        if threads:  # torch, once it is imported, spreads no further
+            os.environ["OMP_NUM_THREADS"] = str(threads)
         cli(standalone_mode=False, prog_name="napari-connecto")
     except Cancelled as error:
         _leave(str(error), 130)
@@ -61,6 +65,10 @@ for command in (
     xray.pair,
     translate.train_translator,
     translate.translate,
+    export.export,
+    neuroglancer.neuroglancer,
+    doctor.doctor,
+    cache.cache,
     general.models,
     general.run_document,
 ):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from napari_connecto.cli.export import check_table, export_table
 from napari_connecto.cli.options import (
     PROGRESS,
     cluster_options,
@@ -22,6 +23,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 @click.argument("path")
 @click.option("--cascade", required=True, help="Folder of a cascade, or the name of a shipped one (see `models`).")
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
+@click.option("--table", type=click.Path(), help="Also write what is found here: .csv, .parquet, or cellfinder's .xml.")
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Where to look, finest level's voxels.")
 @click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
 @click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
@@ -29,7 +31,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 @params_options(DetectParams)
 @cluster_options
 @PROGRESS
-def detect(path: str, cascade: str, out: str, **options: Any) -> None:
+def detect(path: str, cascade: str, out: str, table: str | None, **options: Any) -> None:
     """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
     recipe = {"workflow": "detect", "volume": volume_spec(path, options), "cascade": cascade, "out": out}
     only, region, backend = options.pop("only_estimate"), options.pop("region"), options.pop("backend")
@@ -43,13 +45,17 @@ def detect(path: str, cascade: str, out: str, **options: Any) -> None:
         for line in estimate_lines(recipe):
             click.echo(line)
         return
+    if table is not None:
+        check_table(table)
     run_recipe(recipe, progress, scheduler, workers)
+    if table is not None:
+        export_table(out, table)
 
 
 @click.command("train-cascade")
 @click.argument("path")
 @click.option("--labels", help="Mask or instance labels in the same world: any readable volume.")
-@click.option("--points", help="Table of centres with columns z_nm, y_nm, x_nm; needs --diameter-nm.")
+@click.option("--points", help="Centres, a table with z_nm, y_nm, x_nm or cellfinder's .xml; needs --diameter-nm.")
 @click.option("--out", required=True, type=click.Path(), help="Folder of the cascade; must not exist.")
 @volume_options
 @params_options(TrainParams)

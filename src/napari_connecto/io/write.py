@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -19,10 +19,11 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Kind, Level, Volume
-from napari_connecto.io.disk import lock, storing
+from napari_connecto.io.disk import storing
 from napari_connecto.io.files import is_url
 from napari_connecto.io.label_groups import check_parent, register
 from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
+from napari_connecto.io.place import whole_folder
 from napari_connecto.io.pyramid import Grid, downsample, grids
 from napari_connecto.io.zarr_arrays import open_store
 
@@ -84,12 +85,10 @@ def save_volume_job(
         raise InputError(f"got levels={levels}; allowed: 1 or more")
     if kind not in ("image", "labels"):
         raise InputError(f"got kind='{kind}'; allowed: image, labels")
-    own = [Grid(level.shape, level.voxel_nm, level.origin_nm) for level in volume.levels][:levels]
-    more = levels - len(own) + 1 if levels is not None else (None if len(own) == 1 else 1)
     first = volume.levels[0]
     image = Image(
         volume.name,
-        (*own[:-1], *grids(own[-1], more)),
+        pyramid_of(volume, levels),
         first.dtype,
         kind,
         first.channels,
@@ -106,19 +105,47 @@ def save_volume_job(
         register(target, image)
 
 
+def pyramid_of(volume: Volume, levels: int | None) -> tuple[Grid, ...]:
+    """The levels that are written: a volume's own, and those made from its coarsest; see `save_volume`."""
+    own = [Grid(level.shape, level.voxel_nm, level.origin_nm) for level in volume.levels][:levels]
+    more = levels - len(own) + 1 if levels is not None else (None if len(own) == 1 else 1)
+    return (*own[:-1], *grids(own[-1], more))
+
+
 def _write(volume: Volume, image: Image, store: Store, path: str) -> Job[None]:
     with storing(path):
         create_group(store, image)
     chunks = [chunk_shape(grid) for grid in image.grids]
     shards = [_shard_shape(image, grid, chunk) for grid, chunk in zip(image.grids, chunks, strict=True)]
+    units = [shard or chunk for shard, chunk in zip(shards, chunks, strict=True)]
+    yield from fill_levels(volume, image, units, lambda k: create_level(store, image, k, chunks[k], shards[k]), path)
+    with storing(path):
+        finish_group(store, image)
+
+
+def fill_levels(
+    volume: Volume, image: Image, units: Sequence[Vec3], create: Callable[[int], Any], path: str
+) -> Job[None]:
+    """Write every level block by block, about 32 MB at a time.
+
+    Parameters
+    ----------
+    volume, image
+        What is read, and what is made of it.
+    units
+        Per level, what is written at once: blocks are whole multiples of it.
+    create
+        Makes the empty array of a level, (z, y, x) or (c, z, y, x), which is sliced to be written and read.
+    path
+        What is written, for messages.
+    """
     plans = [
-        list(_blocks(grid.shape, shard or chunk, _voxels_per_block(image)))
-        for grid, shard, chunk in zip(image.grids, shards, chunks, strict=True)
+        list(_blocks(grid.shape, unit, _voxels_per_block(image))) for grid, unit in zip(image.grids, units, strict=True)
     ]
     done, total, finer = 0, sum(map(len, plans)), None
     for k, grid in enumerate(image.grids):
         with storing(path):
-            array = create_level(store, image, k, chunks[k], shards[k])
+            array = create(k)
         for box in plans[k]:
             block = _block(volume, image, finer, k, box)
             with storing(path):
@@ -126,8 +153,6 @@ def _write(volume: Volume, image: Image, store: Store, path: str) -> Job[None]:
             done += 1
             yield Progress(done, total, f"level {k} of {len(image.grids)}")
         finer = Level(array, grid.voxel_nm, grid.origin_nm)
-    with storing(path):
-        finish_group(store, image)
 
 
 def _block(volume: Volume, image: Image, finer: Level | None, k: int, box: Box) -> np.ndarray:
@@ -176,34 +201,8 @@ def _blocks(shape: Vec3, unit: Vec3, voxels: int) -> Iterator[Box]:
 
 @contextmanager
 def _local_place(target: Path, overwrite: bool) -> Iterator[Store]:
-    """A store to write into; what it holds gets the final name when the block ends well, and goes when it does not."""
-    with storing(target):
-        _refuse_existing(target, overwrite)
-    partial = target.with_name(f".{target.name}.partial")
-    with ExitStack() as stack:
-        with storing(target):
-            partial.mkdir(parents=True, exist_ok=True)
-        held = lock(partial / ".lock", target)
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        stack.callback(held.release)
-        with storing(target):
-            for leftover in partial.glob("*.zarr"):
-                shutil.rmtree(leftover)
-        yield LocalStore(partial / "new.zarr")
-        with storing(target):
-            if target.exists():
-                target.rename(partial / "old.zarr")
-            (partial / "new.zarr").rename(target)
-
-
-def _refuse_existing(target: Path, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not overwrite:
-        raise StoreError(f"'{target}' exists; choose another name, or allow overwriting it")
-    is_zarr = any((target / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
-    if not is_zarr and not (target.is_dir() and not any(target.iterdir())):
-        raise StoreError(f"'{target}' is no zarr store and will not be overwritten; choose another name")
+    with whole_folder(target, overwrite, "zarr store", ("zarr.json", ".zgroup", ".zarray", ".zattrs")) as folder:
+        yield LocalStore(folder)
 
 
 @contextmanager

@@ -8,16 +8,18 @@ import psutil
 import torch
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.settings import settings
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" takes CUDA, then Apple's GPU, then the CPU.
+    """The device of this name; "auto" takes the one of the settings, else CUDA, then Apple's GPU, then the CPU.
 
     Raises
     ------
     InputError
         If the name is unknown or that device is not there.
     """
+    name = settings().device if name == "auto" else name
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -34,10 +36,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use, at most those of the settings."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, settings().threads or there)
 
 
 def describe_device(device: torch.device | str = "auto") -> str:
@@ -57,3 +58,9 @@ def free_memory(device: torch.device | str = "cpu") -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def list_devices() -> list[str]:
+    """Names of the devices that are here, for `pick_device`."""
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]

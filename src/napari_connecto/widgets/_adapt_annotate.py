@@ -115,6 +115,7 @@ class AnnotateBox(QWidget):
 
     def _lay_out(self) -> None:
         fold = QCollapsible("Options")
+        fold.toggleButton().setToolTip("How patches are suggested, and how large they are")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         rows, after = QFormLayout(), QFormLayout()

@@ -75,6 +75,7 @@ class ChooseBox(QWidget):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(8)
         fold = QCollapsible("Options")
+        fold.toggleButton().setToolTip("How models are compared with the image")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         rows = QFormLayout()

@@ -27,7 +27,7 @@ from napari_connecto.widgets._worker import Worker
 if TYPE_CHECKING:
     from napari_connecto.workflows.detections import Detections
 
-FILTERS = "Table (*.csv);;Parquet (*.parquet);;OME-Zarr labels (*.zarr)"
+FILTERS = "Table (*.csv);;Parquet (*.parquet);;Cells for cellfinder (*.xml);;OME-Zarr labels (*.zarr)"
 
 
 class ResultBox(QGroupBox):
@@ -86,7 +86,7 @@ class ResultBox(QGroupBox):
                 "export",
                 "Export…",
                 self._on_export,
-                "Write what is shown and not rejected: CSV, Parquet, or OME-Zarr labels",
+                "Write what is shown and not rejected: CSV, Parquet, XML (cellfinder), or OME-Zarr labels",
             ),
         ]
         buttons = {}
@@ -183,7 +183,7 @@ class ResultBox(QGroupBox):
         self.training_made.emit(self.layers.training_layer(self.review))
 
     def export(self, path: Path) -> None:
-        """Write what is shown and not rejected, by the suffix: .csv, .parquet, or .zarr for labels."""
+        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml (cellfinder), or .zarr (labels)."""
         review = self.review
         if review is None:
             return

@@ -52,6 +52,7 @@ class ParamsForm(QWidget, Generic[P]):
             self._rows[field.name] = row
         if more_layout.rowCount():
             fold = QCollapsible("More")
+            fold.toggleButton().setToolTip("Parameters that seldom need a change")
             fold.setContentsMargins(0, 0, 0, 0)
             fold.addWidget(more)
             layout.addRow(fold)

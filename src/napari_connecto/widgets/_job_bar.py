@@ -24,6 +24,11 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets._view import OKABE_ITO, seconds_text
 from napari_connecto.widgets._worker import State, Worker
 
+UNEXPECTED = (
+    "Nobody expected this. Try again; if it comes back, unfold the details and report them together with what "
+    "`napari-connecto doctor` prints"
+)
+
 
 class JobBar(QWidget):
     """Button, bar, one line of state, one line of error with its traceback behind a triangle.
@@ -151,7 +156,8 @@ class ErrorLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.label = text_line("What went wrong, and what to do")
+        self._expected = "What went wrong, and what to do"
+        self.label = text_line(self._expected)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.label.setStyleSheet(f"color: {OKABE_ITO['rejected']}; font-weight: bold;")
         self.fold = QToolButton()
@@ -175,6 +181,7 @@ class ErrorLine(QWidget):
         """Show ``error``; its type is named unless it is one of ours, which say what to do."""
         own = isinstance(error, ConnectoError)
         self.label.setText(str(error) if own else f"{type(error).__name__}: {error}")
+        self.label.setToolTip(self._expected if own else UNEXPECTED)
         self.details.setPlainText(text)
         self.fold.setChecked(False)
         self.fold.setVisible(bool(text))

@@ -23,6 +23,9 @@ class OptionsFold(QCollapsible, Generic[P]):
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__("Options")
+        self.toggleButton().setToolTip(
+            "Parameters, where it runs, where the result goes, and the same as a command line"
+        )
         self.form: ParamsForm[P] = ParamsForm(kind)
         self.run_on = RunOnRow()
         self.out, self.browse = QLineEdit(), QPushButton("…")

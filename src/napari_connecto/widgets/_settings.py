@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 from napari.settings import get_plugin_settings
 
+from napari_connecto.core.settings import PREFIX, settings
+
 PLUGIN = "napari-connecto"
 
 
-def recall(key: str) -> str:
+def recall(key: str, section: str = "cascade") -> str:
     """A preference as text; "" where napari knows none."""
     try:
-        return str(getattr(get_plugin_settings(PLUGIN).cascade, key))
+        return str(getattr(getattr(get_plugin_settings(PLUGIN), section), key))
     except (KeyError, AttributeError):  # the plugin is not registered: a script, a test
         return ""
 
@@ -31,9 +34,31 @@ def remember(**values: Any) -> None:
 
 
 def output_folder() -> Path:
-    """Where result folders are made; "napari-connecto" in the home folder unless set."""
+    """Where result folders are made: as preferred, else as the settings say, see `napari_connecto.core.settings`."""
     folder = recall("output_folder")
-    return Path(folder).expanduser() if folder else Path.home() / "napari-connecto"
+    return Path(folder).expanduser() if folder else settings().results
+
+
+def apply_preferences() -> None:
+    """Let device, threads and cache be as preferred, in this process and those that it starts.
+
+    A preference that is set goes before the environment and the file of settings; one that is not leaves them alone.
+    """
+    for name, unset in _UNSET.items():
+        variable = PREFIX + name.upper()
+        before = _before.setdefault(variable, os.environ.get(variable))
+        preferred = recall(name, "general")
+        if preferred not in ("", unset):
+            os.environ[variable] = preferred
+        elif before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+
+_UNSET = {"device": "auto", "threads": "0", "cache": "", "cache_gb": "5.0"}
+"""Preferences by the setting they are, and how they read where nobody set them."""
+_before: dict[str, str | None] = {}
 
 
 class AutomaticFolder:

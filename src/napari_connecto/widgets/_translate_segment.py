@@ -67,6 +67,7 @@ class SideBySideBox(QGroupBox):
 
     def _lay_out(self) -> None:
         fold = QCollapsible("How")
+        fold.toggleButton().setToolTip("How boundaries are cut into segments")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         layout = QFormLayout(self)

@@ -21,6 +21,7 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.widgets._settings import apply_preferences
 
 POLL_MS = 50
 NICE = 5
@@ -82,6 +83,7 @@ class Worker(QObject):
         A job that is still running is cancelled; the new one starts at once and the old one reports no more.
         ``abandon`` is for jobs that report seldom and keep nothing: cancelling does not wait for the next report.
         """
+        apply_preferences()
         self._abandon = abandon
         self._stop.set()
         self._stop, self._queue = threading.Event(), deque()

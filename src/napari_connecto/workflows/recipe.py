@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from napari_connecto.core.errors import InputError
@@ -19,7 +18,6 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_text
 from napari_connecto.io.plain_data import safe_yaml
-from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows import recipe_adapt, recipe_translate, recipe_xray
 from napari_connecto.workflows.cascade import load_cascade
@@ -28,6 +26,7 @@ from napari_connecto.workflows.detect import detect_job
 from napari_connecto.workflows.estimate import estimate
 from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.points import read_points
 from napari_connecto.workflows.recipe_parts import check_entries, region_of
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
@@ -133,14 +132,10 @@ _ENTRIES = {
 
 
 def _points(source: Any, volume: Volume, params: TrainParams) -> Examples:
-    """Centres in nm from a table with columns z_nm, y_nm, x_nm; the labelled region is the whole volume."""
-    table, _ = read_table(source)
+    """Centres in nm from a table or a file of cells, see `read_points`; the labelled region is the whole volume."""
     if params.diameter_nm <= 0:
         raise InputError("points need a diameter: give diameter_nm, the typical size of an object in nm")
-    try:
-        centres = np.stack([np.asarray(table[f"{axis}_nm"], float) for axis in "zyx"], axis=1)
-    except KeyError as error:
-        raise InputError(f"{source} has no column {error}; points have z_nm, y_nm, x_nm") from error
+    centres = read_points(source, volume.levels[0])
     return from_points(centres, params.diameter_nm, volume.levels[0])
 
 

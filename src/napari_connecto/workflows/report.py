@@ -54,6 +54,7 @@ def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str,
     return {
         "name": step.name,
         "voxel_nm": list(step.level.voxel_nm),
+        "origin_nm": list(step.level.origin_nm),
         "threshold": step.threshold,
         "chunks": len(step.plan),
         "calls": len(seen),

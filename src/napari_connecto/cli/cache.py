@@ -1,0 +1,54 @@
+"""What is kept between runs because it can be made again."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+
+@click.group()
+def cache() -> None:
+    """Look into the cache, or empty it: converted networks, and scratch folders that a killed run left behind."""
+
+
+@cache.command()
+def show() -> None:
+    """List what lies there, with sizes."""
+    from napari_connecto.core.settings import settings
+    from napari_connecto.models.kept import cache_folder, list_kept
+    from napari_connecto.workflows.scratch import list_scratch
+
+    items, scratch = list_kept(), list_scratch()
+    click.echo(f"{cache_folder()}: {len(items)} converted networks, {_size(sum(size for _, size, _ in items))}")
+    for path, size, used in items:
+        click.echo(f"  {path.name}  {_size(size)}, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(used))}")
+    click.echo(f"at most {settings().cache_gb:g} GB are kept; what was not used for longest goes first")
+    for path, size in scratch:
+        click.echo(f"  left behind: {path}  {_size(size)}")
+
+
+@cache.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def empty(yes: bool) -> None:
+    """Delete all that lies there; it is made again where it is needed."""
+    from napari_connecto.models.kept import cache_folder, list_kept, shrink
+    from napari_connecto.workflows.scratch import list_scratch, remove_scratch
+
+    total, scratch = sum(size for _, size, _ in list_kept()), list_scratch()
+    total += sum(size for _, size in scratch)
+    if total == 0 and not scratch:
+        click.echo(f"{cache_folder()} is empty")
+        return
+    if not yes:
+        click.confirm(f"delete {_size(total)} in {cache_folder()} and in left-over scratch folders?", abort=True)
+    gone = shrink(0) + sum(remove_scratch(path) for path, _ in scratch)
+    click.echo(f"{_size(gone)} deleted")
+
+
+def _size(n: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000  # type: ignore[assignment]
+    return f"{n:.3g} GB"

@@ -1,0 +1,103 @@
+"""Results in the formats of other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from napari_connecto.cli.options import PROGRESS, drive, volume_options, volume_spec
+from napari_connecto.core.errors import InputError
+
+TABLES = (".csv", ".parquet", ".xml")
+
+
+@click.group()
+def export() -> None:
+    """Write results for other programs: cellfinder, neuroglancer, whatever reads tables."""
+
+
+@export.command("points")
+@click.argument("source")
+@click.argument("out")
+@click.option("--image", help="Whose finest voxels an .xml counts: any readable volume.")
+@volume_options
+def export_points(source: str, out: str, image: str | None, **options: Any) -> None:
+    """Write the detections or points of SOURCE as OUT, both by their suffix: .csv, .parquet, .xml (cellfinder).
+
+    SOURCE may also be the result folder of a search.
+    """
+    check_table(out)
+    export_table(source, out, volume_spec(image, options) if image else None)
+
+
+@export.command("labels")
+@click.argument("source")
+@click.argument("out")
+@click.option("--to", type=click.Choice(["precomputed", "ome-zarr"]), default="precomputed", show_default=True)
+@click.option("--kind", type=click.Choice(["image", "labels"]), help="Default: what SOURCE says it is.")
+@click.option("--levels", type=click.IntRange(1, 12), help="Number of levels; default: until small.")
+@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@volume_options
+@PROGRESS
+def export_labels(source: str, out: str, to: str, version: Any, progress: str, **options: Any) -> None:
+    """Write the labels of SOURCE as a pyramid OUT for neuroglancer (precomputed), or as OME-Zarr.
+
+    SOURCE is the result folder of a search or a segmentation, or any readable volume.
+    """
+    from napari_connecto.io.precomputed import save_precomputed_job
+    from napari_connecto.io.write import save_volume_job
+    from napari_connecto.workflows.convert import open_spec
+
+    volume = open_spec(volume_spec(labels_of(source), options))
+    if to == "ome-zarr":
+        drive(save_volume_job(volume, out, version=version, **options), progress)
+    elif not drive(save_precomputed_job(volume, out, **options), progress):
+        origin = " x ".join(f"{v:g}" for v in volume.levels[0].origin_nm)
+        click.echo(
+            f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"
+        )
+    click.echo(json.dumps({"written": out}) if progress == "json" else f"written to {out}")
+
+
+def labels_of(source: str) -> str:
+    """The labels inside a result folder; anything else as it is."""
+    for name in ("objects", "labels"):
+        inside = Path(source) / "labels" / f"{name}.zarr"
+        if inside.is_dir() and not any((Path(source) / mark).exists() for mark in ("zarr.json", ".zattrs")):
+            return str(inside)
+    return source
+
+
+def check_table(out: str) -> None:
+    """Refuse a name that says no format, before anything is computed."""
+    if Path(out).suffix.lower() not in TABLES:
+        raise InputError(f"got table '{out}'; allowed: names that end in {', '.join(TABLES)}")
+
+
+def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> None:
+    """Write detections, or mere points, from one format into another."""
+    from napari_connecto.workflows.convert import open_spec
+    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.points import read_points, write_points
+
+    level = open_spec(image).levels[0] if image else None
+    if Path(source).is_dir() or _has_scores(source):
+        found = Detections.load(source)
+        found.save(out, level=level)
+        count = len(found)
+    else:
+        points = read_points(source, level)
+        write_points(out, points, level)
+        count = len(points)
+    click.echo(f"{count} points written to {out}")
+
+
+def _has_scores(source: str) -> bool:
+    """Whether a table is one of detections, not of mere points."""
+    from napari_connecto.io.tables import read_table
+
+    return Path(source).suffix.lower() != ".xml" and "score" in read_table(source)[0]

@@ -1,0 +1,110 @@
+"""What a user sets once for all: device, threads, cache, where results go. Ours.
+
+Each setting is taken from the environment, else from a TOML file, else it has its default. napari's preferences are
+put into the environment of napari's process, so that processes started from there know them too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.errors import InputError
+
+PREFIX = "NAPARI_CONNECTO_"
+NAMES = ("device", "threads", "cache", "cache_gb", "results")
+"""Settings; ``device`` is NAPARI_CONNECTO_DEVICE in the environment and ``device = "cpu"`` in the file."""
+_UNLIMITED = 1e6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds now.
+
+    Parameters
+    ----------
+    device
+        What "auto" means: "auto", "cpu", "cuda", "cuda:N" or "mps".
+    threads
+        Processor cores that are used at most; 0 for all that the process may use.
+    cache
+        Folder of what can be made again (converted networks).
+    cache_gb
+        Size in GB (10^9 bytes) beyond which what was not used for longest is deleted there; 0 keeps nothing.
+    results
+        Where docks make result folders.
+    """
+
+    device: str
+    threads: int
+    cache: Path
+    cache_gb: float
+    results: Path
+
+
+def settings() -> Settings:
+    """What holds now; the environment and the file are looked at again each time.
+
+    Raises
+    ------
+    InputError
+        If a value is not allowed, or the file is damaged.
+    """
+    told = _file()
+    for name in NAMES:
+        stated = os.environ.get(PREFIX + name.upper(), "")
+        if stated:
+            told[name] = stated
+    return Settings(
+        str(told.get("device", "auto")),
+        int(_number(told, "threads", 0, 4096)),
+        Path(str(told.get("cache", default_cache()))).expanduser(),
+        _number(told, "cache_gb", 5.0, _UNLIMITED),
+        Path(str(told.get("results", Path.home() / "napari-connecto"))).expanduser(),
+    )
+
+
+def config_file() -> Path:
+    """The file of settings: NAPARI_CONNECTO_CONFIG, else config.toml in the user's folder of configurations."""
+    stated = os.environ.get(f"{PREFIX}CONFIG")
+    if stated:
+        return Path(stated).expanduser()
+    home = os.environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME")
+    return Path(home or os.path.expanduser("~/.config")) / "napari-connecto" / "config.toml"
+
+
+def default_cache() -> Path:
+    """XDG_CACHE_HOME, or LOCALAPPDATA on Windows, else ~/.cache."""
+    stated = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return Path(stated or os.path.expanduser("~/.cache")) / "napari-connecto"
+
+
+def _file() -> dict[str, Any]:
+    path = config_file()
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read the settings in '{path}' ({error}); correct or remove it") from error
+    unknown = sorted(set(told) - set(NAMES))
+    if unknown:
+        raise InputError(f"got settings {', '.join(unknown)} in '{path}'; allowed: {', '.join(NAMES)}")
+    return told
+
+
+def _number(told: dict[str, Any], name: str, default: float, most: float) -> float:
+    stated = told.get(name, default)
+    try:
+        number = float(stated)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= most:
+        raise InputError(
+            f"got {name} = {stated!r}; allowed: 0 to {most:g} ({PREFIX}{name.upper()} or '{config_file()}')"
+        )
+    return number

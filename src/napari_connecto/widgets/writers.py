@@ -1,0 +1,87 @@
+"""napari's File > Save: layers in the formats of this package.
+
+napari waits for a writer, so big layers are refused here; the docks and the shell write those in the background.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer, Points
+from napari.utils import progress
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import fvec3
+from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.volume import Kind, Level
+from napari_connecto.widgets._layers import describe, nm_per_unit
+
+MOST_BYTES = 2**30
+PRECOMPUTED = ".precomputed"
+
+
+def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save a Labels layer as an OME-Zarr pyramid, or as neuroglancer precomputed by the suffix ``.precomputed``."""
+    return _write_volume(path, data, attributes, "labels")
+
+
+def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save an Image layer as an OME-Zarr pyramid."""
+    return _write_volume(path, data, attributes, "image")
+
+
+def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save a Points layer as a table in nm (.csv, .parquet), or as cells in voxels for cellfinder (.xml)."""
+    from napari_connecto.workflows.points import write_points as write
+
+    layer = Layer.create(data, attributes, "points")
+    assert isinstance(layer, Points)
+    level = _grid(layer, needs_nm=Path(path).suffix.lower() != ".xml")
+    voxels = np.concatenate([np.zeros((len(layer.data), 3)), layer.data], axis=1)[:, -3:]
+    write(path, level.to_nm(voxels + 0.5), level)
+    return [path]
+
+
+def _grid(layer: Points, needs_nm: bool) -> Level:
+    """The voxels that a Points layer's coordinates count; of 1 nm where an axis has no unit and none is needed."""
+    unit = nm_per_unit(layer)
+    if unit is None and needs_nm:
+        raise InputError(
+            f"the layer '{layer.name}' states no unit of length, so positions cannot be told in nm; "
+            "set layer.units and layer.scale, or save as .xml, in voxels"
+        )
+    scale, shift = (
+        np.concatenate([np.full(3, fill), values])[-3:] * (1.0 if unit is None else unit)
+        for fill, values in ((1.0, layer.scale), (0.0, layer.translate))
+    )
+    return Level(np.empty((1, 1, 1), bool), fvec3(scale.tolist()), fvec3((shift - scale / 2).tolist()))
+
+
+def _write_volume(path: str, data: Any, attributes: dict[str, Any], kind: Kind) -> list[str]:
+    from napari_connecto.io.precomputed import save_precomputed_job
+    from napari_connecto.io.write import save_volume_job
+
+    volume = describe(Layer.create(data, attributes, kind)).volume()
+    size = sum(level.nbytes for level in volume.levels)
+    if size > MOST_BYTES:
+        raise InputError(
+            f"the layer '{volume.name}' has {size / 1e9:.1f} GB; napari would stand still while more than "
+            f"{MOST_BYTES / 1e9:.1f} GB are saved: use `napari-connecto convert` or `napari-connecto export labels`"
+        )
+    if Path(path).suffix == PRECOMPUTED:
+        _drive(save_precomputed_job(volume, path, kind=kind), volume.name)
+    else:
+        _drive(save_volume_job(volume, path, kind=kind), volume.name)
+    return [path]
+
+
+def _drive(job: Job[Any], name: str) -> None:
+    with progress(total=0, desc=f"saving {name}") as bar:
+
+        def report(step: Any) -> None:
+            bar.total = step.total
+            bar.update(step.done - bar.n)
+
+        run(job, report)

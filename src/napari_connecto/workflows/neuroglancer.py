@@ -1,0 +1,150 @@
+"""What neuroglancer is told to show: layers of served folders, and where to look, in metres as it counts. Ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from napari_connecto.core.documents import parse_json
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import FVec3, fvec3
+from napari_connecto.core.volume import Kind, Volume
+from napari_connecto.io.read import open_volume
+
+HOSTED = "https://neuroglancer-demo.appspot.com"
+"""A page of neuroglancer's makers; it runs in the browser and gets the data from here."""
+_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A folder that neuroglancer reads by itself, OME-Zarr or precomputed.
+
+    Parameters
+    ----------
+    folder
+        The store; what is served.
+    inside
+        Path from there to the image, "" or ending in a slash.
+    voxel_nm, centre_nm, extent_nm
+        Of the finest level: voxel size, where its middle is, and how large it is; nm, (z, y, x).
+    window
+        Black and white of an image.
+    """
+
+    name: str
+    kind: Kind
+    folder: Path
+    format: str
+    voxel_nm: FVec3
+    centre_nm: FVec3
+    extent_nm: FVec3
+    inside: str = ""
+    window: tuple[float, float] | None = None
+
+    def layer(self, url: str) -> dict[str, Any]:
+        """Neuroglancer's description of the layer, whose folder is at ``url``."""
+        source = f"{self.format}://{url}{self.inside}"
+        if self.kind == "labels":
+            return {"type": "segmentation", "source": source, "name": self.name, "tab": "segments"}
+        layer: dict[str, Any] = {"type": "image", "source": source, "name": self.name, "shader": _SHADER}
+        if self.window is not None:
+            layer["shaderControls"] = {"normalized": {"range": list(self.window)}}
+        return layer
+
+
+def shown(path: str | Path, array: str | None = None) -> Shown:
+    """What lies in a local folder.
+
+    Raises
+    ------
+    InputError
+        If it is neither OME-Zarr nor precomputed, not on this machine, or states no voxel size.
+    """
+    folder = Path(path)
+    if (folder / "info").is_file():
+        return _precomputed(folder)
+    volume = open_volume(folder, array=array)
+    is_zarr = any((folder / mark).is_file() for mark in ("zarr.json", ".zattrs", ".zgroup"))
+    if not is_zarr or not volume.calibrated:
+        raise InputError(
+            f"'{path}' is no OME-Zarr or precomputed folder with a voxel size, which neuroglancer needs; "
+            "make one by `napari-connecto convert` or `napari-connecto export labels`"
+        )
+    level = volume.levels[0]
+    extent = np.multiply(level.shape, level.voxel_nm)
+    return Shown(
+        volume.name,
+        volume.kind,
+        folder,
+        "zarr",
+        level.voxel_nm,
+        fvec3((extent / 2 + level.origin_nm).tolist()),
+        fvec3(extent.tolist()),
+        f"{array.strip('/')}/" if array else "",
+        _window(volume) if volume.kind == "image" else None,
+    )
+
+
+def _window(volume: Volume) -> tuple[float, float]:
+    """Black and white: all but the extremes of the coarsest level."""
+    level = volume.levels[-1]
+    step = max(1, round((level.nbytes / 2**24) ** (1 / 3)))
+    middle = level.box.grow([-(n * (step - 1) // (2 * step)) for n in level.shape])
+    low, high = (float(v) for v in np.percentile(level.read(middle), [0.5, 99.8]))
+    return low, high if high > low else low + 1
+
+
+def _precomputed(folder: Path) -> Shown:
+    told = parse_json((folder / "info").read_bytes(), f"'{folder / 'info'}'")
+    try:
+        first = told["scales"][0]
+        voxel, size, start = (np.array(first[key], float)[::-1] for key in ("resolution", "size", "voxel_offset"))
+        kind: Kind = "labels" if told["type"] == "segmentation" else "image"
+        middle = fvec3(((start + size / 2) * voxel).tolist())
+        return Shown(
+            folder.name, kind, folder, "precomputed", fvec3(voxel.tolist()), middle, fvec3((size * voxel).tolist())
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"'{folder}' is no precomputed volume ({error!r}); write it again") from error
+
+
+def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
+    """Neuroglancer's state: these layers, one over the other, all of the first in view.
+
+    Returns
+    -------
+    dict
+        JSON. ``dimensions`` are the first layer's voxels in metres, ``position`` is in those voxels, (x, y, z).
+    """
+    first = layers[0]
+    voxel = np.array(first.voxel_nm)
+    names: list[str] = []
+    told = []
+    for layer, url in zip(layers, urls, strict=True):
+        entry = layer.layer(url)
+        entry["name"] = next(
+            name for n in range(len(layers)) if (name := f"{layer.name} {n + 1}" if n else layer.name) not in names
+        )
+        names.append(entry["name"])
+        told.append(entry)
+    return {
+        "dimensions": {axis: [float(f"{v * 1e-9:.12g}"), "m"] for axis, v in zip("xyz", voxel[::-1], strict=True)},
+        "position": [float(v) for v in (np.array(first.centre_nm) / voxel)[::-1]],
+        "crossSectionScale": max(1.0, float(max(first.extent_nm[1:]) / voxel.min() / 350)),
+        "projectionScale": float(max(first.extent_nm) / voxel.min() * 1.5),
+        "layers": told,
+        "selectedLayer": {"layer": names[-1], "visible": True},
+        "layout": "4panel",
+    }
+
+
+def link(page: str, shown_state: dict[str, Any]) -> str:
+    """Address of a neuroglancer page that opens in a state."""
+    return f"{page.rstrip('/')}/#!{quote(json.dumps(shown_state, separators=(',', ':')), safe=',:')}"

@@ -1,0 +1,71 @@
+"""Positions in nm <-> files: tables with columns in nm, and files of cells that count voxels. Ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level
+from napari_connecto.io.cell_xml import CELL, read_cells, write_cells
+from napari_connecto.io.tables import read_table, write_table
+
+_COLUMNS = ("z_nm", "y_nm", "x_nm")
+
+
+def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
+    """Positions of a table, or of cellfinder's or Cell Counter's XML.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.csv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or in ``.xml``. Of an XML with both cells
+        (type 2) and others, only the cells are taken.
+    level
+        Whose voxels an XML counts; a marker stands for the centre of its voxel.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, 3), nm, (z, y, x).
+
+    Raises
+    ------
+    InputError
+        If it is damaged, has no such columns, or ``level`` is needed and not given.
+    """
+    if Path(path).suffix.lower() == ".xml":
+        level = _known(path, level)
+        voxels, kinds = read_cells(path)
+        return level.to_nm(voxels[kinds == CELL] + 0.5 if CELL in kinds else voxels + 0.5)
+    table, _ = read_table(path)
+    try:
+        return np.stack([np.asarray(table[name], float) for name in _COLUMNS], axis=1)
+    except KeyError as error:
+        raise InputError(f"{path} has no column {error}; points have z_nm, y_nm, x_nm") from error
+    except ValueError as error:
+        raise InputError(f"{path} has text where z_nm, y_nm, x_nm are numbers; correct it") from error
+
+
+def write_points(path: str | Path, centre_nm: np.ndarray, level: Level | None = None) -> None:
+    """Write positions (n, 3) in nm, (z, y, x): a table, or by ``.xml`` the voxels of ``level`` that they lie in.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another, or ``level`` is needed and not given.
+    StoreError
+        If it cannot be written.
+    """
+    centre_nm = np.asarray(centre_nm, float).reshape(-1, 3)
+    if Path(path).suffix.lower() == ".xml":
+        write_cells(path, np.floor(_known(path, level).to_voxels(centre_nm) + 1e-6))
+    else:
+        write_table(path, {name: centre_nm[:, i] for i, name in enumerate(_COLUMNS)})
+
+
+def _known(path: str | Path, level: Level | None) -> Level:
+    if level is None:
+        raise InputError(f"'{path}' counts voxels; say of which image (level=, --image IMAGE)")
+    return level

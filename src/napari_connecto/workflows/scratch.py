@@ -1,0 +1,34 @@
+"""Scratch folders of runs that were killed before they could tidy up. Ours."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+SCRATCH = "napari-connecto-"
+"""How the names of our temporary folders begin."""
+IDLE_S = 86400
+"""A folder in which nothing changed for so long belongs to no run that goes on."""
+
+
+def list_scratch() -> list[tuple[Path, int]]:
+    """Folders that nobody has touched for a day, and their bytes."""
+    found = []
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")):
+        with suppress(OSError):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            files = [path.lstat() for path in folder.rglob("*")]
+            if max([folder.stat().st_mtime, *(f.st_mtime for f in files)]) < time.time() - IDLE_S:
+                found.append((folder, sum(f.st_size for f in files)))
+    return found
+
+
+def remove_scratch(folder: Path) -> int:
+    """Delete one; returns the bytes that went."""
+    size = sum(path.lstat().st_size for path in folder.rglob("*"))
+    shutil.rmtree(folder, ignore_errors=True)
+    return size - sum(path.lstat().st_size for path in folder.rglob("*"))

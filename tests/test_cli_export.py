@@ -1,0 +1,142 @@
+"""Commands that write for other programs, and those that say what is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from napari_connecto import cli
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.io.write import save_volume
+from napari_connecto.models.kept import keep
+from napari_connecto.workflows import doctor
+
+
+def invoke(*arguments, **more) -> str:
+    result = CliRunner().invoke(cli.cli, [str(a) for a in arguments], catch_exceptions=False, **more)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def result(tmp_path):
+    """A result folder with labels."""
+    array = np.zeros((8, 40, 40), np.uint32)
+    array[2:5, 10:20, 10:30] = 7
+    volume = Volume((Level(array, (40.0, 8.0, 8.0)),), name="cells", kind="labels")
+    (tmp_path / "run" / "labels").mkdir(parents=True)
+    save_volume(volume, tmp_path / "run" / "labels" / "labels.zarr", levels=1)
+    return tmp_path / "run", array
+
+
+def test_labels_of_a_result_folder(result, tmp_path):
+    pytest.importorskip("tensorstore")
+    quiet = ("--progress", "none")
+    assert invoke("export", "labels", result[0], tmp_path / "p", *quiet) == f"written to {tmp_path / 'p'}\n"
+    info = json.loads((tmp_path / "p" / "info").read_text())
+    assert (info["type"], info["scales"][0]["resolution"]) == ("segmentation", [8, 8, 40])
+    invoke("export", "labels", result[0], tmp_path / "z.zarr", "--to", "ome-zarr", "--format", "0.4", *quiet)
+    again = open_volume(tmp_path / "z.zarr")
+    assert again.kind == "labels"
+    np.testing.assert_array_equal(again.levels[0].array[:], result[1])
+
+
+def test_points_from_one_format_into_another(result, tmp_path):
+    (tmp_path / "a.csv").write_text("z_nm,y_nm,x_nm\n100,84,12\n")
+    image = ("--image", result[0] / "labels" / "labels.zarr")
+    assert "1 points written" in invoke("export", "points", tmp_path / "a.csv", tmp_path / "a.xml", *image)
+    assert "<MarkerX>1</MarkerX><MarkerY>10</MarkerY><MarkerZ>2</MarkerZ>" in (tmp_path / "a.xml").read_text()
+    invoke("export", "points", tmp_path / "a.xml", tmp_path / "b.csv", *image)
+    assert (tmp_path / "b.csv").read_text() == "z_nm,y_nm,x_nm\n100.0,84.0,12.0\n"
+    with pytest.raises(InputError, match=r"allowed: names that end in \.csv, \.parquet, \.xml"):
+        invoke("export", "points", tmp_path / "a.csv", tmp_path / "a.txt")
+
+
+def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):
+    with pytest.raises(InputError, match=r"got table 'cells\.xls'"):
+        invoke("detect", tmp_path, "--cascade", "cells", "--out", tmp_path / "o", "--table", "cells.xls")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
+def test_neuroglancer_serves_until_ctrl_c(result):
+    # what is started in the background of a shell does not hear SIGINT
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{hear}; from napari_connecto.cli import main; main()"
+    command = [sys.executable, "-c", program, "neuroglancer", str(result[0]), "--state", "--for-seconds", "120"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        told = json.loads(process.stdout.readline())
+        (layer,) = told["layers"]
+        assert layer["source"].startswith("zarr://http://127.0.0.1:")
+        with urlopen(layer["source"].removeprefix("zarr://") + "zarr.json") as answer:
+            assert "multiscales" in json.load(answer)["attributes"]["ome"]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.splitlines()[-1] == "closed"
+
+
+def test_neuroglancers_own_page_is_used_where_its_package_is(result):
+    pytest.importorskip("neuroglancer")
+    link = invoke("neuroglancer", result[0], "--for-seconds", "0.01").splitlines()[0]
+    assert link.startswith("http://127.0.0.1:")
+    link = invoke("neuroglancer", result[0], "--for-seconds", "0.01", "--client", "https://ng.example/").splitlines()[0]
+    assert link.startswith("https://ng.example/#!%7B%22dimensions%22:")
+
+
+def test_cache_is_shown_and_emptied(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_CONNECTO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    left, busy = tmp_path / "scratch" / "napari-connecto-old", tmp_path / "scratch" / "napari-connecto-new"
+    for folder in (left, busy):
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"x" * 1000)
+    for path in (left / "part", left):
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
+    keep("abc-123", b"a" * 4960, b"")
+    lines = invoke("cache", "show").splitlines()
+    assert lines[0].endswith("1 converted networks, 5 kB")
+    assert lines[1].startswith("  abc-123  5 kB, used 20")
+    assert lines[-1] == f"  left behind: {left}  1 kB"
+    refused = CliRunner().invoke(cli.cli, ["cache", "empty"], input="n\n")
+    assert refused.exit_code == 1
+    assert left.exists()
+    assert invoke("cache", "empty", "--yes") == "6 kB deleted\n"
+    assert (left.exists(), busy.exists()) == (False, True)
+    assert "is empty" in invoke("cache", "empty")
+
+
+def test_doctor_tells_what_is_there_and_what_is_not(monkeypatch):
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("openvino", "zarr") else version(name))
+    monkeypatch.setattr(doctor, "OPENGL", "napari_connecto.no_such_module")
+    monkeypatch.setattr(doctor, "_memory", lambda: 1 / 0)
+    told = json.loads(invoke("doctor", "--json", "--no-tiles"))
+    assert told["packages"]["needed"]["numpy"] == np.__version__
+    assert told["devices"]["chosen by auto"]
+    assert "GB in " in told["disks"]["free for temporary"]
+    assert "zarr is not installed (needed)" in told["missing"]
+    assert "openvino is not installed (optional)" in told["missing"]
+    assert "memory: ZeroDivisionError: division by zero" in told["missing"]
+    text = invoke("doctor", "--no-tiles")
+    assert "missing or not working:\n" in text
+    assert "  memory: ZeroDivisionError: division by zero\n" in text
+    if told["packages"]["gui"]["napari"]:
+        assert any(line.startswith("display: Qt or OpenGL failed") for line in told["missing"])
+
+
+def test_doctor_times_a_tile():
+    told = doctor._tiles()
+    assert "million voxels of" in told["cpu (torch)"]
+    assert float(told["cpu (torch)"].split()[0]) > 0
