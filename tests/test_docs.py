@@ -90,18 +90,23 @@ def test_python_uses_public_names_and_their_arguments(block):
 
 @pytest.mark.parametrize("page", ["own_data.md", "scripting.md", "large_data.md"])
 def test_pages_run_from_top_to_bottom(page, tmp_path, monkeypatch):
-    """In this process, for a process each would load everything again."""
+    """In this process, for a process each would load everything again; what is refused is refused as it says there."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__page__"}
-    for block in pages.blocks(pages.DOCS / page):
+    todo = list(pages.blocks(pages.DOCS / page))
+    for block, after in zip(todo, [*todo[1:], None], strict=True):
         if not block.is_run:
             continue
         if block.language == "python":
             exec(compile("\n" * block.line + block.body, page, "exec"), names)
             continue
         for arguments in pages.commands(block.body):
-            result = CliRunner().invoke(cli, [a.replace("~", str(tmp_path)) for a in arguments], catch_exceptions=False)
-            assert result.exit_code == 0, f"{where(block)} {arguments}: {result.output}"
+            result = CliRunner().invoke(cli, arguments)
+            if block.mark == "refused":
+                assert isinstance(result.exception, nc.ConnectoError), result.output
+                assert str(result.exception).replace(str(tmp_path), "...") == after.body.strip()
+            else:
+                assert result.exit_code == 0, f"{where(block)} {arguments}: {result.exception!r} {result.output}"
 
 
 @pytest.mark.slow
