@@ -94,7 +94,7 @@ def test_python_uses_public_names_and_their_arguments(block):
 def test_pages_run_from_top_to_bottom(page, tmp_path, monkeypatch):
     """In this process, for a process each would load everything again; what is refused is refused as it says there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("napari_connecto.models.openvino.available", lambda: False)  # conversions take longer than the page
+    monkeypatch.setattr("napari_connecto.models.files.installed", lambda: False)  # to convert networks takes longer
     names: dict[str, object] = {"__name__": "__page__"}
     todo = list(pages.blocks(pages.DOCS / page))
     for block, after in zip(todo, [*todo[1:], None], strict=True):
@@ -142,7 +142,7 @@ def test_one_address_everywhere():
     recipe = yaml.safe_load((pages.ROOT / "packaging" / "recipe.yaml").read_text(encoding="utf-8"))
     site = (pages.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert citation["repository-code"] == home == recipe["about"]["repository"]
-    assert f"repo_url: {home}\n" in site
+    assert f'link: "{home}"' in site
     assert f"site_url: {urls['Documentation']}/\n" in site
     owner = home.removeprefix("https://github.com/")
     assert all(owner in rule["replacement"] for rule in hook["substitutions"])
