@@ -127,6 +127,16 @@ def test_tutorials_run_as_written(page, tmp_path):
             assert done.returncode == 0, f"{where(block)}\n{done.stdout}\n{done.stderr}"
 
 
+def test_menus_are_where_pages_say():
+    manifest = yaml.safe_load((pages.ROOT / "src/napari_connecto/napari.yaml").read_text(encoding="utf-8"))
+    ours, docks = manifest["display_name"], {w["display_name"] for w in manifest["contributions"]["widgets"]}
+    named = [m for p in pages.PAGES for m in re.findall(r"\*Plugins > ([^*>]+?)(?: > ([^*]+))?\*", pages.prose(p))]
+    assert len(named) > 5
+    assert all(plugin == ours and (dock in docks or not dock) for plugin, dock in named), named
+    samples = [m for p in pages.PAGES for m in re.findall(r"Open Sample > ([^*>]+)", pages.prose(p))]
+    assert set(samples) == {ours}
+
+
 def test_api_page_has_every_public_name():
     listed = re.findall(r"^::: napari_connecto\.([\w.]+)\.(\w+)$", (pages.DOCS / "api.md").read_text(), re.M)
     homes = {name: home for home, name in listed}
