@@ -1,4 +1,4 @@
-"""What ``python -m build`` made: small enough, with everything that ships, and the same from the sdist as from the wheel.
+"""What ``python -m build`` made: small enough, with everything that ships, the same in the sdist and in the wheel.
 
 python packaging/check_dist.py dist [--version 1.2.3]
 """
@@ -15,7 +15,14 @@ from pathlib import Path
 
 LIMIT_MB = 60
 SHIPPED = "napari_connecto/_shipped/"
-NEEDED = ("cells.ome.zarr", "neuropil.ome.zarr", "xray.ome.zarr", "cascades/cells", "domains/fly-medulla", "translators")
+NEEDED = (
+    "cells.ome.zarr",
+    "neuropil.ome.zarr",
+    "xray.ome.zarr",
+    "cascades/cells",
+    "domains/fly-medulla",
+    "translators",
+)
 
 
 def faults(folder: Path, version: str | None) -> list[str]:

@@ -200,7 +200,7 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise StoreError(f"'{target}' exists; choose another name, or allow overwriting it (overwrite=True, --overwrite)")
+        raise StoreError(f"'{target}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
     is_zarr = any((target / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
     if not is_zarr and not (target.is_dir() and not any(target.iterdir())):
         raise StoreError(f"'{target}' is no zarr store and will not be overwritten; choose another name")
@@ -216,7 +216,7 @@ def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
     with storing(path):
         if system.exists(inner):
             if not overwrite:
-                raise StoreError(f"'{path}' exists; choose another name, or allow overwriting it (overwrite=True, --overwrite)")
+                raise StoreError(f"'{path}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
             system.rm(inner, recursive=True)
     try:
         yield store
