@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from _em_data import DATA, DATASETS, HERE, _tif
+from filelock import FileLock
 
 import napari_connecto as nc
 from napari_connecto.core.errors import ConnectoError
@@ -45,8 +46,10 @@ SIZE = 128
 MOST = 16
 TESTED = {"fly-medulla": (4, 250), "fly-larva": (3, 384), "mouse-ca1": (3, 384), "mouse-cortex": (5, 160)}
 """Sections that are measured, evenly spaced in the test part, and the side of their middle."""
-SOURCE = FitParams(steps=300, learning_rate=3e-3, validate_every=1000)
-SOURCE_CROP, SOURCE_BATCH = 160, 2
+STEPS = 180
+"""Of every adaptation."""
+SOURCE = FitParams(steps=1500, learning_rate=3e-3, validate_every=2000)
+SOURCE_CROP, SOURCE_BATCH = 160, 4
 AS_IT_IS = "rat-axons"
 """Its pixels (70 to 180 nm) are 20 times those of the others: to and from it, pixels are taken as they are."""
 
@@ -184,15 +187,23 @@ def _learnt(name: str, examples: Sequence[Example], seed: int, voxel_nm: tuple[f
 def source(name: str) -> TorchPredictor:
     """The model of a dataset, trained on all of its train part."""
     folder = CACHE / "sources" / name
-    if not folder.exists():
-        save_model(_learnt(name, sections(name, "train"), 1, DATASETS[name].voxel_nm), folder)
-    return torch_model(load_model(folder, device="cpu", backend="torch"))
+    with _alone(name):
+        if not folder.exists():
+            save_model(_learnt(name, sections(name, "train"), 1, DATASETS[name].voxel_nm), folder)
+    return torch_model(load_model(folder, backend="torch"))
 
 
 def source_params(name: str) -> SegmentParams:
     """Thresholds of a source, tuned on six sections of its own train part, the middle 256 x 256 of each."""
-    path = CACHE / "sources" / f"{name}.json"
-    return SegmentParams(**kept(path, lambda: tuned(source(name), own_sections(name)).__dict__))
+    path, model = CACHE / "sources" / f"{name}.json", source(name)
+    with _alone(name):
+        return SegmentParams(**kept(path, lambda: tuned(model, own_sections(name)).__dict__))
+
+
+def _alone(name: str) -> FileLock:
+    """Other processes that want this source wait until it is made."""
+    (CACHE / "sources").mkdir(parents=True, exist_ok=True)
+    return FileLock(CACHE / "sources" / f"{name}.lock")
 
 
 def own_sections(name: str) -> list[Example]:
@@ -228,7 +239,7 @@ def common_encoder() -> tuple[TorchEncoder, str]:
         if not folder.exists():
             every = [replace(e, voxel_nm=None) for name in NAMES for e in sections(name, "train")]
             save_model(_learnt("encoder", every, 2, (40.0, 8.0, 8.0)), folder)
-        return TorchEncoder(load_model(folder, device="cpu", backend="torch")), "an encoder trained on all sources"
+        return TorchEncoder(load_model(folder, backend="torch")), "an encoder trained on all sources"
 
 
 def distances(count: int = 200) -> dict[str, Any]:

@@ -36,11 +36,11 @@ from napari_connecto.workflows.uncertainty import entropy
 from napari_connecto.workflows.whole import answers, boundary_of
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "translate"
-STEPS, MEMBERS = 200, 4
+STEPS, MEMBERS, SHORT = 1500, 4, 200
 VARIED = 1
-"""Seeds with which what needs a training of its own (no variance head, adversary, more steps) is measured too."""
-BUDGET = nc.TranslatorParams(members=MEMBERS, steps=STEPS)
-DIRECT = FineTuneParams(preset="standard", steps=200, crop=96, batch=2, learning_rate=3e-3)
+"""Seeds with which what needs a training of its own (no variance head, adversary, fewer steps) is measured too."""
+BUDGET = nc.TranslatorParams(members=MEMBERS, steps=STEPS, crop=48)
+DIRECT = FineTuneParams(preset="standard", steps=600, crop=96, batch=2, learning_rate=3e-3)
 """A segmenter trained on X-ray itself, from scratch, on all of the train part."""
 SECTIONS, TUNED, LEARNT = 6, 4, 12
 """Sections that are measured, that thresholds are tuned on, and that the direct segmenter is trained on."""
@@ -63,7 +63,7 @@ VARIANTS = {
     "dropout": "one member, 8 passes of dropout",
     "absolute": "without variance head, one member, 8 flips",
     "adversary": "with adversarial term, one member",
-    "long": "one member, four times the steps",
+    "short": f"one member, {SHORT} steps",
 }
 
 
@@ -137,15 +137,15 @@ def measured_seed(name: str, seed: int) -> dict[str, Any]:
     asked = {"full": params}
     if seed < VARIED:
         asked |= {"absolute": replace(one, loss="absolute"), "adversary": replace(one, adversary=0.05)}
-        asked["long"] = replace(one, steps=4 * STEPS)
+        asked["short"] = replace(one, steps=SHORT)
     made = {key: _trained(CACHE / name / f"seed-{seed}-{key}", scene.train, p) for key, p in asked.items()}
     full = made["full"]
     trained = time.process_time()
-    segmenter = torch_model(nc.load_model(nc.list_models()[scene.domain], device="cpu", backend="torch"))
+    segmenter = torch_model(nc.load_model(nc.list_models()[scene.domain], backend="torch"))
     looks = {kind: (full, kind) for kind in ("ensemble", "single", "flips", "dropout")}
     if seed < VARIED:
         looks |= {"absolute": (made["absolute"], "flips"), "adversary": (made["adversary"], "single")}
-        looks["long"] = (made["long"], "single")
+        looks["short"] = (made["short"], "single")
     slab = replace(scene, train=_cut(scene.train, (SLAB, *scene.train.neurons.shape[1:])))
     seen = {part: _inputs(getattr(slab, part), full, scene) for part in ("train", "test")}
     inputs = {key: _membranes(segmenter, seen, key, scene) for key in seen["test"]}
@@ -161,7 +161,7 @@ def _trained(folder: Path, part: Part, params: nc.TranslatorParams) -> Translato
     """A translator, trained once and kept."""
     if not folder.exists():
         nc.train_translator(part.xray, part.em, params).save(folder)
-    return load_translator(folder, device="cpu", backend="torch")
+    return load_translator(folder, backend="torch")
 
 
 def _scaled(image: np.ndarray) -> np.ndarray:

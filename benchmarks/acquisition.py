@@ -15,6 +15,7 @@ from _transfer import (
     CACHE,
     DATASETS,
     SIZE,
+    STEPS,
     check_data,
     common_encoder,
     for_target,
@@ -40,7 +41,7 @@ PAIRS = (("mouse-cortex", "mouse-ca1"), ("mouse-cortex", "fly-larva"))
 STRATEGIES = ("median", "random", "entropy", "k-center", "badge")
 COUNTS = (1, 2, 4)
 POOL = 60
-BUDGET = FineTuneParams(preset="standard", steps=60, crop=96, batch=2, learning_rate=3e-3)
+BUDGET = FineTuneParams(preset="standard", steps=STEPS, crop=96, batch=2, learning_rate=3e-3)
 
 
 def main() -> None:

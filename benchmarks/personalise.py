@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from _transfer import (
     CACHE,
+    STEPS,
     check_data,
     common_encoder,
     for_target,
@@ -42,9 +43,9 @@ from napari_connecto.workflows.playback import playback_job
 PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "fly-medulla"), ("mouse-ca1", "mouse-cortex"))
 """Source and target: MMD's pick for three targets, among sources of like voxel size."""
 BUDGET = {
-    "standard": FineTuneParams(preset="standard", steps=60, crop=96, batch=2, learning_rate=3e-3),
-    "quick": FineTuneParams(preset="quick", steps=60, crop=96, batch=2),
-    "adapter": FineTuneParams(preset="adapter", steps=60, crop=96, batch=2),
+    "standard": FineTuneParams(preset="standard", steps=STEPS, crop=96, batch=2, learning_rate=3e-3),
+    "quick": FineTuneParams(preset="quick", steps=STEPS, crop=96, batch=2),
+    "adapter": FineTuneParams(preset="adapter", steps=STEPS, crop=96, batch=2),
 }
 """One number of steps; "standard" as in transfer.py, the others at their preset's rate."""
 BATCHES, TILES = 4, 8
@@ -52,7 +53,7 @@ FORGETTING_AT = 4
 LEFT_OUT = ("standard + AdaBN", "playback + AdaBN")
 """Where everything learns, batch norm's statistics are learnt anew: of two pairs the figures were the same."""
 AS_IT_IS, THRESHOLDS, PLAYBACK = "as it is", "thresholds only", "playback"
-PLAY = PrepareParams(steps=60, crop=96, batch=2)
+PLAY = PrepareParams(steps=STEPS, crop=96, batch=2)
 
 
 def main() -> None:

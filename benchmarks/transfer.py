@@ -17,6 +17,7 @@ from _transfer import (
     CACHE,
     DATASETS,
     NAMES,
+    STEPS,
     check_data,
     distances,
     for_target,
@@ -37,7 +38,7 @@ from napari_connecto.workflows.fine_tune import fine_tune
 SCRATCH, LONG = "scratch", " x3"
 LONG_ON = ("fly-larva",)
 """Targets on which training from scratch and MMD's pick get three times the steps too, at four patches."""
-BUDGET = FineTuneParams(preset="standard", steps=60, crop=96, batch=2, learning_rate=3e-3)
+BUDGET = FineTuneParams(preset="standard", steps=STEPS, crop=96, batch=2, learning_rate=3e-3)
 """The same for every start. Rate and steps were chosen on the train part of fly-larva alone (docs tell the figures)."""
 AIM_NEAR = 0.05
 

@@ -25,16 +25,17 @@ def main() -> None:
     """Measure what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="scenes whose name holds this")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2", help="which, so that processes can share the work")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     asked = parser.parse_args()
     names = [name for name in SCENES if asked.only in name]
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
     if not asked.table:
-        for seed in range(asked.seeds):
+        for seed in seeds:
             for name in names:
                 kept(path_of(name, seed), lambda name=name, seed=seed: measured_seed(name, seed))
     for name in names:
-        paths = [path_of(name, seed) for seed in range(asked.seeds)]
+        paths = [path_of(name, seed) for seed in seeds]
         report(name, [kept(path, dict) for path in paths if path.exists()])
 
 

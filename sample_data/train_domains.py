@@ -1,8 +1,8 @@
 """Train the domains that ship, and their common encoder: ``python sample_data/train_domains.py [NAME ...]``.
 
 Needs the real data (``NAPARI_CONNECTO_DATA`` or ``../shared/data``); only data whose terms allow derived weights are
-learnt from: the fly's medulla (CC BY 3.0, Janelia FlyEM), rat axons (MIT), and our own synthetic neuropil. About five
-minutes each on two quiet cores.
+learnt from: the fly's medulla (CC BY 3.0, Janelia FlyEM), rat axons (MIT), and our own synthetic neuropil. Those that
+ship took three to four minutes each on an NVIDIA H100 shared with other trainings; on two cores it is half an hour.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from napari_connecto.workflows.train_domain import About, train_domain_job
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _em_data import DATASETS
 
-SEED, STEPS, BATCH = 101, 500, 2
+SEED, STEPS, BATCH = 101, 1500, 4
+ENCODER_STEPS, ENCODER_BATCH = 500, 2
 PARAMS = DomainParams(label_kind="em", steps=STEPS, batch=BATCH, keep_patches=True)
 
 
@@ -56,8 +57,8 @@ def train_encoder(folder: Path, data: dict[str, tuple[Volume, Volume, About]]) -
     """One boundary model on all sources at their own voxel sizes; its way down is the common feature space."""
     card = boundary_card("encoder", (40.0, 8.0, 8.0))
     examples = [Example(image.levels[0].array, labels.levels[0].array) for image, labels, _ in data.values()]
-    samples = EmSamples(examples, card, 192, BATCH, SEED, Augment())
-    model = nc.run(fit(new_model(card, SEED), samples.from_step, FitParams(steps=STEPS)), report("encoder"))
+    samples = EmSamples(examples, card, 192, ENCODER_BATCH, SEED, Augment())
+    model = nc.run(fit(new_model(card, SEED), samples.from_step, FitParams(steps=ENCODER_STEPS)), report("encoder"))
     told = "; ".join(about.data for _, _, about in data.values())
     card = replace(model.card, training=told, licence="CC BY 3.0 (Janelia FlyEM), MIT (the rest)")
     save_model(TorchPredictor(card, model.net), folder)

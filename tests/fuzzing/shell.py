@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,6 @@ from tests.fuzzing.runs import begin
 from tests.fuzzing.target import Target, deep
 from tests.fuzzing.volumes import image
 
-MODULES = ("adapt", "cascade", "general", "translate", "xray")
 LEFT_OUT = ("demo", "--scheduler", "--workers", "--out", "--session", "out")
 """Opens a viewer; starts processes; writes where it is told to."""
 
@@ -40,7 +40,7 @@ def arguments(folder: Path) -> Target:
         shutil.rmtree(cwd, ignore_errors=True)
         cwd.mkdir()
         before, run_it = Path.cwd(), deep(" ".join(given).encode("utf-8", "surrogatepass"))
-        patches = [mock.patch.object(getattr(cli, m), "run_recipe", start) for m in MODULES]
+        patches = [mock.patch.object(module, "run_recipe", start) for module in _running()]
         patches += [mock.patch("click.echo"), mock.patch("builtins.print")]
         try:
             os.chdir(cwd)
@@ -56,7 +56,7 @@ def arguments(folder: Path) -> Target:
                 patch.stop()
             os.chdir(before)
 
-    words = [str(n) for n in NUMBERS] + [t for t in TEXTS if "\x00" not in t and not t.startswith(("/", "~"))]
+    words = [str(n) for n in NUMBERS] + [t for t in TEXTS if _can_be_given(t)]
     words += [str(volume), "cells", "fly-medulla", "synthetic", "1", "4"] * 6
 
     def make(rng: Random) -> list[str]:
@@ -64,6 +64,20 @@ def arguments(folder: Path) -> Target:
         return _line(rng, path, commands[path], words)
 
     return Target("command-line arguments", make, feed)
+
+
+def _running() -> list[ModuleType]:
+    """The modules of commands that run a recipe."""
+    return [module for module in vars(cli).values() if isinstance(module, ModuleType) and hasattr(module, "run_recipe")]
+
+
+def _can_be_given(word: str) -> bool:
+    """By a shell; and neither a place on this machine nor one in the network, which it would be right to go to."""
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in word and not word.startswith(("/", "~", "http:", "s3:"))
 
 
 def _leaves(group: click.Command, path: tuple[str, ...]) -> Any:
