@@ -107,7 +107,8 @@ def test_pages_run_from_top_to_bottom(page, tmp_path, monkeypatch):
             result = CliRunner().invoke(cli, arguments)
             if block.mark == "refused":
                 assert isinstance(result.exception, nc.ConnectoError), result.output
-                assert str(result.exception).replace(str(tmp_path), "...") == after.body.strip()
+                said = str(result.exception).replace(str(tmp_path), "...").replace("\\", "/")
+                assert said == after.body.strip()
             else:
                 assert result.exit_code == 0, f"{where(block)} {arguments}: {result.exception!r} {result.output}"
 
@@ -138,7 +139,9 @@ def test_menus_are_where_pages_say():
 
 
 def test_api_page_has_every_public_name():
-    listed = re.findall(r"^::: napari_connecto\.([\w.]+)\.(\w+)$", (pages.DOCS / "api.md").read_text(), re.M)
+    listed = re.findall(
+        r"^::: napari_connecto\.([\w.]+)\.(\w+)$", (pages.DOCS / "api.md").read_text(encoding="utf-8"), re.M
+    )
     homes = {name: home for home, name in listed}
     assert len(listed) == len(homes)
     assert homes == nc._HOMES
