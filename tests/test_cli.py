@@ -18,7 +18,7 @@ from napari_connecto import cli
 from napari_connecto.core.jobs import run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
-from napari_connecto.sample_data import list_cascades, list_models
+from napari_connecto.sample_data import list_cascades, list_models, open_sample
 from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detections import Detections
@@ -47,7 +47,7 @@ def invoke(*arguments) -> str:
 def test_commands():
     cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
     general, xray = (
-        ["convert", "demo", "info", "models", "run"],
+        ["convert", "demo", "info", "models", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],
     )
     helpers = ["cache", "doctor", "export", "neuroglancer"]
@@ -83,6 +83,19 @@ def test_every_parameter_is_an_option_with_its_help():
 
 def test_version():
     assert invoke("--version") == f"napari-connecto, version {napari_connecto.__version__}\n"
+
+
+def test_samples_are_copied_once(tmp_path):
+    out = tmp_path / "sample_data/shipped"
+    lines = invoke("samples", "--out", out).splitlines()
+    assert str(out / "cells.ome.zarr") in lines
+    assert sorted(str(path) for path in out.iterdir()) == lines
+    (out / "cells.ome.zarr/zarr.json").write_text("mine")
+    assert invoke("samples", "--out", out).splitlines() == lines
+    assert (out / "cells.ome.zarr/zarr.json").read_text() == "mine"
+    np.testing.assert_array_equal(
+        open_volume(out / "neuropil.ome.zarr").levels[2].array[:], open_sample("neuropil").levels[2].array[:]
+    )
 
 
 def test_info(good):

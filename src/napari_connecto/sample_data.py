@@ -5,10 +5,13 @@ They are made by ``sample_data/make_samples.py`` and ``sample_data/train_cascade
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from pathlib import Path
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import storing
 from napari_connecto.io.read import open_volume
 
 SAMPLES = {
@@ -55,6 +58,26 @@ def open_sample(name: str, truth: str | None = None) -> Volume:
         raise InputError(f"got sample '{name}'{f' with truth {truth!r}' if truth else ''}; there are: {there}")
     file = f"{name}.ome.zarr" if truth is None else f"{name}_{truth}.ome.zarr"
     return open_volume(shipped_folder() / file)
+
+
+def copy_samples(out: Path) -> list[Path]:
+    """Copy the volumes that ship into a folder; those that are there already are left alone.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    volumes = sorted(shipped_folder().glob("*.ome.zarr"))
+    with storing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for source in volumes:
+            if (out / source.name).exists():
+                continue
+            partial = out / f".{source.name}.{uuid.uuid4().hex}.partial"
+            shutil.copytree(source, partial)
+            partial.rename(out / source.name)
+    return [out / source.name for source in volumes]
 
 
 def list_cascades() -> dict[str, Path]:

@@ -199,7 +199,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
 def test_existing_output_is_left_alone_unless_told(tmp_path):
     save_volume(image(), tmp_path / "v.zarr")
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    with pytest.raises(StoreError, match="exists; choose another name, or allow overwriting"):
+    with pytest.raises(StoreError, match="exists; choose another name, or overwrite it"):
         save_volume(image("u1"), tmp_path / "v.zarr")
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
     save_volume(image("u1"), tmp_path / "v.zarr", overwrite=True)

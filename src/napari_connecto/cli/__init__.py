@@ -34,7 +34,7 @@ def main() -> None:
         _leave("cancelled; what was finished is kept, run the same command again to resume", 130)
     except click.ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "napari-connecto")
-        _leave(f"{where}: {error.format_message()}; see {where} --help", 2)
+        _leave(f"{where}: {error.format_message().rstrip('.')}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
     except (MemoryError, RuntimeError) as error:
@@ -50,6 +50,7 @@ def _leave(line: str, code: int) -> None:
 
 for command in (
     general.demo,
+    general.samples,
     general.info,
     general.convert,
     cascade.detect,

@@ -92,6 +92,16 @@ def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, 
 
 
 @click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("sample_data/shipped"), show_default=True)
+def samples(out: Path) -> None:
+    """Copy the sample volumes that ship to where the tutorials look for them."""
+    from napari_connecto.sample_data import copy_samples
+
+    for path in copy_samples(out):
+        click.echo(path)
+
+
+@click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("connecto-demo"), show_default=True)
 @click.option("--viewer/--no-viewer", default=True, help="Open napari with the results where there is a display.")
 @PROGRESS

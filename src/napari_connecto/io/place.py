@@ -52,7 +52,7 @@ def _refuse_existing(target: Path, overwrite: bool, kind: str, marks: Sequence[s
     if not target.exists():
         return
     if not overwrite:
-        raise StoreError(f"'{target}' exists; choose another name, or allow overwriting it")
+        raise StoreError(f"'{target}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
     ours = any((target / name).is_file() for name in marks)
     if not ours and not (target.is_dir() and not any(target.iterdir())):
         raise StoreError(f"'{target}' is no {kind} and will not be overwritten; choose another name")

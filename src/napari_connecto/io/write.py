@@ -215,7 +215,7 @@ def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
     with storing(path):
         if system.exists(inner):
             if not overwrite:
-                raise StoreError(f"'{path}' exists; choose another name, or allow overwriting it")
+                raise StoreError(f"'{path}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
             system.rm(inner, recursive=True)
     try:
         yield store

@@ -1,4 +1,4 @@
-"""The plugin's preferences (napari: Preferences > Plugins), with defaults where napari knows none."""
+"""The plugin's preferences (napari: File > Preferences > Connecto), with defaults where napari knows none."""
 
 from __future__ import annotations
 
