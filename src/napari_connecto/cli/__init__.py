@@ -8,7 +8,7 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cascade, general, translate, xray
+from napari_connecto.cli import adapt, cascade, general, report, translate, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 
 
@@ -63,5 +63,6 @@ for command in (
     translate.translate,
     general.models,
     general.run_document,
+    report.report,
 ):
     cli.add_command(command)
