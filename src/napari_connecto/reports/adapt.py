@@ -11,7 +11,7 @@ from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.read import open_volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
-from napari_connecto.reports.provenance import closing
+from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
 from napari_connecto.workflows.session import PatchState, patch_states
 
@@ -34,9 +34,7 @@ def rank_chapter(result: Result) -> Chapter:
     keys = [(best["name"] if best else "none", "model that fits best"), (str(len(rows)), "models compared")]
     keys.append((f"{compared[0]['mmd2']:.4f}", f"MMD² of the nearest (limit {limit:.4f})"))
     if told.get("patches"):
-        keys.append(
-            (str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty ones passed over)")
-        )
+        keys.append((str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty passed over)"))
     sections = (
         Section("Ranking", (RULE, *((why,) if why else ())), tuple(figures), (_ranks(rows),)),
         *closing(result, str(told.get("version", "")), [("encoder (SHA-256)", str(told.get("encoder", "")))]),
@@ -48,13 +46,13 @@ def rank_chapter(result: Result) -> Chapter:
 
 NO_FIT = "No model fits: the volume is farther from each than the library's own data are from each other."
 RANKED = (
-    "Distance of the volume to the data that each model learnt from, nearest first. Left of the dashed limit the volume "
-    "is as near as two domains of the library usually are to each other."
+    "Distance of the volume to the data that each model learnt from, nearest first. Left of the dashed limit the "
+    "volume is as near as two domains of the library usually are to each other."
 )
 RULE = (
     "MMD² compares features of tissue patches of the volume with those of each model's training data "
-    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p says that the two differ, which "
-    "different tissues always do somewhat; how much is what ranks them."
+    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p says that the two "
+    "differ, which different tissues always do somewhat; how much is what ranks them."
 )
 
 
@@ -88,11 +86,9 @@ def session_chapter(result: Result) -> Chapter:
     keys = ((str(len(states)), "patches suggested"), *((str(n), status) for status, n in count.items()))
     keys = (*keys, (str(held), "of the committed are held out to measure by"))
     verdict = f"{count['committed']} of {len(states)} suggested patches are annotated, {held} of them held out."
-    about = result.json("session.json")
-    models = [("model that suggested", str(about.get("model", "")))]
     sections = (
         Section("Suggested patches", figures=_patches(result, states), tables=(_queue(states),)),
-        *closing(result, models=models),
+        *closing(result),
     )
     warn = () if held or not count["committed"] else ("No patch is held out yet, so no gain can be measured.",)
     title = f"Annotation of '{result.name}'" if result.name else "Annotation"
@@ -132,11 +128,8 @@ def tune_chapter(result: Result) -> Chapter:
     card = result.json("model/card.json")
     told = (card.get("metrics") or {}).get("fine_tune") or {}
     found, patches = result.json("comparison.json"), told.get("patches")
-    models = [
-        ("made from (SHA-256)", str(card.get("parent") or "scratch")),
-        ("weights (SHA-256)", str(card.get("digest", ""))),
-    ]
-    models += [("training data of the model", str(card.get("training", ""))), ("licence", str(card.get("licence", "")))]
+    models = [("weights (SHA-256)", str(card.get("digest", ""))), ("training data", str(card.get("training", "")))]
+    models.append(("licence", str(card.get("licence", ""))))
     learnt = () if patches is None else ((str(patches), "annotated patches learnt from"),)
     sections: tuple[Section, ...] = closing(result, str(told.get("version", "")), models)
     title = f"Fine-tuned on '{result.name}'" if result.name else "Fine-tuned"
@@ -159,8 +152,8 @@ def tune_chapter(result: Result) -> Chapter:
 
 VI = (
     "Variation of information (Meilă 2007) between the segmentation and the annotation, in bits: split errors cut "
-    "neurites apart, merge errors join what is two; 0 is perfect. Neither model has seen these patches, and the thresholds "
-    "of both were tuned on the annotated patches alone."
+    "neurites apart, merge errors join what is two; 0 is perfect. Neither model has seen these patches, and the "
+    "thresholds of both were tuned on the annotated patches alone."
 )
 UNSURE = "The gain cannot be told from chance by these held-out patches; hold out more to know."
 
@@ -172,7 +165,7 @@ def _compared(found: Mapping[str, Any]) -> tuple[Figure, ...]:
         Figure(charts.before_after(before, after), "Each held-out patch, before (pale) and after (full).", wide=False),
         Figure(
             charts.gain(each, found["gain"], found["interval"]),
-            "Bits gained on each held-out patch (dots) and on average (diamond, bar: 95 % by Student's t over patches).",
+            "Bits gained on each held-out patch (dots) and on average (diamond; bar: 95 %, Student's t over patches).",
             wide=False,
         ),
     )
@@ -190,9 +183,7 @@ def _by_patch(found: Mapping[str, Any]) -> Table:
 def _thresholds(found: Mapping[str, Any]) -> Table:
     names = ("mode", "boundary_threshold", "merge_threshold", "min_size")
     both = (found["before"]["params"], found["after"]["params"])
-    rows = tuple(
-        (name, *(f"{p[name]:g}" if isinstance(p[name], float) else str(p[name]) for p in both)) for name in names
-    )
+    rows = tuple((name, *(in_words(p[name]) for p in both)) for name in names)
     return Table(("threshold of the segmentation", "before", "after"), rows)
 
 

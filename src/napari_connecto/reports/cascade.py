@@ -25,19 +25,20 @@ def detect_chapter(result: Result) -> Chapter:
     found = Detections.load(result.path)
     report = found.report
     volume, why = result.input()
-    lines = report_lines(report)
     gate = report.get("gate") or {}
     warnings = [gate["sentence"]] if gate.get("warns") else []
-    warnings += [line for line in lines if "damaged chunks" in line]
+    warnings += [line for line in report_lines(report) if "damaged chunks" in line]
     sections = [
-        Section("The search in words", tuple(lines)),
         Section("Funnel", figures=(Figure(charts.funnel(report["levels"]), FUNNEL),), tables=(_levels(report),)),
         _audit(report),
+        *([_gate(gate)] if gate else []),
         Section("What was found", (why,) if why else (), _pictures(found, volume), (_table(found),)),
     ]
+    inside = f" in '{result.name}'" if result.name else ""
+    everywhere = "" if report["mode"] == "cascade" else ", everywhere by the finest level"
     made = str(report.get("version", ""))
     return Chapter(
-        f"{report['cascade']} in '{result.name}'" if result.name else str(report["cascade"]),
+        f"{report['cascade']}{inside}{everywhere}",
         "Cascade detection",
         str(result.path),
         f"{len(found)} objects found. {report['audit']['sentence']}",
@@ -105,6 +106,16 @@ def _audit(report: Mapping[str, Any]) -> Section:
     return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))
 
 
+def _gate(gate: Mapping[str, Any]) -> Section:
+    """Whether the volume looks like what the cascade was trained on."""
+    rows = [("tissue tiles judged", gate.get("tiles")), ("unlike the training data", gate.get("outside"))]
+    rows += [("expected by chance, at most", f"{gate['expected']:.1%}" if gate.get("expected") is not None else None)]
+    rows += [("p", f"{gate['p']:.3g}" if gate.get("p") is not None else None)]
+    shown = tuple((name, str(value)) for name, value in rows if value is not None)
+    table = (Table(("", "number"), shown),) if shown else ()
+    return Section("Is it like what the cascade learnt from?", (str(gate["sentence"]),), tables=table)
+
+
 def _pictures(found: Detections, volume: Volume | None) -> tuple[Figure, ...]:
     figures = []
     if volume is not None:
@@ -122,7 +133,9 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
     if len(found):
         near = np.abs(found.centre_nm[:, None, 0] - found.centre_nm[None, :2000, 0]) <= reach
         z = float(found.centre_nm[int(near.sum(axis=0).argmax()), 0])
-    cut = pictures.section(volume, place, z)
+    light = found.labels is None
+    cut = pictures.section(volume, place, z, reach_nm=reach if light else 0.0)
+    over = ", the brightest of the sections around it" if light else ""
     if cut is None:
         return None
     here = found.centre_nm[np.abs(found.centre_nm[:, 0] - z) <= reach]
@@ -136,7 +149,7 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
     uri = pictures.strip(panels, circles=(here[:, 1:], radius))
     return Figure(
         uri,
-        f"Section at z = {z / 1000:.1f} µm. Circles: the {len(here)} objects within {reach / 1000:.1f} µm above and below.",
+        f"At z = {z / 1000:.1f} µm{over}. Circles: the {len(here)} objects within {reach / 1000:.1f} µm of it.",
     )
 
 

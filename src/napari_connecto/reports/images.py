@@ -9,7 +9,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
-from napari_connecto.reports.provenance import closing
+from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
 
 LABELS = "labels/labels.zarr"
@@ -102,11 +102,7 @@ def volume_chapter(result: Result) -> Chapter:
         if document.name in ("job.json", "tiles.json") or not isinstance(told, dict):
             continue
         lines += [str(line) for line in told.get("lines") or ()]
-        rows += [
-            (k, f"{v:.4g}" if isinstance(v, float) else str(v))
-            for k, v in told.items()
-            if isinstance(v, int | float | str)
-        ]
+        rows += [(name, in_words(value)) for name, value in told.items() if isinstance(value, int | float | str)]
     panels = []
     for path in sorted(result.path.glob("*.zarr")):
         try:

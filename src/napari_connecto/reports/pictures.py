@@ -6,9 +6,10 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Ellipse, Rectangle
 
@@ -17,7 +18,9 @@ from napari_connecto.core.volume import Level, Volume
 
 SIDE = 900
 """Voxels of a section along y and x, at most."""
-ORANGE, YELLOW = "#E69F00", "#F0E442"
+DEEPEST = 24
+"""Sections that are laid over each other, at most."""
+ORANGE = "#E69F00"
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,32 @@ class Section:
         return left / 1000, right / 1000, bottom / 1000, top / 1000
 
 
-def section(volume: Volume, place: Place | None = None, z_nm: float | None = None, side: int = SIDE) -> Section | None:
+def section(
+    volume: Volume, place: Place | None = None, z_nm: float | None = None, *, reach_nm: float = 0.0, side: int = SIDE
+) -> Section | None:
     """The section of a place at z (its middle without), from the finest level of at most ``side`` voxels across.
 
-    Where even the coarsest level has more, the middle of the place is cut out. None where volume and place are apart.
+    Where even the coarsest level has more, the middle of the place is cut out. With ``reach_nm`` it is the brightest of
+    at most `DEEPEST` sections within that distance above and below. None where volume and place are apart.
     """
     place = place or Place.of(volume.levels[0])
     z_nm = place.middle_nm if z_nm is None else z_nm
-    for level in volume.levels:
-        box = _box(level, place, z_nm)
-        if box is not None and max(box.shape[1:]) <= side:
-            break
-    else:
-        level = volume.levels[-1]
-        box = _box(level, place, z_nm)
+    level, box = next(
+        ((k, b) for k in volume.levels if (b := _box(k, place, z_nm)) and max(b.shape[1:]) <= side),
+        (volume.levels[-1], _box(volume.levels[-1], place, z_nm)),
+    )
     if box is None:
         return None
     box = box.grow([0, *(-max(0, -(-(n - side) // 2)) for n in box.shape[1:])])
-    block = np.asarray(level.read(box))
-    return Section(block.reshape(-1, *block.shape[-2:])[0], Place.of(level, box))
+    away = int(reach_nm / level.voxel_nm[0])
+    first, last = max(0, box.start[0] - away), min(level.shape[0] - 1, box.start[0] + away)
+    brightest = None
+    for z in np.unique(np.linspace(first, last, min(DEEPEST, last - first + 1)).astype(int)).tolist():
+        block = np.asarray(level.read(box.shift((z - box.start[0], 0, 0))))
+        plane = block.reshape(-1, *block.shape[-2:])[0]
+        brightest = plane if brightest is None else np.maximum(brightest, plane)
+    assert brightest is not None
+    return Section(brightest, Place.of(level, box))
 
 
 def _box(level: Level, place: Place, z_nm: float) -> Box | None:
@@ -108,18 +118,19 @@ def strip(
     Parameters
     ----------
     panels
-        Title, section, and how to draw it: "image" (grey, its own range), "unit" (grey, 0 to 1), "heat" (from 0 up, with a
-        scale) or "labels" (a colour per id, lines between them).
+        Title, section, and how to draw it: "image" (grey, its own range), "unit" (grey, 0 to 1), "heat" (from 0 up,
+        with a scale) or "labels" (a colour per id, lines between them).
     circles
         Centres (n, 2), y and x in nm, and a radius in nm, drawn into all panels.
     boxes
         Numbered frames, drawn into all panels.
+    width
+        Of the whole, in inches.
     """
     shown = [(title, cut, how) for title, cut, how in panels if cut is not None]
-    ratio = max((cut.extent[2] - cut.extent[3]) / max(cut.extent[1] - cut.extent[0], 1e-9) for _, cut, _ in shown)
+    ratio = max((cut.extent[2] - cut.extent[3]) / (cut.extent[1] - cut.extent[0]) for _, cut, _ in shown)
     each = min(width / len(shown), 6.4)
     canvas = Canvas(figsize=(each * len(shown), each * min(ratio, 1.6) + 0.65), dpi=120, layout="constrained")
-    FigureCanvasAgg(canvas)
     for axes, (title, cut, how) in zip(canvas.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         image = axes.imshow(**_drawn(cut, how), extent=cut.extent, interpolation="nearest", aspect="equal")
         if how == "heat":
@@ -127,27 +138,30 @@ def strip(
         axes.set_title(title, fontsize=10)
         axes.tick_params(labelsize=7)
         axes.set_xlabel("µm", fontsize=8)
-        for y, x in circles[0] / 1000 if circles else ():
-            side = 2 * circles[1] / 1000  # type: ignore[index]
-            axes.add_patch(Ellipse((x, y), side, side, fill=False, edgecolor=ORANGE, linewidth=1.4))
+        if circles is not None:
+            _circle(axes, *circles)
         for name, place in boxes:
-            (_, y0, x0), (_, y1, x1) = np.array([place.start_nm, place.stop_nm]) / 1000
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, linewidth=1.4))
-            axes.annotate(
-                name,
-                (x0, y0),
-                color="black",
-                fontsize=7,
-                va="bottom",
-                bbox={"facecolor": ORANGE, "pad": 1, "linewidth": 0},
-            )
+            _frame(axes, name, place)
         axes.set(xlim=cut.extent[:2], ylim=cut.extent[2:])
     out = io.BytesIO()
     canvas.savefig(out, format="jpg", pil_kwargs={"quality": 86})
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _drawn(cut: Section, how: str) -> dict[str, object]:
+def _circle(axes: Axes, centres_nm: np.ndarray, radius_nm: float) -> None:
+    side = 2 * radius_nm / 1000
+    for y, x in centres_nm / 1000:
+        axes.add_patch(Ellipse((x, y), side, side, fill=False, edgecolor=ORANGE, linewidth=1.4))
+
+
+def _frame(axes: Axes, name: str, place: Place) -> None:
+    (_, y0, x0), (_, y1, x1) = np.array([place.start_nm, place.stop_nm]) / 1000
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, linewidth=1.4))
+    label = {"facecolor": ORANGE, "pad": 1, "linewidth": 0}
+    axes.annotate(name, (x0, y0), color="black", fontsize=7, va="bottom", bbox=label)
+
+
+def _drawn(cut: Section, how: str) -> dict[str, Any]:
     values = cut.values
     if how == "labels":
         return {"X": coloured(values)}

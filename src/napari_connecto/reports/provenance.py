@@ -30,6 +30,9 @@ KINDS: dict[str, type] = {
 }
 PACKAGES = ("napari-connecto", "numpy", "torch", "zarr", "scikit-image", "dask")
 """Whose versions matter for the numbers."""
+USED = ("cascade", "model", "translator", "session", "labels", "em", "library")
+DIGESTS = {"model": "weights used (SHA-256)", "models": "weights used (SHA-256)", "parent": "made from (SHA-256)"}
+"""Entries of recipes, and of jobs, that say what was used."""
 
 
 def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, str]] = ()) -> tuple[Section, ...]:
@@ -37,6 +40,8 @@ def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, 
 
     Parameters
     ----------
+    result
+        Finished.
     version_used
         Of this package when the result was made; "" where the result does not say.
     models
@@ -59,11 +64,11 @@ def _parameters(result: Result) -> Section | None:
     rows, known = [], {field.name for field in fields(kind)}
     for field in fields(kind):
         value, default = given.get(field.name, field.default), field.default
-        changed = "" if _told(value) == _told(default) else f"default: {_told(default)}"
+        changed = "" if in_words(value) == in_words(default) else f"default: {in_words(default)}"
         unit = field.metadata.get("unit") or ""
-        rows.append((field.name, _told(value), unit, changed, field.metadata.get("help", "")))
+        rows.append((field.name, in_words(value), unit, changed, field.metadata.get("help", "")))
     rows += [
-        (str(name), _told(value), "", "not known to this version", "")
+        (str(name), in_words(value), "", "not known to this version", "")
         for name, value in given.items()
         if name not in known
     ]
@@ -72,12 +77,11 @@ def _parameters(result: Result) -> Section | None:
 
 def _origin(result: Result, version_used: str, models: Sequence[tuple[str, str]]) -> Section:
     rows = [("input", result.source or "not a file"), *_volume(result.fingerprint.get("volume")), *models]
-    for name in ("cascade", "model", "translator", "session", "labels", "em", "library"):
-        if result.recipe.get(name):
-            rows.append((name, _told(result.recipe[name])))
-    digest = result.fingerprint.get("model") or result.fingerprint.get("models") or result.fingerprint.get("parent")
-    if digest:
-        rows.append(("weights (SHA-256)", ", ".join(digest) if isinstance(digest, list) else str(digest)))
+    rows += [(name, in_words(result.recipe[name])) for name in USED if result.recipe.get(name)]
+    for entry, said in DIGESTS.items():
+        digest = result.fingerprint.get(entry)
+        if digest:
+            rows.append((said, ", ".join(map(str, digest)) if isinstance(digest, list) else str(digest)))
     rows.append(("finished", result.finished.strftime("%Y-%m-%d %H:%M:%S")))
     rows.append(("made with", f"napari-connecto {version_used}" if version_used else "not stated by the result"))
     here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
@@ -93,7 +97,7 @@ def _volume(told: Any) -> Iterator[tuple[str, str]]:
         yield "level", f"{' × '.join(str(n) for n in shape)} voxels of {size} nm, {told.get('dtype', '')}"
 
 
-def _told(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A parameter's value in words."""
     if value is None or value == "":
         return "–"
@@ -102,7 +106,7 @@ def _told(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return " × ".join(_told(v) for v in value)
+        return " × ".join(in_words(v) for v in value)
     return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 

@@ -129,8 +129,8 @@ def results_in(folder: Path) -> list[Result]:
     found = list(_below(folder, DEEPEST))
     if not found:
         raise InputError(
-            f"{folder} holds no finished result; give a folder that a command or a dock wrote (with {RECIPE} or {JOB}), "
-            "or one that such folders lie in"
+            f"{folder} holds no finished result; give a folder that a command or a dock wrote (with {RECIPE} or "
+            f"{JOB}), or one that such folders lie in"
         )
     return sorted(found, key=lambda result: result.finished)
 

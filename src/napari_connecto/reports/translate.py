@@ -13,7 +13,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
-from napari_connecto.reports.provenance import closing
+from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
 from napari_connecto.workflows.trust import Region, worst_regions
 
@@ -51,10 +51,7 @@ def translate_chapter(result: Result) -> Chapter:
         sections.append(_calibration(metrics, f"'{name}' on the block that it never saw"))
     title = f"'{result.name}' as EM" if result.name else "X-ray as EM"
     verdict = f"{told}; an estimate with a stated uncertainty, nobody measured it."
-    models = [
-        ("uncertainty", str(report.get("uncertainty", ""))),
-        ("recalibrated", "yes" if report.get("recalibrated") else "no"),
-    ]
+    models = [("recalibrated", in_words(bool(report.get("recalibrated"))))]
     return Chapter(
         title,
         "X-ray to EM",
@@ -68,8 +65,8 @@ def translate_chapter(result: Result) -> Chapter:
 
 SIMULATED = "This is EM-like and simulated from X-ray: details finer than the X-ray's are a guess of the network."
 PLACES = (
-    "Aleatoric is what the X-ray cannot tell, epistemic what the translator does not know; sd is the root of the sum of "
-    "their squares, on a scale on which 0 and 1 are the dark and bright end of the EM."
+    "Aleatoric is what the X-ray cannot tell, epistemic what the translator does not know; sd is the root of the sum "
+    "of their squares, on a scale on which 0 and 1 are the dark and bright end of the EM."
 )
 
 
@@ -151,8 +148,8 @@ def translator_chapter(result: Result) -> Chapter:
     source = "simulated X-ray" if about.get("simulated") else "X-ray"
     gain = metrics["translated"]["psnr"] - metrics["interpolated"]["psnr"] if metrics else float("nan")
     verdict = (
-        f"On a block kept apart, the translation is {abs(gain):.2f} dB {'nearer to' if gain > 0 else 'FARTHER from'} the "
-        "true EM than the interpolated X-ray."
+        f"On a block kept apart, the translation is {abs(gain):.2f} dB {'nearer to' if gain > 0 else 'FARTHER from'} "
+        "the true EM than the interpolated X-ray."
         if metrics
         else "Nothing was measured on a block kept apart."
     )
@@ -195,9 +192,10 @@ def _calibration(metrics: Mapping[str, Any], where: str) -> Section:
         ),
         Figure(
             sparse,
-            "Error of what is left when the least certain voxels are removed. The nearer the line comes to the dashed one, "
-            f"the better the uncertainty finds errors. Area between them (AUSE): {found['ause']:.3f}; rank correlation of "
-            f"|error| and sd (Spearman): {found['spearman']:.2f}.",
+            "Error of what is left when the least certain voxels are removed. The nearer the line comes to the dashed "
+            "one, the better the uncertainty finds errors. "
+            f"Area between them (AUSE): {found['ause']:.3f}; rank correlation of |error| and sd (Spearman): "
+            f"{found['spearman']:.2f}.",
             wide=False,
         ),
     )

@@ -64,8 +64,8 @@ def report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
 
     Notes
     -----
-    The page is made anew from what is on disk, also of old results. Pictures are single sections of at most 900 voxels a
-    side, read from a level that fits; the input is opened where the recipe says, and left out where it is gone.
+    The page is made anew from what is on disk, also of old results. Pictures are single sections of at most 900 voxels
+    a side, read from a level that fits; the input is opened where the recipe says, and left out where it is gone.
     """
     folder = Path(folder)
     results = results_in(folder)
