@@ -13,7 +13,7 @@ from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
 
 LABELS = "labels/labels.zarr"
-LARGEST = 15
+LARGEST = 8
 
 
 def segment_chapter(result: Result) -> Chapter:

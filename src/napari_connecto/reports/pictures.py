@@ -144,7 +144,7 @@ def strip(
             _frame(axes, name, place)
         axes.set(xlim=cut.extent[:2], ylim=cut.extent[2:])
     out = io.BytesIO()
-    canvas.savefig(out, format="jpg", pil_kwargs={"quality": 86})
+    canvas.savefig(out, format="jpg", bbox_inches="tight", pad_inches=0.08, pil_kwargs={"quality": 86})
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 

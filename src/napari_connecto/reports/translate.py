@@ -114,7 +114,7 @@ def _computed(mean: Volume, worst: Sequence[Region]) -> pictures.Place:
 
 def _close(mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Region]) -> tuple[Figure, ...]:
     figures = []
-    whole = pictures.Place.of(mean.levels[0])
+    whole = _computed(mean, worst)
     for n, region in enumerate(worst[:SHOWN], start=1):
         side = 3 * max(region.box.shape[1:]) * mean.levels[0].voxel_nm[1]
         place = whole.around(region.centre_nm, side)

@@ -211,6 +211,9 @@ class ChooseBox(QWidget):
         self.verdict.show()
         self.tree.show_map(ranking.map)
         self.choose((ranking.best or ranking.ranks[0]).name)
+        recipe = {"workflow": "rank", "volume": self.project.spec(), "params": asdict(self.form.value)}
+        folder = self.project.folder / "ranking"
+        self.bar.offer_report(lambda: ranking_job(ranking, recipe, folder))
 
     def _on_previewed(self, found: Preview) -> None:
         self.before.say(list(found.told))
