@@ -16,6 +16,7 @@ from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.event_log import EventLog
+from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.write import write_report
@@ -169,8 +170,6 @@ def test_a_segmentation_and_its_input(tmp_path):
     boundary[:, 18:22] = 1
     path = tmp_path / f"{HOSTILE.replace('/', '')}.zarr"
     save_volume(Volume.from_array(boundary, (40, 8, 8), name="map"), path, levels=1)
-    from napari_connecto.io.read import open_volume
-
     labels = segment(open_volume(path), SegmentParams(mode="2d-linked", min_size=0), out=tmp_path / "cut")
     page = write_report(tmp_path / "cut")
     assert f"{labels.metadata['segments']} segments in 2 × 40 × 40 voxels" in words(page)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
 LONGEST = 32
@@ -43,7 +44,7 @@ def histogram(scores: np.ndarray, threshold: float | None) -> str:
     """Scores of what was found."""
     canvas = Canvas(figsize=(4.6, 2.7), layout="constrained")
     axes = canvas.subplots()
-    axes.hist(scores, bins=np.linspace(0, 1, 26), color=BLUE)
+    axes.hist(scores, bins=25, range=(0, 1), color=BLUE)
     if threshold is not None:
         axes.axvline(threshold, color=RED, linestyle="--", label=f"threshold {threshold:.2f}")
         axes.legend(frameon=False, fontsize=9)
@@ -111,7 +112,7 @@ def vi_curve(points: Sequence[tuple[int, float, float, str]]) -> str:
     for n, _, vi, name in points:
         axes.annotate(_label(name), (n, vi), xytext=(5, 6), textcoords="offset points", fontsize=8)
     axes.set(xlabel="annotated patches", ylabel="VI, held out (bits)", ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.12)
     axes.legend(frameon=False, fontsize=9)
     return _svg(canvas)

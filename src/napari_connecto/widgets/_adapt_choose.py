@@ -29,6 +29,7 @@ from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_ranks import RankTable
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._report_button import ranking_job
 from napari_connecto.workflows.adapt_params import RankParams
 
 if TYPE_CHECKING:
