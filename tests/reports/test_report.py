@@ -129,12 +129,12 @@ def tuning(folder: Path, patches: int, after: float) -> Path:
 def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
     text = words(write_report(tuning(tmp_path / "tuned", 4, 0.8)))
     assert "It did." in text
-    assert "+0.200 bits gained (+0.100 to +0.300, 95 %)" in " ".join(reversed_keys(tmp_path / "tuned" / "report.html"))
+    assert "+0.200 bits gained (+0.100 to +0.300, 95 %)" in " ".join(keys(tmp_path / "tuned" / "report.html"))
     assert "1 0.250 0.750 1.000 0.200 0.600 0.800 +0.200" in text
     assert "napari-connecto 9.8.7" in text
 
 
-def reversed_keys(page: Path) -> list[str]:
+def keys(page: Path) -> list[str]:
     """Headline figures as they are seen: value, then what it is."""
     return [f"{value} {what}" for what, value in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", read(page))]
 
@@ -162,7 +162,7 @@ def test_a_session_counts_what_became_of_its_patches(tmp_path):
     log.append({"event": "skip", "id": 1})
     page = write_report(tmp_path)
     assert "0 of 2 suggested patches are annotated" in words(page)
-    assert {"2 patches suggested", "1 skipped", "1 waiting"} <= set(reversed_keys(page))
+    assert {"2 patches suggested", "1 skipped", "1 waiting"} <= set(keys(page))
 
 
 def test_a_segmentation_and_its_input(tmp_path):

@@ -30,7 +30,7 @@ def detect_chapter(result: Result) -> Chapter:
     warnings += [line for line in report_lines(report) if "damaged chunks" in line]
     sections = [
         Section("Funnel", figures=(Figure(charts.funnel(report["levels"]), FUNNEL),), tables=(_levels(report),)),
-        _audit(report),
+        *([_audit(report)] if report["audit"]["rejected"] else []),
         *([_gate(gate)] if gate else []),
         Section("What was found", (why,) if why else (), _pictures(found, volume), (_table(found),)),
     ]

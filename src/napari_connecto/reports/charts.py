@@ -36,7 +36,7 @@ def funnel(levels: Sequence[dict[str, Any]]) -> str:
     calls.barh(rows + 0.17, made, color=BLUE, height=0.3, label="looked at")
     calls.barh(rows - 0.17, expected, color=ORANGE, height=0.3, label="expected")
     calls.set(xlabel="chunks", xlim=(0, 1.15 * max(*made, *expected, 1)))
-    calls.legend(frameon=False, fontsize=9)
+    calls.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     return _svg(canvas)
 
 

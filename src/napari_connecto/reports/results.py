@@ -101,6 +101,12 @@ class Result:
         documents = [p for p in self.path.glob("*") if p.suffix in (".json", ".yaml", ".csv", ".jsonl")]
         return datetime.fromtimestamp(max((p.stat().st_mtime for p in documents), default=self.path.stat().st_mtime))
 
+    @property
+    def begun(self) -> float:
+        """When its job was begun, as a time stamp; when it was finished, where it is no job's folder."""
+        job = self.path / JOB
+        return job.stat().st_mtime if job.is_file() else self.finished.timestamp()
+
     def json(self, name: str) -> Any:
         """A document of the folder; {} where it has none of this name."""
         return read_json(self.path / name) if (self.path / name).is_file() else {}
@@ -132,7 +138,7 @@ def results_in(folder: Path) -> list[Result]:
             f"{folder} holds no finished result; give a folder that a command or a dock wrote (with {RECIPE} or "
             f"{JOB}), or one that such folders lie in"
         )
-    return sorted(found, key=lambda result: result.finished)
+    return sorted(found, key=lambda result: result.begun)
 
 
 def _below(folder: Path, depth: int) -> Iterator[Result]:
