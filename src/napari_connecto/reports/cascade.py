@@ -139,7 +139,7 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
     if cut is None:
         return None
     here = found.centre_nm[np.abs(found.centre_nm[:, 0] - z) <= reach]
-    panels = [("input", cut, "image")]
+    panels: list[pictures.Panel] = [("input", cut, "image")]
     if found.labels is not None:
         own = pictures.section(found.labels, cut.place, z)
         panels.append(("objects found", own, "labels"))

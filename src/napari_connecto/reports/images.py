@@ -23,7 +23,7 @@ def segment_chapter(result: Result) -> Chapter:
     volume, why = result.input()
     cut = pictures.section(labels)
     assert cut is not None
-    panels = [("objects", cut, "labels")]
+    panels: list[pictures.Panel] = [("objects", cut, "labels")]
     boundary = result.path / "boundary" / "boundary.zarr"
     if boundary.is_dir():
         panels.insert(0, ("boundary map", pictures.section(open_volume(boundary), cut.place), "unit"))
@@ -64,29 +64,26 @@ def predict_chapter(result: Result) -> Chapter:
     outputs = {path.stem: open_volume(path) for path in sorted(result.path.glob("*.zarr"))}
     volume, why = result.input()
     first = next(iter(outputs.values()), None)
-    lines, figures, keys = (
-        [line for line in (gate.get("sentence", ""), why) if line],
-        [],
-        ((", ".join(outputs), "outputs"),),
-    )
+    lines = [line for line in (gate.get("sentence", ""), why) if line]
+    figures: list[Figure] = []
+    keys = [(", ".join(outputs), "outputs")]
     if first is not None:
         level = first.levels[0]
         cut = pictures.section(first)
         assert cut is not None
-        panels = [("input", pictures.section(volume, cut.place), "image")] if volume is not None else []
+        panels: list[pictures.Panel] = []
+        if volume is not None:
+            panels.append(("input", pictures.section(volume, cut.place), "image"))
         panels += [(name, pictures.section(image, cut.place), "unit") for name, image in outputs.items()]
         figures.append(
             Figure(pictures.strip(panels[:4]), f"Section at z = {cut.place.middle_nm / 1000:.2f} µm; white is 1.")
         )
-        keys = (
-            *keys,
-            (" × ".join(map(str, level.shape)), "voxels"),
-            (" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"),
-        )
+        keys.append((" × ".join(map(str, level.shape)), "voxels"))
+        keys.append((" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"))
     title = f"Prediction of '{result.name}'" if result.name else "Prediction"
     sections = (Section("A look at it", tuple(lines), tuple(figures)), *closing(result))
     verdict = f"{', '.join(outputs)}: a value from 0 to 1 per voxel, stored as 0 to 255."
-    return Chapter(title, "Prediction", str(result.path), verdict, keys, _warned(gate), sections)
+    return Chapter(title, "Prediction", str(result.path), verdict, tuple(keys), _warned(gate), sections)
 
 
 def _warned(gate: dict[str, object]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,6 +69,10 @@ class Section:
         return left / 1000, right / 1000, bottom / 1000, top / 1000
 
 
+Panel: TypeAlias = tuple[str, Section | None, str]
+"""Title, section (left out where None), and how it is drawn, see `strip`."""
+
+
 def section(
     volume: Volume, place: Place | None = None, z_nm: float | None = None, *, reach_nm: float = 0.0, side: int = SIDE
 ) -> Section | None:
@@ -107,7 +111,7 @@ def _box(level: Level, place: Place, z_nm: float) -> Box | None:
 
 
 def strip(
-    panels: Sequence[tuple[str, Section | None, str]],
+    panels: Sequence[Panel],
     *,
     circles: tuple[np.ndarray, float] | None = None,
     boxes: Sequence[tuple[str, Place]] = (),

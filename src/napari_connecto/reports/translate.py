@@ -78,7 +78,7 @@ def _total(aleatoric: pictures.Section | None, epistemic: pictures.Section | Non
 
 def _panels(
     place: pictures.Place, z_nm: float, mean: Volume, aleatoric: Volume, epistemic: Volume
-) -> list[tuple[str, pictures.Section | None, str]]:
+) -> list[pictures.Panel]:
     noise, ignorance = (pictures.section(v, place, z_nm) for v in (aleatoric, epistemic))
     shown = [("EM-like mean", pictures.section(mean, place, z_nm), "unit")]
     return [*shown, ("uncertainty (sd)", _total(noise, ignorance), "heat")]
