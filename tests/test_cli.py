@@ -47,7 +47,7 @@ def invoke(*arguments) -> str:
 def test_commands():
     cascade, adapt = ["detect", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
     general, xray = (
-        ["convert", "demo", "info", "models", "run", "samples"],
+        ["convert", "demo", "info", "models", "report", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],
     )
     helpers = ["cache", "doctor", "export", "neuroglancer"]
@@ -221,6 +221,8 @@ def test_the_demo(tmp_path):
         assert report["levels"][-1]["calls"] <= everywhere["levels"][-1]["calls"] == everywhere["chunks"]
         assert report["objects"] > 0
         assert str(tmp_path / "demo" / sample) in text
+    assert f"on one page: {tmp_path / 'demo' / 'report.html'}" in text
+    assert (tmp_path / "demo/report.html").read_text().count("<article") == 9
     again = ("--out", tmp_path / "again", "--progress", "none")
     invoke("run", tmp_path / "demo/neuropil/recipe.yaml", *again)
     table = (tmp_path / "demo/neuropil/detections.csv").read_text()

@@ -86,6 +86,7 @@ _HOMES = {
     "XrayParams": "workflows.xray_params",
     "pair_volumes": "workflows.pair",
     "PairParams": "workflows.xray_params",
+    "write_report": "reports.write",
     "phantom": "phantoms",
     "open_sample": "sample_data",
 }

@@ -8,7 +8,7 @@ import sys
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cache, cascade, doctor, export, general, neuroglancer, translate, xray
+from napari_connecto.cli import adapt, cache, cascade, doctor, export, general, neuroglancer, report, translate, xray
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
 
@@ -72,5 +72,6 @@ for command in (
     cache.cache,
     general.models,
     general.run_document,
+    report.report,
 ):
     cli.add_command(command)

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from napari_connecto.cli.options import (
-    PROGRESS,
     TILE,
     cluster_options,
     drive,
     params_options,
     run_recipe,
+    running,
     volume_options,
     volume_spec,
 )
@@ -60,7 +60,7 @@ def _entries(**entries: Any) -> dict[str, Any]:
 @click.option("--out", type=click.Path(), help="Write ranking.json and recipe.yaml here.")
 @volume_options
 @params_options(RankParams)
-@PROGRESS
+@running
 def rank(path: str, library: str | None, out: str | None, progress: str, **options: Any) -> None:
     """Which pretrained domain fits PATH: MMD^2 with interval, best first; "no model fits" is an answer."""
     recipe = {"workflow": "rank", "volume": volume_spec(path, options), "params": _params(RankParams, options)}
@@ -75,7 +75,7 @@ def rank(path: str, library: str | None, out: str | None, progress: str, **optio
 @LIBRARY
 @volume_options
 @params_options(SuggestParams)
-@PROGRESS
+@running
 def suggest(path: str, model: str, out: str, n: int, library: str | None, progress: str, **options: Any) -> None:
     """Which patches of PATH to annotate, each with its reason."""
     recipe = {"workflow": "suggest", "volume": volume_spec(path, options), "model": model, "out": out, "n": n}
@@ -92,7 +92,7 @@ def suggest(path: str, model: str, out: str, n: int, library: str | None, progre
 @LIBRARY
 @volume_options
 @params_options(PrepareParams)
-@PROGRESS
+@running
 def prepare(path: str, model: str, how: str, out: str, progress: str, **options: Any) -> None:
     """Make a model used to PATH without labels: new batch-norm statistics (adabn), degraded source (playback)."""
     source, library = options.pop("source"), options.pop("library")
@@ -126,7 +126,7 @@ def prepare(path: str, model: str, how: str, out: str, progress: str, **options:
 @LIBRARY
 @volume_options
 @params_options(FineTuneParams)
-@PROGRESS
+@running
 def fine_tune(path: str, model: str, session: str, out: str, progress: str, **options: Any) -> None:
     """Adapt a model to the annotated patches of a session, and measure it on those held out."""
     labels, kind, scratch = (options.pop(name) for name in ("labels", "label_kind", "from_scratch"))
@@ -152,7 +152,7 @@ def fine_tune(path: str, model: str, session: str, out: str, progress: str, **op
 @volume_options
 @params_options(SegmentParams)
 @cluster_options
-@PROGRESS
+@running
 def segment(path: str, model: str | None, out: str, progress: str, **options: Any) -> None:
     """Segment PATH into instances; thresholds not given are those tuned with the model."""
     region, backend, only = options.pop("region"), options.pop("backend"), options.pop("only_estimate")
@@ -178,7 +178,7 @@ def segment(path: str, model: str | None, out: str, progress: str, **options: An
 @TILE
 @volume_options
 @cluster_options
-@PROGRESS
+@running
 def predict(path: str, model: str, out: str, progress: str, **options: Any) -> None:
     """Run a model over PATH into an OME-Zarr image."""
     region, backend = options.pop("region"), options.pop("backend")
@@ -218,7 +218,7 @@ def list_domains(library: str | None) -> None:
 @LIBRARY
 @volume_options
 @params_options(DomainParams)
-@PROGRESS
+@running
 def train(name: str, path: str, labels: str, out: str | None, progress: str, **options: Any) -> None:
     """Make domain NAME of the volume PATH and its LABELS: model, held-out figures, feature sample."""
     about = {key: options.pop(key) for key in ("organism", "tissue", "modality", "data", "licence")}

@@ -9,10 +9,10 @@ import click
 
 from napari_connecto.cli.export import check_table, export_table
 from napari_connecto.cli.options import (
-    PROGRESS,
     cluster_options,
     params_options,
     run_recipe,
+    running,
     volume_options,
     volume_spec,
 )
@@ -30,7 +30,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 @volume_options
 @params_options(DetectParams)
 @cluster_options
-@PROGRESS
+@running
 def detect(path: str, cascade: str, out: str, table: str | None, **options: Any) -> None:
     """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
     recipe = {"workflow": "detect", "volume": volume_spec(path, options), "cascade": cascade, "out": out}
@@ -59,7 +59,7 @@ def detect(path: str, cascade: str, out: str, table: str | None, **options: Any)
 @click.option("--out", required=True, type=click.Path(), help="Folder of the cascade; must not exist.")
 @volume_options
 @params_options(TrainParams)
-@PROGRESS
+@running
 def train_cascade(path: str, labels: str | None, points: str | None, out: str, progress: str, **options: Any) -> None:
     """Train a cascade on PATH from labels on part of it."""
     if (labels is None) == (points is None):

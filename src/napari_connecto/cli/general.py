@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from napari_connecto.cli.options import PROGRESS, cluster_options, drive, run_recipe, volume_options, volume_spec
+from napari_connecto.cli.options import (
+    PROGRESS,
+    cluster_options,
+    drive,
+    run_recipe,
+    running,
+    volume_options,
+    volume_spec,
+)
 
 
 @click.command()
@@ -48,7 +56,7 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", help="Write here instead of where the recipe says.")
 @cluster_options
-@PROGRESS
+@running
 def run_document(recipe: str, out: str | None, progress: str, scheduler: str | None, workers: int) -> None:
     """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
     from napari_connecto.workflows.recipe import read_recipe
@@ -107,6 +115,7 @@ def samples(out: Path) -> None:
 @PROGRESS
 def demo(out: Path, viewer: bool, progress: str) -> None:
     """Find cells and mitochondria in the samples, adapt a model to the neuropil, translate X-ray into EM."""
+    from napari_connecto.reports.write import report_job
     from napari_connecto.workflows.demo import demo_job
     from napari_connecto.workflows.demo_adapt import adapt_demo_job
     from napari_connecto.workflows.demo_translate import translate_demo_job
@@ -117,6 +126,7 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
         click.echo(line)
     for line in ["", *drive(translate_demo_job(out / "translate"), progress)]:
         click.echo(line)
+    click.echo(f"\nreport, all of it on one page: {drive(report_job(out), progress)}")
     if viewer:
         from napari_connecto.workflows.demo import why_no_viewer
 

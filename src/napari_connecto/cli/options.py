@@ -80,6 +80,20 @@ PROGRESS = click.option(
     "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", help="How to show progress."
 )
 
+WITH_REPORT = "napari_connecto.report"
+"""Key in click's context of whether a page is to be made of the result."""
+
+
+def running(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of commands that run a recipe: how to show progress, and whether to make a page of the result."""
+    return click.option(
+        "--report",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, wanted: context.meta.update({WITH_REPORT: wanted}),
+        help="Also write OUT/report.html: pictures, figures, parameters and origin on one page.",
+    )(PROGRESS(function))
+
 
 def drive(job: Job[Any], progress: str) -> Any:
     """Run a job with a bar per stage on stderr, or as JSON lines on stdout for another program."""
@@ -113,12 +127,19 @@ def _line(p: Progress) -> str:
 
 
 def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = None, workers: int = 0) -> None:
-    """Do what a recipe says and print its summary."""
+    """Do what a recipe says, print its summary, and make a page of it where that was asked for."""
     from napari_connecto.compute.cluster import connect
     from napari_connecto.workflows.recipe import recipe_job
 
+    wanted = click.get_current_context().meta.get(WITH_REPORT)
+    if wanted and not recipe.get("out"):
+        raise click.UsageError("--report needs --out, the folder that it is written to")
     with connect(scheduler, workers) as client:
         summary = drive(recipe_job(recipe, client), progress)
+    if wanted:
+        from napari_connecto.reports.write import report_job
+
+        summary |= {"report": str(drive(report_job(summary["out"]), progress))}
     if progress == "json":
         print(json.dumps({"summary": summary}), flush=True)
         return
@@ -126,6 +147,8 @@ def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = No
         click.echo(line)
     if summary["out"]:
         click.echo(f"written to {summary['out']}")
+    if wanted:
+        click.echo(f"report: {summary['report']}")
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from napari_connecto.cli.options import (
-    PROGRESS,
     TILE,
     cluster_options,
     params_options,
     run_recipe,
+    running,
     volume_options,
     volume_spec,
 )
@@ -31,7 +31,7 @@ from napari_connecto.workflows.translate_params import TranslateParams, Translat
 @click.option("--shift-only", is_flag=True, help="Align by a shift; no turning, scaling or shearing.")
 @volume_options
 @params_options(TranslatorParams)
-@PROGRESS
+@running
 def train_translator(path: str, em: str, out: str, progress: str, **options: Any) -> None:
     """Train a translator from the X-ray volume PATH and the EM volume EM of the same tissue."""
     array, voxel, grid, shift = (options.pop(k) for k in ("em_array", "em_voxel_nm", "grid_nm", "shift_only"))
@@ -56,7 +56,7 @@ def train_translator(path: str, em: str, out: str, progress: str, **options: Any
 @volume_options
 @params_options(TranslateParams)
 @cluster_options
-@PROGRESS
+@running
 def translate(path: str, translator: str, out: str, membranes: str | None, progress: str, **options: Any) -> None:
     """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
     recipe = {"workflow": "translate", "volume": volume_spec(path, options), "translator": translator, "out": out}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from napari_connecto.cli.options import PROGRESS, params_options, run_recipe, volume_options, volume_spec
+from napari_connecto.cli.options import params_options, run_recipe, running, volume_options, volume_spec
 from napari_connecto.workflows.xray_params import PairParams, XrayParams
 
 FOLDER = click.option("--out", required=True, type=click.Path(), help="Folder of the result; a new one, or empty.")
@@ -26,7 +26,7 @@ def size_option(flag: str, text: str) -> Any:
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, finest level's voxels.")
 @volume_options
 @params_options(XrayParams, skip=("voxel_nm",))
-@PROGRESS
+@running
 def simulate_xray(path: str, out: str, progress: str, **options: Any) -> None:
     """Simulate an X-ray volume of the tissue in the EM volume PATH; it says that nobody measured it."""
     voxel, like, region = (options.pop(k) for k in ("xray_voxel_nm", "like", "region"))
@@ -45,7 +45,7 @@ def simulate_xray(path: str, out: str, progress: str, **options: Any) -> None:
 @click.option("--shift-only", is_flag=True, help="Align by a shift; no turning, scaling or shearing.")
 @volume_options
 @params_options(PairParams, skip=("voxel_nm", "affine"))
-@PROGRESS
+@running
 def pair(path: str, em: str, out: str, progress: str, **options: Any) -> None:
     """Lay the X-ray volume PATH over the volume EM of the same tissue, and say how well they fit."""
     voxel, array, size, shift_only = (options.pop(k) for k in ("em_voxel_nm", "em_array", "grid_nm", "shift_only"))

@@ -240,6 +240,7 @@ class AnnotateBox(QWidget):
             self.resume_from(Path(folder))
 
     def _on_work(self, work: Work) -> None:
+        self.bar.offer_report(work.session.path)
         first = self.project.work is None
         if self._resuming:
             self.project.show_image(work.volume)

@@ -29,6 +29,7 @@ from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_ranks import RankTable
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
+from napari_connecto.widgets._report_button import ranking_job
 from napari_connecto.workflows.adapt_params import RankParams
 
 if TYPE_CHECKING:
@@ -212,6 +213,9 @@ class ChooseBox(QWidget):
         self.verdict.show()
         self.tree.show_map(ranking.map)
         self.choose((ranking.best or ranking.ranks[0]).name)
+        recipe = {"workflow": "rank", "volume": self.project.spec(), "params": asdict(self.form.value)}
+        folder = self.project.folder / "ranking"
+        self.bar.offer_report(lambda: ranking_job(ranking, recipe, folder))
 
     def _on_previewed(self, found: Preview) -> None:
         self.before.say(list(found.told))

@@ -200,6 +200,7 @@ class SegmentBox(QWidget):
         self._show(made)
         if self._running is not None:
             self.about.setText(f"{made.metadata['segments']} segments, kept in {self._running.out}")
+            self.bar.offer_report(self._running.out)
         self.project.changed.emit()
 
     def _show(self, labels: Volume) -> None:

@@ -182,6 +182,7 @@ class TuneBox(QWidget):
     def _on_tuned(self, summary: dict[str, Any]) -> None:
         out = Path(summary["out"])
         self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+        self.bar.offer_report(out)
         self.project.update(tuned=out, kept=Kept(out.name, tuned_model(out), tuned_params(tuned_model(out))))
 
     def _on_copy(self) -> None:

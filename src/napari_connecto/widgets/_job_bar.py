@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QElapsedTimer, Qt, Signal
@@ -21,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.widgets._report_button import ReportButton, folder_job, show_place
 from napari_connecto.widgets._view import OKABE_ITO, seconds_text
 from napari_connecto.widgets._worker import State, Worker
 
@@ -51,31 +54,42 @@ class JobBar(QWidget):
         self.status = text_line("What the job is doing")
         self.status.hide()
         self.error = ErrorLine()
+        self.report, self.page = ReportButton(), text_line("Where the report is; click to open it")
+        self.page.hide()
         self._run_text, self._stage, self._resumable = run_text, "", True
         self._clock, self._first = QElapsedTimer(), 0
         self._row = QHBoxLayout()
         self._row.addWidget(self.button)
+        self._row.addWidget(self.report)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(self._row)
-        for widget in (self.bar, self.status, self.error):
+        for widget in (self.bar, self.status, self.page, self.error):
             layout.addWidget(widget)
         self.button.clicked.connect(self._on_clicked)
         self.worker.state_changed.connect(self._on_state_changed)
         self.worker.reported.connect(self._on_reported)
         self.worker.failed.connect(self._on_failed)
+        self.report.failed.connect(self._on_failed)
+        self.report.written.connect(lambda path: show_place(self.page, path))
 
     def add_button(self, button: QPushButton) -> None:
         """Put a button beside the main one; it is disabled while a job runs."""
         self.buttons.append(button)
-        self._row.insertWidget(self._row.count() - 1, button)
+        self._row.insertWidget(self._row.count() - 2, button)
 
     def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True, abandon: bool = False) -> None:
         """Run a job; ``resumable``: the button offers to resume it after a cancel; ``abandon``: see `Worker.start`."""
         self._resumable, self._stage = resumable, ""
         self.error.clear()
+        self.offer_report(None)
         self.worker.start(make_job, abandon=abandon)
+
+    def offer_report(self, result: Path | Callable[[], Job[Path]] | None) -> None:
+        """Offer a page of a result: its folder, or the job that makes the page; None takes the offer back."""
+        self.page.hide()
+        self.report.offer(partial(folder_job, result) if isinstance(result, Path) else result)
 
     def offer_resume(self) -> None:
         """There is unfinished work: the button says that the next click goes on with it."""

@@ -175,6 +175,8 @@ class CascadeWidget(Dock):
         from napari_connecto.workflows.report import report_lines  # loaded by the search already
 
         self.results.finish(found, report_lines(found.report))
+        if self._running is not None:
+            self.bar.offer_report(self._running.out)
         self.scroller.ensureWidgetVisible(self.results, 0, 0)
 
     def _on_training_made(self, layer: Any) -> None:

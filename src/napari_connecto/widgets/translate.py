@@ -167,6 +167,7 @@ class TranslateWidget(Dock):
         self.trust.show_live(live(self._running.out))
         self.trust.finish(made.lines, made.worst)
         running = self._running
+        self.bar.offer_report(running.out)
         self._running = replace(running, complete=self._everything)
         self.segment.set_source(self._running)
         self.disputed.bar.forget()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Volume
@@ -88,6 +89,12 @@ class Ranking:
     def best(self) -> Rank | None:
         """The nearest domain that fits; None: no model fits."""
         return next((rank for rank in self.ranks if rank.fits), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``ranking.json`` holds."""
+        rows = [rank.row() for rank in self.ranks]
+        counted = {"patches": self.patches, "skipped": self.skipped}
+        return {"ranks": rows, "limit": self.limit, "encoder": self.space, **counted, "version": __version__}
 
     def lines(self) -> list[str]:
         """A table in words."""

@@ -48,7 +48,7 @@ def rank(recipe: Recipe, client: Any) -> Job[Summary]:
     rows = [entry.row() for entry in ranking.ranks]
     if recipe.get("out"):
         out = _folder(recipe)
-        write_json(out / "ranking.json", {"ranks": rows, "limit": ranking.limit, "encoder": ranking.space})
+        write_json(out / "ranking.json", {**ranking.to_json(), "notices": told})
     best = ranking.best.name if ranking.best else None
     return {"out": recipe.get("out"), "best": best, "ranks": rows, "lines": [*ranking.lines(), *told]}
 

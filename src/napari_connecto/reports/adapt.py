@@ -1,0 +1,206 @@
+"""Chapters of an adaptation: ranking, annotation session, fine-tuning and whether it helped. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.io.event_log import EventLog
+from napari_connecto.io.read import open_volume
+from napari_connecto.reports import charts, pictures
+from napari_connecto.reports.page import Chapter, Figure, Section, Table
+from napari_connecto.reports.provenance import closing, in_words
+from napari_connecto.reports.results import Result
+from napari_connecto.workflows.session import PatchState, patch_states
+
+SHOWN = 6
+"""Patches of a session that are drawn."""
+
+
+def rank_chapter(result: Result) -> Chapter:
+    """Of a ranking of models."""
+    told = result.json("ranking.json")
+    rows, limit = told["ranks"], float(told["limit"])
+    compared = [row for row in rows if isfinite(row["mmd2"])]
+    best = next((row for row in rows if row["fits"]), None)
+    nearest = f"Start from '{best['name']}': it was trained on data like these." if best else NO_FIT
+    volume, why = result.input()
+    figures = [Figure(charts.intervals(compared, limit), RANKED)]
+    if volume is not None:
+        cut = pictures.section(volume)
+        figures.append(Figure(pictures.strip([("middle section", cut, "image")]), f"The volume '{volume.name}'."))
+    keys = [(best["name"] if best else "none", "model that fits best"), (str(len(rows)), "models compared")]
+    keys.append((f"{compared[0]['mmd2']:.4f}", f"MMD² of the nearest (limit {limit:.4f})"))
+    if told.get("patches"):
+        keys.append((str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty passed over)"))
+    sections = (
+        Section("Ranking", (RULE, *((why,) if why else ())), tuple(figures), (_ranks(rows),)),
+        *closing(result, str(told.get("version", "")), [("encoder (SHA-256)", str(told.get("encoder", "")))]),
+    )
+    title = f"Which model fits '{result.name}'?" if result.name else "Which model fits?"
+    warnings = tuple(told.get("notices") or ())
+    return Chapter(title, "Ranking of models", str(result.path), nearest, tuple(keys), warnings, sections)
+
+
+NO_FIT = "No model fits: the volume is farther from each than the library's own data are from each other."
+RANKED = (
+    "Distance of the volume to the data that each model learnt from, nearest first. Left of the dashed limit the "
+    "volume is as near as two domains of the library usually are to each other."
+)
+RULE = (
+    "MMD² compares features of tissue patches of the volume with those of each model's training data "
+    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p says that the two "
+    "differ, which different tissues always do somewhat; how much is what ranks them."
+)
+
+
+def _ranks(rows: Sequence[Mapping[str, Any]]) -> Table:
+    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+        if not isfinite(row["mmd2"]):
+            return (
+                row["name"],
+                "–",
+                "–",
+                "–",
+                f"{row['voxel_ratio']:.2f}",
+                "not compared",
+                row["licence"],
+                row["note"],
+            )
+        low, high = row["interval"]
+        fits = "fits" if row["fits"] else "does not fit"
+        distance = (f"{row['mmd2']:.4f}", f"{low:.4f} to {high:.4f}", f"{row['p']:.3f}")
+        return (row["name"], *distance, f"{row['voxel_ratio']:.2f}", fits, row["licence"], row["note"])
+
+    names = ("model", "MMD²", "95 % interval", "p", "voxel ratio", "", "licence", "note")
+    return Table(names, tuple(cells(row) for row in rows))
+
+
+def session_chapter(result: Result) -> Chapter:
+    """Of an annotation session: what was suggested and why, and what became of it."""
+    states = patch_states(EventLog(result.path / "events.jsonl").events())
+    count = {status: sum(s.status == status for s in states) for status in ("committed", "waiting", "skipped")}
+    held = sum(s.held_out and s.status == "committed" for s in states)
+    keys = ((str(len(states)), "patches suggested"), *((str(n), status) for status, n in count.items()))
+    keys = (*keys, (str(held), "of the committed are held out to measure by"))
+    verdict = f"{count['committed']} of {len(states)} suggested patches are annotated, {held} of them held out."
+    sections = (
+        Section("Suggested patches", figures=_patches(result, states), tables=(_queue(states),)),
+        *closing(result),
+    )
+    warn = () if held or not count["committed"] else ("No patch is held out yet, so no gain can be measured.",)
+    title = f"Annotation of '{result.name}'" if result.name else "Annotation"
+    return Chapter(title, "Annotation session", str(result.path), verdict, keys, warn, sections)
+
+
+def _queue(states: Sequence[PatchState]) -> Table:
+    rows = tuple(
+        (
+            str(s.id),
+            f"{' '.join(map(str, s.box.start))} to {' '.join(map(str, s.box.stop))}",
+            s.status + (", held out" if s.held_out else ""),
+            s.reason,
+        )
+        for s in states
+    )
+    return Table(("patch", "box (z y x, voxels)", "state", "why it was suggested"), rows)
+
+
+def _patches(result: Result, states: Sequence[PatchState]) -> tuple[Figure, ...]:
+    """Image and labels of the first committed patches."""
+    figures = []
+    for state in [s for s in states if s.status == "committed"][:SHOWN]:
+        folder = result.path / "patches" / f"{state.id:04d}"
+        try:
+            image, labels = (open_volume(folder / name) for name in ("image.zarr", f"labels-{state.labels}.zarr"))
+        except ConnectoError:
+            continue
+        panels = [("image", pictures.section(image), "image"), ("labels", pictures.section(labels), "labels")]
+        held = ", held out" if state.held_out else ""
+        figures.append(Figure(pictures.strip(panels, width=6.0), f"Patch {state.id}{held}: {state.reason}", wide=False))
+    return tuple(figures)
+
+
+def tune_chapter(result: Result) -> Chapter:
+    """Of a fine-tuning: before and after on held-out patches."""
+    card = result.json("model/card.json")
+    told = (card.get("metrics") or {}).get("fine_tune") or {}
+    found, patches = result.json("comparison.json"), told.get("patches")
+    models = [("weights (SHA-256)", str(card.get("digest", ""))), ("training data", str(card.get("training", "")))]
+    models.append(("licence", str(card.get("licence", ""))))
+    learnt = () if patches is None else ((str(patches), "annotated patches learnt from"),)
+    sections: tuple[Section, ...] = closing(result, str(told.get("version", "")), models)
+    title = f"Fine-tuned on '{result.name}'" if result.name else "Fine-tuned"
+    if not found:
+        unknown = "No patch was held out, so whether it helped is not known; suggest some with --random-arm."
+        return Chapter(title, "Fine-tuning", str(result.path), unknown, learnt, (), sections)
+    prepared = result.json("start/prepare.json").get("lines") or ()
+    low, high = (float(v) for v in found["interval"])
+    span = f" ({low:+.3f} to {high:+.3f}, 95 %)" if isfinite(low) and isfinite(high) else ""
+    keys = (
+        (f"{found['before']['total']:.3f}", "VI before, bits (held-out patches)"),
+        (f"{found['after']['total']:.3f}", "VI after, bits"),
+        (f"{found['gain']:+.3f}", f"bits gained{span}"),
+        *learnt,
+    )
+    helped = Section("Did it help?", (VI, *prepared), _compared(found), (_by_patch(found), _thresholds(found)))
+    warn = () if span and (low > 0 or high < 0) else (UNSURE,)
+    return Chapter(title, "Fine-tuning", str(result.path), found["verdict"], keys, warn, (helped, *sections))
+
+
+VI = (
+    "Variation of information (Meilă 2007) between the segmentation and the annotation, in bits: split errors cut "
+    "neurites apart, merge errors join what is two; 0 is perfect. Neither model has seen these patches, and the "
+    "thresholds of both were tuned on the annotated patches alone."
+)
+UNSURE = "The gain cannot be told from chance by these held-out patches; hold out more to know."
+
+
+def _compared(found: Mapping[str, Any]) -> tuple[Figure, ...]:
+    before, after = found["before"]["vi"], found["after"]["vi"]
+    each = [b["total"] - a["total"] for b, a in zip(before, after, strict=True)]
+    return (
+        Figure(charts.before_after(before, after), "Each held-out patch, before (pale) and after (full).", wide=False),
+        Figure(
+            charts.gain(each, found["gain"], found["interval"]),
+            "Bits gained on each held-out patch (dots) and on average (diamond; bar: 95 %, Student's t over patches).",
+            wide=False,
+        ),
+    )
+
+
+def _by_patch(found: Mapping[str, Any]) -> Table:
+    rows = []
+    for n, (b, a) in enumerate(zip(found["before"]["vi"], found["after"]["vi"], strict=True), start=1):
+        cells = [f"{vi[k]:.3f}" for vi in (b, a) for k in ("split", "merge", "total")]
+        rows.append((str(n), *cells, f"{b['total'] - a['total']:+.3f}"))
+    names = ("patch", "split before", "merge", "total", "split after", "merge", "total", "gain")
+    return Table(names, tuple(rows), "Variation of information, bits.")
+
+
+def _thresholds(found: Mapping[str, Any]) -> Table:
+    names = ("mode", "boundary_threshold", "merge_threshold", "min_size")
+    both = (found["before"]["params"], found["after"]["params"])
+    rows = tuple((name, *(in_words(p[name]) for p in both)) for name in names)
+    return Table(("threshold of the segmentation", "before", "after"), rows)
+
+
+def curve(results: Sequence[Result]) -> Section | None:
+    """VI over annotated patches, where several fine-tunings were compared; None where fewer than two were."""
+    points = []
+    for result in results:
+        told = (result.json("model/card.json").get("metrics") or {}).get("fine_tune") or {}
+        found = result.json("comparison.json")
+        if found and told.get("patches"):
+            points.append((int(told["patches"]), found["before"]["total"], found["after"]["total"], result.path.name))
+    if len(points) < 2:
+        return None
+    return Section("VI by annotated patches", figures=(Figure(charts.vi_curve(sorted(points)), CURVE),))
+
+
+CURVE = (
+    "Variation of information on held-out patches for each fine-tuning below, by the patches it learnt from. "
+    "Sets of held-out patches may differ between runs."
+)

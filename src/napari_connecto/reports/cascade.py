@@ -1,0 +1,172 @@
+"""Chapter of a search: the funnel, what it cost, what it may have missed, and what it found. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.volume import Volume
+from napari_connecto.reports import charts, pictures
+from napari_connecto.reports.page import Chapter, Figure, Section, Table
+from napari_connecto.reports.provenance import closing
+from napari_connecto.reports.results import Result
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.report import report_lines
+
+LISTED = 20
+SLAB = 0.15
+"""Share of the depth on each side of the section within which detections are drawn."""
+
+
+def detect_chapter(result: Result) -> Chapter:
+    """Of a finished search."""
+    found = Detections.load(result.path)
+    report = found.report
+    volume, why = result.input()
+    gate = report.get("gate") or {}
+    warnings = [gate["sentence"]] if gate.get("warns") else []
+    warnings += [line for line in report_lines(report) if "damaged chunks" in line]
+    sections = [
+        Section("Funnel", figures=(Figure(charts.funnel(report["levels"]), FUNNEL),), tables=(_levels(report),)),
+        *([_audit(report)] if report["audit"]["rejected"] else []),
+        *([_gate(gate)] if gate else []),
+        Section("What was found", (why,) if why else (), _pictures(found, volume), (_table(found),)),
+    ]
+    inside = f" in '{result.name}'" if result.name else ""
+    everywhere = "" if report["mode"] == "cascade" else ", everywhere by the finest level"
+    made = str(report.get("version", ""))
+    return Chapter(
+        f"{report['cascade']}{inside}{everywhere}",
+        "Cascade detection",
+        str(result.path),
+        f"{len(found)} objects found. {report['audit']['sentence']}",
+        _keys(report, len(found)),
+        tuple(warnings),
+        (*sections, *closing(result, made, [("level choice", str(report.get("reason", "")))])),
+    )
+
+
+FUNNEL = (
+    "Each level of the cascade, coarsest first. Left: the share of the searched volume it looked at; the rest was "
+    "rejected above it. Right: chunks looked at beside those expected from the cascade's measured rates."
+)
+
+
+def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
+    audit = report["audit"]
+    keys = [
+        (f"{count:,}".replace(",", " "), "objects found"),
+        (_seconds(report["seconds"]), "computing, audit included"),
+    ]
+    if report["mode"] == "cascade":
+        keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels read than by the finest level alone"))
+        low, high = report["recall"]["interval"]
+        keys.append((f"{report['recall']['expected']:.1%}", f"recall expected ({low:.1%} to {high:.1%}, 95 %)"))
+    if audit["rejected"] and audit["sampled"] and audit["found"]:
+        keys.append((f"≤ {audit['lost_upper']:.1%}", f"of objects missed ({audit['confidence']:.0%}, by the audit)"))
+    return tuple(keys)
+
+
+def _levels(report: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (
+            level["name"],
+            " × ".join(f"{v:g}" for v in level["voxel_nm"]),
+            "–" if level["threshold"] is None else f"{level['threshold']:.3f}",
+            f"{level['calls']}",
+            f"{level['calls_predicted']:.0f}",
+            f"{level['share']:.2%}",
+            f"{level['passed']}",
+            f"{level['seconds']:.1f}",
+            f"{level['bytes'] / 1e6:.1f}",
+        )
+        for level in report["levels"]
+    )
+    names = ("level", "voxel (nm)", "threshold", "chunks", "expected", "of the volume", "pass", "seconds", "read (MB)")
+    return Table(names, rows)
+
+
+def _audit(report: Mapping[str, Any]) -> Section:
+    audit = report["audit"]
+    rows = (
+        ("chunks that the cascade rejected", str(audit["rejected"])),
+        ("of these looked at again by the finest level", str(audit["sampled"])),
+        ("of these holding an object after all", str(audit["positives"])),
+        ("chunks with an object that the cascade found", str(audit["found"])),
+        ("share of objects missed, estimate", "–" if audit["lost"] is None else f"{audit['lost']:.2%}"),
+        (f"share of objects missed, at most ({audit['confidence']:.0%})", f"{audit['lost_upper']:.2%}"),
+    )
+    lines = (
+        audit["sentence"],
+        "Missed means: what the finest level alone would have found. What that level cannot see, no audit can count. "
+        "The bound is one-sided Clopper-Pearson on a random sample of the rejected chunks.",
+    )
+    return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))
+
+
+def _gate(gate: Mapping[str, Any]) -> Section:
+    """Whether the volume looks like what the cascade was trained on."""
+    rows = [("tissue tiles judged", gate.get("tiles")), ("unlike the training data", gate.get("outside"))]
+    rows += [("expected by chance, at most", f"{gate['expected']:.1%}" if gate.get("expected") is not None else None)]
+    rows += [("p", f"{gate['p']:.3g}" if gate.get("p") is not None else None)]
+    shown = tuple((name, str(value)) for name, value in rows if value is not None)
+    table = (Table(("", "number"), shown),) if shown else ()
+    return Section("Is it like what the cascade learnt from?", (str(gate["sentence"]),), tables=table)
+
+
+def _pictures(found: Detections, volume: Volume | None) -> tuple[Figure, ...]:
+    figures = []
+    if volume is not None:
+        figures.append(_overview(found, volume))
+    if len(found):
+        figures.append(Figure(charts.histogram(found.score, None), "Scores of the objects found.", wide=False))
+    return tuple(f for f in figures if f is not None)
+
+
+def _overview(found: Detections, volume: Volume) -> Figure | None:
+    """The section with most of the detections around it."""
+    place = pictures.Place.of(volume.levels[0])
+    depth = place.stop_nm[0] - place.start_nm[0]
+    z, reach = place.middle_nm, max(SLAB * depth, volume.levels[0].voxel_nm[0] / 2)
+    if len(found):
+        near = np.abs(found.centre_nm[:, None, 0] - found.centre_nm[None, :2000, 0]) <= reach
+        z = float(found.centre_nm[int(near.sum(axis=0).argmax()), 0])
+    light = found.labels is None
+    cut = pictures.section(volume, place, z, reach_nm=reach if light else 0.0)
+    over = ", the brightest of the sections around it" if light else ""
+    if cut is None:
+        return None
+    here = found.centre_nm[np.abs(found.centre_nm[:, 0] - z) <= reach]
+    panels: list[pictures.Panel] = [("input", cut, "image")]
+    if found.labels is not None:
+        own = pictures.section(found.labels, cut.place, z)
+        panels.append(("objects found", own, "labels"))
+    sizes = (found.box[:, 4:] - found.box[:, 1:3]).max(axis=1) if len(found) else np.zeros(0)
+    radius = float(np.median(sizes)) * volume.levels[0].voxel_nm[1] / 2 if len(sizes) else 0.0
+    radius = max(radius, (place.stop_nm[2] - place.start_nm[2]) / 90)
+    uri = pictures.strip(panels, circles=(here[:, 1:], radius))
+    return Figure(
+        uri,
+        f"At z = {z / 1000:.1f} µm{over}. Circles: the {len(here)} objects within {reach / 1000:.1f} µm of it.",
+    )
+
+
+def _table(found: Detections) -> Table:
+    order = np.argsort(-found.score, kind="stable")[:LISTED]
+    rows = tuple(
+        (str(i + 1), *(f"{c:.0f}" for c in found.centre_nm[i]), f"{found.score[i]:.3f}") for i in order.tolist()
+    )
+    rest = f"; all {len(found)} are in detections.csv" if len(found) > LISTED else ""
+    return Table(("id", "z (nm)", "y (nm)", "x (nm)", "score"), rows, f"Highest scores first{rest}.")
+
+
+def _seconds(seconds: float) -> str:
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 120
+        else f"{seconds / 60:.1f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

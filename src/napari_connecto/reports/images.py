@@ -1,0 +1,116 @@
+"""Chapters of runs that make images: predictions and segmentations. Ours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.read import open_volume
+from napari_connecto.reports import pictures
+from napari_connecto.reports.page import Chapter, Figure, Section, Table
+from napari_connecto.reports.provenance import closing, in_words
+from napari_connecto.reports.results import Result
+
+LABELS = "labels/labels.zarr"
+LARGEST = 8
+
+
+def segment_chapter(result: Result) -> Chapter:
+    """Of a segmentation."""
+    told, gate = result.json("segments.json"), result.json("gate_check.json")
+    labels = open_volume(result.path / LABELS)
+    volume, why = result.input()
+    cut = pictures.section(labels)
+    assert cut is not None
+    panels: list[pictures.Panel] = [("objects", cut, "labels")]
+    boundary = result.path / "boundary" / "boundary.zarr"
+    if boundary.is_dir():
+        panels.insert(0, ("boundary map", pictures.section(open_volume(boundary), cut.place), "unit"))
+    if volume is not None:
+        panels.insert(0, ("input", pictures.section(volume, cut.place), "image"))
+    z = cut.place.middle_nm / 1000
+    figure = Figure(
+        pictures.strip(panels), f"Section at z = {z:.2f} µm; a colour per segment, dark lines between them."
+    )
+    level = labels.levels[0]
+    keys = (
+        (f"{told['segments']:,}".replace(",", " "), "segments"),
+        (" × ".join(map(str, level.shape)), "voxels"),
+        (" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"),
+        (str(told.get("blocks", "–")), "blocks, joined with one id per segment"),
+    )
+    lines = tuple(line for line in (gate.get("sentence", ""), why) if line)
+    sections = (Section("A look at it", lines, (figure,), (_sizes(labels),)), *closing(result))
+    title = f"Segments of '{result.name}'" if result.name else "Segments"
+    verdict = f"{told['segments']} segments in {' × '.join(map(str, level.shape))} voxels."
+    return Chapter(title, "Segmentation", str(result.path), verdict, keys, _warned(gate), sections)
+
+
+def _sizes(labels: Volume) -> Table:
+    """The largest segments on the section that is shown: that they are not all one is seen at once."""
+    cut = pictures.section(labels)
+    assert cut is not None
+    ids, counts = np.unique(cut.values[cut.values > 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:LARGEST]
+    total = max(1, int(counts.sum()))
+    rows = tuple((str(ids[i]), f"{counts[i] / total:.1%}") for i in order.tolist())
+    return Table(("segment", "share of the section"), rows, f"Largest of the {len(ids)} segments on this section.")
+
+
+def predict_chapter(result: Result) -> Chapter:
+    """Of a prediction: each output beside the input."""
+    gate = result.json("gate_check.json")
+    outputs = {path.stem: open_volume(path) for path in sorted(result.path.glob("*.zarr"))}
+    volume, why = result.input()
+    first = next(iter(outputs.values()), None)
+    lines = [line for line in (gate.get("sentence", ""), why) if line]
+    figures: list[Figure] = []
+    keys = [(", ".join(outputs), "outputs")]
+    if first is not None:
+        level = first.levels[0]
+        cut = pictures.section(first)
+        assert cut is not None
+        panels: list[pictures.Panel] = []
+        if volume is not None:
+            panels.append(("input", pictures.section(volume, cut.place), "image"))
+        panels += [(name, pictures.section(image, cut.place), "unit") for name, image in outputs.items()]
+        figures.append(
+            Figure(pictures.strip(panels[:4]), f"Section at z = {cut.place.middle_nm / 1000:.2f} µm; white is 1.")
+        )
+        keys.append((" × ".join(map(str, level.shape)), "voxels"))
+        keys.append((" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"))
+    title = f"Prediction of '{result.name}'" if result.name else "Prediction"
+    sections = (Section("A look at it", tuple(lines), tuple(figures)), *closing(result))
+    verdict = f"{', '.join(outputs)}: a value from 0 to 1 per voxel, stored as 0 to 255."
+    return Chapter(title, "Prediction", str(result.path), verdict, tuple(keys), _warned(gate), sections)
+
+
+def _warned(gate: dict[str, object]) -> tuple[str, ...]:
+    return (str(gate["sentence"]),) if gate.get("warns") else ()
+
+
+def volume_chapter(result: Result) -> Chapter:
+    """Of what has no chapter of its own: its documents' sentences and figures, and a section of each image."""
+    lines: list[str] = []
+    rows: list[tuple[str, str]] = []
+    for document in sorted(result.path.glob("*.json")):
+        told = result.json(document.name)
+        if document.name in ("job.json", "tiles.json") or not isinstance(told, dict):
+            continue
+        lines += [str(line) for line in told.get("lines") or ()]
+        rows += [(name, in_words(value)) for name, value in told.items() if isinstance(value, int | float | str)]
+    panels = []
+    for path in sorted(result.path.glob("*.zarr")):
+        try:
+            image = open_volume(path)
+        except ConnectoError:
+            continue
+        how = "labels" if image.kind == "labels" else "image"
+        panels.append((path.name.split(".")[0], pictures.section(image), how))
+    figures = (Figure(pictures.strip(panels[:4]), "Middle sections."),) if panels else ()
+    table = (Table(("what", "value"), tuple(rows)),) if rows else ()
+    title = f"{result.kind} of '{result.name}'" if result.name else result.kind
+    verdict = lines[-1] if lines else ""
+    sections = (Section("What came of it", tuple(lines), figures, table), *closing(result))
+    return Chapter(title, result.kind, str(result.path), verdict, (), (), sections)

@@ -1,0 +1,121 @@
+"""What every chapter ends with: parameters, what was used, the recipe. Ours."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.reports.page import Section, Table
+from napari_connecto.reports.results import RECIPE, Result
+from napari_connecto.workflows import adapt_params, params, translate_params, xray_params
+
+KINDS: dict[str, type] = {
+    "detect": params.DetectParams,
+    "train-cascade": params.TrainParams,
+    "rank": adapt_params.RankParams,
+    "session": adapt_params.SuggestParams,
+    "prepare": adapt_params.PrepareParams,
+    "fine-tune": adapt_params.FineTuneParams,
+    "segment": adapt_params.SegmentParams,
+    "train-domain": adapt_params.DomainParams,
+    "translate": translate_params.TranslateParams,
+    "train-translator": translate_params.TranslatorParams,
+    "simulate-xray": xray_params.XrayParams,
+    "pair": xray_params.PairParams,
+}
+PACKAGES = ("napari-connecto", "numpy", "torch", "zarr", "scikit-image", "dask")
+"""Whose versions matter for the numbers."""
+USED = ("cascade", "model", "translator", "session", "labels", "em", "library")
+DIGESTS = {"model": "weights used (SHA-256)", "models": "weights used (SHA-256)", "parent": "made from (SHA-256)"}
+"""Entries of recipes, and of jobs, that say what was used."""
+
+
+def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, str]] = ()) -> tuple[Section, ...]:
+    """Parameters, origin and recipe of a result.
+
+    Parameters
+    ----------
+    result
+        Finished.
+    version_used
+        Of this package when the result was made; "" where the result does not say.
+    models
+        More rows of what was used: name, value.
+    """
+    sections = [_parameters(result), _origin(result, version_used, models)]
+    text = _text(result.path / RECIPE)
+    if text:
+        line = "Saved as recipe.yaml in the result's folder; `napari-connecto run recipe.yaml` repeats it."
+        sections.append(Section("Recipe", (line,), source=text, folded=True))
+    return tuple(s for s in sections if s is not None)
+
+
+def _parameters(result: Result) -> Section | None:
+    """Those of the job where it says them, else of the recipe; where neither does, the defaults."""
+    kind = KINDS.get(result.kind)
+    given = {**dict(result.recipe.get("params") or {}), **dict(result.fingerprint.get("params") or {})}
+    if kind is None:
+        return None
+    rows, known = [], {field.name for field in fields(kind)}
+    for field in fields(kind):
+        value, default = given.get(field.name, field.default), field.default
+        changed = "" if in_words(value) == in_words(default) else f"default: {in_words(default)}"
+        unit = field.metadata.get("unit") or ""
+        rows.append((field.name, in_words(value), unit, changed, field.metadata.get("help", "")))
+    rows += [
+        (str(name), in_words(value), "", "not known to this version", "")
+        for name, value in given.items()
+        if name not in known
+    ]
+    return Section("Parameters", tables=(Table(("name", "value", "unit", "", "what it is"), tuple(rows)),))
+
+
+def _origin(result: Result, version_used: str, models: Sequence[tuple[str, str]]) -> Section:
+    rows = [("input", result.source or "not a file"), *_volume(result.fingerprint.get("volume")), *models]
+    rows += [(name, in_words(result.recipe[name])) for name in USED if result.recipe.get(name)]
+    for entry, said in DIGESTS.items():
+        digest = result.fingerprint.get(entry)
+        if digest:
+            rows.append((said, ", ".join(map(str, digest)) if isinstance(digest, list) else str(digest)))
+    rows.append(("finished", result.finished.strftime("%Y-%m-%d %H:%M:%S")))
+    rows.append(("made with", f"napari-connecto {version_used}" if version_used else "not stated by the result"))
+    here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    rows.append(("this page made with", f"{here}; Python {platform.python_version()} on {platform.system()}"))
+    return Section("Where it comes from", tables=(Table(("what", ""), tuple(rows)),), folded=False)
+
+
+def _volume(told: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(told, Mapping):
+        return
+    for shape, voxel in zip(told.get("shapes") or (), told.get("voxel_nm") or (), strict=False):
+        size = " × ".join(f"{v:g}" for v in voxel)
+        yield "level", f"{' × '.join(str(n) for n in shape)} voxels of {size} nm, {told.get('dtype', '')}"
+
+
+def in_words(value: Any) -> str:
+    """A parameter's value in words."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return " × ".join(in_words(v) for v in value)
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "?"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

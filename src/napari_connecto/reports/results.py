@@ -1,0 +1,154 @@
+"""Result folders: what lies in them, of which workflow, and which of them lie below a folder. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.disk import read_json
+from napari_connecto.workflows.convert import open_spec
+from napari_connecto.workflows.recipe import read_recipe
+
+RECIPE, JOB = "recipe.yaml", "job.json"
+MARKS = {
+    "detections.csv": "detect",
+    "ranking.json": "rank",
+    "session.json": "session",
+    "comparison.json": "fine-tune",
+    "segments.json": "segment",
+    "translation.json": "translate",
+    "pair.json": "pair",
+    "prepare.json": "prepare",
+    "cascade.json": "train-cascade",
+    "translator.json": "train-translator",
+}
+"""A file that only one workflow leaves, for folders without recipe and job."""
+DONE = {
+    "detect": ("report.json", "detections.csv"),
+    "rank": ("ranking.json",),
+    "session": ("session.json",),
+    "fine-tune": ("model/card.json",),
+    "segment": ("segments.json",),
+    "translate": ("translation.json",),
+    "predict": ("gate_check.json",),
+}
+"""What a finished result has."""
+DEEPEST = 3
+"""Levels below a folder in which results are looked for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result folder.
+
+    Parameters
+    ----------
+    kind
+        Name of the workflow, "session" for `suggest`.
+    recipe
+        What `run` would repeat; {} where the folder has none.
+    fingerprint
+        Of its job: what it belongs to; {} where the folder has none.
+    """
+
+    path: Path
+    kind: str
+    recipe: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: Path) -> Result | None:
+        """None for a folder that is no result.
+
+        Raises
+        ------
+        ConnectoError
+            If its recipe or job is damaged.
+        """
+        recipe = read_recipe(path / RECIPE) if (path / RECIPE).is_file() else {}
+        job = read_json(path / JOB) if (path / JOB).is_file() else {}
+        fingerprint = job.get("fingerprint") if isinstance(job, dict) else None
+        fingerprint = fingerprint if isinstance(fingerprint, dict) else {}
+        marked = next((kind for name, kind in MARKS.items() if (path / name).is_file()), "")
+        kind = str(recipe.get("workflow") or fingerprint.get("workflow") or marked)
+        return cls(path, "session" if kind == "suggest" else kind, recipe, fingerprint) if kind else None
+
+    @property
+    def lacks(self) -> list[str]:
+        """Files that a finished result of this kind has, and this one has not."""
+        return [name for name in DONE.get(self.kind, ()) if not (self.path / name).is_file()]
+
+    @property
+    def source(self) -> str:
+        """Path or URL of the input; "" where it is not known."""
+        spec = self.recipe.get("volume")
+        told = spec.get("path") if isinstance(spec, Mapping) else spec
+        return str(told or (self.fingerprint.get("volume") or {}).get("source") or "")
+
+    @property
+    def name(self) -> str:
+        """Of the input, without its folder and endings."""
+        return self.source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
+
+    @property
+    def finished(self) -> datetime:
+        """When the last of its documents was written."""
+        documents = [p for p in self.path.glob("*") if p.suffix in (".json", ".yaml", ".csv", ".jsonl")]
+        return datetime.fromtimestamp(max((p.stat().st_mtime for p in documents), default=self.path.stat().st_mtime))
+
+    @property
+    def begun(self) -> float:
+        """When its job was begun, as a time stamp; when it was finished, where it is no job's folder."""
+        job = self.path / JOB
+        return job.stat().st_mtime if job.is_file() else self.finished.timestamp()
+
+    def json(self, name: str) -> Any:
+        """A document of the folder; {} where it has none of this name."""
+        return read_json(self.path / name) if (self.path / name).is_file() else {}
+
+    def input(self) -> tuple[Volume | None, str]:
+        """The input as the recipe names it, and, where it cannot be opened, why not."""
+        spec = self.recipe.get("volume") or self.source
+        if not spec:
+            return None, "The input was no file, so it is not shown."
+        try:
+            return open_spec(spec), ""
+        except ConnectoError as error:
+            return None, f"The input is not shown: {error}"
+
+
+def results_in(folder: Path) -> list[Result]:
+    """The result that a folder is, or those below it, oldest first.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"got {folder}, which is no folder; give the folder of a finished result")
+    found = list(_below(folder, DEEPEST))
+    if not found:
+        raise InputError(
+            f"{folder} holds no finished result; give a folder that a command or a dock wrote (with {RECIPE} or "
+            f"{JOB}), or one that such folders lie in"
+        )
+    return sorted(found, key=lambda result: result.begun)
+
+
+def _below(folder: Path, depth: int) -> Iterator[Result]:
+    result = Result.of(folder)
+    if result is not None:
+        yield result
+        return
+    if depth == 0 or folder.name.endswith(".zarr"):
+        return
+    for inner in sorted(
+        p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")
+    ):
+        yield from _below(inner, depth - 1)

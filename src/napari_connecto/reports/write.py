@@ -1,0 +1,105 @@
+"""One HTML page from a finished result folder, or from all results below a folder. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from napari_connecto.core.errors import ConnectoError, StoreError
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.io.disk import write_text
+from napari_connecto.reports.adapt import curve, rank_chapter, session_chapter, tune_chapter
+from napari_connecto.reports.cascade import detect_chapter
+from napari_connecto.reports.images import predict_chapter, segment_chapter, volume_chapter
+from napari_connecto.reports.page import Chapter, html
+from napari_connecto.reports.results import Result, results_in
+from napari_connecto.reports.translate import translate_chapter, translator_chapter
+
+PAGE = "report.html"
+CHAPTERS: dict[str, Callable[[Result], Chapter]] = {
+    "detect": detect_chapter,
+    "rank": rank_chapter,
+    "session": session_chapter,
+    "fine-tune": tune_chapter,
+    "segment": segment_chapter,
+    "predict": predict_chapter,
+    "translate": translate_chapter,
+    "train-translator": translator_chapter,
+}
+
+
+def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write the page of a result; blocks. See `report_job`."""
+    return run(report_job(folder, out))
+
+
+def report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
+    """Write one self-contained HTML page from the files of a finished result.
+
+    Parameters
+    ----------
+    folder
+        That a command or a dock wrote: a search, ranking, annotation session, fine-tuning, segmentation, prediction,
+        translation or trained translator; or a folder in which such folders lie, for one page of all.
+    out
+        Of the page; ``report.html`` in the folder without it. A page that is there is replaced.
+
+    Yields
+    ------
+    Progress
+        A step per result.
+
+    Returns
+    -------
+    Path
+        Of the page. Pictures lie in it, so that it needs no network and can be sent as it is.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no result.
+    StoreError
+        If the only result is unfinished or damaged, or the page cannot be written.
+
+    Notes
+    -----
+    The page is made anew from what is on disk, also of old results. Pictures are single sections of at most 900 voxels
+    a side, read from a level that fits; the input is opened where the recipe says, and left out where it is gone.
+    """
+    folder = Path(folder)
+    results = results_in(folder)
+    path = Path(out) if out is not None else folder / PAGE
+    chapters = []
+    for n, result in enumerate(results):
+        yield Progress(n, len(results), "writing the report")
+        chapters.append(_chapter(result, alone=len(results) == 1))
+    together = curve([result for result in results if result.kind == "fine-tune"])
+    if together is not None:
+        first = next(i for i, result in enumerate(results) if result.kind == "fine-tune")
+        chapters[first] = replace(chapters[first], sections=(together, *chapters[first].sections))
+    title = chapters[0].title if len(chapters) == 1 else f"{folder.resolve().name}: {len(chapters)} results"
+    write_text(path, html(title, chapters))
+    yield Progress(len(results), len(results), "writing the report")
+    return path
+
+
+def _chapter(result: Result, alone: bool) -> Chapter:
+    """Of a result; among others, one that is unfinished or damaged says so in its place."""
+    try:
+        if result.lacks:
+            raise StoreError(
+                f"'{result.path}' is not finished (no {', '.join(result.lacks)}); run it again, it goes on"
+            )
+        try:
+            return CHAPTERS.get(result.kind, volume_chapter)(result)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, ConnectoError):
+                raise
+            raise StoreError(
+                f"'{result.path}' is damaged ({error!r:.200}); run it again into another folder"
+            ) from error
+    except ConnectoError as error:
+        if alone:
+            raise
+        return Chapter(result.name or result.path.name, result.kind, str(result.path), "", (), (str(error),))

@@ -1,0 +1,78 @@
+"""The button that makes a page of a finished result; it shows the page's place, and opens it when that is clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtWidgets import QLabel, QPushButton
+
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._worker import Worker
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.rank import Ranking
+
+
+class ReportButton(QPushButton):
+    """Hidden until there is a result; ``written`` is emitted with the page, ``failed`` as by a `Worker`."""
+
+    written = Signal(object)
+    failed = Signal(object, str)
+
+    def __init__(self) -> None:
+        super().__init__("Report")
+        self.setToolTip("Write one HTML page of this result: pictures, figures, parameters, where it comes from")
+        self._make: Callable[[], Job[Path]] | None = None
+        self.worker = Worker("report", self)
+        self.clicked.connect(self._on_clicked)
+        self.worker.state_changed.connect(lambda state: self.setEnabled(not state.busy))
+        self.worker.returned.connect(self.written.emit)
+        self.worker.failed.connect(self.failed.emit)
+        self.hide()
+
+    def offer(self, make: Callable[[], Job[Path]] | None) -> None:
+        """Show the button for a result, whose page this job makes; hide it for None."""
+        self._make = make
+        self.setVisible(make is not None)
+
+    def _on_clicked(self) -> None:
+        if self._make is not None:
+            self.worker.start(self._make)
+
+
+def folder_job(folder: Path) -> Job[Path]:
+    """The page of a result folder."""
+    yield Progress(0, 1, "writing the report")
+    load_triton_apart()
+    from napari_connecto.reports.write import report_job  # matplotlib: not for the opening of a dock
+
+    return (yield from report_job(folder))
+
+
+def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[Path]:
+    """The page of a ranking, which is written into a folder first."""
+    yield Progress(0, 1, "writing the report")
+    load_triton_apart()
+    from napari_connecto.io.disk import storing, write_json
+    from napari_connecto.workflows.recipe import write_recipe
+
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "ranking.json", ranking.to_json())
+    if recipe.get("volume"):
+        write_recipe(recipe, folder / "recipe.yaml")
+    return (yield from folder_job(folder))
+
+
+def show_place(label: QLabel, page: Path) -> None:
+    """Say where a page is, as a link that opens it."""
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setOpenExternalLinks(True)
+    address = bytes(QUrl.fromLocalFile(str(page)).toEncoded().data()).decode()
+    label.setText(f'Report: <a href="{escape(address)}">{escape(str(page))}</a>')
+    label.show()
