@@ -34,7 +34,7 @@ from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job
-from napari_connecto.workflows.session import Session
+from napari_connecto.workflows.session import Session, patch_states
 from tests.models.cards import SCORER_3D, SMP_25D, UNET_3D
 
 
@@ -522,7 +522,19 @@ def test_jobs_of_hostile_recipes_end_before_they_begin(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_is_no_name(tmp_path: Path) -> None:
+    recipe = {"workflow": "predict", "volume": str(tmp_path / "none.zarr"), "model": None, "out": str(tmp_path / "out")}
+    with pytest.raises(InputError, match="got model None; give a model's folder"):
+        run(recipe_job(recipe))
+
+
 # recipes, parameters, sessions and labels
+
+
+def test_a_patch_beyond_reason() -> None:
+    event = {"event": "suggest", "id": 1, "box": [0, 0, 0, 1, 16, -1e308], "score": 0.5, "reason": "", "held_out": True}
+    with pytest.raises(StoreError, match="restore the folder's copy"):
+        patch_states([event])
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
         files.read(name)
 
 
+def test_a_name_that_no_disk_takes_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path) as files, pytest.raises(ModelError, match="outside the package"):
+        files.read("weights\ud800.pt")
+
+
 def test_urls_are_never_fetched(tmp_path: Path) -> None:
     with (
         pytest.raises(ModelError, match="nothing is downloaded: download the full package"),

@@ -118,7 +118,7 @@ def check_name(name: str, where: str) -> None:
     if "://" in name:
         raise ModelError(f"{where} refers to '{name}'; nothing is downloaded: download the full package first")
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name:
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or not name.isprintable():
         raise ModelError(f"{where} refers to '{name[:200]!s}', outside the package; only names inside it are allowed")
 
 

@@ -94,6 +94,8 @@ def named_folder(what: str, name_or_path: str | Path, inner: str, marker: str, s
     InputError
         If there is none; of a folder without the file, whoever loads it says what is wrong.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(f"got {what} {name_or_path!r}; give a {what}'s folder, or one of: {', '.join(shipped)}")
     path = Path(name_or_path)
     for folder in (path, path / inner):
         if (folder / marker).is_file():

@@ -36,6 +36,8 @@ from napari_connecto.workflows.suggest import Suggestion
 
 Status: TypeAlias = Literal["waiting", "committed", "skipped"]
 ABOUT = "session.json"
+FARTHEST = 2**40
+"""Voxel beyond which no patch lies."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,8 @@ def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
             n = int(event["id"])
             if event["event"] == "suggest":
                 box = Box(vec3(event["box"][:3]), vec3(event["box"][3:]))
+                if max(map(abs, (*box.start, *box.stop))) > FARTHEST:
+                    raise ValueError(f"a patch at {box.start}")
                 states[n] = PatchState(n, box, float(event["score"]), str(event["reason"]), bool(event["held_out"]))
             elif event["event"] == "commit":
                 states[n] = replace(states[n], status="committed", labels=int(event["labels"]))
