@@ -58,7 +58,7 @@ def load_torchscript(data: bytes, where: str) -> nn.Module:
             warnings.simplefilter("ignore", FutureWarning)  # torch would rather have torch.export
             warnings.simplefilter("ignore", DeprecationWarning)
             module = torch.jit.load(BytesIO(data), map_location="cpu")
-    except (RuntimeError, ValueError, MemoryError, OverflowError) as error:
+    except (RuntimeError, ValueError, LookupError, MemoryError, OverflowError) as error:
         raise ModelError(f"{where} is damaged TorchScript ({_short(error)}); download the package again") from error
     _check_graph(module, where)
     return module.eval()
