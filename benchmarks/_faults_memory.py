@@ -84,6 +84,6 @@ def _then(bench: Bench, name: str, out: Path, ended: object, row: Row) -> None:
 
 
 def _last_told(name: str, ended: object) -> bool:
-    """It stopped with one line, perhaps after having said that batches are smaller."""
-    lines = [line for line in ended.said.splitlines() if not line.startswith("out of memory on ")]
+    """It stopped with one line, perhaps after having said that batches are smaller; allocators may talk."""
+    lines = [line for line in ended.said.splitlines() if not line.startswith(("out of memory on ", "<jemalloc>"))]
     return told(name, type(ended)(ended.code, "\n".join(lines)))

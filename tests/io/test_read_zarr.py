@@ -457,3 +457,13 @@ def test_foreign_bioformats2raw_with_int8_and_empty_filters(real_data):
     assert [level.shape for level in volume.levels] == [(1, 167, 439), (1, 83, 219)]
     assert [level.voxel_nm for level in volume.levels] == [(1, 1, 1), (1, 2, 2)]
     assert volume.levels[1].read(volume.levels[1].box).sum(dtype=int) == 852376
+
+
+def test_a_machine_without_room_for_a_thread_is_not_a_damaged_store(tmp_path, monkeypatch):
+    def refuse(*_args, **_keywords):
+        raise RuntimeError("can't start new thread")
+
+    write_image(tmp_path / "a.ome.zarr", [np.zeros((2, 4, 4), np.uint8)], [{"name": n, "type": "space"} for n in "zyx"])
+    monkeypatch.setattr("zarr.open", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        open_volume(tmp_path / "a.ome.zarr")

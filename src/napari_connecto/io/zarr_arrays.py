@@ -18,7 +18,7 @@ from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 from napari_connecto.core.documents import check_plain
-from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.errors import ChunkError, InputError, out_of_memory
 from napari_connecto.io.damage import ADVICE, cells, damaged, header_errors, read_errors
 from napari_connecto.io.files import is_url, stat_text
 from napari_connecto.io.patient_store import http_store
@@ -64,6 +64,8 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
     except (NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"no zarr group or array at '{shown}'; check the path (and array=)") from error
     except header_errors() as error:
+        if out_of_memory(error) and not isinstance(error, MemoryError):  # that one may be a shape beyond reason
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot open '{shown}' as zarr: {reason}; check that it is complete and reachable") from error
 
