@@ -33,6 +33,7 @@ def main() -> None:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gui-faults-") as folder:
         os.environ["HOME"] = folder
+        napari.settings._CFG_PATH = f"{folder}/settings.yaml"  # nobody's preferences are read or changed
         os.chdir(folder)
         docks = scenes(Path(folder))
         print("| fault | tries | outcome |\n|---|---:|---|", flush=True)

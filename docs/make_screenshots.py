@@ -214,8 +214,9 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
 
 
 def main() -> None:
-    get_settings().appearance.theme = "dark"
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
+        napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
+        get_settings().appearance.theme = "dark"
         for scene in (cells, neuropil, adapt, preview, contrast, xray):
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
