@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -241,7 +243,14 @@ def test_smaller_tiles_can_be_asked_for(command, monkeypatch):
     assert "tile" not in asked[1]
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a folder that is imported from"),
+    ],
+)
 def test_memory_that_runs_out_anywhere_is_one_line(error, monkeypatch, capsys):
     def short(**_):
         raise error

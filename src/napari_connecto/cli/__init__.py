@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import click
 
@@ -37,9 +38,10 @@ def main() -> None:
         _leave(f"{where}: {error.format_message().rstrip('.')}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not out_of_memory(error):
             raise
+        warnings.simplefilter("ignore")  # what was begun and never awaited is no news now
         _leave("napari-connecto: out of memory; close other programs and run again: what is finished is kept", 2)
 
 

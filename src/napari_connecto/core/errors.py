@@ -53,11 +53,12 @@ SHORT_OF_MEMORY = (
     "out of memory",
     "memoryerror",
     "can't allocate memory",
+    "cannot allocate memory",
     "unable to allocate",
     "not enough memory",
     "can't start new thread",
 )
-"""How CUDA, Python, torch on the CPU, numpy and threads without room for their stack say so."""
+"""How CUDA, Python, torch on the CPU, numpy, the system and threads without room for their stack say so."""
 
 
 def out_of_memory(error: BaseException) -> bool:
