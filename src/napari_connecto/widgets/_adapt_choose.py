@@ -46,6 +46,7 @@ class ChooseBox(QWidget):
         self.project = project
         self.panels: Panels | None = None
         self.ranking: Ranking | None = None
+        self._ranked: dict[str, Any] = {}
         self.folders: dict[str, Path] = {}
         self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
         self.bar = JobBar("ranking", "Rank", "Compare patches of the image with the data of every model (MMD²)")
@@ -195,6 +196,7 @@ class ChooseBox(QWidget):
     def _on_rank(self) -> None:
         try:
             volume, params = self.project.volume(), self.form.value
+            self._ranked = {"workflow": "rank", "volume": self.project.spec(), "params": asdict(params)}
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -213,8 +215,7 @@ class ChooseBox(QWidget):
         self.verdict.show()
         self.tree.show_map(ranking.map)
         self.choose((ranking.best or ranking.ranks[0]).name)
-        recipe = {"workflow": "rank", "volume": self.project.spec(), "params": asdict(self.form.value)}
-        folder = self.project.folder / "ranking"
+        recipe, folder = self._ranked, self.project.folder / "ranking"  # what was asked: the layer may be gone
         self.bar.offer_report(lambda: ranking_job(ranking, recipe, folder))
 
     def _on_previewed(self, found: Preview) -> None:
