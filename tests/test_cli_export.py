@@ -98,11 +98,12 @@ def test_neuroglancers_own_page_is_used_where_its_package_is(result):
 def test_cache_is_shown_and_emptied(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_CONNECTO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    left, busy = tmp_path / "scratch" / "napari-connecto-old", tmp_path / "scratch" / "napari-connecto-new"
-    for folder in (left, busy):
+    names = ("napari-connecto-scratch-old", "napari-connecto-scratch-new", "napari-connecto-mine")
+    left, busy, mine = (tmp_path / "scratch" / name for name in names)
+    for folder in (left, busy, mine):
         folder.mkdir(parents=True)
         (folder / "part").write_bytes(b"x" * 1000)
-    for path in (left / "part", left):
+    for path in (left / "part", left, mine / "part", mine):
         os.utime(path, (time.time() - 2 * 86400,) * 2)
     keep("abc-123", b"a" * 4960, b"")
     lines = invoke("cache", "show").splitlines()
@@ -113,7 +114,7 @@ def test_cache_is_shown_and_emptied(tmp_path, monkeypatch):
     assert refused.exit_code == 1
     assert left.exists()
     assert invoke("cache", "empty", "--yes") == "6 kB deleted\n"
-    assert (left.exists(), busy.exists()) == (False, True)
+    assert (left.exists(), busy.exists(), mine.exists()) == (False, True, True)
     assert "is empty" in invoke("cache", "empty")
 
 

@@ -24,7 +24,7 @@ from napari_connecto.sample_data import list_translators
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.predict import predict
+from napari_connecto.workflows.predict import predict, predict_job
 from napari_connecto.workflows.segment import segment
 from napari_connecto.workflows.translate import translate
 from tests import translate_parts
@@ -123,6 +123,7 @@ def tuning(folder: Path, patches: int, after: float) -> Path:
         "verdict": "It did.",
     }
     (folder / "comparison.json").write_text(json.dumps(found))
+    (folder / "segment.json").write_text("{}")
     return folder
 
 
@@ -132,6 +133,9 @@ def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
     assert "+0.200 bits gained (+0.100 to +0.300, 95 %)" in " ".join(keys(tmp_path / "tuned" / "report.html"))
     assert "1 0.250 0.750 1.000 0.200 0.600 0.800 +0.200" in text
     assert "napari-connecto 9.8.7" in text
+    (tmp_path / "tuned" / "segment.json").unlink()  # killed after the model was saved, before it was compared
+    with pytest.raises(StoreError, match=r"not finished \(no segment\.json\)"):
+        write_report(tmp_path / "tuned")
 
 
 def keys(page: Path) -> list[str]:
@@ -147,6 +151,7 @@ def test_a_folder_of_results_becomes_one_page_with_a_curve(tmp_path):
     (tmp_path / "all" / "broken" / "ranking.json").write_text('{"ranks": 3, "limit": 1}')
     text = words(write_report(tmp_path / "all", tmp_path / "page.html"))
     assert "all: 4 results" in text
+    assert "not finished" not in text
     assert text.count("VI by annotated patches") == 1
     assert "is damaged" in text
 
@@ -180,6 +185,17 @@ def test_a_segmentation_and_its_input(tmp_path):
 def test_a_prediction_shows_its_outputs(tmp_path):
     predict(fakes.pyramid(fakes.spots(count=3)), fakes.cascade().stages[0], out=tmp_path / "made")
     assert "a value from 0 to 1 per voxel" in words(write_report(tmp_path / "made"))
+
+
+def test_a_prediction_that_was_stopped_is_not_told_as_one(tmp_path):
+    volume, model = fakes.pyramid(fakes.spots(count=3)), fakes.cascade().stages[0]
+    predict(volume, model, out=tmp_path / "made")
+    job = predict_job(volume, model, out=tmp_path / "made")
+    while not (tmp_path / "made" / "gate_check.json").exists() or (tmp_path / "made" / "prediction.json").exists():
+        next(job)
+    job.close()
+    with pytest.raises(StoreError, match=r"not finished \(no prediction\.json\); run it again"):
+        write_report(tmp_path / "made")
 
 
 def test_a_translation_lists_the_worst_places(tmp_path):

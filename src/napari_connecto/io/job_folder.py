@@ -19,6 +19,8 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
 _JOB, _LOCK = "job.json", ".lock"
+SCRATCH = "napari-connecto-scratch-"
+"""How the names of our temporary folders begin, and nobody else's: what is left of them may be deleted."""
 
 
 class JobFolder:
@@ -83,6 +85,11 @@ class JobFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write ``name`` in the folder, atomically."""
         write_json(self.path / name, value)
+
+    def remove(self, name: str) -> None:
+        """Take ``name`` away, if it is there."""
+        with storing(self.path):
+            (self.path / name).unlink(missing_ok=True)
 
     def read_json(self, name: str) -> Any:
         """Read ``name``; `StoreError` if it is absent or damaged."""
@@ -156,6 +163,6 @@ def result_folder(out: str | os.PathLike[str] | None) -> Path:
     """``out``, or a folder in the temporary directory that is gone when the process ends."""
     if out is not None:
         return Path(out)
-    folder = tempfile.mkdtemp(prefix="napari-connecto-")
+    folder = tempfile.mkdtemp(prefix=SCRATCH)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder) / "run"

@@ -20,7 +20,7 @@ from napari_connecto.core.errors import InputError
 
 HOST = "127.0.0.1"
 _PART = 2**20
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 
 class FolderServer(ThreadingHTTPServer):

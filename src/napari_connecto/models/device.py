@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.settings import settings
+from napari_connecto.core.settings import PREFIX, settings
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -19,6 +19,7 @@ def pick_device(name: str = "auto") -> torch.device:
     InputError
         If the name is unknown or that device is not there.
     """
+    chosen = f"{PREFIX}DEVICE or the settings say" if name == "auto" else "got"
     name = settings().device if name == "auto" else name
     if name == "auto":
         if torch.cuda.is_available():
@@ -27,11 +28,11 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"got device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps") from error
+        raise InputError(f"{chosen} device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps") from error
     cuda_there = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     there = {"cpu": True, "cuda": cuda_there, "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
-        raise InputError(f"got device {name!r}, which this machine does not have; use auto or cpu")
+        raise InputError(f"{chosen} device {name!r}, which this machine does not have; use auto or cpu")
     return device
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.core.volume import Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -41,16 +40,14 @@ def segment_chapter(result: Result) -> Chapter:
         (str(told.get("blocks", "–")), "blocks, joined with one id per segment"),
     )
     lines = tuple(line for line in (gate.get("sentence", ""), why) if line)
-    sections = (Section("A look at it", lines, (figure,), (_sizes(labels),)), *closing(result))
+    sections = (Section("A look at it", lines, (figure,), (_sizes(cut),)), *closing(result))
     title = f"Segments of '{result.name}'" if result.name else "Segments"
     verdict = f"{told['segments']} segments in {' × '.join(map(str, level.shape))} voxels."
     return Chapter(title, "Segmentation", str(result.path), verdict, keys, _warned(gate), sections)
 
 
-def _sizes(labels: Volume) -> Table:
+def _sizes(cut: pictures.Section) -> Table:
     """The largest segments on the section that is shown: that they are not all one is seen at once."""
-    cut = pictures.section(labels)
-    assert cut is not None
     ids, counts = np.unique(cut.values[cut.values > 0], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:LARGEST]
     total = max(1, int(counts.sum()))

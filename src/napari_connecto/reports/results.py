@@ -13,6 +13,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.recipe import read_recipe
+from napari_connecto.workflows.recipe_parts import TUNED
 
 RECIPE, JOB = "recipe.yaml", "job.json"
 MARKS = {
@@ -22,6 +23,7 @@ MARKS = {
     "comparison.json": "fine-tune",
     "segments.json": "segment",
     "translation.json": "translate",
+    "prediction.json": "predict",
     "pair.json": "pair",
     "prepare.json": "prepare",
     "cascade.json": "train-cascade",
@@ -32,10 +34,10 @@ DONE = {
     "detect": ("report.json", "detections.csv"),
     "rank": ("ranking.json",),
     "session": ("session.json",),
-    "fine-tune": ("model/card.json",),
+    "fine-tune": ("model/card.json", TUNED),
     "segment": ("segments.json",),
     "translate": ("translation.json",),
-    "predict": ("gate_check.json",),
+    "predict": ("prediction.json",),
 }
 """What a finished result has."""
 DEEPEST = 3

@@ -191,7 +191,7 @@ class AnnotateBox(QWidget):
 
     def close_jobs(self) -> None:
         """Stop everything."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
         self.desk.close_jobs()
 
     def show_state(self) -> None:

@@ -160,7 +160,7 @@ class ChooseBox(QWidget):
 
     def close_jobs(self) -> None:
         """Stop ranking and showing."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
         self.library.close_jobs()
 
     def _best(self, n: int) -> list[Source]:

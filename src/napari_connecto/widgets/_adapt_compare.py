@@ -111,7 +111,7 @@ class CompareBox(QWidget):
 
     def close_jobs(self) -> None:
         """Stop comparing."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
 
     def _on_compare(self) -> None:
         try:

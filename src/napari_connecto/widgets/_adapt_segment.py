@@ -125,7 +125,7 @@ class SegmentBox(QWidget):
     def close_jobs(self) -> None:
         """Stop segmenting."""
         self.card.close_jobs()
-        self.bar.worker.close()
+        self.bar.close_jobs()
         self.shapes.release()
 
     def _kept(self) -> Kept | None:

@@ -110,8 +110,8 @@ class TuneBox(QWidget):
 
     def close_jobs(self) -> None:
         """Stop timing and learning."""
-        for worker in (self._timer, self.bar.worker):
-            worker.close()
+        self._timer.close()
+        self.bar.close_jobs()
 
     def _recipe(self) -> Recipe:
         work, begin = self.project.need_work(), self.project.begin()

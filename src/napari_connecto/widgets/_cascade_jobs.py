@@ -22,6 +22,7 @@ from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
@@ -221,7 +222,7 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
     from napari_connecto.io.tables import write_table
     from napari_connecto.workflows.subprocess import run_in_subprocess
 
-    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as work:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as work:
         recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}
         recipe["volume"] = yield from as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
         if isinstance(training.labels, np.ndarray):

@@ -86,6 +86,11 @@ class JobBar(QWidget):
         self.offer_report(None)
         self.worker.start(make_job, abandon=abandon)
 
+    def close_jobs(self) -> None:
+        """Stop the job, and the report that is being written."""
+        for worker in (self.worker, self.report.worker):
+            worker.close()
+
     def offer_report(self, result: Path | Callable[[], Job[Path]] | None) -> None:
         """Offer a page of a result: its folder, or the job that makes the page; None takes the offer back."""
         self.page.hide()

@@ -80,7 +80,7 @@ class DisputedBox(QGroupBox):
 
     def close_jobs(self) -> None:
         """Stop."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
 
     def _on_clicked(self) -> None:
         try:

@@ -99,8 +99,8 @@ class SideBySideBox(QGroupBox):
 
     def close_jobs(self) -> None:
         """Stop."""
-        for worker in (self._lister, self.bar.worker):
-            worker.close()
+        self._lister.close()
+        self.bar.close_jobs()
 
     def tasks(self) -> tuple[Segmenting, Segmenting]:
         """What the button would segment: X-ray and EM-like image.

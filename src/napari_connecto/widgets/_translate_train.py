@@ -128,7 +128,7 @@ class PairBox(QGroupBox):
 
     def close_jobs(self) -> None:
         """Stop training."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
         self.em.release()
 
     def _on_preset(self, _index: int) -> None:

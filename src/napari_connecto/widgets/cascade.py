@@ -192,5 +192,5 @@ class CascadeWidget(Dock):
         for part in (self.image, self.cascade, self.card, self.results):
             part.close_jobs()
         for bar in (self.bar, self.train.bar):
-            bar.worker.close()
+            bar.close_jobs()
         self.train.labels.release()

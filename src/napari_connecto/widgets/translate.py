@@ -175,6 +175,6 @@ class TranslateWidget(Dock):
 
     def close_jobs(self) -> None:
         """Stop everything that runs, and give the keys back."""
-        self.bar.worker.close()
+        self.bar.close_jobs()
         for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment, self.disputed):
             part.close_jobs()

@@ -15,6 +15,7 @@ from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.models.device import describe_device, free_memory
 from napari_connecto.workflows.audit import best_possible_bound
@@ -148,7 +149,7 @@ def _trial(volume: Volume, step: Step) -> Trial:
 
 def _write_seconds(step: Step) -> float:
     """Seconds to keep one chunk's map, timed on a scratch store; two are written at a time."""
-    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         store = TileStore.open(scratch, step.level, step.plan.tile, {MAP: np.dtype("uint8")})
         tile = step.plan[0]
         block = np.random.default_rng(0).integers(0, 255, tile.write.shape, np.uint8)

@@ -17,6 +17,7 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import predict
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.models.device import describe_device
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.descent import region_in
@@ -171,7 +172,7 @@ def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: Segm
     stack = np.concatenate([as_probability(m[: least[0], : least[1], : least[2]]) for m in maps])
     deep = np.concatenate([stack] * max(1, DEEP // len(stack)))
     sample = Volume.from_array(np.rint(deep * 255).astype(np.uint8), voxel_nm, name="two tiles")
-    with tempfile.TemporaryDirectory(prefix="napari-connecto-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         started = time.perf_counter()
         run(segment_job(sample, replace(params, block=None, halo=None), out=Path(scratch) / "run"))
         return (time.perf_counter() - started) / deep.size

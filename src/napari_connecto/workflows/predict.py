@@ -14,6 +14,9 @@ from napari_connecto.workflows.filling import fill_job, fingerprint
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
 
+REPORT = "prediction.json"
+"""Written last, and taken away before more is predicted: what makes a prediction a finished one."""
+
 
 def predict(
     volume: Volume,
@@ -75,6 +78,7 @@ def predict_job(
         If ``out`` belongs to something else.
     """
     with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
+        job.remove(REPORT)
         check = yield from gate_check_job(volume, model, gate, region=region)
         job.write_json(CHECK, check.to_json())
         store = yield from fill_job(
@@ -88,4 +92,5 @@ def predict_job(
             first=first,
             client=client,
         )
+        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], "gate": check.to_json()})
         return store.volume(model.card.outputs[0].name)

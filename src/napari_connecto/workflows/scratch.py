@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-SCRATCH = "napari-connecto-"
-"""How the names of our temporary folders begin."""
+from napari_connecto.io.job_folder import SCRATCH
+
 IDLE_S = 86400
 """A folder in which nothing changed for so long belongs to no run that goes on."""
 
