@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from _faults_kill import Bench, Row
 from napari_connecto.models.predictor import TorchPredictor
 
 MEGABYTE = 2**20
+BY_A_SIGNAL = (-signal.SIGSEGV, -signal.SIGABRT)
+"""How native libraries end that do not ask whether they got the memory; nobody can say a line after that."""
 
 
 def limited(room: int) -> Callable[[], None]:
@@ -76,6 +79,8 @@ def _then(bench: Bench, name: str, out: Path, ended: object, row: Row) -> None:
         row.wrong += [f"says it is done: {line}" for line in bench.wrong(name, out)]
     elif _last_told(name, ended) and "memory" in ended.said:
         row.outcomes["stopped with one line, resumed, identical"] += 1
+    elif ended.code in BY_A_SIGNAL:
+        row.outcomes["crashed inside a library, resumed, identical"] += 1
     else:
         row.wrong.append(str(ended))
     row.wrong += bench.half_written(name, out) if out.exists() else []

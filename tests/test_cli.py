@@ -249,6 +249,8 @@ def test_smaller_tiles_can_be_asked_for(command, monkeypatch):
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a folder that is imported from"),
+        ImportError("reconstruct.so: failed to map segment from shared object"),
+        SystemError("error return without exception set"),
     ],
 )
 def test_memory_that_runs_out_anywhere_is_one_line(error, monkeypatch, capsys):

@@ -38,7 +38,7 @@ def main() -> None:
         _leave(f"{where}: {error.format_message().rstrip('.')}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:
         if not out_of_memory(error):
             raise
         warnings.simplefilter("ignore")  # what was begun and never awaited is no news now

@@ -57,8 +57,11 @@ SHORT_OF_MEMORY = (
     "unable to allocate",
     "not enough memory",
     "can't start new thread",
+    "failed to map segment",
+    "error return without exception set",
 )
-"""How CUDA, Python, torch on the CPU, numpy, the system and threads without room for their stack say so."""
+"""How CUDA, Python, torch on the CPU, numpy, the system, threads without room for their stack, libraries that cannot
+be loaded, and Python where it had no room left for the error itself, say so."""
 
 
 def out_of_memory(error: BaseException) -> bool:
