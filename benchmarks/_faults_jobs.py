@@ -157,10 +157,16 @@ def kill(process: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
 
 
-def run(work: Work, out: Path, before: Callable[[], None] = lambda: None, log: Path | None = None) -> Ended:
+def run(
+    work: Work,
+    out: Path,
+    before: Callable[[], None] = lambda: None,
+    log: Path | None = None,
+    seconds: float = TIMEOUT_S,
+) -> Ended:
     """Run a job to its end; ``log`` is beside the result if it is not given."""
     log = log or out.with_name(f"{out.name}.log")
-    return wait(start(lambda: work.run(out), log, before), log)
+    return wait(start(lambda: work.run(out), log, before), log, seconds)
 
 
 def _tail(log: Path) -> str:

@@ -248,6 +248,7 @@ def test_smaller_tiles_can_be_asked_for(command, monkeypatch):
     [
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("std::bad_alloc"),
         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a folder that is imported from"),
         ImportError("reconstruct.so: failed to map segment from shared object"),
         SystemError("error return without exception set"),

@@ -26,7 +26,7 @@ from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.predict import predict, predict_job
 from napari_connecto.workflows.segment import segment
-from napari_connecto.workflows.translate import translate
+from napari_connecto.workflows.translate import translate, translate_job
 from tests import translate_parts
 from tests.workflows import fakes
 
@@ -195,6 +195,17 @@ def test_a_prediction_that_was_stopped_is_not_told_as_one(tmp_path):
         next(job)
     job.close()
     with pytest.raises(StoreError, match=r"not finished \(no prediction\.json\); run it again"):
+        write_report(tmp_path / "made")
+
+
+def test_a_translation_that_was_stopped_is_not_told_as_one(tmp_path):
+    parts = (translate_parts.xray(), translate_parts.untrained())
+    translate(*parts, out=tmp_path / "made")
+    job = translate_job(*parts, out=tmp_path / "made")
+    while (tmp_path / "made" / "translation.json").exists():
+        next(job)
+    job.close()
+    with pytest.raises(StoreError, match=r"not finished \(no translation\.json\); run it again"):
         write_report(tmp_path / "made")
 
 

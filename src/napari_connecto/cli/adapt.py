@@ -202,7 +202,8 @@ def list_domains(library: str | None) -> None:
         about, voxel = domain.about, " x ".join(f"{v:g}" for v in domain.card.voxel_nm)
         figures = ", ".join(f"{k} {v:.3f}" for k, v in domain.card.metrics.items())
         click.echo(f"{name}: {about['modality']} of {about['tissue']} ({about['organism']}), {voxel} nm; {figures}")
-        click.echo(f"  {domain.card.licence}: {about['data']}")
+        licence, data = domain.card.licence, str(about["data"])
+        click.echo(f"  {data if data.startswith(licence) else f'{licence}: {data}'}")
 
 
 @domains.command("train")

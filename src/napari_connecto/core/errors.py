@@ -56,9 +56,11 @@ SHORT_OF_MEMORY = (
     "cannot allocate memory",
     "unable to allocate",
     "not enough memory",
+    "bad_alloc",
     "can't start new thread",
     "failed to map segment",
-    "error return without exception set",
+    "without exception set",
+    "without setting an exception",
 )
 """How CUDA, Python, torch on the CPU, numpy, the system, threads without room for their stack, libraries that cannot
 be loaded, and Python where it had no room left for the error itself, say so."""

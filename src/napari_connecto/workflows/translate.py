@@ -126,6 +126,7 @@ def translate_job(
     }
     told = {**fingerprint("translate", volume, predictor), "params": asdict(params)}
     with JobFolder.open(result_folder(out), told) as job:
+        job.remove(REPORT)
         check = yield from gate_check_job(
             volume, translator.members[0], gate or translator.gate, region=region, name=translator.name
         )
