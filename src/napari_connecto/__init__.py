@@ -32,6 +32,7 @@ _HOMES = {
     "save_precomputed": "io.precomputed",
     "load_model": "models.files",
     "save_model": "models.files",
+    "export_model": "workflows.export_model",
     "import_model": "workflows.import_model",
     "adabn": "models.adapt",
     "mmd2": "models.mmd",

@@ -70,7 +70,7 @@ def run_document(recipe: str, out: str | None, progress: str, scheduler: str | N
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the cascades, domains and translators that ship, or import a model."""
+    """List the cascades, domains and translators that ship, or import or export one."""
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators
@@ -97,6 +97,16 @@ def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, 
     names = ", ".join(output.name for output in card.outputs)
     size = " x ".join(f"{v:g}" for v in card.voxel_nm)
     click.echo(f"{out}: '{card.name}', {names}; {size} nm, tile {card.tile}, halo {card.halo}; test tensors reproduced")
+
+
+@models.command("export")
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path))
+def export_package(model: str, out: Path) -> None:
+    """Export MODEL (a folder, or what ships by its name) as a bioimage.io package OUT (a zip), and check it."""
+    from napari_connecto.workflows.export_model import export_model
+
+    click.echo(f"{export_model(model, out)}: imported again, test tensors reproduced")
 
 
 @click.command()

@@ -63,10 +63,15 @@ def import_model(
     StoreError
         If ``out`` cannot be written, or holds a model and ``overwrite`` is False.
     """
+    return save_model(verified(package, voxel_nm), out, overwrite=overwrite)
+
+
+def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> ImportedPredictor:
+    """The model of a package, if it reproduces the package's test output; errors as `import_model`."""
     parsed = read_package(package)
     model = _model(parsed, _voxel_nm(parsed, voxel_nm))
     _verify(model, parsed)
-    return save_model(model, out, overwrite=overwrite)
+    return model
 
 
 def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
