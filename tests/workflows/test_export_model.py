@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from napari_connecto.cli import cli
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.models.files import load_model, new_model, save_model
+from napari_connecto.workflows import import_model as import_model_module
 from napari_connecto.workflows.export_model import export_model
 from napari_connecto.workflows.import_model import import_model
 from napari_connecto.workflows.reliability import Recalibration
@@ -41,6 +44,15 @@ BLOCKS = replace(
     normalisation=Normalisation("range"),
     network={"kind": "scorer", "dims": 3, "width": 4, "stride": [4, 4, 4]},
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize("card", [SECTIONS, BLOCKS], ids=lambda card: card.name)
@@ -74,12 +86,17 @@ def test_a_translator_is_one_package_of_three_channels(tmp_path: Path) -> None:
     assert np.ptp(want["epistemic"]) > 1e-3
 
 
-def test_nothing_is_replaced_and_a_cascade_is_several_networks(tmp_path: Path) -> None:
+def test_nothing_is_replaced_or_left_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = tmp_path / "it.zip"
     there.write_bytes(b"mine")
     with pytest.raises(StoreError, match="exists; choose another name"):
         export_model("fly-medulla", there)
     assert there.read_bytes() == b"mine"
+    save_model(new_model(SECTIONS, seed=1, device="cpu"), tmp_path / "model")
+    monkeypatch.setattr(import_model_module, "TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="misses the package's test output"):
+        export_model(tmp_path / "model", tmp_path / "other.zip")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["it.zip", "model"]
     with pytest.raises(ModelError, match=r"several networks; export one: cells/level_0, cells/level_1, cells/level_2"):
         export_model("cells", tmp_path / "cells.zip")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,15 @@ class Draft:
     citations: Mapping[str, str]
 
 
-def write_package(draft: Draft, path: str | Path) -> Path:
-    """Write a zip, whole or not at all.
+def write_package(draft: Draft, path: str | Path, check: Callable[[Path], object]) -> Path:
+    """Write a zip, whole and checked or not at all.
+
+    Parameters
+    ----------
+    draft, path
+        What to write, and where.
+    check
+        Is given the finished zip before it gets its name; what it raises leaves nothing behind.
 
     Raises
     ------
@@ -93,6 +100,7 @@ def write_package(draft: Draft, path: str | Path) -> Path:
             except ValueError as error:
                 reason = " ".join(str(error).split())
                 raise ModelError(f"'{draft.card.name}' makes no valid package: {reason:.300}") from error
+        check(partial)
         partial.replace(path)
     return path
 

@@ -74,13 +74,7 @@ def export_model(model: str | Path, out: str | Path) -> Path:
         raise StoreError(f"'{out}' exists; choose another name for the package")
     folder = _folder(model)
     source = _translator(folder) if (folder / TRANSLATOR).exists() else _model(folder)
-    write_package(_draft(source), out)
-    try:
-        verified(out)
-    except ModelError:
-        out.unlink()
-        raise
-    return out
+    return write_package(_draft(source), out, verified)
 
 
 def _folder(model: str | Path) -> Path:
