@@ -82,6 +82,19 @@ def read_package(path: str | Path) -> Package:
         return _parsed(_description(raw, path), raw, files)
 
 
+def spec_library() -> Any:
+    """``bioimageio.spec``; raises `InputError` where the extra is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import bioimageio.spec
+    except ImportError as error:
+        raise InputError(
+            "bioimage.io packages need the extra 'bioimageio': pip install 'napari-connecto[bioimageio]'"
+        ) from error
+    return bioimageio.spec
+
+
 def _description(raw: Any, path: str | Path) -> Any:
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ModelError(f"the description in '{path}' is no mapping of names to values; download the package again")
@@ -90,23 +103,16 @@ def _description(raw: Any, path: str | Path) -> Any:
     version = str(raw.get("format_version"))
     if ".".join(version.split(".")[:2]) not in FORMATS:
         raise ModelError(f"'{path}' has format {version:.20}; allowed: {', '.join(FORMATS)}: update it")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from bioimageio.spec import InvalidDescr, ValidationContext, build_description
-    except ImportError as error:
-        raise InputError(
-            "bioimage.io packages need the extra 'bioimageio': pip install 'napari-connecto[bioimageio]'"
-        ) from error
+    spec = spec_library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        context = ValidationContext(perform_io_checks=False, log_warnings=False)
+        context = spec.ValidationContext(perform_io_checks=False, log_warnings=False)
         try:
-            description = build_description(raw, context=context, format_version="latest")
+            description = spec.build_description(raw, context=context, format_version="latest")
         except (AssertionError, ValueError, TypeError, KeyError, NotImplementedError, RecursionError) as error:
             first = str(error).split("\n")[0] or type(error).__name__
             raise ModelError(f"the description in '{path}' is not valid: {first:.200}") from error
-    if isinstance(description, InvalidDescr):
+    if isinstance(description, spec.InvalidDescr):
         raise ModelError(f"the description in '{path}' is not valid: {_first_error(description)}")
     return description
 

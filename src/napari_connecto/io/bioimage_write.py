@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, ModelError, StoreError
+from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard
+from napari_connecto.io.bioimage import spec_library
 from napari_connecto.io.disk import storing
 
 LICENCES: Mapping[str, Any] = {
@@ -83,20 +84,13 @@ def write_package(draft: Draft, path: str | Path, check: Callable[[Path], object
     path = Path(path)
     if path.exists():
         raise StoreError(f"'{path}' exists; choose another name for the package")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from bioimageio.spec import ValidationContext, save_bioimageio_package
-    except ImportError as error:
-        raise InputError(
-            "bioimage.io packages need the extra 'bioimageio': pip install 'napari-connecto[bioimageio]'"
-        ) from error
+    library = spec_library()
     with storing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as made:
         folder, partial = Path(made), Path(made) / "package.zip"
-        with warnings.catch_warnings(), ValidationContext(log_warnings=False):
+        with warnings.catch_warnings(), library.ValidationContext(log_warnings=False):
             warnings.simplefilter("ignore")
             try:
-                save_bioimageio_package(_description(draft, folder), output_path=partial)
+                library.save_bioimageio_package(_description(draft, folder), output_path=partial)
             except ValueError as error:
                 reason = " ".join(str(error).split())
                 raise ModelError(f"'{draft.card.name}' makes no valid package: {reason:.300}") from error
