@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -114,20 +114,33 @@ def forbidden(bench: Bench, name: str, tries: int) -> Row:
 
 
 def deleted(bench: Bench, name: str, tries: int) -> Row:
-    """The folder is deleted at a random moment while the job writes into it; then it is run again."""
+    """The folder is deleted at a random moment before all was written; then the job is run again."""
     row = Row(f"folder deleted during {name}")
     while row.tries < tries:
         out = bench.fresh(f"{name}-deleted")
-        log = out.with_name(f"{out.name}.log")
-        process = start(lambda out=out: bench.works[name].run(out), log)
-        time.sleep(bench.rng.uniform(0.1, 0.9) * bench.reference(name).seconds)
-        for _ in range(20):
+        process = bench.started(name, out)
+        with frozen(process) as at_work:
+            in_time = at_work and bool(bench.wrong(name, out))
             shutil.rmtree(out, ignore_errors=True)
-        at_work = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        ended = wait(process, log)
-        if at_work:
+        for _ in range(20 if in_time else 0):
+            shutil.rmtree(out, ignore_errors=True)
+        ended = wait(process, out.with_name(f"{out.name}.log"))
+        if in_time:
             _then(bench, name, out, ended, row, "", deletes=True)
     return row
+
+
+@contextmanager
+def frozen(process: int) -> Iterator[bool]:
+    """Stop a process from `start` meanwhile; whether it had not ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGSTOP)
+    state = os.waitid(os.P_PID, process, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    try:
+        yield state.si_code == os.CLD_STOPPED
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGCONT)
 
 
 def _then(bench: Bench, name: str, out: Path, ended: Ended, row: Row, why: str, deletes: bool = False) -> None:

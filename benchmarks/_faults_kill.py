@@ -105,7 +105,11 @@ class Bench:
         return json.loads(Path(f"{out}.json").read_text()) if ended.done else {"failed": [str(ended)]}
 
     def cut_off(self, name: str, out: Path) -> bool:
-        """Start a job and kill it, one time in five before it is at work; whether it still ran."""
+        """Start a job and kill it; whether it still ran."""
+        return kill(self.started(name, out))
+
+    def started(self, name: str, out: Path) -> int:
+        """The process of a job at a random moment, one time in five before it is at work."""
         log, usual = out.with_name(f"{out.name}.log"), self.reference(name)
         process = start(lambda: self.works[name].run(out), log)
         if self.rng.random() < 0.2:
@@ -113,7 +117,7 @@ class Bench:
         else:
             until_at_work(process, out)
             time.sleep(self.rng.uniform(0, usual.working_s))
-        return kill(process)
+        return process
 
 
 def killed(bench: Bench, name: str, kills: int) -> Row:

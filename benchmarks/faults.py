@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[Callable[[Bench, str, int], Row], tuple[str, ...], int]] 
     "read-only": (read_only, ALL, 2),
     "read-only-at": (partial(refused, code=errno.EROFS), ALL, 3),
     "forbidden": (forbidden, ALL, 2),
-    "deleted": (deleted, COMMANDS, 4),
+    "deleted": (deleted, COMMANDS, 8),
     "spoilt": (spoilt, COMMANDS, 10),
     "exchanged": (exchanged, ALL, 3),
     "two": (two_at_once, COMMANDS, 4),
