@@ -166,15 +166,15 @@ def overhead(folder: Path, tiles: int) -> None:
 
 
 def scaling(folder: Path) -> None:
-    """The same 96 tiles of a small 3-D U-Net by one worker and by two, in turn."""
+    """The same 288 tiles of a small 3-D U-Net by one worker and by two, in turn."""
     from napari_connecto.models.files import new_model  # torch
 
     table("workers", "clock, s", "processor seconds", "of them client", "tiles per processor second")
-    model, plan = new_model(UNET, 0, device="cpu"), TilePlan((192, 192, 288), (48, 48, 48), (8, 8, 8))
+    model, plan = new_model(UNET, 0, device="cpu"), TilePlan((384, 288, 288), (48, 48, 48), (8, 8, 8))
     found = {}
     for workers in (1, 2):
         with cluster(folder, workers) as (client, processes):
-            run(plan, model, client, range(8))  # the model is there
+            run(plan, model, client, range(32 * workers), per_task=1)  # every worker has torch and the model
             with spent(processes) as took:
                 found[workers], count = run(plan, model, client, per_task=4)
         seconds = [f"{took[name]:.1f}" for name in ("wall", "cpu", "client")]

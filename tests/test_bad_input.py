@@ -193,7 +193,7 @@ def test_nan_is_refused_with_its_place(good, tmp_path, monkeypatch, capsys):
     arguments = detect(coarse, good[1], tmp_path / "out", "--exhaustive")
     code, out, err = run_main(monkeypatch, capsys, *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "NaN or infinite values in voxels (" in err
+    assert "NaN or infinite values, the first at voxel (3, 50, 60)" in err
     assert not (tmp_path / "out/detections.csv").exists()
     assert run_main(monkeypatch, capsys, *arguments, "--on-bad-chunk", "fill")[0] == 0
     assert (tmp_path / "out/detections.csv").exists()

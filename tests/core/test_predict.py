@@ -164,10 +164,19 @@ def test_values_that_are_not_finite_fail_fill_or_skip():
     array = np.ones((2, 1, 2, 2), np.float32)
     array[1, 0, 1, 1], array[0, 0, 0, 0] = np.nan, np.inf
     level, tile = Level(array, (1, 1, 1)), TilePlan((1, 2, 2), (1, 2, 2))[0]
-    with pytest.raises(ChunkError, match=r"NaN or infinite values in voxels \(0, 0, 0\) to \(1, 2, 2\)"):
+    with pytest.raises(ChunkError, match=r"NaN or infinite values, the first at voxel \(0, 0, 0\)"):
         read_tile(level, tile)
     assert read_tile(level, tile, "skip") is None
     np.testing.assert_array_equal(read_tile(level, tile, "fill"), np.where(np.isfinite(array), array, 0))
+
+
+def test_a_value_that_is_not_finite_is_named_where_it_lies_not_where_padding_mirrors_it():
+    array = np.ones((3, 8, 8), np.float32)
+    array[1, 5, 6] = np.nan
+    tile = TilePlan((3, 8, 8), (3, 4, 4), (0, 2, 4))[3]
+    assert tile.read.stop > array.shape
+    with pytest.raises(ChunkError, match=r"the first at voxel \(1, 5, 6\)"):
+        read_tile(Level(array, (1, 1, 1)), tile)
 
 
 def test_fill_writes_every_tile_and_counts():

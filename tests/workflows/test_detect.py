@@ -295,7 +295,7 @@ def test_nan_is_named_filled_or_skipped(tmp_path):
     levels = (Level(image, fakes.NM), Level(clean[1], (40.0, 40.0, 40.0)))
     volume = Volume(levels, source="nan")
     factors = ((1, 2, 2),)
-    with pytest.raises(ChunkError, match=r"NaN or infinite values in voxels .*--on-bad-chunk fill"):
+    with pytest.raises(ChunkError, match=r"NaN or infinite values, the first at voxel .*--on-bad-chunk fill"):
         detect(volume, fakes.cascade(factors=factors), EVERYWHERE, out=tmp_path / "fail")
     fill = detect(volume, fakes.cascade(factors=factors), replace(EVERYWHERE, on_bad_chunk="fill"))
     clean[0][5, 20, 20] = 0

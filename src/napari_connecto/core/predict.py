@@ -36,7 +36,7 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
                 block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
             else:
                 raise ChunkError(
-                    f"got NaN or infinite values in voxels {tile.read.start} to {tile.read.stop}; "
+                    f"got NaN or infinite values, the first at voxel {_first_bad(block, level, tile)}; "
                     "clean the input, or use --on-bad-chunk fill (they become 0) or skip"
                 )
     except ChunkError:
@@ -47,6 +47,13 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
         channels = (level.channels,) if level.channels is not None else ()
         block = np.zeros((*channels, *tile.read.shape), level.dtype)
     return block if block.ndim == 4 else block[None]
+
+
+def _first_bad(block: np.ndarray, level: Level, tile: Tile) -> tuple[int, ...]:
+    """Of the voxels that are not finite, (z, y, x) in the level; what the padding mirrored is left out."""
+    inside = tile.read.clip(level.shape).shift(tuple(-a for a in tile.read.start))
+    bad = np.argwhere(~np.isfinite(block[(..., *inside.slices)]))
+    return tuple(int(i + a) for i, a in zip(bad[0][-3:], tile.read.clip(level.shape).start, strict=True))
 
 
 def read_tiles(level: Level, tiles: Iterable[Tile], on_bad: OnBadChunk = "fail") -> Iterator[tuple[Tile, np.ndarray]]:

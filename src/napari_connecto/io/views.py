@@ -177,7 +177,7 @@ def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, tim
 
 def _pick(name: str, value: int | None, n: int, more: str) -> int:
     if value is None and n > 1:
-        raise InputError(f"got {n} {name}s and none picked; choose one, {name}=0 to {n - 1}{more}")
+        raise InputError(f"got {n} {name}s and none picked; choose one, {name}=0 to {n - 1}{more} (--{name} N)")
     if not 0 <= (value or 0) < n:
         raise InputError(f"got {name}={value}; allowed: 0 to {n - 1}{more}")
     return value or 0
