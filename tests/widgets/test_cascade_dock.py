@@ -20,7 +20,7 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_setup, cascade
+from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_layers, _cascade_setup, cascade
 from napari_connecto.widgets._cascade_jobs import Peek
 from napari_connecto.widgets._commands import RunOn
 from napari_connecto.widgets._run_on import CLUSTER
@@ -231,6 +231,25 @@ def test_cancel_stops_within_a_second_keeps_points_and_resumes_in_the_same_folde
     run(dock, qtbot)
     assert fake.calls[0][0].out == fake.calls[1][0].out
     assert len(dock.results.layers.points.data) == 3
+
+
+def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, viewer, qtbot, monkeypatch):
+    monkeypatch.setattr(dock.cascade, "peeked", replace(fake.peeked, head="masks"))
+    maps = Volume((Level(np.zeros((8, 50, 50), np.uint8), (50, 8, 8)),))
+    monkeypatch.setattr(_cascade_layers, "live_map", lambda out: maps if deleted.is_set() else None)
+    deleted = threading.Event()
+    fake.endless = True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
+    viewer.layers.remove("detections")
+    deleted.set()
+    with qtbot.waitSignal(dock.bar.worker.reported, timeout=2000):
+        pass
+    fake.endless = False
+    qtbot.waitUntil(lambda: "their layer was removed" in dock.results.report.text(), timeout=5000)
+    assert "probability" not in [layer.name for layer in viewer.layers]
+    run(dock, qtbot)
+    assert len(viewer.layers["detections"].data) == 3
 
 
 def test_an_error_reaches_the_user_in_one_line(dock, fake, qtbot):

@@ -122,8 +122,8 @@ class ResultLayers:
             self._mask_layer.refresh(extent=False)
 
     def show_map(self, out: Path) -> None:
-        """Show the probability map of a running search, as soon as there is one."""
-        if self._map_is_live:
+        """Show the probability map of a running search, as soon as there is one; without points nothing is shown."""
+        if self._map_is_live or not self.alive:
             return
         volume = live_map(out)
         if volume is None:

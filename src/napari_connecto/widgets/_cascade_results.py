@@ -130,7 +130,11 @@ class ResultBox(QGroupBox):
 
     def finish(self, found: Detections, lines: list[str]) -> None:
         """The search is over: final detections, masks, and what it took in words."""
-        if self.layers is None or not self.layers.alive:
+        if self.layers is None:
+            return
+        if not self.alive:
+            removed = "their layer was removed; the same search shows them again, without computing them again"
+            self.report.setText(f"{len(found)} detections: {removed}")
             return
         old, self.review = self.review, Review(found)
         if old is not None:
