@@ -61,7 +61,7 @@ def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
         (_seconds(report["seconds"]), "computing, audit included"),
     ]
     if report["mode"] == "cascade":
-        keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels read than by the finest level alone"))
+        keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than by the finest level alone"))
         low, high = report["recall"]["interval"]
         keys.append((f"{report['recall']['expected']:.1%}", f"recall expected ({low:.1%} to {high:.1%}, 95 %)"))
     if audit["rejected"] and audit["sampled"] and audit["found"]:
@@ -84,7 +84,17 @@ def _levels(report: Mapping[str, Any]) -> Table:
         )
         for level in report["levels"]
     )
-    names = ("level", "voxel (nm)", "threshold", "chunks", "expected", "of the volume", "pass", "seconds", "read (MB)")
+    names = (
+        "level",
+        "voxel (nm)",
+        "threshold",
+        "chunks",
+        "expected",
+        "of the volume",
+        "pass",
+        "seconds",
+        "read, with audit (MB)",
+    )
     return Table(names, rows)
 
 

@@ -88,7 +88,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         if level["skipped"]:
             lines.append(f"{level['skipped']} damaged chunks of {level['name']} were skipped")
     if report["mode"] == "cascade":
-        lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels than one level alone")
+        lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than by one level alone")
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
     if "gate" in report:
