@@ -59,8 +59,8 @@ def test_a_missing_voxel_size_is_asked_for(dock, viewer, files, qtbot):
     show(viewer, dock, qtbot, image.read(image.box), "no unit")
     assert dock.image.correct.isChecked()
     assert "this layer states no unit" in dock.image.correct.text()
-    rank(dock)  # 1 nm, as shown: the model's voxels are eight times as large
-    assert "has 8 patches of tissue of 32 x 32 voxels" in refused(dock.choose.bar, qtbot)
+    rank(dock)
+    assert "'no unit' states no voxel size; give it in nm" in refused(dock.choose.bar, qtbot)
     dock.image.voxel.boxes[0].setValue(40)
     for box in dock.image.voxel.boxes[1:]:
         box.setValue(8)

@@ -393,12 +393,24 @@ def test_layer_without_unit_asks_for_its_voxel_size(dock, viewer, qtbot):
     qtbot.waitUntil(lambda: dock.image.full is not None, timeout=3000)
     assert dock.image.correct.isChecked()
     assert dock.image.voxel.isVisibleTo(dock)
+    assert not dock.image.full.calibrated  # the 1 nm that are shown are nobody's
     for box, nm in zip(dock.image.voxel.boxes, (50, 4, 4), strict=True):
         box.setValue(nm)
     qtbot.waitUntil(
         lambda: dock.image.full is not None and dock.image.full.levels[0].voxel_nm == (50, 4, 4), timeout=3000
     )
     assert dock.search().volume.calibrated
+
+
+def test_points_to_train_from_are_centres_and_need_a_diameter(dock, viewer):
+    dock.train.form.change(head="masks")
+    viewer.add_points([[1, 40, 60], [3, 50, 30]], scale=(50, 4, 4), units="nm", name="mine")
+    dock.train.labels.setCurrentText("mine")
+    assert dock.train.form.value.head == "centres"
+    with pytest.raises(InputError, match=r"points need a diameter: set Diameter \(nm\)"):
+        dock.train.training()
+    dock.train.form.change(diameter_nm=40.0)
+    np.testing.assert_allclose(dock.train.training().labels, [[50, 160, 240], [150, 200, 120]])
 
 
 def test_result_layers_are_not_offered_as_input(dock, viewer, qtbot):

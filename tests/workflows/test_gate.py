@@ -100,7 +100,7 @@ def test_warns_where_chance_does_not_explain_it():
     ]
     usual = replace(judged, outside=np.arange(32) < 2)
     assert not usual.warns
-    assert usual.lines("fly")[0].endswith("p = 0.48): nothing unusual.")
+    assert usual.lines("fly")[0].endswith("p = 0.48); only p below 0.001 is a warning.")
     assert usual.to_json() == {
         "tiles": 32,
         "outside": 2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -161,11 +161,11 @@ class Volume:
         best = int(np.argmin(distance))
         worst = np.maximum(ratios[best], 1 / ratios[best]).max()
         if worst > 1 + tolerance + 1e-9:
-            have = ", ".join("x".join(f"{v:g}" for v in level.voxel_nm) for level in self.levels)
-            want = "x".join(f"{v:g}" for v in voxel_nm)
+            have = ", ".join(_by(level.voxel_nm) for level in self.levels)
+            least, most = (_by(np.array(voxel_nm) * f) for f in (1 / (1 + tolerance), 1 + tolerance))
             raise VoxelSizeError(
-                f"'{self.name}' has voxels of {have} nm, the model needs {want} nm within {tolerance:.0%}; "
-                "convert the volume to that size, correct its voxel size, or choose another model"
+                f"'{self.name}' has voxels of {have} nm, the model needs {_by(voxel_nm)} nm within {tolerance:.0%} "
+                f"({least} to {most}); correct the voxel size, or choose another model"
             )
         return self.levels[best]
 
@@ -178,3 +178,7 @@ class Volume:
             "voxel_nm": [list(level.voxel_nm) for level in self.levels],
             "dtype": str(self.levels[0].dtype),
         }
+
+
+def _by(voxel_nm: Iterable[float]) -> str:
+    return "x".join(f"{v:.4g}" for v in voxel_nm)

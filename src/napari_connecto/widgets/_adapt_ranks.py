@@ -51,8 +51,10 @@ class RankTable(QTableWidget):
         scale = max([*highs, 1e-9]) * 1.05
         self.setRowCount(len(ranks))
         for i, rank in enumerate(ranks):
-            number = f"{rank.mmd2:.3f}" if isfinite(rank.mmd2) else "—"
-            texts = (rank.name, number, f"{rank.voxel_ratio:.2g}×", "yes" if rank.fits else "no", rank.licence or "?")
+            number = f"{rank.mmd2:.3f}" if isfinite(rank.mmd2) else "not compared"
+            ratio = f"{rank.voxel_ratio:.{0 if rank.voxel_ratio >= 10 else 2}f}×"
+            fits = "yes" if rank.fits else "no" if isfinite(rank.mmd2) else "?"
+            texts = (rank.name, number, ratio, fits, rank.licence or "?")
             for j, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setToolTip(rank.note or f"{rank.name}: MMD² {number}, p {rank.p:.3g}")

@@ -115,7 +115,7 @@ class SegmentBox(QWidget):
         return None if self.where.currentText() == VIEW else (VIEW, lambda: self.where.setCurrentText(VIEW))
 
     def _set_voxel_size(self) -> None:
-        self.project.image.correct.setChecked(True)
+        self.project.image.ask_voxel_size()
         self.project.voxel_size_asked.emit()
 
     def _on_form_changed(self) -> None:

@@ -50,8 +50,13 @@ class TrainBox(QGroupBox):
         layout.setSpacing(4)
         for widget in (self.labels, self.form, self.bar, self.about):
             layout.addWidget(widget)
+        self.labels.chosen.connect(self._on_labels_chosen)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
+
+    def _on_labels_chosen(self) -> None:
+        if isinstance(self.labels.layer, Points):
+            self.form.change(head="centres")
 
     def _on_clicked(self) -> None:
         try:
@@ -75,9 +80,13 @@ class TrainBox(QGroupBox):
             raise InputError("got no image; choose the layer to train on")
         if layer is None:
             raise InputError("got no labels; add a Labels layer with masks, or a Points layer with centres")
+        if not volume.calibrated:
+            raise InputError(f"'{volume.name}' states no voxel size; set it in nm, z y x, in the box Image")
         params = self.form.value
         labels: Volume | np.ndarray
         if isinstance(layer, Points):
+            if params.diameter_nm <= 0:
+                raise InputError("points need a diameter: set Diameter (nm) to the typical size of an object")
             if len(layer.data) == 0:
                 raise InputError(f"layer '{layer.name}' holds no points; set one on every object")
             assert self._source.full is not None

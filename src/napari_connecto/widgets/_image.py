@@ -35,6 +35,7 @@ class InputBox(QGroupBox):
         self._viewer = viewer
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
+        self._given = False
         self.full: Volume | None = None
         self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
         self.picker = LevelPicker()
@@ -55,7 +56,7 @@ class InputBox(QGroupBox):
         self._show_voxel(False)
         self.layers.chosen.connect(self._on_layer_chosen)
         self.correct.toggled.connect(self._on_correct_toggled)
-        self.voxel.changed.connect(self.reopen)
+        self.voxel.changed.connect(self._on_size_given)
         self.picker.changed.connect(lambda _: self.changed.emit())
         self._opener.returned.connect(self._on_opened)
         self._opener.failed.connect(self.error.show_error)
@@ -90,7 +91,13 @@ class InputBox(QGroupBox):
         best = default_level(self.full, None, self._model_nm)
         if self.full.calibrated and self.picker.index != best:
             return f"Use level {best}", lambda: self.picker.combo.setCurrentIndex(best)
-        return "Set the voxel size…", lambda: self.correct.setChecked(True)
+        return "Set the voxel size…", self.ask_voxel_size
+
+    def ask_voxel_size(self) -> None:
+        """Show the three numbers, the cursor in the first."""
+        self.correct.setChecked(True)
+        self.voxel.boxes[0].setFocus()
+        self.voxel.boxes[0].selectAll()
 
     def set_model(self, voxel_nm: tuple[float, float, float] | None) -> None:
         """The chosen cascade's finest voxel size: the level nearest to it becomes the default."""
@@ -106,13 +113,13 @@ class InputBox(QGroupBox):
             self._on_opened(None)
             return
         try:
-            voxel_nm = self.voxel.value if self.correct.isChecked() else None
+            voxel_nm = self.voxel.value if self._given else None
             described = describe(layer, step=self._viewer.dims.current_step, voxel_nm=voxel_nm)
         except ConnectoError as error:
             self.error.show_error(error)
             self._on_opened(None)
             return
-        if not self.correct.isChecked():
+        if not self._given:
             self.voxel.set_value(described.voxel_nm)
         self._opener.start(lambda: open_job(described))
 
@@ -123,19 +130,16 @@ class InputBox(QGroupBox):
         self.layers.release()
 
     def _on_layer_chosen(self) -> None:
-        self.correct.blockSignals(True)
-        self.correct.setChecked(False)
-        self.correct.blockSignals(False)
+        self._given = False
         self._show_voxel(False)
         self._watch(self.layer)
         self.reopen()
 
     def _on_opened(self, volume: Volume | None) -> None:
         self.full = volume
-        if volume is not None and not volume.calibrated and not self.correct.isChecked():
+        if volume is not None and not volume.calibrated:
             self.correct.setText("Set voxel size (nm): this layer states no unit")
-            self.correct.setChecked(True)  # opens again, with the size shown
-            return
+            self._show_voxel(True)
         self._show_levels()
         self.changed.emit()
 
@@ -146,12 +150,21 @@ class InputBox(QGroupBox):
         self.picker.blockSignals(False)
 
     def _on_correct_toggled(self, on: bool) -> None:
-        if not on:
-            self.correct.setText("Set voxel size (nm)")
+        self._given = on
         self._show_voxel(on)
         self.reopen()
 
+    def _on_size_given(self) -> None:
+        self._given = True
+        self.reopen()
+
     def _show_voxel(self, on: bool) -> None:
+        """Show the numbers; they count once one of them is given, and are no size before that."""
+        if not on:
+            self.correct.setText("Set voxel size (nm)")
+        self.correct.blockSignals(True)
+        self.correct.setChecked(on)
+        self.correct.blockSignals(False)
         self.layout_.setRowVisible(self.voxel, on)
 
     def _watch(self, layer: Layer | None) -> None:

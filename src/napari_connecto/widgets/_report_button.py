@@ -74,5 +74,7 @@ def show_place(label: QLabel, page: Path) -> None:
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setOpenExternalLinks(True)
     address = bytes(QUrl.fromLocalFile(str(page)).toEncoded().data()).decode()
-    label.setText(f'Report: <a href="{escape(address)}">{escape(str(page))}</a>')
+    label.ensurePolished()
+    colour = label.palette().color(label.foregroundRole()).name()  # Qt's own blue cannot be read on dark
+    label.setText(f'Report: <a href="{escape(address)}" style="color: {colour}">{escape(str(page))}</a>')
     label.show()

@@ -58,7 +58,8 @@ class Judgement:
             f"{self.outside.sum()} of {len(self.outside)} tiles look unlike what '{name}' was trained on "
             f"(up to {self.expected:.1%} expected by chance, p = {self.p:.2g})"
         )
-        return [f"{told}: check the preview before you trust this." if self.warns else f"{told}: nothing unusual."]
+        usual = f"{told}; only p below {SIGNIFICANT:g} is a warning."
+        return [f"{told}: check the preview before you trust this." if self.warns else usual]
 
     def to_json(self) -> dict[str, Any]:
         """Figures for a report."""

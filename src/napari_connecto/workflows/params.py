@@ -60,7 +60,9 @@ class TrainParams:
     width: int = param(8, "Channels of the first layer.", low=2, high=64, advanced=True)
     steps: int = param(300, "Training steps per level.", low=10, high=100_000)
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
-    diameter_nm: float = param(0.0, "Typical object diameter; 0: measured on the labels.", unit="nm", low=0)
+    diameter_nm: float = param(
+        0.0, "Typical object diameter; 0: measured on the labels. Points need one.", unit="nm", low=0
+    )
     validation: float = param(
         0.35, "Share of the labelled objects kept apart to measure rates.", low=0.1, high=0.6, advanced=True
     )
