@@ -71,7 +71,7 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     assert texts == [
         ["near", "0.100", "1×", "yes", "CC0"],
         ["far", "0.600", "2×", "no", "?"],
-        ["odd", "—", "20×", "no", "CC-BY"],
+        ["odd", "not compared", "20×", "?", "CC-BY"],
     ]
     assert table.item(0, 1).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
     assert table.item(2, 0).toolTip() == "voxels are 20 times too large"

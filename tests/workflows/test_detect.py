@@ -312,7 +312,7 @@ def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(VoxelSizeError, match=r"\(32x16x16 to 50x25x25\); correct the voxel size"):
         detect(volume, fakes.cascade(), out=tmp_path / "out")
     flat = replace(fakes.pyramid(fakes.spots()), levels=fakes.pyramid(fakes.spots()).levels[:1])
-    with pytest.raises(VoxelSizeError, match=r"has one resolution, the cascade looks at 2; make a pyramid first"):
+    with pytest.raises(VoxelSizeError, match=r"has one resolution, the cascade looks at 3; make a pyramid first"):
         detect(flat, fakes.cascade(), out=tmp_path / "out")
     unknown = replace(fakes.pyramid(fakes.spots()), calibrated=False)
     with pytest.raises(VoxelSizeError, match="states no voxel size"):

@@ -52,7 +52,7 @@ class RankTable(QTableWidget):
         self.setRowCount(len(ranks))
         for i, rank in enumerate(ranks):
             number = f"{rank.mmd2:.3f}" if isfinite(rank.mmd2) else "not compared"
-            ratio = f"{rank.voxel_ratio:.{0 if rank.voxel_ratio >= 10 else 2}f}×"
+            ratio = f"{rank.voxel_ratio:.2g}×" if rank.voxel_ratio < 10 else f"{rank.voxel_ratio:.0f}×"
             fits = "yes" if rank.fits else "no" if isfinite(rank.mmd2) else "?"
             texts = (rank.name, number, ratio, fits, rank.licence or "?")
             for j, text in enumerate(texts):
