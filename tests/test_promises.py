@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,15 @@ def test_unknown_names_are_attribute_errors():
 def test_public_modules_import():
     for home in set(napari_connecto._HOMES.values()):
         importlib.import_module(f"napari_connecto.{home}")
+
+
+def test_core_needs_numpy_and_the_standard_library_alone():
+    """The import contract forbids a list; here everything but these is forbidden."""
+    found = set()
+    for file in (Path(napari_connecto.__file__).parent / "core").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module).split(".")[0])
+    assert found - set(sys.stdlib_module_names) == {"numpy", "napari_connecto"}
