@@ -25,6 +25,8 @@ TILES, SOURCE_TILES = 32, 240
 """Tissue tiles that are judged, and that a gate is made from."""
 SIDE, SIDE_3D = 96, 48
 """A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
+PLACES = 3
+"""Tiles along y and x that a small part is widened to, where the level has them."""
 CHECK = "gate_check.json"
 """What a gate said, in the folder of a result."""
 SLABS = 10
@@ -128,8 +130,9 @@ def gate_check_job(
     stage = "comparing with the training data"
     yield Progress(0, tiles, stage)
     try:
-        within = region_in(region, volume, level)
-        drawn = candidates(level, own_shape(model.card, gate.shape), tiles, seed, within=within).boxes
+        own = own_shape(model.card, gate.shape)
+        within = surroundings(region_in(region, volume, level) or level.box, own, level.box)
+        drawn = candidates(level, own, tiles, seed, within=within).boxes
         for _, tile in read_tiles(level, scaling, gate.shape, drawn):
             found.append(statistics(encoder, tile[None]))
             yield Progress(len(found), tiles, stage)
@@ -209,6 +212,17 @@ def own_shape(card: ModelCard, shape: Vec3) -> Vec3:
     """What of a gate's tile is drawn: in 3-D without the halo, in 2-D one section without its neighbours."""
     margin = card.halo if dimensions(card.network) == 3 else (card.halo[0], 0, 0)
     return vec3([max(1, s - 2 * m) for s, m in zip(shape, margin, strict=True)])
+
+
+def surroundings(part: Box, tile: Vec3, bounds: Box) -> Box:
+    """A part that holds fewer than three tiles across y and x, widened to `PLACES` along each, as far as there are.
+
+    Sections of one place are no sample: what is unusual there is so in each of them.
+    """
+    across = [(n, t) for n, t in zip(part.shape[1:], tile[1:], strict=True)]
+    if (across[0][0] // across[0][1]) * (across[1][0] // across[1][1]) >= 3:
+        return part
+    return part.grow([0, *(max(0, -(-(PLACES * t - n) // 2)) for n, t in across)]).clip(bounds)
 
 
 def holding(places: np.ndarray, shape: Vec3, within: Box, n: int, seed: int) -> list[Box]:
