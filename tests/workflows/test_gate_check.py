@@ -84,7 +84,7 @@ def test_only_the_region_is_looked_at(model, gate):
 
 
 def test_a_part_of_one_place_is_judged_with_what_lies_around_it():
-    """Thirty sections of one place are one place: of the model's own training data 2 of 16 such parts were warned of."""
+    """Thirty sections of one place are one place: of 16 such parts of a training set 2 were warned of."""
     everything = Box((0, 0, 0), (30, 400, 400))
     one = Box((0, 100, 0), (30, 164, 64))
     assert surroundings(one, (1, 48, 48), everything) == Box((0, 60, 0), (30, 204, 104))
