@@ -101,6 +101,15 @@ def test_what_is_there_is_replaced_only_when_told(tmp_path):
     save_precomputed(labels(), tmp_path / "p")
     with pytest.raises(StoreError, match="exists; choose another name"):
         save_precomputed(labels(), tmp_path / "p")
+    (tmp_path / "mine" / "info").write_text("what I know of it")
+    (tmp_path / "p" / "thesis.txt").write_text("all of it")
+    for place in ("mine", "p"):
+        with pytest.raises(StoreError, match="is no precomputed volume and will not be overwritten"):
+            save_precomputed(labels(), tmp_path / place, overwrite=True)
+        assert (tmp_path / place / "thesis.txt").exists()
+    with pytest.raises(InputError, match="got 's3://bucket/p'; precomputed is written to a local folder"):
+        save_precomputed(labels(), "s3://bucket/p")
+    (tmp_path / "p" / "thesis.txt").unlink()
     other = labels(dtype=np.uint64)
     save_precomputed(other, tmp_path / "p", overwrite=True)
     assert back(tmp_path / "p", 0).dtype == np.uint64

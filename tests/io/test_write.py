@@ -4,7 +4,9 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import fsspec
 import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
@@ -166,6 +168,49 @@ def test_memory_url_is_written_whole_or_not_at_all(tmp_path):
         open_volume("memory://bucket/w.zarr")
     with pytest.raises(StoreError, match="http is read-only"):
         save_volume(volume, "http://127.0.0.1:9/v.zarr")
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_what_is_no_zarr_store_is_not_overwritten_at_an_address_either(kind, tmp_path):
+    place = f"memory://{tmp_path.name}/lab" if kind == "memory" else f"file://{tmp_path}/lab"
+    with fsspec.open(f"{place}/other/notes.txt", "w", auto_mkdir=True) as notes:
+        notes.write("mine")
+    with pytest.raises(StoreError, match="is no zarr store and will not be overwritten"):
+        save_volume(image(), place, overwrite=True)
+    with fsspec.open(f"{place}/other/notes.txt", "r") as notes:
+        assert notes.read() == "mine"
+
+
+def test_what_is_replaced_comes_back_where_the_swap_fails(tmp_path, monkeypatch):
+    save_volume(image(), tmp_path / "v.zarr")
+    rename = Path.rename
+
+    def refused(self, target):
+        if self.name == "new.zarr":
+            raise PermissionError("not now")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(StoreError, match="not now"):
+        save_volume(image("f4"), tmp_path / "v.zarr", overwrite=True)
+    assert open_volume(tmp_path / "v.zarr").levels[0].dtype == np.uint16
+    assert [p.name for p in tmp_path.iterdir()] == ["v.zarr"]
+
+
+def test_what_a_killed_process_had_put_aside_comes_back(tmp_path):
+    save_volume(image(), tmp_path / "v.zarr")
+    partial = tmp_path / ".v.zarr.partial"
+    partial.mkdir()
+    (tmp_path / "v.zarr").rename(partial / "old.zarr")  # killed between the two moves
+    with pytest.raises(StoreError, match="exists; choose another name"):
+        save_volume(image("f4"), tmp_path / "v.zarr")
+    assert open_volume(tmp_path / "v.zarr").levels[0].dtype == np.uint16
+    (tmp_path / ".v.zarr.partial").mkdir()
+    (tmp_path / "v.zarr").rename(partial / "old.zarr")
+    job = save_volume_job(image("f4"), tmp_path / "v.zarr", overwrite=True)
+    next(job)
+    job.close()
+    assert open_volume(tmp_path / "v.zarr").levels[0].dtype == np.uint16
 
 
 def test_closed_job_and_failed_read_leave_nothing(tmp_path):

@@ -3,56 +3,75 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.io.disk import lock, storing
 
+NEW, OLD = "new.zarr", "old.zarr"
+
 
 @contextmanager
-def whole_folder(target: Path, overwrite: bool, kind: str, marks: Sequence[str]) -> Iterator[Path]:
+def whole_folder(target: Path, overwrite: bool, kind: str, is_one: Callable[[Path], bool]) -> Iterator[Path]:
     """A folder to write into; it gets the name ``target`` when the block ends well, and goes when it does not.
+
+    What it replaces is put aside first and brought back where the second move fails, or, after a process was killed
+    between the two, when the same place is written again.
 
     Parameters
     ----------
     target
         Its name in the end.
     overwrite
-        Replace what is there: an empty folder, or one that has a file of ``marks``.
-    kind, marks
-        What is written ("zarr store"), and the files that tell one.
+        Replace what is there: an empty folder, or what ``is_one``.
+    kind, is_one
+        What is written ("zarr store"), and whether a folder is one.
 
     Raises
     ------
     StoreError
         If something is at ``target`` that is not to be replaced, another process writes there, or it cannot be made.
     """
-    with storing(target):
-        _refuse_existing(target, overwrite, kind, marks)
     partial = target.with_name(f".{target.name}.partial")
+    with storing(target):
+        if not (partial / OLD).exists():
+            _refuse_existing(target, overwrite, kind, is_one)
     with ExitStack() as stack:
         with storing(target):
             partial.mkdir(parents=True, exist_ok=True)
         held = lock(partial / ".lock", target)
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        stack.callback(_tidy, partial, target)
         stack.callback(held.release)
         with storing(target):
+            _bring_back(partial, target)
+            _refuse_existing(target, overwrite, kind, is_one)
             for leftover in partial.glob("*.zarr"):
                 shutil.rmtree(leftover)
-        yield partial / "new.zarr"
+        yield partial / NEW
         with storing(target):
             if target.exists():
-                target.rename(partial / "old.zarr")
-            (partial / "new.zarr").rename(target)
+                target.rename(partial / OLD)
+            (partial / NEW).rename(target)
 
 
-def _refuse_existing(target: Path, overwrite: bool, kind: str, marks: Sequence[str]) -> None:
+def _bring_back(partial: Path, target: Path) -> None:
+    if (partial / OLD).exists() and not target.exists():
+        (partial / OLD).rename(target)
+
+
+def _tidy(partial: Path, target: Path) -> None:
+    with suppress(OSError):  # what cannot be brought back now stays where it is
+        _bring_back(partial, target)
+    if target.exists() or not (partial / OLD).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_existing(target: Path, overwrite: bool, kind: str, is_one: Callable[[Path], bool]) -> None:
     if not target.exists():
         return
     if not overwrite:
         raise StoreError(f"'{target}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
-    ours = any((target / name).is_file() for name in marks)
-    if not ours and not (target.is_dir() and not any(target.iterdir())):
+    if not is_one(target) and not (target.is_dir() and not any(target.iterdir())):
         raise StoreError(f"'{target}' is no {kind} and will not be overwritten; choose another name")

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.documents import parse_json
+from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Volume
@@ -86,8 +87,10 @@ def save_precomputed_job(
     image = Image(volume.name, pyramid_of(volume, levels), first.dtype, kind, first.channels)
     dtype = _stored(image)
     kept = places_origin(image.grids)
+    if "://" in str(path):
+        raise InputError(f"got '{path}'; precomputed is written to a local folder: copy it from there to the address")
     target = Path(path).expanduser().absolute()
-    with whole_folder(target, overwrite, "precomputed volume", ("info",)) as folder:
+    with whole_folder(target, overwrite, "precomputed volume", _is_precomputed) as folder:
 
         def create(k: int) -> _Scale:
             grid = image.grids[k]
@@ -97,6 +100,16 @@ def save_precomputed_job(
 
         yield from fill_levels(volume, image, [chunk_shape(grid) for grid in image.grids], create, str(target))
     return kept
+
+
+def _is_precomputed(folder: Path) -> bool:
+    """Whether it holds a volume of that format and nothing else: it is deleted as a whole."""
+    try:
+        info = parse_json((folder / "info").read_bytes(), "info")
+        keys = {str(scale["key"]).split("/")[0] for scale in info["scales"]}
+    except (OSError, ConnectoError, KeyError, TypeError):
+        return False
+    return {entry.name for entry in folder.iterdir()} <= {"info", *keys}
 
 
 def places_origin(grids: Sequence[Grid]) -> bool:

@@ -27,6 +27,8 @@ from napari_connecto.io.place import whole_folder
 from napari_connecto.io.pyramid import Grid, downsample, grids
 from napari_connecto.io.zarr_arrays import open_store
 
+MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Files one of which every zarr store has."""
 _BLOCK_BYTES = 2**25
 _SHARD_BYTES = 2**26
 
@@ -96,7 +98,7 @@ def save_volume_job(
         version,
         volume.metadata,
     )
-    path = os.fspath(path)
+    path = os.fspath(path).removeprefix("file://")
     target = None if is_url(path) else Path(path).expanduser().absolute()
     beside_image = target is not None and check_parent(target, image)
     with _remote_place(path, overwrite) if target is None else _local_place(target, overwrite) as store:
@@ -201,7 +203,7 @@ def _blocks(shape: Vec3, unit: Vec3, voxels: int) -> Iterator[Box]:
 
 @contextmanager
 def _local_place(target: Path, overwrite: bool) -> Iterator[Store]:
-    with whole_folder(target, overwrite, "zarr store", ("zarr.json", ".zgroup", ".zarray", ".zattrs")) as folder:
+    with whole_folder(target, overwrite, "zarr store", lambda at: any((at / m).is_file() for m in MARKS)) as folder:
         yield LocalStore(folder)
 
 
@@ -216,6 +218,8 @@ def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
         if system.exists(inner):
             if not overwrite:
                 raise StoreError(f"'{path}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
+            if not any(system.isfile(f"{inner.rstrip('/')}/{mark}") for mark in MARKS):
+                raise StoreError(f"'{path}' is no zarr store and will not be overwritten; choose another name")
             system.rm(inner, recursive=True)
     try:
         yield store
