@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_connecto.core.errors import ChunkError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import run
+from napari_connecto.core.jobs import Progress, run
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
@@ -139,6 +139,18 @@ def test_first_comes_first():
     first = volume.levels[0].to_voxels(shown[0].centre_nm)
     assert ((first >= 0) & (first < (12, 70, 90))).all()
     assert (first[:, 1:] > (32, 48)).all()
+
+
+@pytest.mark.parametrize("head", ["masks", "centres"])
+def test_every_finished_chunk_is_counted_and_each_stage_ends_at_its_total(head):
+    counts: dict[str, list[int]] = {}
+    totals: dict[str, int] = {}
+    for progress in detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(head=head)):
+        counts.setdefault(progress.stage, []).append(progress.done)
+        totals[progress.stage] = progress.total
+    assert [counts[stage][-1] for stage in totals] == list(totals.values())
+    for stage in ("level 2", "level 1", "level 0", "audit"):
+        assert list(dict.fromkeys(counts[stage])) == list(range(totals[stage] + 1))
 
 
 def test_a_region_bounds_the_work_and_the_answer():
@@ -301,8 +313,12 @@ def test_nan_is_named_filled_or_skipped(tmp_path):
     clean[0][5, 20, 20] = 0
     fixed = Volume((Level(clean[0], fakes.NM), levels[1]), source="fixed")
     same(fill, detect(fixed, fakes.cascade(factors=factors), EVERYWHERE))
-    skip = detect(volume, fakes.cascade(factors=factors), replace(EVERYWHERE, on_bad_chunk="skip"))
+    told: list[Progress] = []
+    skipping = replace(EVERYWHERE, on_bad_chunk="skip")
+    skip = run(detect_job(volume, fakes.cascade(factors=factors), skipping), told.append)
     assert skip.report["levels"][0]["skipped"] == 3  # tiles whose halo holds the voxel
+    last = [p for p in told if p.stage == "level 0"][-1]
+    assert last.done == last.total == fakes.grid(image.shape)
 
 
 def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):

@@ -131,11 +131,6 @@ class Scores:
         if time.monotonic() - self._written > PATIENCE_S:
             self.flush()
 
-    @property
-    def waiting(self) -> int:
-        """How many a killed search would compute again."""
-        return len(self._waiting)
-
     def flush(self) -> None:
         """All that were added are on disk when this returns."""
         if self._waiting:

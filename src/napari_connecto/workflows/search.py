@@ -158,7 +158,7 @@ class Search:
     def _run(
         self, step: Step, indices: np.ndarray, sink: Any, scores: Scores, label: str
     ) -> Iterator[tuple[int, Tile | None, float]]:
-        """Run the chunks that are not yet scored; yields how many are done for good, and the chunk just scored."""
+        """Run the chunks that are not yet scored; yields how many are finished, and the chunk just scored."""
         todo = np.setdiff1d(indices, scores.indices())
         done = len(indices) - len(todo)
         yield done, None, 0.0
@@ -176,11 +176,11 @@ class Search:
                     scores.add(tile.index, score)
                     self.computed[label] += 1
                     done += 1
-                    yield done - scores.waiting, tile, score
+                    yield done, tile, score
         finally:
             scores.flush()
             self.seconds[label] += time.perf_counter() - started
-        yield done, None, 0.0
+        yield len(indices), None, 0.0  # damaged chunks that were skipped are finished, too
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
         """Tiles per forward pass: as asked, else as when the job began (bits may depend on it), else timed."""
@@ -206,6 +206,7 @@ class Search:
             (self.job.path / REPORT).unlink(missing_ok=True)  # of a run with another threshold
         if self.rule.head == "centres":
             found = find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
+            yield Progress(len(tiles), len(tiles), "objects")
             return replace(found, chunks=self.seen[0])
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
