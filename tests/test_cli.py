@@ -126,17 +126,15 @@ def test_convert_keeps_values_and_sizes(tmp_path):
 
 
 def test_detect_writes_all_that_it_says(good, tmp_path):
-    out = tmp_path / "out"
-    text = invoke(
-        "detect", good[0], "--cascade", good[1], "--out", out, "--audit", "4", "--table", tmp_path / "cells.xml", *QUICK
-    )
+    out, table = tmp_path / "out", tmp_path / "tables" / "cells.xml"
+    text = invoke("detect", good[0], "--cascade", good[1], "--out", out, "--audit", "4", "--table", table, *QUICK)
     assert text.splitlines()[-2] == f"written to {out}"
     found = Detections.load(out / "detections.csv")
     report = json.loads((out / "report.json").read_text())
     assert len(found) == report["objects"] > 5
     finest = open_volume(good[0]).levels[0]
-    assert f"{len(found)} points written to {tmp_path / 'cells.xml'}" in text
-    cells = Detections.load(tmp_path / "cells.xml", level=finest)
+    assert f"{len(found)} points written to {table}" in text
+    cells = Detections.load(table, level=finest)
     assert np.abs(cells.centre_nm - found.centre_nm).max() <= max(finest.voxel_nm) / 2 + 1e-6
     assert f"{report['objects']} objects" in text
     labels = open_volume(out / "labels/objects.zarr").levels[0]

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from napari_connecto import cli
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
@@ -67,6 +67,28 @@ def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):
     with pytest.raises(InputError, match=r"got table 'cells\.xls'"):
         invoke("detect", tmp_path, "--cascade", "cells", "--out", tmp_path / "o", "--table", "cells.xls")
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "line"),
+    [
+        ("cells.parquet", InputError, r"Parquet needs pyarrow; install napari-connecto\[parquet\]"),
+        ("file/cells.csv", StoreError, r"cannot write '.*cells\.csv'"),
+    ],
+)
+def test_detect_refuses_a_table_it_could_not_write_before_it_searches(tmp_path, monkeypatch, table, error, line):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(error, match=line):
+        invoke("detect", tmp_path, "--cascade", "cells", "--out", tmp_path / "o", "--table", tmp_path / table)
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_folder_of_a_table_is_made(tmp_path):
+    (tmp_path / "a.csv").write_text("z_nm,y_nm,x_nm\n100,84,12\n")
+    invoke("export", "points", tmp_path / "a.csv", tmp_path / "new" / "deep" / "b.csv")
+    assert (tmp_path / "new" / "deep" / "b.csv").read_text() == "z_nm,y_nm,x_nm\n100.0,84.0,12.0\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")

@@ -73,9 +73,25 @@ def labels_of(source: str) -> str:
 
 
 def check_table(out: str) -> None:
-    """Refuse a name that says no format, before anything is computed."""
-    if Path(out).suffix.lower() not in TABLES:
+    """Refuse before anything is computed what could not be written in the end; its folder is made.
+
+    Raises
+    ------
+    InputError
+        If the name says no format, or pyarrow is needed and absent.
+    StoreError
+        If the folder cannot be made.
+    """
+    from napari_connecto.io.disk import storing
+    from napari_connecto.io.tables import need_pyarrow
+
+    path = Path(out)
+    if path.suffix.lower() not in TABLES:
         raise InputError(f"got table '{out}'; allowed: names that end in {', '.join(TABLES)}")
+    if path.suffix.lower() == ".parquet":
+        need_pyarrow()
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> None:

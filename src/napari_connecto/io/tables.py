@@ -125,7 +125,8 @@ def _typed(texts: list[str]) -> np.ndarray:
     return np.array(texts)
 
 
-def _pyarrow() -> ModuleType:
+def need_pyarrow() -> ModuleType:
+    """The module, with ``parquet``; `InputError` if it is absent."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -136,14 +137,14 @@ def _pyarrow() -> ModuleType:
 
 
 def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
-    pa = _pyarrow()
+    pa = need_pyarrow()
     text = json.dumps(dict(header), default=plain).encode()
     table = pa.table(dict(columns)).replace_schema_metadata({_HEADER: text})
     pa.parquet.write_table(table, path)
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    pa = _pyarrow()
+    pa = need_pyarrow()
     try:
         with path.open("rb") as file:
             table = pa.parquet.read_table(file)
