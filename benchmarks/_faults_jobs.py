@@ -35,7 +35,7 @@ from napari_connecto.workflows.descent import Scores
 from napari_connecto.workflows.search import FLOOR
 
 TIMEOUT_S = 600.0
-CHANGING = (".partial", ".lock", "recipe.yaml", "job.json", "batches.json", "scores_audit.bin")
+CHANGING = (".partial", ".lock", "recipe.yaml", "job.json", "batches.json", "costs.json", "scores_audit.bin")
 """What may differ between two runs of one job: leftovers, and what tells where and when it ran."""
 
 

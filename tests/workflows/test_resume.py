@@ -19,6 +19,14 @@ from napari_connecto.workflows.params import DetectParams
 from tests import tiny
 from tests.workflows import fakes
 
+NOTHING = {"calls": 0, "seconds": 0.0, "bytes": 0}
+
+
+def costs(out):
+    """What was spent in a folder until now, by level."""
+    path = out / "costs.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
 
 @pytest.mark.parametrize("steps", [1, 3, 20, 45, 70, 95])
 def test_closed_at_any_step_and_resumed(tmp_path, steps):
@@ -30,6 +38,8 @@ def test_closed_at_any_step_and_resumed(tmp_path, steps):
         next(job)
     job.close()
     kept = sum(len(Scores.open(path).known) for path in (tmp_path / "cut").glob("scores_*.bin"))
+    spent = costs(tmp_path / "cut")
+    assert sum(figures["calls"] for figures in spent.values()) == kept
     resumed = detect(volume, second, out=tmp_path / "cut")
     assert (tmp_path / "cut/detections.csv").read_bytes() == (tmp_path / "whole/detections.csv").read_bytes()
     assert sum(fakes.calls(second)) == sum(fakes.calls(whole)) - kept
@@ -37,15 +47,40 @@ def test_closed_at_any_step_and_resumed(tmp_path, steps):
         level["calls"] for level in reference.report["levels"]
     ]
     assert resumed.report["audit"] == reference.report["audit"]
+    for level in resumed.report["levels"]:
+        before = spent.get(level["name"], NOTHING)
+        assert level["calls_made"] == level["calls"]
+        assert level["seconds"] > before["seconds"] or before["calls"] == level["calls"]
+    assert resumed.report["seconds"] > sum(figures["seconds"] for figures in spent.values())
 
 
-def test_a_finished_search_costs_nothing_again(tmp_path):
+def test_a_finished_search_costs_nothing_again_and_keeps_its_figures(tmp_path):
     volume, again = fakes.pyramid(fakes.spots()), fakes.cascade()
     first = detect(volume, fakes.cascade(), out=tmp_path)
     second = detect(volume, again, out=tmp_path)
     assert fakes.calls(again) == [0, 0, 0]
     np.testing.assert_array_equal(first.centre_nm, second.centre_nm)
-    assert [level["calls_made"] for level in second.report["levels"]] == [0, 0, 0]
+    assert second.report == first.report
+    assert all(level["seconds"] > 0 and level["bytes"] > 0 for level in second.report["levels"])
+
+
+def test_what_was_spent_is_written_while_a_search_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_connecto.workflows.costs.WRITE_S", 0.0)
+    job = detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(gate="off"), out=tmp_path)
+    done = next(progress.done for progress in job if progress.stage == "level 1" and progress.done == 5)
+    figures = costs(tmp_path)["level 1"]
+    job.close()
+    assert (done, figures["calls"]) == (5, 5)
+    assert figures["seconds"] > 0
+
+
+@pytest.mark.parametrize("content", ["[]", '{"level 0": 3}', '{"level 0": {"calls": 1, "seconds": "2", "bytes": 3}}'])
+def test_damaged_figures_are_named(tmp_path, content):
+    volume = fakes.pyramid(fakes.spots())
+    detect(volume, fakes.cascade(), out=tmp_path)
+    (tmp_path / "costs.json").write_text(content)
+    with pytest.raises(StoreError, match=r"'.*costs\.json' is damaged; remove it"):
+        detect(volume, fakes.cascade(), out=tmp_path)
 
 
 def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
@@ -134,12 +169,14 @@ def test_killed_and_run_again(undisturbed, tmp_path, stage, done):
     process.communicate()
     assert not (out / "detections.csv").exists()
     kept = [len(Scores.open(out / f"scores_{k}.bin").known) for k in (1, 0)]
+    spent = costs(out)
     again = tiny.command(*arguments, "--out", out)
     assert again.returncode == 0, again.stderr
     assert (out / "detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()
     levels = json.loads((out / "report.json").read_text())["levels"]
     assert [level["calls_made"] for level in levels] == [
-        level["calls"] - n for level, n in zip(report["levels"], kept, strict=True)
+        spent.get(level["name"], NOTHING)["calls"] + level["calls"] - n
+        for level, n in zip(report["levels"], kept, strict=True)
     ]
     if stage != "level 1":
         assert kept[0] == report["levels"][0]["calls"]

@@ -21,7 +21,8 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
     """Everything worth knowing of a finished search; JSON.
 
     ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume that a level
-    looked at; ``bytes`` counts what was read and decoded (the finest level's audit included).
+    looked at. ``calls_made``, ``seconds`` and ``bytes`` (read and decoded; the finest level's with the audit's) add up
+    what was computed in this folder, by however many runs; ``calls`` is what this search looked at.
     """
     finest = search.steps[0]
     chunks = (
@@ -39,8 +40,8 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
         "chunks": chunks,
         "levels": levels,
         "voxels_ratio": exhaustive / max(1, read),
-        "seconds": sum(search.seconds.values()),
-        "seconds_audit": search.seconds.get("audit", 0.0),
+        "seconds": sum(search.costs.of(name)["seconds"] for name in (*(step.name for step in search.steps), "audit")),
+        "seconds_audit": search.costs.of("audit")["seconds"],
         "recall": {"expected": choice.expected_recall, "interval": list(choice.recall_interval)},
         "reason": choice.reason,
         "audit": {**asdict(audit), "sentence": audit.sentence},
@@ -51,6 +52,7 @@ def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str,
     seen, passed = search.seen[step.stage], search.passed[step.stage]
     scored = sum(1 for i in seen.tolist() if i in search.scores[step.stage].known)
     voxels = len(seen) * int(np.prod(step.plan.read_shape))
+    cost = search.costs.of(step.name)
     return {
         "name": step.name,
         "voxel_nm": list(step.level.voxel_nm),
@@ -59,13 +61,13 @@ def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str,
         "chunks": len(step.plan),
         "calls": len(seen),
         "calls_predicted": choice.calls[step.stage] * chunks if len(search.steps) > 1 else float(chunks),
-        "calls_made": search.computed.get(step.name, 0),
+        "calls_made": cost["calls"],
         "skipped": len(seen) - scored,
         "passed": len(passed),
         "share": _share(step, seen),
-        "seconds": search.seconds.get(step.name, 0.0),
+        "seconds": cost["seconds"],
         "voxels": voxels,
-        "bytes": search.meters[step.stage].counts()["bytes_read"],
+        "bytes": cost["bytes"] + (search.costs.of("audit")["bytes"] if step.stage == 0 else 0),
     }
 
 

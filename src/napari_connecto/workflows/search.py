@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,6 +25,7 @@ from napari_connecto.io.disk import storing
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.audit import Audit, audit_bound, audit_plan
+from napari_connecto.workflows.costs import Costs
 from napari_connecto.workflows.descent import HighestValue, Scores, Step, children, passing, region_in, roots
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
@@ -108,8 +107,6 @@ class Search:
         How objects are read off the finest map.
     seen, passed
         Chunk indices per stage: looked at, and let through.
-    computed, seconds
-        Calls made and time taken in this run, by "level 0", ..., "audit"; what was resumed costs nothing.
     """
 
     volume: Volume
@@ -119,14 +116,12 @@ class Search:
     how: RunOptions
     seen: dict[int, np.ndarray] = field(default_factory=dict)
     passed: dict[int, np.ndarray] = field(default_factory=dict)
-    computed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def __post_init__(self) -> None:
         finest = self.steps[0]
         self.scores = {step.stage: Scores.open(self.job.path / f"scores_{step.stage}.bin") for step in self.steps}
         self.batches = self.job.read_json(BATCHES) if (self.job.path / BATCHES).exists() else {}
-        self.meters = {step.stage: Meter() for step in self.steps}
+        self.costs = Costs.open(self.job)
         self.audited = Scores.open(self.job.path / "scores_audit.bin")
         self.store = TileStore.open(self.job.path / "map", finest.level, finest.plan.tile, {MAP: np.dtype("uint8")})
         stored = self.store.volume(MAP).levels[0]
@@ -166,20 +161,18 @@ class Search:
             return
         scaling = step.predictor.card.normalisation.resolve(self.volume)
         batch = self._batch(step, scaling, len(todo))
-        options = ExecuteOptions(scaling, batch, self.how.on_bad, meter=self.meters[step.stage])
+        meter = Meter()
+        options = ExecuteOptions(scaling, batch, self.how.on_bad, meter=meter)
         tiles = step.plan.tiles(step.plan.order(todo))
-        started = time.perf_counter()
         results = execute(step.level, tiles, step.predictor, sink, options=options, client=self.how.client)
         try:
-            with closing(results):
-                for tile, score in results:
+            with closing(self.costs.counted(label, results, meter)) as counted:
+                for tile, score in counted:
                     scores.add(tile.index, score)
-                    self.computed[label] += 1
                     done += 1
                     yield done, tile, score
         finally:
             scores.flush()
-            self.seconds[label] += time.perf_counter() - started
         yield len(indices), None, 0.0  # damaged chunks that were skipped are finished, too
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
