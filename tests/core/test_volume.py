@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.content import content_digest
+from napari_connecto.core.errors import ChunkError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 
@@ -99,6 +100,56 @@ def test_fingerprint_tells_sources_apart():
         "source": "a", "revision": "1", "shapes": [[3, 4, 5]], "voxel_nm": [[1, 1, 1]], "dtype": "uint16",
     }  # fmt: skip
     assert one.fingerprint() != other.fingerprint()
+
+
+class Counted:
+    """Lazy: counts the voxels it is asked for; those of the first block cannot be read where it is damaged."""
+
+    def __init__(self, array, damaged=False):
+        self.array, self.damaged, self.shape, self.dtype, self.voxels = array, damaged, array.shape, array.dtype, 0
+
+    def __getitem__(self, index):
+        if self.damaged and index[-3].start == 0:
+            raise ChunkError("chunk (0, 0, 0) is damaged")
+        self.voxels += self.array[index].size
+        return self.array[index]
+
+
+def test_volumes_in_memory_are_told_apart_by_their_voxels():
+    array = np.zeros((20, 30, 40), np.uint16)
+    other = array.copy()
+    other[17, 20, 33] = 1
+    one = Volume.from_array(array, (1, 1, 1)).fingerprint()
+    assert Volume.from_array(array.copy(), (1, 1, 1)).fingerprint() == one
+    lazy = Counted(array)
+    volume = Volume.from_array(lazy, (1, 1, 1))
+    assert volume.outline() == {key: value for key, value in one.items() if key != "content"}
+    assert lazy.voxels == 0
+    assert volume.fingerprint() == volume.fingerprint() == one
+    assert lazy.voxels == array.size  # read once
+    changed = Volume.from_array(other, (1, 1, 1)).fingerprint()
+    assert {key for key in one if one[key] != changed[key]} == {"content"}
+    damaged = Volume.from_array(Counted(array, damaged=True), (1, 1, 1)).fingerprint()
+    assert damaged["content"] != one["content"]
+
+
+def test_of_a_large_volume_spread_blocks_and_its_coarsest_level_are_read():
+    fine = np.zeros((100, 100, 100), np.uint8)
+    coarse = np.zeros((10, 100, 100), np.uint8)
+
+    def digest(*arrays):
+        levels = [Level(a, (100 / a.shape[0], 1, 1)) for a in arrays]
+        return content_digest(levels, whole_bytes=coarse.nbytes)
+
+    lazy = Counted(fine)
+    reference = digest(lazy, coarse)
+    assert lazy.voxels == 64 * 16**3
+    for place in ((0, 0, 0), (99, 99, 99), (30, 30, 30)):
+        changed = fine.copy()
+        changed[place] = 1
+        assert digest(changed, coarse) != reference
+    assert digest(fine, coarse + (coarse == 0)) != reference
+    assert digest(fine) == digest(fine, fine[:50]) != reference  # a coarsest level that is large is not read
 
 
 def test_from_array_makes_2d_one_section():

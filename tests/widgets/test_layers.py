@@ -15,6 +15,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit
 from napari_connecto.widgets._show import Relabelled, layer_data, placed_on, store_layer, to_data, to_nm
+from napari_connecto.widgets._volumes import identity
 
 RAMP = np.arange(8 * 20 * 20, dtype=np.uint16).reshape(8, 20, 20)
 
@@ -80,6 +81,20 @@ def test_dask_layer_states_its_chunks_and_stays_lazy():
         [lazy, lazy[::2, ::2, ::2].rechunk((4, 5, 10))], contrast_limits=(0, 1), multiscale=True, visible=False
     )
     assert describe(layer).volume().levels[0].array.chunks == (4, 10, 20)
+
+
+def test_layers_in_memory_get_folders_of_their_own_and_nothing_is_read(monkeypatch):
+    monkeypatch.setattr(Volume, "content", property(lambda _: pytest.fail("voxels were read")))
+    one, other = np.zeros((2, 3, 8, 16, 16), np.uint8)
+
+    def question(data, step=(0, 0, 0, 0), **keywords):
+        layer = Image(data, units="nm", contrast_limits=(0, 1), **keywords)
+        return identity(describe(layer, step=step).volume())
+
+    first = question(one)
+    assert question(one) == first
+    for another in (question(other), question(one, step=(1, 0, 0, 0)), question(one, name="b")):
+        assert another != first
 
 
 def test_rotated_layer_is_refused():

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
     with pytest.raises(StoreError, match=r"tiles: got"):
         detect(volume, fakes.cascade(tile=(4, 8, 8)), out=tmp_path)
     assert (tmp_path / "detections.csv").read_bytes() == before
+
+
+def test_another_array_of_the_same_shape_is_refused(tmp_path):
+    one, other = (replace(fakes.pyramid(fakes.spots(seed=s)), source="", metadata={}) for s in (0, 9))
+    first, again = detect(one, fakes.cascade(), out=tmp_path), fakes.cascade()
+    with pytest.raises(StoreError, match=r"holds another job: volume.content: got .* stored .*choose a new folder"):
+        detect(other, fakes.cascade(), out=tmp_path)
+    copied = replace(one, levels=tuple(replace(level, array=level.array.copy()) for level in one.levels))
+    np.testing.assert_array_equal(detect(copied, again, out=tmp_path).centre_nm, first.centre_nm)
+    assert fakes.calls(again) == [0, 0, 0]
 
 
 def test_two_searches_do_not_share_a_folder(tmp_path):

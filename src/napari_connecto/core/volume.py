@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from napari_connecto.core.content import content_digest
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, sound_size, vec3
 
@@ -169,8 +171,20 @@ class Volume:
             )
         return self.levels[best]
 
+    @cached_property
+    def content(self) -> str:
+        """Digest of the voxels, see `content_digest`; taken once, so change no array in place afterwards."""
+        return content_digest(self.levels)
+
     def fingerprint(self) -> dict[str, Any]:
-        """What must not change between a run and its resumption; JSON."""
+        """What must not change between a run and its resumption; JSON.
+
+        A volume in memory is told by its voxels, which are read for that, once.
+        """
+        return self.outline() | ({} if self.source else {"content": self.content})
+
+    def outline(self) -> dict[str, Any]:
+        """What is known of the volume without reading a voxel; JSON."""
         return {
             "source": self.source,
             "revision": str(self.metadata.get("revision", "")),

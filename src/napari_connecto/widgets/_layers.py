@@ -188,6 +188,11 @@ class _Spatial:
             sizes = [max(c) if isinstance(c, tuple) else int(c) for c in chunks[len(leading) :]]
             self.chunks: Vec3 = vec3(([1] if flat else []) + sizes)
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The same for the same part of the same array."""
+        return id(self.array), self.leading
+
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         z, y, x = index[-3:]
         space = (y, x) if self.flat else (z, y, x)

@@ -24,7 +24,7 @@ from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._layers import SPEC, LayerImage, describe
 from napari_connecto.widgets._view import LayerCombo
-from napari_connecto.widgets._volumes import as_file_job
+from napari_connecto.widgets._volumes import as_file_job, identity
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.translate_params import TranslatorParams
 from napari_connecto.workflows.xray_params import PairParams
@@ -53,7 +53,9 @@ class Training(NamedTuple):
     @property
     def wanted(self) -> tuple[Any, ...]:
         """What is the same where an unfinished training goes on."""
-        return (self.xray.fingerprint(), self.em.name, self.em.path, self.em.voxel_nm, self.params, self.pairing)
+        em = self.em
+        seen = em.path or [id(array) for array in em.arrays]
+        return (identity(self.xray), em.name, seen, em.leading, em.voxel_nm, self.params, self.pairing)
 
 
 class PairBox(QGroupBox):

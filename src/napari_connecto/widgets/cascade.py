@@ -22,6 +22,7 @@ from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._options import OptionsFold
 from napari_connecto.widgets._settings import AutomaticFolder, output_folder
 from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._volumes import identity
 from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class CascadeWidget(Dock):
             raise InputError("no image is open; choose an image layer")
         if folder is None:
             raise InputError("no cascade is chosen; choose one, or train it below")
-        question = volume.fingerprint(), folder
+        question = identity(volume), folder
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
         spec = self.image.spec(volume)
         return Search(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)

@@ -32,6 +32,7 @@ from napari_connecto.widgets._translate_segment_jobs import Source
 from napari_connecto.widgets._translate_train import PairBox
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._volumes import identity
 from napari_connecto.workflows.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class TranslateWidget(Dock):
         if folder is None:
             raise InputError("no translator is chosen; choose one, or train it from a pair")
         params = self.options.form.value
-        question = volume.fingerprint(), folder, params
+        question = identity(volume), folder, params
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
         return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value)
 
