@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job, write_recipe
 from napari_connecto.workflows.recipe_parts import tile_of
+from napari_connecto.workflows.recipe_paths import check_inputs
 from napari_connecto.workflows.subprocess import run_in_subprocess
 from tests import tiny
 
@@ -51,6 +53,44 @@ def test_what_is_written_is_read_back(tmp_path, parts):
     assert (tmp_path / "twice.yaml").read_text() == (tmp_path / "recipe.yaml").read_text()
 
 
+def test_relative_paths_are_those_of_where_the_recipe_was_written(tmp_path, parts, monkeypatch):
+    home, other = tmp_path / "seg", tmp_path / "other"
+    shutil.copytree(parts[1], home / "mine")
+    shutil.copytree(parts[0], home / "em.ome.zarr")
+    (home / "synthetic-neuropil").mkdir()  # a result folder that is called like a model that ships
+    other.mkdir()
+    monkeypatch.chdir(home)
+    document = {**recipe(parts, "found"), "volume": {"path": "em.ome.zarr"}, "cascade": "mine"}
+    run(recipe_job(document))
+    assert document["out"] == "found"
+    written = read_recipe("found/recipe.yaml")
+    assert written["volume"] == {"path": str(home / "em.ome.zarr")}
+    assert (written["cascade"], written["out"]) == (str(home / "mine"), str(home / "found"))
+    monkeypatch.chdir(other)
+    tiny.command("run", "../seg/found/recipe.yaml", "--out", "again", "--progress", "none")
+    assert (other / "again/detections.csv").read_bytes() == (home / "found/detections.csv").read_bytes()
+
+
+def test_urls_and_names_of_what_ships_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "synthetic-neuropil").mkdir()
+    document = {"workflow": "segment", "volume": "https://a.org/em.zarr", "model": "synthetic-neuropil", "out": "b"}
+    write_recipe(document, "recipe.yaml")
+    assert read_recipe("recipe.yaml") == {**document, "out": str(tmp_path / "b")}
+
+
+def test_a_recipe_whose_volume_is_gone_says_so_and_takes_another(tmp_path, parts):
+    document = recipe(parts, tmp_path / "found")
+    document["volume"]["path"] = "/gone/em.ome.zarr"
+    write_recipe(document, tmp_path / "recipe.yaml")
+    message = r"no file or folder at '/gone/em.*', which the recipe '.*' names \(volume\); correct .* --volume"
+    with pytest.raises(InputError, match=message):
+        check_inputs(read_recipe(tmp_path / "recipe.yaml"), tmp_path / "recipe.yaml")
+    tiny.command("run", tmp_path / "recipe.yaml", "--volume", parts[0], "--progress", "none")
+    again = read_recipe(tmp_path / "found/recipe.yaml")
+    assert again["volume"] == {"path": str(parts[0]), "voxel_nm": [2000, 1000, 1000]}
+
+
 def test_a_recipe_is_whole_or_as_it_was(tmp_path, monkeypatch):
     write_recipe({"workflow": "detect", "out": "a"}, tmp_path / "recipe.yaml")
 
@@ -62,7 +102,7 @@ def test_a_recipe_is_whole_or_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="No space left on device"):
         write_recipe({"workflow": "detect", "out": "b"}, tmp_path / "recipe.yaml")
     monkeypatch.undo()
-    assert read_recipe(tmp_path / "recipe.yaml")["out"] == "a"
+    assert read_recipe(tmp_path / "recipe.yaml")["out"] == str(Path("a").absolute())
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
@@ -136,7 +176,7 @@ def test_a_process_of_its_own_reports_and_returns(tmp_path, parts):
 
 
 def test_its_own_line_of_explanation_comes_back(tmp_path, parts):
-    with pytest.raises(ConnectoError, match=r"no file or folder at '.*absent'; check the path"):
+    with pytest.raises(ConnectoError, match=r"no file or folder at '.*absent', which the recipe '.*' names"):
         run(
             run_in_subprocess({**recipe(parts, tmp_path / "out"), "volume": str(tmp_path / "absent")}, tmp_path / "job")
         )

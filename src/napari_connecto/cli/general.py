@@ -55,15 +55,22 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 @click.command("run")
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", help="Write here instead of where the recipe says.")
+@click.option("--volume", help="Another volume than the recipe's, opened by its array, voxel size, channel.")
 @cluster_options
 @running
-def run_document(recipe: str, out: str | None, progress: str, scheduler: str | None, workers: int) -> None:
+def run_document(
+    recipe: str, out: str | None, volume: str | None, progress: str, scheduler: str | None, workers: int
+) -> None:
     """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
     from napari_connecto.workflows.recipe import read_recipe
+    from napari_connecto.workflows.recipe_paths import check_inputs, with_volume
 
     document = read_recipe(recipe)
     if out is not None:
         document["out"] = out
+    if volume is not None:
+        document = with_volume(document, volume)
+    check_inputs(document, recipe)
     run_recipe(document, progress, scheduler, workers)
 
 

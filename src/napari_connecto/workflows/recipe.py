@@ -28,6 +28,7 @@ from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.points import read_points
 from napari_connecto.workflows.recipe_parts import check_entries, region_of
+from napari_connecto.workflows.recipe_paths import whole_paths
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
 
@@ -53,8 +54,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
-    """Write a recipe as YAML, whole or as it was before; tuples become lists, paths text."""
-    write_text(Path(path), yaml.safe_dump(_plain(recipe), sort_keys=False))
+    """Write a recipe as YAML, whole or as it was before; tuples become lists, local paths absolute text."""
+    write_text(Path(path), yaml.safe_dump(_plain(whole_paths(recipe)), sort_keys=False))
 
 
 def _plain(value: Any) -> Any:
