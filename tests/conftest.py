@@ -26,7 +26,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in NAMES:
             patch.delenv(PREFIX + name.upper(), raising=False)
-        patch.setenv(f"{PREFIX}CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
+        empty = tmp_path_factory.mktemp("settings") / "config.toml"
+        empty.touch()
+        patch.setenv(f"{PREFIX}CONFIG", str(empty))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -13,6 +13,7 @@ from napari_connecto.core.settings import config_file, settings
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_CONNECTO_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").touch()
     return tmp_path / "config.toml"
 
 
@@ -56,3 +57,26 @@ def test_nonsense_is_refused(file, text, said):
     file.write_text(text)
     with pytest.raises(InputError, match=said):
         settings()
+
+
+def test_an_unknown_name_in_the_environment_is_refused(monkeypatch):
+    for fine in ("DATA", "TUTORIALS", "RESULTS"):
+        monkeypatch.setenv(f"NAPARI_CONNECTO_{fine}", "1")
+    settings()
+    monkeypatch.setenv("NAPARI_CONNECTO_TREADS", "4")
+    said = "got NAPARI_CONNECTO_TREADS in the environment; allowed after NAPARI_CONNECTO_: DEVICE, .*CONFIG"
+    with pytest.raises(InputError, match=said):
+        settings()
+
+
+def test_a_file_that_is_named_has_to_be_there(file):
+    file.unlink()
+    with pytest.raises(InputError, match=r"no file of settings at '.*config.toml'; correct or unset .*_CONFIG"):
+        settings()
+
+
+def test_the_usual_file_may_be_absent(tmp_path, monkeypatch):
+    monkeypatch.delenv("NAPARI_CONNECTO_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("APPDATA", str(tmp_path))
+    assert settings().threads == 0

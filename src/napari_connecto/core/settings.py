@@ -18,6 +18,8 @@ from napari_connecto.core.errors import InputError
 PREFIX = "NAPARI_CONNECTO_"
 NAMES = ("device", "threads", "cache", "cache_gb", "results")
 """Settings; ``device`` is NAPARI_CONNECTO_DEVICE in the environment and ``device = "cpu"`` in the file."""
+_OTHERS = ("CONFIG", "DATA", "TUTORIALS")
+"""What else begins like a setting in the environment: the file, and what the tests and benchmarks look at."""
 _UNLIMITED = 1e6
 
 
@@ -52,8 +54,9 @@ def settings() -> Settings:
     Raises
     ------
     InputError
-        If a value is not allowed, or the file is damaged.
+        If a name or a value is not allowed, or the file is damaged, or one that was named is missing.
     """
+    _check_names()
     told = _file()
     for name in NAMES:
         stated = os.environ.get(PREFIX + name.upper(), "")
@@ -83,11 +86,24 @@ def default_cache() -> Path:
     return Path(stated or os.path.expanduser("~/.cache")) / "napari-connecto"
 
 
+def _check_names() -> None:
+    stated = {key.removeprefix(PREFIX) for key, value in os.environ.items() if key.startswith(PREFIX) and value}
+    names = [name.upper() for name in NAMES]
+    unknown = sorted(stated.difference(names, _OTHERS))
+    if unknown:
+        raise InputError(
+            f"got {', '.join(PREFIX + name for name in unknown)} in the environment; allowed after {PREFIX}: "
+            f"{', '.join(names)}, {_OTHERS[0]}; rename or unset it"
+        )
+
+
 def _file() -> dict[str, Any]:
     path = config_file()
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if os.environ.get(f"{PREFIX}CONFIG"):
+            raise InputError(f"no file of settings at '{path}'; correct or unset {PREFIX}CONFIG") from error
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the settings in '{path}' ({error}); correct or remove it") from error
