@@ -52,6 +52,14 @@ def test_labels_of_a_result_folder(result, tmp_path):
     np.testing.assert_array_equal(again.levels[0].array[:], result[1])
 
 
+def test_a_search_for_centres_has_no_labels(tmp_path):
+    (tmp_path / "map").mkdir()
+    (tmp_path / "detections.csv").write_text("z_nm,y_nm,x_nm,score\n")
+    with pytest.raises(InputError, match=r"the search in '.*' finds centres and has no labels; use export points"):
+        invoke("export", "labels", tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_points_from_one_format_into_another(result, tmp_path):
     (tmp_path / "a.csv").write_text("z_nm,y_nm,x_nm\n100,84,12\n")
     image = ("--image", result[0] / "labels" / "labels.zarr")

@@ -64,11 +64,19 @@ def export_labels(source: str, out: str, to: str, version: Any, progress: str, *
 
 
 def labels_of(source: str) -> str:
-    """The labels inside a result folder; anything else as it is."""
+    """The labels inside a result folder; anything else as it is.
+
+    Raises
+    ------
+    InputError
+        If it is the result of a search for centres, which has none.
+    """
     for name in ("objects", "labels"):
         inside = Path(source) / "labels" / f"{name}.zarr"
         if inside.is_dir() and not any((Path(source) / mark).exists() for mark in ("zarr.json", ".zattrs")):
             return str(inside)
+    if (Path(source) / "detections.csv").is_file():
+        raise InputError(f"the search in '{source}' finds centres and has no labels; use export points")
     return source
 
 
