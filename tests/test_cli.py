@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 import napari_connecto
 from napari_connecto import cli
-from napari_connecto.core.jobs import run
+from napari_connecto.cli.options import run_recipe
+from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
 from napari_connecto.sample_data import list_cascades, list_models, open_sample
@@ -166,6 +167,19 @@ def test_progress_for_another_program(good, tmp_path):
     steps = [m for m in messages if m.get("stage") == "level 1"]
     assert [m["done"] for m in steps] == sorted(m["done"] for m in steps)
     assert steps[-1]["done"] == steps[-1]["total"] == 18
+
+
+def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
+    def found(*_):
+        yield Progress(1, 1, "comparing", {"mmd2": float("nan")})
+        return {"out": None, "ranks": [{"interval": [float("nan")] * 2, "p": float("nan")}], "lines": []}
+
+    monkeypatch.setattr("napari_connecto.workflows.recipe.recipe_job", found)
+    with cli.cli.make_context("napari-connecto", ["rank", "volume.zarr"]):
+        run_recipe({"workflow": "rank"}, "json")
+    step, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert step["payload"] == {"mmd2": None}
+    assert last["summary"]["ranks"] == [{"interval": [None, None], "p": None}]
 
 
 def test_an_estimate_writes_nothing(good, tmp_path):

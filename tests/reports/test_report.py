@@ -77,11 +77,11 @@ def test_a_search_tells_its_funnel_and_audit(tmp_path):
     assert read(page).count("data:image/svg+xml") == 2
 
 
-def ranking(folder: Path, name: str = "near") -> Path:
+def ranking(folder: Path, name: str = "near", absent: float | None = None) -> Path:
     rows = [
         {"name": name, "mmd2": 0.0123, "interval": [0.01, 0.02], "p": 0.4, "fits": True, "note": ""},
         {"name": "far", "mmd2": 0.5, "interval": [0.4, 0.6], "p": 0.001, "fits": False, "note": "farther"},
-        {"name": "coarse", "mmd2": float("nan"), "interval": [float("nan")] * 2, "p": float("nan"), "fits": False}
+        {"name": "coarse", "mmd2": absent, "interval": [absent] * 2, "p": absent, "fits": False}
         | {"note": "too small"},
     ]
     folder.mkdir(parents=True)
@@ -90,8 +90,9 @@ def ranking(folder: Path, name: str = "near") -> Path:
     return folder
 
 
-def test_a_ranking_says_where_to_start_and_by_how_much(tmp_path):
-    text = words(write_report(ranking(tmp_path / "ranking")))
+@pytest.mark.parametrize("absent", [None, float("nan")])  # NaN: as older files have it
+def test_a_ranking_says_where_to_start_and_by_how_much(tmp_path, absent):
+    text = words(write_report(ranking(tmp_path / "ranking", absent=absent)))
     assert "Start from &#39;near&#39;" in text
     assert "near 0.0123 0.0100 to 0.0200 0.400 1.00 fits MIT" in text
     assert "coarse – – – 1.00 not compared MIT too small" in text
@@ -103,7 +104,7 @@ def test_names_are_text_whatever_they_say(tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;$\\frac{" in read(page)
 
 
-def tuning(folder: Path, patches: int, after: float) -> Path:
+def tuning(folder: Path, patches: int, after: float, interval: tuple[float | None, ...] = (0.1, 0.3)) -> Path:
     def scored(total: float) -> dict:
         params = asdict(SegmentParams(mode="2d"))
         return {
@@ -117,7 +118,7 @@ def tuning(folder: Path, patches: int, after: float) -> Path:
     (folder / "model" / "card.json").write_text(json.dumps({"digest": "d" * 64, "metrics": metrics, "licence": "CC0"}))
     found = {
         "gain": 1 - after,
-        "interval": [0.1, 0.3],
+        "interval": list(interval),
         "before": scored(1.0),
         "after": scored(after),
         "verdict": "It did.",
@@ -136,6 +137,12 @@ def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
     (tmp_path / "tuned" / "segment.json").unlink()  # killed after the model was saved, before it was compared
     with pytest.raises(StoreError, match=r"not finished \(no segment\.json\)"):
         write_report(tmp_path / "tuned")
+
+
+def test_a_gain_without_an_interval_has_none_on_its_page(tmp_path):
+    page = write_report(tuning(tmp_path / "tuned", 4, 0.8, (None, None)))
+    assert "+0.200 bits gained" in keys(page)
+    assert "cannot be told from chance" in words(page)
 
 
 def keys(page: Path) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from napari_connecto.core.documents import json_text
 
 
 @click.command()
@@ -19,7 +19,7 @@ def doctor(as_json: bool, tiles: bool) -> None:
 
     found = examine(tiles=tiles)
     if as_json:
-        click.echo(json.dumps({**found, "missing": missing(found)}, indent=2))
+        click.echo(json_text({**found, "missing": missing(found)}, indent=2))
         return
     for line in report(found):
         click.echo(line)

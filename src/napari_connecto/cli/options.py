@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import types
 import typing
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from napari_connecto.core.documents import json_text
 from napari_connecto.core.jobs import Job, Progress, run
 
 VOXEL = click.option(
@@ -123,7 +123,7 @@ def drive(job: Job[Any], progress: str) -> Any:
 def _line(p: Progress) -> str:
     """Progress as JSON; of payloads only figures by name (a loss) go along."""
     payload = {"payload": p.payload} if isinstance(p.payload, dict) else {}
-    return json.dumps({"stage": p.stage, "done": p.done, "total": p.total, **payload})
+    return json_text({"stage": p.stage, "done": p.done, "total": p.total, **payload})
 
 
 def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = None, workers: int = 0) -> None:
@@ -141,7 +141,7 @@ def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = No
 
         summary |= {"report": str(drive(report_job(summary["out"]), progress))}
     if progress == "json":
-        print(json.dumps({"summary": summary}), flush=True)
+        print(json_text({"summary": summary}), flush=True)
         return
     for line in summary["lines"]:
         click.echo(line)

@@ -1,9 +1,9 @@
-"""JSON documents that may come from anywhere, read strictly. Ours."""
+"""JSON documents: read strictly, for they may come from anywhere, and written so that any reader takes them. Ours."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from napari_connecto.core.errors import ConnectoError, InputError
@@ -37,6 +37,26 @@ def parse_json(
     except (ValueError, RecursionError) as error:
         raise kind(f"cannot read {where}: it is not JSON as it should be ({str(error)[:200]}); {advice}") from error
     return found
+
+
+def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, indent: int | None = None) -> str:
+    """JSON text; NaN and infinity, which JSON has no words for, become null.
+
+    Parameters
+    ----------
+    value, default, indent
+        As of `json.dumps`.
+    """
+    try:
+        return json.dumps(value, default=default, indent=indent, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(value, default=default), parse_constant=lambda _: None)
+        return json.dumps(finite, indent=indent, allow_nan=False)
+
+
+def number(value: float | None, absent: float = float("nan")) -> float:
+    """A number of a document; ``absent`` for null, which `json_text` makes of what is not finite."""
+    return absent if value is None else float(value)
 
 
 def check_plain(value: Any, where: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from napari_connecto.core.documents import parse_json
+from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import StoreError
 
 
@@ -28,8 +27,8 @@ def storing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is either whole or as it was before."""
-    write_text(path, json.dumps(value, indent=2, default=plain) + "\n")
+    """Write a JSON file that is either whole or as it was before; what is not finite becomes null."""
+    write_text(path, json_text(value, indent=2, default=plain) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,7 +60,7 @@ def read_json(path: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """JSON types of numpy values, tuples, sets, mappings and paths (``default=`` of json.dumps)."""
+    """JSON types of numpy values, tuples, sets, mappings and paths (``default=`` of `json_text`)."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

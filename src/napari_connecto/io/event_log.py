@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.documents import parse_json
+from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import StoreError
 from napari_connecto.io.disk import plain, storing
 
@@ -32,7 +31,7 @@ class EventLog:
         StoreError
             If the file cannot be written.
         """
-        body = json.dumps(dict(event), default=plain).encode()
+        body = json_text(dict(event), default=plain).encode()
         with storing(self.path):
             if not self._clean:
                 self._cut_tail()

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
@@ -63,7 +64,7 @@ class JobFolder:
                 "rename nor lock: give one that all workers see, and copy what is finished by `napari-connecto convert`"
             )
         path = Path(path)
-        wanted = json.loads(json.dumps(fingerprint, default=plain))
+        wanted = json.loads(json_text(fingerprint, default=plain))
         _refuse_foreign(path)
         with storing(path):
             path.mkdir(parents=True, exist_ok=True)

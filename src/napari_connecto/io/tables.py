@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.documents import parse_json
+from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.disk import plain, storing
 
@@ -86,7 +85,7 @@ def _suffix(path: Path) -> str:
 def _write_csv(path: Path, columns: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         for key, value in header.items():
-            file.write(f"# {key}: {json.dumps(value, default=plain)}\n")
+            file.write(f"# {key}: {json_text(value, default=plain)}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
@@ -138,7 +137,7 @@ def need_pyarrow() -> ModuleType:
 
 def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     pa = need_pyarrow()
-    text = json.dumps(dict(header), default=plain).encode()
+    text = json_text(dict(header), default=plain).encode()
     table = pa.table(dict(columns)).replace_schema_metadata({_HEADER: text})
     pa.parquet.write_table(table, path)
 

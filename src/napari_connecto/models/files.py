@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from napari_connecto.core.documents import parse_json
+from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
@@ -59,7 +58,7 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
         (folder / CARD).unlink(missing_ok=True)
         own = model if isinstance(model, ImportedPredictor) else torch_model(model)
         _write(folder / weights_file(model.card), own.weights)
-        _write(folder / CARD, json.dumps(model.card.to_json(), indent=1).encode())
+        _write(folder / CARD, json_text(model.card.to_json(), indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the model to '{folder}': {error}; choose another place") from error
     return model.card

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
+from napari_connecto.core.documents import number
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.read import open_volume
@@ -22,8 +23,8 @@ SHOWN = 6
 def rank_chapter(result: Result) -> Chapter:
     """Of a ranking of models."""
     told = result.json("ranking.json")
-    rows, limit = told["ranks"], float(told["limit"])
-    compared = [row for row in rows if isfinite(row["mmd2"])]
+    rows, limit = told["ranks"], number(told["limit"], inf)
+    compared = [row for row in rows if isfinite(number(row["mmd2"]))]
     best = next((row for row in rows if row["fits"]), None)
     nearest = f"Start from '{best['name']}': it was trained on data like these." if best else NO_FIT
     volume, why = result.input()
@@ -58,7 +59,7 @@ RULE = (
 
 def _ranks(rows: Sequence[Mapping[str, Any]]) -> Table:
     def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-        if not isfinite(row["mmd2"]):
+        if not isfinite(number(row["mmd2"])):
             return (
                 row["name"],
                 "–",
@@ -137,7 +138,7 @@ def tune_chapter(result: Result) -> Chapter:
         unknown = "No patch was held out, so whether it helped is not known; suggest some with --random-arm."
         return Chapter(title, "Fine-tuning", str(result.path), unknown, learnt, (), sections)
     prepared = result.json("start/prepare.json").get("lines") or ()
-    low, high = (float(v) for v in found["interval"])
+    low, high = (number(v) for v in found["interval"])
     span = f" ({low:+.3f} to {high:+.3f}, 95 %)" if isfinite(low) and isfinite(high) else ""
     keys = (
         (f"{found['before']['total']:.3f}", "VI before, bits (held-out patches)"),

@@ -16,6 +16,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from napari_connecto.core.documents import number
+
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
 LONGEST = 32
 """Characters of a name in a chart."""
@@ -93,7 +95,7 @@ def gain(each: Sequence[float], mean: float, interval: Sequence[float]) -> str:
     axes = canvas.subplots()
     axes.axvline(0, color=GREY, linestyle="--")
     axes.plot(each, [0] * len(each), "o", color=BLUE, alpha=0.7)
-    low, high = (float(v) for v in interval)
+    low, high = (number(v) for v in interval)
     if isfinite(low) and isfinite(high):
         axes.plot([low, high], [1, 1], color=GREEN, linewidth=3)
     axes.plot([mean], [1], "D", color=GREEN, markersize=8)

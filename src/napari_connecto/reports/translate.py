@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.documents import number
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.reports import charts, pictures
@@ -195,7 +196,7 @@ def _calibration(metrics: Mapping[str, Any], where: str) -> Section:
             "Error of what is left when the least certain voxels are removed. The nearer the line comes to the dashed "
             "one, the better the uncertainty finds errors. "
             f"Area between them (AUSE): {found['ause']:.3f}; rank correlation of |error| and sd (Spearman): "
-            f"{found['spearman']:.2f}.",
+            f"{number(found['spearman']):.2f}.",
             wide=False,
         ),
     )

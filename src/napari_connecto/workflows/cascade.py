@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.documents import parse_json
+from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing
@@ -90,7 +89,7 @@ class Cascade:
             "metadata": dict(self.metadata),
         }
         with storing(folder):
-            (folder / "cascade.json").write_text(json.dumps(document), encoding="utf-8")
+            (folder / "cascade.json").write_text(json_text(document), encoding="utf-8")
 
 
 def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend = "auto") -> Cascade:
