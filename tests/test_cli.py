@@ -169,6 +169,31 @@ def test_progress_for_another_program(good, tmp_path):
     assert steps[-1]["done"] == steps[-1]["total"] == 18
 
 
+def test_all_that_other_programs_read_is_json_and_a_summary_comes_last(good, tmp_path):
+    last = last_of("convert", good[0], tmp_path / "copy.ome.zarr", "--levels", 1)
+    assert last["out"] == str(tmp_path / "copy.ome.zarr")
+    assert last["lines"][1].startswith("level 0: 16 x 160 x 160 voxels")
+    last = last_of("export", "labels", good[0], tmp_path / "labels.zarr", "--to", "ome-zarr", "--levels", 1)
+    assert last == {"out": str(tmp_path / "labels.zarr"), "lines": []}
+
+
+def test_an_estimate_for_another_program(good, tmp_path):
+    out, image = ("--out", tmp_path / "out", "--estimate"), ("--backend", "torch")
+    found = last_of("detect", good[0], "--cascade", good[1], *out, *image)
+    assert found["levels"][0]["name"] == "level 1"
+    assert found["seconds"] > 0 < found["seconds_exhaustive"]
+    assert found["memory_bytes"] > 0 < found["disk_bytes"]
+    found = last_of("segment", good[0], *out)
+    assert found["seconds"] == found["predict_s"] + found["segment_s"] > 0
+    assert found["tiles"] == 0
+    assert found["device"].startswith("CPU, ")
+
+
+def last_of(*arguments) -> dict:
+    """The summary of a command that prints nothing but JSON."""
+    return [json.loads(line) for line in invoke(*arguments, "--progress", "json").splitlines()][-1]["summary"]
+
+
 def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
     def found(*_):
         yield Progress(1, 1, "comparing", {"mmd2": float("nan")})

@@ -11,6 +11,7 @@ from napari_connecto.cli.options import (
     TILE,
     cluster_options,
     drive,
+    finish_estimate,
     params_options,
     run_recipe,
     running,
@@ -163,8 +164,7 @@ def segment(path: str, model: str | None, out: str, progress: str, **options: An
     if only:
         from napari_connecto.workflows.recipe_adapt import segment_cost
 
-        for line in drive(segment_cost(recipe), progress).lines():
-            click.echo(line)
+        finish_estimate(drive(segment_cost(recipe), progress), progress)
         return
     run_recipe(recipe, progress, scheduler, workers)
 

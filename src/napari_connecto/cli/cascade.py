@@ -10,6 +10,7 @@ import click
 from napari_connecto.cli.export import check_table, export_table
 from napari_connecto.cli.options import (
     cluster_options,
+    finish_estimate,
     params_options,
     run_recipe,
     running,
@@ -40,16 +41,15 @@ def detect(path: str, cascade: str, out: str, table: str | None, **options: Any)
     if region:
         recipe["region"] = list(region)
     if only:
-        from napari_connecto.workflows.recipe import estimate_lines
+        from napari_connecto.workflows.recipe import search_cost
 
-        for line in estimate_lines(recipe):
-            click.echo(line)
+        finish_estimate(search_cost(recipe), progress)
         return
     if table is not None:
         check_table(table)
     run_recipe(recipe, progress, scheduler, workers)
     if table is not None:
-        export_table(out, table)
+        click.echo(export_table(out, table), err=progress == "json")
 
 
 @click.command("train-cascade")

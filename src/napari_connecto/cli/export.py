@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from napari_connecto.cli.options import PROGRESS, drive, volume_options, volume_spec
+from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
 from napari_connecto.core.errors import InputError
 
 TABLES = (".csv", ".parquet", ".xml")
@@ -30,7 +29,7 @@ def export_points(source: str, out: str, image: str | None, **options: Any) -> N
     SOURCE may also be the result folder of a search.
     """
     check_table(out)
-    export_table(source, out, volume_spec(image, options) if image else None)
+    click.echo(export_table(source, out, volume_spec(image, options) if image else None))
 
 
 @export.command("labels")
@@ -52,15 +51,13 @@ def export_labels(source: str, out: str, to: str, version: Any, progress: str, *
     from napari_connecto.io.write import save_volume_job
     from napari_connecto.workflows.convert import open_spec
 
-    volume = open_spec(volume_spec(labels_of(source), options))
+    volume, lines = open_spec(volume_spec(labels_of(source), options)), []
     if to == "ome-zarr":
         drive(save_volume_job(volume, out, version=version, **options), progress)
     elif not drive(save_precomputed_job(volume, out, **options), progress):
         origin = " x ".join(f"{v:g}" for v in volume.levels[0].origin_nm)
-        click.echo(
-            f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"
-        )
-    click.echo(json.dumps({"written": out}) if progress == "json" else f"written to {out}")
+        lines = [f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"]
+    finish({"out": out, "lines": lines}, progress, [f"written to {out}"])
 
 
 def labels_of(source: str) -> str:
@@ -102,8 +99,8 @@ def check_table(out: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> None:
-    """Write detections, or mere points, from one format into another."""
+def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> str:
+    """Write detections, or mere points, from one format into another; returns what to say of it."""
     from napari_connecto.workflows.convert import open_spec
     from napari_connecto.workflows.detections import Detections
     from napari_connecto.workflows.points import read_points, write_points
@@ -117,7 +114,7 @@ def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> 
         points = read_points(source, level)
         write_points(out, points, level)
         count = len(points)
-    click.echo(f"{count} points written to {out}")
+    return f"{count} points written to {out}"
 
 
 def _has_scores(source: str) -> bool:

@@ -13,6 +13,7 @@ from napari_connecto.cli.options import (
     PROGRESS,
     cluster_options,
     drive,
+    finish,
     run_recipe,
     running,
     volume_options,
@@ -48,8 +49,7 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
     volume = open_spec(volume_spec(path, options))
     drive(save_volume_job(volume, out, **options), progress)
     written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
-    for line in describe(open_spec(written)):
-        click.echo(line)
+    finish({"out": out, "lines": list(describe(open_spec(written)))}, progress)
 
 
 @click.command("run")
@@ -137,18 +137,20 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
     from napari_connecto.workflows.demo_adapt import adapt_demo_job
     from napari_connecto.workflows.demo_translate import translate_demo_job
 
+    apart = progress == "json"  # then stdout is for JSON alone
     for line in drive(demo_job(out), progress).lines:
-        click.echo(line)
+        click.echo(line, err=apart)
     for line in ["", *drive(adapt_demo_job(out / "adapt"), progress)]:
-        click.echo(line)
+        click.echo(line, err=apart)
     for line in ["", *drive(translate_demo_job(out / "translate"), progress)]:
-        click.echo(line)
-    click.echo(f"\nreport, all of it on one page: {drive(report_job(out), progress)}")
+        click.echo(line, err=apart)
+    page = str(drive(report_job(out), progress))
+    finish({"out": str(out), "report": page, "lines": ["", f"report, all of it on one page: {page}"]}, progress)
     if viewer:
         from napari_connecto.workflows.demo import why_no_viewer
 
         reason = why_no_viewer()
         if reason:
-            click.echo(f"napari is not opened: {reason}")
+            click.echo(f"napari is not opened: {reason}", err=apart)
             return
         subprocess.run([sys.executable, "-m", "napari_connecto.widgets.demo", str(out)], check=False)

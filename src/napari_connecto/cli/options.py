@@ -140,15 +140,23 @@ def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = No
         from napari_connecto.reports.write import report_job
 
         summary |= {"report": str(drive(report_job(summary["out"]), progress))}
+    more = [f"written to {summary['out']}"] if summary["out"] else []
+    finish(summary, progress, [*more, *([f"report: {summary['report']}"] if wanted else [])])
+
+
+def finish(summary: dict[str, Any], progress: str, more: Sequence[str] = ()) -> None:
+    """Print what came of a command: its ``lines`` and some ``more``, or all of it as the last JSON line."""
     if progress == "json":
         print(json_text({"summary": summary}), flush=True)
         return
-    for line in summary["lines"]:
+    for line in [*summary["lines"], *more]:
         click.echo(line)
-    if summary["out"]:
-        click.echo(f"written to {summary['out']}")
-    if wanted:
-        click.echo(f"report: {summary['report']}")
+
+
+def finish_estimate(found: Any, progress: str) -> None:
+    """Print an `Estimate` or a `SegmentEstimate`."""
+    figures = dataclasses.asdict(found) | {"seconds": found.seconds}
+    finish(figures | {"lines": list(found.lines())}, progress)
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:

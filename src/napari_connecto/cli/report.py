@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from napari_connecto.cli.options import PROGRESS, drive
+from napari_connecto.cli.options import PROGRESS, drive, finish
 
 
 @click.command()
@@ -17,4 +17,5 @@ def report(folder: Path, out: Path | None, progress: str) -> None:
     """Write one HTML page of the result in FOLDER, or of all results below it; it needs no network."""
     from napari_connecto.reports.write import report_job
 
-    click.echo(f"report: {drive(report_job(folder, out), progress)}")
+    page = str(drive(report_job(folder, out), progress))
+    finish({"report": page, "lines": [f"report: {page}"]}, progress)

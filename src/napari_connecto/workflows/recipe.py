@@ -23,7 +23,7 @@ from napari_connecto.workflows import recipe_adapt, recipe_translate, recipe_xra
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.detect import detect_job
-from napari_connecto.workflows.estimate import estimate
+from napari_connecto.workflows.estimate import Estimate, estimate
 from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.points import read_points
@@ -140,9 +140,9 @@ def _points(source: Any, volume: Volume, params: TrainParams) -> Examples:
     return from_points(centres, params.diameter_nm, volume.levels[0])
 
 
-def estimate_lines(recipe: Recipe) -> list[str]:
-    """What the search of a recipe would cost, a sentence a line."""
+def search_cost(recipe: Recipe) -> Estimate:
+    """What the search of a recipe would cost."""
     cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
     params = from_mapping(DetectParams, recipe.get("params") or {})
     volume = open_spec(recipe["volume"])
-    return list(estimate(volume, cascade, params, region=region_of(recipe), out=recipe["out"]).lines())
+    return estimate(volume, cascade, params, region=region_of(recipe), out=recipe["out"])
