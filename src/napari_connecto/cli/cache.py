@@ -6,6 +6,8 @@ import time
 
 import click
 
+from napari_connecto.core.errors import InputError
+
 
 @click.group()
 def cache() -> None:
@@ -41,9 +43,18 @@ def empty(yes: bool) -> None:
         click.echo(f"{cache_folder()} is empty")
         return
     if not yes:
-        click.confirm(f"delete {_size(total)} in {cache_folder()} and in left-over scratch folders?", abort=True)
+        _ask(f"delete {_size(total)} in {cache_folder()} and in left-over scratch folders?")
     gone = shrink(0) + sum(remove_scratch(path) for path, _ in scratch)
     click.echo(f"{_size(gone)} deleted")
+
+
+def _ask(question: str) -> None:
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            raise InputError("no terminal to ask on; give --yes") from error
+        raise
 
 
 def _size(n: int) -> str:
