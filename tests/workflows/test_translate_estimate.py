@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
+from napari_connecto.models import mixture
 from napari_connecto.workflows import estimate
 from napari_connecto.workflows.translate_estimate import estimate_translate
 from napari_connecto.workflows.translate_params import TranslateParams
@@ -45,6 +47,21 @@ def test_passes_follow_the_kind_of_uncertainty(translator, kind, passes):
     found = estimate_translate(xray((8, 8, 8)), translator, TranslateParams(uncertainty=kind, passes=5))
     assert found.passes == passes
     assert len(translator.predictor(TranslateParams(uncertainty=kind, passes=5)).mixture.passes) == passes
+
+
+def test_few_of_many_passes_are_timed(translator, monkeypatch):
+    run, passes = mixture.Dropped.__call__, []
+
+    def slow(self, batch, seeds):
+        passes.append(self.number)
+        time.sleep(0.01)
+        return run(self, batch, seeds)
+
+    monkeypatch.setattr(mixture.Dropped, "__call__", slow)
+    found = estimate_translate(xray((8, 8, 8)), translator, TranslateParams(uncertainty="dropout", passes=200))
+    assert found.passes == 200
+    assert set(passes) == {0, 1, 2, 3}
+    assert found.seconds > 200 * 0.01
 
 
 def test_a_region_counts_the_tiles_it_touches(translator):

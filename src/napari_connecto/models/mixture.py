@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -106,6 +107,12 @@ class Mixture:
             noise = noise + (variance - noise) / count
         values = (mean, np.sqrt(noise), np.sqrt(np.maximum(spread, 0) / len(self.passes)))
         return dict(zip(OUTPUTS, (v.astype(np.float32, copy=False) for v in values), strict=True))
+
+    def first(self, count: int) -> Mixture:
+        """Of the first passes alone: as fast for each, to be timed."""
+        few = copy(self)
+        few.passes = self.passes[:count]
+        return few
 
     def looks(self) -> list[Look]:
         """Each pass by itself."""

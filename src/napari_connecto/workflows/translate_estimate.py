@@ -24,6 +24,8 @@ from napari_connecto.workflows.translator import Translator
 
 BYTES = 4
 """Of a voxel of each output, float32."""
+TIMED = 4
+"""Passes that are timed; more take as much time each."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def estimate_translate(
         )
     plan = TilePlan(level.shape, card.tile, card.halo)
     touched = plan.touching([region_in(region, volume, level) or level.box])
-    trial = choose_batch(level, plan, predictor, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
+    passes = len(predictor.mixture.passes)
+    timed = predictor.mixture.first(TIMED)  # 256 would hold up for minutes whoever cancels the estimate
+    trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
     starts = plan.cells(touched) * plan.tile
     stops = np.minimum(starts + plan.tile, plan.shape)
     box = Box(vec3(starts.min(axis=0).tolist()), vec3(stops.max(axis=0).tolist()))
@@ -116,8 +120,8 @@ def estimate_translate(
         box.shape,
         level.voxel_nm,
         len(touched),
-        len(predictor.mixture.passes),
-        len(touched) * trial.tile_s,
+        passes,
+        len(touched) * trial.tile_s * passes / len(timed.passes),
         memory,
         disk,
         describe_device(getattr(translator.members[0], "device", "cpu")),
