@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 import napari_connecto
 from napari_connecto import cli
 from napari_connecto.cli.options import run_recipe
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
@@ -107,6 +109,26 @@ def test_info(good):
     assert lines[1].startswith("level 0: 16 x 160 x 160 voxels of 2000 x 1000 x 1000 nm, 410 kB, chunks ")
     assert lines[2].startswith("level 1: 16 x 80 x 80 voxels of 2000 x 2000 x 2000 nm, 102 kB, chunks ")
     assert len(lines) == 3
+
+
+def test_info_lists_channels_and_time_points(tmp_path):
+    image = np.zeros((5, 4, 3, 16, 24), np.uint8)
+    tifffile.imwrite(tmp_path / "many.ome.tif", image, metadata={"axes": "TZCYX"})
+    lines = invoke("info", tmp_path / "many.ome.tif").splitlines()
+    assert lines[0] == "3 channels: choose one with --channel 0 to 2"
+    assert lines[1] == "5 time points: choose one with --time 0 to 4"
+    assert lines[2].endswith(": image, uint8, axes c z y x, 3 channels")
+    assert lines[-1].startswith("level 0: 4 x 16 x 24 voxels")
+    assert len(invoke("info", tmp_path / "many.ome.tif", "--channel", 0).splitlines()) == len(lines) - 1
+
+
+def test_info_lists_the_images_of_an_hdf5_file(tmp_path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["v/raw"], file["v/cells"] = np.zeros((4, 8, 9), np.uint8), np.zeros((4, 8, 9), np.uint32)
+    lines = invoke("info", tmp_path / "two.h5").splitlines()
+    assert lines == ["several images: choose one with --array", "v/cells: 4 x 8 x 9, uint32", "v/raw: 4 x 8 x 9, uint8"]
+    with pytest.raises(InputError, match="no image 'x' in"):
+        invoke("info", tmp_path / "two.h5", "--array", "x")
 
 
 def test_convert_keeps_values_and_sizes(tmp_path):

@@ -25,10 +25,10 @@ from napari_connecto.cli.options import (
 @click.argument("path")
 @volume_options
 def info(path: str, **options: Any) -> None:
-    """Print axes, levels, voxel sizes, bytes and dtype of PATH."""
-    from napari_connecto.workflows.convert import describe, open_spec
+    """Print axes, levels, voxel sizes, bytes and dtype of PATH, and what there is to choose from in it."""
+    from napari_connecto.workflows.convert import describe_spec
 
-    for line in describe(open_spec(volume_spec(path, options))):
+    for line in describe_spec(volume_spec(path, options)):
         click.echo(line)
 
 

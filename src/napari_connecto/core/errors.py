@@ -1,5 +1,10 @@
 """What can go wrong, said in one line: what was got, what is allowed, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 LONGEST = 800
 """Characters of a message; of a longer one both ends are shown."""
 
@@ -19,6 +24,14 @@ class ConnectoError(Exception):
 
 class InputError(ConnectoError, ValueError):
     """Something the user gave cannot be used."""
+
+
+class ChoiceError(InputError):
+    """Several things are there and none was chosen; ``lines`` list them, ``chosen`` are options that show one."""
+
+    def __init__(self, message: str, lines: Iterable[str] = (), chosen: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.lines, self.chosen = tuple(lines), dict(chosen or {})
 
 
 class VoxelSizeError(InputError):

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.damage import damaged, header_errors, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
@@ -76,21 +76,26 @@ def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
         found = file.get(request.array)
         if isinstance(found, h5py.Dataset) and 2 <= found.ndim <= 5 and found.dtype.kind in "biuf":
             return found
-    images: list[str] = []
+    images: dict[str, h5py.Dataset] = {}
 
     def note(name: str, node: Any) -> bool | None:
         if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
-            images.append(name)
+            images[name] = node
         return True if len(images) > 8 else None
 
     file.visititems(note)
     if len(images) == 1 and not request.array:
-        return file[images[0]]
-    listed = ", ".join(repr(name) for name in images[:8]) + (", ..." if len(images) > 8 else "")
+        return next(iter(images.values()))
+    listed = ", ".join(repr(name) for name in list(images)[:8]) + (", ..." if len(images) > 8 else "")
     if not images:
         raise InputError(f"'{request.path}' holds no array of numbers with 2 to 5 axes; choose another file")
-    got = f"no image '{request.array}'" if request.array else "several images"
-    raise InputError(f"{got} in '{request.path}'; choose array= one of {listed}")
+    if request.array:
+        raise InputError(f"no image '{request.array}' in '{request.path}'; choose array= one of {listed}")
+    lines = [f"{name}: {' x '.join(map(str, node.shape))}, {node.dtype}" for name, node in list(images.items())[:8]]
+    raise ChoiceError(
+        f"several images in '{request.path}'; choose array= one of {listed}",
+        ["several images: choose one with --array", *lines, *(["..."] if len(images) > 8 else [])],
+    )
 
 
 def _voxel_size(dataset: h5py.Dataset, axes: str) -> tuple[list[float], list[float | None]]:

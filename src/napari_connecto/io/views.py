@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import ChoiceError, InputError
 
 ChannelChoice = int | Literal["all"] | None
 
@@ -148,8 +148,10 @@ def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, tim
 
     Raises
     ------
+    ChoiceError
+        If there are several channels or time points and none was picked.
     InputError
-        If there are several channels or time points and none was picked, or y or x is absent.
+        If y or x is absent, or what was picked is.
     """
     if len(axes) != len(source.shape):
         raise InputError(f"got axes {list(axes)} for an array of shape {source.shape}; need one name per axis")
@@ -177,7 +179,12 @@ def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, tim
 
 def _pick(name: str, value: int | None, n: int, more: str) -> int:
     if value is None and n > 1:
-        raise InputError(f"got {n} {name}s and none picked; choose one, {name}=0 to {n - 1}{more} (--{name} N)")
+        things = "time points" if name == "time" else f"{name}s"
+        raise ChoiceError(
+            f"got {n} {name}s and none picked; choose one, {name}=0 to {n - 1}{more} (--{name} N)",
+            [f"{n} {things}: choose one with --{name} 0 to {n - 1}"],
+            {name: 0 if name == "time" else "all"},
+        )
     if not 0 <= (value or 0) < n:
         raise InputError(f"got {name}={value}; allowed: 0 to {n - 1}{more}")
     return value or 0

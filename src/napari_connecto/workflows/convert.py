@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import ChoiceError, InputError, ModelError
 from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
@@ -46,6 +46,21 @@ def describe(volume: Volume) -> Iterator[str]:
         chunks = getattr(level.array, "chunks", None)
         chunked = f", chunks {' x '.join(str(n) for n in chunks[-3:])}" if chunks else ""
         yield f"level {k}: {shape} voxels of {size}, {_bytes(level.nbytes)}{chunked}"
+
+
+def describe_spec(spec: Mapping[str, Any]) -> Iterator[str]:
+    """`describe` what a mapping names; where it leaves a choice also what there is: arrays, channels, time points.
+
+    All channels are then described, and the first time point.
+    """
+    try:
+        volume = open_spec(spec)
+    except ChoiceError as error:
+        yield from error.lines
+        if error.chosen:
+            yield from describe_spec({**spec, **error.chosen})
+        return
+    yield from describe(volume)
 
 
 def describe_cascade(folder: Path) -> str:
