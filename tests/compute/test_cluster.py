@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 from napari_connecto.compute import cluster
 from napari_connecto.compute.cluster import connect
@@ -61,6 +62,17 @@ def test_an_identity_returns_the_volume(client) -> None:
     np.testing.assert_array_equal(out, array.data)
     assert meter.tiles == len(plan)
     assert meter.chunks_read <= 2 * 75, "each worker decodes a chunk at most once"
+
+
+@pytest.mark.slow
+def test_a_client_that_is_not_the_default_one_serves() -> None:
+    local = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    level, model = level_of(noise((8, 16, 16))), Identity((8, 8, 8))
+    with local, Client(local, set_as_default=False) as own:
+        found = list(execute(level, TilePlan(level.shape, (8, 8, 8)), model, client=own))
+    for tile, blocks in found:
+        np.testing.assert_array_equal(blocks["value"], level.array[tile.write.slices])
+    assert len(found) == 4
 
 
 @pytest.mark.slow

@@ -98,16 +98,17 @@ class Window:
     work: Work
     watch: Watch
     shared: Future
+    done: as_completed
     waiting: dict[Future, tuple[int, list[Tile], int]] = field(default_factory=dict)
     ready: dict[int, Results] = field(default_factory=dict)
-    done: as_completed = field(default_factory=lambda: as_completed(raise_errors=False))
     looked: float = field(default_factory=monotonic)
 
     @classmethod
     def open(cls, client: Client, work: Work) -> Window:
         """Send the shared part to all workers."""
         parcel, watch = Parcel.pack(work), Watch(client, gpu=bool(work.predictor.card.network))
-        return cls(client, parcel, work, watch, _share(watch, parcel))
+        done = as_completed(loop=client.loop, raise_errors=False)  # without the loop, Dask takes its default client
+        return cls(client, parcel, work, watch, _share(watch, parcel), done)
 
     @property
     def full(self) -> bool:
