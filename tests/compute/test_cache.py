@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
@@ -39,6 +40,33 @@ def test_reads_are_the_arrays_own(wanted, chunk, channels, budget) -> None:
     if budget == 10**9:
         assert set(array.decodes.values()) == {1}
         assert level.array.meter.bytes_read == touched_bytes(level_of(array), wanted)
+
+
+class Watched(OrderedDict):
+    """Counts the keys that are looked at."""
+
+    looks = 0
+
+    def __iter__(self):
+        for key in super().__iter__():
+            self.looks += 1
+            yield key
+
+    def items(self):
+        return ((key, self[key]) for key in self)
+
+
+def test_keeping_a_chunk_looks_at_those_that_go_and_one_more() -> None:
+    """A cache of many chunks is not gone through for each new one, least of all while others wait for its lock."""
+    cache, meter = ChunkCache(Chunked(noise((1, 8, 800)), (1, 8, 8)), 50 * 64), Meter()
+    cache._held = held = Watched()
+    for x in range(50):
+        cache.read(Box((0, 0, 8 * x), (1, 8, 8 * x + 8)), meter)
+    assert held.looks == 0
+    for x in range(50, 100):
+        cache.read(Box((0, 0, 8 * x), (1, 8, 8 * x + 8)), meter)
+    assert held.looks <= 2 * 50
+    assert len(held) == 50
 
 
 def test_memory_is_bounded_and_the_oldest_go_first() -> None:

@@ -133,11 +133,20 @@ class ChunkCache:
         with self._lock:
             self._held[cell].set_result(chunk)
             self._bytes += chunk.nbytes
-            for old in list(self._held):
-                if self._bytes <= self.max_bytes or old == cell:
-                    break
-                if self._held[old].done():
-                    self._bytes -= self._held.pop(old).result().nbytes
+            if self._bytes > self.max_bytes:
+                self._forget(cell)
+
+    def _forget(self, newest: Cell) -> None:
+        """Let the oldest chunks go until the rest fits; under the lock. No farther is looked than to the newest."""
+        excess, gone = self._bytes - self.max_bytes, []
+        for old, future in self._held.items():
+            if excess <= 0 or old == newest:
+                break
+            if future.done():
+                excess -= future.result().nbytes
+                gone.append(old)
+        for old in gone:
+            self._bytes -= self._held.pop(old).result().nbytes
 
     def _box(self, first: Cell, last: Cell) -> Box:
         """The voxels of all chunks from ``first`` to ``last``."""
