@@ -177,6 +177,25 @@ def test_a_corrupt_chunk_is_named_and_can_be_filled_or_skipped(good, tmp_path, m
     assert "skipped" not in out
 
 
+@pytest.mark.parametrize("how", ["fill", "skip"])
+def test_a_corrupt_chunk_where_the_percentiles_are_taken_is_left_out(good, tmp_path, monkeypatch, capsys, how):
+    image = zarr.open_array(str(good[0] / "0"), mode="r")[:]
+    zarr.create_array(str(tmp_path / "v.zarr"), data=image, chunks=(16, 64, 64))
+    volume = tmp_path / "fine.ome.zarr"
+    made = ("--voxel-nm", *tiny.VOXEL, "--levels", "2")
+    assert run_main(monkeypatch, capsys, "convert", tmp_path / "v.zarr", volume, *made)[0] == 0
+    coarse = next(p for p in volume.iterdir() if p.name.endswith("1"))
+    data = zarr.open_array(str(coarse), mode="r")[:]
+    shutil.rmtree(coarse / "c")
+    small = zarr.create_array(str(coarse), data=data, chunks=(8, 32, 32), overwrite=True)
+    assert small.nchunks > 1
+    sorted(p for p in (coarse / "c").rglob("*") if p.is_file())[0].write_bytes(b"\x07" * 40)
+    one = detect(volume, good[1], tmp_path / "out", "--audit", "0")
+    assert run_main(monkeypatch, capsys, *one)[0] == 2
+    code, _, err = run_main(monkeypatch, capsys, *one, "--on-bad-chunk", how)
+    assert code == 0, err
+
+
 def test_a_corrupt_chunk_is_not_converted(good, tmp_path, monkeypatch, capsys):
     volume, key = corrupt(good, tmp_path)
     code, _, err = run_main(monkeypatch, capsys, "convert", volume, tmp_path / "out.ome.zarr", "--progress", "none")
@@ -288,6 +307,7 @@ def test_wrong_options(good, tmp_path, refused):
     assert "batch" in refused(*detect(good[0], good[1], tmp_path / "out", "--batch", "0"))
     assert "nonsense" in refused(*detect(good[0], good[1], tmp_path / "out", "--nonsense"))
     assert "channel" in refused(*detect(good[0], good[1], tmp_path / "out", "--channel", "red"))
+    assert "channel" in refused("info", good[0], "--channel", "²")
     assert "--labels or --points" in refused("train-cascade", good[0], "--out", tmp_path / "out")
     assert "nonsense" in refused("nonsense")
 

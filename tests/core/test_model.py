@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import ChunkError, ModelError
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Scaling
 from napari_connecto.core.volume import Level, Volume
+from tests.compute.parts import Chunked, noise
 
 CARD = ModelCard(
     "mito", "detect", (40.0, 8.0, 8.0), (8, 64, 64), (4, 16, 16),
@@ -110,6 +111,21 @@ def test_normalisation_by_percentiles_of_the_coarsest_level():
     assert (got.offset, got.scale) == pytest.approx((5, 90))
     coarse[0, 0, 50] = np.nan
     assert Normalisation("percentile", 0, 100).resolve(volume(coarse)) == Scaling(0, 100)
+
+
+@pytest.mark.parametrize("kind", ["percentile", "standard"])
+def test_normalisation_leaves_out_what_cannot_be_read(kind):
+    data = noise((16, 64, 64))
+    data[:, :32, :32] = 255
+    broken = volume(Chunked(data, (16, 32, 32), broken=[(0, 0, 0)]))
+    with pytest.raises(ChunkError, match="is damaged"):
+        Normalisation(kind).resolve(broken)
+    rest = np.concatenate([data[:, :32, 32:].ravel(), data[:, 32:].ravel()])
+    got, want = Normalisation(kind).resolve(broken, damaged=True), Normalisation(kind).resolve(volume(rest[None, None]))
+    assert (got.offset, got.scale) == pytest.approx((want.offset, want.scale))
+    nothing = volume(Chunked(data, (16, 64, 64), broken=[(0, 0, 0)]))
+    with pytest.raises(ModelError, match="holds no finite value that can be read"):
+        Normalisation(kind).resolve(nothing, damaged=True)
 
 
 def test_normalisation_of_flat_empty_and_thin_volumes():

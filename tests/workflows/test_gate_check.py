@@ -38,6 +38,7 @@ from napari_connecto.workflows.patches import candidates
 from napari_connecto.workflows.predict import predict
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.segment import segment
+from tests.compute.parts import Chunked
 from tests.models.cards import SCORER_25D, SMP_25D, UNET_2D, UNET_3D
 from tests.workflows import fakes
 
@@ -72,6 +73,16 @@ def test_a_volume_like_the_source_passes_and_another_asks(model, gate):
     assert other.warns
     assert other.judgement.share == 1
     assert other.sentence.startswith("32 of 32 tiles look unlike what 'fly' was trained on (")
+
+
+def test_what_cannot_be_read_is_not_looked_at(model, gate):
+    data = cells((20, 144, 144), 1)
+    data[:, :48, :48] = 0
+    volume = Volume((Level(Chunked(data, (20, 48, 48), broken=[(0, 0, 0)]), NM),))
+    assert "is damaged" in run(gate_check_job(volume, model, gate, tiles=150)).reason
+    check = run(gate_check_job(volume, model, gate, tiles=150, damaged=True))
+    assert not check.warns
+    assert 0 < len(check.judgement.outside) <= 8 * 20
 
 
 def test_only_the_region_is_looked_at(model, gate):

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
+from napari_connecto.core.holes import readable
 from napari_connecto.core.volume import Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
@@ -62,8 +63,11 @@ class Normalisation:
     low: float = 1.0
     high: float = 99.0
 
-    def resolve(self, volume: Volume, max_voxels: int = 2**24) -> Scaling:
-        """The numbers for this volume; reads at most ``max_voxels`` of one level."""
+    def resolve(self, volume: Volume, max_voxels: int = 2**24, *, damaged: bool = False) -> Scaling:
+        """The numbers for this volume; reads at most ``max_voxels`` of one level.
+
+        A chunk that cannot be read is left out of these where the volume may be ``damaged``, and raised else.
+        """
         level = volume.levels[0 if self.kind == "standard" else -1]
         if self.kind == "none":
             return Scaling()
@@ -72,10 +76,11 @@ class Normalisation:
                 return Scaling()
             info = np.iinfo(level.dtype)
             return Scaling(float(info.min), float(info.max) - float(info.min))
-        sample = level.read(_central_part(level.box, max_voxels))
+        part = _central_part(level.box, max_voxels)
+        sample = readable(level, part) if damaged else level.read(part)
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
-            raise ModelError(f"'{volume.name}' holds no finite value; check the input")
+            raise ModelError(f"'{volume.name}' holds no finite value that can be read; check the input")
         if self.kind == "standard":
             return Scaling(float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64)) or 1.0)
         low, high = (float(v) for v in np.percentile(finite, [self.low, self.high]))

@@ -37,7 +37,7 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
             else:
                 raise ChunkError(
                     f"got NaN or infinite values, the first at voxel {_first_bad(block, level, tile)}; "
-                    "clean the input, or use --on-bad-chunk fill (they become 0) or skip"
+                    "clean the input; detect goes on by --on-bad-chunk fill (they become 0) or skip"
                 )
     except ChunkError:
         if on_bad == "fail":

@@ -16,7 +16,7 @@ from napari_connecto.core.errors import ChunkError
 
 TRIED = 10_000
 """Chunks that are looked through for a damaged one at most."""
-ADVICE = "copy it again from its source, or use --on-bad-chunk fill or skip"
+ADVICE = "copy it again from its source; detect goes on without it by --on-bad-chunk fill or skip"
 
 
 def read_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:

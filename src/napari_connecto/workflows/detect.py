@@ -128,7 +128,9 @@ def check_job(
         return GateCheck(cascade.name, reason="it was switched off")
     finest = cascade.stages[0]
     level = volume.level_at(finest.card.voxel_nm)
-    return (yield from gate_check_job(volume, finest, cascade.gate, region=region, level=level, name=cascade.name))
+    told: dict[str, Any] = {"level": level, "name": cascade.name}
+    told["damaged"] = params is not None and params.on_bad_chunk != "fail"
+    return (yield from gate_check_job(volume, finest, cascade.gate, region=region, **told))
 
 
 def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:

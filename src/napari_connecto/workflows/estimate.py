@@ -109,7 +109,7 @@ def estimate(
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     steps = plan_steps(volume, cascade, choice)
     chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
-    trials = {step.stage: _trial(volume, step) if trial else None for step in steps}
+    trials = {step.stage: _trial(volume, step, params.on_bad_chunk) if trial else None for step in steps}
     per_call = {k: t.tile_s if t else cascade.calibration.cost_s[k] for k, t in trials.items()}
     write_s = _write_seconds(steps[0]) if trial else 0.0
     kept = float(choice.rates[0].prevalence) * chunks  # chunks whose map is worth keeping, however they are found
@@ -142,8 +142,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _trial(volume: Volume, step: Step) -> Trial:
-    scaling = step.predictor.card.normalisation.resolve(volume)
+def _trial(volume: Volume, step: Step, on_bad: str) -> Trial:
+    scaling = step.predictor.card.normalisation.resolve(volume, damaged=on_bad != "fail")
     return choose_batch(step.level, step.plan, step.predictor, scaling, seconds=0.5)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.holes import holed
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.volume import Level, Volume
@@ -93,6 +94,7 @@ def gate_check_job(
     name: str = "",
     tiles: int = TILES,
     seed: int = 0,
+    damaged: bool = False,
 ) -> Job[GateCheck]:
     """Compare tissue tiles of a volume with what a model was trained on; asks, and never blocks.
 
@@ -110,6 +112,8 @@ def gate_check_job(
         As users know the model; the card's without it.
     tiles, seed
         How many tiles are looked at most, and of their draw.
+    damaged
+        Leave out what cannot be read.
 
     Raises
     ------
@@ -125,7 +129,8 @@ def gate_check_job(
         return GateCheck(name, reason="it has no gate")
     check_fits(gate, model)
     level = level or fitting_level(volume, model.card)
-    scaling, encoder = model.card.normalisation.resolve(volume), TorchEncoder(model)
+    scaling, encoder = model.card.normalisation.resolve(volume, damaged=damaged), TorchEncoder(model)
+    level = holed(level) if damaged else level
     found: list[tuple[np.ndarray, np.ndarray]] = []
     stage = "comparing with the training data"
     yield Progress(0, tiles, stage)

@@ -159,7 +159,7 @@ class Search:
         yield done, None, 0.0
         if not len(todo):
             return
-        scaling = step.predictor.card.normalisation.resolve(self.volume)
+        scaling = step.predictor.card.normalisation.resolve(self.volume, damaged=self.how.on_bad != "fail")
         batch = self._batch(step, scaling, len(todo))
         meter = Meter()
         options = ExecuteOptions(scaling, batch, self.how.on_bad, meter=meter)

@@ -1,0 +1,54 @@
+"""Reading around chunks that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import ChunkError
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.volume import Level
+
+LEAST = 16
+"""Side in voxels of what is no longer divided to find more that can be read."""
+
+
+def readable(level: Level, box: Box) -> np.ndarray:
+    """The values (n,) in ``box``, in any order, without what lies in or near a chunk that cannot be read."""
+    try:
+        return level.read(box).ravel()
+    except ChunkError:
+        side = max(box.shape)
+        if side <= LEAST:
+            return np.empty(0, level.dtype)
+    axis = box.shape.index(side)
+    start, stop = list(box.start), list(box.stop)
+    start[axis] = stop[axis] = box.start[axis] + side // 2
+    return np.concatenate([readable(level, Box(box.start, vec3(stop))), readable(level, Box(vec3(start), box.stop))])
+
+
+def holed(level: Level) -> Level:
+    """The level with NaN, as float32, for every read that touches a chunk which cannot be read."""
+    return replace(level, array=_Holed(level.array))
+
+
+@dataclass(frozen=True)
+class _Holed:
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.array[index])
+        except ChunkError:
+            space = [part.stop - part.start for part in index[-3:]]
+            return np.full((*self.shape[:-3], *space), np.nan, np.float32)
