@@ -253,6 +253,36 @@ def test_exit_codes_of_the_real_command(good, tmp_path):
     assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [("info --voxel-nm 10 10", "info"), ("export labels a b --no", "export labels"), ("nothing", ""), ("info", "info")],
+)
+def test_an_option_that_cannot_be_read_leads_to_its_commands_help(words, where, monkeypatch, capsys):
+    assert ended_with(monkeypatch, words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith(f"; see {' '.join(['napari-connecto', *where.split()])} --help\n")
+
+
+@pytest.mark.parametrize("words", ["", "export"])
+def test_without_a_command_there_is_the_usual_help(words, monkeypatch, capsys):
+    assert ended_with(monkeypatch, words) in (0, 2)  # as click has it, before 8.2 and since
+    said = "".join(capsys.readouterr())
+    assert said.startswith("Usage: ")
+    assert said.count("\n") > 8
+
+
+def ended_with(monkeypatch, words: str) -> int:
+    """The exit code of the real entry point."""
+    monkeypatch.setattr(sys, "argv", ["napari-connecto", *words.split()])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
 @pytest.mark.slow
 def test_train_cascade_then_detect(tmp_path):
     image, truth = tiny.cells(1)

@@ -88,7 +88,9 @@ def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
     volume = fakes.pyramid(fakes.spots())
     detect(volume, fakes.cascade(), out=tmp_path)
     before = (tmp_path / "detections.csv").read_bytes()
-    with pytest.raises(StoreError, match=r"holds another job: volume.revision: got .* stored .*choose a new folder"):
+    with pytest.raises(
+        StoreError, match=r"holds another job: volume.revision: .*; choose a new folder, or run with what is stored$"
+    ):
         detect(fakes.pyramid(fakes.spots(seed=9)), fakes.cascade(), out=tmp_path)
     with pytest.raises(StoreError, match=r"models: got .*Always-1.*, stored .*Brightest-1"):
         detect(volume, fakes.cascade(fakes.Always), out=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 import click
 
@@ -34,7 +35,10 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _leave("cancelled; what was finished is kept, run the same command again to resume", 130)
     except click.ClickException as error:
-        where = getattr(getattr(error, "ctx", None), "command_path", "napari-connecto")
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.1 prints its help itself
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        where = getattr(getattr(error, "ctx", None), "command_path", _asked(sys.argv[1:]))
         _leave(f"{where}: {error.format_message().rstrip('.')}; see {where} --help", 2)
     except ConnectoError as error:
         _leave(f"napari-connecto: {error}", 2)
@@ -43,6 +47,16 @@ def main() -> None:
             raise
         warnings.simplefilter("ignore")  # what was begun and never awaited is no news now
         _leave("napari-connecto: out of memory; close other programs and run again: what is finished is kept", 2)
+
+
+def _asked(words: Sequence[str]) -> str:
+    """The command that these words begin with; click does not say of which one it could not read the options."""
+    path, command = ["napari-connecto"], cli
+    for word in words:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        path, command = [*path, word], command.commands[word]
+    return " ".join(path)
 
 
 def _leave(line: str, code: int) -> None:

@@ -80,7 +80,7 @@ def open_folder(request: Request) -> Volume:
 
 def _open(request: Request, files: Sequence[str]) -> Volume:
     if request.array is not None:
-        raise InputError(f"got array='{request.array}'; images have none: leave it out")
+        raise InputError(f"got array='{request.array}'; images have none: leave it out (--array)")
     first = _opened(_decode, files[0])
     if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[-1] > 4):
         raise InputError(f"'{files[0]}' has shape {first.shape}, a section is (y, x) or (y, x, colour); open it alone")

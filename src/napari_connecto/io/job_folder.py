@@ -123,12 +123,11 @@ def _refuse_foreign(path: Path) -> None:
 def _refuse_other(path: Path, wanted: Mapping[str, Any]) -> None:
     stored = read_json(path / _JOB)
     if not isinstance(stored, dict) or not isinstance(stored.get("fingerprint"), dict):
-        raise StoreError(f"'{path / _JOB}' is damaged; choose a new folder or overwrite this one")
+        raise StoreError(f"'{path / _JOB}' is damaged; choose a new folder")
     differences = _differences(wanted, stored["fingerprint"])
     if differences:
         raise StoreError(
-            f"'{path}' holds another job: {'; '.join(differences[:4])}; "
-            "choose a new folder, overwrite this one, or run with what is stored"
+            f"'{path}' holds another job: {'; '.join(differences[:4])}; choose a new folder, or run with what is stored"
         )
 
 

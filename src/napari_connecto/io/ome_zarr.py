@@ -58,16 +58,16 @@ def _choices(ome: Mapping[str, Any], group: zarr.Group) -> str:
     """What the user can open instead."""
     if "plate" in ome:
         wells = [f"{path}/0" for path in _paths(ome["plate"], "wells")]
-        return f"it is a plate: choose one of its images, array='{(wells or ['A/1/0'])[0]}'"
+        return f"it is a plate: choose one of its images, array='{(wells or ['A/1/0'])[0]}' (--array NAME)"
     if "well" in ome:
         images = _paths(ome["well"], "images")
-        return f"it is a well: choose one of its images, array='{(images or ['0'])[0]}'"
+        return f"it is a well: choose one of its images, array='{(images or ['0'])[0]}' (--array NAME)"
     names = ome.get("labels") if isinstance(ome.get("labels"), list) else None
     if not names and group.store.supports_listing:
         names = [name for name, node in group.members(max_depth=3) if _openable(node)]
     if names:
-        return f"choose what is in it, array= one of {', '.join(repr(str(n)) for n in names[:8])}"
-    return "choose an array in it with array='name', or convert it to OME-Zarr"
+        return f"choose what is in it, array= one of {', '.join(repr(str(n)) for n in names[:8])} (--array NAME)"
+    return "choose an array in it with array='name' (--array NAME), or convert it to OME-Zarr"
 
 
 def _paths(part: Any, key: str) -> list[str]:

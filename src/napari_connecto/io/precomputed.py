@@ -83,7 +83,7 @@ def save_precomputed_job(
         raise InputError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     first = volume.levels[0]
     if kind == "labels" and first.channels is not None:
-        raise InputError(f"got labels with {first.channels} channels; choose one: channel=0")
+        raise InputError(f"got labels with {first.channels} channels; choose one: channel=0 (--channel 0)")
     image = Image(volume.name, pyramid_of(volume, levels), first.dtype, kind, first.channels)
     dtype = _stored(image)
     kept = places_origin(image.grids)

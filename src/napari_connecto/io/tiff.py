@@ -115,7 +115,7 @@ def _series_number(array: str | None) -> int:
     if array is None:
         return 0
     if not array.isdecimal():
-        raise InputError(f"got array='{array}'; of a TIFF it is the number of a series, such as '0'")
+        raise InputError(f"got array='{array}'; of a TIFF it is the number of a series, such as '0' (--array 0)")
     return int(array)
 
 
@@ -123,7 +123,7 @@ def open_series(path: str, number: int, level: int) -> OpenSeries:
     """Open a file for reading and look at one level of one series."""
     file = tifffile.TiffFile(open_binary(path) if is_url(path) else path)
     if number >= len(file.series):
-        raise InputError(f"got array='{number}'; '{path}' has {len(file.series)} series, counted from 0")
+        raise InputError(f"got array='{number}'; '{path}' has {len(file.series)} series, counted from 0 (--array N)")
     file.filehandle.set_lock(True)
     series = file.series[number]
     if level == 0 and series.dataoffset is not None and not is_url(path):

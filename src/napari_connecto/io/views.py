@@ -166,11 +166,11 @@ def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, tim
     elif "c" in where:
         picks[where["c"]] = _pick("channel", channel, int(source.shape[where["c"]]), "; or channel='all'")
     elif channel:
-        raise InputError(f"got channel={channel}; there is no channel axis: leave it out")
+        raise InputError(f"got channel={channel}; there is no channel axis: leave it out (--channel)")
     if "t" in where:
         picks[where["t"]] = _pick("time", time, int(source.shape[where["t"]]), "")
     elif time:
-        raise InputError(f"got time={time}; there is no time axis: leave it out")
+        raise InputError(f"got time={time}; there is no time axis: leave it out (--time)")
     for axis in order:
         if axis is not None:
             picks[axis] = None
@@ -186,5 +186,5 @@ def _pick(name: str, value: int | None, n: int, more: str) -> int:
             {name: 0 if name == "time" else "all"},
         )
     if not 0 <= (value or 0) < n:
-        raise InputError(f"got {name}={value}; allowed: 0 to {n - 1}{more}")
+        raise InputError(f"got {name}={value}; allowed: 0 to {n - 1}{more} (--{name} N)")
     return value or 0

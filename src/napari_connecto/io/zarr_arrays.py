@@ -62,7 +62,7 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
     except InputError:
         raise
     except (NodeNotFoundError, FileNotFoundError) as error:
-        raise InputError(f"no zarr group or array at '{shown}'; check the path (and array=)") from error
+        raise InputError(f"no zarr group or array at '{shown}'; check the path (and array=, --array NAME)") from error
     except header_errors() as error:
         if out_of_memory(error) and not isinstance(error, MemoryError):  # that one may be a shape beyond reason
             raise

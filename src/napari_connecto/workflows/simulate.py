@@ -108,7 +108,9 @@ def _part(em: Volume, region: Box | None) -> Level:
     if not em.calibrated:
         raise VoxelSizeError(f"'{em.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     if level.channels is not None:
-        raise InputError(f"'{em.name}' has {level.channels} channels; open the one that is the EM (channel=)")
+        raise InputError(
+            f"'{em.name}' has {level.channels} channels; open the one that is the EM (channel=, --channel N)"
+        )
     box = level.box if region is None else region.clip(level.shape)
     if box.size == 0:
         raise InputError(f"got region {region}, outside of '{em.name}' of shape {level.shape}; give one inside")
