@@ -229,6 +229,15 @@ def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
     assert last["summary"]["ranks"] == [{"interval": [None, None], "p": None}]
 
 
+def test_a_region_that_reaches_outside_is_said_to_be_clipped(good, tmp_path):
+    clipped = "region clipped to z y x (0, 0, 0) to (4, 160, 64), the voxels that there are"
+    outside, inside = ("--region", -1, 0, 0, 4, 500, 64), ("--region", 0, 0, 0, 4, 160, 64)
+    assert invoke("segment", good[0], "--out", tmp_path / "s", *outside, *QUICK).splitlines()[0] == clipped
+    search = ("detect", good[0], "--cascade", good[1], *QUICK, "--audit", 0)
+    assert invoke(*search, "--out", tmp_path / "out", *outside).splitlines()[0] == clipped
+    assert clipped not in invoke(*search, "--out", tmp_path / "in", *inside)
+
+
 def test_an_estimate_writes_nothing(good, tmp_path):
     text = invoke(
         "detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate", "--backend", "torch"

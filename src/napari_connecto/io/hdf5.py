@@ -90,7 +90,8 @@ def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
     if not images:
         raise InputError(f"'{request.path}' holds no array of numbers with 2 to 5 axes; choose another file")
     if request.array:
-        raise InputError(f"no image '{request.array}' in '{request.path}'; choose array= one of {listed} (--array NAME)")
+        asked = f"no image '{request.array}' in '{request.path}'"
+        raise InputError(f"{asked}; choose array= one of {listed} (--array NAME)")
     lines = [f"{name}: {' x '.join(map(str, node.shape))}, {node.dtype}" for name, node in list(images.items())[:8]]
     raise ChoiceError(
         f"several images in '{request.path}'; choose array= one of {listed} (--array NAME)",

@@ -27,7 +27,7 @@ from napari_connecto.workflows.estimate import Estimate, estimate
 from napari_connecto.workflows.examples import Examples, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.points import read_points
-from napari_connecto.workflows.recipe_parts import check_entries, region_of
+from napari_connecto.workflows.recipe_parts import check_entries, region_lines, region_of
 from napari_connecto.workflows.recipe_paths import whole_paths
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
@@ -95,7 +95,8 @@ def _detect(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     volume = open_spec(recipe["volume"])
     cascade = load_cascade(cascade_folder(recipe["cascade"]), backend=recipe.get("backend", "auto"))
     found = yield from detect_job(volume, cascade, params, out=recipe["out"], client=client, region=region)
-    return {"out": str(recipe["out"]), "objects": len(found), "lines": report_lines(found.report)}
+    lines = [*region_lines(recipe, volume), *report_lines(found.report)]
+    return {"out": str(recipe["out"]), "objects": len(found), "lines": lines}
 
 
 def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:

@@ -27,7 +27,7 @@ from napari_connecto.workflows.estimate_segment import SegmentEstimate, estimate
 from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.rank import rank_domains_job
-from napari_connecto.workflows.recipe_parts import model_folder, region_of, tile_of, tuned_params
+from napari_connecto.workflows.recipe_parts import model_folder, region_lines, region_of, tile_of, tuned_params
 from napari_connecto.workflows.recipe_prepare import prepare
 from napari_connecto.workflows.recipe_tune import fine_tune
 from napari_connecto.workflows.segment import segment_job
@@ -84,7 +84,7 @@ def segment(recipe: Recipe, client: Any) -> Job[Summary]:
     shown = ", ".join(
         f"{k} {getattr(params, k)}" for k in ("mode", "boundary_threshold", "merge_threshold", "min_size")
     )
-    lines, seen = [*told, f"{count} segments ({shown})"], labels.metadata.get("gate")
+    lines, seen = [*told, *region_lines(recipe, volume), f"{count} segments ({shown})"], labels.metadata.get("gate")
     if seen is not None:
         lines.append(seen["sentence"])
     return {"out": str(recipe["out"]), "segments": count, "gate": seen, "lines": lines}
@@ -112,7 +112,8 @@ def predict(recipe: Recipe, client: Any) -> Job[Summary]:
     volume, gate, region = open_spec(recipe["volume"]), load_gate(folder), region_of(recipe)
     found = yield from predict_job(volume, model, out=recipe["out"], region=region, client=client, gate=gate)
     told = found.metadata["gate"]
-    lines = [f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}", told["sentence"]]
+    made = f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"
+    lines = [*region_lines(recipe, volume), made, told["sentence"]]
     return {"out": str(recipe["out"]), "gate": told, "lines": lines}
 
 

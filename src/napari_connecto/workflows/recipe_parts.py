@@ -10,6 +10,7 @@ from typing import Any
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.params import from_mapping
+from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.files import check_path
 from napari_connecto.models.files import CARD
@@ -57,6 +58,14 @@ def region_of(recipe: Mapping[str, Any]) -> Box | None:
     if not isinstance(numbers, list | tuple) or len(numbers) != 6 or not all(isinstance(n, int) for n in numbers):
         raise InputError(f"got region {numbers}; it is six numbers: z0 y0 x0 z1 y1 x1, voxels of the finest level")
     return Box(vec3(numbers[:3]), vec3(numbers[3:]))
+
+
+def region_lines(recipe: Mapping[str, Any], volume: Volume) -> list[str]:
+    """Whether the recipe's region reaches outside the volume, in words; [] where it does not."""
+    region = region_of(recipe)
+    if region is None or region == (inner := region.clip(volume.levels[0].shape)):
+        return []
+    return [f"region clipped to z y x {inner.start} to {inner.stop}, the voxels that there are"]
 
 
 def tile_of(recipe: Mapping[str, Any]) -> Vec3 | None:

@@ -15,7 +15,7 @@ from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.membranes import membranes_job
-from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_of, tile_of
+from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_lines, region_of, tile_of
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
@@ -90,7 +90,11 @@ def translate(recipe: Recipe, client: Any) -> Job[Summary]:
     volume, region = open_spec(recipe["volume"]), region_of(recipe)
     found = yield from translate_job(volume, translator, params, out=recipe["out"], region=region, client=client)
     out = Path(recipe["out"])
-    lines = found.lines() + _listed(worst_regions(found.aleatoric, found.epistemic, SHOWN), out / WORST)
+    lines = (
+        region_lines(recipe, volume)
+        + found.lines()
+        + _listed(worst_regions(found.aleatoric, found.epistemic, SHOWN), out / WORST)
+    )
     if "membranes" in recipe:
         segmenter = load_model(model_folder(recipe["membranes"]), backend=backend)
         told = yield from membranes_job(
