@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -260,6 +261,17 @@ def test_exit_codes_of_the_real_command(good, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     bad = tiny.command("info", tmp_path / "absent.zarr")
     assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal there ends a process at once")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_by_a_signal_is_one_line_and_a_code_of_its_own(number, code):
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # shells may have it ignored
+    stop = f"import os; cli.cli = lambda **_: os.kill(os.getpid(), {int(number)})"
+    program = f"{hear}; from napari_connecto import cli; {stop}; cli.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert done.stderr == "cancelled; what was finished is kept, run the same command again to resume\n"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -22,7 +24,14 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: one line on bad input (exit 2), on cancel (130); exit 0 only when all was written."""
+    """Entry point: one line on bad input (exit 2), on Ctrl-C (130) or SIGTERM (143); 0 when all was written."""
+    stopped_by = [signal.SIGINT]
+
+    def terminate(*_: Any) -> None:
+        stopped_by[0] = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     # torch's threads that wait by spinning fight for shared cores: a training step took 6 to 8 times the processor time
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -31,9 +40,9 @@ def main() -> None:
             os.environ["OMP_NUM_THREADS"] = str(threads)
         cli(standalone_mode=False, prog_name="napari-connecto")
     except Cancelled as error:
-        _leave(str(error), 130)
+        _leave(str(error), 128 + stopped_by[0])
     except (KeyboardInterrupt, click.Abort):
-        _leave("cancelled; what was finished is kept, run the same command again to resume", 130)
+        _leave("cancelled; what was finished is kept, run the same command again to resume", 128 + stopped_by[0])
     except click.ClickException as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.1 prints its help itself
             click.echo(error.format_message(), err=True)
