@@ -250,6 +250,7 @@ def test_an_estimate_writes_nothing(good, tmp_path):
 
 def test_models_are_listed():
     lines = invoke("models").splitlines()
+    assert all(any(f"({folder})" in line for line in lines) for folder in list_models().values())
     cascades, domains = list(list_cascades()), list(list_models())
     assert domains == ["fly-medulla", "rat-axons", "synthetic-neuropil"]
     assert [line.split(":")[0] for line in lines] == [*cascades, *domains, "synthetic"]

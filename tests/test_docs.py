@@ -162,6 +162,13 @@ def test_one_address_everywhere():
     assert all(owner in rule["replacement"] for rule in hook["substitutions"])
     assert urls["Issues"].startswith(home)
     assert urls["Changelog"].startswith(home)
+    assert f"<{urls['Issues']}>" in (pages.DOCS / "faq.md").read_text(encoding="utf-8")
+
+
+def test_install_page_has_every_extra():
+    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(r"^\| `(\w+)` \|", (pages.DOCS / "install.md").read_text(encoding="utf-8"), re.M)
+    assert set(listed) == set(project["optional-dependencies"]) - {"test", "test-gui", "docs"}
 
 
 def test_conda_recipe_asks_for_what_pyproject_asks_for():

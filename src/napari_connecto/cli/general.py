@@ -85,8 +85,8 @@ def models(context: click.Context) -> None:
 
     for name, folder in list_cascades().items():
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")
-    for name in list_models():
-        click.echo(f"{name}: domain, see `napari-connecto domains list`")
+    for name, folder in list_models().items():
+        click.echo(f"{name}: domain, see `napari-connecto domains list` ({folder})")
     for name, folder in list_translators().items():
         click.echo(f"{name}: translator of X-ray into EM, {describe_translator(folder)}")
 
