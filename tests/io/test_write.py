@@ -252,6 +252,20 @@ def test_existing_output_is_left_alone_unless_told(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["v.zarr"]
 
 
+@pytest.mark.parametrize("name", ["x.zip", "x.TIF", "x.ome.h5", "memory://check/x.zip"])
+def test_a_name_that_promises_another_format_is_refused(name, tmp_path):
+    path = name if "://" in name else tmp_path / name
+    with pytest.raises(InputError, match=r"a zarr store is no \.\w+; allowed: a name that ends in .zarr, or no suffix"):
+        save_volume(image(), path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x", "x.zarr", "em_1.5nm"])
+def test_no_suffix_or_one_of_its_own_is_fine(name, tmp_path):
+    save_volume(image(), tmp_path / name)
+    assert open_volume(tmp_path / name).levels[0].dtype == image().levels[0].dtype
+
+
 def test_overwriting_spares_what_is_no_zarr(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_text("x")

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from napari_connecto.core.errors import StoreError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.io.disk import lock, storing
 
 NEW, OLD = "new.zarr", "old.zarr"
+IMAGES = (".tif", ".tiff", ".btf", ".h5", ".hdf5", ".hdf", ".png", ".jpg", ".jpeg", ".bmp", ".mrc", ".nii", ".nrrd")
+OTHERS = (".zip", ".tar", ".gz", ".n5", ".npy", ".npz", ".precomputed", ".csv", ".parquet", ".xml", ".json", ".yaml")
+"""Ends of names that promise something else than a zarr store."""
+
+
+def check_zarr_name(path: str) -> None:
+    """Raise `InputError` for a name that promises another format; other dots are part of the name."""
+    suffix = os.path.splitext(path.rstrip("/"))[1].lower()
+    if suffix in IMAGES + OTHERS:
+        raise InputError(
+            f"got '{path}', and a zarr store is no {suffix}; allowed: a name that ends in .zarr, or no suffix"
+        )
 
 
 @contextmanager

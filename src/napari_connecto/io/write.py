@@ -23,7 +23,7 @@ from napari_connecto.io.disk import storing
 from napari_connecto.io.files import is_url
 from napari_connecto.io.label_groups import check_parent, register
 from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
-from napari_connecto.io.place import whole_folder
+from napari_connecto.io.place import check_zarr_name, whole_folder
 from napari_connecto.io.pyramid import Grid, downsample, grids
 from napari_connecto.io.zarr_arrays import open_store
 
@@ -65,7 +65,7 @@ def save_volume(
     Raises
     ------
     InputError
-        If an option is not allowed or labels are not integers.
+        If an option is not allowed, labels are not integers, or ``path`` ends like another format (.zip, .tif).
     StoreError
         If something is at ``path`` already or it cannot be written; what is there is left alone.
     """
@@ -99,6 +99,7 @@ def save_volume_job(
         volume.metadata,
     )
     path = os.fspath(path).removeprefix("file://")
+    check_zarr_name(path)
     target = None if is_url(path) else Path(path).expanduser().absolute()
     beside_image = target is not None and check_parent(target, image)
     with _remote_place(path, overwrite) if target is None else _local_place(target, overwrite) as store:
