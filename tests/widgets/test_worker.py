@@ -87,6 +87,17 @@ def test_an_error_in_the_factory_or_the_job_is_reported_with_its_traceback(worke
         assert worker.state is State.FAILED
 
 
+def test_a_job_that_leaves_the_program_has_failed(worker, qtbot):
+    def leaving():
+        yield Progress(0, 1)
+        raise SystemExit(3)
+
+    with qtbot.waitSignal(worker.failed, timeout=3000) as caught:
+        worker.start(leaving)
+    assert isinstance(caught.args[0], SystemExit)
+    assert worker.state is State.FAILED
+
+
 def test_a_new_start_closes_the_old_job_and_hears_only_the_new(worker, qtbot):
     closed, results = threading.Event(), []
     worker.returned.connect(results.append)

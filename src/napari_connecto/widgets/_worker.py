@@ -169,7 +169,7 @@ def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop
         result = run(make_job(), lambda progress: queue.append(("progress", progress)), stop.is_set)
     except Cancelled as error:
         queue.append(("cancelled", error))
-    except Exception as error:  # noqa: BLE001 - whatever ended the job must reach the user
+    except BaseException as error:  # noqa: BLE001 - whatever ended the job, SystemExit too, must reach the user
         queue.append(("failed", (error, "".join(traceback.format_exception(error)))))
     else:
         queue.append(("returned", result))
