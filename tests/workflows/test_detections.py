@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.tables import write_table
+from napari_connecto.io.tables import read_table, write_table
 from napari_connecto.workflows.detections import Detections, join
 
 
@@ -60,3 +60,12 @@ def test_another_table_is_refused(tmp_path):
     write_table(tmp_path / "t.csv", {"z_nm": np.arange(3), "y_nm": np.arange(3)})
     with pytest.raises(InputError, match=r"without the column 'x_nm'; detections have \['z_nm', 'y_nm'\]"):
         Detections.load(tmp_path / "t.csv")
+
+
+def test_text_among_the_numbers_is_refused(tmp_path):
+    some(2, 1).save(tmp_path / "t.csv")
+    table, _ = read_table(tmp_path / "t.csv")
+    for name in ("x_nm", "score", "z_start"):
+        write_table(tmp_path / "bad.csv", table | {name: np.array(["1", "high"])})
+        with pytest.raises(InputError, match=rf"got text in the columns \['{name}'\] of '.*'; detections"):
+            Detections.load(tmp_path / "bad.csv")

@@ -71,7 +71,7 @@ def volume_spec(path: str, options: dict[str, Any]) -> dict[str, Any]:
     """A recipe's ``volume``; takes its options out of ``options``."""
     channel = options.pop("channel")
     spec = {"path": path, "array": options.pop("array"), "voxel_nm": options.pop("voxel_nm")}
-    spec |= {"time": options.pop("time"), "channel": int(channel) if channel and channel.isdigit() else channel}
+    spec |= {"time": options.pop("time"), "channel": int(channel) if channel and channel.isdecimal() else channel}
     spec |= {"invert": options.pop("invert") or None}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in spec.items() if v is not None}
 

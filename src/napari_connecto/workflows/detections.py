@@ -116,6 +116,9 @@ class Detections:
             return cls(centre, np.asarray(table["score"], float), box, np.empty(0, np.int64))
         except KeyError as error:
             raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
+        except (ValueError, TypeError) as error:
+            text = [name for name, column in table.items() if column.dtype.kind not in "biuf"]
+            raise InputError(f"got text in the columns {text} of '{path}'; detections are numbers") from error
 
 
 def _from_cells(path: str | Path, level: Level | None) -> Detections:
