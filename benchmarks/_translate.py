@@ -32,7 +32,7 @@ from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translation_metrics import brightness, likeness
 from napari_connecto.workflows.translator import Translator, load_translator
 from napari_connecto.workflows.tune import tune_segmentation
-from napari_connecto.workflows.uncertainty import entropy
+from napari_connecto.workflows.uncertainty_kinds import entropy
 from napari_connecto.workflows.whole import answers, boundary_of
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "translate"

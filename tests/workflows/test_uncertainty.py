@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.uncertainty import FlipVariance, check_boundary, entropy, patch_uncertainty
+from napari_connecto.workflows.adapt_params import SuggestParams
+from napari_connecto.workflows.uncertainty import check_boundary, patch_uncertainty
+from napari_connecto.workflows.uncertainty_kinds import KINDS, FlipVariance, entropy
 from tests.workflows.checkers import NM, Believer
 
 IMAGE = np.random.default_rng(0).random((3, 150, 170)).astype(np.float32)
@@ -73,6 +77,16 @@ def test_a_model_that_trims_its_context_keeps_doing_so():
     (answer,) = patch_uncertainty(Level(IMAGE, NM), [box], model, Scaling())
     np.testing.assert_allclose(answer[0], entropy(IMAGE.mean(0))[40:72, 40:72], atol=1e-5)
     assert FlipVariance(model).card.outputs == model.card.outputs
+
+
+def test_kinds_are_those_of_the_form_and_no_other():
+    (offered,) = (f.metadata["choices"] for f in fields(SuggestParams) if f.name == "uncertainty")
+    assert offered == tuple(KINDS)
+    box = Box((0, 0, 0), (1, 32, 32))
+    for kind in offered:
+        assert next(patch_uncertainty(Level(IMAGE, NM), [box], Believer(), Scaling(), kind)).shape == box.shape
+    with pytest.raises(InputError, match="got uncertainty 'entropi'; allowed: entropy, flips"):
+        next(patch_uncertainty(Level(IMAGE, NM), [box], Believer(), Scaling(), "entropi"))
 
 
 def test_refuses_models_that_give_no_boundary():

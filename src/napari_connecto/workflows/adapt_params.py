@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_connecto.core.params import check, param
+from napari_connecto.workflows.uncertainty_kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SuggestParams:
     uncertainty: str = param(
         "entropy",
         "Mean binary entropy of the boundary probability, or its variance over the four flips in plane.",
-        choices=("entropy", "flips"),
+        choices=tuple(KINDS),
         advanced=True,
     )
     diversity: bool = param(

@@ -27,7 +27,7 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.gaussian import Gaussian
-from napari_connecto.workflows.uncertainty import FLIPS
+from napari_connecto.workflows.uncertainty_kinds import FLIPS
 
 FOLDS = 5
 

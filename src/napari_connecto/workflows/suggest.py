@@ -19,7 +19,8 @@ from napari_connecto.workflows.adapt_params import SuggestParams
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patches import Candidates, candidates
 from napari_connecto.workflows.strategies import Pick, Pool, needs_features, pick
-from napari_connecto.workflows.uncertainty import UNITS, check_boundary, patch_uncertainty
+from napari_connecto.workflows.uncertainty import check_boundary, patch_uncertainty
+from napari_connecto.workflows.uncertainty_kinds import KINDS
 
 THUMBNAIL = 128
 
@@ -177,7 +178,7 @@ def _pool(volume: Volume, level: Level, boxes: Sequence[Box], model: Predictor, 
         scores.append(float(patch.mean()))
         pixels.append(float(np.median(patch)))
         yield Progress(len(scores), len(boxes), "asking the model")
-    return Pool(np.array(scores), np.array(pixels), UNITS[params.uncertainty])
+    return Pool(np.array(scores), np.array(pixels), KINDS[params.uncertainty].unit)
 
 
 def _vectors(volume: Volume, level: Level, boxes: Sequence[Box], encoder: Encoder) -> Job[np.ndarray]:

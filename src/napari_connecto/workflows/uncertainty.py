@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,38 +14,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
-
-BOUNDARY = "boundary"
-UNITS: Mapping[str, str] = {"entropy": "bit", "flips": "in variance over flips"}
-FLIPS = ((), (-1,), (-2,), (-2, -1))
-
-
-def entropy(probability: np.ndarray) -> np.ndarray:
-    """Binary entropy of probabilities, bits, of the same shape: 0 at 0 and 1, 1 at one half."""
-    p = np.clip(np.asarray(probability, np.float64), 0, 1)
-    q = 1 - p
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bits = -(p * np.log2(p) + q * np.log2(q))
-    return np.where((p == 0) | (q == 0), 0.0, bits)
-
-
-class FlipVariance:
-    """A predictor whose boundary is the variance of another's over its four flips in plane. Ours.
-
-    A model that was trained on all orientations is as sure of a patch as of its mirror image; where its answers
-    disagree, it does not know. Costs four passes.
-    """
-
-    def __init__(self, model: Predictor) -> None:
-        self.model = model
-        self.card: ModelCard = replace(model.card, outputs=(model.card.output(BOUNDARY),))
-
-    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
-        """Variance (population, over 4) of each voxel's probability, float32."""
-        answers = [
-            np.flip(self.model(np.ascontiguousarray(np.flip(batch, axes)), seeds)[BOUNDARY], axes) for axes in FLIPS
-        ]
-        return {BOUNDARY: np.var(answers, axis=0, dtype=np.float64).astype(np.float32)}
+from napari_connecto.workflows.uncertainty_kinds import BOUNDARY, kind_of
 
 
 def check_boundary(card: ModelCard) -> None:
@@ -73,23 +41,28 @@ def patch_uncertainty(
     scaling
         From ``card.normalisation.resolve(volume)``.
     kind
-        "entropy" (bits) or "flips" (variance over four flips).
+        One of `KINDS`: "entropy" (bits) or "flips" (variance over four flips).
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
 
     Yields
     ------
     numpy.ndarray
         (z, y, x), float64.
     """
-    predictor = FlipVariance(model) if kind == "flips" else model
+    how = kind_of(kind)
     plans = [TilePlan(box.shape, model.card.tile) for box in boxes]
-    results = execute(level, _tiles(boxes, plans, model.card), predictor, options=ExecuteOptions(scaling))
+    results = execute(level, _tiles(boxes, plans, model.card), how.asked(model), options=ExecuteOptions(scaling))
     with closing(results):
         for box, plan in zip(boxes, plans, strict=True):
             patch = np.empty(box.shape)
             for _ in range(len(plan)):
                 tile, blocks = next(results)
                 patch[tile.write.shift([-a for a in box.start]).slices] = blocks[BOUNDARY]
-            yield entropy(patch) if kind == "entropy" else patch
+            yield how.value(patch)
 
 
 def _tiles(boxes: Sequence[Box], plans: Sequence[TilePlan], card: ModelCard) -> Iterator[Tile]:
