@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def _asked(words: Sequence[str]) -> str:
     """The command that these words begin with; click does not say of which one it could not read the options."""
-    path, command = ["napari-connecto"], cli
+    path, command = ["napari-connecto"], cast(click.Command, cli)
     for word in words:
         if not isinstance(command, click.Group) or word not in command.commands:
             break
