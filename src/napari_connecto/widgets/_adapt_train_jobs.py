@@ -112,7 +112,7 @@ def unfinished(folder: Path) -> Recipe | None:
         recipe = read_recipe(folder / "recipes" / out.name / "recipe.yaml")
     except (OSError, ConnectoError):
         return None
-    return recipe if Path(recipe["out"]) == out else None
+    return recipe if Path(recipe["out"]) == out.absolute() else None
 
 
 def tuned_model(out: Path) -> Path:

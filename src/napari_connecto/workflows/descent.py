@@ -53,7 +53,7 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
     InputError
         If the volume has other channels than a used stage takes.
     """
-    steps = []
+    steps: list[Step] = []
     for k, stage in enumerate(cascade.stages):
         threshold = choice.thresholds[k]
         if threshold is None:
