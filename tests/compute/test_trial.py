@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from napari_connecto.compute import trial
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.tiles import TilePlan
@@ -13,6 +14,16 @@ from tests.compute.parts import Chunked, Identity, Sleepy, level_of, noise
 
 class PerCall(Sleepy):
     """As long for a batch as for one tile: the largest batch is best."""
+
+
+class Counting(Sleepy):
+    """Knows how often it was called."""
+
+    count = 0
+
+    def __call__(self, batch, seeds):
+        self.count += 1
+        return super().__call__(batch, seeds)
 
 
 class PerTile(Sleepy):
@@ -40,6 +51,13 @@ def test_calls_stay_short_enough_to_cancel() -> None:
     begin = time.perf_counter()
     assert _trial(PerCall((4, 16, 16), 0.3)).batch == 2  # the first size alone tells nothing
     assert time.perf_counter() - begin < 4.0
+
+
+def test_a_slow_pass_is_timed_once(monkeypatch) -> None:
+    monkeypatch.setattr(trial, "SLOW_S", 0.05)
+    model = Counting((4, 16, 16), 0.1)
+    assert _trial(model, sizes=(1,)).model_s == pytest.approx(0.1 / 2, rel=0.5)
+    assert model.count == 2  # two calls at once
 
 
 def test_ends_in_time() -> None:

@@ -60,7 +60,7 @@ def test_few_of_many_passes_are_timed(translator, monkeypatch):
     monkeypatch.setattr(mixture.Dropped, "__call__", slow)
     found = estimate_translate(xray((8, 8, 8)), translator, TranslateParams(uncertainty="dropout", passes=200))
     assert found.passes == 200
-    assert set(passes) == {0, 1, 2, 3}
+    assert set(passes) == {0}
     assert found.seconds > 200 * 0.01
 
 

@@ -24,8 +24,6 @@ from napari_connecto.workflows.translator import Translator
 
 BYTES = 4
 """Of a voxel of each output, float32."""
-TIMED = 4
-"""Passes that are timed; more take as much time each."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def estimate_translate(
     plan = TilePlan(level.shape, card.tile, card.halo)
     touched = plan.touching([region_in(region, volume, level) or level.box])
     passes = len(predictor.mixture.passes)
-    timed = predictor.mixture.first(TIMED)  # 256 would hold up for minutes whoever cancels the estimate
+    timed = predictor.mixture.first(1)  # all take as long; 256 would hold up for minutes whoever cancels the estimate
     trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
     starts = plan.cells(touched) * plan.tile
     stops = np.minimum(starts + plan.tile, plan.shape)
@@ -121,7 +119,7 @@ def estimate_translate(
         level.voxel_nm,
         len(touched),
         passes,
-        len(touched) * trial.tile_s * passes / len(timed.passes),
+        len(touched) * trial.tile_s * passes,
         memory,
         disk,
         describe_device(getattr(translator.members[0], "device", "cpu")),
