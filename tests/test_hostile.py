@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numcodecs
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import zarr
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ChunkError, ConnectoError, InputError, ModelError, StoreError
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
@@ -613,3 +615,35 @@ def test_examples_that_cannot_be_learnt_from(image: np.ndarray, labels: np.ndarr
     if "labels from" in message:
         with pytest.raises(InputError, match=message):
             to_em(labels, "instances")
+
+
+@pytest.mark.parametrize("way", ["storage", "virtual", "link", "soft link to it", "group link"])
+def test_hdf5_reads_no_file_that_nobody_named(way, tmp_path):
+    secret = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
+    (tmp_path / "secret.bin").write_bytes(secret.tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["raw"] = secret
+        other["inner/raw"] = secret
+    name = "raw"
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        if way == "storage":
+            file.create_dataset("raw", secret.shape, "u1", external=[(str(tmp_path / "secret.bin"), 0, secret.size)])
+        elif way == "virtual":
+            layout = h5py.VirtualLayout(secret.shape, "u1")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "raw", secret.shape)
+            file.create_virtual_dataset("raw", layout)
+        else:
+            file["raw"] = np.zeros_like(secret)
+            file["far"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/raw")
+            file["near"] = h5py.SoftLink("/far")
+            file["group"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/inner")
+            name = {"link": "far", "soft link to it": "near", "group link": "group/raw"}[way]
+    with pytest.raises(InputError, match=r"other files?; open that file by its own name"):
+        open_volume(tmp_path / "mine.h5", array=name)
+
+
+def test_hdf5_links_within_the_file_are_followed(tmp_path):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["a/raw"] = np.full((2, 4, 4), 7, np.uint8)
+        file["b"] = h5py.SoftLink("a")
+    assert open_volume(tmp_path / "mine.h5", array="b/raw").levels[0].read(Box((0, 0, 0), (1, 1, 1))).item() == 7

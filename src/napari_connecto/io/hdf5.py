@@ -18,6 +18,9 @@ from napari_connecto.io.levels import Description, Request, Stored, volume_of
 from napari_connecto.io.views import guess_axes
 from napari_connecto.io.zarr_limits import check_declared
 
+DEEPEST_LINK = 16
+COPY = "open that file by its own name, or copy the data into this one"
+
 
 @dataclass(frozen=True)
 class Hdf5Source:
@@ -49,7 +52,11 @@ def open_hdf5(request: Request) -> Volume:
     """
     opened = Reopened(partial(open_file, request.path))
     try:
+        if request.array:
+            _refuse_links(opened.get(), request.array, request.path)
         dataset = _choose(opened.get(), request)
+        if dataset.external or dataset.is_virtual:
+            raise InputError(f"dataset '{dataset.name}' of '{request.path}' lies in other files; {COPY}")
         check_declared(dataset.shape, dataset.chunks, dataset.dtype, request.path)
         axes = guess_axes(dataset.shape)
         key, (scale, units) = str(dataset.name), _voxel_size(dataset, axes)
@@ -69,6 +76,21 @@ def open_hdf5(request: Request) -> Volume:
 def open_file(path: str) -> h5py.File:
     """Open for reading, without insisting on a lock (read-only file systems have none)."""
     return h5py.File(open_binary(path), "r") if is_url(path) else h5py.File(path, "r", locking="best-effort")
+
+
+def _refuse_links(file: h5py.File, name: str, path: str, deep: int = 0) -> None:
+    """Refuse a name that leads, by itself or by a link in the file, into another file: nobody named that one."""
+    parts = [part for part in name.split("/") if part]
+    for count in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:count]), getlink=True)
+        if isinstance(link, h5py.ExternalLink) or deep > DEEPEST_LINK:
+            raise InputError(f"'{name}' in '{path}' is a link to another file; {COPY}")
+        if isinstance(link, h5py.SoftLink):
+            before = [] if link.path.startswith("/") else parts[: count - 1]
+            _refuse_links(file, "/".join([*before, link.path, *parts[count:]]), path, deep + 1)
+            return
+        if link is None:
+            return
 
 
 def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
