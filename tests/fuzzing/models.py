@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import yaml
 
+from napari_connecto.core.errors import ConnectoError
 from napari_connecto.models.adapter import Adapter, merge, parse_adapter
 from napari_connecto.models.files import load_model, new_model, read_card, save_model
 from napari_connecto.models.nets import KINDS, check_card
@@ -148,6 +150,9 @@ def descriptions(folder: Path) -> Target:
             return text_faults(rng, yaml.safe_dump(document).encode())
         return yaml.dump(mutated(rng, document), Dumper=yaml.Dumper).encode("utf-8", "surrogatepass")
 
+    for document in documents:  # what has to be loaded is not an input's time
+        with suppress(ConnectoError):
+            feed(yaml.safe_dump(document).encode())
     return Target("bioimage.io descriptions", make, feed)
 
 
