@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.tiles import TilePlan
+from napari_connecto.workflows import faces
 from napari_connecto.workflows.faces import Blocks, join, link, link_sections, overlaps, same
 
 
@@ -156,3 +159,13 @@ def test_a_damaged_record_is_named(tmp_path):
     next(iter(tmp_path.rglob("*1.npz"))).write_bytes(b"PK nonsense")
     with pytest.raises(StoreError, match=r"cannot read .*000000001.npz.*choose a new folder"):
         run(join(blocks, 0.25))
+
+
+def test_a_record_that_found_no_room_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        faces._write_arrays(tmp_path / "0.npz", {"a": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []

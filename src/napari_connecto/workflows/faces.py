@@ -147,9 +147,12 @@ def _write_arrays(path: Path, content: dict[str, np.ndarray]) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **content)
-        os.replace(partial, path)
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **content)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
