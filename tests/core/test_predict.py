@@ -170,7 +170,7 @@ def test_values_that_are_not_finite_fail_fill_or_skip():
     np.testing.assert_array_equal(read_tile(level, tile, "fill"), np.where(np.isfinite(array), array, 0))
 
 
-def test_a_value_that_is_not_finite_is_named_where_it_lies_not_where_padding_mirrors_it():
+def test_a_value_that_is_not_finite_is_named_where_it_lies_not_where_padding_repeats_it():
     array = np.ones((3, 8, 8), np.float32)
     array[1, 5, 6] = np.nan
     tile = TilePlan((3, 8, 8), (3, 4, 4), (0, 2, 4))[3]

@@ -15,6 +15,7 @@ import zarr
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io import write
 from napari_connecto.io.pyramid import downsample
@@ -179,6 +180,25 @@ def test_what_is_no_zarr_store_is_not_overwritten_at_an_address_either(kind, tmp
         save_volume(image(), place, overwrite=True)
     with fsspec.open(f"{place}/other/notes.txt", "r") as notes:
         assert notes.read() == "mine"
+
+
+def test_a_store_at_an_address_is_not_overwritten_by_what_is_read_from_it(tmp_path):
+    place = f"memory://{tmp_path.name}/v.zarr"
+    save_volume(image(), place)
+    with pytest.raises(InputError, match="which the volume is read from"):
+        save_volume(open_volume(place), place, overwrite=True)
+    same(open_volume(place), 0, image().levels[0].array)
+
+
+def test_what_comes_while_a_volume_is_written_stays(tmp_path):
+    job = save_volume_job(image(), tmp_path / "v.zarr")
+    next(job)
+    (tmp_path / "v.zarr").mkdir()
+    (tmp_path / "v.zarr" / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="exists; choose another name"):
+        run(job)
+    assert (tmp_path / "v.zarr" / "thesis.txt").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["v.zarr"]
 
 
 def test_what_is_replaced_comes_back_where_the_swap_fails(tmp_path, monkeypatch):

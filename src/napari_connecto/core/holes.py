@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level
+from napari_connecto.core.wrapped import Wrapped
 
 LEAST = 16
 """Side in voxels of what is no longer divided to find more that can be read."""
@@ -34,18 +35,7 @@ def holed(level: Level) -> Level:
     return replace(level, array=_Holed(level.array))
 
 
-@dataclass(frozen=True)
-class _Holed:
-    array: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.array.dtype)
-
+class _Holed(Wrapped):
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         try:
             return np.asarray(self.array[index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.core.wrapped import Wrapped
 
 INVERTED = "inverted"
 """Key of ``Volume.metadata``: the volume is seen inverted."""
@@ -42,21 +43,8 @@ def inverted(volume: Volume) -> Volume:
     return replace(volume, levels=levels, metadata={**volume.metadata, INVERTED: True, "revision": revision})
 
 
-@dataclass(frozen=True)
-class _Inverted:
+class _Inverted(Wrapped):
     """Any array that a level may hold, inverted block by block."""
-
-    array: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As stored."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """As stored."""
-        return np.dtype(self.array.dtype)
 
     @property
     def ndim(self) -> int:

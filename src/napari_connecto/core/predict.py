@@ -50,7 +50,7 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
 
 
 def _first_bad(block: np.ndarray, level: Level, tile: Tile) -> tuple[int, ...]:
-    """Of the voxels that are not finite, (z, y, x) in the level; what the padding mirrored is left out."""
+    """Of the voxels that are not finite, (z, y, x) in the level; what the padding repeats is left out."""
     inside = tile.read.clip(level.shape).shift(tuple(-a for a in tile.read.start))
     bad = np.argwhere(~np.isfinite(block[(..., *inside.slices)]))
     return tuple(int(i + a) for i, a in zip(bad[0][-3:], tile.read.clip(level.shape).start, strict=True))

@@ -43,6 +43,10 @@ class Reopened(Generic[T]):
         return Reopened, (self._opener,)
 
 
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Files one of which every zarr store has."""
+
+
 def is_url(path: str) -> bool:
     """Whether fsspec, rather than the file system, reaches ``path``."""
     return "://" in path

@@ -64,6 +64,7 @@ def whole_folder(target: Path, overwrite: bool, kind: str, is_one: Callable[[Pat
                 shutil.rmtree(leftover)
         yield partial / NEW
         with storing(target):
+            _refuse_existing(target, overwrite, kind, is_one)  # something else may have come meanwhile
             if target.exists():
                 target.rename(partial / OLD)
             (partial / NEW).rename(target)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.files import check_path, is_url
+from napari_connecto.io.files import ZARR_FILES, check_path, is_url
 from napari_connecto.io.hdf5 import open_hdf5
 from napari_connecto.io.images import PICTURES, open_folder, open_image
 from napari_connecto.io.levels import Request, check_voxel_size
@@ -22,7 +22,6 @@ _BY_SUFFIX: dict[str, Callable[[Request], Volume]] = {
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), open_hdf5),
     **dict.fromkeys(PICTURES, open_image),
 }
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def open_volume(
@@ -87,7 +86,7 @@ def _opener(path: str) -> Callable[[Request], Volume]:
     if not place.exists():
         raise InputError(f"no file or folder at '{path}'; check the path")
     if place.is_dir():
-        is_zarr = suffix == ".zarr" or any((place / name).exists() for name in _ZARR_FILES)
+        is_zarr = suffix == ".zarr" or any((place / name).exists() for name in ZARR_FILES)
         return open_zarr if is_zarr else open_folder
     if suffix not in _BY_SUFFIX:
         allowed = ", ".join(sorted(_BY_SUFFIX))

@@ -20,15 +20,13 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Kind, Level, Volume
 from napari_connecto.io.disk import storing
-from napari_connecto.io.files import is_url
+from napari_connecto.io.files import ZARR_FILES, is_url
 from napari_connecto.io.label_groups import check_parent, register
 from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
 from napari_connecto.io.place import check_zarr_name, whole_folder
 from napari_connecto.io.pyramid import Grid, downsample, grids
 from napari_connecto.io.zarr_arrays import open_store
 
-MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files one of which every zarr store has."""
 _BLOCK_BYTES = 2**25
 _SHARD_BYTES = 2**26
 
@@ -101,6 +99,8 @@ def save_volume_job(
     path = os.fspath(path).removeprefix("file://")
     check_zarr_name(path)
     target = None if is_url(path) else Path(path).expanduser().absolute()
+    if target is None and overwrite and path.rstrip("/") == volume.source.rstrip("/"):
+        raise InputError(f"got '{path}', which the volume is read from; at an address that cannot be overwritten")
     beside_image = target is not None and check_parent(target, image)
     with _remote_place(path, overwrite) if target is None else _local_place(target, overwrite) as store:
         yield from _write(volume, image, store, path)
@@ -204,7 +204,9 @@ def _blocks(shape: Vec3, unit: Vec3, voxels: int) -> Iterator[Box]:
 
 @contextmanager
 def _local_place(target: Path, overwrite: bool) -> Iterator[Store]:
-    with whole_folder(target, overwrite, "zarr store", lambda at: any((at / m).is_file() for m in MARKS)) as folder:
+    with whole_folder(
+        target, overwrite, "zarr store", lambda at: any((at / m).is_file() for m in ZARR_FILES)
+    ) as folder:
         yield LocalStore(folder)
 
 
@@ -219,7 +221,7 @@ def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
         if system.exists(inner):
             if not overwrite:
                 raise StoreError(f"'{path}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
-            if not any(system.isfile(f"{inner.rstrip('/')}/{mark}") for mark in MARKS):
+            if not any(system.isfile(f"{inner.rstrip('/')}/{mark}") for mark in ZARR_FILES):
                 raise StoreError(f"'{path}' is no zarr store and will not be overwritten; choose another name")
             system.rm(inner, recursive=True)
     try:

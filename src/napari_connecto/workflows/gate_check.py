@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ TILES, SOURCE_TILES = 32, 240
 SIDE, SIDE_3D = 96, 48
 """A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
 PLACES = 3
-"""Tiles along y and x that a small part is widened to, where the level has them."""
+"""Tiles across y and x that are the least to judge by."""
 CHECK = "gate_check.json"
 """What a gate said, in the folder of a result."""
 SLABS = 10
@@ -220,12 +221,12 @@ def own_shape(card: ModelCard, shape: Vec3) -> Vec3:
 
 
 def surroundings(part: Box, tile: Vec3, bounds: Box) -> Box:
-    """A part that holds fewer than three tiles across y and x, widened to `PLACES` along each, as far as there are.
+    """A part that holds fewer than `PLACES` tiles across y and x, widened to so many along each, as far as there are.
 
     Sections of one place are no sample: what is unusual there is so in each of them.
     """
-    across = [(n, t) for n, t in zip(part.shape[1:], tile[1:], strict=True)]
-    if (across[0][0] // across[0][1]) * (across[1][0] // across[1][1]) >= 3:
+    across = list(zip(part.shape[1:], tile[1:], strict=True))
+    if prod(n // t for n, t in across) >= PLACES:
         return part
     return part.grow([0, *(max(0, -(-(PLACES * t - n) // 2)) for n, t in across)]).clip(bounds)
 

@@ -10,23 +10,15 @@ import numpy as np
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
+from napari_connecto.core.wrapped import Wrapped
 
 
 @dataclass(frozen=True)
-class _OnlyTiles:
+class _OnlyTiles(Wrapped):
     """An array that reads as 0 outside of some tiles of its plan."""
 
-    array: Any
     plan: TilePlan
     tiles: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.array.dtype)
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         z, y, x = index[-3:]
