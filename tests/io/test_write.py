@@ -18,6 +18,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io import write
+from napari_connecto.io.precomputed import save_precomputed
 from napari_connecto.io.pyramid import downsample
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume, save_volume_job
@@ -188,6 +189,16 @@ def test_a_store_at_an_address_is_not_overwritten_by_what_is_read_from_it(tmp_pa
     with pytest.raises(InputError, match="which the volume is read from"):
         save_volume(open_volume(place), place, overwrite=True)
     same(open_volume(place), 0, image().levels[0].array)
+
+
+def test_an_address_that_pathlib_has_cut_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write_to in (save_volume, save_precomputed):
+        with pytest.raises(InputError, match="pathlib takes a slash from an address"):
+            write_to(image(), Path("s3://bucket/v.zarr"))
+    with pytest.raises(InputError, match="pathlib takes a slash from an address"):
+        open_volume(Path("s3://bucket/v.zarr"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_comes_while_a_volume_is_written_stays(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -58,11 +59,13 @@ def check_path(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     InputError
-        If it is none that any system could have.
+        If it is none that any system could have, or an address that pathlib has cut.
     """
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str):
         raise InputError(f"got the path {path!r}; it is text")
+    if not isinstance(path, str) and re.match(r"\w{2,}:/(?!/)", text):
+        raise InputError(f"got {path!r}; pathlib takes a slash from an address: give it as text")
     odd = not text or "\0" in text or any("\ud800" <= c <= "\udbff" for c in text)
     if odd or (not is_url(text) and (len(text) > 4096 or max(map(len, text.split("/"))) > 255)):
         raise InputError(f"got the path {text!r}; allowed are 1 to 4096 characters, none 0, 255 between slashes")

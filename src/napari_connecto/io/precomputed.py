@@ -19,7 +19,7 @@ from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Volume
-from napari_connecto.io.files import is_url
+from napari_connecto.io.files import check_path, is_url
 from napari_connecto.io.ngff import Image
 from napari_connecto.io.place import whole_folder
 from napari_connecto.io.pyramid import Grid
@@ -88,7 +88,7 @@ def save_precomputed_job(
     image = Image(volume.name, pyramid_of(volume, levels), first.dtype, kind, first.channels)
     dtype = _stored(image)
     kept = places_origin(image.grids)
-    if is_url(str(path)):
+    if is_url(check_path(path)):
         raise InputError(f"got '{path}'; precomputed is written to a local folder: copy it from there to the address")
     target = Path(path).expanduser().absolute()
     with whole_folder(target, overwrite, "precomputed volume", _is_precomputed) as folder:

@@ -20,7 +20,7 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Kind, Level, Volume
 from napari_connecto.io.disk import storing
-from napari_connecto.io.files import ZARR_FILES, is_url
+from napari_connecto.io.files import ZARR_FILES, check_path, is_url
 from napari_connecto.io.label_groups import check_parent, register
 from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
 from napari_connecto.io.place import check_zarr_name, whole_folder
@@ -96,7 +96,7 @@ def save_volume_job(
         version,
         volume.metadata,
     )
-    path = os.fspath(path).removeprefix("file://")
+    path = check_path(path).removeprefix("file://")
     check_zarr_name(path)
     target = None if is_url(path) else Path(path).expanduser().absolute()
     if target is None and overwrite and path.rstrip("/") == volume.source.rstrip("/"):
