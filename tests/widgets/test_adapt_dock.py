@@ -82,6 +82,27 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
 
 
 @pytest.mark.gl
+def test_ranks_of_one_image_are_not_shown_for_another(dock, viewer, monkeypatch, qtbot):
+    def rank_job(volume, library, params):
+        yield Progress(0, 1)
+        return ranking()
+
+    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    choose = dock.choose
+    choose.bar.button.click()
+    settle(choose.bar, qtbot)
+    shown = (choose.table, choose.verdict, choose.bar.status, choose.bar.report)
+    assert all(part.isVisibleTo(choose) for part in shown)
+    viewer.add_image(np.zeros((8, 64, 64), np.uint8), name="other", scale=VOXEL, units="nm")
+    assert all(part.isVisibleTo(choose) for part in shown)
+    dock.image.layers.setCurrentText("other")
+    assert not any(part.isVisibleTo(choose) for part in shown)
+    assert choose.ranking is None
+    assert choose.tree.names == []
+    assert dock.project.source == Source("near", choose.folders["near"])
+
+
+@pytest.mark.gl
 def test_a_ranking_is_cancelled_at_once_though_it_reports_seldom(dock, monkeypatch, qtbot):
     done = threading.Event()
 

@@ -260,6 +260,23 @@ def test_an_error_reaches_the_user_in_one_line(dock, fake, qtbot):
     assert "Traceback" in dock.bar.error.details.toPlainText()
 
 
+def test_what_was_said_of_one_image_is_gone_with_it(dock, fake, viewer, qtbot):
+    said = (dock.bar.error, dock.bar.status, dock.bar.report)
+    fake.error = InputError("got 3; allowed 1 to 2; choose less")
+    with qtbot.waitSignal(dock.bar.worker.failed, timeout=5000):
+        dock.bar.button.click()
+    viewer.add_image(np.zeros((8, 100, 100), np.uint8), name="other", scale=(50, 4, 4), units="nm")
+    assert [part.isVisibleTo(dock) for part in said] == [True, True, False]
+    dock.image.layers.setCurrentText("other")
+    assert not any(part.isVisibleTo(dock) for part in said)
+    fake.error = None
+    qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
+    run(dock, qtbot)
+    assert [part.isVisibleTo(dock) for part in said] == [False, True, True]
+    dock.image.layers.setCurrentText("em")
+    assert not any(part.isVisibleTo(dock) for part in said)
+
+
 def test_closing_the_dock_closes_the_job(dock, fake, viewer, qtbot):
     fake.endless = True
     dock.bar.button.click()

@@ -45,7 +45,7 @@ class ChooseBox(QWidget):
         super().__init__()
         self.project = project
         self.panels: Panels | None = None
-        self.ranking: Ranking | None = None
+        self.ranking: Ranking | None
         self._ranked: dict[str, Any] = {}
         self.folders: dict[str, Path] = {}
         self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
@@ -96,8 +96,7 @@ class ChooseBox(QWidget):
         self.layout_.addLayout(choose)
         for widget in below:
             self.layout_.addWidget(widget)
-        self.table.hide()
-        self.verdict.hide()
+        self._forget_ranking()
 
     def _connect(self) -> None:
         self.library.listed.connect(self._on_listed)
@@ -109,6 +108,7 @@ class ChooseBox(QWidget):
         self.choice.activated.connect(self._on_choice)
         self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
         self.project.changed.connect(self._on_changed)
+        self.project.image.layers.chosen.connect(self._on_other_image)
         self.copy.clicked.connect(self._on_copy)
 
     def choose(self, name: str) -> None:
@@ -177,8 +177,8 @@ class ChooseBox(QWidget):
             self.choice.setCurrentIndex(-1)
 
     def _on_listed(self, folders: dict[str, Path]) -> None:
-        self.project.library, self.ranking = self.library.folder, None
-        self.folders = folders
+        self.project.library, self.folders = self.library.folder, folders
+        self._forget_ranking()
         self._fill()
         if not folders:
             self.bar.error.show_error(InputError("the library holds no domain; choose another, or start from scratch"))
@@ -217,6 +217,17 @@ class ChooseBox(QWidget):
         self.choose((ranking.best or ranking.ranks[0]).name)
         recipe, folder = self._ranked, self.project.folder / "ranking"  # what was asked: the layer may be gone
         self.bar.offer_report(lambda: ranking_job(ranking, recipe, folder))
+
+    def _forget_ranking(self) -> None:
+        """Ranks are of one image and one library."""
+        self.ranking = None
+        self.table.hide()
+        self.verdict.hide()
+        self.tree.clear()
+
+    def _on_other_image(self) -> None:
+        self._forget_ranking()
+        self.bar.reset()
 
     def _on_previewed(self, found: Preview) -> None:
         self.before.say(list(found.told))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BAR = Qt.ItemDataRole.UserRole + 1
 """Of a table cell: (value, low, high, limit, full scale)."""
+EMPTY = 60
+"""Height in pixels of a tree that is not there yet."""
 LOSS, SCORE = OKABE_ITO["new"], OKABE_ITO["accepted"]
 
 
@@ -79,9 +81,16 @@ class Tree(Plot):
     """A dendrogram of domains, root at the left, names at the right; "this volume" stands out."""
 
     def __init__(self) -> None:
-        super().__init__(60, "Domains of the library and this volume: what joins far right is alike (root of MMD²)")
-        self.names: list[str] = []
-        self._lines: list[tuple[list[float], list[float]]] = []
+        super().__init__(EMPTY, "Domains of the library and this volume: what joins far right is alike (root of MMD²)")
+        self.names: list[str]
+        self._lines: list[tuple[list[float], list[float]]]
+        self.clear()
+
+    def clear(self) -> None:
+        """Draw no tree, but what makes it appear."""
+        self.names, self._lines = [], []
+        self.setFixedHeight(EMPTY)
+        self.update()
 
     def show_map(self, found: DomainMap) -> None:
         """Draw this map's tree."""

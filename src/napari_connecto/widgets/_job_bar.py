@@ -124,6 +124,15 @@ class JobBar(QWidget):
         if not self.worker.state.busy:
             self.button.setText(self._run_text)
 
+    def reset(self) -> None:
+        """Another image was chosen: what was said of the one before goes, unless its job still runs."""
+        if self.worker.state.busy:
+            return
+        self.forget()
+        self.error.clear()
+        self.status.hide()
+        self.offer_report(None)
+
     def _on_clicked(self) -> None:
         if self.worker.state.busy:
             self.worker.cancel()

@@ -65,6 +65,7 @@ class CascadeWidget(Dock):
         self.cascade.changed.connect(self._on_cascade_changed)
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
+        self.image.layers.chosen.connect(self.bar.reset)
         self.options.copy.clicked.connect(lambda: self.bar.copy_command(self.command))
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)

@@ -77,6 +77,7 @@ class TranslateWidget(Dock):
         self.translator.changed.connect(self._on_translator_changed)
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
+        self.image.layers.chosen.connect(self.bar.reset)
         self.options.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self.translating())))
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
