@@ -187,6 +187,7 @@ def test_bad_input_is_one_line(xray, em, monkeypatch):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_x_ray_simulated_from_real_em_is_laid_back(real_data):
     em = open_volume(real_data / "flyem_medulla/image.tif", voxel_nm=(10, 10, 10))
     xray = simulate_xray(em)
