@@ -17,10 +17,13 @@ from click.testing import CliRunner
 from napari_connecto import cli
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.disk import write_json
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.models.kept import keep
 from napari_connecto.workflows import doctor
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
 
 
 def invoke(*arguments, **more) -> str:
@@ -69,6 +72,20 @@ def test_points_from_one_format_into_another(result, tmp_path):
     assert (tmp_path / "b.csv").read_text() == "z_nm,y_nm,x_nm\n100.0,84.0,12.0\n"
     with pytest.raises(InputError, match=r"allowed: names that end in \.csv, \.parquet, \.xml"):
         invoke("export", "points", tmp_path / "a.csv", tmp_path / "a.txt")
+
+
+def test_what_was_rejected_is_left_out_and_the_others_keep_their_ids(tmp_path):
+    found = Detections(np.eye(3) * 100, np.array([0.9, 0.8, 0.7]), np.tile([0, 0, 0, 1, 1, 1], (3, 1)), np.arange(3))
+    found.save(tmp_path / "detections.csv")
+    write_json(tmp_path / "report.json", {"levels": [{"voxel_nm": [10, 10, 10], "origin_nm": [0, 0, 0]}]})
+    assert invoke("export", "points", tmp_path, tmp_path / "all.csv").startswith("3 points written")
+    write_verdicts(tmp_path, Verdicts(np.array([1, 2]), found.centre_nm[:2], np.array([REJECTED, ACCEPTED])))
+    said = invoke("export", "points", tmp_path, tmp_path / "kept.csv")
+    assert said.endswith("kept.csv; 1 that were rejected are left out\n")
+    kept = Detections.load(tmp_path / "kept.csv")
+    assert (kept.id.tolist(), kept.status.tolist()) == ([2, 3], [ACCEPTED, NEW])
+    invoke("export", "points", tmp_path, tmp_path / "kept.xml")
+    assert (tmp_path / "kept.xml").read_text().count("<Marker>") == 2
 
 
 def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):

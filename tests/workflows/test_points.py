@@ -7,9 +7,10 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.io.cell_xml import write_cells
+from napari_connecto.io.cell_xml import read_cells, write_cells
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.points import read_points, write_points
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 LEVEL = Level(np.empty((20, 30, 40), bool), (5000.0, 2000.0, 2000.0), (10000.0, -4000.0, 0.0))
 POINTS = LEVEL.to_nm(np.array([[0.5, 0.5, 0.5], [3.0, 29.99, 7.2], [19.5, 1.0, 39.9]]))
@@ -32,6 +33,16 @@ def test_of_cells_and_others_only_the_cells_are_points(tmp_path):
     assert LEVEL.to_voxels(read_points(tmp_path / "t.xml", LEVEL)).tolist() == [[2.5, 2.5, 2.5]]
     write_cells(tmp_path / "t.xml", np.array([[1, 1, 1], [2, 2, 2]]), 1)  # candidates
     assert len(read_points(tmp_path / "t.xml", LEVEL)) == 2
+
+
+def test_what_was_rejected_is_no_point_and_no_cell(tmp_path):
+    status = np.array([ACCEPTED, REJECTED, NEW])
+    found = Detections(POINTS, np.ones(3), np.zeros((3, 6), np.int64), np.arange(3), status=status)
+    for name in ("t.csv", "t.xml"):
+        found.save(tmp_path / name, level=LEVEL)
+    np.testing.assert_array_equal(read_points(tmp_path / "t.csv"), POINTS[[0, 2]])
+    assert read_cells(tmp_path / "t.xml")[1].tolist() == [1, 2, 2]
+    assert LEVEL.to_voxels(read_points(tmp_path / "t.xml", LEVEL)).tolist() == [[0.5, 0.5, 0.5], [19.5, 1.5, 39.5]]
 
 
 def test_detections_know_what_was_searched(tmp_path):

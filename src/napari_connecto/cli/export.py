@@ -26,7 +26,7 @@ def export() -> None:
 def export_points(source: str, out: str, image: str | None, **options: Any) -> None:
     """Write the detections or points of SOURCE as OUT, both by their suffix: .csv, .parquet, .xml (cellfinder).
 
-    SOURCE may also be the result folder of a search.
+    SOURCE may also be the result folder of a search. What was rejected in its review is left out.
     """
     check_table(out)
     click.echo(export_table(source, out, volume_spec(image, options) if image else None))
@@ -45,7 +45,8 @@ def export_points(source: str, out: str, image: str | None, **options: Any) -> N
 def export_labels(source: str, out: str, to: str, version: Any, progress: str, **options: Any) -> None:
     """Write the labels of SOURCE as a pyramid OUT for neuroglancer (precomputed), or as OME-Zarr.
 
-    SOURCE is the result folder of a search or a segmentation, or any readable volume.
+    SOURCE is the result folder of a search or a segmentation, or any readable volume. All labels are written, rejected
+    ones too; of a search their numbers are the ids of its table.
     """
     from napari_connecto.io.precomputed import save_precomputed_job
     from napari_connecto.io.write import save_volume_job
@@ -104,17 +105,18 @@ def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> 
     from napari_connecto.workflows.convert import open_spec
     from napari_connecto.workflows.detections import Detections
     from napari_connecto.workflows.points import read_points, write_points
+    from napari_connecto.workflows.verdicts import REJECTED
 
     level = open_spec(image).levels[0] if image else None
-    if Path(source).is_dir() or _has_scores(source):
-        found = Detections.load(source)
-        found.save(out, level=level)
-        count = len(found)
-    else:
+    if not Path(source).is_dir() and not _has_scores(source):
         points = read_points(source, level)
         write_points(out, points, level)
-        count = len(points)
-    return f"{count} points written to {out}"
+        return f"{len(points)} points written to {out}"
+    found = Detections.load(source)
+    kept = found.where(found.status != REJECTED)
+    kept.save(out, level=level)
+    left = f"; {len(found) - len(kept)} that were rejected are left out" if len(kept) < len(found) else ""
+    return f"{len(kept)} points written to {out}{left}"
 
 
 def _has_scores(source: str) -> bool:

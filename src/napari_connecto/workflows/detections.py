@@ -12,11 +12,14 @@ import numpy as np
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.cell_xml import CELL, NO_CELL
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.tables import read_table, write_table
 from napari_connecto.workflows.points import read_points, write_points
+from napari_connecto.workflows.verdicts import NEW, REJECTED, check_status, read_verdicts
 
+_ROWS = ("centre_nm", "score", "box", "id", "status")
 _BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
 
 
@@ -37,7 +40,16 @@ class Detections:
     report
         What it cost and what may have been missed; JSON. See `report_lines`.
     labels
-        Objects as labels 1..n in this order, where the cascade makes masks.
+        Objects as labels, whose numbers are the ids, where the cascade makes masks.
+    id
+        (n,) integers from 1, each once; 1..n where they are not given. Filtering keeps them.
+    status
+        (n,) a reviewer's verdict, "new", "accepted" or "rejected"; "new" where it is not given.
+
+    Raises
+    ------
+    InputError
+        If ids or statuses are not as many as the scores.
     """
 
     centre_nm: np.ndarray
@@ -46,6 +58,17 @@ class Detections:
     chunks: np.ndarray
     report: Mapping[str, Any] = field(default_factory=dict)
     labels: Volume | None = None
+    id: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    status: np.ndarray = field(default_factory=lambda: np.empty(0, "<U8"))
+
+    def __post_init__(self) -> None:
+        defaults = {"id": np.arange(1, len(self) + 1), "status": np.full(len(self), NEW, "<U8")}
+        for name, default in defaults.items():
+            given = getattr(self, name)
+            if len(given) not in (0, len(self)):
+                raise InputError(f"got {len(given)} values of {name} for {len(self)} detections; give one for each")
+            if not len(given):
+                object.__setattr__(self, name, default)
 
     def __len__(self) -> int:
         return len(self.score)
@@ -57,14 +80,18 @@ class Detections:
 
     def at(self, threshold: float) -> Detections:
         """Those with a score of at least ``threshold``; nothing is computed again."""
-        keep = self.score >= threshold
-        return replace(self, centre_nm=self.centre_nm[keep], score=self.score[keep], box=self.box[keep])
+        return self.where(self.score >= threshold)
+
+    def where(self, keep: np.ndarray) -> Detections:
+        """Those for which ``keep``, boolean (n,), is true, with their ids and verdicts; all else stays."""
+        rows: dict[str, Any] = {name: getattr(self, name)[keep] for name in _ROWS}
+        return replace(self, **rows)
 
     def save(self, path: str | Path, *, level: Level | None = None) -> None:
-        """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, and the box in voxels.
+        """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, the box in voxels, status.
 
         A name that ends in ``.xml`` makes a file of cells for cellfinder and its friends: centres alone, as voxel
-        indices of ``level``, by default the finest that was searched.
+        indices of ``level``, by default the finest that was searched. What is rejected has their type of no cell.
 
         Raises
         ------
@@ -72,9 +99,10 @@ class Detections:
             If the suffix is another, or ``level`` is needed and not given.
         """
         if Path(path).suffix.lower() == ".xml":
-            write_points(path, self.centre_nm, level or self._searched())
+            kinds = np.where(self.status == REJECTED, NO_CELL, CELL)
+            write_points(path, self.centre_nm, level or self._searched(), kinds)
             return
-        columns = {"id": np.arange(1, len(self) + 1)}
+        columns = {"id": self.id}
         columns |= {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
         columns["score"] = self.score
         columns |= {
@@ -82,7 +110,7 @@ class Detections:
             for j, end in enumerate(("start", "stop"))
             for i, axis in enumerate("zyx")
         }
-        write_table(path, columns)
+        write_table(path, columns | {"status": self.status})
 
     def _searched(self) -> Level | None:
         """A stand-in for the finest level that was searched: its voxels and origin."""
@@ -95,10 +123,10 @@ class Detections:
 
     @classmethod
     def load(cls, path: str | Path, *, level: Level | None = None) -> Detections:
-        """Read a table that `save` wrote, the result folder of a search with its report and labels, or a file of cells.
+        """Read a table that `save` wrote, the result folder of a search with report, labels and verdicts, or cells.
 
-        Of a file of cells (``.xml``), which counts voxels of ``level``, come centres with a score of 1 and boxes of one
-        voxel.
+        A table without ids or statuses, as older ones are, is of ids 1..n, not reviewed. Of a file of cells
+        (``.xml``), which counts voxels of ``level``, come centres with a score of 1 and boxes of one voxel.
 
         Raises
         ------
@@ -109,16 +137,28 @@ class Detections:
             return _load_folder(Path(path))
         if Path(path).suffix.lower() == ".xml":
             return _from_cells(path, level)
-        table, _ = read_table(path)
-        try:
-            centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
-            box = np.stack([table[name] for name in _BOX], axis=1).astype(np.int64).reshape(-1, 6)
-            return cls(centre, np.asarray(table["score"], float), box, np.empty(0, np.int64))
-        except KeyError as error:
-            raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
-        except (ValueError, TypeError) as error:
-            text = [name for name, column in table.items() if column.dtype.kind not in "biuf"]
-            raise InputError(f"got text in the columns {text} of '{path}'; detections are numbers") from error
+        return _from_table(path)
+
+
+def _from_table(path: str | Path) -> Detections:
+    table, _ = read_table(path)
+    try:
+        centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
+        box = np.stack([table[name] for name in _BOX], axis=1).astype(np.int64).reshape(-1, 6)
+        score = np.asarray(table["score"], float)
+        number = np.asarray(table.get("id", np.arange(1, len(score) + 1)), float)
+    except KeyError as error:
+        raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
+    except (ValueError, TypeError) as error:
+        text = [name for name, column in table.items() if name != "status" and column.dtype.kind not in "biuf"]
+        raise InputError(f"got text in the columns {text} of '{path}'; detections are numbers") from error
+    if not np.isfinite(centre).all():
+        raise InputError(f"got places in '{path}' that are no finite numbers; correct or remove their lines")
+    whole = (number == np.rint(number)) & (number >= 1) & (number < 2**32)
+    if not whole.all() or len(np.unique(number)) < len(number):
+        raise InputError(f"got ids in '{path}' that are not whole numbers from 1, each once; correct or drop them")
+    status = check_status(table["status"], path) if "status" in table else np.empty(0, "<U8")
+    return Detections(centre, score, box, np.empty(0, np.int64), id=number.astype(np.int64), status=status)
 
 
 def _from_cells(path: str | Path, level: Level | None) -> Detections:
@@ -133,16 +173,13 @@ def _load_folder(folder: Path) -> Detections:
         report = read_json(folder / "report.json")
     except StoreError as error:
         raise InputError(f"got {folder}; a finished search is a folder with report.json and detections.csv") from error
-    labels = folder / "labels" / "objects.zarr"
-    return replace(
-        Detections.load(folder / "detections.csv"),
-        report=report,
-        labels=open_volume(labels) if labels.is_dir() else None,
-    )
+    found, labels = Detections.load(folder / "detections.csv"), folder / "labels" / "objects.zarr"
+    status, _ = read_verdicts(folder).match(found.centre_nm)
+    return replace(found, report=report, labels=open_volume(labels) if labels.is_dir() else None, status=status)
 
 
 def join(parts: Sequence[Detections]) -> Detections:
-    """One set from several; reports and labels are dropped."""
+    """One set from several, numbered anew; reports and labels are dropped."""
     if not parts:
         return Detections.empty()
     return Detections(
@@ -150,4 +187,5 @@ def join(parts: Sequence[Detections]) -> Detections:
         np.concatenate([p.score for p in parts]),
         np.concatenate([p.box for p in parts]),
         np.unique(np.concatenate([p.chunks for p in parts])),
+        status=np.concatenate([p.status for p in parts]),
     )

@@ -10,6 +10,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
 from napari_connecto.io.cell_xml import CELL, read_cells, write_cells
 from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.workflows.verdicts import REJECTED
 
 _COLUMNS = ("z_nm", "y_nm", "x_nm")
 
@@ -20,8 +21,8 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
     Parameters
     ----------
     path
-        Ends in ``.csv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or in ``.xml``. Of an XML with both cells
-        (type 2) and others, only the cells are taken.
+        Ends in ``.csv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or in ``.xml``. What a column status says is
+        rejected is left out; of an XML with both cells (type 2) and others, only the cells are taken.
     level
         Whose voxels an XML counts; a marker stands for the centre of its voxel.
 
@@ -41,15 +42,20 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
         return level.to_nm(voxels[kinds == CELL] + 0.5 if CELL in kinds else voxels + 0.5)
     table, _ = read_table(path)
     try:
-        return np.stack([np.asarray(table[name], float) for name in _COLUMNS], axis=1)
+        points = np.stack([np.asarray(table[name], float) for name in _COLUMNS], axis=1)
     except KeyError as error:
         raise InputError(f"{path} has no column {error}; points have z_nm, y_nm, x_nm") from error
     except ValueError as error:
         raise InputError(f"{path} has text where z_nm, y_nm, x_nm are numbers; correct it") from error
+    return points[table["status"].astype(str) != REJECTED] if "status" in table else points
 
 
-def write_points(path: str | Path, centre_nm: np.ndarray, level: Level | None = None) -> None:
+def write_points(
+    path: str | Path, centre_nm: np.ndarray, level: Level | None = None, kinds: np.ndarray | int = CELL
+) -> None:
     """Write positions (n, 3) in nm, (z, y, x): a table, or by ``.xml`` the voxels of ``level`` that they lie in.
+
+    ``kinds`` are types of the markers of an XML, see `napari_connecto.io.cell_xml`.
 
     Raises
     ------
@@ -60,7 +66,7 @@ def write_points(path: str | Path, centre_nm: np.ndarray, level: Level | None = 
     """
     centre_nm = np.asarray(centre_nm, float).reshape(-1, 3)
     if Path(path).suffix.lower() == ".xml":
-        write_cells(path, np.floor(_known(path, level).to_voxels(centre_nm) + 1e-6))
+        write_cells(path, np.floor(_known(path, level).to_voxels(centre_nm) + 1e-6), kinds)
     else:
         write_table(path, {name: centre_nm[:, i] for i, name in enumerate(_COLUMNS)})
 

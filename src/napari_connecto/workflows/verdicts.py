@@ -1,0 +1,140 @@
+"""What a reviewer said of detections, and the file in a search's folder that keeps it. Light: docks load it. Ours.
+
+Numbers of detections change when a folder is searched again (Run all after Preview, another threshold); places do not.
+So a verdict is on a place: it belongs to the nearest detection within half the diameter of what is looked for, as two
+objects are no nearer than that. A verdict that finds none is kept, for the next search may have it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.io.tables import read_table, write_table
+
+NEW, ACCEPTED, REJECTED = STATUSES = ("new", "accepted", "rejected")
+REVIEW = "review.csv"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts on places.
+
+    Parameters
+    ----------
+    id
+        (n,) of the detections when this was written, for those who read the file; 0 where there was none.
+    centre_nm
+        (n, 3) world position in nm, (z, y, x).
+    status
+        (n,) "accepted" or "rejected".
+    reach_nm
+        How far a detection may be from the place to be the one that is meant.
+    """
+
+    id: np.ndarray
+    centre_nm: np.ndarray
+    status: np.ndarray
+    reach_nm: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @classmethod
+    def none(cls, reach_nm: float = 0.0) -> Verdicts:
+        """Nothing was said."""
+        return cls(np.empty(0, np.int64), np.empty((0, 3)), np.empty(0, "<U8"), reach_nm)
+
+    def match(self, centre_nm: np.ndarray) -> tuple[np.ndarray, Verdicts]:
+        """The status (m,) of detections at ``centre_nm`` (m, 3), and the verdicts that are on none of them.
+
+        Where several verdicts are on one detection, the nearest counts.
+        """
+        status = np.full(len(centre_nm), NEW, "<U8")
+        if not len(self) or not len(centre_nm):
+            return status, self
+        from scipy.spatial import cKDTree
+
+        distance, nearest = cKDTree(centre_nm).query(self.centre_nm)
+        far_to_near = np.argsort(-distance, kind="stable")
+        on = far_to_near[distance[far_to_near] <= self.reach_nm]
+        status[nearest[on]] = self.status[on]
+        rest = np.flatnonzero(distance > self.reach_nm)
+        left = Verdicts(np.zeros(len(rest), np.int64), self.centre_nm[rest], self.status[rest], self.reach_nm)
+        return status, left
+
+    def __add__(self, other: Verdicts) -> Verdicts:
+        """These, then those, with the reach of these."""
+        return Verdicts(
+            np.concatenate([self.id, other.id]),
+            np.concatenate([self.centre_nm, other.centre_nm]),
+            np.concatenate([self.status, other.status]),
+            self.reach_nm,
+        )
+
+
+def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
+    """Write ``review.csv`` in a search's result folder, whole.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    places = {f"{axis}_nm": verdicts.centre_nm[:, i] for i, axis in enumerate("zyx")}
+    columns = {"id": verdicts.id, **places, "status": verdicts.status}
+    write_table(folder / REVIEW, columns, {"reach_nm": verdicts.reach_nm})
+
+
+def read_verdicts(folder: Path) -> Verdicts:
+    """What ``review.csv`` in a search's result folder says; nothing where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or no such table.
+    """
+    path = folder / REVIEW
+    if not path.exists():
+        return Verdicts.none()
+    try:
+        table, header = read_table(path)
+        return _verdicts(path, table, header)
+    except InputError as error:
+        raise InputError(f"{error}; correct it, or move it out of the folder") from error
+
+
+def _verdicts(path: Path, table: dict[str, np.ndarray], header: dict[str, Any]) -> Verdicts:
+    try:
+        status = check_status(table["status"], path)
+        centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
+        verdicts = Verdicts(np.asarray(table["id"], np.int64), centre, status, float(header.get("reach_nm", 0.0)))
+    except KeyError as error:
+        raise InputError(f"'{path}' has no column {error}; a review has id, z_nm, y_nm, x_nm, status") from error
+    except (ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"'{path}' has text where there are numbers in a review") from error
+    if not (np.isfinite(centre).all() and 0 <= verdicts.reach_nm < np.inf):
+        raise InputError(f"'{path}' has places or a reach that are no finite numbers")
+    said = status != NEW
+    return replace(verdicts, id=verdicts.id[said], centre_nm=centre[said], status=status[said])
+
+
+def check_status(column: np.ndarray, path: str | Path) -> np.ndarray:
+    """A table's column of statuses, (n,) text.
+
+    Raises
+    ------
+    InputError
+        If one is none.
+    """
+    status = np.asarray(column).astype(str)
+    unknown = sorted(set(status.tolist()) - set(STATUSES))
+    if unknown:
+        raise InputError(f"got the status '{unknown[0]:.40}' in '{path}'; allowed: {', '.join(STATUSES)}")
+    return status.astype("<U8")

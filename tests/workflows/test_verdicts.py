@@ -1,0 +1,106 @@
+"""Verdicts on places: which detection each belongs to, and the file that keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.io.disk import write_json
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, read_verdicts, write_verdicts
+
+PLACES = np.array([[0.0, 0, 0], [100, 0, 0], [200.125, 1 / 3, 0]])
+
+
+def said(*status, places=PLACES, reach_nm=10.0):
+    n = len(status)
+    return Verdicts(np.arange(1, n + 1), places[:n], np.array(status), reach_nm)
+
+
+def test_a_verdict_belongs_to_the_nearest_detection_in_reach():
+    status, rest = said(ACCEPTED, REJECTED, ACCEPTED).match(PLACES[[2, 0]] + [0, 9.9, 0])
+    assert status.tolist() == [ACCEPTED, ACCEPTED]
+    assert (rest.centre_nm.tolist(), rest.status.tolist(), rest.id.tolist()) == ([[100, 0, 0]], [REJECTED], [0])
+    status, rest = said(ACCEPTED).match(PLACES[:1] + np.array([0, 10.1, 0]))
+    assert (status.tolist(), len(rest)) == ([NEW], 1)
+
+
+def test_of_two_on_one_detection_the_nearest_counts():
+    places = np.array([[4.0, 0, 0], [-1, 0, 0], [6, 0, 0]])
+    status, rest = said(ACCEPTED, REJECTED, ACCEPTED, places=places).match(PLACES[:1])
+    assert (status.tolist(), len(rest)) == ([REJECTED], 0)
+
+
+def test_without_a_reach_only_the_same_place_is_meant():
+    status, rest = said(ACCEPTED, REJECTED, reach_nm=0.0).match(PLACES[:2] + np.array([[0, 0, 0], [1e-9, 0, 0]]))
+    assert (status.tolist(), rest.status.tolist()) == ([ACCEPTED, NEW], [REJECTED])
+
+
+def test_nothing_said_and_nothing_found():
+    assert Verdicts.none().match(PLACES)[0].tolist() == [NEW] * 3
+    status, rest = said(ACCEPTED).match(np.empty((0, 3)))
+    assert (len(status), len(rest)) == (0, 1)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    assert len(read_verdicts(tmp_path)) == 0
+    for verdicts in (said(ACCEPTED, REJECTED, ACCEPTED), Verdicts.none(7.5)):
+        write_verdicts(tmp_path, verdicts)
+        back = read_verdicts(tmp_path)
+        assert back.id.tolist() == verdicts.id.tolist()
+        assert back.status.tolist() == verdicts.status.tolist()
+        np.testing.assert_array_equal(back.centre_nm, verdicts.centre_nm)
+        assert back.reach_nm == verdicts.reach_nm
+    assert [p.name for p in tmp_path.iterdir()] == ["review.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "has no line of column names"),
+        ("id,z_nm,y_nm,x_nm,status\n1,2,3\n", "line 2 of .* has 3 values for 5 columns"),
+        ("reviewer,mark\nme,good\n", "has no column 'status'; a review has id, z_nm, y_nm, x_nm, status"),
+        ("id,z_nm,y_nm,x_nm,status\n1,2,3,4,fine\n", "got the status 'fine' in"),
+        ("id,z_nm,y_nm,x_nm,status\n1,2,3,here,new\n", "has text where there are numbers"),
+        ("id,z_nm,y_nm,x_nm,status\n1,2,3,nan,new\n", "no finite numbers"),
+        ("# reach_nm: far\nid,z_nm,y_nm,x_nm,status\n", "has text where there are numbers"),
+        ("# reach_nm: -1\nid,z_nm,y_nm,x_nm,status\n", "no finite numbers"),
+        ("\0\xff\xfe", r"review\.csv"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused_in_one_line_that_says_what_to_do(tmp_path, text, line):
+    (tmp_path / "review.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=rf"{line}.*; correct it, or move it out of the folder$"):
+        read_verdicts(tmp_path)
+
+
+def test_a_folder_that_is_gone(tmp_path):
+    with pytest.raises(StoreError, match=r"cannot write '.*review\.csv': No such file"):
+        write_verdicts(tmp_path / "gone", said(ACCEPTED))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished search for centres."""
+    found = Detections(PLACES, np.array([0.9, 0.8, 0.7]), np.tile([0, 0, 0, 1, 1, 1], (3, 1)), np.arange(3))
+    found.save(tmp_path / "detections.csv")
+    write_json(tmp_path / "report.json", {"levels": [{"voxel_nm": [1, 1, 1], "origin_nm": [0, 0, 0]}]})
+    return tmp_path
+
+
+def test_a_folder_is_loaded_with_its_verdicts(folder):
+    assert Detections.load(folder).status.tolist() == [NEW] * 3
+    write_verdicts(folder, said(ACCEPTED, REJECTED))
+    assert Detections.load(folder).status.tolist() == [ACCEPTED, REJECTED, NEW]
+    assert Detections.load(folder / "detections.csv").status.tolist() == [NEW] * 3
+
+
+def test_verdicts_stay_with_their_places_when_the_table_is_another(folder):
+    write_verdicts(folder, said(ACCEPTED, REJECTED))
+    found = Detections.load(folder)
+    moved = replace(found, centre_nm=found.centre_nm[[1, 2, 0]] + [[0, 3, 0], [0, 0, 0], [0, 50, 0]])
+    moved.save(folder / "detections.csv")
+    assert Detections.load(folder).status.tolist() == [REJECTED, NEW, NEW]
