@@ -15,20 +15,31 @@ pytest.importorskip("napari")
 from napari.layers import Points
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
+from vispy.color import ColorArray
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets import _cascade_card, _cascade_jobs, _cascade_layers, _cascade_setup, cascade
+from napari_connecto.io.tables import read_table
+from napari_connecto.widgets import (
+    _cascade_card,
+    _cascade_jobs,
+    _cascade_keeping,
+    _cascade_layers,
+    _cascade_setup,
+    cascade,
+)
 from napari_connecto.widgets._cascade_jobs import Peek
 from napari_connecto.widgets._commands import RunOn
 from napari_connecto.widgets._run_on import CLUSTER
+from napari_connecto.widgets._view import OKABE_ITO
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.estimate import Estimate, LevelEstimate
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import GateCheck
 from napari_connecto.workflows.gate_judgement import Judgement
+from napari_connecto.workflows.verdicts import write_verdicts
 
 pytestmark = pytest.mark.gl
 
@@ -53,9 +64,11 @@ class Fake:
     def __init__(self):
         self.calls, self.closed = [], threading.Event()
         self.endless, self.error, self.labels, self.unlike = False, None, None, False
+        self.found = None
 
     def search_job(self, search, region=None, first=None):
         self.calls.append((search, region, first))
+        search.out.mkdir(parents=True, exist_ok=True)
         try:
             for i in range(3):
                 yield Progress(i, 3, "level 0", part(i))
@@ -66,7 +79,7 @@ class Fake:
                 raise self.error
         finally:
             self.closed.set()
-        return detections(self.labels)
+        return self.found or detections(self.labels)
 
     def check_job(self, search):
         yield Progress(0, 32, "gate")
@@ -360,6 +373,7 @@ def test_export_leaves_out_hidden_and_rejected(dock, qtbot, tmp_path):
     rows = list(csv.DictReader(line for line in (tmp_path / "out.csv").open() if not line.startswith("#")))
     assert [float(row["score"]) for row in rows] == [0.75]
     assert [float(row["z_nm"]) for row in rows] == [150]
+    assert [(row["id"], row["status"]) for row in rows] == [("3", "new")]
     with qtbot.waitSignal(dock.results._exporter.failed, timeout=5000):
         dock.results.export(tmp_path / "out.zarr")
     assert "finds centres, not masks" in dock.results.error.label.text()
@@ -388,6 +402,10 @@ def test_masks_are_shown_filtered_exported_and_trained_from(dock, fake, viewer, 
 
     written = open_volume(tmp_path / "masks.zarr").levels[0]
     assert set(np.unique(written.read(written.box))) == {0, 2, 3}
+    with qtbot.waitSignal(dock.results._exporter.returned, timeout=10000):
+        dock.results.export(tmp_path / "table.csv")
+    table, _ = read_table(tmp_path / "table.csv")
+    assert (table["id"].tolist(), table["status"].tolist()) == ([2, 3], ["accepted", "new"])
     dock.results.buttons["train"].click()
     labels = dock.train.training().labels.levels[0]
     assert set(np.unique(labels.read(labels.box))) == {0, 2}
@@ -487,6 +505,147 @@ def test_verdicts_survive_the_same_search_and_their_layer_another(dock, viewer, 
     run(dock, qtbot)
     assert viewer.layers["detections [1]"].features["status"].tolist() == ["new"] * 3
     assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
+
+
+def review_of(out):
+    """Ids and statuses in the file."""
+    table, _ = read_table(out / "review.csv")
+    return dict(zip(table["id"].tolist(), table["status"].tolist(), strict=True))
+
+
+def kept(dock, out, expected, qtbot):
+    qtbot.waitUntil(lambda: (out / "review.csv").exists() and review_of(out) == expected, timeout=3000)
+
+
+@pytest.fixture
+def reviewed(dock, viewer, qtbot, tmp_path):
+    """A result folder whose detections 2 and 3 were judged, in a viewer that is gone."""
+    out = tmp_path / "run"
+    dock.options.out.setText(str(out))
+    run(dock, qtbot)
+    dock.results.step(1)
+    for status in ("accepted", "rejected"):
+        dock.results.judge(status)
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.remove("detections")
+    return out
+
+
+@pytest.fixture
+def again(reviewed, viewer, qtbot):
+    """A new dock that will search into that folder."""
+    widget = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cascade detection again")
+    qtbot.waitUntil(lambda: widget.card.estimate is not None, timeout=5000)
+    widget.options.out.setText(str(reviewed))
+    yield widget
+    widget.close_jobs()
+
+
+def test_verdicts_are_on_disk_as_they_are_made_and_undone(dock, qtbot, tmp_path):
+    out = tmp_path / "run"
+    dock.options.out.setText(str(out))
+    run(dock, qtbot)
+    assert not (out / "review.csv").exists()
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    kept(dock, out, {2: "accepted"}, qtbot)
+    dock.results.judge("rejected")
+    kept(dock, out, {2: "accepted", 3: "rejected"}, qtbot)
+    table, header = read_table(out / "review.csv")
+    np.testing.assert_array_equal(np.stack([table[f"{a}_nm"] for a in "zyx"], axis=1), CENTRES[1:])
+    assert header["reach_nm"] == 20
+    dock.results.undo()
+    kept(dock, out, {2: "accepted"}, qtbot)
+    dock.results.undo()
+    kept(dock, out, {}, qtbot)
+
+
+def test_a_new_dock_shows_the_verdicts_of_the_folder(again, viewer, qtbot):
+    run(again, qtbot)
+    points = viewer.layers["detections"]
+    qtbot.waitUntil(lambda: points.features["status"].tolist() == ["new", "accepted", "rejected"], timeout=3000)
+    assert points.features["id"].tolist() == [1, 2, 3]
+    assert [str(s) for s in points.symbol] == ["disc", "square", "cross"]
+    colours = ColorArray([OKABE_ITO[s] for s in ("new", "accepted", "rejected")]).rgba
+    np.testing.assert_allclose(points.border_color, colours, atol=1e-3)
+    assert again.results.count.text().startswith("3 of 3 shown; 1 accepted, 1 rejected")
+
+
+def test_another_search_of_the_folder_gives_verdicts_to_the_same_places_alone(again, fake, viewer, qtbot, reviewed):
+    fake.found = Detections(  # the accepted one is now the first, the rejected one is gone, another is near neither
+        CENTRES[[1, 0]] + [[0, 8, 0], [0, 30, 0]], SCORES[[1, 0]], BOXES[[1, 0]], np.arange(2), {"cascade": "bodies"}
+    )
+    run(again, qtbot)
+    points = viewer.layers["detections"]
+    qtbot.waitUntil(lambda: points.features["status"].tolist() == ["accepted", "new"], timeout=3000)
+    again.results.review.current = 1
+    again.results.judge("rejected")
+    qtbot.waitUntil(lambda: len(read_table(reviewed / "review.csv")[0]["id"]) == 3, timeout=3000)
+    table, _ = read_table(reviewed / "review.csv")
+    assert (table["id"].tolist(), table["status"].tolist()) == ([1, 2, 0], ["accepted", "rejected", "rejected"])
+    assert table["z_nm"][2] == 150, "what was said of the one that is gone waits for it"
+
+
+def test_a_burst_ends_in_the_latest_and_closing_loses_nothing(dock, viewer, qtbot, tmp_path, monkeypatch):
+    out, written = tmp_path / "run", []
+
+    def slowly(folder, verdicts):
+        written.append((len(verdicts), threading.current_thread() is threading.main_thread()))
+        time.sleep(0.2)
+        write_verdicts(folder, verdicts)
+
+    monkeypatch.setattr(_cascade_keeping, "write_verdicts", slowly)
+    dock.options.out.setText(str(out))
+    run(dock, qtbot)
+    qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)
+    dock.results.step(1)
+    for status in ("accepted", "rejected", "accepted"):
+        dock.results.judge(status)
+    viewer.window.remove_dock_widget(dock)
+    assert review_of(out) == {1: "accepted", 2: "accepted", 3: "rejected"}
+    assert written == [(1, False), (3, False)]
+
+
+def test_a_folder_that_cannot_be_written_is_said_once_and_the_review_goes_on(dock, qtbot, tmp_path):
+    out = tmp_path / "run"
+    dock.options.out.setText(str(out))
+    run(dock, qtbot)
+    out.rmdir()
+    said = []
+    dock.results.keeper.failed.connect(lambda error, _: said.append(str(error)))
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    qtbot.waitUntil(lambda: len(said) == 1, timeout=3000)
+    line = dock.results.error.label.text()
+    assert line.startswith(f"cannot write '{out / 'review.csv'}': No such file or directory; choose another place")
+    assert line.endswith("until then verdicts are in memory alone: export before you close")
+    dock.results.judge("rejected")
+    qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)
+    assert len(said) == 1
+    assert dock.results.layers.points.features["status"].tolist() == ["new", "accepted", "rejected"]
+    out.mkdir()
+    dock.results.judge("accepted")
+    kept(dock, out, {1: "accepted", 2: "accepted", 3: "rejected"}, qtbot)
+
+
+def test_a_damaged_file_is_said_left_alone_and_blocks_nothing(dock, qtbot, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "review.csv").write_text("my notes\n")
+    dock.options.out.setText(str(out))
+    run(dock, qtbot)
+    qtbot.waitUntil(lambda: dock.results.error.isVisibleTo(dock), timeout=3000)
+    line = dock.results.error.label.text()
+    assert "review.csv' has no column 'status'" in line
+    assert "correct it, or move it out of the folder; until then verdicts are in memory alone" in line
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)
+    assert (out / "review.csv").read_text() == "my notes\n"
+    (out / "review.csv").unlink()
+    dock.results.judge("rejected")
+    kept(dock, out, {2: "accepted", 3: "rejected"}, qtbot)
 
 
 def test_dock_fits_a_laptop(dock):

@@ -13,9 +13,10 @@ from napari.utils.color import ColorArray
 
 from napari_connecto.core.volume import Level
 from napari_connecto.widgets._cascade_jobs import live_map
-from napari_connecto.widgets._cascade_review import ACCEPTED, NEW, REJECTED, Review
+from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._show import Relabelled, placed_on, store_layer, to_data
 from napari_connecto.widgets._view import OKABE_ITO, RESULT
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.detections import Detections
@@ -71,6 +72,7 @@ class ResultLayers:
         if not len(found):
             return
         layer.features = {
+            "id": found.id,
             "score": np.round(found.score, 4),
             **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
             "status": review.status,
@@ -160,7 +162,7 @@ class ResultLayers:
         if name in self._viewer.layers:
             self._viewer.layers.remove(name)
         if review.found.labels is not None:
-            table = np.concatenate([[0], np.where(accepted, np.arange(1, len(accepted) + 1), 0)]).astype(np.uint32)
+            table = review.label_table(accepted)
             arrays, keywords = store_layer(review.found.labels, self._image, self._level)
             return self._viewer.add_labels(
                 _one_or_many([Relabelled(a, table) for a in arrays]), **keywords, name=name, visible=False

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout
 from superqt import QLabeledDoubleSlider
 from superqt.utils import qthrottled
 
-from napari_connecto.core.errors import ConnectoError, StoreError
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.widgets._cascade_export import ask_path, export_job
 from napari_connecto.widgets._cascade_jobs import Peek
+from napari_connecto.widgets._cascade_keeping import Keeper
 from napari_connecto.widgets._cascade_layers import ResultLayers
-from napari_connecto.widgets._cascade_review import ACCEPTED, REJECTED, Review
+from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
 from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._show import Relabelled, to_data
+from napari_connecto.widgets._show import to_data
 from napari_connecto.widgets._view import jump
 from napari_connecto.widgets._worker import Worker
+from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.detections import Detections
-
-FILTERS = "Table (*.csv);;Parquet (*.parquet);;Cells for cellfinder (*.xml);;OME-Zarr labels (*.zarr)"
 
 
 class ResultBox(QGroupBox):
     """Funnel and audit in words, threshold, next/previous, accept/reject/undo, training labels, export.
 
-    The keys work while this dock's layer "detections" exists. ``training_made`` is emitted with a layer to train on.
+    Verdicts are kept in the search's result folder as they are made, and taken up from there, see `Keeper`. The keys
+    work while this dock's layer "detections" exists. ``training_made`` is emitted with a layer to train on.
     """
 
     training_made = Signal(object)
@@ -42,7 +42,6 @@ class ResultBox(QGroupBox):
         super().__init__("Found")
         self._viewer = viewer
         self._level: Any = None
-        self._reach_nm = 0.0
         self.layers: ResultLayers | None = None
         self.review: Review | None = None
         self._keys = Keys()
@@ -54,6 +53,9 @@ class ResultBox(QGroupBox):
         self.threshold.setSingleStep(0.01)  # type: ignore[arg-type]
         self.threshold.setToolTip("Least score that is shown and exported (0 to 1); nothing is computed again")
         self.error = ErrorLine()
+        self.keeper = Keeper(self)
+        self.keeper.found.connect(self._on_verdicts)
+        self.keeper.failed.connect(self.error.show_error)
         self.buttons = self._make_buttons()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
@@ -78,15 +80,15 @@ class ResultBox(QGroupBox):
         texts: list[tuple[str, str, Callable[[], Any], str]] = [
             ("previous", "◀ Previous (P)", lambda: self.step(-1), "Go to the detection with the next higher score"),
             ("next", "Next (N) ▶", lambda: self.step(1), "Go to the detection with the next lower score"),
-            ("accept", "Accept (A)", lambda: self.judge(ACCEPTED), "Mark the current detection as right, and go on"),
-            ("reject", "Reject (X)", lambda: self.judge(REJECTED), "Mark the current detection as wrong, and go on"),
-            ("undo", "Undo (U)", self.undo, "Take the last verdict back"),
+            ("accept", "Accept (A)", lambda: self.judge(ACCEPTED), "Mark this detection as right (saved), and go on"),
+            ("reject", "Reject (X)", lambda: self.judge(REJECTED), "Mark this detection as wrong (saved), and go on"),
+            ("undo", "Undo (U)", self.undo, "Take the last verdict back, on disk too"),
             ("train", "Use for training", self.make_training, "Make the accepted ones a layer to train from"),
             (
                 "export",
                 "Export…",
                 self._on_export,
-                "Write what is shown and not rejected: CSV, Parquet, XML (cellfinder), or OME-Zarr labels",
+                "Write what is shown and not rejected: CSV, Parquet, XML (cellfinder), or OME-Zarr labels; ids stay",
             ),
         ]
         buttons = {}
@@ -101,18 +103,23 @@ class ResultBox(QGroupBox):
         """Whether there is a search whose points are still in the viewer."""
         return self.layers is not None and self.layers.alive
 
-    def begin(self, image: Layer, level: Any, peeked: Peek) -> None:
-        """A search starts: empty layers; those of an earlier search stay as they are if something was reviewed."""
+    def begin(self, image: Layer, level: Any, peeked: Peek, folder: Path) -> None:
+        """A search starts: empty layers; those of an earlier search stay as they are if something was reviewed.
+
+        Verdicts are kept in ``folder``, the result folder, and taken up from there.
+        """
         kept = self.review is not None and self.review.reviewed
         self._keys.release()
         from napari_connecto.workflows.detections import Detections  # the search is about to load it anyway
 
-        self._level, self._reach_nm = level, peeked.diameter_nm / 2
+        self._level = level
         self.layers = ResultLayers(self._viewer, image, level, peeked.voxel_nm, None if kept else self.layers)
-        self.review = Review(Detections.empty())
+        self.review = Review(Detections.empty(), reach_nm=peeked.diameter_nm / 2)
         self._bind()
         self.report.setText("")
         self.error.clear()
+        self.keeper.open(folder)
+        self.count.setToolTip(f"How many are shown, accepted and rejected; verdicts are kept in {folder / REVIEW}")
         self._show_state()
 
     def add(self, parts: list[Detections]) -> None:
@@ -123,22 +130,21 @@ class ResultBox(QGroupBox):
             from napari_connecto.workflows.detections import join
 
             old = self.review
-            self.review = Review(join([old.found, *parts]))
+            self.review = Review(join([old.found, *parts]), reach_nm=old.reach_nm)
             self.review.carry_on(old)
         self.layers.show_live(self.review)
         self._show_state()
 
     def finish(self, found: Detections, lines: list[str]) -> None:
         """The search is over: final detections, masks, and what it took in words."""
-        if self.layers is None:
+        if self.layers is None or self.review is None:
             return
         if not self.alive:
             removed = "their layer was removed; the same search shows them again, without computing them again"
             self.report.setText(f"{len(found)} detections: {removed}")
             return
-        old, self.review = self.review, Review(found)
-        if old is not None:
-            self.review.adopt(old, self._reach_nm)
+        old, self.review = self.review, Review(found, reach_nm=self.review.reach_nm)
+        self.review.take_up(old.verdicts())
         low = float(found.score.min()) if len(found) else 0.0
         self.threshold.blockSignals(True)
         self.threshold.setRange(min(low, 0.99), 1.0)
@@ -147,6 +153,8 @@ class ResultBox(QGroupBox):
         self.review.threshold = low
         self.layers.show(self.review)
         self.layers.show_masks(self.review)
+        if len(self.review.verdicts()):
+            self._keep()  # places and ids are those of what was found in the end
         self.report.setText("\n".join(f"• {line}" for line in lines))
         self._show_state()
 
@@ -164,6 +172,7 @@ class ResultBox(QGroupBox):
             self.step(1)
             return
         layers.show_verdict(review, review.current)
+        self._keep()
         self.step(1)
         self._show_state()
 
@@ -173,6 +182,7 @@ class ResultBox(QGroupBox):
         if review is None or layers is None or not layers.alive or not review.undo():
             return
         layers.show_verdict(review, review.current)
+        self._keep()
         self._go()
         self._show_state()
 
@@ -195,10 +205,28 @@ class ResultBox(QGroupBox):
         self._exporter.start(lambda: export_job(review, path))
 
     def close_jobs(self) -> None:
-        """Stop exporting and give the keys back."""
+        """Stop exporting, let the last verdict reach the disk, and give the keys back."""
         self._exporter.close()
+        self.keeper.close()
         self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def _keep(self) -> None:
+        assert self.review is not None
+        self.keeper.keep(self.review.verdicts())
+
+    def _on_verdicts(self, verdicts: Verdicts) -> None:
+        """Take up what the result folder holds; seldom has anything been judged in the moment since it was asked."""
+        if self.review is None or self.layers is None:
+            return
+        judged = self.review.reviewed
+        self.review.take_up(verdicts)
+        if judged:
+            self._keep()
+        if self.alive and len(verdicts):
+            self.layers.show(self.review)
+            self.layers.filter(self.review)
+            self._show_state()
 
     def _go(self) -> None:
         assert self.review is not None
@@ -216,10 +244,8 @@ class ResultBox(QGroupBox):
             self._show_state()
 
     def _on_export(self) -> None:
-        path, chosen = QFileDialog.getSaveFileName(self, "Export detections", "detections.csv", FILTERS)
-        if path:
-            suffix = chosen[chosen.index("*") + 1 : chosen.index(")")] if "*" in chosen else ".csv"
-            self.export(Path(path) if Path(path).suffix else Path(path + suffix))
+        if path := ask_path(self):
+            self.export(path)
 
     def _on_layer_removed(self, _event: Any) -> None:
         if self._keys and (self.layers is None or not self.layers.alive):
@@ -256,20 +282,3 @@ class ResultBox(QGroupBox):
             "U": self.undo,
         }
         self._keys.bind((self._viewer, self.layers.points), keys)
-
-
-def export_job(review: Review, path: Path) -> Job[Path]:
-    """Write what is shown and not rejected as a table or as labels; returns the path."""
-    if path.suffix != ".zarr":
-        yield Progress(0, 1, "writing")
-        review.kept().save(path)
-        return path
-    labels = review.found.labels
-    if labels is None:
-        raise StoreError("this cascade finds centres, not masks; export a table (.csv or .parquet)")
-    from napari_connecto.io.write import save_volume_job  # zarr and its friends: not for the opening of a dock
-
-    table = review.label_table()
-    level = replace(labels.levels[0], array=Relabelled(labels.levels[0].array, table))
-    yield from save_volume_job(replace(labels, levels=(level,)), path, kind="labels")
-    return path

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts
+
 if TYPE_CHECKING:
     from napari_connecto.workflows.detections import Detections
-
-NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
 
 
 @dataclass
@@ -20,19 +20,24 @@ class Review:
     Parameters
     ----------
     found
-        What was found; verdicts are by its order.
+        What was found, and the verdicts to begin with.
     threshold
         Detections below are hidden; nothing is computed again.
+    reach_nm
+        How far verdicts on other detections of the same volume are looked for, see `Verdicts`.
     """
 
     found: Detections
     threshold: float = 0.0
-    status: np.ndarray = field(default_factory=lambda: np.empty(0, "<U8"))
+    reach_nm: float = 0.0
+    status: np.ndarray = field(init=False)
+    elsewhere: Verdicts = field(init=False)
     current: int = -1
     _undo: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.status = np.full(len(self.found), NEW, "<U8")
+        self.status = self.found.status.copy()
+        self.elsewhere = Verdicts.none(self.reach_nm)
 
     @property
     def shown(self) -> np.ndarray:
@@ -73,28 +78,41 @@ class Review:
 
     def carry_on(self, old: Review) -> None:
         """Take everything over from a review whose detections are the first of these."""
-        self.status[: len(old.status)] = old.status
+        known = len(old.status)
+        self.status[:known] = old.status
         self.threshold, self.current, self._undo = old.threshold, old.current, old._undo
+        self.take_up(old.elsewhere, known)
 
-    def adopt(self, old: Review, reach_nm: float) -> None:
-        """Take the verdicts of another search's detections over to the nearest of these within ``reach_nm``."""
-        if not len(self.found):
-            return
-        for i in np.flatnonzero(old.status != NEW):
-            distance = np.linalg.norm(self.found.centre_nm - old.found.centre_nm[i], axis=1)
-            if distance.min() <= reach_nm:
-                self.status[int(distance.argmin())] = old.status[i]
+    def take_up(self, verdicts: Verdicts, first: int = 0) -> None:
+        """Take over verdicts on the detections from ``first`` on, unless they have one; those on none are kept, too."""
+        verdicts = replace(verdicts, reach_nm=self.reach_nm)
+        status, rest = verdicts.match(self.found.centre_nm[first:])
+        self.status[first:] = np.where(self.status[first:] == NEW, status, self.status[first:])
+        self.elsewhere += rest
+
+    def verdicts(self) -> Verdicts:
+        """All that was said, also of what is not among these detections."""
+        said, found = self.status != NEW, self.found
+        return Verdicts(found.id[said], found.centre_nm[said], self.status[said], self.reach_nm) + self.elsewhere
+
+    @property
+    def keep(self) -> np.ndarray:
+        """Boolean (n,): shown and not rejected."""
+        return self.shown & (self.status != REJECTED)
 
     def kept(self) -> Detections:
-        """What is shown and not rejected."""
-        keep = self.shown & (self.status != REJECTED)
-        found = self.found
-        return replace(found, centre_nm=found.centre_nm[keep], score=found.score[keep], box=found.box[keep])
+        """What is shown and not rejected, with ids and verdicts."""
+        return replace(self.found, status=self.status.copy()).where(self.keep)
 
-    def label_table(self) -> np.ndarray:
-        """For each label id (0..n) the id to show: 0 for what is hidden or rejected."""
-        table = np.arange(len(self.found) + 1, dtype=np.uint32)
-        table[1:][~self.shown | (self.status == REJECTED)] = 0
+    def label_table(self, keep: np.ndarray | None = None) -> np.ndarray:
+        """For each label the id to show: 0 for what is not in ``keep`` (n,), without it for what is hidden or rejected.
+
+        The last entry is for all labels above the highest id.
+        """
+        ids = self.found.id
+        table = np.zeros(ids.max(initial=0) + 2, np.uint32)
+        shown = ids[self.keep if keep is None else keep]
+        table[shown] = shown
         return table
 
     def line(self) -> str:

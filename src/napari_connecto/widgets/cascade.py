@@ -159,7 +159,7 @@ class CascadeWidget(Dock):
         going_on = self._running is not None and self._running.out == search.out and self.results.alive
         self._running = search
         if not going_on:
-            self.results.begin(image, full.levels[0], peeked)
+            self.results.begin(image, full.levels[0], peeked, search.out)
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
