@@ -16,7 +16,9 @@ from napari_connecto.widgets._run_on import CLUSTER, WORKERS
 from napari_connecto.widgets.samples import cells
 from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detect import detect
+from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 
@@ -79,3 +81,34 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     assert stopped < 5  # the figure itself is in docs/benchmarks/gui.md
     recipe = next(dock.search().out.glob("recipe.yaml"))
     assert "workflow: detect" in recipe.read_text()
+
+
+def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
+    out = tmp_path / "run"
+    dock.options.form.value = DetectParams(audit=0, gate="off")
+    dock.options.out.setText(str(out))
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
+        dock.preview.click()
+    dock.results.step(1)
+    for status in (ACCEPTED, REJECTED, ACCEPTED):
+        dock.results.judge(status)
+    told, first = dock.results.review.status, dock.results.review.found
+    places = {tuple(c): s for c, s in zip(first.centre_nm.round(3).tolist(), told.tolist(), strict=True) if s != NEW}
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.remove("detections")
+    again = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Cascade detection again")
+    qtbot.waitUntil(lambda: again.cascade.folder is not None, timeout=20_000)
+    again.cascade.use(cascade_folder("cells"))
+    qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=120_000)
+    again.options.form.value = DetectParams(audit=0, gate="off")
+    again.options.out.setText(str(out))
+    with qtbot.waitSignal(again.bar.worker.returned, timeout=240_000):
+        again.bar.button.click()
+    review = again.results.review
+    qtbot.waitUntil(lambda: (review.status != NEW).sum() == 3, timeout=5000)
+    assert len(review.found) > len(first)
+    for i in np.flatnonzero(review.status != NEW):
+        assert places[tuple(review.found.centre_nm[i].round(3).tolist())] == review.status[i]
+    again.close_jobs()
+    np.testing.assert_array_equal(Detections.load(out).status, review.status)

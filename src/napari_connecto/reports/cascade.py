@@ -166,7 +166,7 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
 def _table(found: Detections) -> Table:
     order = np.argsort(-found.score, kind="stable")[:LISTED]
     rows = tuple(
-        (str(i + 1), *(f"{c:.0f}" for c in found.centre_nm[i]), f"{found.score[i]:.3f}") for i in order.tolist()
+        (str(found.id[i]), *(f"{c:.0f}" for c in found.centre_nm[i]), f"{found.score[i]:.3f}") for i in order.tolist()
     )
     rest = f"; all {len(found)} are in detections.csv" if len(found) > LISTED else ""
     return Table(("id", "z (nm)", "y (nm)", "x (nm)", "score"), rows, f"Highest scores first{rest}.")
