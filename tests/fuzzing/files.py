@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.journal import Journal
 from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts, read_verdicts, write_verdicts
 from tests.fuzzing.mutate import bytes_faults
 from tests.fuzzing.target import Target
 
@@ -53,17 +54,23 @@ def logs(folder: Path) -> Target:
 
 
 def tables(folder: Path) -> Target:
-    """Points and detections as broken CSV or Parquet."""
+    """Points and detections as broken CSV or Parquet, and reviews."""
     words = np.array(["a", "b", "c", "d"])
     columns = {"z_nm": np.arange(4.0), "y_nm": np.arange(4.0), "x_nm": np.arange(4), "name": words}
     whole = {}
     for name in ("p.csv", "p.parquet"):
         write_table(folder / name, columns, {"made": {"by": [1, 2]}})
         whole[name] = (folder / name).read_bytes()
+    places = np.arange(12.0).reshape(4, 3)
+    write_verdicts(folder, Verdicts(np.arange(1, 5), places, np.array([ACCEPTED, REJECTED] * 2), 3.0))
+    whole[REVIEW] = (folder / REVIEW).read_bytes()
 
     def feed(made: tuple[str, bytes]) -> None:
         (folder / made[0]).write_bytes(made[1])
-        read_table(folder / made[0])
+        if made[0] == REVIEW:
+            read_verdicts(folder).match(places)
+        else:
+            read_table(folder / made[0])
 
     def make(rng: Random) -> tuple[str, bytes]:
         name = rng.choice(sorted(whole))

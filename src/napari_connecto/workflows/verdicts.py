@@ -96,15 +96,15 @@ def read_verdicts(folder: Path) -> Verdicts:
     Raises
     ------
     InputError
-        If it is damaged, or no such table.
+        If it is damaged, no such table, or cannot be read.
     """
     path = folder / REVIEW
-    if not path.exists():
-        return Verdicts.none()
     try:
+        if not path.exists():
+            return Verdicts.none()
         table, header = read_table(path)
         return _verdicts(path, table, header)
-    except InputError as error:
+    except (InputError, OSError) as error:
         raise InputError(f"{error}; correct it, or move it out of the folder") from error
 
 
