@@ -6,11 +6,11 @@ They are made by ``sample_data/make_samples.py`` and ``sample_data/train_cascade
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing
 from napari_connecto.io.read import open_volume
 
@@ -74,9 +74,8 @@ def copy_samples(out: Path) -> list[Path]:
         for source in volumes:
             if (out / source.name).exists():
                 continue
-            partial = out / f".{source.name}.{uuid.uuid4().hex}.partial"
-            shutil.copytree(source, partial)
-            partial.rename(out / source.name)
+            with new_folder(out / source.name) as partial:
+                shutil.copytree(source, partial, dirs_exist_ok=True)
     return [out / source.name for source in volumes]
 
 

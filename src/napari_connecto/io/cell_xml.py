@@ -8,7 +8,6 @@ is refused at its first word. Numbers are taken as they come, so memory holds th
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
 
 ROOT = "CellCounter_Marker_File"
@@ -47,14 +47,8 @@ def write_cells(path: str | os.PathLike[str], voxels: np.ndarray, kinds: np.ndar
     """
     path, voxels = Path(path), np.asarray(voxels, np.int64).reshape(-1, 3)
     kinds = np.broadcast_to(np.asarray(kinds, np.int64), len(voxels))
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    with storing(path):
-        try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in _lines(path.stem, voxels, kinds))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with storing(path), whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in _lines(path.stem, voxels, kinds))
 
 
 def _lines(name: str, voxels: np.ndarray, kinds: np.ndarray) -> Iterator[str]:

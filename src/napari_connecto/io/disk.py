@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import StoreError
+from napari_connecto.core.whole import whole_file
 
 
 @contextlib.contextmanager
@@ -33,14 +33,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8 that is either whole or as it was before."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    with storing(path):
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    with storing(path), whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

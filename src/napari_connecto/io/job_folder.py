@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.whole import sweep
 from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
 _JOB, _LOCK = "job.json", ".lock"
@@ -70,6 +71,7 @@ class JobFolder:
             path.mkdir(parents=True, exist_ok=True)
         held = lock(path / _LOCK, path)
         try:
+            sweep(path)
             resumed = (path / _JOB).exists()
             if resumed and overwrite:
                 _empty(path)

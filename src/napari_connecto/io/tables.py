@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ import numpy as np
 
 from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import plain, storing
 
 _HEADER = b"napari-connecto"
@@ -46,16 +46,11 @@ def write_table(
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         raise InputError(f"got columns of shapes {shapes}; all must have one axis of one length")
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    with storing(path):
-        try:
-            if suffix == ".csv":
-                _write_csv(partial, arrays, header or {})
-            else:
-                _write_parquet(partial, arrays, header or {})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with storing(path), whole_file(path) as partial:
+        if suffix == ".csv":
+            _write_csv(partial, arrays, header or {})
+        else:
+            _write_parquet(partial, arrays, header or {})
 
 
 def read_table(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

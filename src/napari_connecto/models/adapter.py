@@ -10,7 +10,6 @@ factors in half precision, sums in double, so that merging gives the same bits e
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard
+from napari_connecto.core.whole import whole_file
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.models.weights import read_tensors
 
@@ -79,11 +79,10 @@ def save_adapter(adapter: Adapter, path: str | Path) -> None:
         If it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(adapter.to_bytes())
-        os.replace(temporary, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(adapter.to_bytes())
     except OSError as error:
         raise StoreError(f"cannot write the adapter to '{path}': {error}; choose another place") from error
 

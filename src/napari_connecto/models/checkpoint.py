@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import StoreError
+from napari_connecto.core.whole import whole_file
 
 
 @dataclass
@@ -82,11 +82,10 @@ def save_run(path: Path, run: Run, fingerprint: Mapping[str, Any]) -> None:
         "stale": run.stale,
     }
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file(data, temporary, metadata={"run": json.dumps(plain)})
-        os.replace(temporary, path)
+        with whole_file(path) as partial:
+            safetensors.torch.save_file(data, partial, metadata={"run": json.dumps(plain)})
     except (OSError, SafetensorError) as error:  # a full disk comes as the latter
         raise StoreError(f"cannot write the training run to '{path}': {error}; choose another place") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.whole import whole_file
 from napari_connecto.models.device import pick_device
 from napari_connecto.models.imported import FILES, KIND, ImportedPredictor
 from napari_connecto.models.openvino import accelerated, installed, torch_model
@@ -154,6 +154,5 @@ def _only_pickles(folder: Path) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)

@@ -7,9 +7,9 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from napari_connecto.core.settings import settings
+from napari_connecto.core.whole import whole_file
 
 log = logging.getLogger("napari_connecto")
 
@@ -48,15 +48,12 @@ def keep(key: str, first: bytes, second: bytes) -> None:
     path, most = cache_folder() / key, settings().cache_gb * _GB
     if _SUM + len(body) > most:
         return
-    temporary = path.with_name(f"{key}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(hashlib.sha256(body).digest() + body)
-        os.replace(temporary, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(hashlib.sha256(body).digest() + body)
     except OSError as error:
         log.info("a converted network is not kept: %s", error)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     shrink(most)
 
 

@@ -5,8 +5,6 @@ Each block leaves a small record; the records are joined by union-find, in memor
 
 from __future__ import annotations
 
-import os
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from napari_connecto.core.errors import StoreError
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
 from napari_connecto.workflows.agglomerate import groups
 
@@ -143,16 +142,10 @@ def _inside(box: Box, seen: Box) -> tuple[slice, slice, slice]:
 
 
 def _write_arrays(path: Path, content: dict[str, np.ndarray]) -> None:
-    """Whole or absent."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **content)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **content)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.metrics import count
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.whole import new_folder
+from napari_connecto.io.disk import storing
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import new_model, save_model
@@ -140,13 +141,11 @@ def _written(
     gate: Gate | None,
 ) -> Domain:
     """Under another name first, so that a domain's folder is whole."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_model(model, partial)
-    if gate is not None:
-        save_gate(gate, partial)
-    save_about(partial, about, features, patches)
-    partial.rename(out)
+    with storing(out), new_folder(out) as partial:
+        save_model(model, partial)
+        if gate is not None:
+            save_gate(gate, partial)
+        save_about(partial, about, features, patches)
     return Domain.load(out)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.mixture import Mixture, ensemble, flips, mc_dropout
@@ -113,9 +113,7 @@ class Translator:
         folder = Path(folder)
         if folder.exists():
             raise StoreError(f"'{folder}' exists; choose another folder for the translator")
-        partial = folder.with_name(f".{folder.name}.partial")
-        with storing(folder):
-            shutil.rmtree(partial, ignore_errors=True)
+        with storing(folder), new_folder(folder) as partial:
             for k, member in enumerate(self.members):
                 save_model(member, partial / f"member_{k}")
             if self.gate is not None:
@@ -123,7 +121,6 @@ class Translator:
             told = {"name": self.name, "members": len(self.members), "about": dict(self.about)}
             told["recalibration"] = {kind: asdict(r) for kind, r in self.recalibration.items()}
             write_json(partial / TRANSLATOR, told)
-            partial.rename(folder)
         return folder
 
 
