@@ -84,14 +84,13 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
 
 
 def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
-    out = tmp_path / "run"
     dock.options.form.value = DetectParams(audit=0, gate="off")
-    dock.options.out.setText(str(out))
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.preview.click()
     dock.results.step(1)
     for status in (ACCEPTED, REJECTED, ACCEPTED):
         dock.results.judge(status)
+    (out,) = tmp_path.glob("cells-cells-*")
     told, first = dock.results.review.status, dock.results.review.found
     places = {tuple(c): s for c, s in zip(first.centre_nm.round(3).tolist(), told.tolist(), strict=True) if s != NEW}
     viewer.window.remove_dock_widget(dock)
@@ -102,7 +101,7 @@ def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
     again.cascade.use(cascade_folder("cells"))
     qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=120_000)
     again.options.form.value = DetectParams(audit=0, gate="off")
-    again.options.out.setText(str(out))
+    assert again.bar.status.text() == f"Goes on from an earlier session, in {out}"
     with qtbot.waitSignal(again.bar.worker.returned, timeout=240_000):
         again.bar.button.click()
     review = again.results.review

@@ -30,7 +30,7 @@ class OptionsFold(QCollapsible, Generic[P]):
         self.run_on = RunOnRow()
         self.out, self.browse = QLineEdit(), QPushButton("…")
         self.out.setPlaceholderText("automatic")
-        self.out.setToolTip("Folder of the result; an unfinished one of the same job is resumed. Empty: a new folder")
+        self.out.setToolTip("Folder of the result; one of the same job is resumed. Empty: an automatic one")
         self.browse.setMaximumWidth(30)
         self.browse.setToolTip("Choose the result folder")
         self.copy = QPushButton("Copy command line")

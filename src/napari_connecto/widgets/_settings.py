@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import time
@@ -62,15 +63,25 @@ _before: dict[str, str | None] = {}
 
 
 class AutomaticFolder:
-    """One result folder for the same question, so that Run all and Resume go on from a preview."""
+    """One result folder for the same question, so that Run all and Resume go on from a preview, also another day.
+
+    ``again`` is whether the folder is of an earlier session.
+    """
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._made: tuple[Any, Path] | None = None
+        self.again = False
 
-    def of(self, question: Any, name: str, model: str, parent: Path) -> Path:
-        """``parent/PREFIXname-model-time``; the same until ``question`` is another one."""
-        if self._made is None or self._made[0] != question:
-            words = re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
-            self._made = (question, parent / f"{self._prefix}{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+    def of(self, question: Any, name: str, model: str, parent: Path, lasting: str = "") -> Path:
+        """``parent/PREFIXname-model-time-lasting``; the same until ``question`` is another one.
+
+        ``lasting`` tells the question from others in every session; "" where no other session can ask it again.
+        """
+        if self._made is None or self._made[0] != (question, parent):
+            words = self._prefix + re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
+            earlier = sorted(parent.glob(f"{glob.escape(words)}-*-*-{lasting}")) if lasting else []
+            self.again = bool(earlier)
+            new = "-".join(filter(None, (words, time.strftime("%Y%m%d-%H%M%S"), lasting)))
+            self._made = ((question, parent), earlier[-1] if earlier else parent / new)
         return self._made[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,15 @@ def identity(volume: Volume) -> tuple[Any, ...]:
         return (volume.outline(),)
     arrays = [getattr(level.array, "identity", id(level.array)) for level in volume.levels]
     return volume.outline(), volume.name, arrays
+
+
+def lasting(volume: Volume, model: Path, *more: object) -> str:
+    """Eight digits that tell what is asked of a volume and a model in every session; "" of a volume in memory."""
+    if not volume.source:
+        return ""
+    changed = max((path.stat().st_mtime_ns for path in model.glob("*.json")), default=0)
+    asked = json.dumps([volume.outline(), str(model), changed, *map(str, more)])
+    return hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
 
 
 def as_file_job(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> Job[dict[str, Any]]:

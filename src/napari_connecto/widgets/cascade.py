@@ -22,7 +22,7 @@ from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._options import OptionsFold
 from napari_connecto.widgets._settings import AutomaticFolder, output_folder
 from napari_connecto.widgets._view import view_box
-from napari_connecto.widgets._volumes import identity
+from napari_connecto.widgets._volumes import identity, lasting
 from napari_connecto.workflows.params import DetectParams
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class CascadeWidget(Dock):
         if folder is None:
             raise InputError("no cascade is chosen; choose one, or train it below")
         question = identity(volume), folder
-        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
+        mark = lasting(volume, folder)
+        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         spec = self.image.spec(volume)
         return Search(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
 
@@ -112,6 +113,8 @@ class CascadeWidget(Dock):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
+        if self._automatic.again and not self.options.folder:
+            self.bar.say(f"Goes on from an earlier session, in {search.out}")
         self.card.ask(lambda: estimate_job(search), self._repair, lambda: check_job(search))
 
     def _repair(self, error: BaseException | None) -> Fix | None:

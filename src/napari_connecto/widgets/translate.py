@@ -32,7 +32,7 @@ from napari_connecto.widgets._translate_segment_jobs import Source
 from napari_connecto.widgets._translate_train import PairBox
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import view_box
-from napari_connecto.widgets._volumes import identity
+from napari_connecto.widgets._volumes import identity, lasting
 from napari_connecto.workflows.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class TranslateWidget(Dock):
             raise InputError("no translator is chosen; choose one, or train it from a pair")
         params = self.options.form.value
         question = identity(volume), folder, params
-        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder())
+        mark = lasting(volume, folder, params)
+        out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value)
 
     def _on_translator_changed(self) -> None:
@@ -120,6 +121,8 @@ class TranslateWidget(Dock):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
+        if self._automatic.again and not self.options.folder:
+            self.bar.say(f"Goes on from an earlier session, in {what.out}")
         self.card.ask(lambda: estimate_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
