@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
@@ -38,8 +39,12 @@ def test_every_command_of_the_manifest_exists():
         assert callable(getattr(import_module(module), name))
 
 
-def test_manifest_reads_nothing_that_napari_ome_zarr_reads():
-    assert not PluginManifest.from_file(MANIFEST).contributions.readers
+def test_manifest_reads_no_volumes_and_no_table_of_others():
+    (reader,) = PluginManifest.from_file(MANIFEST).contributions.readers
+    assert not reader.accepts_directories
+    for name in ("em.zarr", "em.tif", "points.csv", "table.parquet"):
+        assert not any(fnmatch(name, pattern) for pattern in reader.filename_patterns)
+    assert any(fnmatch("found/detections.csv", pattern) for pattern in reader.filename_patterns)
 
 
 def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path):

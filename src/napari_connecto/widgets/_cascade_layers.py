@@ -71,15 +71,10 @@ class ResultLayers:
         layer.data = to_data(found.centre_nm, self._level, layer.ndim)
         if not len(found):
             return
-        layer.features = {
-            "id": found.id,
-            "score": np.round(found.score, 4),
-            **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
-            "status": review.status,
-        }
+        layer.features = features(found, review.status)
         if not live or review.reviewed or not review.shown.all():
             layer.size = self._sizes(found)
-            layer.border_color = _colours(review.status)
+            layer.border_color = verdict_colours(review.status)
             layer.symbol = [SYMBOLS[s] for s in review.status]
             layer.shown = review.shown
         self._show_sections(found)
@@ -98,7 +93,7 @@ class ResultLayers:
         """Show a changed verdict."""
         layer = self.points
         colours, symbols = np.array(layer.border_color), list(layer.symbol)
-        colours[index] = _colours(review.status[index : index + 1])[0]
+        colours[index] = verdict_colours(review.status[index : index + 1])[0]
         symbols[index] = SYMBOLS[str(review.status[index])]
         layer.border_color, layer.symbol = colours, symbols
         features = layer.features.copy()
@@ -243,10 +238,21 @@ class ResultLayers:
             layers.move(layers.index(self.points), len(layers))
 
 
-def _one_or_many(arrays: list[Any]) -> Any:
-    return arrays if len(arrays) > 1 else arrays[0]
+def features(found: Detections, status: np.ndarray) -> dict[str, np.ndarray]:
+    """What napari shows of a point under the mouse."""
+    return {
+        "id": found.id,
+        "score": np.round(found.score, 4),
+        **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
+        "status": status,
+    }
 
 
-def _colours(status: np.ndarray) -> np.ndarray:
+def verdict_colours(status: np.ndarray) -> np.ndarray:
+    """RGBA (n, 4) of statuses (n,)."""
     colours = {s: np.asarray(ColorArray([OKABE_ITO[s]]))[0] for s in SYMBOLS}
     return np.stack([colours[str(s)] for s in status]) if len(status) else np.empty((0, 4))
+
+
+def _one_or_many(arrays: list[Any]) -> Any:
+    return arrays if len(arrays) > 1 else arrays[0]

@@ -100,7 +100,7 @@ class Detections:
         """
         if Path(path).suffix.lower() == ".xml":
             kinds = np.where(self.status == REJECTED, NO_CELL, CELL)
-            write_points(path, self.centre_nm, level or self._searched(), kinds)
+            write_points(path, self.centre_nm, level or self.grid(), kinds)
             return
         columns = {"id": self.id}
         columns |= {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
@@ -112,8 +112,8 @@ class Detections:
         }
         write_table(path, columns | {"status": self.status})
 
-    def _searched(self) -> Level | None:
-        """A stand-in for the finest level that was searched: its voxels and origin."""
+    def grid(self) -> Level | None:
+        """A stand-in for the finest level that was searched: its voxels and origin; None where it is not known."""
         if self.labels is not None:
             return self.labels.levels[0]
         told = (self.report.get("levels") or [{}])[-1]

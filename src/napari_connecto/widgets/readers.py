@@ -1,0 +1,62 @@
+"""napari's File > Open: what a search found, as its dock shows it. Volumes are left to napari-ome-zarr and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_connecto.widgets._cascade_layers import BORDER, MASKS, POINTS, SYMBOLS, features, verdict_colours
+from napari_connecto.widgets._show import layer_data
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.detections import Detections
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
+    """Of one table of detections; None for a stack of files."""
+    return read_detections if isinstance(path, str) else None
+
+
+def read_detections(path: str) -> list[LayerData]:
+    """A table of detections as points; that of a result folder with its verdicts, and its masks where it has some.
+
+    Raises
+    ------
+    InputError
+        If it is no such table.
+    """
+    from napari_connecto.workflows.detections import Detections
+
+    table = Path(path)
+    of_a_folder = table.name == "detections.csv" and (table.parent / "report.json").is_file()
+    found = Detections.load(table.parent if of_a_folder else table)
+    points = (*_points(found), "points")
+    return [points] if found.labels is None else [layer_data(found.labels, name=MASKS, opacity=0.5), points]
+
+
+def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where they are in the world. napari shows a point half a unit of its layer around it: one object thick here."""
+    unit, size_nm = _sizes(found)
+    look = {"size": size_nm / unit[2], "face_color": "transparent", "border_width": BORDER, "projection_mode": "all"}
+    if len(found):
+        look |= {"symbol": [SYMBOLS[s] for s in found.status], "border_color": verdict_colours(found.status)}
+    place = {"scale": unit, "units": "nm", "axis_labels": ("z", "y", "x"), "ndim": 3}
+    return found.centre_nm / unit, {"name": POINTS, "features": features(found, found.status), **place, **look}
+
+
+def _sizes(found: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """The median object in nm (z; y and x alike), and diameters (n,) of points; a guess where boxes have no scale."""
+    grid = found.grid()
+    if grid is None:
+        span = float(np.ptp(found.centre_nm, axis=0).max()) if len(found) else 0.0
+        span = span or 1000.0
+        return np.full(3, span / 100), np.full(len(found), span / 50)
+    extent = (found.box[:, 3:] - found.box[:, :3]) * np.array(grid.voxel_nm)
+    across = extent[:, 1:].max(axis=1)
+    depth, width = (np.median(extent[:, 0]), np.median(across)) if len(found) else grid.voxel_nm[:2]
+    return np.maximum([depth, width, width], grid.voxel_nm), across * 1.2
