@@ -48,6 +48,9 @@ def run(viewer: napari.Viewer, dock: Any, tools: Any) -> None:
     tools.show_part(dock, dock.segment)
     tools.shoot(viewer, "translate_segment")
     dock.segment.aside.setChecked(False)
+    for layer in viewer.layers:
+        if layer.name.startswith("segments"):
+            layer.visible = False
     tools.press(dock.disputed.bar, dock.disputed.bar.button)
     tools.show_part(dock, dock.disputed)
     tools.shoot(viewer, "translate_doubt")
