@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from napari_connecto.core.whole import new_folder, sweep, whole_file
@@ -46,7 +48,12 @@ def test_what_a_kill_left_is_swept_and_nothing_else(tmp_path):
     stay[2].parent.mkdir()
     for path in stay:
         path.write_text("")
-    writing = whole_file(tmp_path / "a.txt")
-    writing.__enter__().write_text("half")  # and never left
+        os.utime(path, (0, 0))
+    killed, writing = whole_file(tmp_path / "a.txt"), whole_file(tmp_path / "b.txt")
+    for file in (killed, writing):
+        file.__enter__().write_text("half")  # and never left
+    (orphan,) = tmp_path.glob(".a.txt.*")
+    os.utime(orphan, (0, 0))
+    stay += tmp_path.glob(".b.txt.*")
     sweep(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(stay)

@@ -97,3 +97,9 @@ def test_full_disk_is_one_line_and_the_old_file_stays(tmp_path, monkeypatch):
         monkeypatch.undo()
         assert folder.read_json("report.json") == {"b": 1}
         assert not list(folder.path.glob(".*partial"))
+
+
+def test_a_kill_in_the_first_write_leaves_a_folder_to_come_back_to(tmp_path):
+    (tmp_path / ".job.json.0123456789abcdef.partial").write_text('{"fing')
+    with JobFolder.open(tmp_path, {"a": 1}) as job:
+        assert not job.resumed

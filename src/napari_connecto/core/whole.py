@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ORPHANED_S = 600
+"""Seconds after which nobody is writing a file any more that was not written to."""
 
 
 @contextmanager
@@ -46,10 +50,22 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the files that a kill left half written directly in a folder; only where nobody else writes."""
-    for orphan in folder.glob(".*.*.partial"):
-        if orphan.is_file():
-            orphan.unlink(missing_ok=True)
+    """Delete the files that a kill left half written directly in a folder, but not those that are being written.
+
+    Raises
+    ------
+    OSError
+        If one cannot be deleted.
+    """
+    for orphan in filter(is_partial, folder.iterdir()):
+        with suppress(FileNotFoundError):  # it has just got its name
+            if orphan.is_file() and time.time() - orphan.stat().st_mtime > ORPHANED_S:
+                orphan.unlink()
+
+
+def is_partial(path: Path) -> bool:
+    """Whether this is the name of what is not whole yet."""
+    return path.match(".*.*.partial")
 
 
 def _beside(path: Path) -> Path:

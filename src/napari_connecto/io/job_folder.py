@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import InputError, StoreError
-from napari_connecto.core.whole import sweep
+from napari_connecto.core.whole import is_partial, sweep
 from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
 _JOB, _LOCK = "job.json", ".lock"
@@ -71,7 +71,8 @@ class JobFolder:
             path.mkdir(parents=True, exist_ok=True)
         held = lock(path / _LOCK, path)
         try:
-            sweep(path)
+            with storing(path):
+                sweep(path)
             resumed = (path / _JOB).exists()
             if resumed and overwrite:
                 _empty(path)
@@ -117,7 +118,7 @@ def _refuse_foreign(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise StoreError(f"'{path}' is a file; choose a new folder")
     with storing(path):
-        content = {item.name for item in path.iterdir()} - {_LOCK} if path.is_dir() else set()
+        content = {item.name for item in path.iterdir() if not is_partial(item)} - {_LOCK} if path.is_dir() else set()
     if content and _JOB not in content:
         raise StoreError(f"'{path}' exists and is not the folder of a job; choose a new folder")
 
