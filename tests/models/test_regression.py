@@ -73,6 +73,7 @@ def noisy(seed: int = 0):
         yield marked.astype(np.float32), y.astype(np.float32), np.ones(x.shape, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gaussian", "laplace"])
 def test_the_network_learns_the_mean_and_how_noisy_each_side_is(kind):
     card = replace(CARD, network={**CARD.network, "dropout": 0.0, "width": 8})

@@ -227,6 +227,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tm
     np.testing.assert_allclose(viewer.layers[MEAN].translate, home)
 
 
+@pytest.mark.slow
 def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, viewer, qtbot, tmp_path):
     from napari_connecto.models.files import load_model
     from napari_connecto.workflows.membranes import membranes

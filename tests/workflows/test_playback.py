@@ -63,6 +63,7 @@ def model():
     return new_model(tiny_card("boundary"), 0, device="cpu")
 
 
+@pytest.mark.slow
 def test_a_worn_copy_of_the_kind_is_allowed_and_degrading_takes_nine_tenths_of_the_distance(source, model, encoder):
     stages = []
     target = volume(worn(neuropil(9)[0]))

@@ -53,6 +53,7 @@ def test_what_is_written_is_read_back(tmp_path, parts):
     assert (tmp_path / "twice.yaml").read_text() == (tmp_path / "recipe.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_relative_paths_are_those_of_where_the_recipe_was_written(tmp_path, parts, monkeypatch):
     home, other = tmp_path / "seg", tmp_path / "other"
     shutil.copytree(parts[1], home / "mine")
