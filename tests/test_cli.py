@@ -78,6 +78,22 @@ def test_help_is_quick_and_loads_no_torch():
     assert time.perf_counter() - begin < 10  # seconds are for a busy machine; benchmarks time it on a quiet one
 
 
+@pytest.mark.parametrize("words", [["models"], ["info", "{cells}"], ["samples", "--out", "{folder}"]])
+def test_what_only_lists_loads_no_torch(words, tmp_path):
+    cells = open_sample("cells").source
+    words = [word.format(cells=cells, folder=tmp_path) for word in words]
+    program = (
+        "import sys\n"
+        "from napari_connecto.cli import cli\n"
+        f"cli({words}, standalone_mode=False)\n"
+        "heavy = {'torch', 'monai', 'dask', 'skimage', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "cells" in done.stdout
+
+
 def test_every_parameter_is_an_option_with_its_help():
     of = {"detect": DetectParams, "train-cascade": TrainParams, "rank": RankParams, "suggest": SuggestParams}
     for name, kind in (of | {"fine-tune": FineTuneParams, "segment": SegmentParams}).items():

@@ -31,7 +31,7 @@ from napari_connecto.io.plain_data import safe_arrays
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.workflows.cascade import read_document
+from napari_connecto.workflows.cascade_document import read_document
 from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.params import DetectParams, TrainParams

@@ -26,6 +26,7 @@ from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
+from napari_connecto.workflows.cascade_document import read_document
 from napari_connecto.workflows.params import DetectParams, TrainParams
 
 if TYPE_CHECKING:
@@ -172,8 +173,8 @@ def peek(folder: Path) -> Peek:
     ModelError
         If the folder holds no cascade that can be read.
     """
+    document = read_document(folder)
     try:
-        document = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
         card = ModelCard.from_json(json.loads((folder / "level_0" / "card.json").read_text(encoding="utf-8")))
         rule = document["rule"]
         return Peek(

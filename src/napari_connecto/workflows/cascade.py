@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.documents import json_text, parse_json
+from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.cascade_document import FORMAT, read_document
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_files import load_gate, save_gate
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.thresholds import Choice, choose_thresholds
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Cascade:
         if self.gate is not None:
             save_gate(self.gate, folder)
         document = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "name": self.name,
             "digests": [card.digest for card in cards],
             "rule": asdict(self.rule),
@@ -131,16 +130,3 @@ def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend =
         if isinstance(error, ConnectoError):
             raise
         raise ModelError(f"{folder / 'cascade.json'} is damaged ({error!r}); train or export it again") from error
-
-
-def read_document(folder: Path) -> dict[str, Any]:
-    """``cascade.json`` of a folder, checked to be one; loads no weights."""
-    path = folder / "cascade.json"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by train-cascade") from error
-    document = parse_json(text, str(path), ModelError, "train or export the cascade again")
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise ModelError(f"{path} has an unknown format; this version reads format {_FORMAT}")
-    return document

@@ -12,7 +12,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.workflows.cascade import read_document
+from napari_connecto.workflows.cascade_document import read_document
 
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:

@@ -1,0 +1,24 @@
+"""``cascade.json``, read without the networks beside it. Light: what only lists cascades loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.documents import parse_json
+from napari_connecto.core.errors import ModelError
+
+FORMAT = 1
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """``cascade.json`` of a folder, checked to be one; loads no weights."""
+    path = folder / "cascade.json"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by train-cascade") from error
+    document = parse_json(text, str(path), ModelError, "train or export the cascade again")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ModelError(f"{path} has an unknown format; this version reads format {FORMAT}")
+    return document
