@@ -88,6 +88,24 @@ def test_what_was_rejected_is_left_out_and_the_others_keep_their_ids(tmp_path):
     assert (tmp_path / "kept.xml").read_text().count("<Marker>") == 2
 
 
+def test_labels_that_were_rejected_are_left_out_on_every_level(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "kept.zarr"
+    array = np.zeros((8, 64, 64), np.uint32)
+    array[2:6, 8:24, 8:24], array[2:6, 32:56, 32:56] = 1, 2
+    volume = Volume((Level(array, (40.0, 8.0, 8.0)),), name="cells", kind="labels")
+    save_volume(volume, run / "labels" / "objects.zarr", levels=2)
+    centre = np.array([[160.0, 128, 128], [160, 352, 352]])
+    Detections(centre, np.ones(2), np.zeros((2, 6), int), np.arange(1)).save(run / "detections.csv")
+    write_json(run / "report.json", {})
+    told = ("export", "labels", run, out, "--to", "ome-zarr", "--progress", "none")
+    assert invoke(*told) == f"written to {out}\n"
+    write_verdicts(run, Verdicts(np.array([2]), centre[1:], np.array([REJECTED]), 10.0))
+    assert "1 that were rejected are left out\n" in invoke(*told, "--overwrite")
+    for level, before in zip(open_volume(out).levels, open_volume(run / "labels" / "objects.zarr").levels, strict=True):
+        assert set(np.unique(before.array[:])) == {0, 1, 2}
+        np.testing.assert_array_equal(level.array[:], np.where(before.array[:] == 1, 1, 0))
+
+
 def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):
     with pytest.raises(InputError, match=r"got table 'cells\.xls'"):
         invoke("detect", tmp_path, "--cascade", "cells", "--out", tmp_path / "o", "--table", "cells.xls")

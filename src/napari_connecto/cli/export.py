@@ -9,6 +9,7 @@ import click
 
 from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.without import without
 
 TABLES = (".csv", ".parquet", ".xml")
 
@@ -45,19 +46,22 @@ def export_points(source: str, out: str, image: str | None, **options: Any) -> N
 def export_labels(source: str, out: str, to: str, version: Any, progress: str, **options: Any) -> None:
     """Write the labels of SOURCE as a pyramid OUT for neuroglancer (precomputed), or as OME-Zarr.
 
-    SOURCE is the result folder of a search or a segmentation, or any readable volume. All labels are written, rejected
-    ones too; of a search their numbers are the ids of its table.
+    SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
+    ids of its table, and what was rejected in its review is left out.
     """
     from napari_connecto.io.precomputed import save_precomputed_job
     from napari_connecto.io.write import save_volume_job
     from napari_connecto.workflows.convert import open_spec
 
     volume, lines = open_spec(volume_spec(labels_of(source), options)), []
+    rejected = _rejected(source)
+    if rejected:
+        volume, lines = without(volume, rejected), [f"{len(rejected)} that were rejected are left out"]
     if to == "ome-zarr":
         drive(save_volume_job(volume, out, version=version, **options), progress)
     elif not drive(save_precomputed_job(volume, out, **options), progress):
         origin = " x ".join(f"{v:g}" for v in volume.levels[0].origin_nm)
-        lines = [f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"]
+        lines += [f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"]
     finish({"out": out, "lines": lines}, progress, [f"written to {out}"])
 
 
@@ -76,6 +80,17 @@ def labels_of(source: str) -> str:
     if (Path(source) / "detections.csv").is_file():
         raise InputError(f"the search in '{source}' finds centres and has no labels; use export points")
     return source
+
+
+def _rejected(source: str) -> list[int]:
+    """Ids of what was rejected, where this is the result folder of a search."""
+    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.verdicts import REJECTED
+
+    if not (Path(source) / "detections.csv").is_file():
+        return []
+    found = Detections.load(source)
+    return [int(i) for i in found.id[found.status == REJECTED]]
 
 
 def check_table(out: str) -> None:
