@@ -51,13 +51,15 @@ class Review:
 
     def step(self, by: int) -> int:
         """Go to the next (1) or previous (-1) shown detection, best score first; returns its index, -1 if none."""
-        order = [i for i in np.argsort(-self.found.score, kind="stable").tolist() if self.shown[i]]
-        if not order:
+        order = np.argsort(-self.found.score, kind="stable")
+        order = order[self.shown[order]]
+        at = np.flatnonzero(order == self.current)
+        if not len(order):
             self.current = -1
-        elif self.current in order:
-            self.current = order[(order.index(self.current) + by) % len(order)]
+        elif len(at):
+            self.current = int(order[(at[0] + by) % len(order)])
         else:
-            self.current = order[0 if by > 0 else -1]
+            self.current = int(order[0 if by > 0 else -1])
         return self.current
 
     def judge(self, status: str) -> bool:
