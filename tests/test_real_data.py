@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.read import open_volume
+from napari_connecto.io.tables import read_table
 from napari_connecto.sample_data import list_cascades
 
 pytestmark = pytest.mark.real
@@ -138,11 +139,9 @@ def check_sums(report: dict) -> None:
 
 def check_inside(out: Path, shape: tuple[int, ...], objects: int) -> None:
     """Every box lies in the volume and holds something."""
-    lines = [line for line in (out / "detections.csv").read_text().splitlines() if not line.startswith("#")]
-    names = lines[0].split(",")
-    table = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).reshape(-1, len(names))
-    assert len(table) == objects
-    low, high = (table[:, [names.index(f"{axis}_{end}") for axis in "zyx"]] for end in ("start", "stop"))
+    table, _ = read_table(out / "detections.csv")
+    assert len(table["id"]) == objects
+    low, high = (np.stack([table[f"{axis}_{end}"] for axis in "zyx"], axis=1) for end in ("start", "stop"))
     assert (low >= 0).all()
     assert (high <= shape).all()
     assert (high > low).all()
