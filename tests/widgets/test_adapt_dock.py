@@ -322,7 +322,7 @@ def test_a_gain_that_may_be_chance_is_called_so(dock, monkeypatch, qtbot, tmp_pa
     dock.project.tuned = tmp_path / "tuned-1"
     dock.compare.bar.button.click()
     settle(dock.compare.bar, qtbot)
-    assert "the gain is not distinguishable from zero" in dock.compare.verdict.text()
+    assert "no significant change" in dock.compare.verdict.text()
     rows = [[dock.compare.table.item(i, j).text() for j in range(4)] for i in range(3)]
     assert rows[0] == ["1", "1.000", "0.400", "+0.600"]
     assert rows[2] == ["mean", "0.750", "0.500", "+0.250"]

@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_segmentations():
     expected = variation_of_information(np.where(truth == 6, 3, truth), np.where(truth > 1, truth, 0))
     assert merged.total == pytest.approx(expected.total, rel=0.1)  # some voxels beside the gap go elsewhere
     assert (found.gain, found.distinguishable) == (0.0, False)
-    assert "not distinguishable from zero" in found.verdict()
+    assert "no significant change" in found.verdict()
 
 
 def scored(values):
@@ -72,7 +72,7 @@ def test_the_interval_is_that_of_a_paired_t_test():
 
 def test_two_patches_that_both_gain_prove_little_and_one_nothing():
     assert not comparison([0.5, 0.7], [0.4, 0.3]).distinguishable
-    assert "one patch has no interval" in comparison([0.5], [0.4]).verdict()
+    assert "one patch has no confidence interval" in comparison([0.5], [0.4]).verdict()
     assert "LOSS" in comparison([0.1, 0.11, 0.1], [0.5, 0.52, 0.5]).verdict()
 
 
@@ -104,3 +104,19 @@ def test_an_annotation_of_one_neurite_leaves_the_prior():
     alone = rooms(0)
     single = replace(alone, labels=np.where(alone.labels > 3, 0, alone.labels))
     assert tune(Walls(0.3), [single], prior) == prior
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "improved"),
+    [
+        ([0.5, 0.7, 0.9, 0.4], [0.3, 0.45, 0.7, 0.15], True),
+        ([0.5, 0.7], [0.4, 0.3], False),  # better on both, by chance perhaps
+        ([0.1, 0.11, 0.1], [0.5, 0.52, 0.5], False),  # worse for certain
+        ([0.5], [0.1], False),
+        ([0.5, 0.5], [0.5, 0.5], False),
+    ],
+)
+def test_a_new_model_is_better_only_where_its_interval_lies_above_zero(before, after, improved):
+    found = comparison(before, after)
+    assert found.improved is improved
+    assert found.to_json()["improved"] is improved

@@ -62,6 +62,11 @@ class Comparison:
         low, high = self.interval
         return bool(low > 0 or high < 0)
 
+    @property
+    def improved(self) -> bool:
+        """Whether the new model is better for certain: all of the interval lies above zero. Else keep the old one."""
+        return bool(self.interval[0] > 0)
+
     def lines(self) -> list[str]:
         """The table in words."""
         rows = [
@@ -76,17 +81,18 @@ class Comparison:
         share = self.gain / self.before.total.total if self.before.total.total > 0 else 0.0
         said = f"VI on held-out patches {self.before.total.total:.3f} before, {self.after.total.total:.3f} after"
         if not np.isfinite(self.interval[0]):
-            return f"{said}; one patch has no interval: hold out two or more to know whether that is chance."
+            return f"{said}; one patch has no confidence interval; hold out two or more to measure one."
         span = f"{self.gain:+.3f} bits ({self.interval[0]:+.3f} to {self.interval[1]:+.3f}, 95 %)"
         if not self.distinguishable:
-            return f"{said}: gain {span}; the gain is not distinguishable from zero."
-        return f"{said}: {'gain' if self.gain > 0 else 'LOSS'} {span}, {share:.0%} of what it was."
+            return f"{said}: no significant change, {span}."
+        return f"{said}: {'gain' if self.improved else 'LOSS'} {span}, {share:.0%} of what it was."
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
         return {
             "gain": self.gain,
             "interval": list(self.interval),
+            "improved": self.improved,
             "before": _json(self.before),
             "after": _json(self.after),
             "verdict": self.verdict(),
