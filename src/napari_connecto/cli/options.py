@@ -58,6 +58,9 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a volume is opened."""
     for option in (
         click.option("--invert", is_flag=True, help="Exchange dark and bright where it is read; no file is changed."),
+        click.option(
+            "--axes", metavar="NAMES", help="Order of the stored axes, as in 'zyxc', where the file names none."
+        ),
         click.option("--time", type=int, help="Time point, where there are several."),
         click.option("--channel", help="Channel number, or 'all', where there are several."),
         VOXEL,
@@ -72,7 +75,7 @@ def volume_spec(path: str, options: dict[str, Any]) -> dict[str, Any]:
     channel = options.pop("channel")
     spec = {"path": path, "array": options.pop("array"), "voxel_nm": options.pop("voxel_nm")}
     spec |= {"time": options.pop("time"), "channel": int(channel) if channel and channel.isdecimal() else channel}
-    spec |= {"invert": options.pop("invert") or None}
+    spec |= {"axes": options.pop("axes"), "invert": options.pop("invert") or None}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in spec.items() if v is not None}
 
 

@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.io.axis_names import axes_of
 from napari_connecto.io.views import ChannelChoice, Source, view
 
 NM_PER_UNIT = {
@@ -57,6 +58,8 @@ class Request:
     channel: ChannelChoice = None
     time: int | None = None
     missing: str = "fill"
+    axes: str | None = None
+    """Names of the stored axes where the caller gave them; see `axis_names.axes_of`."""
 
     @property
     def name(self) -> str:
@@ -106,13 +109,16 @@ def volume_of(request: Request, found: Description) -> Volume:
     A 2-D image gets the z size of its own y, the same on every level. Where a spatial axis states no length the volume
     is not calibrated and its sizes are what is stated without a unit, 1 where nothing is.
     """
+    if request.axes is not None:
+        axes = axes_of(request.axes, None, found.levels[0].source.shape, f"'{request.path}'")
+        found = replace(found, axes=axes)
     where = {name: i for i, name in enumerate(found.axes)}
     calibrated = all(found.unit_nm[where[a]] is not None for a in "zyx" if a in where)
     levels = [_level(request, found, stored, calibrated) for stored in found.levels]
     levels.sort(key=lambda level: math.prod(level.voxel_nm))
     if request.voxel_nm is not None:
         levels = _with_voxel_size(levels, request.voxel_nm)
-    identity = json.dumps([found.revision, request.array, request.channel, request.time])
+    identity = json.dumps([found.revision, request.array, request.channel, request.time, *filter(None, [request.axes])])
     return Volume(
         tuple(levels),
         name=found.name or request.name,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.axis_names import check_axes
 from napari_connecto.io.files import ZARR_FILES, check_path, is_url
 from napari_connecto.io.hdf5 import open_hdf5
 from napari_connecto.io.images import PICTURES, open_folder, open_image
@@ -31,6 +32,7 @@ def open_volume(
     voxel_nm: Sequence[float] | None = None,
     channel: ChannelChoice = None,
     time: int | None = None,
+    axes: str | None = None,
     missing: Literal["fill", "error"] = "fill",
 ) -> Volume:
     """Open a volume for reading, lazily; what is stored is never opened writable.
@@ -48,6 +50,9 @@ def open_volume(
         Index of the channel, or "all" for (c, z, y, x). Needed where there are several; colours are channels.
     time
         Index of the time point. Needed where there are several.
+    axes
+        Names of the stored axes in their order, of t, c, z, y, x ("zyxc"), for an array that names them wrongly or in
+        words that are not understood.
     missing
         What a zarr chunk that is not stored means: its fill value (zarr's own rule), or a `ChunkError`.
 
@@ -75,7 +80,7 @@ def open_volume(
         raise InputError(f"got time={time!r}; allowed: a number from 0")
     if not (channel is None or channel == "all" or (isinstance(channel, int) and not isinstance(channel, bool))):
         raise InputError(f"got channel={channel!r}; allowed: a number from 0, or 'all'")
-    return _opener(text)(Request(text, array, check_voxel_size(voxel_nm), channel, time, missing))
+    return _opener(text)(Request(text, array, check_voxel_size(voxel_nm), channel, time, missing, check_axes(axes)))
 
 
 def _opener(path: str) -> Callable[[Request], Volume]:

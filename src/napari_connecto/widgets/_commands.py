@@ -13,7 +13,7 @@ from napari_connecto.core.errors import InputError
 def volume_words(spec: Mapping[str, Any]) -> list[str]:
     """A volume of a recipe as path and options."""
     words = [str(spec["path"])]
-    for name in ("array", "channel", "time"):
+    for name in ("array", "channel", "time", "axes"):
         if spec.get(name) is not None:
             words += [f"--{name}", str(spec[name])]
     if spec.get("voxel_nm"):

@@ -16,11 +16,11 @@ from napari_connecto.workflows.cascade_document import read_document
 
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:
-    """Open a path, or a mapping with ``path`` and any of ``array``, ``voxel_nm``, ``channel``, ``time``, ``invert``."""
+    """Open a path, or a mapping with ``path`` and any of `open_volume`'s options and ``invert``."""
     if not isinstance(source, str | Mapping):
         raise InputError(f"got volume {source!r}; it is a path, or a mapping with 'path'")
     spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
-    known = {"path", "array", "voxel_nm", "channel", "time", "invert"}
+    known = {"path", "array", "voxel_nm", "channel", "time", "axes", "invert"}
     if "path" not in spec or set(spec) - known:
         raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
     invert = spec.pop("invert", None)
