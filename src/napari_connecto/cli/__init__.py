@@ -17,7 +17,7 @@ from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True})
 @click.version_option(__version__, prog_name="napari-connecto")
 def cli() -> None:
     """Find objects in big microscopy volumes and adapt models to them, without a screen."""

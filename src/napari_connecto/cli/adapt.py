@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from napari_connecto.cli.options import (
+    BACKEND,
     TILE,
     cluster_options,
     drive,
@@ -34,7 +35,6 @@ REGION = click.option(
     "--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Only here, in voxels of the finest level."
 )
 SOURCE = click.option("--source", help="Playback: the domain whose patches are degraded; default: the model's own.")
-BACKEND = click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
 
 
 def _params(kind: type, options: dict[str, Any]) -> dict[str, Any]:

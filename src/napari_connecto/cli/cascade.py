@@ -9,6 +9,7 @@ import click
 
 from napari_connecto.cli.export import check_table, export_table
 from napari_connecto.cli.options import (
+    BACKEND,
     cluster_options,
     finish_estimate,
     params_options,
@@ -26,7 +27,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
 @click.option("--table", type=click.Path(), help="Also write what is found here: .csv, .parquet, or cellfinder's .xml.")
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Where to look, finest level's voxels.")
-@click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@BACKEND
 @click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
 @volume_options
 @params_options(DetectParams)

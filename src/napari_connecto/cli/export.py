@@ -36,10 +36,10 @@ def export_points(source: str, out: str, image: str | None, **options: Any) -> N
 @export.command("labels")
 @click.argument("source")
 @click.argument("out")
-@click.option("--to", type=click.Choice(["precomputed", "ome-zarr"]), default="precomputed", show_default=True)
+@click.option("--to", type=click.Choice(["precomputed", "ome-zarr"]), default="precomputed", help="Format of OUT.")
 @click.option("--kind", type=click.Choice(["image", "labels"]), help="Default: what SOURCE says it is.")
 @click.option("--levels", type=click.IntRange(1, 12), help="Number of levels; default: until small.")
-@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", show_default=True)
+@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", help="Version of OME-Zarr.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @volume_options
 @PROGRESS

@@ -38,7 +38,7 @@ def info(path: str, **options: Any) -> None:
 @volume_options
 @click.option("--kind", type=click.Choice(["image", "labels"]), help="Labels downsample by mode, images by mean.")
 @click.option("--levels", type=click.IntRange(1, 12), help="Number of levels; default: until small.")
-@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", show_default=True)
+@click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", help="Version of OME-Zarr.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @PROGRESS
 def convert(path: str, out: str, progress: str, **options: Any) -> None:
@@ -117,7 +117,7 @@ def export_package(model: str, out: Path) -> None:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("sample_data/shipped"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("sample_data/shipped"), help="Folder.")
 def samples(out: Path) -> None:
     """Copy the sample volumes that ship to where the tutorials look for them."""
     from napari_connecto.sample_data import copy_samples
@@ -127,7 +127,7 @@ def samples(out: Path) -> None:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("connecto-demo"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("connecto-demo"), help="Result folder.")
 @click.option("--viewer/--no-viewer", default=True, help="Open napari with the results where there is a display.")
 @PROGRESS
 def demo(out: Path, viewer: bool, progress: str) -> None:

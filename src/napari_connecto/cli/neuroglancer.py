@@ -15,12 +15,12 @@ from napari_connecto.cli.export import labels_of
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the local server; default: a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the local server; 0: a free one.")
 @click.option("--client", metavar="URL", help="Another page of neuroglancer to open the data in.")
 @click.option(
     "--state", "only_state", is_flag=True, help="Print the state (JSON) and not the link; serve all the same."
 )
-@click.option("--for-seconds", type=float, help="End by itself after this time; default: at Ctrl-C.")
+@click.option("--for-seconds", type=float, help="Stop after this time in seconds; default: at Ctrl-C.")
 def neuroglancer(
     paths: tuple[str, ...], port: int, client: str | None, only_state: bool, for_seconds: float | None
 ) -> None:

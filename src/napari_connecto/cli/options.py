@@ -6,58 +6,71 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.params import flag
 
 VOXEL = click.option(
     "--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size in nm; supplies or corrects the file's own."
 )
 
 
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    default="auto",
+    help="What runs networks; auto: OpenVINO on a CPU where it is installed, else torch.",
+)
 TILE = click.option(
     "--tile", type=click.IntRange(1), nargs=3, metavar="Z Y X", help="Smaller tiles than the model's, to save memory."
 )
 
 
-def params_options(kind: type, skip: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options for every field of a params dataclass, but for those of ``skip``."""
-    hints = typing.get_type_hints(kind)
+def params_options(
+    kind: type, skip: Sequence[str] = (), also: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options for every field of a params dataclass, but for those of ``skip``; ``also``: a second spelling of some."""
+    hints, aliases = typing.get_type_hints(kind), also or {}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(dataclasses.fields(kind)):
             if field.name not in skip:
-                function = _option(field, hints[field.name])(function)
+                alias = (aliases[field.name],) if field.name in aliases else ()
+                function = _option(field, hints[field.name], *alias)(function)
         return function
 
     return decorate
 
 
-def _option(field: dataclasses.Field, hint: Any) -> Any:
-    meta, flag = field.metadata, f"--{field.name.replace('_', '-')}"
+def _option(field: dataclasses.Field, hint: Any, *also: str) -> Any:
+    meta, name = field.metadata, flag(field.name)
     text = meta["help"] + (f" [{meta['unit']}]" if meta["unit"] else "")
     if isinstance(hint, types.UnionType):
         hint = next(h for h in typing.get_args(hint) if h is not type(None))
-    if hint is bool:
-        return click.option(flag, field.name, is_flag=True, default=field.default, help=text)
+    if hint is bool:  # a switch that can be turned both ways
+        both = f"{name}/{flag(f'no_{field.name}')}"
+        return click.option(both, *also, field.name, default=field.default, show_default=True, help=text)
+    parts = typing.get_args(hint) if typing.get_origin(hint) is tuple else ()
+    kind = parts[0] if parts else hint
+    if meta["choices"]:
+        kind = click.Choice(meta["choices"])
+    elif kind in (int, float) and (meta["low"] is not None or meta["high"] is not None):
+        kind = (click.IntRange if kind is int else click.FloatRange)(meta["low"], meta["high"])
+    several = {"nargs": len(parts), "metavar": " ".join("ZYX"[-len(parts) :])} if parts else {}
     shown = field.default is not None
-    if typing.get_origin(hint) is tuple:
-        parts = typing.get_args(hint)
-        return click.option(flag, field.name, type=parts[0], nargs=len(parts), default=field.default, help=text)
-    kind = click.Choice(meta["choices"]) if meta["choices"] else hint
-    if hint in (int, float):
-        kind = (click.IntRange if hint is int else click.FloatRange)(meta["low"], meta["high"])
-    return click.option(flag, field.name, type=kind, default=field.default, show_default=shown, help=text)
+    more = {"show_default": shown, "help": text, **several}
+    return click.option(name, *also, field.name, type=kind, default=field.default, **more)
 
 
 def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a volume is opened."""
     for option in (
-        click.option("--invert", is_flag=True, help="Exchange dark and bright where it is read; no file is changed."),
+        click.option("--invert", is_flag=True, help="Invert intensities on read; no file is changed."),
         click.option(
             "--axes", metavar="NAMES", help="Order of the stored axes, as in 'zyxc', where the file names none."
         ),
@@ -82,6 +95,9 @@ def volume_spec(path: str, options: dict[str, Any]) -> dict[str, Any]:
 PROGRESS = click.option(
     "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", help="How to show progress."
 )
+
+SHIFT_ONLY = {"affine": " /--shift-only"}
+"""The older spelling of ``--no-affine``; click takes what follows the slash for the switch that turns it off."""
 
 WITH_REPORT = "napari_connecto.report"
 """Key in click's context of whether a page is to be made of the result."""
@@ -164,9 +180,9 @@ def finish_estimate(found: Any, progress: str) -> None:
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Where tiles run."""
-    function = click.option("--workers", type=click.IntRange(0), default=0, help="Start this many local Dask workers.")(
-        function
-    )
+    function = click.option(
+        "--workers", type=click.IntRange(0), default=0, help="Local Dask workers to start; 0: run in this process."
+    )(function)
     return click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, e.g. tcp://host:8786.")(
         function
     )

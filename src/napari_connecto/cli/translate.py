@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from napari_connecto.cli.options import (
+    BACKEND,
+    SHIFT_ONLY,
     TILE,
     cluster_options,
     params_options,
@@ -17,6 +19,7 @@ from napari_connecto.cli.options import (
     volume_spec,
 )
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
+from napari_connecto.workflows.xray_params import PairParams
 
 
 @click.command("train-translator")
@@ -28,18 +31,19 @@ from napari_connecto.workflows.translate_params import TranslateParams, Translat
 @click.option(
     "--grid-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel to translate to: the EM's level nearest to it."
 )
-@click.option("--shift-only", is_flag=True, help="Align by a shift; no turning, scaling or shearing.")
 @volume_options
 @params_options(TranslatorParams)
+@params_options(PairParams, skip=("voxel_nm",), also=SHIFT_ONLY)
 @running
 def train_translator(path: str, em: str, out: str, progress: str, **options: Any) -> None:
     """Train a translator from the X-ray volume PATH and the EM volume EM of the same tissue."""
-    array, voxel, grid, shift = (options.pop(k) for k in ("em_array", "em_voxel_nm", "grid_nm", "shift_only"))
+    array, voxel, grid = (options.pop(k) for k in ("em_array", "em_voxel_nm", "grid_nm"))
     spec = {"path": em, "array": array, "voxel_nm": list(voxel) if voxel else None}
     recipe = {"workflow": "train-translator", "volume": volume_spec(path, options), "out": out}
+    pairing = {field.name: options.pop(field.name) for field in dataclasses.fields(PairParams) if field.name in options}
     recipe |= {"em": {k: v for k, v in spec.items() if v is not None}}
     recipe |= {"params": dataclasses.asdict(TranslatorParams(**options))}
-    recipe |= {"pairing": {"affine": not shift, **({"voxel_nm": list(grid)} if grid else {})}}
+    recipe |= {"pairing": dataclasses.asdict(PairParams(voxel_nm=grid, **pairing))}
     run_recipe(recipe, progress)
 
 
@@ -51,7 +55,7 @@ def train_translator(path: str, em: str, out: str, progress: str, **options: Any
 @click.option(
     "--membranes", metavar="MODEL", help="Also tell where passes disagree about membranes, by this boundary model."
 )
-@click.option("--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True)
+@BACKEND
 @TILE
 @volume_options
 @params_options(TranslateParams)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from napari_connecto.cli.options import params_options, run_recipe, running, volume_options, volume_spec
+from napari_connecto.cli.options import SHIFT_ONLY, params_options, run_recipe, running, volume_options, volume_spec
 from napari_connecto.workflows.xray_params import PairParams, XrayParams
 
 FOLDER = click.option("--out", required=True, type=click.Path(), help="Folder of the result; a new one, or empty.")
@@ -42,15 +42,13 @@ def simulate_xray(path: str, out: str, progress: str, **options: Any) -> None:
 @size_option("--em-voxel-nm", "Voxel size of the EM in nm.")
 @click.option("--em-array", help="Array inside the EM's HDF5 file or zarr group.")
 @size_option("--grid-nm", "Voxel of the common grid in nm: the EM's level nearest to it; default: the finest.")
-@click.option("--shift-only", is_flag=True, help="Align by a shift; no turning, scaling or shearing.")
 @volume_options
-@params_options(PairParams, skip=("voxel_nm", "affine"))
+@params_options(PairParams, skip=("voxel_nm",), also=SHIFT_ONLY)
 @running
 def pair(path: str, em: str, out: str, progress: str, **options: Any) -> None:
     """Lay the X-ray volume PATH over the volume EM of the same tissue, and say how well they fit."""
-    voxel, array, size, shift_only = (options.pop(k) for k in ("em_voxel_nm", "em_array", "grid_nm", "shift_only"))
+    voxel, array, size = (options.pop(k) for k in ("em_voxel_nm", "em_array", "grid_nm"))
     recipe = {"workflow": "pair", "volume": volume_spec(path, options), "out": out}
     spec = {"path": em, "array": array, "voxel_nm": list(voxel) if voxel else None}
     recipe |= {"em": {key: value for key, value in spec.items() if value is not None}}
-    params = PairParams(voxel_nm=size, affine=not shift_only, **options)
-    run_recipe(recipe | {"params": dataclasses.asdict(params)}, progress)
+    run_recipe(recipe | {"params": dataclasses.asdict(PairParams(voxel_nm=size, **options))}, progress)

@@ -96,6 +96,42 @@ def _is(value: Any, hint: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
+def flag(name: str) -> str:
+    """The option of a field on a command line; that of a switch that turns it off is ``--no-`` and the same."""
+    return f"--{name.replace('_', '-')}"
+
+
+def option_words(kind: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """Params as the words of a command line; fields at their default are left out.
+
+    Parameters
+    ----------
+    kind
+        The params dataclass.
+    values
+        Field values by name, as `dataclasses.asdict` or a recipe has them: lists stand for tuples.
+    """
+    words: list[str] = []
+    for field in dataclasses.fields(kind):
+        value = values.get(field.name, field.default)
+        value = tuple(value) if isinstance(value, list) else value
+        if value is None or value == field.default:
+            continue
+        if isinstance(value, bool | np.bool_):
+            words.append(flag(field.name) if value else flag(f"no_{field.name}"))
+        else:
+            words += [flag(field.name), *map(word, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def word(value: Any) -> str:
+    """A number or a text as one word of a command line, from which the very same value is read."""
+    if isinstance(value, Integral) or not isinstance(value, Real):
+        return str(value)
+    short = f"{float(value):g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def from_mapping(kind: type[P], values: Mapping[str, Any]) -> P:
     """Params from a recipe's plain values; lists become tuples, unknown names are refused."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):

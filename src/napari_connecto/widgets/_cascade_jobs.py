@@ -21,9 +21,10 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
+from napari_connecto.core.params import option_words
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import SCRATCH
-from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
+from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.cascade_document import read_document
@@ -241,5 +242,5 @@ def command_line(recipe: Recipe, run_on: RunOn) -> str:
     """The shell command that does what a detect recipe says; params at their default are left out."""
     words = ["napari-connecto", "detect", *volume_words(recipe["volume"])]
     words += ["--cascade", recipe["cascade"], "--out", recipe["out"]]
-    words += params_words(DetectParams, recipe["params"])
+    words += option_words(DetectParams, recipe["params"])
     return shlex.join(words + run_on.words)

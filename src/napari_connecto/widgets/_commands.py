@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.params import word
 
 
 def volume_words(spec: Mapping[str, Any]) -> list[str]:
     """A volume of a recipe as path and options."""
-    words = [str(spec["path"])]
+    path = str(spec["path"])
+    words = [f"./{path}" if path.startswith("-") else path]
     for name in ("array", "channel", "time", "axes"):
         if spec.get(name) is not None:
             words += [f"--{name}", str(spec[name])]
     if spec.get("voxel_nm"):
-        words += ["--voxel-nm", *(f"{v:g}" for v in spec["voxel_nm"])]
+        words += ["--voxel-nm", *map(word, spec["voxel_nm"])]
+    if spec.get("invert"):
+        words.append("--invert")
     return words
 
 
@@ -32,17 +36,6 @@ def file_spec(name: str, spec: Mapping[str, Any] | None) -> dict[str, Any]:
     if spec is None:
         raise InputError(f"'{name}' is no file; save it as OME-Zarr first to run it from a command line")
     return dict(spec)
-
-
-def params_words(kind: type[Any], params: Mapping[str, Any]) -> list[str]:
-    """Params of a recipe as options; those at their default are left out."""
-    words: list[str] = []
-    for field in fields(kind):
-        value = params[field.name]
-        if value is not None and value != field.default:
-            flag = f"--{field.name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
-    return words
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
+from napari_connecto.core.params import option_words
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets._commands import HERE, RunOn, file_spec, params_words, volume_words
+from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
 from napari_connecto.widgets._mesa import load_triton_apart
 from napari_connecto.workflows.translate_params import TranslateParams
 
@@ -261,5 +262,5 @@ def command_line(what: Translating) -> str:
     recipe = what.recipe()
     words = ["napari-connecto", "translate", *volume_words(recipe["volume"])]
     words += ["--translator", recipe["translator"], "--out", recipe["out"], "--backend", BACKEND]
-    words += params_words(TranslateParams, recipe["params"])
+    words += option_words(TranslateParams, recipe["params"])
     return shlex.join(words + what.run_on.words)
