@@ -17,6 +17,15 @@ FARTHEST_NM = 1e18
 Kind = Literal["image", "labels"]
 
 
+def voxel_type(dtype: Any) -> np.dtype:
+    """The type that voxels stored as ``dtype`` are read as: bool as uint8 (0 and 1), others as they are.
+
+    C has two names for a 64-bit integer, and numpy a type for each; here they are one.
+    """
+    found = np.dtype(dtype)
+    return np.dtype(np.uint8) if found.kind == "b" else np.dtype(found.str)
+
+
 @dataclass(frozen=True)
 class Level:
     """One resolution of a volume.
@@ -60,8 +69,8 @@ class Level:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of one voxel."""
-        return np.dtype(self.array.dtype)
+        """Type of one voxel as it is read; that of a mask of bool is uint8."""
+        return voxel_type(self.array.dtype)
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +86,7 @@ class Level:
         """Voxels of ``box``, which must lie inside: (z, y, x), or (c, z, y, x) with channels."""
         if not self.box.contains(box):
             raise InputError(f"got {box}, outside a level of shape {self.shape}; clip it first")
-        return np.asarray(self.array[(..., *box.slices)])
+        return np.asarray(self.array[(..., *box.slices)], self.dtype)
 
     def read_padded(self, box: Box) -> np.ndarray:
         """Voxels of ``box``, which may stick out; outside repeats the nearest edge voxel."""

@@ -71,7 +71,7 @@ def open_volume(
     """
     text = check_path(path)
     if not is_url(text):
-        text = str(Path(text).expanduser().absolute())
+        text = str(_local(Path(text)).absolute())
     if missing not in ("fill", "error"):
         raise InputError(f"got missing='{missing}'; allowed: fill, error")
     if not (array is None or isinstance(array, str)):
@@ -84,9 +84,9 @@ def open_volume(
 
 
 def _opener(path: str) -> Callable[[Request], Volume]:
-    suffix = os.path.splitext(path.split("?")[0].rstrip("/"))[1].lower()
     if is_url(path):
-        return _BY_SUFFIX.get(suffix, open_zarr)
+        return _BY_SUFFIX.get(_suffix(path.split("?")[0]), open_zarr)
+    suffix = _suffix(path)
     place = Path(path)
     if not place.exists():
         raise InputError(f"no file or folder at '{path}'; check the path")
@@ -97,3 +97,15 @@ def _opener(path: str) -> Callable[[Request], Volume]:
         allowed = ", ".join(sorted(_BY_SUFFIX))
         raise InputError(f"got '{path}'; allowed: OME-Zarr or image folders, {allowed}; convert it first")
     return _BY_SUFFIX[suffix]
+
+
+def _local(path: Path) -> Path:
+    """With "~" and "~name" replaced by a home folder, unless a file is called so."""
+    try:
+        return path if path.exists() else path.expanduser()
+    except RuntimeError:  # nobody of that name
+        return path
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path.rstrip("/"))[1].lower()

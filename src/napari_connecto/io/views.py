@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from napari_connecto.core.errors import ChoiceError, InputError
+from napari_connecto.core.volume import voxel_type
 
 ChannelChoice = int | Literal["all"] | None
 
@@ -55,8 +56,8 @@ class View:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of one voxel."""
-        return np.dtype(self.source.dtype)
+        """Type of one voxel; bool is shown as uint8."""
+        return voxel_type(self.source.dtype)
 
     @property
     def ndim(self) -> int:
@@ -103,7 +104,7 @@ class View:
             stored = self.source.read(tuple(index))
             shown = [axis for axis in self.order if axis is not None]
             rest = [axis for axis in range(stored.ndim) if axis not in shown]
-            block = stored.transpose(*shown, *rest).reshape(shape)
+            block = stored.transpose(*shown, *rest).reshape(shape).astype(self.dtype, copy=False)
         return block[tuple(slice(None, None, w.step) if isinstance(w, slice) else 0 for w in wanted)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
