@@ -12,6 +12,7 @@ import numpy as np
 from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.holes import readable
+from napari_connecto.core.pedestal import above, moments, narrow, percentiles
 from napari_connecto.core.volume import Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
@@ -40,14 +41,37 @@ class Output:
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(value - offset) / scale``, one pair for a whole volume, so that tiles never differ in brightness."""
+    """``(value - base - offset) / scale``, the same for a whole volume, so that tiles never differ in brightness.
+
+    Parameters
+    ----------
+    offset, scale
+        In the image's units.
+    base
+        What 64-bit values stand on: a number of their own type, since no float holds every 64-bit integer.
+    """
 
     offset: float = 0.0
     scale: float = 1.0
+    base: float = 0
+
+    @classmethod
+    def between(cls, base: float, low: float, scale: float, dtype: np.dtype) -> Scaling:
+        """Maps ``base + low`` to 0; ``base`` is kept apart where values of ``dtype`` have 64 bits."""
+        return cls(low, scale, base) if dtype.itemsize == 8 else cls(base + low, scale)
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
-        """Float32 copy of ``block``, scaled."""
-        return (block.astype(np.float32) - np.float32(self.offset)) * np.float32(1.0 / self.scale)
+        """Float32 copy of ``block``, scaled; the offset is subtracted before anything is rounded to float32."""
+        if self == Scaling():
+            return block.astype(np.float32)
+        if narrow(block.dtype) and not self.base and abs(self.offset) < 2**24:
+            whole = np.float32(int(self.offset))
+            rest = np.float32(self.offset - int(self.offset))
+            return (block.astype(np.float32) - whole - rest) * np.float32(1.0 / self.scale)
+        values = above(block, self.base)
+        values -= self.offset
+        values *= 1.0 / self.scale
+        return values.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -75,16 +99,17 @@ class Normalisation:
             if level.dtype.kind not in "iu":
                 return Scaling()
             info = np.iinfo(level.dtype)
-            return Scaling(float(info.min), float(info.max) - float(info.min))
+            return Scaling.between(int(info.min), 0.0, float(info.max - info.min), level.dtype)
         part = _central_part(level.box, max_voxels)
         sample = readable(level, part) if damaged else level.read(part)
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
             raise ModelError(f"'{volume.name}' holds no finite value that can be read; check the input")
         if self.kind == "standard":
-            return Scaling(float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64)) or 1.0)
-        low, high = (float(v) for v in np.percentile(finite, [self.low, self.high]))
-        return Scaling(low, high - low if high > low else 1.0)
+            base, mean, deviation = moments(finite)
+            return Scaling.between(base, mean, deviation or 1.0, finite.dtype)
+        base, (low, high) = percentiles(finite, [self.low, self.high])
+        return Scaling.between(base, low, high - low if high > low else 1.0, finite.dtype)
 
 
 def _central_part(box: Any, max_voxels: int) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+from napari_connecto.core.pedestal import narrow, wide
 from napari_connecto.core.volume import Level
 
 SAME = 0.02
@@ -28,8 +29,8 @@ def resampled(level: Level, voxel_nm: FVec3) -> Level:
     Returns
     -------
     Level
-        float32, from the same corner on; the last voxel of an axis may stick out by less than half its size. The
-        level itself where no axis changes.
+        float32 (float64 where that would round the stored values), from the same corner on; the last voxel of an axis
+        may stick out by less than half its size. The level itself where no axis changes.
 
     Notes
     -----
@@ -63,8 +64,8 @@ class _Resampled:
 
     @property
     def dtype(self) -> np.dtype:
-        """float32."""
-        return np.dtype(np.float32)
+        """float32 where it holds what is stored, else float64."""
+        return np.dtype(np.float32 if narrow(self.level.dtype) else np.float64)
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -81,10 +82,10 @@ class _Resampled:
             _weights(a, b, s, n) for a, b, s, n in zip(box.start, box.stop, self.steps, self.level.shape, strict=True)
         ]
         source = Box(vec3([first for first, _ in rows]), vec3([first + w.shape[1] for first, w in rows]))
-        block = self.level.read(source)[lead].astype(np.float32)
+        block = wide(self.level.read(source)[lead])
         for axis, (step, (_, weights)) in enumerate(zip(self.steps, rows, strict=True)):
             if step != 1.0:
-                block = _along(block, weights, axis - 3)
+                block = _along(block, weights.astype(block.dtype), axis - 3)
         return block
 
 
@@ -95,7 +96,7 @@ def _stop(wanted: list[slice], shape: tuple[int, ...]) -> Vec3:
 def _weights(start: int, stop: int, step: float, size: int) -> tuple[int, np.ndarray]:
     """First source voxel, and (wanted, source) weights that sum to 1 in each row; the edge voxel goes on outside."""
     if step == 1.0:
-        return start, np.eye(stop - start, dtype=np.float32)
+        return start, np.eye(stop - start)
     reach = max(1.0, step)
     centre = (np.arange(start, stop) + 0.5) * step - 0.5
     first, last = int(np.floor(centre[0] - reach)), int(np.ceil(centre[-1] + reach))
@@ -106,9 +107,9 @@ def _weights(start: int, stop: int, step: float, size: int) -> tuple[int, np.nda
     weights = np.zeros((stop - start, high - low + 1))
     for column, place in enumerate(np.clip(places, 0, size - 1) - low):
         weights[:, place] += raw[:, column]
-    return low, weights.astype(np.float32)
+    return low, weights
 
 
 def _along(block: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """Multiply one axis; float32, by the same sums wherever the box lies."""
+    """Multiply one axis, by the same sums wherever the box lies."""
     return np.moveaxis(np.tensordot(weights, block, axes=(1, axis)), 0, axis)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.geometry import FVec3, Vec3, vec3
+from napari_connecto.core.pedestal import above, narrow, plain, raised
 from napari_connecto.core.volume import Kind
 
 
@@ -95,16 +96,20 @@ def _cells(block: np.ndarray, factor: Vec3) -> tuple[int, ...]:
 
 
 def _mean(block: np.ndarray, factor: Vec3) -> np.ndarray:
-    exact = block.dtype.kind in "iu" and block.dtype.itemsize <= 2 and prod(factor) <= 256
-    single = exact or block.dtype in (np.float16, np.float32)
-    total = np.zeros(_cells(block, factor), np.float32 if single else np.float64)
+    long = block.dtype.kind in "iu" and block.dtype.itemsize == 8
+    base = plain(block.min()) if long else 0
+    exact = narrow(block.dtype) and prod(factor) <= 256
+    total = np.zeros(_cells(block, factor), np.float32 if exact or block.dtype == np.float16 else np.float64)
     count = np.zeros(total.shape[-3:], np.float32)
     for member in _members(block, factor):
         part = _spatial(slice(0, n) for n in member.shape[-3:])
-        total[part] += member
+        total[part] += above(member, base) if long else member
         count[part] += 1
     total /= count
-    return np.rint(total, out=total).astype(block.dtype) if block.dtype.kind in "iu" else total.astype(block.dtype)
+    if block.dtype.kind not in "iu":
+        return total.astype(block.dtype)
+    np.rint(total, out=total)
+    return raised(total, base, block.dtype) if long else total.astype(block.dtype)
 
 
 def _mode(block: np.ndarray, factor: Vec3) -> np.ndarray:

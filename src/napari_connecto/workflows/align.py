@@ -17,6 +17,7 @@ from scipy.optimize import least_squares
 from skimage.registration import phase_cross_correlation
 
 from napari_connecto.core.geometry import Box, FVec3, vec3
+from napari_connecto.core.pedestal import wide
 from napari_connecto.core.volume import Level
 
 BAND = (1.0, 6.0)
@@ -35,7 +36,7 @@ BEND = 0.05
 
 @dataclass(frozen=True)
 class Masked:
-    """A level in memory, float32, and which of its voxels count (z, y, x)."""
+    """A level in memory, float32 (float64 where that would round), and which of its voxels count (z, y, x)."""
 
     level: Level
     valid: np.ndarray
@@ -43,7 +44,7 @@ class Masked:
     @classmethod
     def of(cls, level: Level) -> Masked:
         """Voxels that are not finite do not count, and get the median of those that are."""
-        values = np.asarray(level.array, np.float32)
+        values = wide(np.asarray(level.array))
         finite = np.isfinite(values)
         if not finite.all():
             values = np.where(finite, values, np.median(values[finite]) if finite.any() else 0)
@@ -80,15 +81,17 @@ def sampled(moving: Masked, onto: Level, affine: np.ndarray) -> Masked:
     source, back = moving.level, np.linalg.inv(affine)
     matrix = back[:3, :3] * np.array(onto.voxel_nm) / np.array(source.voxel_nm)[:, None]
     first = source.to_voxels(back[:3, :3] @ onto.to_nm((0.5, 0.5, 0.5)) + back[:3, 3]) - 0.5
-    shape, options = onto.shape, {"order": 1, "mode": "nearest", "output": np.float32}
-    values = ndimage.affine_transform(source.array, matrix, first, shape, **options)
+    shape, options = onto.shape, {"order": 1, "mode": "nearest"}
+    values = ndimage.affine_transform(source.array, matrix, first, shape, output=source.array.dtype, **options)
     valid = np.ones(shape, bool)
     z, y, x = np.ogrid[tuple(slice(n) for n in shape)]
     for row, at, size in zip(matrix, first, source.shape, strict=True):
         place = row[0] * z + row[1] * y + row[2] * x + at
         valid &= (place >= -0.5 - 1e-6) & (place <= size - 0.5 + 1e-6)
     if not moving.valid.all():
-        share = ndimage.affine_transform(moving.valid.astype(np.float32), matrix, first, shape, **options)
+        share = ndimage.affine_transform(
+            moving.valid.astype(np.float32), matrix, first, shape, output=np.float32, **options
+        )
         valid &= share > 0.999
     return Masked(replace(onto, array=values), valid)
 
@@ -96,7 +99,7 @@ def sampled(moving: Masked, onto: Level, affine: np.ndarray) -> Masked:
 def banded(part: Masked) -> np.ndarray:
     """Structure of a few voxels, of unit deviation, 0 where it is not valid."""
     values, valid = np.asarray(part.level.array), part.valid
-    filled = np.where(valid, values, values[valid].mean() if valid.any() else 0)
+    filled = np.where(valid, values - values[valid].mean(), 0) if valid.any() else np.zeros_like(values)
     fine, coarse = (ndimage.gaussian_filter(filled, sigma, mode="nearest") for sigma in BAND)
     band = np.where(valid, fine - coarse, 0)
     return band / max(float(band.std()), 1e-12)

@@ -17,6 +17,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.pedestal import percentiles
 from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patches import candidates
@@ -118,14 +119,16 @@ def contrast_job(volume: Volume, model: Predictor, *, seed: int = 0) -> Job[Cont
     hats, follows, values = [], [], []
     for n, box in enumerate(boxes):
         yield Progress(n, len(boxes), "looking at the contrast")
-        image = np.asarray(level.read(box), np.float32)
-        dark, bright = thin(image[0])
+        image = np.asarray(level.read(box))
+        seen = scaling(image)
+        dark, bright = thin(seen[0])
         hats.append((float(dark.mean()), float(bright.mean())))
-        follows.append(_correlation(dark - bright, boundary_of(model, scaling(image))[0]))
+        follows.append(_correlation(dark - bright, boundary_of(model, seen)[0]))
         values.append(image.ravel())
     black, white = np.sum(hats, axis=0)
-    low, high = (float(v) for v in np.percentile(np.concatenate(values), [1, 99]))
-    scaled = scaling(np.array([low, high]))
+    base, ends = percentiles(np.concatenate(values), [1, 99])
+    low, high = (base + end for end in ends)
+    scaled = (np.array(ends) + (base - scaling.base) - scaling.offset) / scaling.scale
     return Contrast(
         volume.name,
         model.card.name,

@@ -118,7 +118,7 @@ def degrade_all(images: Sequence[np.ndarray], source: Style, target: Style, seed
     Returns
     -------
     list of np.ndarray
-        float32, of the same shapes, in the target's intensities.
+        float64, of the same shapes, in the target's intensities.
     """
     stacks = [np.stack(_sections(image)) for image in images]
     amplitude, noise = blurring(source, target), missing_noise(source, target)
@@ -128,7 +128,7 @@ def degrade_all(images: Sequence[np.ndarray], source: Style, target: Style, seed
     # what degrading did to these images it does to all of the source: they may be a part of it
     start = np.maximum.accumulate(source.quantiles + (after - before))
     mapped = [remapped(stack, start, target.quantiles) for stack in changed]
-    return [m.astype(np.float32).reshape(image.shape) for m, image in zip(mapped, images, strict=True)]
+    return [m.reshape(image.shape) for m, image in zip(mapped, images, strict=True)]
 
 
 def blurring(source: Style, target: Style) -> np.ndarray:

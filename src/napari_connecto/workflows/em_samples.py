@@ -136,13 +136,18 @@ class EmSamples:
 
 def prepared(example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
     """Scaled image (float32) and labels of an example at the card's voxel size."""
+    level = Level(example.image, example.voxel_nm or card.voxel_nm)
+    scaling = example.scaling or card.normalisation.resolve(Volume((level,), name="an annotated patch"))
+    image, labels = unscaled(example, card)
+    return scaling(image), labels
+
+
+def unscaled(example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
+    """Image and labels of an example at the card's voxel size, the image in its own intensities."""
     voxel_nm = example.voxel_nm or card.voxel_nm
     level = Level(example.image, voxel_nm)
-    scaling = example.scaling or card.normalisation.resolve(Volume((level,), name="an annotated patch"))
-    wanted = (voxel_nm[0], *card.voxel_nm[1:])
-    image = resampled(level, wanted)
-    labels = nearest(example.labels, level, image)
-    return scaling(np.asarray(image.read(image.box))), labels
+    image = resampled(level, (voxel_nm[0], *card.voxel_nm[1:]))
+    return np.asarray(image.read(image.box)), nearest(example.labels, level, image)
 
 
 def nearest(labels: np.ndarray, level: Level, other: Level) -> np.ndarray:

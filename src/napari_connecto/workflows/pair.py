@@ -37,7 +37,7 @@ class Pair:
     Parameters
     ----------
     xray, em
-        Of one shape, voxel size and origin, in memory; the X-ray volume is float32, resampled linearly by `affine`.
+        Of one shape, voxel size and origin, in memory; the X-ray volume is a float, resampled linearly by `affine`.
     valid
         (z, y, x) bool: inside both volumes, and finite in both.
     affine

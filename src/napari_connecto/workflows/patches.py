@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.pedestal import above, plain
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 
@@ -121,7 +122,7 @@ def _texture(patch: np.ndarray) -> Texture:
     if patch.dtype.kind == "f" and not np.isfinite(patch).all():
         return Texture(1.0, 0.0, 0.0)
     _, counts = np.unique(patch, return_counts=True)
-    values = patch.astype(np.float64)
+    values = above(patch, plain(patch.min()))
     z, y, x = (n if axis == 0 else n // COARSE * COARSE for axis, n in enumerate(values.shape))
     if min(y, x) == 0:
         return Texture(counts.max() / patch.size, float(values.std()), float(values.std()))

@@ -23,7 +23,7 @@ from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.adapt_params import FineTuneParams, PrepareParams
 from napari_connecto.workflows.degrade import Style, degrade_all
 from napari_connecto.workflows.domains import FEW, Domain, sample_features
-from napari_connecto.workflows.em_samples import Example, prepared
+from napari_connecto.workflows.em_samples import Example, unscaled
 from napari_connecto.workflows.fine_tune import fine_tune_job
 from napari_connecto.workflows.fitting import fitting_level
 
@@ -94,7 +94,7 @@ def playback_job(
     """
     params = params or PrepareParams()
     examples = source.patches() if isinstance(source, Domain) else [Example.of(e) for e in source]
-    raw = [prepared(replace(e, scaling=Scaling()), model.card) for e in examples]
+    raw = [unscaled(e, model.card) for e in examples]
     yield Progress(0, 0, "degrading the source's patches")
     degraded = _degraded([image for image, _ in raw], volume, model.card, params)
     found = _compared([image for image, _ in raw], degraded, volume, model.card, encoder, params)

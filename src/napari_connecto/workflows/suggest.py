@@ -13,6 +13,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
+from napari_connecto.core.pedestal import above, plain
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt_params import SuggestParams
@@ -222,7 +223,8 @@ def _box_in(level: Level, box: Box, finest: Level) -> Box:
 
 
 def _thumbnail(patch: np.ndarray) -> np.ndarray:
-    image = (patch[0] if patch.ndim == 4 else patch)[patch.shape[-3] // 2].astype(np.float64)
+    section = (patch[0] if patch.ndim == 4 else patch)[patch.shape[-3] // 2]
+    image = above(section, plain(section.min()))
     step = -(-max(image.shape) // THUMBNAIL)
     low, high = np.percentile(image, [1, 99])
     return np.rint(np.clip((image[::step, ::step] - low) / max(high - low, 1e-12), 0, 1) * 255).astype(np.uint8)

@@ -13,6 +13,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.pedestal import percentiles
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import load_model, new_model, save_model
 from napari_connecto.models.fit import FitParams, Sample, fit
@@ -115,10 +116,10 @@ def train_translator_job(
 
 
 def _target(em: np.ndarray, name: str) -> Scaling:
-    low, high = np.percentile(em, TARGET)
+    base, (low, high) = percentiles(em, TARGET)
     if not high > low:
         raise InputError(f"'{name}' has one brightness in the training part; give a pair with tissue in it")
-    return Scaling(float(low), float(high - low))
+    return Scaling.between(base, low, high - low, em.dtype)
 
 
 def _scene(pair: Pair, xray: Scaling, em: Scaling) -> Scene:

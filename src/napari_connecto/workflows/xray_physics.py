@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
+from napari_connecto.core.pedestal import wide
 from napari_connecto.workflows.degrade import multiplied
 
 SIGMA = 1 / np.sqrt(8 * np.log(2))
@@ -36,7 +37,7 @@ def density(em: np.ndarray, stain: str) -> np.ndarray:
     InputError
         If some are not finite, or all are the same.
     """
-    values = em.astype(np.float32)
+    values = wide(em)
     if not np.isfinite(values).all():
         raise InputError(f"got {np.sum(~np.isfinite(values))} EM voxels without a finite value; give a region without")
     low, high = np.percentile(values, ENDS)
