@@ -292,3 +292,14 @@ def test_real_stacks_open_as_they_are(real_data):
     assert nuclei.levels[0].shape == (1, 256, 256)
     kidney = open_volume(real_data / "kidney_pas" / "NTN.png", channel="all")
     assert kidney.levels[0].array.shape == (3, 1, 640, 640)
+
+
+def test_the_origin_that_is_given_counts(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 6, 8), np.uint8), photometric="minisblack")
+    assert open_volume(tmp_path / "a.tif", voxel_nm=(40, 8, 8)).levels[0].origin_nm == (0, 0, 0)
+    volume = open_volume(tmp_path / "a.tif", voxel_nm=(40, 8, 8), origin_nm=(-20, 4, 800))
+    assert volume.levels[0].origin_nm == (-20, 4, 800)
+    assert volume.outline()["origin_nm"] == [-20, 4, 800]
+    for wrong in ((1, 2), (1, 2, float("nan")), "abc", 3):
+        with pytest.raises(InputError, match="give three numbers in nm"):
+            open_volume(tmp_path / "a.tif", origin_nm=wrong)

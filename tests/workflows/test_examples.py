@@ -188,3 +188,17 @@ def test_crop_stays_in_its_place():
     part = crop(level, Box((1, 2, 3), (9, 4, 8)))
     np.testing.assert_array_equal(part.array, level.array[1:, 2:4, 3:])
     np.testing.assert_allclose(part.to_nm([0, 0, 0]), level.to_nm([1, 2, 3]))
+
+
+@pytest.mark.parametrize("pixel", [0.5, 1.0, 3.0])
+def test_the_thickness_of_single_sections_means_nothing(pixel):
+    """A 2-D image gets the z size of its own y: labels with other pixels lie on it all the same."""
+    mask = np.zeros((1, 24, 24), np.uint8)
+    mask[0, 12:18, 12:18] = 255
+    target = Level(mask, (pixel,) * 3, (-pixel / 2, -0.5, -0.5))
+    examples = Examples(target, target.to_nm([[0.5, 15, 15]]), 6 * pixel)
+    n = int(24 * pixel)
+    level = Level(np.zeros((1, n, n), np.uint8), (1.0, 1.0, 1.0), (-0.5, -0.5, -0.5))
+    found, box = examples.on(level)
+    assert box == level.box
+    assert found.sum() == 255 * (6 * pixel) ** 2

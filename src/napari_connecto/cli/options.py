@@ -26,6 +26,17 @@ BACKEND = click.option(
     default="auto",
     help="What runs networks; auto: OpenVINO on a CPU where it is installed, else torch.",
 )
+
+
+ORIGIN = click.option(
+    "--origin-nm",
+    type=float,
+    nargs=3,
+    metavar="Z Y X",
+    help="Position of the corner of voxel 0 in nm; supplies or corrects the file's own.",
+)
+
+
 TILE = click.option(
     "--tile", type=click.IntRange(1), nargs=3, metavar="Z Y X", help="Smaller tiles than the model's, to save memory."
 )
@@ -76,6 +87,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--time", type=int, help="Time point, where there are several."),
         click.option("--channel", help="Channel number, or 'all', where there are several."),
+        ORIGIN,
         VOXEL,
         click.option("--array", help="Array inside an HDF5 file or a zarr group."),
     ):
@@ -87,6 +99,7 @@ def volume_spec(path: str, options: dict[str, Any]) -> dict[str, Any]:
     """A recipe's ``volume``; takes its options out of ``options``."""
     channel = options.pop("channel")
     spec = {"path": path, "array": options.pop("array"), "voxel_nm": options.pop("voxel_nm")}
+    spec |= {"origin_nm": options.pop("origin_nm")}
     spec |= {"time": options.pop("time"), "channel": int(channel) if channel and channel.isdecimal() else channel}
     spec |= {"axes": options.pop("axes"), "invert": options.pop("invert") or None}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in spec.items() if v is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from napari_connecto.core.content import content_digest
 from napari_connecto.core.errors import InputError, VoxelSizeError
-from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, sound_size, vec3
+from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, fvec3, sound_size, vec3
 
 FARTHEST_NM = 1e18
 Kind = Literal["image", "labels"]
+PLACED = "placed"
+"""Key of ``Volume.metadata``: the origin is the caller's, not the source's."""
 
 
 def voxel_type(dtype: Any) -> np.dtype:
@@ -180,6 +182,17 @@ class Volume:
             )
         return self.levels[best]
 
+    def placed_at(self, origin_nm: Sequence[float]) -> Volume:
+        """The volume with the corner of its finest level's voxel 0 at ``origin_nm`` (z, y, x).
+
+        The coarser levels keep their offset from it. The volume itself where it is there already.
+        """
+        shift = np.asarray(origin_nm, float) - self.levels[0].origin_nm
+        if (np.abs(shift) <= 1e-6 * np.asarray(self.levels[0].voxel_nm)).all():
+            return self
+        moved = [replace(lv, origin_nm=fvec3((np.asarray(lv.origin_nm) + shift).tolist())) for lv in self.levels]
+        return replace(self, levels=tuple(moved), metadata={**self.metadata, PLACED: True})
+
     @cached_property
     def content(self) -> str:
         """Digest of the voxels, see `content_digest`; taken once, so change no array in place afterwards."""
@@ -193,8 +206,10 @@ class Volume:
         return self.outline() | ({} if self.source else {"content": self.content})
 
     def outline(self) -> dict[str, Any]:
-        """What is known of the volume without reading a voxel; JSON."""
-        return {
+        """What is known of the volume without reading a voxel; JSON. A source knows its own origin."""
+        origin = self.levels[0].origin_nm
+        own = not self.metadata.get(PLACED) and (bool(self.source) or not any(origin))
+        return ({} if own else {"origin_nm": list(origin)}) | {
             "source": self.source,
             "revision": str(self.metadata.get("revision", "")),
             "shapes": [list(level.shape) for level in self.levels],

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3
-from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.core.volume import FARTHEST_NM, Kind, Level, Volume
 from napari_connecto.io.axis_names import axes_of
 from napari_connecto.io.views import ChannelChoice, Source, view
 
@@ -60,6 +60,7 @@ class Request:
     missing: str = "fill"
     axes: str | None = None
     """Names of the stored axes where the caller gave them; see `axis_names.axes_of`."""
+    origin_nm: FVec3 | None = None
 
     @property
     def name(self) -> str:
@@ -119,7 +120,7 @@ def volume_of(request: Request, found: Description) -> Volume:
     if request.voxel_nm is not None:
         levels = _with_voxel_size(levels, request.voxel_nm)
     identity = json.dumps([found.revision, request.array, request.channel, request.time, *filter(None, [request.axes])])
-    return Volume(
+    volume = Volume(
         tuple(levels),
         name=found.name or request.name,
         kind=found.kind,
@@ -127,6 +128,7 @@ def volume_of(request: Request, found: Description) -> Volume:
         source=request.path,
         metadata={**found.metadata, "revision": hashlib.sha256(identity.encode()).hexdigest()[:16]},
     )
+    return volume if request.origin_nm is None else volume.placed_at(request.origin_nm)
 
 
 def _level(request: Request, found: Description, stored: Stored, calibrated: bool) -> Level:
@@ -175,6 +177,25 @@ def check_voxel_size(values: Sequence[float] | None) -> FVec3 | None:
         numbers.insert(0, numbers[0])
     if len(numbers) != 3 or not all(math.isfinite(v) and v > 0 for v in numbers):
         raise VoxelSizeError(f"got voxel_nm={values!r}; give three positive numbers in nm (z, y, x)")
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def check_origin(values: Sequence[float] | None) -> FVec3 | None:
+    """Three numbers (z, y, x).
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if values is None:
+        return None
+    try:
+        numbers = [float(v) for v in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 3 or not all(abs(v) <= FARTHEST_NM for v in numbers):
+        raise InputError(f"got origin_nm={values!r}; give three numbers in nm (z, y, x)")
     return (numbers[0], numbers[1], numbers[2])
 
 

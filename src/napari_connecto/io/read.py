@@ -13,7 +13,7 @@ from napari_connecto.io.axis_names import check_axes
 from napari_connecto.io.files import ZARR_FILES, check_path, is_url
 from napari_connecto.io.hdf5 import open_hdf5
 from napari_connecto.io.images import PICTURES, open_folder, open_image
-from napari_connecto.io.levels import Request, check_voxel_size
+from napari_connecto.io.levels import Request, check_origin, check_voxel_size
 from napari_connecto.io.ome_zarr import open_zarr
 from napari_connecto.io.tiff import open_tiff
 from napari_connecto.io.views import ChannelChoice
@@ -34,6 +34,7 @@ def open_volume(
     time: int | None = None,
     axes: str | None = None,
     missing: Literal["fill", "error"] = "fill",
+    origin_nm: Sequence[float] | None = None,
 ) -> Volume:
     """Open a volume for reading, lazily; what is stored is never opened writable.
 
@@ -55,6 +56,9 @@ def open_volume(
         words that are not understood.
     missing
         What a zarr chunk that is not stored means: its fill value (zarr's own rule), or a `ChunkError`.
+    origin_nm
+        Position of the corner of voxel 0 of the finest level in nm, (z, y, x); overrides what is stated. Where
+        nothing is stated it is 0, in OME-Zarr half a voxel less.
 
     Returns
     -------
@@ -80,7 +84,9 @@ def open_volume(
         raise InputError(f"got time={time!r}; allowed: a number from 0")
     if not (channel is None or channel == "all" or (isinstance(channel, int) and not isinstance(channel, bool))):
         raise InputError(f"got channel={channel!r}; allowed: a number from 0, or 'all'")
-    return _opener(text)(Request(text, array, check_voxel_size(voxel_nm), channel, time, missing, check_axes(axes)))
+    size, origin = check_voxel_size(voxel_nm), check_origin(origin_nm)
+    request = Request(text, array, size, channel, time, missing, check_axes(axes), origin)
+    return _opener(text)(request)
 
 
 def _opener(path: str) -> Callable[[Request], Volume]:

@@ -18,8 +18,9 @@ def volume_words(spec: Mapping[str, Any]) -> list[str]:
     for name in ("array", "channel", "time", "axes"):
         if spec.get(name) is not None:
             words += [f"--{name}", str(spec[name])]
-    if spec.get("voxel_nm"):
-        words += ["--voxel-nm", *map(word, spec["voxel_nm"])]
+    for name in ("voxel_nm", "origin_nm"):
+        if spec.get(name):
+            words += [f"--{name.replace('_', '-')}", *map(word, spec[name])]
     if spec.get("invert"):
         words.append("--invert")
     return words

@@ -1,7 +1,9 @@
 """From napari layers to core volumes: scale, unit and grid; `_show` is the way back.
 
 napari places the *centre* of voxel 0 at ``translate``, in the layer's own unit; a `Level` places its *corner* at
-``origin_nm``. What a job needs of a layer is taken on the GUI thread (`describe`), opened in any (`LayerImage.volume`).
+``origin_nm``. A volume is where its layer is, also where the file behind it is opened again: a file that states no
+origin lies at 0 by its corner, but napari shows it at 0 by its centre. What a job needs of a layer is taken on the GUI
+thread (`describe`), opened in any (`LayerImage.volume`).
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.geometry import FVec3, Vec3, fvec3, vec3
+from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.widgets._spatial import Spatial
 
 _FROM_AXES = {"t": "time", "c": "channel"}
 SPEC = "spec"
@@ -32,8 +35,10 @@ class LayerImage:
     ----------
     arrays
         One per level, finest first, as the layer holds them.
-    voxel_nm, origin_nm
-        Of level 0, (z, y, x), nm; ratios and 0 where not ``calibrated``.
+    voxel_nm
+        Of level 0, (z, y, x), nm; in the layer's own unit where not ``calibrated``.
+    corner
+        Of voxel 0 of level 0, (z, y, x), in voxels from the world's origin: ``translate / scale - 0.5``.
     overridden
         The user gave ``voxel_nm``: it replaces what the file states.
     leading
@@ -47,23 +52,26 @@ class LayerImage:
     ndim: int
     rgb: bool
     voxel_nm: FVec3
-    origin_nm: FVec3
+    corner: FVec3
     calibrated: bool
     overridden: bool
     leading: tuple[int, ...] = ()
     picks: Mapping[str, Any] = field(default_factory=dict)
 
     def volume(self) -> Volume:
-        """The file behind the layer where it holds the same voxels (it knows each level's size), else its arrays."""
+        """The file behind the layer where it holds the same voxels (it knows each level's size), else its arrays.
+
+        Either way it lies where napari shows the layer.
+        """
         reopened = self._reopen()
         if reopened is not None:
             return reopened
-        arrays = [_Spatial(a, self.leading, self.ndim == 2, self.rgb) for a in self.arrays]
+        arrays = [Spatial(a, self.leading, self.ndim == 2, self.rgb) for a in self.arrays]
         levels = []
         for array in arrays:
             factor = [grid_factor(n, m) for n, m in zip(arrays[0].shape[-3:], array.shape[-3:], strict=True)]
             voxel = fvec3([v * f for v, f in zip(self.voxel_nm, factor, strict=True)])
-            levels.append(Level(array, voxel, self.origin_nm))
+            levels.append(Level(array, voxel, self._origin(self.voxel_nm)))
         return Volume(tuple(levels), name=self.name, kind=self.kind, calibrated=self.calibrated)
 
     def _reopen(self) -> Volume | None:
@@ -74,18 +82,28 @@ class LayerImage:
         voxel_nm = self.voxel_nm if self.overridden else None
         try:
             volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
+            axes = slice(3 - min(self.ndim, 3), None)  # the thickness of a single section is the file's
             stated = volume.levels[0].voxel_nm
-            if self.calibrated and not self.overridden and not np.allclose(stated, self.voxel_nm, rtol=1e-3):
+            same = np.allclose(stated[axes], self.voxel_nm[axes], rtol=1e-3)
+            if self.calibrated and not self.overridden and not same:
                 voxel_nm = self.voxel_nm  # corrected in the layer
                 volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
+            elif not (volume.calibrated or same):
+                return None  # ratios that the layer alone knows
         except (ConnectoError, OSError):
             return None
-        mine = [(_Spatial(a, self.leading, self.ndim == 2, False).shape, np.dtype(a.dtype)) for a in self.arrays]
-        same = [(level.array.shape, level.dtype) for level in volume.levels] == mine
-        if not same or volume.kind != self.kind:
+        mine = [(Spatial(a, self.leading, self.ndim == 2, False).shape, np.dtype(a.dtype)) for a in self.arrays]
+        theirs = [(level.array.shape, level.dtype) for level in volume.levels]
+        if theirs != mine or volume.kind != self.kind:
             return None
         spec = {"path": volume.source, **self.picks} | ({"voxel_nm": list(voxel_nm)} if voxel_nm else {})
-        return replace(volume, metadata={**volume.metadata, SPEC: spec})
+        placed = volume.placed_at(self._origin(volume.levels[0].voxel_nm))
+        if placed is not volume:
+            spec["origin_nm"] = list(placed.levels[0].origin_nm)
+        return replace(placed, metadata={**placed.metadata, SPEC: spec})
+
+    def _origin(self, voxel_nm: FVec3) -> FVec3:
+        return fvec3([v * c for v, c in zip(voxel_nm, self.corner, strict=True)])
 
 
 def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Sequence[float] | None = None) -> LayerImage:
@@ -113,9 +131,9 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
         )
     stated = nm_per_unit(layer)
     unit = np.ones(3) if stated is None else stated
-    scale = np.asarray(voxel_nm, float) if voxel_nm is not None else _last_three(layer.scale, 1.0) * unit
-    calibrated = stated is not None or voxel_nm is not None
-    origin = _last_three(layer.translate, 0.0) * unit - scale / 2 if calibrated else np.zeros(3)
+    scale = _last_three(layer.scale, float(layer.scale[-2]))  # a section is as thick as a voxel is high
+    corner = _last_three(layer.translate, 0.0) / scale - 0.5
+    voxel = np.asarray(voxel_nm, float) if voxel_nm is not None else scale * unit
     n_leading = max(0, layer.ndim - 3)
     index = [int(s) for s in list(step)[-layer.ndim :][:n_leading]] or [0] * n_leading
     picks = dict(zip((_FROM_AXES.get(a, a) for a in layer.axis_labels[:n_leading]), index, strict=True))
@@ -126,9 +144,9 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
         arrays=tuple(layer.data) if layer.multiscale else (layer.data,),
         ndim=layer.ndim,
         rgb=bool(getattr(layer, "rgb", False)),
-        voxel_nm=fvec3(scale.tolist()),
-        origin_nm=fvec3(origin.tolist()),
-        calibrated=calibrated,
+        voxel_nm=fvec3(voxel.tolist()),
+        corner=fvec3(corner.tolist()),
+        calibrated=stated is not None or voxel_nm is not None,
         overridden=voxel_nm is not None,
         leading=tuple(index),
         picks={k: v for k, v in picks.items() if k in _FROM_AXES.values()},
@@ -173,29 +191,3 @@ def _axis_aligned(layer: Layer) -> bool:
 def _last_three(values: Any, fill: float) -> np.ndarray:
     values = np.asarray(values, float)[-3:]
     return np.concatenate([np.full(3 - len(values), fill), values])
-
-
-class _Spatial:
-    """An array with any axes seen as (z, y, x), or (c, z, y, x) where RGB; reads only what is asked."""
-
-    def __init__(self, array: Any, leading: tuple[int, ...], flat: bool, rgb: bool) -> None:
-        self.array, self.leading, self.flat, self.rgb = array, leading, flat, rgb
-        self.dtype = np.dtype(array.dtype)
-        space = tuple(int(n) for n in array.shape[len(leading) : len(leading) + (2 if flat else 3)])
-        self.shape = ((int(array.shape[-1]),) if rgb else ()) + ((1,) if flat else ()) + space
-        chunks = getattr(array, "chunks", None)
-        if chunks is not None and not rgb:
-            sizes = [max(c) if isinstance(c, tuple) else int(c) for c in chunks[len(leading) :]]
-            self.chunks: Vec3 = vec3(([1] if flat else []) + sizes)
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        """The same for the same part of the same array."""
-        return id(self.array), self.leading
-
-    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
-        z, y, x = index[-3:]
-        space = (y, x) if self.flat else (z, y, x)
-        block = np.asarray(self.array[(*self.leading, *space)])
-        block = block[None][z] if self.flat else block
-        return np.moveaxis(block, -1, 0) if self.rgb else block

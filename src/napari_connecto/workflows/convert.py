@@ -20,7 +20,7 @@ def open_spec(source: str | Mapping[str, Any]) -> Volume:
     if not isinstance(source, str | Mapping):
         raise InputError(f"got volume {source!r}; it is a path, or a mapping with 'path'")
     spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
-    known = {"path", "array", "voxel_nm", "channel", "time", "axes", "invert"}
+    known = {"path", "array", "voxel_nm", "channel", "time", "axes", "origin_nm", "invert"}
     if "path" not in spec or set(spec) - known:
         raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
     invert = spec.pop("invert", None)

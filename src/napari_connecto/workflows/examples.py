@@ -48,6 +48,8 @@ class Examples:
         """The voxels of ``level`` that lie wholly in the labelled region."""
         low = level.to_voxels(self.target.to_nm((0, 0, 0)))
         high = level.to_voxels(self.target.to_nm(self.target.shape))
+        if level.shape[0] == self.target.shape[0] == 1:  # how thick a single section is called means nothing
+            low[0], high[0] = 0, 1
         return Box(vec3(np.ceil(low - 1e-3).tolist()), vec3(np.floor(high + 1e-3).tolist())).clip(level.shape)
 
     def on(self, level: Level, *, soft: bool = False) -> tuple[np.ndarray, Box]:

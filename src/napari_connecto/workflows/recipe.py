@@ -1,7 +1,8 @@
 """A run as a document: the same from a dock, a script and the shell.
 
-A recipe is YAML: ``workflow``, ``volume`` (path, array, voxel_nm, channel, time, invert), what the workflow needs,
-``params`` and ``out``. Docks and commands write one into every result; ``napari-connecto run recipe.yaml`` repeats it.
+A recipe is YAML: ``workflow``, ``volume`` (path, array, voxel_nm, origin_nm, channel, time, invert), what the
+workflow needs, ``params`` and ``out``. Docks and commands write one into every result;
+``napari-connecto run recipe.yaml`` repeats it.
 """
 
 from __future__ import annotations

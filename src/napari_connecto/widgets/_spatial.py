@@ -1,0 +1,35 @@
+"""The array behind a layer, seen as a level of a volume is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.geometry import Vec3, vec3
+
+
+class Spatial:
+    """An array with any axes seen as (z, y, x), or (c, z, y, x) where RGB; reads only what is asked."""
+
+    def __init__(self, array: Any, leading: tuple[int, ...], flat: bool, rgb: bool) -> None:
+        self.array, self.leading, self.flat, self.rgb = array, leading, flat, rgb
+        self.dtype = np.dtype(array.dtype)
+        space = tuple(int(n) for n in array.shape[len(leading) : len(leading) + (2 if flat else 3)])
+        self.shape = ((int(array.shape[-1]),) if rgb else ()) + ((1,) if flat else ()) + space
+        chunks = getattr(array, "chunks", None)
+        if chunks is not None and not rgb:
+            sizes = [max(c) if isinstance(c, tuple) else int(c) for c in chunks[len(leading) :]]
+            self.chunks: Vec3 = vec3(([1] if flat else []) + sizes)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The same for the same part of the same array."""
+        return id(self.array), self.leading
+
+    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
+        z, y, x = index[-3:]
+        space = (y, x) if self.flat else (z, y, x)
+        block = np.asarray(self.array[(*self.leading, *space)])
+        block = block[None][z] if self.flat else block
+        return np.moveaxis(block, -1, 0) if self.rgb else block
