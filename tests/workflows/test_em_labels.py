@@ -10,6 +10,7 @@ from napari_connecto.core.model import Scaling
 from napari_connecto.workflows.em_labels import boundary_target, to_em
 from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.fine_tune import boundary_card
+from napari_connecto.workflows.tune import instances
 
 NM = (40.0, 8.0, 8.0)
 
@@ -23,6 +24,21 @@ def test_labels_of_others_in_our_numbers():
         to_em(ids, "neurons")
     with pytest.raises(InputError, match="whole numbers: convert them"):
         to_em(ids.astype(float), "em")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", ">u8"])
+def test_ids_of_64_bits_stay_apart(dtype):
+    most = 2**63 - 1 if dtype == "int64" else 2**64 - 1
+    ids = np.array([[0, most, most - 1, 5, most]], np.dtype(dtype).newbyteorder("=")).astype(dtype)
+    assert to_em(ids, "instances").tolist() == [[1, 5, 4, 3, 5]]
+    assert to_em(ids[:, 1:], "instances").tolist() == [[5, 4, 3, 5]]
+    found = instances(ids)
+    assert (found == found[0, 1]).tolist() == [[False, True, False, False, True]]
+    assert len(np.unique(found)) == 4
+    assert found[0, 0] == 0
+    assert instances(ids[:, 1:]).min() > 0
+    with pytest.raises(InputError, match="number them anew"):
+        to_em(ids, "em")
 
 
 def test_the_target_is_background_and_both_sides_of_touching_instances():

@@ -101,6 +101,8 @@ def test_labels_that_teach_nothing_or_do_not_fit_are_refused_and_nothing_is_reco
         session.commit(1, np.full((1, 32, 32), 1))
     with pytest.raises(InputError, match=r"shape \(1, 8, 8\) for a patch of \(1, 32, 32\)"):
         session.commit(1, np.full((1, 8, 8), 1))
+    with pytest.raises(InputError, match="number them anew"):
+        session.commit(1, painted().astype(np.int64) * (2**32 + 1))
     with pytest.raises(InputError, match="got patch 9; the session has 1 to 3"):
         session.skip(9)
     assert session.counts() == (0, 3)

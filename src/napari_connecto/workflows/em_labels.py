@@ -21,17 +21,26 @@ def to_em(labels: np.ndarray, kind: LabelKind) -> np.ndarray:
     labels
         Whole numbers.
     kind
-        "em": already so. "instances": 0 is membrane or background, every other number one neuron. "membranes": 0 is
-        the inside, everything else membrane.
+        "em": already so. "instances": 0 is membrane or background, every other number one neuron; numbers beyond 32
+        bits become 3, 4, ... in their order. "membranes": 0 is the inside, everything else membrane.
     """
     if kind not in get_args(LabelKind):
         raise InputError(f"got labels of kind {kind!r}; allowed: {', '.join(get_args(LabelKind))}")
+    labels = numbered(labels) if kind == "instances" else labels
     check_numbers(labels)
     if kind == "em":
         return labels
     if kind == "membranes":
         return np.where(labels > 0, BACKGROUND, FOREGROUND).astype(np.uint8)
     return np.where(labels > 0, labels.astype(np.int64) + FOREGROUND, BACKGROUND).astype(np.uint32)
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Ids that do not fit into 32 bits as 1, 2, ... in their order; 0 stays."""
+    if labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0 or labels.max() <= LARGEST:
+        return labels
+    ids, at = np.unique(labels, return_inverse=True)
+    return at.reshape(labels.shape) + (0 if ids[0] == 0 else 1)
 
 
 def check_numbers(labels: np.ndarray) -> None:

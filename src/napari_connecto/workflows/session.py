@@ -29,7 +29,7 @@ from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.em_labels import check_labels
+from napari_connecto.workflows.em_labels import check_labels, check_numbers
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.suggest import Suggestion
@@ -195,20 +195,23 @@ class Session:
         Raises
         ------
         InputError
-            If nothing, or only one class is labelled, or the shape is not the patch's.
+            If nothing, or only one class is labelled, the shape is not the patch's, or a number does not fit.
         """
         state, folder = self._state(id), self._folder(id)
         draft = self.open_patch(id)
-        found = np.asarray(draft.labels[:] if labels is None else labels).astype(np.uint32)
+        found = np.asarray(draft.labels[:] if labels is None else labels)
         if found.shape != draft.image.shape:
             raise InputError(
                 f"got labels of shape {found.shape} for a patch of {draft.image.shape}; both are (z, y, x)"
             )
+        check_numbers(found)
         check_labels(found)
         version = state.labels + 1
         while (folder / f"labels-{version}.zarr").exists():
             version += 1
-        volume = Volume((Level(found, draft.voxel_nm, draft.origin_nm),), name="labels", kind="labels")
+        volume = Volume(
+            (Level(found.astype(np.uint32), draft.voxel_nm, draft.origin_nm),), name="labels", kind="labels"
+        )
         save_volume(volume, folder / f"labels-{version}.zarr", levels=1)
         self._log.append({"event": "commit", "id": id, "labels": version})
         return self._state(id)

@@ -20,6 +20,7 @@ from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
+from napari_connecto.workflows.em_labels import numbered
 from napari_connecto.workflows.evidence import Evidence
 from napari_connecto.workflows.faces import link, overlaps
 from napari_connecto.workflows.segment_block import as_probability
@@ -151,7 +152,7 @@ def _patch(boundary: np.ndarray, labels: np.ndarray) -> Patch:
 
 def instances(labels: np.ndarray) -> np.ndarray:
     """Instances of an annotation (z, y, x), see `tune_segmentation`: 0 what does not count, int64 from 1."""
-    out = np.where(labels > 2, labels, 0).astype(np.int64)
+    out = numbered(np.where(labels > 2, labels, 0)).astype(np.int64)
     count = int(out.max(initial=0))
     for section, found in zip(labels, out, strict=True):
         inside = np.ascontiguousarray(section == 2)
