@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -19,9 +20,10 @@ from click.testing import CliRunner
 
 import napari_connecto
 from napari_connecto import cli
-from napari_connecto.cli.options import run_recipe
+from napari_connecto.cli.options import drive, run_recipe
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.jobs import Progress, run
+from napari_connecto.core.jobs import Progress, loading, run
+from napari_connecto.core.phases import Phases
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
 from napari_connecto.sample_data import list_cascades, list_models, open_sample
@@ -206,6 +208,42 @@ def test_progress_for_another_program(good, tmp_path):
     steps = [m for m in messages if m.get("stage") == "level 1"]
     assert [m["done"] for m in steps] == sorted(m["done"] for m in steps)
     assert steps[-1]["done"] == steps[-1]["total"] == 18
+
+
+def test_the_whole_of_a_command_is_one_bar(good, tmp_path):
+    """For other programs; torch is loaded before anything is known of the work."""
+    quick = ("--out", tmp_path / "out", "--audit", "2", "--backend", "torch", "--progress", "json", "--report")
+    *messages, last = [
+        json.loads(line) for line in invoke("detect", good[0], "--cascade", good[1], *quick).splitlines()
+    ]
+    overall = [m["overall"] for m in messages]
+    assert messages[0] | {"stage": "loading torch", "overall": 0.0} == messages[0]
+    assert overall == sorted(overall)
+    assert overall[-1] == 1
+    assert max(m["overall"] for m in messages if m["stage"] != "writing the report") == pytest.approx(0.98)
+    assert last["summary"]["report"].endswith("report.html")
+
+
+def test_one_line_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def job():
+        yield loading("torch")
+        phases = Phases({"training": 3, "measuring": 1})
+        yield from phases.run("training", (Progress(n, 2) for n in (1, 2)))
+        return (yield from phases.run("measuring", (Progress(n, 2, "measuring level 1") for n in (1, 2))))
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    drive(job(), "bar")
+    drawn = [line.strip() for line in sys.stderr.getvalue().split("\r") if "%" in line]
+    assert drawn[0].startswith("0 %|")
+    assert "| loading torch" in drawn[1]
+    assert any("38 %|" in line and "| training 1/2" in line for line in drawn)
+    assert drawn[-1].startswith("100 %|")
+    assert drawn[-1].endswith("| measuring level 1 2/2")
+    assert sys.stderr.getvalue().count("\n") == 1
 
 
 def test_all_that_other_programs_read_is_json_and_a_summary_comes_last(good, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.jobs import Progress
+from napari_connecto.core.jobs import Progress, loading
+from napari_connecto.core.phases import Phases
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._worker import State, Worker
 
@@ -167,3 +168,44 @@ def test_bar_shows_the_error_in_one_line_and_folds_the_traceback(qtbot):
     bar.start(three)
     assert bar.error.label.text() == ""
     bar.worker.close()
+
+
+def test_one_bar_over_all_phases_with_their_names_in_the_dock_and_in_naparis_own(qtbot):
+    from napari.utils import progress as activities
+
+    step, bar = threading.Event(), JobBar("test", "Run", "Runs")
+    qtbot.addWidget(bar)
+    phases = Phases({"training": 3, "measuring": 1})
+
+    def held(total):
+        for n in range(total):
+            while not step.wait(0.01):
+                yield Progress(n, total)
+            step.clear()
+
+    def job():
+        while not step.wait(0.01):
+            yield loading("torch")
+        step.clear()
+        yield from phases.run("training", held(3))
+        yield from phases.run("measuring", held(2))
+
+    def shown(text, percent):
+        return lambda: (
+            bar.status.text().startswith(text) and (bar.bar.value() // 10 if bar.bar.maximum() else None) == percent
+        )
+
+    bar.start(job)
+    qtbot.waitUntil(shown("loading torch", None), timeout=5000)
+    for text, percent in [("training 0/3", 0), ("training 1/3", 25), ("training 2/3", 50), ("measuring 0/2", 75)]:
+        step.set()
+        qtbot.waitUntil(shown(text, percent), timeout=5000)
+    qtbot.waitUntil(lambda: bool(activities._all_instances), timeout=5000)
+    (activity,) = activities._all_instances
+    qtbot.waitUntil(lambda: (activity.n, activity.total) == (75, 100), timeout=5000)
+    assert activity.desc == "test: measuring: "
+    step.set()
+    qtbot.waitUntil(shown("measuring 1/2", 87), timeout=5000)
+    step.set()
+    qtbot.waitUntil(lambda: bar.worker.state is State.DONE, timeout=5000)
+    assert not activities._all_instances

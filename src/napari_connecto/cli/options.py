@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,11 @@ from typing import Any
 
 import click
 
+from napari_connecto.cli.bar import Bar
 from napari_connecto.core.documents import json_text
-from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.jobs import Job, Progress, loading, progress_line, run
 from napari_connecto.core.params import flag
+from napari_connecto.core.phases import Phases
 
 VOXEL = click.option(
     "--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size in nm; supplies or corrects the file's own."
@@ -112,6 +113,9 @@ PROGRESS = click.option(
 SHIFT_ONLY = {"affine": " /--shift-only"}
 """The older spelling of ``--no-affine``; click takes what follows the slash for the switch that turns it off."""
 
+REPORT_SHARE = 0.02
+"""Of the work of a command with ``--report``: the page took 1 to 4 s after jobs of a minute and more."""
+
 WITH_REPORT = "napari_connecto.report"
 """Key in click's context of whether a page is to be made of the result."""
 
@@ -128,52 +132,42 @@ def running(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def drive(job: Job[Any], progress: str) -> Any:
-    """Run a job with a bar per stage on stderr, or as JSON lines on stdout for another program."""
+    """Run a job with one bar on stderr, or as JSON lines on stdout for another program."""
     if progress == "json":
-        return run(job, lambda p: print(_line(p), flush=True))
+        return run(job, lambda p: print(progress_line(p), flush=True))
     if progress == "none":
         return run(job)
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def report(p: Progress) -> None:
-        if p.stage not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[p.stage] = tqdm(total=p.total or None, desc=p.stage, file=sys.stderr, disable=None)
-        bars[p.stage].n = p.done
-        bars[p.stage].refresh() if p.done == p.total else bars[p.stage].update(0)
-
-    try:
-        return run(job, report)
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
-def _line(p: Progress) -> str:
-    """Progress as JSON; of payloads only figures by name (a loss) go along."""
-    payload = {"payload": p.payload} if isinstance(p.payload, dict) else {}
-    return json_text({"stage": p.stage, "done": p.done, "total": p.total, **payload})
+    with Bar() as bar:
+        return run(job, bar.show)
 
 
 def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = None, workers: int = 0) -> None:
     """Do what a recipe says, print its summary, and make a page of it where that was asked for."""
+    wanted = bool(click.get_current_context().meta.get(WITH_REPORT))
+    if wanted and not recipe.get("out"):
+        raise click.UsageError("--report needs --out, the folder that it is written to")
+    summary = drive(_recipe_job(recipe, scheduler, workers, wanted), progress)
+    more = [f"written to {summary['out']}"] if summary["out"] else []
+    finish(summary, progress, [*more, *([f"report: {summary['report']}"] if wanted else [])])
+
+
+def _recipe_job(recipe: dict[str, Any], scheduler: str | None, workers: int, with_report: bool) -> Job[dict[str, Any]]:
+    """A recipe's job, and what comes before and after it; what takes seconds to load has a name."""
+    yield loading("torch")
     from napari_connecto.compute.cluster import connect
     from napari_connecto.workflows.recipe import recipe_job
 
-    wanted = click.get_current_context().meta.get(WITH_REPORT)
-    if wanted and not recipe.get("out"):
-        raise click.UsageError("--report needs --out, the folder that it is written to")
+    if scheduler or workers:
+        yield Progress(0, 0, f"connecting to {scheduler}" if scheduler else f"starting {workers} workers", overall=0.0)
+    phases = Phases({"working": 1 - REPORT_SHARE * with_report, "writing the report": REPORT_SHARE * with_report})
     with connect(scheduler, workers) as client:
-        summary = drive(recipe_job(recipe, client), progress)
-    if wanted:
+        summary = yield from phases.run("working", recipe_job(recipe, client))
+    if with_report:
         from napari_connecto.reports.write import report_job
 
-        summary |= {"report": str(drive(report_job(summary["out"]), progress))}
-    more = [f"written to {summary['out']}"] if summary["out"] else []
-    finish(summary, progress, [*more, *([f"report: {summary['report']}"] if wanted else [])])
+        page = yield from phases.run("writing the report", report_job(summary["out"]))
+        summary |= {"report": str(page)}
+    return summary
 
 
 def finish(summary: dict[str, Any], progress: str, more: Sequence[str] = ()) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import Cancelled
 
 T = TypeVar("T")
@@ -23,12 +24,24 @@ class Progress:
         What is being done, in words a user reads ("level 1").
     payload
         What became available since the last report (new detections, a loss), for live display; may be dropped.
+    overall
+        Share of the whole job that is done, in 0..1, over all its stages (see `core.phases`); None where the job does
+        not know it.
+    left_s
+        Seconds until the whole job is done, estimated; None while no pace is known.
     """
 
     done: int
     total: int
     stage: str = ""
     payload: Any = None
+    overall: float | None = None
+    left_s: float | None = None
+
+
+def loading(what: str) -> Progress:
+    """Say before it begins that something heavy is being loaded, such as a library."""
+    return Progress(0, 0, f"loading {what}", overall=0.0)
 
 
 Job: TypeAlias = Generator[Progress, None, T]
@@ -66,3 +79,16 @@ def run(
         return end.value
     finally:
         job.close()
+
+
+def progress_line(progress: Progress) -> str:
+    """A report as one line of JSON, for another program; of payloads only figures by name (a loss) go along."""
+    told = {key: getattr(progress, key) for key in ("stage", "done", "total", "overall", "left_s")}
+    payload = {"payload": progress.payload} if isinstance(progress.payload, dict) else {}
+    return json_text({**told, **payload})
+
+
+def progress_of(told: Mapping[str, Any]) -> Progress:
+    """The report that `progress_line` wrote."""
+    done, total = int(told["done"]), int(told["total"])
+    return Progress(done, total, told["stage"], told.get("payload"), told.get("overall"), told.get("left_s"))

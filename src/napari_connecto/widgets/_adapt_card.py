@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets._cascade_card import PreflightCard
-from napari_connecto.widgets._view import bytes_text, seconds_text
+from napari_connecto.widgets._view import bytes_text
 from napari_connecto.workflows.adapt_params import SegmentParams
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import shipped_folder
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import load_triton_apart, torch_job
 from napari_connecto.workflows.adapt_params import RankParams, SegmentParams
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def list_job(library: Path | None) -> Job[dict[str, Path]]:
 
 def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
     """Whether the volume's membranes are as dark, or as bright, as a model expects."""
+    yield from torch_job()
     yield Progress(0, 0, "looking at the contrast")
     from napari_connecto.workflows import contrast
 
@@ -131,8 +132,8 @@ def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
 
 def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ranking]:
     """Rank the library's domains by how near their data are to the volume."""
+    yield from torch_job()
     yield Progress(0, 0, "loading the library")
-    load_triton_apart()
     from napari_connecto.workflows.rank import rank_domains_job
 
     return (yield from rank_domains_job(volume, library, params))

@@ -13,6 +13,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._adapt_jobs import Picture, Source, asked, cut, load, told_of
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.adapt_params import PrepareParams
 
@@ -45,6 +46,7 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
 
     Playback trains, so it runs in a process of its own, which is killed when this is closed.
     """
+    yield from torch_job()
     from napari_connecto.workflows.recipe import recipe_job
     from napari_connecto.workflows.subprocess import run_in_subprocess
 

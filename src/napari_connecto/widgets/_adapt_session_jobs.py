@@ -17,7 +17,7 @@ from napari_connecto.core.model import Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load
 from napari_connecto.widgets._adapt_prepare_jobs import Place, prepared_job
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.adapt_params import SegmentParams, SuggestParams
 
@@ -65,8 +65,8 @@ def base_job(begin: Begin, library: Path | None) -> Job[Path]:
 
 def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, library: Path | None) -> Job[Work]:
     """Put ``n`` more patches into the queue of a session, which is made if there is none."""
+    yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    load_triton_apart()
     from napari_connecto.workflows.convert import open_spec
     from napari_connecto.workflows.domains import load_encoder
     from napari_connecto.workflows.session import Session
@@ -97,8 +97,8 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
 
 def resume_job(folder: Path) -> Job[Work]:
     """Open a session's folder (or the one around it) again."""
+    yield from torch_job()
     yield Progress(0, 0, "opening the session")
-    load_triton_apart()
     from napari_connecto.workflows.convert import open_spec
     from napari_connecto.workflows.session import Session
 

@@ -17,7 +17,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
 from napari_connecto.widgets._adapt_session_jobs import Work
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Compared:
 
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
     """Two steps are made here and thrown away; the second is timed."""
+    yield from torch_job()
     from napari_connecto.workflows.fine_tune import PRESETS, fine_tune_job
 
     yield Progress(0, 0, "timing two steps")
@@ -80,6 +81,7 @@ def tune_recipe(work: Work, source: Source, params: FineTuneParams, out: Path) -
 
 def tune_job(recipe: Recipe) -> Job[dict[str, Any]]:
     """Fine-tune in a process of its own, which is killed when this is closed; the session must be unlocked."""
+    yield from torch_job()
     from napari_connecto.workflows.recipe import write_recipe
     from napari_connecto.workflows.subprocess import run_in_subprocess
 
@@ -122,8 +124,8 @@ def tuned_model(out: Path) -> Path:
 
 def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
     """Both models on the held-out patches: figures, maps and segmentations."""
+    yield from torch_job()
     yield Progress(0, 0, "loading models")
-    load_triton_apart()
     from napari_connecto.workflows.compare import compare_job
     from napari_connecto.workflows.em_samples import prepared
     from napari_connecto.workflows.segment_block import segment_array
@@ -192,8 +194,8 @@ class Segmenting:
 
 def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
     """What segmenting would cost; two tiles are timed here."""
+    yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    load_triton_apart()
     from napari_connecto.workflows.estimate_segment import estimate_segment_job
 
     model = load(what.model)
@@ -202,7 +204,7 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
 
 def gate_job(what: Segmenting) -> Job[GateCheck]:
     """Whether the volume looks like what the model was trained on."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.gate_check import gate_check_job
     from napari_connecto.workflows.gate_files import load_gate
 
@@ -212,8 +214,8 @@ def gate_job(what: Segmenting) -> Job[GateCheck]:
 
 def segmenting_job(what: Segmenting) -> Job[Volume]:
     """Segment here or on a cluster, and leave the recipe in the result folder."""
+    yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    load_triton_apart()
     from napari_connecto.workflows.gate_files import load_gate
     from napari_connecto.workflows.recipe import write_recipe
     from napari_connecto.workflows.segment import segment_job

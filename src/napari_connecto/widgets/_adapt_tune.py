@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.params import from_mapping
+from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets._adapt_jobs import tuned_params
 from napari_connecto.widgets._adapt_plots import Curve
 from napari_connecto.widgets._adapt_project import Kept, Project
@@ -25,7 +26,6 @@ from napari_connecto.widgets._adapt_train_jobs import (
 )
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._view import seconds_text
 from napari_connecto.widgets._worker import State, Worker
 from napari_connecto.workflows.adapt_params import FineTuneParams
 

@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLay
 
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
-from napari_connecto.widgets._view import bytes_text, seconds_text
+from napari_connecto.widgets._view import bytes_text
 from napari_connecto.widgets._worker import Worker
 
 if TYPE_CHECKING:

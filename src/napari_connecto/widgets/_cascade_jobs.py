@@ -25,7 +25,7 @@ from napari_connecto.core.params import option_words
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import load_triton_apart, torch_job
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.cascade_document import read_document
 from napari_connecto.workflows.params import DetectParams, TrainParams
@@ -105,7 +105,7 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
 
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     """What the search will cost; each level is timed on two real tiles."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.estimate import estimate
 
     yield Progress(0, 0, "timing two tiles per level")
@@ -114,7 +114,7 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
 
 def check_job(search: Search) -> Job[GateCheck]:
     """Whether the volume looks like what the cascade was trained on."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.detect import check_job
 
     return (yield from check_job(search.volume, load(search.cascade), search.params))
@@ -122,7 +122,7 @@ def check_job(search: Search) -> Job[GateCheck]:
 
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
     """Run the search here or on a cluster, and leave its recipe in the result folder."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.detect import detect_job
     from napari_connecto.workflows.recipe import write_recipe
 
@@ -221,6 +221,7 @@ class Training:
 
 def training_job(training: Training) -> Job[dict[str, Any]]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    yield from torch_job()
     from napari_connecto.io.tables import write_table
     from napari_connecto.workflows.subprocess import run_in_subprocess
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QElapsedTimer, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -23,14 +23,18 @@ from qtpy.QtWidgets import (
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.phases import Watch, left_text
 from napari_connecto.widgets._report_button import ReportButton, folder_job, show_place
-from napari_connecto.widgets._view import OKABE_ITO, seconds_text
+from napari_connecto.widgets._view import OKABE_ITO
 from napari_connecto.widgets._worker import State, Worker
 
 UNEXPECTED = (
     "Nobody expected this. Try again; if it comes back, unfold the details and report them together with what "
     "`napari-connecto doctor` prints"
 )
+
+
+BAR_STEPS = 1000
 
 
 class JobBar(QWidget):
@@ -49,15 +53,15 @@ class JobBar(QWidget):
         self.button.setToolTip(tooltip)
         self.buttons: list[QPushButton] = []
         self.bar = QProgressBar()
-        self.bar.setToolTip("Progress of the running stage, and the time left at the present pace")
+        self.bar.setToolTip("Progress of the whole job, and the time left at the present pace")
         self.bar.hide()
         self.status = text_line("What the job is doing")
         self.status.hide()
         self.error = ErrorLine()
         self.report, self.page = ReportButton(), text_line("Where the report is; click to open it")
         self.page.hide()
-        self._run_text, self._stage, self._resumable = run_text, "", True
-        self._clock, self._first = QElapsedTimer(), 0
+        self._run_text, self._resumable = run_text, True
+        self._watch = Watch()
         self._row = QHBoxLayout()
         self._row.addWidget(self.button)
         self._row.addWidget(self.report)
@@ -81,7 +85,7 @@ class JobBar(QWidget):
 
     def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True, abandon: bool = False) -> None:
         """Run a job; ``resumable``: the button offers to resume it after a cancel; ``abandon``: see `Worker.start`."""
-        self._resumable, self._stage = resumable, ""
+        self._resumable, self._watch = resumable, Watch()
         self.error.clear()
         self.offer_report(None)
         self.worker.start(make_job, abandon=abandon)
@@ -165,13 +169,12 @@ class JobBar(QWidget):
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self.worker.state is State.CANCELLING:
             return
-        if progress.stage != self._stage or not self._clock.isValid():
-            self._stage, self._first = progress.stage, progress.done
-            self._clock.start()
-        self.bar.setRange(0, min(progress.total, 2**31 - 1))
-        self.bar.setValue(min(progress.done, 2**31 - 1))
-        left = _left(progress, self._first, self._clock.elapsed() / 1000)
-        self.bar.setFormat(f"%p %{left}")
+        self._watch.see(progress)
+        share = self._watch.share
+        waiting = share is None or (share == 0 and not progress.total)  # for something to be loaded: the bar moves
+        self.bar.setRange(0, 0 if waiting else BAR_STEPS)
+        self.bar.setValue(round(BAR_STEPS * (share or 0)))
+        self.bar.setFormat(f"%p %{left_text(self._watch.left_s)}")
         count = f" {progress.done:,}/{progress.total:,}".replace(",", " ") if progress.total else ""
         self.status.setText(f"{progress.stage}{count}")
 
@@ -231,10 +234,3 @@ def text_line(tooltip: str) -> QLabel:
     label.setWordWrap(True)
     label.setToolTip(tooltip)
     return label
-
-
-def _left(progress: Progress, first: int, elapsed_s: float) -> str:
-    done = progress.done - first
-    if not progress.total or done <= 0 or elapsed_s < 1:
-        return ""
-    return f", {seconds_text(elapsed_s * (progress.total - progress.done) / done)} left"

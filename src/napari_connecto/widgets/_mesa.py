@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from napari_connecto.core.jobs import Job, loading
+
 
 def load_triton_apart() -> None:
     """Load triton, which torch loads sooner or later, so that it does not crash the viewer.
@@ -25,6 +27,14 @@ def load_triton_apart() -> None:
         importlib.import_module("triton")
     finally:
         sys.setdlopenflags(flags)
+
+
+def torch_job() -> Job[None]:
+    """Load torch, and say so first: that takes seconds, the first time."""
+    if "torch" not in sys.modules:
+        yield loading("torch")
+    load_triton_apart()
+    from napari_connecto.models import files  # noqa: F401 - the home of torch
 
 
 def _driver_has_llvm() -> bool:

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._worker import Worker
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class ReportButton(QPushButton):
 
 def folder_job(folder: Path) -> Job[Path]:
     """The page of a result folder."""
+    yield from torch_job()
     yield Progress(0, 1, "writing the report")
-    load_triton_apart()
     from napari_connecto.reports.write import report_job  # matplotlib: not for the opening of a dock
 
     return (yield from report_job(folder))
@@ -56,8 +56,8 @@ def folder_job(folder: Path) -> Job[Path]:
 
 def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[Path]:
     """The page of a ranking, which is written into a folder first."""
+    yield from torch_job()
     yield Progress(0, 1, "writing the report")
-    load_triton_apart()
     from napari_connecto.io.disk import storing, write_json
     from napari_connecto.workflows.recipe import write_recipe
 

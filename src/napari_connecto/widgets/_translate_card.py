@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets._cascade_card import PreflightCard
-from napari_connecto.widgets._view import bytes_text, seconds_text
+from napari_connecto.widgets._view import bytes_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.translate_estimate import TranslateEstimate

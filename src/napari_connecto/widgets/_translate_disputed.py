@@ -16,7 +16,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets import _adapt_jobs, _translate_jobs
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._show import store_layer
 from napari_connecto.widgets._translate_trust import TrustBox
 from napari_connecto.widgets._view import RESULT
@@ -112,8 +112,8 @@ class DisputedBox(QGroupBox):
 
 def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     """Compute it, and find the ``n`` worst places."""
+    yield from torch_job()
     yield Progress(0, 0, "loading translator and model")
-    load_triton_apart()
     from napari_connecto.workflows.membranes import membranes_job
     from napari_connecto.workflows.trust import disputed_regions
 

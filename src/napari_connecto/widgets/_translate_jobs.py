@@ -22,7 +22,7 @@ from napari_connecto.core.params import option_words
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
-from napari_connecto.widgets._mesa import load_triton_apart
+from napari_connecto.widgets._mesa import load_triton_apart, torch_job
 from napari_connecto.workflows.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def list_job() -> Job[dict[str, Path]]:
 
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
     """What the translation will cost; two real tiles are timed."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.translate_estimate import estimate_translate
 
     yield Progress(0, 0, "timing two tiles")
@@ -125,7 +125,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
 
 def check_job(what: Translating) -> Job[GateCheck]:
     """Whether the volume looks like what the translator was trained on."""
-    load_triton_apart()
+    yield from torch_job()
     from napari_connecto.workflows.gate_check import gate_check_job
 
     translator = load(what.translator)
@@ -146,8 +146,8 @@ def translating_job(what: Translating, n: int, region: Box | None = None, first:
 
 
 def _translating(what: Translating, n: int, region: Box | None, first: Box | None) -> Job[Translated]:
+    yield from torch_job()
     yield Progress(0, 0, "loading the translator")
-    load_triton_apart()
     from napari_connecto.workflows.recipe import write_recipe
     from napari_connecto.workflows.translate import translate_job
 

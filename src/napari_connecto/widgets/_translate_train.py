@@ -23,6 +23,7 @@ from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._layers import SPEC, LayerImage, describe
+from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._view import LayerCombo
 from napari_connecto.widgets._volumes import as_file_job, identity
 from napari_connecto.widgets._worker import State
@@ -182,6 +183,7 @@ class PairBox(QGroupBox):
 
 def training_job(training: Training) -> Job[dict[str, Any]]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    yield from torch_job()
     from napari_connecto.workflows.subprocess import run_in_subprocess
 
     yield Progress(0, 0, "opening")

@@ -81,15 +81,6 @@ def bytes_text(n: float) -> str:
     return f"{n:.3g} TB"
 
 
-def seconds_text(seconds: float) -> str:
-    """A duration a person reads: "2 min 05 s"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
-
-
 class _LevelCombo(QComboBox):
     """Lists whole lines, but shows only their first part when closed, where there is no room for more."""
 

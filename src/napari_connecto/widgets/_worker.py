@@ -21,12 +21,16 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.phases import share_of
 from napari_connecto.widgets._settings import apply_preferences
 
 POLL_MS = 50
 NICE = 5
 ACTIVITY_AFTER_S = 1.0
 """Jobs that take longer appear in napari's activity dock; adding to it takes napari a tenth of a second."""
+
+
+ACTIVITY_STEPS = 100
 
 
 class State(Enum):
@@ -182,9 +186,11 @@ def _step_back() -> None:
 
 
 def _show_activity(activity: cancelable_progress, name: str, progress: Progress) -> None:
-    if activity.total != progress.total:
-        activity.reset(total=progress.total)
+    share = share_of(progress)
+    total = 0 if share is None or (share == 0 and not progress.total) else ACTIVITY_STEPS
+    if activity.total != total:
+        activity.reset(total=total)
     text = f"{name}: {progress.stage}" if progress.stage else name
     if activity.desc != f"{text}: ":  # as tqdm keeps it; each change lays the activity dock out anew
         activity.set_description(text)
-    activity.update(max(0, progress.done - activity.n))
+    activity.update(max(0, round(ACTIVITY_STEPS * (share or 0)) - activity.n))

@@ -16,6 +16,7 @@ import yaml
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_text
 from napari_connecto.io.plain_data import safe_yaml
@@ -85,7 +86,7 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
         problem = f"lacks {odd}" if lacking else f"has unknown {odd}"
         raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(needed | allowed))}")
     check_entries(recipe)
-    summary = yield from _WORKFLOWS[name](recipe, client)
+    summary = yield from Phases({name: 1}).run(name, _WORKFLOWS[name](recipe, client))
     if summary.get("out"):
         write_recipe(recipe, Path(summary["out"]) / "recipe.yaml")
     return summary

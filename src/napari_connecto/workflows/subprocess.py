@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from napari_connecto.core.errors import SHORT_OF_MEMORY, ConnectoError
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job, Progress, progress_of
 from napari_connecto.workflows.recipe import Recipe, write_recipe
 
 HEARTBEAT_S = 0.2
@@ -110,4 +110,4 @@ def _follow(lines: queue.Queue[str | None]) -> Job[dict[str, Any] | None]:
         if "summary" in message:
             summary = message["summary"]
         elif "stage" in message:
-            last = Progress(int(message["done"]), int(message["total"]), message["stage"], message.get("payload"))
+            last = progress_of(message)
