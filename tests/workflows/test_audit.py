@@ -64,14 +64,15 @@ def test_rule_of_three():
     [
         (
             (0, 3000, 30_000, 1700),
-            "At most 1.8 % of objects missed, 95% (the finest level finds an object in 0 of 3000 rejected chunks "
-            "looked at again).",
+            "At most 1.8 % of what an exhaustive search finds was missed, 95% (the finest level finds an object in 0 "
+            "of 3000 rejected chunks looked at again).",
         ),
         ((0, 0, 0, 10), "No chunk was rejected: nothing can be missed that the finest level alone would have found."),
         ((0, 0, 100, 10), "None of the 100 rejected chunks was looked at again: how much was missed is not known."),
         (
             (2, 50, 50, 10),
-            "17 % of objects missed: the finest level finds an object in 2 of 50 rejected chunks looked at again, and "
+            "17 % of what an exhaustive search finds was missed: the finest level finds an object in 2 of 50 rejected "
+            "chunks looked at again, and "
             "those were all.",
         ),
         (

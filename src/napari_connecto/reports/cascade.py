@@ -63,9 +63,16 @@ def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
     if report["mode"] == "cascade":
         keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than by the finest level alone"))
         low, high = report["recall"]["interval"]
-        keys.append((f"{report['recall']['expected']:.1%}", f"recall expected ({low:.1%} to {high:.1%}, 95 %)"))
+        kept = f"of what an exhaustive search finds, expected ({low:.1%} to {high:.1%}, 95 %)"
+        keys.append((f"{report['recall']['expected']:.1%}", kept))
     if audit["rejected"] and audit["sampled"] and audit["found"]:
-        keys.append((f"≤ {audit['lost_upper']:.1%}", f"of objects missed ({audit['confidence']:.0%}, by the audit)"))
+        bound = f"of what an exhaustive search finds missed ({audit['confidence']:.0%}, by the audit)"
+        keys.append((f"≤ {audit['lost_upper']:.1%}", bound))
+    held_out = report.get("held_out")
+    if held_out and held_out["labelled"]:
+        low, high = held_out["interval"]
+        found = f"{held_out['found']} of {held_out['labelled']}"
+        keys.append((found, f"labelled held-out objects found (95 % CI {low:.0%} to {high:.0%})"))
     return tuple(keys)
 
 
@@ -110,7 +117,8 @@ def _audit(report: Mapping[str, Any]) -> Section:
     )
     lines = (
         audit["sentence"],
-        "Missed means: what the finest level alone would have found. What that level cannot see, no audit can count. "
+        "Missed means: what the finest level alone would have found. What that level itself misses, no audit can "
+        "count; see the labelled held-out objects. "
         "The bound is one-sided Clopper-Pearson on a random sample of the rejected chunks.",
     )
     return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))

@@ -10,6 +10,8 @@ from scipy.stats import beta
 
 from napari_connecto.core.errors import InputError
 
+EVERYTHING = "what an exhaustive search finds"
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -48,12 +50,12 @@ class Audit:
             return f"None of the {self.rejected} rejected chunks was looked at again: how much was missed is not known."
         seen = f"the finest level finds an object in {self.positives} of {self.sampled} rejected chunks looked at again"
         if self.sampled == self.rejected:
-            return f"{_percent(self.lost_upper)} of objects missed: {seen}, and those were all."
+            return f"{_percent(self.lost_upper)} of {EVERYTHING} was missed: {seen}, and those were all."
         if self.found == 0:
             most = floor(self.missed_upper)
             hold = f"at most {most} of {self.rejected} rejected chunks hold an object, {self.confidence:.0%}"
             return f"Nothing was found; {hold} ({seen})."
-        return f"At most {_percent(self.lost_upper)} of objects missed, {self.confidence:.0%} ({seen})."
+        return f"At most {_percent(self.lost_upper)} of {EVERYTHING} was missed, {self.confidence:.0%} ({seen})."
 
 
 def audit_plan(rejected: np.ndarray, n: int, seed: int = 0) -> np.ndarray:

@@ -20,7 +20,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.calibration import Calibration
 from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.examples import Examples
-from napari_connecto.workflows.matching import match_points
+from napari_connecto.workflows.held_out import HeldOut, judge, measure_held_out
 from napari_connecto.workflows.objects import ObjectRule, find_objects
 
 CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -73,7 +73,8 @@ def calibrate_job(
     stages
         Finest first.
     rule
-        Its threshold is replaced by the one of best object F1 on the block.
+        Its threshold is replaced by the one of best object F1 on the block, all labelled objects counted, also those
+        that the least size removes.
 
     Returns
     -------
@@ -94,8 +95,8 @@ def calibrate_job(
             yield Progress(n, len(grid.plan), f"measuring level {k}")
         scores.append(found)
         costs.append((time.perf_counter() - started) / len(grid.plan))
-    centres = _inside(examples, measured)
-    rule = replace(rule, threshold=_best_threshold(grids[0], field, rule, centres))
+    centres = examples.centres_nm[examples.inside(measured)]
+    rule, held_out = _best_rule(grids[0], field, rule, centres, examples)
     calibration = Calibration(
         scores=tuple(scores),
         parents=tuple(_parents(fine, coarse) for fine, coarse in pairwise(grids)),
@@ -105,6 +106,7 @@ def calibrate_job(
         branching=tuple(
             float(np.prod(np.rint(coarse.level.factor_to(fine.level)))) for fine, coarse in pairwise(grids)
         ),
+        held_out=held_out,
     )
     return calibration, rule
 
@@ -127,19 +129,15 @@ def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
     return np.array([bool((target[slices] >= 128).any()) for slices in own])
 
 
-def _inside(examples: Examples, measured: Box) -> np.ndarray:
-    at = np.floor(examples.target.to_voxels(examples.centres_nm))
-    return examples.centres_nm[((at >= measured.start) & (at < measured.stop)).all(axis=1)]
-
-
-def _best_threshold(grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray) -> float:
-    """Of `CANDIDATES`, the one of best object F1; the middle of equals."""
+def _best_rule(
+    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
+) -> tuple[ObjectRule, HeldOut]:
+    """Of `CANDIDATES`, the threshold of best object F1 (the middle of equals), and what is found with it."""
     corner = grid.level.to_nm(grid.block.start)
     level = Level(field, grid.level.voxel_nm, (float(corner[0]), float(corner[1]), float(corner[2])))
     everything = np.arange(len(grid.plan))
-    f1 = []
-    for threshold in CANDIDATES:
-        found = find_objects(level, grid.plan, everything, replace(rule, threshold=threshold))
-        f1.append(match_points(found.centre_nm, centres_nm, rule.diameter_nm / 2).f1)
+    rules = [replace(rule, threshold=threshold) for threshold in CANDIDATES]
+    f1 = [judge(find_objects(level, grid.plan, everything, r), centres_nm, examples).f1 for r in rules]
     best = np.flatnonzero(np.isclose(f1, max(f1)))
-    return CANDIDATES[int(best[len(best) // 2])]
+    chosen = rules[int(best[len(best) // 2])]
+    return chosen, measure_held_out(level, grid.plan, chosen, centres_nm, examples)[0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.workflows.held_out import HeldOut
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Calibration:
         Seconds per call at each level, reading and model.
     branching
         Children per parent away from the borders, one per step from the finest level up.
+    held_out
+        What an exhaustive search finds of these objects; None for cascades that were measured without it.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -37,6 +40,7 @@ class Calibration:
     objects: np.ndarray
     cost_s: tuple[float, ...]
     branching: tuple[float, ...]
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
@@ -67,6 +71,8 @@ class Calibration:
             return f"{len(self.truth)} truths for {n[0]} level-0 chunks"
         if self.objects.size and (self.objects.min() < 0 or self.objects.max() >= n[0]):
             return f"objects outside its {n[0]} level-0 chunks"
+        if self.held_out is not None and len(self.held_out.found) != len(self.objects):
+            return f"{len(self.held_out.found)} answers for {len(self.objects)} held-out objects"
         if not all(np.isfinite(c) and c > 0 for c in self.cost_s):
             return f"costs {self.cost_s}, not all positive"
         if not all(np.isfinite(b) and b >= 1 for b in self.branching):
@@ -99,7 +105,7 @@ class Calibration:
             "objects": self.objects.tolist(),
             "cost_s": list(self.cost_s),
             "branching": list(self.branching),
-        }
+        } | ({} if self.held_out is None else {"held_out": self.held_out.to_json()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -115,6 +121,7 @@ class Calibration:
             truth = np.zeros(len(scores[0]), bool)
             truth[np.asarray(data["truth"], np.int64)] = True
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
-            return cls(scores=tuple(scores), truth=truth, **rest)
+            held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
+            return cls(scores=tuple(scores), truth=truth, held_out=held_out, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error

@@ -18,7 +18,7 @@ from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import REPORT, RunOptions, Search
-from napari_connecto.workflows.thresholds import Choice
+from napari_connecto.workflows.thresholds import Choice, exhaustive_choice
 
 
 def detect(
@@ -164,5 +164,4 @@ def inside(volume: Volume, region: Box | None) -> Box | None:
 
 def one_level(cascade: Cascade) -> Choice:
     """The choice that uses the finest level alone."""
-    rest = (None,) * (len(cascade.stages) - 1)
-    return replace(cascade.choose(), thresholds=(cascade.rule.threshold, *rest), reason="One level, as asked.")
+    return exhaustive_choice(cascade.calibration, cascade.rule.threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cc3d
@@ -32,12 +32,24 @@ class Examples:
         Typical object.
     flat
         Objects lie in one section each, though there are several: labels of unrelated sections.
+    voxels
+        (n,) size of each object in voxels of ``target``, its area in one section where ``flat``; empty for points.
     """
 
     target: Level
     centres_nm: np.ndarray
     diameter_nm: float
     flat: bool = False
+    voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def inside(self, box: Box) -> np.ndarray:
+        """(n,) whether an object's centre lies in a box of the target's voxels."""
+        at = np.floor(self.target.to_voxels(self.centres_nm))
+        return ((at >= box.start) & (at < box.stop)).all(axis=1)
+
+    def known_at(self, nm: np.ndarray) -> np.ndarray:
+        """(k,) whether the labels say what is at positions (k, 3): everywhere in their extent."""
+        return np.ones(len(nm), bool)
 
     @cached_property
     def present(self) -> np.ndarray:
@@ -108,7 +120,8 @@ def from_labels(labels: Volume, head: Head, diameter_nm: float | None = None) ->
         ids = cc3d.connected_components(array != 0, connectivity=26).astype(np.uint32)
     stats = cc3d.statistics(ids)
     counts = stats["voxel_counts"][1:]
-    thin = float(np.median([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])) == 1
+    depths = np.array([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])
+    thin = float(np.median(depths)) == 1
     if diameter_nm is None:
         volume_nm3 = np.median(counts) * float(np.prod(level.voxel_nm))
         diameter_nm = float((6 * volume_nm3 / np.pi) ** (1 / 3))
@@ -118,7 +131,8 @@ def from_labels(labels: Volume, head: Head, diameter_nm: float | None = None) ->
     if head == "centres":
         return from_points(centres, diameter_nm, level)
     target = Level((ids > 0).astype(np.uint8) * np.uint8(255), level.voxel_nm, level.origin_nm)
-    return Examples(target, _inside(ids, centres, level), diameter_nm, thin and level.shape[0] > 1)
+    sizes = counts / depths if thin else counts.astype(float)
+    return Examples(target, _inside(ids, centres, level), diameter_nm, thin and level.shape[0] > 1, sizes)
 
 
 def _inside(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:

@@ -113,7 +113,10 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     cascade = yield from train_cascade_job(volume, labels, params)
     cascade.save(out)
     choice = cascade.choose()
-    lines = [f"{cascade.name}: {len(cascade.stages)} levels, least score {cascade.rule.threshold:.2f}", choice.reason]
+    lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
+    held_out = cascade.calibration.held_out
+    lines += [held_out.sentence] if held_out is not None else []
+    lines.append(choice.reason)
     lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
     return {"out": str(out), "levels": len(cascade.stages), "lines": lines}
 

@@ -21,8 +21,10 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
     """Everything worth knowing of a finished search; JSON.
 
     ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume that a level
-    looked at. ``calls_made``, ``seconds`` and ``bytes`` (read and decoded; the finest level's with the audit's) add up
-    what was computed in this folder, by however many runs; ``calls`` is what this search looked at.
+    looked at. ``recall`` is what the gating keeps of what an exhaustive search finds, None where nothing was gated;
+    ``held_out`` is what is found of the labelled objects that the cascade was measured on. ``calls_made``, ``seconds``
+    and ``bytes`` (read and decoded; the finest level's with the audit's) add up what was computed in this folder, by
+    however many runs; ``calls`` is what this search looked at.
     """
     finest = search.steps[0]
     chunks = (
@@ -42,10 +44,17 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
         "voxels_ratio": exhaustive / max(1, read),
         "seconds": sum(search.costs.of(name)["seconds"] for name in (*(step.name for step in search.steps), "audit")),
         "seconds_audit": search.costs.of("audit")["seconds"],
-        "recall": {"expected": choice.expected_recall, "interval": list(choice.recall_interval)},
+        **_recall(choice, gated=len(search.steps) > 1, measured=search.rule == cascade.rule),
         "reason": choice.reason,
         "audit": {**asdict(audit), "sentence": audit.sentence},
     }
+
+
+def _recall(choice: Choice, *, gated: bool, measured: bool) -> dict[str, Any]:
+    """``measured``: objects are read off as they were when the held-out objects were counted."""
+    kept = {"expected": choice.expected_recall, "interval": list(choice.recall_interval)} if gated else None
+    labelled = {"held_out": choice.held_out.to_json()} if choice.held_out is not None and measured else {}
+    return {"recall": kept} | labelled
 
 
 def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _share(step: Step, seen: np.ndarray) -> float:
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """Funnel, cost, audit and gate, a sentence a line."""
+    """Funnel, cost, audit, recall of labelled objects and gate, a sentence a line."""
     lines = []
     for level in report["levels"]:
         voxel = "x".join(f"{v:g}" for v in level["voxel_nm"])
@@ -93,6 +102,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than by one level alone")
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
+    if "held_out" in report:
+        lines.append(f"In the part held out from training: {report['held_out']['sentence']}")
     if "gate" in report:
         lines.append(report["gate"]["sentence"])
     return lines

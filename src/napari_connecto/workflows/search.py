@@ -226,9 +226,13 @@ class Search:
 
 
 def least_part(step: Step, rule: ObjectRule) -> int:
-    """Voxels that the smallest object to be kept has in one chunk: all of them, or fewer where chunks are thin."""
+    """Voxels that the smallest object to be kept has in one chunk: all of them, or fewer where it reaches through
+    several thin chunks.
+    """
     if rule.head == "centres":
         return 1
+    if rule.flat or step.plan.shape[0] == 1:
+        return max(1, rule.min_voxels)
     depth = step.plan.tile[0] * step.level.voxel_nm[0]
     return max(1, round(rule.min_voxels * min(1.0, depth / rule.diameter_nm)))
 

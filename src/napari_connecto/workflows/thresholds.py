@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.rates import CascadeExpectation
 from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.held_out import LabelledRecall
 from napari_connecto.workflows.threshold_rates import (
     Intervals,
     LevelRates,
@@ -52,6 +53,8 @@ class Choice:
         See `LevelRates`.
     objects, blocks
         What it rests on: objects that level 0 finds, blocks that were resampled.
+    held_out
+        Of the labelled held-out objects; None for cascades that were measured without.
     reason
         Why this cascade, or why none, in words.
     """
@@ -72,6 +75,7 @@ class Choice:
     objects: int
     blocks: int
     reason: str
+    held_out: LabelledRecall | None = None
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -137,6 +141,14 @@ def choose_thresholds(
     return replace(choice, reason=reason)
 
 
+def exhaustive_choice(calibration: Calibration, threshold: float) -> Choice:
+    """The finest level alone, whatever it costs: nothing is gated, so no recall of a gating is claimed."""
+    found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
+    measured = measure(calibration, (threshold, *(None,) * (len(calibration.scores) - 1)), found)
+    spread = intervals(calibration, measured, 0, np.random.default_rng(0), 1)
+    return replace(_choice(calibration, measured, spread, 1.0), reason="Exhaustive search requested.")
+
+
 def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     """The threshold of best F1 for scores (n,) and truth (n,), midway between two scores."""
     if not truth.any():
@@ -170,7 +182,16 @@ def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: 
         objects=len(m.found),
         blocks=spread.blocks,
         reason="",
+        held_out=_labelled(calibration, m),
     )
+
+
+def _labelled(calibration: Calibration, m: Measured) -> LabelledRecall | None:
+    held_out = calibration.held_out
+    if held_out is None:
+        return None
+    gated = held_out.found & m.called[0][calibration.objects]
+    return LabelledRecall(len(gated), int(gated.sum()), int(held_out.found.sum()))
 
 
 def _why(choice: Choice, best: Cheapest) -> str:
@@ -178,12 +199,12 @@ def _why(choice: Choice, best: Cheapest) -> str:
     low, high = choice.saving_interval
     text = (
         f"{names.capitalize()} before level 0: saves {choice.saving:.0%} of the cost ({low:.0%} to {high:.0%}), keeps "
-        f"{choice.recall:.1%} of the objects that level 0 finds; on new data expect {choice.expected_recall:.1%}, at "
+        f"{choice.recall:.1%} of what level 0 finds; on new data expect {choice.expected_recall:.1%}, at "
         f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
     )
     if best.fitted:
         text += ": too few to count so small a loss, so a threshold was lowered below all of them by the scores' tail"
-    return text + "."
+    return text + "." + (f" In all, {choice.held_out.sentence}" if choice.held_out is not None else "")
 
 
 def _why_none(best: Cheapest, calibration: Calibration, found: int, target: float) -> str:

@@ -25,6 +25,7 @@ from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.examples import Examples, crop, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import source_gate_job
+from napari_connecto.workflows.least_size import least_voxels
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.samples import Patches
@@ -70,7 +71,8 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
         seeded = replace(params, seed=params.seed + k)
         stage = yield from _train_stage(volume, examples, (train_box, measure_box), card, seeded, k)
         stages.append(stage)
-    rule = ObjectRule(params.head, 0.5, examples.diameter_nm, _least_voxels(examples, cards[0]), examples.flat)  # type: ignore[arg-type]
+    least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
+    rule = ObjectRule(params.head, 0.5, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
     calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
     metadata = {"params": asdict(params), "volume": volume.name, "version": __version__}
     gate = yield from cascade_gate_job(volume, examples, stages[0], params.seed)
@@ -90,13 +92,6 @@ def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed
         )
     except InputError:
         return None
-
-
-def _least_voxels(examples: Examples, card: ModelCard) -> int:
-    """An eighth of a typical object's volume (area in 2-D), at least 4 voxels."""
-    radius = examples.diameter_nm / 4 / np.array(card.voxel_nm)
-    voxels = np.pi * radius[1] * radius[2] * max(1.0, 4 / 3 * radius[0])
-    return max(4, int(voxels))
 
 
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:

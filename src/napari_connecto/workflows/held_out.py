@@ -1,0 +1,164 @@
+"""What the finest stage finds of the labelled objects that no stage was trained on: misses that no gating explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from napari_connecto.core.metrics import Counts
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level
+from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.examples import Examples
+from napari_connecto.workflows.matching import match_points
+from napari_connecto.workflows.objects import ObjectRule, find_objects
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """An exhaustive search of the held-out block beside its labels, matched one to one by centres.
+
+    Parameters
+    ----------
+    found
+        (m,) boolean for each labelled object, in the order of `Calibration.objects`.
+    too_small
+        Labelled objects that are missed because their masks are below the least size.
+    false
+        Detections on what is labelled as background (everything that is no object, where all was labelled).
+    least_voxels
+        The least size.
+    """
+
+    found: np.ndarray
+    too_small: int
+    false: int
+    least_voxels: int
+
+    @property
+    def counts(self) -> Counts:
+        """Found, false and missed."""
+        hits = int(np.count_nonzero(self.found))
+        return Counts(hits, self.false, len(self.found) - hits)
+
+    @property
+    def sentence(self) -> str:
+        """In words a user reads."""
+        counts, n = self.counts, len(self.found)
+        text = f"An exhaustive search finds {found_of(counts.tp, n)}"
+        if self.too_small:
+            text += f"; {self.too_small} of those missed are smaller than the least size of {self.least_voxels} voxels"
+        if counts.tp + counts.fp:
+            text += f"; {counts.fp} of {counts.tp + counts.fp} detections there are false"
+        return text + "."
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "found": [bool(v) for v in self.found],
+            "too_small": self.too_small,
+            "false": self.false,
+            "least_voxels": self.least_voxels,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> HeldOut:
+        """From what `to_json` gave; raises what damaged data raise."""
+        numbers = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
+        return cls(np.asarray(data["found"], bool).ravel(), *numbers)
+
+
+def found_of(found: int, labelled: int) -> str:
+    """Recall of labelled held-out objects in words, with its interval."""
+    if not labelled:
+        return "no held-out object, as none is labelled there"
+    share, low, high = (f"{100 * v:.0f}" for v in (found / labelled, *recall_interval(found, labelled)))
+    return f"{found} of {labelled} held-out objects ({share} %, 95 % CI {low} to {high} %)"
+
+
+def recall_interval(found: int, labelled: int) -> tuple[float, float]:
+    """Clopper-Pearson, 95 %."""
+    low = float(beta.ppf(0.025, found, labelled - found + 1)) if found else 0.0
+    high = float(beta.ppf(0.975, found + 1, labelled - found)) if found < labelled else 1.0
+    return low, high
+
+
+@dataclass(frozen=True)
+class LabelledRecall:
+    """How many labelled held-out objects a search finds: the finest stage, the least size and the gating lose some.
+
+    Parameters
+    ----------
+    labelled, found, exhaustive
+        Objects: there are, are found by the levels in use, and by the finest level everywhere.
+    """
+
+    labelled: int
+    found: int
+    exhaustive: int
+
+    @property
+    def sentence(self) -> str:
+        """In words a user reads."""
+        text = f"the levels in use find {found_of(self.found, self.labelled)}"
+        return text + (f"; an exhaustive search finds {self.exhaustive}." if self.found < self.exhaustive else ".")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, with the 95 % interval of the recall."""
+        interval = list(recall_interval(self.found, self.labelled)) if self.labelled else [0.0, 1.0]
+        return {**asdict(self), "interval": interval, "sentence": self.sentence}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Detections in a block beside its labels.
+
+    Parameters
+    ----------
+    hit
+        (m,) labelled objects that are found.
+    true, false
+        (k,) detections that are an object, and that are none; the rest lies where nothing is known.
+    """
+
+    hit: np.ndarray
+    true: np.ndarray
+    false: np.ndarray
+
+    @property
+    def f1(self) -> float:
+        """Of the objects."""
+        hits = int(self.hit.sum())
+        return Counts(hits, int(self.false.sum()), len(self.hit) - hits).f1
+
+
+def judge(found: Detections, centres_nm: np.ndarray, examples: Examples) -> Judged:
+    """Match detections to labelled objects at ``centres_nm``, within half a typical diameter."""
+    match = match_points(found.centre_nm, centres_nm, examples.diameter_nm / 2)
+    hit, true = np.zeros(len(centres_nm), bool), np.zeros(len(found), bool)
+    hit[match.truth], true[match.found] = True, True
+    return Judged(hit, true, ~true & examples.known_at(found.centre_nm))
+
+
+def measure_held_out(
+    level: Level, plan: TilePlan, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
+) -> tuple[HeldOut, Detections, Judged]:
+    """Read objects off the held-out block's map (uint8), with and without the least size.
+
+    Returns
+    -------
+    held_out, found, judged
+        The measurement, the detections it rests on, and which of these are true.
+    """
+    everything = np.arange(len(plan))
+    found = find_objects(level, plan, everything, rule)
+    judged = judge(found, centres_nm, examples)
+    too_small = 0
+    if rule.head == "masks" and rule.min_voxels > 1:
+        unfiltered = find_objects(level, plan, everything, replace(rule, min_voxels=1))
+        too_small = max(0, int(judge(unfiltered, centres_nm, examples).hit.sum()) - int(judged.hit.sum()))
+    return HeldOut(judged.hit, too_small, int(judged.false.sum()), rule.min_voxels), found, judged
