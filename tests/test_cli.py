@@ -279,7 +279,7 @@ def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
     monkeypatch.setattr("napari_connecto.workflows.recipe.recipe_job", found)
     with cli.cli.make_context("napari-connecto", ["rank", "volume.zarr"]):
         run_recipe({"workflow": "rank"}, "json")
-    step, last = map(json.loads, capsys.readouterr().out.splitlines())
+    _, step, *_, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert step["payload"] == {"mmd2": None}
     assert last["summary"]["ranks"] == [{"interval": [None, None], "p": None}]
 
