@@ -164,7 +164,12 @@ def hdf5s(folder: Path) -> Target:
     with h5py.File(folder / "a.h5", "w") as file:
         file.create_dataset("raw", data=image().levels[0].array, chunks=(8, 24, 24), compression="gzip")
         file["raw"].attrs["element_size_um"] = [0.04, 0.008, 0.008]
-    return _files({folder / "a.h5": folder / "a.h5"}, "HDF5 files", 3000)
+    with h5py.File(folder / "b.h5", "w") as file:
+        file.create_dataset("raw", data=image().levels[0].array)
+        file["raw"].attrs["axistags"] = json.dumps({"axes": [{"key": key, "resolution": 1.0} for key in "zyx"]})
+        file["raw"].attrs.update({"resolution": [40, 8, 8], "offset": [80, 8, 8], "units": "nm"})
+        file["raw"].dims[0].label = "z"
+    return _files({path: path for path in folder.glob("*.h5")}, "HDF5 files", 3000)
 
 
 def pictures(folder: Path) -> Target:

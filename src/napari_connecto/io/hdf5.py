@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import importlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,11 +15,23 @@ from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.damage import damaged, header_errors, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
+from napari_connecto.io.hdf5_stated import stated_axes, stated_geometry
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
-from napari_connecto.io.views import guess_axes
 from napari_connecto.io.zarr_limits import check_declared
 
 DEEPEST_LINK = 16
+FILTERS = {
+    307: "bzip2",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "Bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32017: "SZ",
+    32024: "SZ3",
+    32026: "Blosc2",
+}
+"""Names of registered filters that HDF5 itself does not bring."""
 COPY = "open that file by its own name, or copy the data into this one"
 
 
@@ -48,19 +61,22 @@ class Hdf5Source:
 def open_hdf5(request: Request) -> Volume:
     """A dataset of an HDF5 file, ``array="group/dataset"``; the only one where there is only one.
 
-    Voxel sizes are read from ``element_size_um`` (Fiji, ilastik) and ``resolution`` (nm, as in CREMI), both (z, y, x).
+    What it states of axes, voxel size, units and origin is used or refused: see `stated_axes` and `stated_geometry`.
     """
     opened = Reopened(partial(open_file, request.path))
     try:
         if request.array:
             _refuse_links(opened.get(), request.array, request.path)
+        _refuse_formats(opened.get(), request.path)
         dataset = _choose(opened.get(), request)
         if dataset.external or dataset.is_virtual:
             raise InputError(f"dataset '{dataset.name}' of '{request.path}' lies in other files; {COPY}")
         check_declared(dataset.shape, dataset.chunks, dataset.dtype, request.path)
-        axes = guess_axes(dataset.shape)
-        key, (scale, units) = str(dataset.name), _voxel_size(dataset, axes)
+        key = str(dataset.name)
         label = f"'{request.path}' dataset '{key.lstrip('/')}'"
+        _check_filters(dataset, label)
+        axes = stated_axes(dataset, request, label)
+        stated = stated_geometry(dataset, axes, request, label)
         source = Hdf5Source(label, key, dataset.shape, dataset.dtype.newbyteorder("="), dataset.chunks, opened)
         revision = file_revision(request.path)
     except InputError:
@@ -69,8 +85,14 @@ def open_hdf5(request: Request) -> Volume:
         raise InputError(f"no file at '{request.path}'; check the path") from error
     except header_errors() as error:
         raise InputError(f"cannot open '{request.path}' as HDF5: {error}; check that it is complete") from error
+    scale = [stated.size.get(a, 1.0) for a in axes]
+    corner = [stated.corner.get(a, 0.0) for a in axes]
+    units = [stated.unit_nm.get(a) for a in axes]
+    nm = stated.unit_nm.get("z")
+    flat = (stated.size["z"] * nm, stated.corner.get("z", 0.0) * nm) if nm else None
     metadata = {"format": "HDF5", "array": key.lstrip("/")}
-    return volume_of(request, Description([Stored(source, scale)], list(axes), units, revision, metadata=metadata))
+    level = Stored(source, scale, corner)
+    return volume_of(request, Description([level], axes, units, revision, metadata=metadata, flat_nm=flat))
 
 
 def open_file(path: str) -> h5py.File:
@@ -91,6 +113,30 @@ def _refuse_links(file: h5py.File, name: str, path: str, deep: int = 0) -> None:
             return
         if link is None:
             return
+
+
+def _refuse_formats(file: h5py.File, path: str) -> None:
+    """Refuse formats whose values or sizes are not what the datasets say."""
+    convert = "open it in Fiji, save it as TIFF or OME-Zarr, and open that"
+    if "s00/resolutions" in file and "t00000" in file:
+        raise InputError(f"'{path}' is a file of BigDataViewer, whose voxel size is in its XML; {convert}")
+    if "DataSetInfo" in file and "DataSet/ResolutionLevel 0" in file:
+        raise InputError(f"'{path}' is a file of Imaris, whose arrays are padded; {convert}")
+
+
+def _check_filters(dataset: h5py.Dataset, label: str) -> None:
+    """Refuse a dataset that no installed filter can decode, and name the package that brings one."""
+    made = dataset.id.get_create_plist()
+    for code, _, _, name in (made.get_filter(k) for k in range(made.get_nfilters())):
+        if not h5py.h5z.filter_avail(code):
+            with contextlib.suppress(ImportError):
+                importlib.import_module("hdf5plugin")  # registers its filters
+        if not h5py.h5z.filter_avail(code):
+            called = FILTERS.get(code) or name.decode("utf-8", "replace") or f"filter {code}"
+            raise InputError(
+                f"{label} is compressed by {called}, which the package hdf5plugin decodes; "
+                "pip install 'napari-connecto[codecs]'"
+            )
 
 
 def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
@@ -119,12 +165,3 @@ def _choose(file: h5py.File, request: Request) -> h5py.Dataset:
         f"several images in '{request.path}'; choose array= one of {listed} (--array NAME)",
         ["several images: choose one with --array", *lines, *(["..."] if len(images) > 8 else [])],
     )
-
-
-def _voxel_size(dataset: h5py.Dataset, axes: str) -> tuple[list[float], list[float | None]]:
-    for name, nm in (("element_size_um", 1e3), ("resolution", 1.0)):
-        stated = dataset.attrs.get(name)
-        if isinstance(stated, np.ndarray | Sequence) and len(stated) == 3:
-            size = dict(zip("zyx", (float(v) for v in stated), strict=True))
-            return [size.get(a, 1.0) for a in axes], [nm if a in size else None for a in axes]
-    return [1.0] * len(axes), [None] * len(axes)

@@ -19,7 +19,10 @@ NM_PER_UNIT = {
     "angstrom": 0.1,
     "ångström": 0.1,
     "å": 0.1,
+    "femtometer": 1e-6,
+    "fm": 1e-6,
     "picometer": 1e-3,
+    "picometre": 1e-3,
     "pm": 1e-3,
     "nanometer": 1.0,
     "nanometre": 1.0,
@@ -27,7 +30,6 @@ NM_PER_UNIT = {
     "micrometer": 1e3,
     "micrometre": 1e3,
     "micron": 1e3,
-    "microns": 1e3,
     "um": 1e3,
     "µm": 1e3,  # micro sign
     "μm": 1e3,  # Greek mu
@@ -35,17 +37,30 @@ NM_PER_UNIT = {
     "millimetre": 1e6,
     "mm": 1e6,
     "centimeter": 1e7,
+    "centimetre": 1e7,
     "cm": 1e7,
     "inch": 2.54e7,
+    "inches": 2.54e7,
+    "in": 2.54e7,
+    "thou": 2.54e4,
+    "foot": 3.048e8,
+    "ft": 3.048e8,
+    "decimeter": 1e8,
+    "decimetre": 1e8,
+    "dm": 1e8,
     "meter": 1e9,
     "metre": 1e9,
     "m": 1e9,
+    "kilometer": 1e12,
+    "kilometre": 1e12,
+    "km": 1e12,
 }
 
 
 def unit_nm(unit: object) -> float | None:
     """Nanometres per unit of length; None for "pixel" and other words that are no length."""
-    return NM_PER_UNIT.get(str(unit).strip().lower()) if unit else None
+    word = str(unit or "").replace("\\u00B5", "µ").replace("\\u00b5", "µ").strip().lower()
+    return NM_PER_UNIT.get(word) or NM_PER_UNIT.get(word.removesuffix("s") if len(word) > 4 else word)
 
 
 @dataclass(frozen=True)
@@ -102,19 +117,24 @@ class Description:
     kind: Kind = "image"
     name: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    flat_nm: tuple[float, float] | None = None
+    """Thickness and lower face of an image without a z axis, where they are stated."""
 
 
 def volume_of(request: Request, found: Description) -> Volume:
     """The volume that was asked for.
 
-    A 2-D image gets the z size of its own y, the same on every level. Where a spatial axis states no length the volume
-    is not calibrated and its sizes are what is stated without a unit, 1 where nothing is.
+    A 2-D image that states no thickness gets the z size of its own y, the same on every level. Where a spatial axis
+    states no length the volume is not calibrated; its sizes are what is stated without a unit, 1 where nothing is or
+    where other axes state lengths, for the two have no ratio.
     """
     if request.axes is not None:
         axes = axes_of(request.axes, None, found.levels[0].source.shape, f"'{request.path}'")
         found = replace(found, axes=axes)
     where = {name: i for i, name in enumerate(found.axes)}
     calibrated = all(found.unit_nm[where[a]] is not None for a in "zyx" if a in where)
+    if not calibrated and any(found.unit_nm[where[a]] is not None for a in "zyx" if a in where):
+        found = replace(found, levels=[_in_voxels(stored, found.levels[0].scale) for stored in found.levels])
     levels = [_level(request, found, stored, calibrated) for stored in found.levels]
     levels.sort(key=lambda level: math.prod(level.voxel_nm))
     if request.voxel_nm is not None:
@@ -131,6 +151,13 @@ def volume_of(request: Request, found: Description) -> Volume:
     return volume if request.origin_nm is None else volume.placed_at(request.origin_nm)
 
 
+def _in_voxels(stored: Stored, unit: Sequence[float]) -> Stored:
+    """Scale and corner in voxels of the finest level."""
+    scale = [a / b for a, b in zip(stored.scale, unit, strict=True)]
+    corner = None if stored.corner is None else [a / b for a, b in zip(stored.corner, unit, strict=True)]
+    return replace(stored, scale=scale, corner=corner)
+
+
 def _level(request: Request, found: Description, stored: Stored, calibrated: bool) -> Level:
     where = {name: i for i, name in enumerate(found.axes)}
 
@@ -144,9 +171,9 @@ def _level(request: Request, found: Description, stored: Stored, calibrated: boo
         return (z, y, x)
 
     array = view(stored.source, found.axes, request.channel, request.time)
-    flat = spatial(found.levels[0].scale, 0.0)[1]
-    corner = (0.0, 0.0, 0.0) if stored.corner is None else spatial(stored.corner, 0.0)
-    return Level(array, spatial(stored.scale, flat), corner)
+    thickness, below = found.flat_nm if found.flat_nm and calibrated else (spatial(found.levels[0].scale, 0.0)[1], 0.0)
+    corner = (below, 0.0, 0.0) if stored.corner is None else spatial(stored.corner, below)
+    return Level(array, spatial(stored.scale, thickness), corner)
 
 
 def _with_voxel_size(levels: Sequence[Level], voxel_nm: FVec3) -> list[Level]:

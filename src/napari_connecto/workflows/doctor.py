@@ -25,7 +25,17 @@ from napari_connecto.core.settings import config_file, settings
 PACKAGES = {
     "needed": ("numpy", "torch", "torchvision", "segmentation-models-pytorch", "monai", "dask", "zarr", "scikit-image"),
     "gui": ("napari", "PyQt6", "PySide6", "qtpy", "magicgui", "superqt", "napari-ome-zarr"),
-    "optional": ("openvino", "pyarrow", "bioimage-cpp", "s3fs", "bioimageio.spec", "tensorstore", "neuroglancer"),
+    "optional": (
+        "openvino",
+        "pyarrow",
+        "bioimage-cpp",
+        "s3fs",
+        "imagecodecs",
+        "hdf5plugin",
+        "bioimageio.spec",
+        "tensorstore",
+        "neuroglancer",
+    ),
 }
 OPENGL = "napari_connecto.widgets.opengl"
 """Module that prints what Qt and OpenGL say; run in a process of its own, which a bad driver may kill."""

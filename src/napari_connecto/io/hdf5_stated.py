@@ -1,0 +1,195 @@
+"""What an HDF5 dataset states of its axes, voxel size, units and origin: used or refused, never ignored. Ours."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.io.axis_names import axes_of, say, understood
+from napari_connecto.io.levels import Request, unit_nm
+
+SPACE = "zyx"
+OWN_UNIT = ("resolution", "voxel_size")
+"""Attributes whose unit, nm where none is stated, is that of ``offset`` as well."""
+_CORRECT = "correct the attribute, or give the size: voxel_nm= (--voxel-nm Z Y X)"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Per name of a spatial axis: its voxel size, nm per unit (None where it is no length), the corner of voxel 0."""
+
+    size: dict[str, float]
+    unit_nm: dict[str, float | None]
+    corner: dict[str, float]
+
+
+def stated_axes(dataset: h5py.Dataset, request: Request, where: str) -> list[str]:
+    """Letters of the stored axes: as the caller gave them, as the file names them, else by their number.
+
+    Read are ``axistags`` (vigra, ilastik), ``axis_names`` (funlib), ``_ARRAY_DIMENSIONS``, and the labels and scales of
+    HDF5's own dimensions.
+
+    Raises
+    ------
+    InputError
+        If names are not understood, or two of these differ.
+    """
+    if request.axes is not None:
+        return axes_of(request.axes, None, dataset.shape, where)
+    understood_names = [
+        (name, understood(names, dataset.shape, f"{where}, {name},")) for name, names in _names(dataset, where)
+    ]
+    found = {name: letters for name, letters in understood_names if letters is not None}
+    if len({tuple(letters) for letters in found.values()}) > 1:
+        told = ", ".join(f"{name}: {' '.join(letters)}" for name, letters in found.items())
+        raise InputError(f"{where} names its axes differently ({told}); {say(dataset.ndim)}")
+    return next(iter(found.values())) if found else axes_of(None, None, dataset.shape, where)
+
+
+def _names(dataset: h5py.Dataset, where: str) -> Iterator[tuple[str, list[object]]]:
+    if "axistags" in dataset.attrs:
+        if not (tags := _axistags(dataset)):
+            raise InputError(f"{where}: its axistags are not those of vigra; {say(dataset.ndim)}")
+        yield "axistags", [tag.get("key") for tag in tags]
+    for name in ("axis_names", "_ARRAY_DIMENSIONS"):
+        if name in dataset.attrs:
+            yield name, _texts(dataset.attrs[name])
+    yield "dimensions", [dim.label or next((key.split("/")[-1] for key in dim), "") for dim in dataset.dims]
+
+
+def _axistags(dataset: h5py.Dataset) -> list[dict[str, Any]]:
+    value = _json(dataset.attrs["axistags"])
+    tags = value.get("axes") if isinstance(value, dict) else None
+    return tags if isinstance(tags, list) and all(isinstance(tag, dict) for tag in tags) else []
+
+
+def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request, where: str) -> Stated:
+    """Voxel size, units and origin.
+
+    Raises
+    ------
+    InputError
+        If what is stated is not understood or contradicts itself, and the caller gave no voxel size.
+    """
+    sizes: list[tuple[str, dict[str, float], dict[str, float | None]]] = []
+    try:
+        sizes += [found for found in _sizes(dataset, axes, where) if found[1]]
+        _check_same(sizes, where)
+    except InputError:
+        if request.voxel_nm is None:
+            raise
+    name, size, units = sizes[0] if sizes else ("", {}, {})
+    corner: dict[str, float] = {}
+    if "offset" in dataset.attrs:  # of CREMI and funlib
+        corner = _spread(_numbers(dataset.attrs["offset"]), axes, f"{where} has an offset")
+        if any(corner.values()) and name not in OWN_UNIT:
+            raise InputError(
+                f"{where} has an offset of {tuple(corner.values())} without a resolution, which would say its unit; "
+                "write the attribute resolution (nm) beside it, or remove offset"
+            )
+        if not all(map(math.isfinite, corner.values())):
+            raise InputError(f"{where} has an offset of {tuple(corner.values())}; correct it or remove it")
+    return Stated(size, units, corner)
+
+
+def _sizes(
+    dataset: h5py.Dataset, axes: Sequence[str], where: str
+) -> Iterator[tuple[str, dict[str, float], dict[str, float | None]]]:
+    """Name, sizes and units of each attribute that states a voxel size."""
+    attrs, found = dataset.attrs, {}
+    if "element_size_um" in attrs:  # of Fiji and ilastik, (z, y, x) whatever is stored
+        values = _numbers(attrs["element_size_um"])
+        if len(values) not in (2, 3):
+            raise InputError(f"{where} has an element_size_um of {len(values)} numbers, it is (z, y, x); {_CORRECT}")
+        found["element_size_um"] = dict(zip(SPACE[-len(values) :], values, strict=True)), dict.fromkeys(SPACE, 1e3)
+    for name in OWN_UNIT:
+        if name in attrs:
+            sizes = _spread(_numbers(attrs[name]), axes, f"{where} has a {name}")
+            found[name] = sizes, _units(dataset, axes)
+    if "pixelResolution" in attrs:  # of N5, (x, y, z): the reverse of the array's order
+        value = _json(attrs["pixelResolution"])
+        stated = value if isinstance(value, dict) else {"dimensions": value}
+        sizes = _spread(_numbers(stated.get("dimensions"))[::-1], axes, f"{where} has a pixelResolution")
+        found["pixelResolution"] = sizes, dict.fromkeys(SPACE, unit_nm(stated.get("unit")))
+    if "downsamplingFactors" in attrs:
+        factors = _numbers(attrs["downsamplingFactors"])[::-1]
+        times = _spread(factors, axes, f"{where} has downsamplingFactors")
+        if found and "pixelResolution" not in found and set(times.values()) != {1.0}:
+            raise InputError(f"{where} has downsamplingFactors without a pixelResolution to multiply; {_CORRECT}")
+        sizes, units = found.get("pixelResolution", (dict.fromkeys(times, 1.0), dict.fromkeys(SPACE)))
+        found["pixelResolution"] = {a: sizes.get(a, 1.0) * v for a, v in times.items()}, units
+    tags = _axistags(dataset) if "axistags" in attrs else []
+    if len(tags) == len(axes):
+        numbers = {a: _numbers(tag.get("resolution", 0.0)) for a, tag in zip(axes, tags, strict=True) if a in SPACE}
+        found["axistags"] = {a: v[0] for a, v in numbers.items() if len(v) == 1}, dict.fromkeys(SPACE)
+    for name, (sizes, units) in found.items():
+        sound = {a: float(v) for a, v in sizes.items() if math.isfinite(v) and v > 0}
+        yield name, sound, {a: units.get(a) for a in sound}
+
+
+def _check_same(sizes: Sequence[tuple[str, dict[str, float], dict[str, float | None]]], where: str) -> None:
+    for name, size, units in sizes[1:]:
+        for a, nm in units.items():
+            first = sizes[0][2].get(a)
+            if nm and first and not math.isclose(size[a] * nm, sizes[0][1][a] * first, rel_tol=1e-3):
+                told = f"{sizes[0][0]} {sizes[0][1][a] * first:g} nm, {name} {size[a] * nm:g} nm along {a}"
+                raise InputError(f"{where} states two voxel sizes ({told}); {_CORRECT}")
+
+
+def _spread(values: Sequence[float], axes: Sequence[str], what: str) -> dict[str, float]:
+    """Numbers by spatial axis: one per stored spatial axis, (z, y, x), one per stored axis, or one for all."""
+    stored = [a for a in axes if a in SPACE]
+    if len(values) == len(stored):
+        return dict(zip(stored, values, strict=True))
+    if len(values) == 3:
+        return dict(zip(SPACE, values, strict=True))
+    if len(values) == len(axes):
+        return {a: v for a, v in zip(axes, values, strict=True) if a in SPACE}
+    if len(values) == 1:
+        return dict.fromkeys(stored, values[0])
+    raise InputError(f"{what} of {len(values)} numbers for the axes {' '.join(axes)}; {_CORRECT}")
+
+
+def _units(dataset: h5py.Dataset, axes: Sequence[str]) -> dict[str, float | None]:
+    """Nm per unit of each spatial axis by ``units`` or ``unit``; nm where neither is there."""
+    name = next((name for name in ("units", "unit") if name in dataset.attrs), None)
+    if name is None:
+        return dict.fromkeys(SPACE, 1.0)
+    words = _texts(dataset.attrs[name])
+    stored = [a for a in axes if a in SPACE]
+    if len(words) == 1:
+        return dict.fromkeys(SPACE, unit_nm(words[0]))
+    named = next((names for names in (stored, list(axes), list(SPACE)) if len(names) == len(words)), [])
+    return {a: unit_nm(word) for a, word in zip(named, words, strict=False)}
+
+
+def _numbers(value: Any) -> list[float]:
+    value = _json(value)
+    try:
+        return [float(v) for v in np.ravel(np.asarray(value, float))]
+    except (TypeError, ValueError):
+        return []
+
+
+def _texts(value: Any) -> list[object]:
+    value = _json(value)
+    items = list(value) if isinstance(value, np.ndarray | list | tuple) else [value]
+    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
+
+
+def _json(value: Any) -> Any:
+    """Text that is JSON as what it says; anything else as it is."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
