@@ -148,6 +148,13 @@ class Volume:
     def __post_init__(self) -> None:
         if not self.levels:
             raise InputError("got a volume without levels; at least one is needed")
+        kinds = [(str(level.dtype.newbyteorder("=")), level.channels) for level in self.levels]
+        if len(set(kinds)) > 1:
+            told = ", ".join(f"{dtype}" + ("" if n is None else f" with {n} channels") for dtype, n in kinds)
+            raise InputError(
+                f"got levels of {told} in '{self.name}'; all levels have one type: open level 0 alone "
+                "(--array NAME), or save the pyramid again"
+            )
         sizes = [float(np.prod(level.voxel_nm)) for level in self.levels]
         if sizes != sorted(sizes):
             raise InputError(f"got levels with voxel volumes {sizes} nm^3; they must go from finest to coarsest")

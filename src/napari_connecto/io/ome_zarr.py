@@ -1,27 +1,54 @@
-"""OME-Zarr 0.1 to 0.5 as others write it, and plain zarr arrays: from metadata to a `Description`."""
+"""OME-Zarr 0.1 to 0.6 as others write it: from metadata to a `Description`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import zarr
 
 from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.volume import FARTHEST_NM, Volume
-from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, unit_nm, volume_of
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.multiscales import check_units, check_version, geometry
 from napari_connecto.io.ngff import OURS, made_up
-from napari_connecto.io.views import guess_axes
-from napari_connecto.io.zarr_arrays import ZarrSource, open_node, store_revision
+from napari_connecto.io.plain_zarr import plain_array
+from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
 
 
 def open_zarr(request: Request) -> Volume:
     """The image, labels or plain array at ``request.path`` (and below it at ``request.array``)."""
     node = open_node(request.path, request.array or "")
     if isinstance(node, zarr.Array):
-        return volume_of(request, _plain(request, node))
+        return volume_of(request, _one_level(request, node) or plain_array(request, node))
     return volume_of(request, _image(request, *_find_image(request, node)))
+
+
+def _one_level(request: Request, array: zarr.Array) -> Description | None:
+    """A level of an image that was opened by its own name, where the image says where it lies; else None."""
+    for path, inner, name in above(request.path, request.array):
+        of_image = replace(request, path=path, array=inner or None)
+        try:
+            group = open_node(path, inner)
+            found = _find_image(of_image, group) if isinstance(group, zarr.Group) else None
+        except InputError:
+            continue
+        if found is None or found[0].path != inner or name not in _dataset_names(found[1]):
+            continue
+        try:
+            return _image(of_image, *found, only=name)
+        except InputError:
+            if request.voxel_nm is None:
+                raise
+            return plain_array(request, array)
+    return None
+
+
+def _dataset_names(ome: Mapping[str, Any]) -> list[str]:
+    listed = ome["multiscales"]
+    return _paths(listed[0], "datasets") if isinstance(listed, list) and listed else []
 
 
 def _find_image(request: Request, group: zarr.Group, below: str = "") -> tuple[zarr.Group, dict[str, Any]]:
@@ -83,42 +110,39 @@ def _openable(node: Any) -> bool:
     return "multiscales" in attributes or (isinstance(ome, dict) and "multiscales" in ome)
 
 
-def _plain(request: Request, array: zarr.Array) -> Description:
-    label = f"'{request.path}'" + (f" array '{request.array}'" if request.array else "")
-    source = ZarrSource(array, label, request.missing)
-    stated = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    names = [str(name).lower() for name in stated] if isinstance(stated, list | tuple) else []
-    known = len(names) == array.ndim and len(set(names)) == array.ndim and set(names) <= set("tczyx")
-    axes = names if known and {"y", "x"} <= set(names) else list(guess_axes(array.shape))
-    revision = store_revision(request.path, [array], array.attrs.asdict())
-    metadata = {"format": f"zarr {array.metadata.zarr_format}"}
-    return Description([Stored(source, [1.0] * array.ndim)], axes, [None] * array.ndim, revision, metadata=metadata)
-
-
-def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any]) -> Description:
+def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any], only: str | None = None) -> Description:
+    """All levels, or the one whose dataset is called ``only``."""
     where = f"{request.path.rstrip('/')}/{group.path}".rstrip("/")
     multiscale = ome["multiscales"][0] if isinstance(ome["multiscales"], list) and ome["multiscales"] else None
     datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
     if not isinstance(multiscale, dict) or not isinstance(datasets, list) or not datasets:
         raise InputError(f"'{where}' names no datasets in its multiscales metadata; write the store again")
+    version = check_version(ome.get("version", multiscale.get("version")), where)
+    if only is not None:
+        datasets = [dataset for dataset in datasets if isinstance(dataset, dict) and dataset.get("path") == only]
     arrays = [_dataset(request, group, dataset, where) for dataset in datasets]
-    axes, units = _axes(multiscale.get("axes"), arrays[0].ndim, where)
-    for array in arrays:
-        if array.ndim != len(axes):
-            raise InputError(f"'{where}' states axes {axes} but array '{array.path}' has shape {array.shape}")
-    scales, corners = _geometry(multiscale, datasets, arrays, where)
+    found = geometry(
+        multiscale,
+        datasets,
+        [array.shape for array in arrays],
+        where,
+        version=version,
+        names=getattr(arrays[0].metadata, "dimension_names", None),
+        given=request.axes,
+    )
+    if request.voxel_nm is None:
+        check_units(found, arrays[0].shape, where)
     levels = [
         Stored(ZarrSource(array, f"level {k} of '{where}'", request.missing), scale, corner)
-        for k, (array, scale, corner) in enumerate(zip(arrays, scales, corners, strict=True))
+        for k, (array, scale, corner) in enumerate(zip(arrays, found.scales, found.corners, strict=True))
     ]
-    version = str(ome.get("version", multiscale.get("version", "")))
     name = str(multiscale.get("name") or "").rstrip("/").split("/")[-1]
     return Description(
         levels,
-        axes,
-        units,
+        found.axes,
+        found.unit_nm,
         store_revision(request.path, arrays, ome),
-        kind="labels" if "image-label" in ome else "image",
+        kind="labels" if _are_labels(where, ome, arrays[0]) else "image",
         name=name,
         metadata={
             "format": f"OME-Zarr {version}".strip(),
@@ -126,6 +150,11 @@ def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any]) -> Descr
             **made_up(group.attrs.asdict().get(OURS)),
         },
     )
+
+
+def _are_labels(where: str, ome: Mapping[str, Any], array: zarr.Array) -> bool:
+    """By "image-label", or, which the format demands, by the name of the group that holds labels."""
+    return "image-label" in ome or (where.split("/")[-2:-1] == ["labels"] and array.dtype.kind in "iu")
 
 
 def _channel_names(ome: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,68 +176,3 @@ def _dataset(request: Request, group: zarr.Group, dataset: Any, where: str) -> z
     if not isinstance(node, zarr.Array):
         raise InputError(f"'{where}' names level '{path}', which is not an array; check that the store is complete")
     return node
-
-
-def _axes(stated: Any, ndim: int, where: str) -> tuple[list[str], list[float | None]]:
-    """Names of "t", "c", "z", "y", "x", and nm per unit, of each stored axis."""
-    if stated is None:  # 0.1 and 0.2
-        stated = list("tczyx")[-ndim:] if ndim != 5 else list("tczyx")
-    entries = [{"name": a} if isinstance(a, str) else a for a in stated] if isinstance(stated, list) else []
-    if len(entries) != ndim or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"'{where}' states axes {stated!r} for an array of {ndim} axes; write its metadata again")
-    names = [str(entry.get("name", "")).lower() for entry in entries]
-    types = [entry.get("type") for entry in entries]
-    space = [i for i, kind in enumerate(types) if kind == "space"]
-    if len(space) in (2, 3) and not {names[i] for i in space} & set("zyx"):
-        for i, name in zip(space, "zyx"[-len(space) :], strict=True):
-            names[i] = name
-    for i, kind in enumerate(types):
-        if kind in ("channel", "time"):
-            names[i] = str(kind)[0]
-    return names, [unit_nm(entry.get("unit")) for entry in entries]
-
-
-def _geometry(
-    multiscale: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]], arrays: Sequence[zarr.Array], where: str
-) -> tuple[list[list[float]], list[list[float]]]:
-    """Scale, and world position of the corner of voxel 0, of each level along the stored axes.
-
-    OME-Zarr places the *centre* of voxel 0. Where no level states a translation, all share level 0's corner.
-    """
-    shared = _list(multiscale.get("coordinateTransformations"), where)
-    ratios = ratio_scales([array.shape for array in arrays])
-    scales, centres, stated = [], [], False
-    for dataset, ratio in zip(datasets, ratios, strict=True):
-        own = _list(dataset.get("coordinateTransformations"), where)
-        scale, centre = list(ratio) if not own else [1.0] * len(ratio), [0.0] * len(ratio)
-        for transform in [*own, *shared]:
-            kind = transform.get("type") if isinstance(transform, dict) else None
-            if kind in ("scale", "translation"):
-                values = _numbers(transform.get(kind), len(ratio), where)
-                if kind == "scale":
-                    scale = [a * b for a, b in zip(scale, values, strict=True)]
-                    centre = [a * b for a, b in zip(centre, values, strict=True)]
-                else:
-                    centre, stated = [a + b for a, b in zip(centre, values, strict=True)], True
-        scales.append(scale)
-        centres.append(centre)
-    halves = scales if stated else [scales[0]] * len(scales)
-    corners = [
-        [c - s / 2 for c, s in zip(centre, half, strict=True)] for centre, half in zip(centres, halves, strict=True)
-    ]
-    return scales, corners
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not (value is None or isinstance(value, list)):
-        raise InputError(
-            f"'{where}' states coordinateTransformations {value!r}; it is a list: write its metadata again"
-        )
-    return value or []
-
-
-def _numbers(values: Any, n: int, where: str) -> list[float]:
-    good = isinstance(values, list) and len(values) == n
-    if not good or not all(isinstance(v, int | float) and abs(v) <= FARTHEST_NM for v in values):
-        raise InputError(f"'{where}' states {values!r} where {n} numbers are needed; write its metadata again")
-    return [float(v) for v in values]

@@ -158,7 +158,9 @@ def view(source: Source, axes: Sequence[str], channel: ChannelChoice = None, tim
         raise InputError(f"got axes {list(axes)} for an array of shape {source.shape}; need one name per axis")
     unknown = [a for a, n in zip(axes, source.shape, strict=True) if a not in set("tczyx") and n > 1]
     if unknown or len(set(axes)) != len(axes) or not {"y", "x"} <= set(axes):
-        raise InputError(f"got axes {list(axes)}; allowed: y and x, with z, c, t, each at most once")
+        raise InputError(
+            f"got axes {list(axes)}; allowed: y and x, with z, c, t, each at most once (axes='zyx', --axes zyx)"
+        )
     where = {name: i for i, name in enumerate(axes)}
     picks: list[int | None] = [0] * len(axes)
     order: list[int | None] = [where.get(name) for name in "zyx"]

@@ -70,6 +70,15 @@ def open_node(path: str, inner: str = "") -> zarr.Group | zarr.Array:
         raise InputError(f"cannot open '{shown}' as zarr: {reason}; check that it is complete and reachable") from error
 
 
+def above(path: str, inner: str | None) -> list[tuple[str, str, str]]:
+    """Groups that may hold a node: path and inner path of each, nearest first, and what they call the node."""
+    parts = [part for part in (inner or "").split("/") if part]
+    if parts:
+        return [(path, "/".join(parts[:k]), "/".join(parts[k:])) for k in reversed(range(len(parts)))]
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return [(parent, "", name)] if parent and name and is_url(parent) == is_url(path) else []
+
+
 @dataclass(frozen=True)
 class ZarrSource:
     """A zarr array as a `views.Source`.

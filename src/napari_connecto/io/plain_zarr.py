@@ -1,0 +1,211 @@
+"""Plain zarr arrays: what their attributes state of axes, sizes, origin and units is used, or refused.
+
+Conventions: "resolution" or "voxel_size" with "offset" (gunpowder, daisy, funlib; nm where no unit is stated, an offset
+is that of the corner), "transform" (COSEM), "pixelResolution" (N5), "element_size_um" (ilastik), coordinates (xarray).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.io.axis_names import axes_of, say, understood
+from napari_connecto.io.levels import Description, Request, Stored, unit_nm
+from napari_connecto.io.placement import numbers
+from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
+
+_NAMES = ("_ARRAY_DIMENSIONS", "dimension_names", "axis_names", "axes", "axis_labels", "dims")
+_SIZES = {  # nm where no unit is stated, None where that is not known
+    "resolution": 1.0,
+    "voxel_size": 1.0,
+    "voxelSize": 1.0,
+    "voxel_size_nm": 1.0,
+    "resolution_nm": 1.0,
+    "voxel_nm": 1.0,
+    "element_size_um": 1e3,
+    "voxel_size_um": 1e3,
+    "spacing": None,
+    "pixel_size": None,
+    "pixelSize": None,
+    "scale": None,
+}
+_CORNERS = ("offset", "offset_nm", "voxel_offset_nm")
+_CENTRES = ("origin", "translation", "translate")
+_UNITS = ("units", "unit", "spatial_unit", "spatial_units", "resolution_unit", "voxel_size_unit", "voxel_size_units")
+_SAY = "give the voxel size in nm, (z, y, x): voxel_nm= (--voxel-nm Z Y X)"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Along the stored axes; None where nothing is stated of an axis."""
+
+    size: list[float | None]
+    unit_nm: list[float | None]
+    corner: list[float]
+
+
+def plain_array(request: Request, array: zarr.Array) -> Description:
+    """An array that is no level of an OME-Zarr image.
+
+    Raises
+    ------
+    InputError
+        If its attributes state what is not understood and the caller does not say better (``axes``, ``voxel_nm``).
+    """
+    label = f"'{request.path}'" + (f" array '{request.array}'" if request.array else "")
+    attributes = array.attrs.asdict()
+    names = _stated_names(array, attributes, label) if request.axes is None else None
+    axes = axes_of(request.axes, names, array.shape, label)
+    try:
+        place = _place(request, array, axes, attributes, label)
+    except InputError:
+        if request.voxel_nm is None:
+            raise
+        place = _unknown(array.ndim)
+    scale = [1.0 if size is None else size for size in place.size]
+    revision = store_revision(request.path, [array], attributes)
+    stored = Stored(ZarrSource(array, label, request.missing), scale, place.corner)
+    metadata = {"format": f"zarr {array.metadata.zarr_format}"}
+    return Description([stored], axes, place.unit_nm, revision, metadata=metadata)
+
+
+def _unknown(ndim: int) -> _Place:
+    return _Place([None] * ndim, [None] * ndim, [0.0] * ndim)
+
+
+def _stated_names(array: zarr.Array, attributes: Mapping[str, Any], label: str) -> list[str] | None:
+    """The names of axes, from wherever they are stated."""
+    told = [getattr(array.metadata, "dimension_names", None), *(attributes.get(key) for key in _NAMES)]
+    told.append(_mapping(attributes, "transform").get("axes"))
+    found = []
+    for names in told:
+        if isinstance(names, list | tuple) and names and all(isinstance(name, Mapping) for name in names):
+            names = [name.get("name") for name in names]
+        if isinstance(names, list | tuple | str) and (known := understood(names, array.shape, label)):
+            found.append(known)
+    if any(names != found[0] for names in found):
+        raise InputError(f"{label} names its axes {found[0]} and {found[-1]}; {say(array.ndim)}")
+    return found[0] if found else None
+
+
+def _place(
+    request: Request, array: zarr.Array, axes: Sequence[str], attributes: Mapping[str, Any], label: str
+) -> _Place:
+    transform, n5 = _mapping(attributes, "transform"), attributes.get("pixelResolution")
+    space = [i for i, axis in enumerate(axes) if axis in "zyx"]
+    if any(key in transform for key in ("scale", "translate")):
+        return _from_attributes({**attributes, **transform}, {"scale": None}, array.ndim, space, label)
+    if attributes.get("downsamplingFactors", 1) not in (1, [1] * len(space), [1] * array.ndim):
+        raise InputError(f"{label} states downsamplingFactors, which are counted from another array; {_SAY}")
+    if isinstance(n5, Mapping):
+        sizes = _along(n5.get("dimensions"), array.ndim, space, label)
+        if len({sizes[i] for i in space}) > 1:
+            raise InputError(f"{label} states pixelResolution {n5.get('dimensions')}, x y z or z y x; {_SAY}")
+        return _from_attributes({**attributes, "resolution": n5["dimensions"], **n5}, _SIZES, array.ndim, space, label)
+    if request.voxel_nm is not None and not any(key in attributes for key in _SIZES):
+        given = dict(zip("zyx", request.voxel_nm, strict=True))
+        attributes = {"voxel_nm": [given.get(axis, 1.0) for axis in axes], "unit": "nm", **attributes}
+    found = _from_attributes(attributes, _SIZES, array.ndim, space, label)
+    return found if any(size is not None for size in found.size) else _from_coordinates(request, array, axes, label)
+
+
+def _from_attributes(
+    attributes: Mapping[str, Any], known: Mapping[str, float | None], ndim: int, space: Sequence[int], label: str
+) -> _Place:
+    sizes = [key for key in known if key in attributes]
+    size = [_along(attributes[key], ndim, space, label) for key in sizes]
+    if any(values != size[0] for values in size):
+        raise InputError(f"{label} states {' and '.join(sizes)}, which differ; {_SAY}")
+    units = _units(attributes, ndim, space, label)
+    moves = [key for key in (*_CORNERS, *_CENTRES) if key in attributes]
+    move = [_along(attributes[key], ndim, space, label) for key in moves]
+    if not size:
+        if any(value for values in move for value in values):
+            raise InputError(f"{label} states {moves[0]} {attributes[moves[0]]} and no voxel size; {_SAY}")
+        return _unknown(ndim)
+    if len(move) > 1:
+        raise InputError(f"{label} states {' and '.join(moves)}; one origin is needed: remove the others, or {_SAY}")
+    if not all(size[0][i] > 0 for i in space):
+        raise InputError(f"{label} states {sizes[0]} {attributes[sizes[0]]}; sizes are positive numbers: {_SAY}")
+    if units is None:
+        nm = known[sizes[0]]
+        guess = nm == 1.0 and not sizes[0].endswith("_nm") and min(size[0][i] for i in space) < 1
+        units = [None if guess else nm] * ndim  # below 1 nm it is more likely in micrometres: not known
+    corner = move[0] if move else [0.0] * ndim
+    if move and moves[0] in _CENTRES:
+        corner = [c - s / 2 for c, s in zip(corner, size[0], strict=True)]
+    return _Place(list(size[0]), units, [c if i in space else 0.0 for i, c in enumerate(corner)])
+
+
+def _units(attributes: Mapping[str, Any], ndim: int, space: Sequence[int], label: str) -> list[float | None] | None:
+    """Nm per unit of each axis; None where no unit is stated."""
+    stated = next((attributes[key] for key in _UNITS if attributes.get(key)), None)
+    if stated is None and isinstance(axes := attributes.get("axes"), list) and len(axes) == ndim:
+        stated = [axis.get("unit") for axis in axes if isinstance(axis, Mapping)]
+    if stated is None or (isinstance(stated, list) and not any(stated)):
+        return None
+    if isinstance(stated, str):
+        return [unit_nm(stated)] * ndim
+    if not isinstance(stated, list) or len(stated) not in (ndim, len(space)):
+        raise InputError(f"{label} states units {stated!r} for {ndim} axes; {_SAY}")
+    units: list[float | None] = [None] * ndim
+    for i, unit in zip(range(ndim) if len(stated) == ndim else space, stated, strict=True):
+        units[i] = unit_nm(unit)
+    return units
+
+
+def _along(values: Any, ndim: int, space: Sequence[int], label: str) -> list[float]:
+    """Numbers of all axes, of those of space, or one for all, as one per axis; 1 where there is none."""
+    if isinstance(values, int | float):
+        values = [values] * len(space)
+    if not isinstance(values, list) or len(values) not in (ndim, len(space)):
+        raise InputError(f"{label} states {values!r} for {ndim} axes; {_SAY}")
+    found = numbers(values, len(values), label.strip("'"))
+    whole = [1.0] * ndim
+    for i, value in zip(range(ndim) if len(values) == ndim else space, found, strict=True):
+        whole[i] = value
+    return whole
+
+
+def _from_coordinates(request: Request, array: zarr.Array, axes: Sequence[str], label: str) -> _Place:
+    """xarray keeps an array of coordinates, of centres, beside the data under the name of each dimension."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    found, parents = _unknown(array.ndim), above(request.path, request.array)
+    if not isinstance(names, list | tuple) or not parents:
+        return found
+    path, inner, _ = parents[0]
+    for i, (axis, name, n) in enumerate(zip(axes, names, array.shape, strict=True)):
+        if axis in "zyx" and isinstance(name, str) and (node := _coordinates(path, f"{inner}/{name}".strip("/"), n)):
+            values = np.asarray(node[...], float)
+            step = (values[-1] - values[0]) / (n - 1)
+            unit = next((node.attrs[key] for key in ("units", "unit") if node.attrs.get(key)), None)
+            if not step > 0 or not np.allclose(np.diff(values), step, rtol=1e-3):
+                raise InputError(
+                    f"{label} has coordinates along '{name}' that are not evenly spaced and rising; {_SAY}"
+                )
+            if unit is not None or not np.array_equal(values, np.arange(n)):
+                found.size[i], found.unit_nm[i], found.corner[i] = (
+                    float(step),
+                    unit_nm(unit),
+                    float(values[0] - step / 2),
+                )
+    return found
+
+
+def _coordinates(path: str, inner: str, n: int) -> zarr.Array | None:
+    try:
+        node = open_node(path, inner)
+    except InputError:
+        return None
+    good = isinstance(node, zarr.Array) and node.shape == (n,) and n > 1 and node.dtype.kind in "iuf"
+    return node if good and isinstance(node, zarr.Array) else None
+
+
+def _mapping(attributes: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = attributes.get(key)
+    return found if isinstance(found, Mapping) else {}
