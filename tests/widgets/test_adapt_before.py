@@ -216,6 +216,7 @@ def test_another_image_is_read_as_it_is(looked, dock, viewer, qtbot):
 
 def cost(**changes):
     values = {"shape": (8, 256, 256), "voxel_nm": (40.0, 8.0, 8.0), "resampled": True, "tiles": 128, "blocks": 2}
+    values |= {"labels": (8, 256, 256), "mode": "2d-linked", "reason": "mode 2d-linked, as requested"}
     values |= {"predict_s": 60.0, "segment_s": 30.0, "memory_bytes": 10**9, "disk_bytes": 2 * 10**9, "device": "CPU"}
     return SegmentEstimate(**{**values, "notes": (), "fits": True, **changes})
 

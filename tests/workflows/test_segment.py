@@ -224,7 +224,7 @@ def test_what_is_no_boundary_map_is_refused(array, region, match):
 
 
 def test_parameters_are_checked():
-    with pytest.raises(InputError, match=r"got mode='4d'; allowed: 2d, 2d-linked, 3d"):
+    with pytest.raises(InputError, match=r"got mode='4d'; allowed: auto, 2d, 2d-linked, 3d"):
         SegmentParams(mode="4d")
     with pytest.raises(InputError, match=r"got merge_threshold=1.5; allowed: 0.0 to 1.0"):
         SegmentParams(merge_threshold=1.5)

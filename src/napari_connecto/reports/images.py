@@ -39,7 +39,9 @@ def segment_chapter(result: Result) -> Chapter:
         (" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"),
         (str(told.get("blocks", "–")), "blocks, joined with one id per segment"),
     )
-    lines = tuple(line for line in (gate.get("sentence", ""), why) if line)
+    reason = str(told.get("reason", ""))
+    how = f"{reason[0].upper()}{reason[1:]}." if reason else ""
+    lines = tuple(line for line in (how, gate.get("sentence", ""), why) if line)
     sections = (Section("A look at it", lines, (figure,), (_sizes(cut),)), *closing(result))
     title = f"Segments of '{result.name}'" if result.name else "Segments"
     verdict = f"{told['segments']} segments in {' × '.join(map(str, level.shape))} voxels."

@@ -34,6 +34,7 @@ def segment_html(estimate: SegmentEstimate) -> str:
     if estimate.tiles:
         rows.append(("boundary map", f"{estimate.tiles} tiles, {seconds_text(estimate.predict_s)}"))
     rows.append(("segments", f"{estimate.blocks} blocks, {seconds_text(estimate.segment_s)}"))
+    rows.append(("mode", estimate.reason.removeprefix("mode ")))
     cells = "".join(f"<tr><td><i>{name}</i>&nbsp;&nbsp;</td><td>{text}</td></tr>" for name, text in rows)
     return (
         f"<table cellspacing=2>{cells}</table><b>about {seconds_text(estimate.seconds)}</b> in all<br>"
@@ -41,7 +42,7 @@ def segment_html(estimate: SegmentEstimate) -> str:
     )
 
 
-def with_small_blocks(params: SegmentParams) -> SegmentParams | None:
-    """The same in smaller blocks; None where they are small already."""
-    small = SMALL if params.mode != "3d" else (64, 128, 128)
+def with_small_blocks(params: SegmentParams, mode: str) -> SegmentParams | None:
+    """The same in smaller blocks, of the mode that will run; None where they are small already."""
+    small = SMALL if mode != "3d" else (64, 128, 128)
     return None if params.block == small else replace(params, block=small)

@@ -109,7 +109,7 @@ class SegmentBox(QWidget):
             return "Set the voxel size", self._set_voxel_size
         if error is not None or self.card.estimate is None:
             return None
-        small = with_small_blocks(self.form.value)
+        small = with_small_blocks(self.form.value, self.card.estimate.mode)
         if "memory" in self.card.estimate.notes[0] and small is not None:
             return "Use smaller blocks", lambda: setattr(self.form, "value", small)
         return None if self.where.currentText() == VIEW else (VIEW, lambda: self.where.setCurrentText(VIEW))
@@ -199,7 +199,8 @@ class SegmentBox(QWidget):
     def _on_segmented(self, made: Volume) -> None:
         self._show(made)
         if self._running is not None:
-            self.about.setText(f"{made.metadata['segments']} segments, kept in {self._running.out}")
+            count, reason = made.metadata["segments"], made.metadata["reason"]
+            self.about.setText(f"{count} segments ({reason}), kept in {self._running.out}")
             self.bar.offer_report(self._running.out)
         self.project.changed.emit()
 

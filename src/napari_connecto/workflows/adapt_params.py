@@ -13,9 +13,10 @@ class SegmentParams:
     """How a boundary probability becomes instances. Lengths are in voxels of the finest in-plane axis."""
 
     mode: str = param(
-        "2d-linked",
-        "Per section, per section and then linked across sections, or in 3-D (voxels about as deep as wide).",
-        choices=("2d", "2d-linked", "3d"),
+        "auto",
+        "Section by section, section by section and then linked across sections, or in 3-D; auto: in 3-D where voxels "
+        "are at most 3 times as deep as wide, else linked.",
+        choices=("auto", "2d", "2d-linked", "3d"),
     )
     boundary_threshold: float = param(0.5, "Boundary probability from which on a voxel is boundary.", low=0.0, high=1.0)
     merge_threshold: float = param(
@@ -43,6 +44,12 @@ class SegmentParams:
         "2d-linked: least overlap (intersection over union) of a segment with its best match in the next section.",
         low=0.0,
         high=1.0,
+        advanced=True,
+    )
+    grid: str = param(
+        "image",
+        "Voxels of the labels: the image's own, or those that the model reads.",
+        choices=("image", "model"),
         advanced=True,
     )
     block: tuple[int, int, int] | None = param(

@@ -23,7 +23,7 @@ from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.descent import region_in
 from napari_connecto.workflows.estimate import batch_bytes, duration, room_for
 from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.segment import VOXEL_BYTES, inside, plan_blocks, segment_job
+from napari_connecto.workflows.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
 from napari_connecto.workflows.segment_block import as_probability
 
 TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
@@ -41,6 +41,10 @@ class SegmentEstimate:
         What is segmented, at the size the model reads, (z, y, x).
     resampled
         Whether no stored level has that size.
+    labels
+        Shape of the labels, (z, y, x).
+    mode, reason
+        In which segments are cut, and why.
     tiles, blocks
         Of the model, 0 without one, and of the segmentation.
     predict_s, segment_s
@@ -54,6 +58,9 @@ class SegmentEstimate:
     shape: Vec3
     voxel_nm: FVec3
     resampled: bool
+    labels: Vec3
+    mode: str
+    reason: str
     tiles: int
     blocks: int
     predict_s: float
@@ -73,6 +80,9 @@ class SegmentEstimate:
         """A sentence a line."""
         shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
         yield f"{shape} voxels of {voxel} nm{' (resampled)' if self.resampled else ''}"
+        if self.labels != self.shape:
+            yield f"labels on the image's own grid: {' x '.join(f'{n}' for n in self.labels)} voxels"
+        yield self.reason
         if self.tiles:
             yield f"boundary map: {self.tiles} tiles, about {duration(self.predict_s)}"
         yield f"segments: {self.blocks} blocks, about {duration(self.segment_s)}"
@@ -113,21 +123,26 @@ def estimate_segment_job(
     VoxelSizeError, InputError
         As `segment_job` does.
     """
-    params, region = params or SegmentParams(), inside(volume, region)
+    region = inside(volume, region)
+    params, reason, own = chosen(volume, params or SegmentParams(), model, region)
     level = volume.levels[0] if model is None else fitting_level(volume, model.card)
     box = region_in(region, volume, level) or level.box
+    labels = box if own is None else region_in(region, volume, own) or own.box
     blocks = plan_blocks(box.shape, params)
     yield Progress(0, 2, "timing two tiles")
     timed = _Timed.of_map(level, box) if model is None else _Timed.of_model(volume, level, box, model)
     yield Progress(1, 2, "timing two tiles")
     segment_s = box.size * _seconds_per_voxel(timed.maps, level.voxel_nm, params)
     memory = max(timed.memory_bytes, int(np.prod(blocks.read_shape)) * VOXEL_BYTES)
-    disk = int(box.size * (4 / 3) * (4 + 4 + (1 if model is not None else 0)))
+    disk = int((4 / 3) * (4 * labels.size + box.size * (4 + (1 if model is not None else 0))))
     notes, fits = room_for(memory, disk, out, "use smaller blocks")
     return SegmentEstimate(
         box.shape,
         level.voxel_nm,
         not any(level is stored for stored in volume.levels),
+        labels.shape,
+        params.mode,
+        reason,
         timed.tiles,
         len(blocks),
         timed.seconds,

@@ -37,6 +37,11 @@ def fitting_level(volume: Volume, card: ModelCard) -> Level:
     VoxelSizeError
         If the volume states no voxel size, or is more than 4 times too coarse or 16 times too fine for the model.
     """
+    return resampled(stored_level(volume, card), _wanted(volume.levels[0], card))
+
+
+def stored_level(volume: Volume, card: ModelCard) -> Level:
+    """The level that `fitting_level` reads, with its own voxels; raises as it does."""
     if not volume.calibrated:
         raise VoxelSizeError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     axes = (1, 2) if is_flat(card) else (0, 1, 2)
@@ -55,7 +60,7 @@ def fitting_level(volume: Volume, card: ModelCard) -> Level:
         if all(level.voxel_nm[a] <= wanted[a] * 1.02 for a in axes)
         and (0 in axes or level.shape[0] == volume.levels[0].shape[0])
     ]
-    return resampled(fine[-1] if fine else volume.levels[0], wanted)
+    return fine[-1] if fine else volume.levels[0]
 
 
 def voxel_ratio(volume: Volume, card: ModelCard) -> float:

@@ -80,14 +80,15 @@ def segment(recipe: Recipe, client: Any) -> Job[Summary]:
     labels = yield from segment_job(
         volume, params, model=model, out=recipe["out"], region=region_of(recipe), client=client, gate=gate
     )
-    count = int(labels.metadata["segments"])
-    shown = ", ".join(
-        f"{k} {getattr(params, k)}" for k in ("mode", "boundary_threshold", "merge_threshold", "min_size")
-    )
-    lines, seen = [*told, *region_lines(recipe, volume), f"{count} segments ({shown})"], labels.metadata.get("gate")
+    count, level = int(labels.metadata["segments"]), labels.levels[0]
+    shown = ", ".join(f"{k} {getattr(params, k)}" for k in ("boundary_threshold", "merge_threshold", "min_size"))
+    voxel = " x ".join(f"{v:.4g}" for v in level.voxel_nm)
+    made = f"{count} segments ({shown}) in {' x '.join(map(str, level.shape))} voxels of {voxel} nm"
+    lines, seen = [*told, *region_lines(recipe, volume), made, labels.metadata["reason"]], labels.metadata.get("gate")
     if seen is not None:
         lines.append(seen["sentence"])
-    return {"out": str(recipe["out"]), "segments": count, "gate": seen, "lines": lines}
+    mode = labels.metadata["mode"]
+    return {"out": str(recipe["out"]), "segments": count, "mode": mode, "gate": seen, "lines": lines}
 
 
 def segment_cost(recipe: Recipe) -> Job[SegmentEstimate]:

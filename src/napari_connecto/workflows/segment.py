@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.geometry import Box, Vec3, fvec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import Tile, TilePlan
@@ -24,11 +22,15 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.descent import region_in
 from napari_connecto.workflows.faces import Blocks, join
+from napari_connecto.workflows.fitting import fitting_level, stored_level
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import CHECK, GateCheck
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.segment_block import LABELS, Passing, SegmentBlock, scaling_of
+from napari_connecto.workflows.segment_mode import mode_of
+from napari_connecto.workflows.segment_write import Numbered, write_job
 
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
 FLAT: tuple[Vec3, Vec3] = (16, 512, 512), (0, 32, 32)
@@ -36,7 +38,6 @@ DEEP: tuple[Vec3, Vec3] = (128, 256, 256), (16, 32, 32)
 """Block and halo by the mode."""
 VOXEL_BYTES = 60
 """What a block takes per voxel while it is segmented."""
-WRITERS = 2
 
 
 def segment(
@@ -92,9 +93,10 @@ def segment_job(
     Returns
     -------
     Volume
-        Labels 1 to n, uint32 (uint64 beyond 2^32), of the region's shape and place, coarser levels by mode; no voxel
-        is left out. ``metadata["segments"]`` is n; with a model, ``metadata["gate"]``, also in
-        ``out/gate_check.json``, is what its gate said.
+        Labels 1 to n, uint32 (uint64 beyond 2^32), on the grid of the stored level that was read (the model's with
+        ``grid="model"``: ids go from one to the other at voxel centres), of the region's shape and place, coarser
+        levels by mode; no voxel is left out. ``metadata`` holds ``segments`` (n), ``mode`` and ``reason`` (of the
+        mode), and with a model ``gate``, also in ``out/gate_check.json``: what its gate said.
 
     Raises
     ------
@@ -103,16 +105,19 @@ def segment_job(
     StoreError
         If ``out`` holds something else.
     """
-    params = params or SegmentParams()
     region = inside(volume, region)
-    with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region)) as job:
+    params, reason, own = chosen(volume, params or SegmentParams(), model, region)
+    with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region, own)) as job:
         boundary = volume
         if model is not None:
             boundary = yield from predict_job(
                 volume, model, out=job.path / "boundary", region=region, client=client, gate=gate
             )
         box = volume.levels[0].box_in(region, boundary.levels[0])
-        labels = yield from Segmentation.of(boundary, box, params).make(job, client)
+        whole = Segmentation.of(boundary, box, params)
+        if own is not None:
+            whole = replace(whole, grid=geometry(own, region_in(region, volume, own) or own.box))
+        labels = yield from whole.make(job, client, reason)
         if model is None:
             return labels
         job.write_json(CHECK, boundary.metadata["gate"])
@@ -121,13 +126,17 @@ def segment_job(
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What is to be segmented: ``box`` of ``level``, a boundary map, in blocks of ``plan`` (in voxels of the box)."""
+    """What is to be segmented: ``box`` of ``level``, a boundary map, in blocks of ``plan`` (in voxels of the box).
+
+    ``grid`` gives shape and place of the labels.
+    """
 
     level: Level
     box: Box
     plan: TilePlan
     params: SegmentParams
     name: str
+    grid: Level
 
     @classmethod
     def of(cls, boundary: Volume, box: Box, params: SegmentParams) -> Segmentation:
@@ -137,32 +146,33 @@ class Segmentation:
         if (level.channels or 1) != 1:
             raise InputError(f"got a boundary map of {level.channels} channels; open the one that holds the boundary")
         box = box.clip(level.shape)
-        return cls(level, box, plan_blocks(box.shape, params), params, boundary.name)
+        return cls(level, box, plan_blocks(box.shape, params), params, boundary.name, geometry(level, box))
 
-    def make(self, job: JobFolder, client: Any) -> Job[Volume]:
+    def make(self, job: JobFolder, client: Any, reason: str) -> Job[Volume]:
         """The three passes; each leaves what is finished."""
         if not (job.path / SUMMARY).exists():
             linked = self.params.mode == "2d-linked"
             blocks = Blocks(self.plan, job.path / RECORDS, linked)
-            local = self._store(job.path / LOCAL, np.dtype("uint32"))
+            shown = geometry(self.level, self.box)
+            local = TileStore.open(job.path / LOCAL, shown, self.plan.tile, {LABELS: np.dtype("uint32")})
             yield from self._segment(blocks, local, client)
             first, final = yield from join(blocks, self.params.link)
             count = int(final.max())
             dtype = np.dtype("uint32" if count < 2**32 else "uint64")
-            yield from self._write(local, self._store(job.path / LABELS, dtype), first, final.astype(dtype))
-            job.write_json(SUMMARY, {"segments": count, "dtype": str(dtype), "blocks": len(self.plan)})
+            made = Numbered(local.volume(LABELS).levels[0], self.plan, first, final.astype(dtype))
+            yield from write_job(made, self._labels(job, dtype), self.grid)
+            told = {"segments": count, "dtype": str(dtype), "blocks": len(self.plan)}
+            job.write_json(SUMMARY, {**told, "mode": self.params.mode, "reason": reason})
         shutil.rmtree(job.path / LOCAL, ignore_errors=True)
         shutil.rmtree(job.path / RECORDS, ignore_errors=True)
         summary = job.read_json(SUMMARY)
-        made = self._store(job.path / LABELS, np.dtype(summary["dtype"])).volume(LABELS)
-        return replace(made, metadata={"segments": summary["segments"], "of": self.name})
+        labels = self._labels(job, np.dtype(summary["dtype"])).volume(LABELS)
+        mode = {"mode": summary.get("mode", self.params.mode), "reason": summary.get("reason", reason)}
+        return replace(labels, metadata={"segments": summary["segments"], "of": self.name, **mode})
 
-    def _store(self, path: Path, dtype: np.dtype) -> TileStore:
-        """Labels over the box alone."""
-        origin = self.level.to_nm(self.box.start)
-        place = (float(origin[0]), float(origin[1]), float(origin[2]))
-        shown = Level(np.broadcast_to(np.uint8(0), self.box.shape), self.level.voxel_nm, place)
-        return TileStore.open(path, shown, self.plan.tile, {LABELS: dtype})
+    def _labels(self, job: JobFolder, dtype: np.dtype) -> TileStore:
+        tile = plan_blocks(self.grid.shape, replace(self.params, halo=None)).tile
+        return TileStore.open(job.path / LABELS, self.grid, tile, {LABELS: dtype})
 
     def _segment(self, blocks: Blocks, local: TileStore, client: Any) -> Job[None]:
         todo = local.missing()
@@ -184,27 +194,6 @@ class Segmentation:
             seen = tile.read.clip(self.plan.shape).shift(self.box.start)
             yield Tile(tile.index, seen, tile.read.shift(self.box.start))
 
-    def _write(self, local: TileStore, labels: TileStore, first: np.ndarray, final: np.ndarray) -> Job[None]:
-        """Give all voxels their final ids, a few blocks at a time, for each waits for the disk."""
-        todo = labels.missing()
-        done, total = len(self.plan) - len(todo), len(self.plan)
-        source, shown = local.volume(LABELS).levels[0], labels.volume(LABELS)
-        yield Progress(done, total, "write", shown)
-
-        def renumber(tile: Tile) -> int:
-            own = source.read(tile.write).astype(np.int64)
-            labels.write_blocks(tile, {LABELS: final[own + first[tile.index]]})
-            return tile.index
-
-        with ThreadPoolExecutor(WRITERS, "labels") as pool:
-            writing: deque[Future[int]] = deque()
-            for tile in labels.plan.tiles(todo):
-                writing.append(pool.submit(renumber, tile))
-                while len(writing) > WRITERS or (writing and tile.index == todo[-1]):
-                    labels.mark(writing.popleft().result())
-                    done += 1
-                    yield Progress(done, total, "write", shown)
-
 
 def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     """Blocks and halo as asked, else by the mode; a block is not much larger than the volume.
@@ -225,6 +214,31 @@ def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     return TilePlan(shape, fitting, halo)
 
 
+def chosen(
+    volume: Volume, params: SegmentParams, model: Predictor | None, region: Box
+) -> tuple[SegmentParams, str, Level | None]:
+    """How a volume is segmented: params with a mode, its reason, and the level on whose grid labels are written.
+
+    The level is None where they are written on the map's own.
+
+    Raises
+    ------
+    VoxelSizeError
+        If volume and model do not fit.
+    """
+    level = volume.levels[0] if model is None else fitting_level(volume, model.card)
+    shape = (region_in(region, volume, level) or level.box).shape
+    mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
+    stored = any(level is one for one in volume.levels)
+    own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)
+    return replace(params, mode=mode), reason, own
+
+
+def geometry(level: Level, box: Box) -> Level:
+    """Shape and place of a box of a level, without values."""
+    return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
+
+
 def inside(volume: Volume, region: Box | None) -> Box:
     """The region, or all of the volume, clipped to its finest level; `InputError` where nothing is left."""
     level = volume.levels[0]
@@ -236,11 +250,17 @@ def inside(volume: Volume, region: Box | None) -> Box:
     return found
 
 
-def _fingerprint(volume: Volume, params: SegmentParams, model: Predictor | None, region: Box) -> dict[str, Any]:
+def _fingerprint(
+    volume: Volume, params: SegmentParams, model: Predictor | None, region: Box, own: Level | None
+) -> dict[str, Any]:
+    """Of labels on the map's own grid as before there was a choice, so that those folders are resumed."""
+    told = {name: value for name, value in asdict(params).items() if name != "grid"}
+    if own is not None:
+        told["grid"] = params.grid
     return {
         "workflow": "segment",
         "volume": volume.fingerprint(),
         "model": model.card.digest if model is not None else "",
-        "params": asdict(params),
+        "params": told,
         "region": [list(region.start), list(region.stop)],
     }

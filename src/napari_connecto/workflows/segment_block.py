@@ -17,6 +17,7 @@ from napari_connecto.io.tile_store import TileStore
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.agglomerate import Graph, absorb, merge_tree
 from napari_connecto.workflows.faces import Blocks, link_sections
+from napari_connecto.workflows.segment_mode import resolved
 from napari_connecto.workflows.watershed import fragments
 
 BOUNDARY, LABELS = "boundary", "labels"
@@ -39,6 +40,7 @@ def segment_array(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[f
     numpy.ndarray
         uint32 (z, y, x), 1 to n, no voxel left out.
     """
+    params = resolved(params, boundary.shape, voxel)
     labels = partition(as_probability(boundary), params, voxel)
     return link_sections(labels, params.link) if params.mode == "2d-linked" else labels
 
@@ -56,7 +58,7 @@ def partition(
     boundary
         Float32 in 0..1, (z, y, x).
     params, voxel
-        As for `segment_array`.
+        As for `segment_array`; the mode is not "auto".
     open_sides
         Per axis, whether the volume goes on before and behind the block; what touches such a side is never too small.
 

@@ -24,6 +24,7 @@ from napari_connecto.workflows.em_labels import numbered
 from napari_connecto.workflows.evidence import Evidence
 from napari_connecto.workflows.faces import link, overlaps
 from napari_connecto.workflows.segment_block import as_probability
+from napari_connecto.workflows.segment_mode import resolved
 from napari_connecto.workflows.watershed import fragments
 
 BOUNDARIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -110,6 +111,7 @@ def tune_segmentation(
 def _bits(patch: Patch, axes: Axes, prior: SegmentParams, voxel_nm: Sequence[float]) -> tuple[np.ndarray, ...]:
     """Voxels of a patch's instances (instances,), and their split and merge bits (points, instances)."""
     boundaries, merges, sizes = axes
+    prior = resolved(prior, patch.boundary.shape, voxel_nm)
     rows = []
     for threshold in boundaries:
         pieces = Pieces.of(patch, replace(prior, boundary_threshold=threshold), voxel_nm, max(merges))

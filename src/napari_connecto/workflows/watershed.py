@@ -34,7 +34,7 @@ def fragments(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float
     boundary
         Probability, float32 in 0..1, (z, y, x).
     params
-        See `SegmentParams`. In the 2-D modes every section is cut by itself.
+        See `SegmentParams`; the mode is not "auto". In the 2-D modes every section is cut by itself.
     voxel
         Size of a voxel, (z, y, x); only ratios matter.
 
