@@ -13,6 +13,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.widgets._settings import AutomaticFolder
+from napari_connecto.widgets._spatial import serial
 from napari_connecto.widgets._volumes import lasting
 
 
@@ -45,13 +46,30 @@ def test_another_session_finds_the_newest_folder_of_the_same_question(tmp_path):
     assert not other.again
 
 
-def test_what_is_in_memory_is_asked_in_one_session_only(tmp_path, model):
+def test_what_is_in_memory_is_asked_in_one_session_only(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(AutomaticFolder, "_asked", [])
     assert lasting(volume(), model) == ""
-    first, second = AutomaticFolder(), AutomaticFolder()
+    first, reopened = AutomaticFolder(), AutomaticFolder()
     made = first.of("a", "em", "cells", tmp_path)
+    assert reopened.of("a", "em", "cells", tmp_path / "elsewhere") != made
     made.mkdir()
-    second.of("a", "em", "cells", tmp_path)
-    assert not second.again
+    assert first.of("b", "em", "other", tmp_path) != made
+    for dock in (first, reopened):  # the image is chosen again; the dock was closed and opened again
+        assert dock.of("a", "em", "cells", tmp_path) == made
+        assert dock.again
+    AutomaticFolder._asked.clear()
+    next_session = AutomaticFolder()
+    next_session.of("a", "em", "cells", tmp_path)
+    assert not next_session.again
+
+
+def test_an_array_is_told_from_one_that_gets_its_place_in_memory():
+    first = np.zeros(3)
+    number, at = serial(first), id(first)
+    assert serial(first) == number
+    del first
+    arrays = [np.zeros(3) for _ in range(50)]
+    assert number not in {serial(array) for array in arrays}, at
 
 
 def test_a_question_is_another_with_the_file_the_levels_the_model_and_the_parameters(tmp_path, model):

@@ -86,9 +86,7 @@ class Project(QObject):
         InputError
             If none is open.
         """
-        volume = self.image.volume()
-        if volume is None:
-            raise InputError("no image is open; choose an image layer in step 1")
+        volume = self.image.need_volume()
         return inverted(volume) if self.invert else volume
 
     def spec(self) -> dict[str, Any] | None:

@@ -75,9 +75,9 @@ class TrainBox(QGroupBox):
         InputError
             If the image or the labels are missing or cannot be used.
         """
-        volume, layer, image = self._source.volume(truncated=True), self.labels.layer, self._source.layer
-        if volume is None or image is None:
-            raise InputError("got no image; choose the layer to train on")
+        self._source.settle()
+        volume, layer, image = self._source.need_volume(truncated=True), self.labels.layer, self._source.layer
+        assert image is not None
         if layer is None:
             raise InputError("got no labels; add a Labels layer with masks, or a Points layer with centres")
         if not volume.calibrated:

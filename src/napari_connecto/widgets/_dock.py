@@ -1,19 +1,29 @@
-"""What all docks share: one scrolled column, and jobs that end when the dock is closed."""
+"""What all docks share: one scrolled column, one chosen image, and jobs that end when the dock is closed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets._subject import Choice
+
 
 class Dock(QWidget):
-    """A column of parts that scrolls; `close_jobs` is called when napari takes the widget out of its dock."""
+    """A column of parts that scrolls; `close_jobs` is called when napari takes the widget out of its dock.
+
+    Its job bars say which image they run on, see `follow`; a job that the closing stops is told in a notification.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._docked = False
+        self._choice: Choice | None = None
         self.scroller = QScrollArea()
         self.setMinimumSize(300, 400)
 
@@ -37,17 +47,29 @@ class Dock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroller)
 
+    def follow(self, viewer: Any, image: InputBox) -> None:
+        """Let every job bar in this dock know which image is chosen; call it once, after `lay_out`."""
+        self._choice = Choice(viewer, lambda: image.layer, self)
+        for bar in self.findChildren(JobBar):
+            bar.follow(self._choice)
+        image.layers.chosen.connect(self._choice.changed)
+
     def event(self, event: QEvent | None) -> bool:
         """Close the jobs when the dock is closed: napari then takes this widget out of it."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
+                stopped = [bar.left_behind() for bar in self.findChildren(JobBar)]
                 self.close_jobs()
+                for line in filter(None, stopped):
+                    show_info(line)
             self._docked = self.parent() is not None
         return super().event(event)
 
     def close_jobs(self) -> None:
-        """Stop everything that runs, and give the keys back."""
-        raise NotImplementedError
+        """Stop everything that runs, and give the keys back; extended by every dock."""
+        if self._choice is not None:
+            self._choice.release()
+            self._choice = None
 
 
 def row(*widgets: QWidget) -> QWidget:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._job_bar import ErrorLine
 from napari_connecto.widgets._layers import SPEC, describe
@@ -36,6 +36,7 @@ class InputBox(QGroupBox):
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
         self._given = False
+        self._problem: ConnectoError | None = None
         self.full: Volume | None = None
         self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
         self.picker = LevelPicker()
@@ -59,7 +60,7 @@ class InputBox(QGroupBox):
         self.voxel.changed.connect(self._on_size_given)
         self.picker.changed.connect(lambda _: self.changed.emit())
         self._opener.returned.connect(self._on_opened)
-        self._opener.failed.connect(self.error.show_error)
+        self._opener.failed.connect(self._on_not_opened)
 
     @property
     def layer(self) -> Layer | None:
@@ -78,6 +79,27 @@ class InputBox(QGroupBox):
         if not truncated and self._model_nm and wanted <= default_level(self.full, None, self._model_nm):
             wanted = 0
         return with_finest(self.full, wanted)
+
+    def need_volume(self, *, truncated: bool = False) -> Volume:
+        """As `volume`.
+
+        Raises
+        ------
+        InputError
+            If none is open; the message is of the chosen layer.
+        """
+        volume = self.volume(truncated=truncated)
+        if volume is not None:
+            return volume
+        if self._problem is not None:
+            raise InputError(str(self._problem))
+        if self.layer is None:
+            raise InputError("no image is open; choose an image layer")
+        raise InputError(f"'{self.layer.name}' is being opened; try again in a moment")
+
+    def settle(self) -> None:
+        """Wait a moment for what is being opened: a click may follow a keystroke at once."""
+        self._opener.settle()
 
     def spec(self, volume: Volume) -> dict[str, Any] | None:
         """How a recipe names the volume; None where no file is exactly that."""
@@ -107,7 +129,8 @@ class InputBox(QGroupBox):
     def reopen(self) -> None:
         """Open the chosen layer (again), in a worker; `changed` follows."""
         self.error.clear()
-        self.full = None
+        self._opener.cancel()
+        self.full = self._problem = None
         layer = self.layer
         if layer is None:
             self._on_opened(None)
@@ -116,12 +139,11 @@ class InputBox(QGroupBox):
             voxel_nm = self.voxel.value if self._given else None
             described = describe(layer, step=self._viewer.dims.current_step, voxel_nm=voxel_nm)
         except ConnectoError as error:
-            self.error.show_error(error)
-            self._on_opened(None)
+            self._on_not_opened(error, "")
             return
         if not self._given:
             self.voxel.set_value(described.voxel_nm)
-        self._opener.start(lambda: open_job(described))
+        self._opener.start(lambda: open_job(described), abandon=True)
 
     def close_jobs(self) -> None:
         """Stop following the viewer."""
@@ -142,6 +164,11 @@ class InputBox(QGroupBox):
             self._show_voxel(True)
         self._show_levels()
         self.changed.emit()
+
+    def _on_not_opened(self, error: Exception, text: str) -> None:
+        self.error.show_error(error, text)
+        self._problem = error if isinstance(error, ConnectoError) else ConnectoError(self.error.label.text())
+        self._on_opened(None)
 
     def _show_levels(self) -> None:
         locked = getattr(self.layer, "locked_data_level", None) if self.layer is not None else None

@@ -25,6 +25,7 @@ from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
 from napari_connecto.widgets._report_button import ReportButton, folder_job, show_place
+from napari_connecto.widgets._subject import Choice, Subject, stopped_line, subject_line
 from napari_connecto.widgets._view import OKABE_ITO
 from napari_connecto.widgets._worker import State, Worker
 
@@ -41,10 +42,12 @@ class JobBar(QWidget):
     """Button, bar, one line of state, one line of error with its traceback behind a triangle.
 
     ``clicked`` is emitted when the button asks for a start or a resumption; cancelling is done here.
-    Further buttons go into `buttons` and are disabled while the job runs.
+    Further buttons go into `buttons` and are disabled while the job runs. ``ended`` is emitted when a job has ended
+    that ran on another image than the chosen one.
     """
 
     clicked = Signal()
+    ended = Signal()
 
     def __init__(self, name: str, run_text: str, tooltip: str) -> None:
         super().__init__()
@@ -57,6 +60,10 @@ class JobBar(QWidget):
         self.bar.hide()
         self.status = text_line("What the job is doing")
         self.status.hide()
+        self.subject: Subject | None = None
+        self.image = text_line("The image that the job runs on")
+        self.image.hide()
+        self._choice: Choice | None = None
         self.error = ErrorLine()
         self.report, self.page = ReportButton(), text_line("Where the report is; click to open it")
         self.page.hide()
@@ -69,7 +76,7 @@ class JobBar(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(self._row)
-        for widget in (self.bar, self.status, self.page, self.error):
+        for widget in (self.bar, self.image, self.status, self.page, self.error):
             layout.addWidget(widget)
         self.button.clicked.connect(self._on_clicked)
         self.worker.state_changed.connect(self._on_state_changed)
@@ -83,12 +90,58 @@ class JobBar(QWidget):
         self.buttons.append(button)
         self._row.insertWidget(self._row.count() - 2, button)
 
-    def start(self, make_job: Callable[[], Job[Any]], *, resumable: bool = True, abandon: bool = False) -> None:
-        """Run a job; ``resumable``: the button offers to resume it after a cancel; ``abandon``: see `Worker.start`."""
+    def follow(self, choice: Choice) -> None:
+        """Say which image a job runs on, where another one is chosen meanwhile or its layer is deleted."""
+        self._choice = choice
+        choice.changed.connect(self._show_subject)
+
+    def start(
+        self,
+        make_job: Callable[[], Job[Any]],
+        *,
+        resumable: bool = True,
+        abandon: bool = False,
+        out: Path | None = None,
+    ) -> None:
+        """Run a job on the chosen image.
+
+        Parameters
+        ----------
+        make_job, abandon
+            See `Worker.start`.
+        resumable
+            The button offers to resume it after a cancel.
+        out
+            Folder of what it makes, which is told where the job is stopped.
+        """
         self._resumable, self._watch = resumable, Watch()
+        layer = self._choice.layer if self._choice is not None else None
+        self.subject = Subject(layer, out) if layer is not None else None
         self.error.clear()
         self.offer_report(None)
         self.worker.start(make_job, abandon=abandon)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether what this bar says is of another image than the chosen one."""
+        return self.subject is not None and self._choice is not None and self._choice.layer is not self.subject.layer
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a job runs on another image than the chosen one."""
+        return self.worker.state.busy and self.foreign
+
+    @property
+    def waiting(self) -> str:
+        """What there is to say of the chosen image while `elsewhere`."""
+        assert self.subject is not None
+        return f"The job on '{self.subject.name}' still runs. The chosen image is looked at when that has ended."
+
+    def left_behind(self) -> str:
+        """What to tell of the running job where the dock is closed; "" where none runs."""
+        if self.subject is None or not self.worker.state.busy:
+            return ""
+        return stopped_line(self.worker.name, self.subject, self._resumable, self._run_text)
 
     def close_jobs(self) -> None:
         """Stop the job, and the report that is being written."""
@@ -135,7 +188,14 @@ class JobBar(QWidget):
         self.forget()
         self.error.clear()
         self.status.hide()
+        self.subject = None
+        self._show_subject()
         self.offer_report(None)
+
+    def _show_subject(self) -> None:
+        text = subject_line(self.subject, self._choice, self.worker.state.busy)
+        self.image.setText(text)
+        self.image.setVisible(bool(text))
 
     def _on_clicked(self) -> None:
         if self.worker.state.busy:
@@ -147,7 +207,8 @@ class JobBar(QWidget):
         text = {State.READY: self._run_text, State.DONE: self._run_text, State.FAILED: self._run_text}.get(
             state, state.value
         )
-        if state is State.CANCELLED and not self._resumable:
+        mine = not self.foreign
+        if state is State.CANCELLED and not (self._resumable and mine):
             text = self._run_text
         self.button.setText(text)
         self.button.setEnabled(state is not State.CANCELLING)
@@ -159,12 +220,16 @@ class JobBar(QWidget):
             self.bar.setRange(0, 0)
             self.status.setText("Starting…")
         elif state is State.CANCELLED:
-            kept = "what is finished is kept; Resume goes on from there" if self._resumable else "nothing was kept"
+            again = "Resume goes on from there" if mine else "choose its image again to go on from there"
+            kept = f"what is finished is kept; {again}" if self._resumable else "nothing was kept"
             self.status.setText(f"Cancelled at {time.strftime('%H:%M:%S')}; {kept}.")
         elif state is State.DONE:
             self.status.setText(f"Done at {time.strftime('%H:%M:%S')}.")
         else:
             self.status.setText({State.CANCELLING: "Cancelling…", State.FAILED: "Failed."}.get(state, ""))
+        self._show_subject()
+        if not (state.busy or mine):
+            self.ended.emit()
 
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self.worker.state is State.CANCELLING:

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.settings import get_plugin_settings
 
@@ -65,12 +65,15 @@ _before: dict[str, str | None] = {}
 class AutomaticFolder:
     """One result folder for the same question, so that Run all and Resume go on from a preview, also another day.
 
-    ``again`` is whether the folder is of an earlier session.
+    ``again`` is whether the folder holds earlier work. What was asked is remembered for as long as napari runs, so that
+    a dock that was closed and opened again comes back to it, and so does an image that is chosen again.
     """
+
+    _asked: ClassVar[list[tuple[Any, Path]]] = []
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._made: tuple[Any, Path] | None = None
+        self._last: tuple[Any, Path] | None = None
         self.again = False
 
     def of(self, question: Any, name: str, model: str, parent: Path, lasting: str = "") -> Path:
@@ -78,10 +81,18 @@ class AutomaticFolder:
 
         ``lasting`` tells the question from others in every session; "" where no other session can ask it again.
         """
-        if self._made is None or self._made[0] != (question, parent):
+        asked = (self._prefix, question, parent)
+        if self._last is None or self._last[0] != asked:
             words = self._prefix + re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
-            earlier = sorted(parent.glob(f"{glob.escape(words)}-*-*-{lasting}")) if lasting else []
+            earlier = [path for known, path in self._asked if known == asked and path.is_dir()]
+            if lasting:
+                earlier = sorted(parent.glob(f"{glob.escape(words)}-*-*-{lasting}"))
             self.again = bool(earlier)
             new = "-".join(filter(None, (words, time.strftime("%Y%m%d-%H%M%S"), lasting)))
-            self._made = ((question, parent), earlier[-1] if earlier else parent / new)
-        return self._made[1]
+            self._last = (asked, earlier[-1] if earlier else parent / new)
+            self._asked[:] = [*(pair for pair in self._asked if pair[0] != asked), self._last][-REMEMBERED:]
+        return self._last[1]
+
+
+REMEMBERED = 50
+"""Questions whose folders are remembered."""

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import weakref
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.geometry import Vec3, vec3
+
+_serials: dict[int, tuple[weakref.ref[Any], int]] = {}
+_counter = count(1)
+
+
+def serial(thing: Any) -> int:
+    """A number that no other object gets while Python runs, unlike its id; negative where only its id is known."""
+    try:
+        reference = weakref.ref(thing)
+    except TypeError:
+        return -id(thing)
+    known = _serials.get(id(thing))
+    if known is None or known[0]() is not thing:
+        known = _serials[id(thing)] = (reference, next(_counter))
+    return known[1]
 
 
 class Spatial:
@@ -25,7 +42,7 @@ class Spatial:
     @property
     def identity(self) -> tuple[Any, ...]:
         """The same for the same part of the same array."""
-        return id(self.array), self.leading
+        return serial(self.array), self.leading
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         z, y, x = index[-3:]

@@ -161,17 +161,21 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 
 
 class LayerCombo(QComboBox):
-    """Chooses one of the viewer's layers of some kinds; follows the layer list."""
+    """Chooses one of the viewer's layers of some kinds; follows the layer list, also where a layer gets another name.
+
+    ``chosen`` is emitted when another layer is chosen, or none is left.
+    """
 
     chosen = Signal()
 
     def __init__(self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str) -> None:
         super().__init__()
         self._viewer, self._kinds = viewer, kinds
+        self._listed: list[Layer] = []
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
-        self.currentTextChanged.connect(lambda _: self.chosen.emit())
+        self.currentIndexChanged.connect(lambda _: self.chosen.emit())
         self.refresh()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
             event.connect(self._on_layers_changed)
@@ -181,25 +185,28 @@ class LayerCombo(QComboBox):
     @property
     def layer(self) -> Layer | None:
         """The chosen layer."""
-        name = self.currentText()
-        return self._viewer.layers[name] if name and name in self._viewer.layers else None
+        index = self.currentIndex()
+        chosen = self._listed[index] if 0 <= index < len(self._listed) else None
+        return chosen if chosen is not None and chosen in self._viewer.layers else None
 
     def refresh(self) -> None:
         """List the layers again and keep the choice where it still exists."""
-        names = [
-            layer.name
-            for layer in self._viewer.layers
-            if isinstance(layer, self._kinds) and RESULT not in layer.metadata
+        layers = [
+            layer for layer in self._viewer.layers if isinstance(layer, self._kinds) and RESULT not in layer.metadata
         ]
-        if names != [self.itemText(i) for i in range(self.count())]:
-            before = self.currentText()
-            self.blockSignals(True)
-            self.clear()
-            self.addItems(names)
-            self.setCurrentText(before if before in names else (names[0] if names else ""))
-            self.blockSignals(False)
-            if self.currentText() != before:
-                self.chosen.emit()
+        names = [layer.name for layer in layers]
+        if layers == self._listed and names == [self.itemText(i) for i in range(self.count())]:
+            return
+        index = self.currentIndex()
+        before = self._listed[index] if 0 <= index < len(self._listed) else None
+        self.blockSignals(True)
+        self.clear()
+        self._listed = layers
+        self.addItems(names)
+        self.setCurrentIndex(layers.index(before) if before in layers else min(0, len(layers) - 1))
+        self.blockSignals(False)
+        if self.layer is not before:
+            self.chosen.emit()
 
     def release(self) -> None:
         """Stop following the layer list."""

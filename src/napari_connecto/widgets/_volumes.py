@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets._spatial import serial
 
 
 def open_job(described: Any) -> Job[Volume]:
@@ -32,7 +33,7 @@ def identity(volume: Volume) -> tuple[Any, ...]:
     """
     if volume.source:
         return (volume.outline(),)
-    arrays = [getattr(level.array, "identity", id(level.array)) for level in volume.levels]
+    arrays = [getattr(level.array, "identity", None) or serial(level.array) for level in volume.levels]
     return volume.outline(), volume.name, arrays
 
 

@@ -110,6 +110,13 @@ class Worker(QObject):
                 self._queue = deque()  # what the thread still says is not read
                 self._finish("cancelled", None)
 
+    def settle(self, wait_s: float = 1.0) -> None:
+        """Wait a moment for a job that is nearly done, and say at once what came of it."""
+        if self.state is State.RUNNING and self._thread is not None:
+            self._thread.join(wait_s)
+            if not self._thread.is_alive():
+                self._on_timeout()
+
     def close(self, wait_s: float = 2.0) -> None:
         """Stop for good: close the job's generator, wait for it a little, report nothing more."""
         self._stop.set()

@@ -44,6 +44,7 @@ class AdaptWidget(Dock):
             heading.clicked.connect(lambda _=False, n=n: self.go_to(n + 1))
             parts += [heading, body]
         self.lay_out(parts)
+        self.follow(napari_viewer, self.image)
         self._scroller = QTimer(self)  # after the new layout
         self._scroller.setSingleShot(True)
         self._scroller.timeout.connect(self._scroll)
@@ -73,6 +74,7 @@ class AdaptWidget(Dock):
 
     def close_jobs(self) -> None:
         """Stop everything, give the keys and the session's folder back."""
+        super().close_jobs()
         for body in self.bodies:
             body.close_jobs()
         self.contrast.close_jobs()

@@ -60,6 +60,7 @@ class CascadeWidget(Dock):
         self.bar.add_button(self.preview)
         parts = (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results)
         self.lay_out(parts)
+        self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
         self.cascade.changed.connect(self._on_cascade_changed)
@@ -70,6 +71,7 @@ class CascadeWidget(Dock):
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
+        self.bar.ended.connect(self._on_inputs_changed)
         self.bar.worker.returned.connect(self._on_found)
         self.train.trained.connect(self.cascade.use)
         self.results.training_made.connect(self._on_training_made)
@@ -82,9 +84,7 @@ class CascadeWidget(Dock):
         InputError
             If something is still to be chosen, or a parameter is out of range.
         """
-        volume, folder = self.image.volume(), self.cascade.folder
-        if volume is None:
-            raise InputError("no image is open; choose an image layer")
+        volume, folder = self.image.need_volume(), self.cascade.folder
         if folder is None:
             raise InputError("no cascade is chosen; choose one, or train it below")
         question = identity(volume), folder
@@ -113,8 +113,11 @@ class CascadeWidget(Dock):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
-        if self._automatic.again and not self.options.folder:
-            self.bar.say(f"Goes on from an earlier session, in {search.out}")
+        if self.bar.elsewhere:
+            self.card.show_idle(self.bar.waiting)
+            return
+        if self._automatic.again and not self.options.folder and not self.bar.foreign:
+            self.bar.say(f"Goes on from an earlier run, in {search.out}")
         self.card.ask(lambda: estimate_job(search), self._repair, lambda: check_job(search))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
@@ -146,6 +149,7 @@ class CascadeWidget(Dock):
         self._begin(lambda search, view: (replace(search, backend=backend), None, view if view.size else None), True)
 
     def _begin(self, plan: Callable[[Search, Box], tuple[Search, Box | None, Box | None]], resumable: bool) -> None:
+        self.image.settle()
         image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
         try:
             search = replace(self.search(), check=self.card.check)
@@ -163,7 +167,7 @@ class CascadeWidget(Dock):
         self._running = search
         if not going_on:
             self.results.begin(image, full.levels[0], peeked, search.out)
-        self.bar.start(lambda: search_job(search, region, first), resumable=resumable)
+        self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         self.results.add(payloads)
@@ -194,6 +198,7 @@ class CascadeWidget(Dock):
 
     def close_jobs(self) -> None:
         """Stop everything that runs, and give the keys back."""
+        super().close_jobs()
         for part in (self.image, self.cascade, self.card, self.results):
             part.close_jobs()
         for bar in (self.bar, self.train.bar):

@@ -72,6 +72,7 @@ class TranslateWidget(Dock):
                 self.trust, self.segment, self.disputed,
             ]
         )  # fmt: skip
+        self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
         self.translator.changed.connect(self._on_translator_changed)
@@ -82,6 +83,7 @@ class TranslateWidget(Dock):
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
+        self.bar.ended.connect(self._on_inputs_changed)
         self.bar.worker.returned.connect(self._on_translated)
         self.train.trained.connect(self.translator.use)
         for choice in (self.segment.model, self.segment.where):
@@ -95,9 +97,7 @@ class TranslateWidget(Dock):
         InputError
             If something is still to be chosen.
         """
-        volume, folder = self.image.volume(), self.translator.folder
-        if volume is None:
-            raise InputError("no image is open; choose the layer of an X-ray volume")
+        volume, folder = self.image.need_volume(), self.translator.folder
         if folder is None:
             raise InputError("no translator is chosen; choose one, or train it from a pair")
         params = self.options.form.value
@@ -121,8 +121,11 @@ class TranslateWidget(Dock):
         except ConnectoError as error:
             self.card.show_idle(str(error)[0].upper() + str(error)[1:] + ".")
             return
-        if self._automatic.again and not self.options.folder:
-            self.bar.say(f"Goes on from an earlier session, in {what.out}")
+        if self.bar.elsewhere:
+            self.card.show_idle(self.bar.waiting)
+            return
+        if self._automatic.again and not self.options.folder and not self.bar.foreign:
+            self.bar.say(f"Goes on from an earlier run, in {what.out}")
         self.card.ask(lambda: estimate_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
@@ -141,6 +144,7 @@ class TranslateWidget(Dock):
             self._begin(everything=True)
 
     def _begin(self, *, everything: bool) -> None:
+        self.image.settle()
         image, full, peeked = self.image.layer, self.image.full, self.translator.peeked
         try:
             what = replace(self.translating(), check=self.card.check)
@@ -159,7 +163,9 @@ class TranslateWidget(Dock):
         self._running = Source(image, full.levels[0], what, complete=False)
         self._everything = everything
         n, region, first = self.trust.count.value(), None if everything else view, view if view.size else None
-        self.bar.start(lambda: translating_job(what, n, region, first), resumable=everything, abandon=True)
+        self.bar.start(
+            lambda: translating_job(what, n, region, first), resumable=everything, abandon=True, out=what.out
+        )
 
     def _on_reported(self, _progress: Progress, _payloads: list[Any]) -> None:
         if self._running is not None:
@@ -180,6 +186,7 @@ class TranslateWidget(Dock):
 
     def close_jobs(self) -> None:
         """Stop everything that runs, and give the keys back."""
+        super().close_jobs()
         self.bar.close_jobs()
         for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment, self.disputed):
             part.close_jobs()

@@ -1,0 +1,125 @@
+"""What a dock says is of the layer that is chosen and of the job that runs, and never of a third image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+
+from napari_connecto.widgets import cascade
+from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets._view import LayerCombo
+from tests.widgets.test_cascade_dock import dock, fake  # noqa: F401 - fixtures
+
+DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM")
+
+
+def another(viewer, name="other", **keywords):
+    keywords = {"scale": (50, 4, 4), "units": "nm", "contrast_limits": (0, 255)} | keywords
+    return viewer.add_image(np.zeros((8, 100, 100), np.uint8), name=name, **keywords)
+
+
+def begin(dock, fake, qtbot):  # noqa: F811
+    fake.endless = True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(fake.calls) == 1 and dock.results.alive, timeout=5000)
+
+
+@pytest.mark.gl
+def test_a_layer_that_cannot_be_used_says_why(dock, viewer, qtbot):  # noqa: F811
+    another(viewer, "turned", rotate=(30, 0, 0))
+    dock.image.layers.setCurrentText("turned")
+    assert "layer 'turned' is rotated" in dock.image.error.label.text()
+    assert dock.card.text.text().startswith("Layer 'turned' is rotated")
+    dock.bar.button.click()
+    assert "layer 'turned' is rotated" in dock.bar.error.label.text()
+
+
+@pytest.mark.gl
+def test_another_layer_chosen_while_a_job_runs(dock, fake, viewer, qtbot):  # noqa: F811
+    another(viewer)
+    begin(dock, fake, qtbot)
+    assert dock.bar.image.text() == "Image: 'em'."
+    dock.image.layers.setCurrentText("other")
+    qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
+    assert dock.bar.image.text() == "Image: 'em', not the chosen layer 'other'."
+    assert dock.card.text.text().startswith("The job on 'em' still runs.")
+    assert dock.card.estimate is None
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=5000)
+    assert dock.bar.button.text() == "Run all"  # Resume would not resume this one
+    assert "choose its image again to go on from there" in dock.bar.status.text()
+    dock.image.layers.setCurrentText("em")
+    qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=5000)
+    assert not dock.bar.image.isVisibleTo(dock)
+    fake.endless = False
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
+        dock.bar.button.click()
+    assert fake.calls[0][0].out == fake.calls[1][0].out
+
+
+@pytest.mark.gl
+def test_the_layer_of_a_running_job_is_deleted(dock, fake, viewer, qtbot):  # noqa: F811
+    begin(dock, fake, qtbot)
+    viewer.layers.clear()
+    assert dock.bar.image.text() == (
+        "Image: 'em'. Its layer was deleted; the job goes on until it ends or is cancelled."
+    )
+    assert dock.card.text.text().startswith("No image is open")
+    fake.endless = False
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
+    assert dock.bar.image.text() == (
+        f"Image: 'em'. Its layer was deleted; its result is kept in {fake.calls[0][0].out}."
+    )
+
+
+@pytest.mark.gl
+def test_a_dock_closed_while_a_job_runs_says_how_to_go_on(dock, fake, viewer, qtbot):  # noqa: F811
+    begin(dock, fake, qtbot)
+    out = fake.calls[0][0].out
+    viewer.window.remove_dock_widget(dock)
+    told = notification_manager.records[-1].message
+    assert told.startswith("The dock was closed: the job 'cascade' on 'em' was stopped. What is finished is kept in")
+    assert str(out) in told
+    again = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Cascade detection")
+    qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=5000)
+    assert again.bar.status.text() == f"Goes on from an earlier run, in {out}"
+    fake.endless = False
+    with qtbot.waitSignal(again.bar.worker.returned, timeout=5000):
+        again.bar.button.click()
+    assert fake.calls[-1][0].out == out
+    again.close_jobs()
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("name", DOCKS)
+def test_every_job_bar_of_every_dock_knows_the_chosen_layer(name, viewer, qtbot):
+    first = another(viewer, "first")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-connecto", name)
+    bars = widget.findChildren(JobBar)
+    assert bars
+    assert all(bar._choice.layer.name == first.name for bar in bars)
+    widget.close_jobs()
+
+
+def test_a_choice_is_a_layer_and_not_its_name(qtbot):
+    viewer = ViewerModel()
+    one, two = (viewer.add_image(np.zeros((4, 8, 8)), name=name) for name in ("a", "b"))
+    combo = LayerCombo(viewer, (Image,), "")
+    qtbot.addWidget(combo)
+    combo.setCurrentText("b")
+    heard = []
+    combo.chosen.connect(lambda: heard.append(combo.layer))
+    two.name = "c"
+    assert (combo.layer, combo.currentText(), heard) == (two, "c", [])
+    viewer.layers.remove(two)
+    assert (combo.layer, heard) == (one, [one])
+    viewer.layers.clear()
+    assert (combo.layer, heard) == (None, [one, None])
+    combo.release()
