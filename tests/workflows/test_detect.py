@@ -20,6 +20,7 @@ from napari_connecto.workflows.detect import detect, detect_job
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.params import DetectParams
 from tests.workflows import fakes
+from tests.workflows.watched import watched
 
 EVERYWHERE = DetectParams(exhaustive=True, audit=0)
 
@@ -120,7 +121,7 @@ def test_neither_order_nor_batch_change_anything(change, tmp_path):
         "batch": {"params": DetectParams(batch=7)},
         "region whole": {"region": Box((0, 0, 0), (12, 70, 90))},
     }[change]
-    other = run(detect_job(volume, fakes.cascade(), **options, out=tmp_path / "b"))
+    other = watched(detect_job(volume, fakes.cascade(), **options, out=tmp_path / "b"))
     same(reference, other)
     np.testing.assert_array_equal(stored_map(tmp_path / "a"), stored_map(tmp_path / "b"))
     assert (tmp_path / "a/detections.csv").read_bytes() == (tmp_path / "b/detections.csv").read_bytes()

@@ -52,9 +52,10 @@ class Phases:
     def run(self, name: str, job: Job[T]) -> Job[T]:
         """A job as the phase ``name``: the same reports with ``overall`` and ``left_s``, and a last one at its end.
 
-        Its own phases, where it has some, are laid into the phase. Stages without a name get the phase's.
+        Its own phases, where it has some, are laid into the phase. Stages without a name get the phase's. Of a job that
+        reports nothing nothing is said, unless it is the last.
         """
-        pace, last = _Pace(), Progress(1, 1, name)
+        pace, last = _Pace(), None
         try:
             while True:
                 last = next(job)
@@ -63,16 +64,21 @@ class Phases:
             result: T = end.value
         finally:
             job.close()
-        yield self._placed(name, replace(last, done=last.total, payload=None, overall=1.0, left_s=0.0), pace)
+        if last is not None or self._is_last(name):
+            end_of = last or Progress(1, 1, name)
+            yield self._placed(name, replace(end_of, done=end_of.total, payload=None, overall=1.0, left_s=0.0), pace)
         self._spent_s += pace.elapsed_s
         self._covered += pace.covered * self._places[name][1]
         return result
+
+    def _is_last(self, name: str) -> bool:
+        return name == next(reversed(self._places))
 
     def _placed(self, name: str, progress: Progress, pace: _Pace) -> Progress:
         start, share = self._places[name]
         pace.at(progress)
         self._reached = min(1.0, max(self._reached, start + share * pace.fraction))
-        if name == next(reversed(self._places)) and pace.fraction >= 1:
+        if self._is_last(name) and pace.fraction >= 1:
             self._reached = 1.0  # sums of shares are rounded
         left = self._left_s(name, share, progress.left_s, pace)
         return replace(progress, stage=progress.stage or name, overall=self._reached, left_s=left)

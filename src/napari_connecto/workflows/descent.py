@@ -29,13 +29,14 @@ SCORES = np.dtype([("index", "<i8"), ("score", "<f4")])
 
 @dataclass(frozen=True)
 class Step:
-    """One level of a search: where it reads, with what, and what lets a chunk pass."""
+    """One level of a search: where it reads, with what, what lets a chunk pass, and what share of the work it is."""
 
     stage: int
     level: Level
     plan: TilePlan
     predictor: Predictor
     threshold: float
+    work: float = 1.0
 
     @property
     def name(self) -> str:
@@ -66,7 +67,9 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
             )
         level = volume.level_at(stage.card.voxel_nm)
         check_channels(level, stage.card)
-        steps.append(Step(k, level, TilePlan(level.shape, stage.card.tile, stage.card.halo), stage, threshold))
+        plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)
+        work = max(choice.calls[k] * cascade.calibration.cost_s[k], 1e-9)
+        steps.append(Step(k, level, plan, stage, threshold, work))
     return tuple(steps)
 
 

@@ -9,16 +9,22 @@ from typing import Any
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.descent import plan_steps
+from napari_connecto.workflows.descent import Step, plan_steps
 from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.gate_check import GateCheck, gate_check_job
+from napari_connecto.workflows.gate_check import TILES, GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import REPORT, RunOptions, Search
 from napari_connecto.workflows.thresholds import Choice, exhaustive_choice
+
+GATE = "comparing with the training data"
+GATE_CALLS, OBJECTS_SHARE = 8, 0.3
+"""What a tile of the gate takes in calls of the finest level, and what finding objects takes of the search: on the
+sample volumes 5 to 12, and 0.2 to 0.4. They share out the bar, no more."""
 
 
 def detect(
@@ -98,15 +104,16 @@ def detect_job(
     steps = plan_steps(volume, cascade, choice)
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
-        check = check or (yield from check_job(volume, cascade, params, region))
+        view = first.clip(region or volume.levels[0].shape) if first is not None else None
+        phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
+        check = check or (yield from phases.run(GATE, check_job(volume, cascade, params, region)))
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
-        view = first.clip(region or volume.levels[0].shape) if first is not None else None
         if view is not None and view.size:
-            yield from search.descend(view)
-        yield from search.descend(region)
-        found = yield from search.objects()
-        audit = yield from search.audit(region, found, params.audit, params.seed)
+            yield from phases.run("view", search.descend(view))
+        yield from phases.run("search", search.descend(region))
+        found = yield from phases.run("objects", search.objects())
+        audit = yield from phases.run("audit", search.audit(region, found, params.audit, params.seed))
         report = {**build_report(search, cascade, choice, found, audit), "gate": check.to_json()}
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
@@ -131,6 +138,30 @@ def check_job(
     told: dict[str, Any] = {"level": level, "name": cascade.name}
     told["damaged"] = params is not None and params.on_bad_chunk != "fail"
     return (yield from gate_check_job(volume, finest, cascade.gate, region=region, **told))
+
+
+def _work(
+    volume: Volume,
+    finest: Step,
+    choice: Choice,
+    params: DetectParams,
+    region: Box | None,
+    view: Box | None,
+    known: bool,
+) -> dict[str, float]:
+    """Seconds that each phase is expected to take, by what the choice measured; see `Phases`."""
+    everything, within = volume.levels[0].box, region or volume.levels[0].box
+    chunks = len(finest.plan) * within.size / everything.size
+    level_s = max(choice.one_level_cost_s, 1e-9)
+    search_s = chunks * (level_s if params.exhaustive else max(choice.cost_s, 1e-9))
+    seen = view.size / within.size if view is not None else 0.0
+    return {
+        GATE: 0.0 if known or params.gate == "off" else TILES * GATE_CALLS * level_s,
+        "view": search_s * seen,
+        "search": search_s * (1 - seen),
+        "objects": search_s * OBJECTS_SHARE,
+        "audit": max(1, min(params.audit, chunks)) * level_s,
+    }
 
 
 def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:

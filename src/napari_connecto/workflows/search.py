@@ -18,6 +18,7 @@ from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks, OnBadChunk
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
@@ -132,10 +133,11 @@ class Search:
         """Coarsest level to finest; each level scores the children of what passed above it."""
         above: Step | None = None
         passed = np.empty(0, np.int64)
+        phases = Phases({step.name: step.work for step in reversed(self.steps)})
         for step in reversed(self.steps):
             within = region_in(region, self.volume, step.level)
             indices = roots(step, within) if above is None else children(above, passed, step, within)
-            yield from self._score(step, indices)
+            yield from phases.run(step.name, self._score(step, indices))
             passed = passing(indices, self.scores[step.stage].known, step.threshold)
             self.seen[step.stage], self.passed[step.stage] = indices, passed
             above = step
