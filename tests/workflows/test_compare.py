@@ -85,9 +85,9 @@ def test_thresholds_start_from_those_of_the_parent_and_from_scratch_from_the_def
     prior = SegmentParams(mode="2d", boundary_threshold=0.15, merge_threshold=0.35, min_size=20)
     child = Walls(0.9)
     child.card = replace(child.card, parent="digest of its parent")
-    found = compare(Walls(0.9), child, [rooms(0)], [rooms(0)], prior)
+    found = compare(Walls(0.9), child, [rooms(0)], [rooms(0)], prior, "2d")
     assert (found.before.params, found.after.params) == (prior, prior)  # good already: the patches say nothing against
-    assert compare(Walls(0.9), Walls(0.9), [rooms(0)], [rooms(0)], prior).after.params == SegmentParams(mode="2d")
+    assert compare(Walls(0.9), Walls(0.9), [rooms(0)], [rooms(0)], prior).after.params == SegmentParams()
 
 
 def test_walls_below_the_prior_are_found_by_nine_rooms():
@@ -103,7 +103,27 @@ def test_an_annotation_of_one_neurite_leaves_the_prior():
     prior = SegmentParams(mode="2d", merge_threshold=0.35)
     alone = rooms(0)
     single = replace(alone, labels=np.where(alone.labels > 3, 0, alone.labels))
-    assert tune(Walls(0.3), [single], prior) == prior
+    assert tune(Walls(0.3), [single], prior, "2d") == prior
+
+
+def test_models_are_compared_in_the_mode_that_will_segment():
+    """Three sections that move by two voxels each: whoever links them badly has that in the figure."""
+    planes = [rooms(0)] * 3
+    image, labels = (
+        np.stack([np.roll(getattr(p, k)[0], 2 * z, 1) for z, p in enumerate(planes)]) for k in ("image", "labels")
+    )
+    whole = Example(image, np.where(labels > 2, labels, 1).astype(np.uint32), NM)
+    strict = SegmentParams(link=1.0)
+    for mode, split in (("2d", 0.0), ("2d-linked", np.log2(3)), ("auto", np.log2(3))):
+        found = compare(Walls(0.9), Walls(0.9), [whole], [rooms(0)], strict, mode)
+        assert found.before.total.split == pytest.approx(split, abs=0.1)
+        assert found.before.params.mode == mode
+    cubes = replace(whole, voxel_nm=(8.0, 8.0, 8.0))
+    assert compare(Walls(0.9), Walls(0.9), [cubes], [rooms(0)], strict).before.total.split == pytest.approx(0, abs=0.3)
+    insides = replace(whole, labels=np.where(labels > 2, 2, 1).astype(np.uint32))  # of no section with another
+    assert compare(Walls(0.9), Walls(0.9), [insides], [rooms(0)], strict).before.total.total == pytest.approx(
+        0, abs=0.1
+    )
 
 
 @pytest.mark.parametrize(

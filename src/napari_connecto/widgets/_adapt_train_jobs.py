@@ -146,7 +146,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
             return Picture(name, Level(array, *place), kind)
 
         maps = [boundary_of(model, image) for model in (old, new)]
-        cuts = [segment_array(m, s.params) for m, s in zip(maps, (found.before, found.after), strict=True)]
+        cuts = [segment_array(m, s.params, voxel_nm) for m, s in zip(maps, (found.before, found.after), strict=True)]
         first = [picture("image", image, "image"), picture("before", maps[0], "map"), picture("after", maps[1], "map")]
         second = [
             picture("annotation", np.where(labels > 2, labels, 0) if labels.max() > 2 else labels, "labels"),

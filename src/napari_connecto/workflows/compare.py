@@ -10,12 +10,15 @@ import numpy as np
 from scipy.stats import t as student
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
 from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.workflows.em_labels import FOREGROUND
 from napari_connecto.workflows.em_samples import Example, prepared
 from napari_connecto.workflows.segment_block import segment_array
+from napari_connecto.workflows.segment_mode import mode_of
 from napari_connecto.workflows.tune import instances, tune_segmentation
 from napari_connecto.workflows.whole import boundary_of
 
@@ -105,9 +108,10 @@ def compare(
     held_out: Sequence[Any],
     annotated: Sequence[Any],
     prior: SegmentParams | None = None,
+    mode: str = "auto",
 ) -> Comparison:
     """Compare two models; blocks. See `compare_job`."""
-    return run(compare_job(before, after, held_out, annotated, prior))
+    return run(compare_job(before, after, held_out, annotated, prior, mode))
 
 
 def compare_job(
@@ -116,6 +120,7 @@ def compare_job(
     held_out: Sequence[Any],
     annotated: Sequence[Any],
     prior: SegmentParams | None = None,
+    mode: str = "auto",
 ) -> Job[Comparison]:
     """Segment held-out patches by two models.
 
@@ -130,6 +135,8 @@ def compare_job(
     prior
         Thresholds known before, those of ``before``, see `tune`; they are the prior of ``after`` too, unless that was
         trained from scratch.
+    mode
+        Of `SegmentParams`: the one that will segment the volume, for a comparison in another one says little of it.
 
     Raises
     ------
@@ -143,34 +150,49 @@ def compare_job(
     known = {"before": (before, prior), "after": (after, prior if after.card.parent else None)}
     for n, (name, (model, start)) in enumerate(known.items()):
         yield Progress(n, 2, f"measuring {name}")
-        scores.append(score(model, measured, tune(model, tuned_on, start)))
+        scores.append(score(model, measured, tune(model, tuned_on, start, mode)))
     yield Progress(2, 2, "measured")
     difference = np.array([b.total - a.total for b, a in zip(scores[0].vi, scores[1].vi, strict=True)])
     return Comparison(scores[0], scores[1], float(difference.mean()), _interval(difference))
 
 
-def tune(model: Predictor, annotated: Sequence[Example], prior: SegmentParams | None = None) -> SegmentParams:
-    """Segmentation parameters for a model, section by section: the prior's, unless annotated patches say otherwise.
+def tune(
+    model: Predictor, annotated: Sequence[Example], prior: SegmentParams | None = None, mode: str = "auto"
+) -> SegmentParams:
+    """Segmentation parameters for a model: the prior's, unless annotated patches say otherwise.
 
-    ``prior`` are those of the model, its domain or its parent, and the defaults where there are none; see
-    `tune_segmentation`. Where no patch holds two neurites, nothing can be told of merging, and they stay too.
+    ``prior`` are those of the model, its domain or its parent, and the defaults where there are none; ``mode`` takes
+    the place of theirs; see `tune_segmentation`. Where no patch holds two neurites, nothing can be told of merging, and
+    they stay too.
     """
     pairs = [prepared(e, model.card) for e in annotated]
-    flat = replace(prior or SegmentParams(), mode="2d")
+    start = replace(prior or SegmentParams(), mode=mode)
     if all(len(np.unique(ids[ids > 0])) < 2 for ids in (instances(labels) for _, labels in pairs)):
-        return flat
-    return tune_segmentation([boundary_of(model, i) for i, _ in pairs], [labels for _, labels in pairs], flat).params
+        return start
+    maps, labels = [boundary_of(model, image) for image, _ in pairs], [labels for _, labels in pairs]
+    return tune_segmentation(maps, labels, start, voxel_nm=voxel_of(annotated[0], model)).params
+
+
+def voxel_of(example: Example, model: Predictor) -> FVec3:
+    """Voxel size of an example where a model reads it: sections stay as they are."""
+    z, y, x = model.card.voxel_nm
+    return ((example.voxel_nm or (z, y, x))[0], y, x)
 
 
 def score(model: Predictor, held_out: Sequence[Example], params: SegmentParams) -> Scored:
-    """VI of a model's segmentation of patches; membranes and what is not labelled do not count."""
+    """VI of a model's segmentation of patches; membranes and what is not labelled do not count.
+
+    Sections are compared one by one where they are segmented so, or where their labels do not belong together.
+    """
     tables = []
     for example in held_out:
         image, labels = prepared(example, model.card)
-        found, truth = segment_array(boundary_of(model, image), params), instances(labels)
+        voxel, truth = voxel_of(example, model), instances(labels)
+        found = segment_array(boundary_of(model, image), params, voxel)
         if not truth.any():
             raise InputError("a held-out patch has no inside of a neurite; paint 2, or neurites from 3 on")
-        apart = np.arange(len(truth))[:, None, None] * 2**32  # sections are compared one by one
+        alone = labels.max() == FOREGROUND or mode_of(params, truth.shape, voxel)[0] == "2d"
+        apart = np.arange(len(truth))[:, None, None] * 2**32 if alone else np.int64(0)
         tables.append(Contingency.of(found.astype(np.int64) + apart, np.where(truth > 0, truth + apart, 0)))
     each = tuple(variation_of_information(table) for table in tables)
     total = [float(np.mean([getattr(vi, part) for vi in each])) for part in ("split", "merge")]

@@ -102,7 +102,7 @@ def train_domain_job(
     start = new_model(card, params.seed, device=params.device)
     model = yield from fit(start, samples.from_step, settings, validate=BoundaryLoss.of([_few(held_out)], card))
     yield Progress(params.steps, params.steps, "measuring on the block kept apart")
-    tuned = tune(model, [_few(train)])
+    tuned = tune(model, [_few(train)], mode="2d")
     metrics = {**_measured(model, _few(held_out)), "vi": score(model, [_few(held_out)], tuned).total.total}
     model = TorchPredictor(
         replace(card, training=about.data, licence=about.licence, metrics=metrics), model.net, str(model.device)
