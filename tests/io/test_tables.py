@@ -78,3 +78,69 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"install napari-connecto\[parquet\]"):
         write_table(tmp_path / "t.parquet", COLUMNS)
     assert not list(tmp_path.iterdir())
+
+
+# tables of spreadsheets ----------------------------------------------------------------------------------------------
+
+SPREADSHEET = {
+    "plain": "z_nm,y_nm,x_nm,note\n1000.5,2,3,a\n-4,5e3,6,b\n",
+    "carriage returns": "z_nm,y_nm,x_nm,note\r\n1000.5,2,3,a\r\n-4,5e3,6,b\r\n",
+    "old mac": "z_nm,y_nm,x_nm,note\r1000.5,2,3,a\r-4,5e3,6,b",
+    "semicolons": "z_nm;y_nm;x_nm;note\n1000.5;2;3;a\n-4;5e3;6;b\n",
+    "tabs": "z_nm\ty_nm\tx_nm\tnote\n1000.5\t2\t3\ta\n-4\t5e3\t6\tb\n",
+    "decimal commas": "z_nm;y_nm;x_nm;note\n1000,5;2;3;a\n-4;5e3;6;b\n",
+    "decimal commas and tabs": "z_nm\ty_nm\tx_nm\tnote\n1000,5\t2,0\t3\ta\n-4\t5e3\t6\tb\n",
+    "sep": "sep=;\r\nz_nm;y_nm;x_nm;note\r\n1000,5;2;3;a\r\n-4;5e3;6;b\r\n",
+    "quoted": '"z_nm","y_nm","x_nm","note"\n"1000.5","2","3","a"\n-4,5e3,6,b\n',
+    "spaces": " z_nm , y_nm ,x_nm, note\n1000.5 , 2, 3, a\n -4,5e3,6 ,b \n",
+    "blank lines": "\n\nz_nm,y_nm,x_nm,note\n1000.5,2,3,a\n\n   \n-4,5e3,6,b\n,,,\n\n\n",
+    "empty last column": "z_nm,y_nm,x_nm,note,\n1000.5,2,3,a,\n-4,5e3,6,b,\n",
+    "comma in a name": '"z_nm";"y_nm";"x_nm";"note"\n1000.5;2;3;a\n-4;5e3;6;b\n',
+    "comments": "# by hand\n# mine: 3\nz_nm,y_nm,x_nm,note\n1000.5,2,3,a\n-4,5e3,6,b\n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", SPREADSHEET.values(), ids=SPREADSHEET)
+def test_tables_of_spreadsheets_are_read(tmp_path, text, encoding):
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    columns, _ = read_table(tmp_path / "t.csv")
+    assert {name: column.tolist() for name, column in columns.items()} == {
+        "z_nm": [1000.5, -4],
+        "y_nm": [2, 5000],
+        "x_nm": [3, 6],
+        "note": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a;b,c\n1;2,3\n", "not clear what separates the columns"),
+        (b"a,b,a\n1,2,3\n", "the column 'a' more than once"),
+        (b"a,b\n1,5,2,5\n", "line 2 of .* has 4 values for 2 columns"),
+        (b"a,b\n\n\n1,2\n3\n", "line 5 of .* has 1 values for 2 columns"),
+        ("a,\xb5m\n1,2\n".encode("latin-1"), "is not text in UTF-8 .*'CSV UTF-8'"),
+        (b"a\0b\n1\n", "is no table of text"),
+        (b"\xef\xbb\xbf", "no line of column names"),
+        (b"sep=;\n", "no line of column names"),
+    ],
+)
+def test_what_is_ambiguous_or_damaged_is_refused(tmp_path, text, message):
+    (tmp_path / "t.csv").write_bytes(text)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "t.csv")
+
+
+def test_commas_that_may_group_thousands_stay_text(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1,000;2.5\n3,000;4.5\n")
+    assert read_table(tmp_path / "t.csv")[0]["a"].tolist() == ["1,000", "3,000"]
+    (tmp_path / "t.csv").write_text("a\tb\n1,000\t2\n3,000\t4\n")
+    assert read_table(tmp_path / "t.csv")[0]["a"].tolist() == ["1,000", "3,000"]
+    (tmp_path / "t.csv").write_text("a;b\n0,435;2\n0,471;4\n")
+    assert read_table(tmp_path / "t.csv")[0]["a"].tolist() == [0.435, 0.471]
+
+
+def test_tab_separated_tables_may_say_so(tmp_path):
+    (tmp_path / "t.tsv").write_text("a\tb\n1\t2\n")
+    assert read_table(tmp_path / "t.tsv")[0]["b"].tolist() == [2]

@@ -59,7 +59,7 @@ def test_a_table_without_ids_or_statuses_is_numbered_and_new(tmp_path):
         ("id", [0, 1, 2], "not whole numbers from 1, each once"),
         ("id", [1, 2.5, 3], "not whole numbers from 1, each once"),
         ("status", [NEW, "perhaps", NEW], "got the status 'perhaps' in .*; allowed: new, accepted, rejected"),
-        ("z_nm", [1.0, np.inf, 2.0], "no finite numbers"),
+        ("z_nm", [1.0, np.inf, 2.0], "row 2 of .* has inf as z_nm"),
     ],
 )
 def test_ids_and_statuses_that_are_none_are_refused(tmp_path, name, column, line):
@@ -107,7 +107,7 @@ def test_join():
 
 def test_another_table_is_refused(tmp_path):
     write_table(tmp_path / "t.csv", {"z_nm": np.arange(3), "y_nm": np.arange(3)})
-    with pytest.raises(InputError, match=r"without the column 'x_nm'; detections have \['z_nm', 'y_nm'\]"):
+    with pytest.raises(InputError, match="has no column 'x_nm'; its columns are z_nm, y_nm"):
         Detections.load(tmp_path / "t.csv")
 
 
@@ -116,5 +116,16 @@ def test_text_among_the_numbers_is_refused(tmp_path):
     table, _ = read_table(tmp_path / "t.csv")
     for name in ("x_nm", "score", "z_start"):
         write_table(tmp_path / "bad.csv", table | {name: np.array(["1", "high"])})
-        with pytest.raises(InputError, match=rf"got text in the columns \['{name}'\] of '.*'; detections"):
+        with pytest.raises(InputError, match=f"row 2 of '.*' has 'high' as {name}; it is a number"):
             Detections.load(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize("name", ["z_nm", "score", "x_stop", "id"])
+@pytest.mark.parametrize("value", ["nan", "inf", ""])
+def test_a_detection_that_is_no_number_is_refused_by_its_row(tmp_path, name, value):
+    some(3).save(tmp_path / "t.csv")
+    table, _ = read_table(tmp_path / "t.csv")
+    texts = [str(v) for v in table[name]]
+    write_table(tmp_path / "t.csv", table | {name: np.array([*texts[:1], value, *texts[2:]])})
+    with pytest.raises(InputError, match=f"row 2 of .* as {name}"):
+        Detections.load(tmp_path / "t.csv")

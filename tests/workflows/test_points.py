@@ -62,8 +62,20 @@ def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(InputError, match="counts voxels"):
         Detections.empty().save(tmp_path / "t.xml")
     (tmp_path / "t.csv").write_text("z_nm,y_nm\n1,2\n")
-    with pytest.raises(InputError, match="has no column 'x_nm'; points have z_nm, y_nm, x_nm"):
+    with pytest.raises(InputError, match="has no column 'x_nm'; its columns are"):
         read_points(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("z_nm,y_nm,x_nm\n1,2,left\n")
-    with pytest.raises(InputError, match="has text where"):
+    with pytest.raises(InputError, match=r"row \d+ of .* has '.*' as .*; it is a number"):
         read_points(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-Infinity", "", "N/A", "1e999"])
+@pytest.mark.parametrize("suffix", [".csv", ".xml", ".parquet"])
+def test_a_position_that_is_no_number_is_refused_by_its_row(tmp_path, value, suffix):
+    (tmp_path / "t.csv").write_text(f"z_nm,y_nm,x_nm\n1,2,3\n\n1000,{value},3000\n")
+    with pytest.raises(InputError, match=r"row 2 of .*t\.csv' has .* as y_nm"):
+        read_points(tmp_path / "t.csv")
+    positions = np.array([[1, 2, 3], [1000, np.nan, 3000]], float)
+    with pytest.raises(InputError, match=r"row 2 of .* has nan as y_nm"):
+        write_points(tmp_path / f"out{suffix}", positions, LEVEL)
+    assert not (tmp_path / f"out{suffix}").exists()

@@ -161,7 +161,7 @@ def test_points_need_a_diameter_and_their_columns(parts, tmp_path):
     base = {"workflow": "train-cascade", "volume": str(parts[0]), "out": "o", "points": str(tmp_path / "t.csv")}
     with pytest.raises(InputError, match="points need a diameter"):
         run(recipe_job(base))
-    with pytest.raises(InputError, match="no column 'x_nm'; points have z_nm, y_nm, x_nm"):
+    with pytest.raises(InputError, match="no column 'x_nm'; its columns are"):
         run(recipe_job({**base, "params": {"diameter_nm": 9000.0}}))
 
 

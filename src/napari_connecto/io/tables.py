@@ -14,9 +14,13 @@ import numpy as np
 from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.whole import whole_file
+from napari_connecto.io.csv_text import read_text
 from napari_connecto.io.disk import plain, storing
 
 _HEADER = b"napari-connecto"
+PLACES = ("z_nm", "y_nm", "x_nm")
+READ = (".csv", ".tsv", ".parquet")
+"""How names of tables that can be read end."""
 
 
 def write_table(
@@ -41,7 +45,7 @@ def write_table(
         If it cannot be written.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = _suffix(path, ".csv", ".parquet")
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
@@ -54,7 +58,9 @@ def write_table(
 
 
 def read_table(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Columns and header of a table that `write_table` made (or any CSV with a line of names).
+    """Columns and header of a table that `write_table` made, or any other with a line of names.
+
+    The name ends in ``.csv``, ``.tsv`` or ``.parquet``; separators may be commas, semicolons, tabs or bars.
 
     Raises
     ------
@@ -63,18 +69,74 @@ def read_table(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dic
     """
     path = Path(path)
     try:
-        return _read_csv(path) if _suffix(path) == ".csv" else _read_parquet(path)
+        return _read_parquet(path) if _suffix(path, *READ) == ".parquet" else _read_csv(path)
     except FileNotFoundError as error:
         raise InputError(f"no table at '{path}'; check the path") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read the table '{path}': {error}; check that it is complete") from error
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, *allowed: str) -> str:
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise InputError(f"got table '{path}'; allowed: names that end in .csv or .parquet")
+    if suffix not in allowed:
+        raise InputError(f"got table '{path}'; allowed: names that end in {' or '.join(allowed)}")
     return suffix
+
+
+def check_finite(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse a table by the first row whose numbers are not all finite.
+
+    Raises
+    ------
+    InputError
+        If there is one; rows count from 1, without the line of names.
+    """
+    for name, column in columns.items():
+        bad = np.flatnonzero(~np.isfinite(np.asarray(column, float)))
+        if len(bad):
+            raise InputError(
+                f"row {bad[0] + 1} of '{path}' has {column[bad[0]]} as {name}"
+                f"{f', and {len(bad) - 1} more rows too' if len(bad) > 1 else ''}; correct or remove the rows"
+            )
+
+
+def places_of(table: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> np.ndarray:
+    """Columns z_nm, y_nm, x_nm of a table as (n, 3).
+
+    Raises
+    ------
+    InputError
+        If one is absent or holds what is no finite number; the row is named.
+    """
+    found = {name: numbers_of(table, name, path) for name in PLACES}
+    return np.stack([found[name] for name in PLACES], axis=1).reshape(-1, 3)
+
+
+def numbers_of(table: Mapping[str, np.ndarray], name: str, path: str | os.PathLike[str]) -> np.ndarray:
+    """A column of a table as float, (n,).
+
+    Raises
+    ------
+    InputError
+        If it is absent or holds what is no finite number; the row is named.
+    """
+    if name not in table:
+        raise InputError(f"'{path}' has no column '{name}'; its columns are {', '.join(table)}")
+    column = np.asarray(table[name])
+    if column.dtype.kind not in "biuf":
+        column = np.array([_number(value) for value in column.tolist()], float)
+        bad = np.flatnonzero(np.isnan(column))
+        if len(bad):
+            raise InputError(f"row {bad[0] + 1} of '{path}' has '{table[name][bad[0]]}' as {name}; it is a number")
+    check_finite(path, {name: column})
+    return column.astype(float)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def _write_csv(path: Path, columns: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
@@ -87,24 +149,15 @@ def _write_csv(path: Path, columns: Mapping[str, np.ndarray], header: Mapping[st
 
 
 def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    text = read_text(path)
     header: dict[str, Any] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = file.readlines()
-    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    for line in lines[:first]:
-        key, _, value = line[1:].strip().partition(": ")
+    for line in text.comments:
+        key, _, value = line.partition(": ")
         try:
             header[key] = parse_json(value, key)
         except InputError:
             header[key] = value
-    rows = list(csv.reader(lines[first:]))
-    if not rows:
-        raise InputError(f"the table '{path}' has no line of column names; check that it is complete")
-    names, body = rows[0], rows[1:]
-    for number, row in enumerate(body, first + 2):
-        if len(row) != len(names):
-            raise InputError(f"line {number} of '{path}' has {len(row)} values for {len(names)} columns; it is damaged")
-    return {name: _typed([row[i] for row in body]) for i, name in enumerate(names)}, header
+    return {name: _typed([row[i] for row in text.rows]) for i, name in enumerate(text.names)}, header
 
 
 def _typed(texts: list[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.cell_xml import CELL, NO_CELL
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
-from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.io.tables import numbers_of, places_of, read_table, write_table
 from napari_connecto.workflows.points import read_points, write_points
 from napari_connecto.workflows.verdicts import NEW, REJECTED, check_status, read_verdicts
 
@@ -142,18 +142,9 @@ class Detections:
 
 def _from_table(path: str | Path) -> Detections:
     table, _ = read_table(path)
-    try:
-        centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
-        box = np.stack([table[name] for name in _BOX], axis=1).astype(np.int64).reshape(-1, 6)
-        score = np.asarray(table["score"], float)
-        number = np.asarray(table.get("id", np.arange(1, len(score) + 1)), float)
-    except KeyError as error:
-        raise InputError(f"got a table without the column {error}; detections have {list(table)}") from error
-    except (ValueError, TypeError) as error:
-        text = [name for name, column in table.items() if name != "status" and column.dtype.kind not in "biuf"]
-        raise InputError(f"got text in the columns {text} of '{path}'; detections are numbers") from error
-    if not np.isfinite(centre).all():
-        raise InputError(f"got places in '{path}' that are no finite numbers; correct or remove their lines")
+    centre, score = places_of(table, path), numbers_of(table, "score", path)
+    box = np.stack([numbers_of(table, name, path) for name in _BOX], axis=1).astype(np.int64).reshape(-1, 6)
+    number = numbers_of(table, "id", path) if "id" in table else np.arange(1.0, len(score) + 1)
     whole = (number == np.rint(number)) & (number >= 1) & (number < 2**32)
     if not whole.all() or len(np.unique(number)) < len(number):
         raise InputError(f"got ids in '{path}' that are not whole numbers from 1, each once; correct or drop them")

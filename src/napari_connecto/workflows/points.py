@@ -9,10 +9,8 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
 from napari_connecto.io.cell_xml import CELL, read_cells, write_cells
-from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.io.tables import PLACES, check_finite, places_of, read_table, write_table
 from napari_connecto.workflows.verdicts import REJECTED
-
-_COLUMNS = ("z_nm", "y_nm", "x_nm")
 
 
 def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
@@ -41,12 +39,7 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
         voxels, kinds = read_cells(path)
         return level.to_nm(voxels[kinds == CELL] + 0.5 if CELL in kinds else voxels + 0.5)
     table, _ = read_table(path)
-    try:
-        points = np.stack([np.asarray(table[name], float) for name in _COLUMNS], axis=1)
-    except KeyError as error:
-        raise InputError(f"{path} has no column {error}; points have z_nm, y_nm, x_nm") from error
-    except ValueError as error:
-        raise InputError(f"{path} has text where z_nm, y_nm, x_nm are numbers; correct it") from error
+    points = places_of(table, path)
     return points[table["status"].astype(str) != REJECTED] if "status" in table else points
 
 
@@ -60,15 +53,16 @@ def write_points(
     Raises
     ------
     InputError
-        If the suffix is another, or ``level`` is needed and not given.
+        If the suffix is another, a position is not finite, or ``level`` is needed and not given.
     StoreError
         If it cannot be written.
     """
     centre_nm = np.asarray(centre_nm, float).reshape(-1, 3)
+    check_finite(path, {name: centre_nm[:, i] for i, name in enumerate(PLACES)})
     if Path(path).suffix.lower() == ".xml":
         write_cells(path, np.floor(_known(path, level).to_voxels(centre_nm) + 1e-6), kinds)
     else:
-        write_table(path, {name: centre_nm[:, i] for i, name in enumerate(_COLUMNS)})
+        write_table(path, {name: centre_nm[:, i] for i, name in enumerate(PLACES)})
 
 
 def _known(path: str | Path, level: Level | None) -> Level:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.io.tables import numbers_of, places_of, read_table, write_table
 
 NEW, ACCEPTED, REJECTED = STATUSES = ("new", "accepted", "rejected")
 REVIEW = "review.csv"
@@ -109,18 +109,13 @@ def read_verdicts(folder: Path) -> Verdicts:
 
 
 def _verdicts(path: Path, table: dict[str, np.ndarray], header: dict[str, Any]) -> Verdicts:
-    try:
-        status = check_status(table["status"], path)
-        centre = np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1).astype(float).reshape(-1, 3)
-        verdicts = Verdicts(np.asarray(table["id"], np.int64), centre, status, float(header.get("reach_nm", 0.0)))
-    except KeyError as error:
-        raise InputError(f"'{path}' has no column {error}; a review has id, z_nm, y_nm, x_nm, status") from error
-    except (ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"'{path}' has text where there are numbers in a review") from error
-    if not (np.isfinite(centre).all() and 0 <= verdicts.reach_nm < np.inf):
-        raise InputError(f"'{path}' has places or a reach that are no finite numbers")
+    if "status" not in table:
+        raise InputError(f"'{path}' has no column 'status'; a review has id, z_nm, y_nm, x_nm, status")
+    status, centre = check_status(table["status"], path), places_of(table, path)
+    reach = header.get("reach_nm", 0.0)
+    if not (isinstance(reach, int | float) and 0 <= reach < np.inf):
+        raise InputError(f"'{path}' has a reach of {reach!r}; it is a number of nm, 0 or more")
+    verdicts = Verdicts(numbers_of(table, "id", path).astype(np.int64), centre, status, float(reach))
     said = status != NEW
     return replace(verdicts, id=verdicts.id[said], centre_nm=centre[said], status=status[said])
 
