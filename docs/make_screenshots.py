@@ -184,6 +184,7 @@ def annotate(viewer: napari.Viewer, dock: Any, truth: np.ndarray) -> None:
         for value in np.unique(here):
             part.patch.labels.data_setitem(np.nonzero(here == value), np.uint32(value))
         part.commit()
+        wait(lambda: not dock.project.committing)
 
 
 def stretched(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

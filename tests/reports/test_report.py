@@ -139,6 +139,15 @@ def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
         write_report(tmp_path / "tuned")
 
 
+def test_a_fine_tuning_says_how_its_labels_came_about(tmp_path):
+    folder = tuning(tmp_path / "tuned", 4, 0.8)
+    lines = ["4 patches learnt from: 3 edited (1 % of voxels), 1 accepted unedited", "held-out patch 5 is not counted"]
+    (folder / "annotation.json").write_text(json.dumps({"lines": lines}))
+    text = words(write_report(folder))
+    assert f"{lines[0]}." in text
+    assert "Held-out patch 5 is not counted." in text
+
+
 def test_a_gain_without_an_interval_has_none_on_its_page(tmp_path):
     page = write_report(tuning(tmp_path / "tuned", 4, 0.8, (None, None)))
     assert "+0.200 bits gained" in keys(page)
@@ -175,6 +184,12 @@ def test_a_session_counts_what_became_of_its_patches(tmp_path):
     page = write_report(tmp_path)
     assert "0 of 2 suggested patches are annotated" in words(page)
     assert {"2 patches suggested", "1 skipped", "1 waiting"} <= set(keys(page))
+    log.append({"event": "commit", "id": 1, "labels": 1, "prefilled": True, "edited": 0.0})
+    log.append({"event": "commit", "id": 2, "labels": 1, "prefilled": True, "edited": 0.031})
+    page = write_report(tmp_path)
+    assert "Labels: 1 edited (3.1 % of voxels), 1 accepted unedited." in words(page)
+    assert "Accepted unedited: 1 of the committed patches" in words(page)
+    assert "committed, held out 3.1 % of the pre-fill edited" in words(page)
 
 
 def test_a_segmentation_and_its_input(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 
 def settle(bar, qtbot):
@@ -18,6 +20,29 @@ def refused(bar, qtbot):
     assert said
     assert "\n" not in said
     return said
+
+
+def commit(dock, qtbot):
+    """Commit the open patch, and wait until it is written or refused."""
+    dock.annotate.commit()
+    qtbot.waitUntil(lambda: not dock.project.committing, timeout=30000)
+
+
+def canvas_of(viewer, qtbot):
+    """The widget that napari draws on, of a window that is shown and active: else no shortcut of Qt works."""
+    from vispy.app.backends._qt import CanvasBackendDesktop
+
+    viewer.show()
+    window = next(w for w in QApplication.topLevelWidgets() if w.findChild(CanvasBackendDesktop) is not None)
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=10000)
+    return window.findChild(CanvasBackendDesktop)
+
+
+def press(widget, key):
+    """A real key event with the focus in a widget."""
+    widget.setFocus()
+    QTest.keyClick(widget, key)
 
 
 def half(dock):

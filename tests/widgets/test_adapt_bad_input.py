@@ -15,7 +15,7 @@ from napari_connecto.io.read import open_volume
 from napari_connecto.widgets import _adapt_tune
 from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams
 from napari_connecto.workflows.subprocess import why_ended
-from tests.widgets.adapt_steps import half, refused, settle, show
+from tests.widgets.adapt_steps import commit, half, refused, settle, show
 
 VOXEL = (40.0, 8.0, 8.0)
 SMALL = RankParams(patches=20, patch=64, permutations=100)
@@ -104,30 +104,30 @@ def test_a_damaged_card_is_named_and_the_choice_stays(dock, files, tmp_path, qtb
 @pytest.mark.parametrize(
     ("value", "said"), [(0, "0 everywhere"), (1, "boundary (1) only"), (2, "without a boundary"), (7, "boundary")]
 )
-def test_labels_of_one_class_are_refused(opened, value, said):
+def test_labels_of_one_class_are_refused(opened, value, said, qtbot):
     annotate = opened.annotate
     labels = annotate.patch.labels
     labels.data_setitem(np.nonzero(np.ones(labels.data.shape, bool)), np.uint32(value))
-    annotate.commit()
+    commit(opened, qtbot)
     assert said in annotate.bar.error.label.text()
     assert (annotate.opened.id, annotate.summary) == (1, "0 of 3")
     half(opened)
-    annotate.commit()
+    commit(opened, qtbot)
     assert (annotate.bar.error.label.text(), annotate.summary) == ("", "1 of 3")
 
 
 @pytest.mark.gl
-def test_labels_of_another_shape_are_refused_and_the_draft_is_kept(opened):
+def test_labels_of_another_shape_are_refused_and_the_draft_is_kept(opened, qtbot):
     annotate = opened.annotate
     painted, draft = half(opened), annotate.patch.labels.data
     annotate.patch.labels.data = np.ones((1, 32, 32), np.uint32)
-    annotate.commit()
+    commit(opened, qtbot)
     said = annotate.bar.error.label.text()
     assert "got labels of shape (1, 32, 32) for a patch of (1, 64, 64)" in said
     assert annotate.summary == "0 of 3"
     np.testing.assert_array_equal(np.asarray(draft[:]), painted)
     annotate.patch.labels.data = np.where(painted == 1, 1, 5).astype(np.uint32)  # of the right shape: it counts
-    annotate.commit()
+    commit(opened, qtbot)
     assert annotate.summary == "1 of 3"
     (example,) = opened.project.work.session.examples() or opened.project.work.session.examples(held_out=True)
     assert np.unique(example.labels).tolist() == [1, 5]
@@ -141,13 +141,13 @@ def test_no_memory_while_training_is_said_and_the_session_goes_on(opened, monkey
 
     monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
     half(opened)
-    opened.annotate.commit()
+    commit(opened, qtbot)
     opened.tune.form.value = FineTuneParams(batch=64)
     opened.tune.bar.button.click()
     assert "out of memory: use a smaller batch or crop" in refused(opened.tune.bar, qtbot)
     qtbot.waitUntil(lambda: getattr(opened.annotate.opened, "id", 0) == 2, timeout=30000)
     half(opened)
-    opened.annotate.commit()
+    commit(opened, qtbot)
     assert opened.annotate.summary == "2 of 3"
 
 

@@ -23,7 +23,7 @@ from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 from napari_connecto.workflows.contrast import Contrast
 from napari_connecto.workflows.estimate_segment import SegmentEstimate
 from napari_connecto.workflows.recipe import read_recipe, write_recipe
-from tests.widgets.adapt_steps import half, settle
+from tests.widgets.adapt_steps import commit, half, settle
 
 pytestmark = pytest.mark.gl
 NEARER = "playback done: degrading the source takes its MMD^2 to 'neuropil' from 0.4000 to 0.1000"
@@ -294,7 +294,7 @@ def begin_and_kill(opened, monkeypatch, qtbot):
 
     monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
     half(opened)
-    opened.annotate.commit()
+    commit(opened, qtbot)
     opened.tune.form.value = FineTuneParams(preset="quick", steps=10, seed=3)
     opened.tune.bar.button.click()
     qtbot.waitUntil(lambda: len(opened.tune.curve.loss) > 0, timeout=30000)

@@ -36,7 +36,7 @@ from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.compare import Comparison, Scored
 from napari_connecto.workflows.rank import Rank, Ranking
 from tests import adapt_parts
-from tests.widgets.adapt_steps import half, settle
+from tests.widgets.adapt_steps import commit, half, settle
 
 VOXEL = (40.0, 8.0, 8.0)
 
@@ -164,8 +164,8 @@ def test_queue_and_patch_are_where_they_belong(opened, viewer, files):
 def test_strokes_are_on_disk_before_the_commit_and_commits_can_be_undone(opened, qtbot):
     annotate, work = opened.annotate, opened.project.work
     wanted = half(opened)
-    annotate.commit()
-    assert annotate.counter.text() == "1 of 3 committed"
+    commit(opened, qtbot)
+    assert annotate.counter.text().startswith("1 of 3 committed\nLabels: 1 edited (")
     assert opened.headings[1].text() == "2 Annotate: 1 of 3"
     qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 2, timeout=20000)
     annotate.undo()
@@ -178,11 +178,11 @@ def test_strokes_are_on_disk_before_the_commit_and_commits_can_be_undone(opened,
 
 
 @pytest.mark.gl
-def test_a_commit_of_nothing_is_refused_in_one_line_and_harms_nothing(opened):
+def test_a_commit_of_nothing_is_refused_in_one_line_and_harms_nothing(opened, qtbot):
     annotate = opened.annotate
     labels = annotate.patch.labels
     labels.data_setitem(np.nonzero(np.ones(labels.data.shape, bool)), np.uint32(0))
-    annotate.commit()
+    commit(opened, qtbot)
     assert "0 everywhere" in annotate.bar.error.label.text()
     assert annotate.opened.id == 1
     assert annotate.summary == "0 of 3"
@@ -195,6 +195,7 @@ def test_keys_belong_to_the_open_patch_and_are_given_back(opened, viewer, qtbot)
     bound = {str(key): act for key, act in viewer.layers[-1].keymap.items()}
     assert {"C", "K", "N", "U"} <= set(bound)
     bound["C"](viewer.layers[-1])
+    qtbot.waitUntil(lambda: not opened.project.committing, timeout=20000)
     assert annotate.summary == "1 of 3"
     qtbot.waitUntil(lambda: annotate.opened is not None and annotate.opened.id == 2, timeout=20000)
     viewer.layers.remove(viewer.layers["patch 2 labels"])
@@ -275,7 +276,7 @@ def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile
 
     monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
     half(opened)
-    opened.annotate.commit()
+    commit(opened, qtbot)
     opened.go_to(3)
     opened.tune.form.value = FineTuneParams(preset="quick", steps=500)
     opened.tune.bar.button.click()

@@ -16,6 +16,7 @@ from napari_connecto.widgets._show import layer_data
 from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
 from napari_connecto.workflows.recipe import read_recipe, recipe_job
 from tests import adapt_parts
+from tests.widgets.adapt_steps import commit
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 
@@ -87,9 +88,9 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
         qtbot.waitUntil(lambda n=n: dock.annotate.opened is not None and dock.annotate.opened.id == n, timeout=30000)
         draft = np.asarray(dock.annotate.patch.labels.data[:])
         assert set(np.unique(draft)) <= {1, 2}  # the prediction
-        assert draft.any()
+        assert draft.any() != dock.annotate.opened.held_out
         painted = paint_truth(dock, truth)
-        dock.annotate.commit()
+        commit(dock, qtbot)
         assert dock.annotate.summary == f"{n} of 4"
         kept = open_volume(dock.project.work.session.path / "patches" / f"{n:04d}" / "labels-1.zarr").levels[0]
         np.testing.assert_array_equal(kept.read(kept.box), painted)
@@ -97,7 +98,9 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
     assert not any("patch" in layer.name for layer in viewer.layers)
 
     dock.go_to(3)
-    assert dock.tune.learns_from.text() == "Learns from 2 committed patches; 2 held out only measure whether it helped."
+    learns = "Learns from 2 committed patches; 2 held out only measure whether it helped. Labels: 2 edited ("
+    assert dock.tune.learns_from.text().startswith(learns)
+    assert dock.tune.learns_from.text().endswith("of voxels), 2 without pre-fill.")
     dock.tune.form.value = FineTuneParams(steps=12, crop=64, batch=4, device="cpu")
     dock.tune.estimate.click()
     qtbot.waitUntil(lambda: "timed on two steps" in dock.tune.time.text(), timeout=60000)

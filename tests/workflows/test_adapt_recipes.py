@@ -11,12 +11,14 @@ import pytest
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 from napari_connecto.models.adapter import load_adapter, merge
 from napari_connecto.models.files import load_model
 from napari_connecto.workflows.recipe import read_recipe, recipe_job
 from napari_connecto.workflows.recipe_adapt import model_folder, tuned_params
+from napari_connecto.workflows.session import patch_states
 from tests import adapt_parts
 
 pytestmark = pytest.mark.slow
@@ -74,6 +76,11 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     assert after.parent == parent.digest
     assert after.digest == found["digest"] != parent.digest
     assert after.metrics["fine_tune"]["patches"] == 4
+    assert "4 patches learnt from: 4 without pre-fill" in found["lines"]
+    annotated = json.loads((work / "tuned/annotation.json").read_text())["patches"]
+    assert [(p["held_out"], p["labels"], p["edited"], p["counted"]) for p in annotated] == [
+        (s.held_out, "without pre-fill", None, True) for s in session_states(work)
+    ]
     comparison = found["comparison"]
     assert len(comparison["before"]["vi"]) == len(comparison["after"]["vi"]) == 2
     gains = [
@@ -92,6 +99,10 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     ids = np.unique(stored.levels[0].read(stored.levels[0].box))
     assert ids.tolist() == list(range(1, labels["segments"] + 1))
     assert labels["segments"] > 5
+
+
+def session_states(folder):
+    return patch_states(EventLog(folder / "session/events.jsonl").events())
 
 
 def refuse(*_arguments):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.event_log import EventLog
+from napari_connecto.workflows.patch_states import editing_text, share_text
 from napari_connecto.workflows.session import Session
 from napari_connecto.workflows.suggest import Suggestion
 from tests.workflows import fakes
@@ -59,6 +62,49 @@ def test_committed_patches_become_examples_scaled_as_the_volume(session):
     assert example.voxel_nm == NM
     assert example.scaling == CARD.normalisation.resolve(volume())
     assert session.counts() == (2, 3)
+
+
+def test_what_is_known_of_an_edit_is_kept_with_the_commit(session):
+    fill = np.where(painted(1) == 1, 1, 2)
+    session.open_patch(1, prefill=fill)
+    assert session.edited(1) == (True, 0.0)
+    assert session.commit(1).unedited
+    draft = session.open_patch(2, prefill=fill)
+    draft.labels[0, :2, :8] = 3
+    assert session.commit(2).edited == 16 / 32**2
+    session.undo()
+    session.commit(2, painted(5))
+    first, second, held = session.patches
+    assert (first.prefilled, first.edited, first.origin) == (True, 0.0, "accepted unedited")
+    assert second.edited == np.mean(painted(5) != fill)
+    assert (held.prefilled, held.origin) == (None, "")
+    session.open_patch(3, prefill=fill)
+    session.commit(3, painted(2))
+    assert (session.patches[2].prefilled, session.patches[2].origin) == (False, "without pre-fill")
+    share = f"{100 * np.mean(painted(5) != fill):.2g} %"
+    assert editing_text(session.patches) == f"1 edited ({share} of voxels), 1 accepted unedited, 1 without pre-fill"
+
+
+def test_a_held_out_patch_begins_empty_whatever_it_is_to_be_filled_with(session):
+    assert not session.open_patch(3, prefill=np.full((1, 32, 32), 2)).labels[:].any()
+    assert session.edited(3)[0] is False
+
+
+def test_a_session_of_an_older_version_is_read_and_its_edits_are_not_known(session):
+    session.open_patch(1).labels[:] = painted(1)
+    for start in session.path.glob("patches/*/start.zarr"):
+        shutil.rmtree(start)
+    EventLog(session.path / "events.jsonl").append({"event": "commit", "id": 2, "labels": 1})
+    session.commit(1)
+    assert [s.origin for s in session.patches] == ["edits not recorded"] * 2 + [""]
+    assert editing_text(session.patches) == "2 with edits not recorded"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0, "0 %"), (1e-5, "less than 0.1 %"), (0.012, "1.2 %"), (0.994, "99 %"), (1, "100 %")]
+)
+def test_a_share_that_is_not_none_is_never_said_to_be_none(share, said):
+    assert share_text(share) == said
 
 
 def test_undo_takes_back_the_last_commit_or_skip_and_keeps_the_painting(session):

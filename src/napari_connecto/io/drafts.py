@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from napari_connecto.io.disk import storing
 from napari_connecto.io.ngff import COMPRESSOR
 
 
-def open_draft(path: Path, start: np.ndarray) -> Any:
+def open_draft(path: Path, start: np.ndarray, *, anew: bool = False) -> Any:
     """The writable labels at ``path``, made from ``start`` where there are none.
 
     Parameters
@@ -23,6 +24,8 @@ def open_draft(path: Path, start: np.ndarray) -> Any:
         Folder of the array.
     start
         (z, y, x) uint32.
+    anew
+        Make it from ``start`` even where there is one.
 
     Returns
     -------
@@ -35,6 +38,8 @@ def open_draft(path: Path, start: np.ndarray) -> Any:
         If it cannot be written, or what is there has another shape.
     """
     with storing(path):
+        if anew and path.exists():
+            shutil.rmtree(path)
         if not path.exists():
             partial = path.with_name(f".{path.name}.partial")
             made = zarr.create_array(
@@ -52,3 +57,17 @@ def open_draft(path: Path, start: np.ndarray) -> Any:
     if found.shape != start.shape:
         raise StoreError(f"'{path}' holds labels of shape {found.shape}, not {start.shape}; choose another session")
     return found
+
+
+def read_draft(path: Path) -> np.ndarray | None:
+    """The labels (z, y, x) at ``path``; None where there are none.
+
+    Raises
+    ------
+    StoreError
+        If they cannot be read.
+    """
+    if not path.exists():
+        return None
+    with storing(path):
+        return np.asarray(zarr.open_array(LocalStore(path), mode="r")[:])

@@ -14,7 +14,7 @@ from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
-from napari_connecto.workflows.session import PatchState, patch_states
+from napari_connecto.workflows.patch_states import PatchState, editing_text, patch_states
 
 SHOWN = 6
 """Patches of a session that are drawn."""
@@ -87,11 +87,14 @@ def session_chapter(result: Result) -> Chapter:
     keys = ((str(len(states)), "patches suggested"), *((str(n), status) for status, n in count.items()))
     keys = (*keys, (str(held), "of the committed are held out to measure by"))
     verdict = f"{count['committed']} of {len(states)} suggested patches are annotated, {held} of them held out."
+    verdict += f" Labels: {editing_text(states)}." * bool(count["committed"])
     sections = (
         Section("Suggested patches", figures=_patches(result, states), tables=(_queue(states),)),
         *closing(result),
     )
     warn = () if held or not count["committed"] else ("No patch is held out yet, so no gain can be measured.",)
+    if unedited := sum(s.unedited for s in states):
+        warn = (*warn, f"Accepted unedited: {unedited} of the committed patches. Their labels are model output.")
     title = f"Annotation of '{result.name}'" if result.name else "Annotation"
     return Chapter(title, "Annotation session", str(result.path), verdict, keys, warn, sections)
 
@@ -102,11 +105,12 @@ def _queue(states: Sequence[PatchState]) -> Table:
             str(s.id),
             f"{' '.join(map(str, s.box.start))} to {' '.join(map(str, s.box.stop))}",
             s.status + (", held out" if s.held_out else ""),
+            s.origin,
             s.reason,
         )
         for s in states
     )
-    return Table(("patch", "box (z y x, voxels)", "state", "why it was suggested"), rows)
+    return Table(("patch", "box (z y x, voxels)", "state", "labels", "why it was suggested"), rows)
 
 
 def _patches(result: Result, states: Sequence[PatchState]) -> tuple[Figure, ...]:
@@ -134,9 +138,11 @@ def tune_chapter(result: Result) -> Chapter:
     learnt = () if patches is None else ((str(patches), "annotated patches learnt from"),)
     sections: tuple[Section, ...] = closing(result, str(told.get("version", "")), models)
     title = f"Fine-tuned on '{result.name}'" if result.name else "Fine-tuned"
+    annotated = tuple(line[:1].upper() + line[1:] + "." for line in result.json("annotation.json").get("lines") or ())
     if not found:
-        unknown = "No patch was held out, so whether it helped is not known; suggest some with --random-arm."
-        return Chapter(title, "Fine-tuning", str(result.path), unknown, learnt, (), sections)
+        unknown = "No held-out patch counts, so whether it helped is not known; suggest some with --random-arm."
+        about = (Section("Annotated patches", annotated),) if annotated else ()
+        return Chapter(title, "Fine-tuning", str(result.path), unknown, learnt, (), (*about, *sections))
     prepared = result.json("start/prepare.json").get("lines") or ()
     low, high = (number(v) for v in found["interval"])
     span = f" ({low:+.3f} to {high:+.3f}, 95 %)" if isfinite(low) and isfinite(high) else ""
@@ -146,7 +152,9 @@ def tune_chapter(result: Result) -> Chapter:
         (f"{found['gain']:+.3f}", f"bits gained{span}"),
         *learnt,
     )
-    helped = Section("Did it help?", (VI, *prepared), _compared(found), (_by_patch(found), _thresholds(found)))
+    helped = Section(
+        "Did it help?", (VI, *prepared, *annotated), _compared(found), (_by_patch(found), _thresholds(found))
+    )
     warn = () if span and (low > 0 or high < 0) else (UNSURE,)
     return Chapter(title, "Fine-tuning", str(result.path), found["verdict"], keys, warn, (helped, *sections))
 

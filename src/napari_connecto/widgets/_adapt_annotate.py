@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QGridLayout,
     QPushButton,
     QSpinBox,
     QVBoxLayout,
@@ -19,44 +17,48 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets._adapt_brush import Brushes
 from napari_connecto.widgets._adapt_desk import Desk
-from napari_connecto.widgets._adapt_patch import INSIDE, MEMBRANE
+from napari_connecto.widgets._adapt_judge import JudgeBox
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_queue import Queue
-from napari_connecto.widgets._adapt_session_jobs import PREFILLS, Work, resume_job, suggest_job
+from napari_connecto.widgets._adapt_session_jobs import Work, resume_job, suggest_job
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.workflows.adapt_params import SuggestParams
+from napari_connecto.workflows.adapt_params import PREFILLS, SuggestParams
+from napari_connecto.workflows.patch_states import PatchState, editing_text
 
 if TYPE_CHECKING:
     from napari_connecto.widgets._adapt_patch import PatchLayers
-    from napari_connecto.workflows.session import PatchState
 
 PATCHES, AT_RANDOM = 6, 2
-LEGEND = (
-    f'Labels: 0 not labelled, <span style="color:{MEMBRANE}">■</span> 1 membrane, '
-    f'<span style="color:{INSIDE}">■</span> 2 inside of a neurite; or 3, 4, … a number per neurite (M: next free).'
-)
 
 
 class AnnotateBox(QWidget):
     """Suggest, open, paint, commit.
 
-    The keys work while a patch is open: C commit, K skip, N next, U undo the last commit or skip.
+    The keys work while a patch is open: 0, 1, 2 and M choose what is painted, see `Brushes`; C commit, K skip, N next,
+    U undo the last commit or skip. The first commit of an unedited pre-fill in a session must be confirmed.
     """
 
     def __init__(self, project: Project) -> None:
         super().__init__()
         self.project = project
-        self.desk = Desk(project, {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo})
+        self.brushes = Brushes(self._on_brush)
+        keys = {"C": self.commit, "K": self.skip, "N": self.next, "U": self.undo, **self.brushes.keys}
+        self.desk = Desk(project, self, keys)
         self._resuming = False
+        self._accepting: Path | None = None
         self.count, self.prefill = QSpinBox(), QComboBox()
         self.count.setRange(1, 1000)
         self.count.setValue(PATCHES)
         self.count.setToolTip("How many patches to suggest; those drawn at random are held out to measure the gain")
         self.prefill.addItems(PREFILLS)
-        self.prefill.setToolTip("What a patch is filled with when it is first opened: the model's prediction, to mend")
+        self.prefill.setToolTip(
+            "What a patch is filled with when it is first opened: the model's prediction, to be corrected.\n"
+            "Held-out patches stay empty: a model is not measured by its own output"
+        )
         self.form: ParamsForm[SuggestParams] = ParamsForm(SuggestParams)
         self.form.value = SuggestParams(random_arm=AT_RANDOM)
         self.bar = JobBar("suggestions", "Suggest", "Look at patches of tissue and put the ones worth labelling below")
@@ -66,15 +68,24 @@ class AnnotateBox(QWidget):
         self.where = text_line("Where the session is kept")
         self.queue = Queue()
         self.counter = text_line("Committed patches of all that were not skipped")
-        self.buttons = self._make_buttons()
-        self.legend = text_line("What the numbers of the Labels layer mean")
-        self.legend.setText(LEGEND)
+        self.judge = JudgeBox(
+            {
+                "open": self.open,
+                "commit": self.commit,
+                "skip": self.skip,
+                "next": self.next,
+                "undo": self.undo,
+                "copy": self._on_copy,
+            }
+        )
         self._lay_out()
         self.resume.clicked.connect(self._on_resume)
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
         self.desk.changed.connect(self.show_state)
         self.desk.failed.connect(self.bar.error.show_error)
+        self.desk.committed.connect(self._on_committed)
+        self.desk.unedited.connect(self._on_unedited)
         self.queue.itemDoubleClicked.connect(lambda _: self.open())
         project.changed.connect(self.show_state)
         self.show_state()
@@ -90,28 +101,17 @@ class AnnotateBox(QWidget):
         return self.desk.opened
 
     @property
+    def buttons(self) -> dict[str, QPushButton]:
+        """What judges a patch: open, commit, skip, next, undo, copy."""
+        return self.judge.buttons
+
+    @property
     def summary(self) -> str:
         """For the heading."""
         if self.project.work is None:
             return ""
         committed, total = self.project.work.session.counts()
         return f"{committed} of {total}"
-
-    def _make_buttons(self) -> dict[str, QPushButton]:
-        texts: list[tuple[str, str, Callable[[], Any], str]] = [
-            ("open", "Open", self.open, "Show the chosen patch with a Labels layer to paint on (also: double click)"),
-            ("commit", "Commit (C)", self.commit, "Keep the labels of the open patch"),
-            ("skip", "Skip (K)", self.skip, "Pass over the open patch; that is recorded"),
-            ("next", "Next (N)", self.next, "Open the next waiting patch; the draft of this one is kept"),
-            ("undo", "Undo (U)", self.undo, "Take the last commit or skip back, and open that patch"),
-            ("copy", "Copy command", self._on_copy, "Copy the shell command that suggests into this session"),
-        ]
-        buttons = {}
-        for key, text, slot, tooltip in texts:
-            buttons[key] = QPushButton(text)
-            buttons[key].setToolTip(tooltip)
-            buttons[key].clicked.connect(slot)
-        return buttons
 
     def _lay_out(self) -> None:
         fold = QCollapsible("Options")
@@ -121,21 +121,16 @@ class AnnotateBox(QWidget):
         rows, after = QFormLayout(), QFormLayout()
         rows.addRow("Patches", self.count)
         after.addRow("Pre-fill with", self.prefill)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for i, button in enumerate(self.buttons.values()):
-            grid.addWidget(button, i // 3, i % 3)
-            button.setStyleSheet("padding: 3px 2px;")  # three in a row of 300 pixels
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
         layout.addLayout(rows)
         for widget in (fold, self.bar, self.counter, self.queue):
             layout.addWidget(widget)
-        layout.addLayout(grid)
+        layout.addWidget(self.judge)
+        layout.addWidget(self.brushes)
         layout.addLayout(after)
-        for widget in (self.legend, self.where):
-            layout.addWidget(widget)
+        layout.addWidget(self.where)
 
     def open(self) -> None:
         """Open the chosen patch, or the next one waiting."""
@@ -143,20 +138,33 @@ class AnnotateBox(QWidget):
         if work is None or id is None or self.desk.busy:
             return
         self.bar.error.clear()
+        self.judge.ask(None)
         self.desk.open(work, id, self.prefill.currentText())
 
     def commit(self) -> None:
-        """Keep the open patch's labels and go on; an error leaves everything as it is."""
-        labels = self.patch.replaced if self.patch is not None else None
-        self._judge(lambda work, id: work.session.commit(id, labels))
+        """Keep the open patch's labels, in a thread, and go on; an error leaves everything as it is."""
+        work, state = self.project.work, self.opened
+        if work is not None and state is not None and not self.desk.busy:
+            self.bar.error.clear()
+            self.desk.commit(work, accept=state.id == self.judge.asked or self._accepting == work.session.path)
 
     def skip(self) -> None:
         """Pass over the open patch and go on."""
-        self._judge(lambda work, id: work.session.skip(id))
+        work, state = self.project.work, self.opened
+        if work is None or state is None or self.desk.busy:
+            return
+        try:
+            work.session.skip(state.id)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self._go_on()
 
     def next(self) -> None:
         """Open the next patch that waits; without one, close the open one."""
         work = self.project.work
+        if self.desk.busy:
+            return
         waiting = [s.id for s in work.session.patches if s.status == "waiting"] if work else []
         here = self.opened.id if self.opened else 0
         later = [id for id in waiting if id > here] or [id for id in waiting if id != here]
@@ -167,9 +175,9 @@ class AnnotateBox(QWidget):
             self.desk.close()
 
     def undo(self) -> None:
-        """Take the last commit or skip back and open its patch."""
+        """Undo the last commit or skip and open its patch."""
         work = self.project.work
-        if work is None:
+        if work is None or self.desk.busy:
             return
         try:
             state = work.session.undo()
@@ -183,6 +191,9 @@ class AnnotateBox(QWidget):
 
     def resume_from(self, folder: Path) -> None:
         """Open the session in a folder."""
+        if self.project.committing:
+            self.bar.error.show_error(InputError("a patch is being committed; try again in a moment"))
+            return
         self.project.close_session()
         self.project.update(work=None)
         self.desk.close()
@@ -205,24 +216,31 @@ class AnnotateBox(QWidget):
         held = sum(s.held_out and s.status == "committed" for s in states)
         extra = [f"{held} held out"] * bool(held) + [f"{skipped} skipped"] * bool(skipped)
         said = f"{committed} of {total} committed{' (' + ', '.join(extra) + ')' if extra else ''}"
+        said += f"\nLabels: {editing_text(states)}." * bool(committed)
         self.counter.setText(said if work else "No session yet: suggest patches, or resume one.")
         self.where.setText(f"Session: {work.session.path}" if work else "")
-        for key, button in self.buttons.items():
-            needs_patch = key in ("commit", "skip")
-            button.setEnabled((bool(states) and (self.opened is not None or not needs_patch)) or key == "copy")
+        self.judge.allow(bool(states), self.opened is not None)
+        self.brushes.allow(self.opened is not None)
+        if self.opened is None or self.opened.id != self.judge.asked:
+            self.judge.ask(None)
 
-    def _judge(self, verdict: Callable[[Work, int], Any]) -> None:
-        work, state = self.project.work, self.opened
-        if work is None or state is None:
-            return
-        try:
-            verdict(work, state.id)
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
+    def _on_committed(self, state: PatchState) -> None:
+        if state.unedited and self.project.work is not None:
+            self._accepting = self.project.work.session.path
+        self._go_on()
+
+    def _on_unedited(self) -> None:
+        self.judge.ask(self.opened.id if self.opened is not None else None)
+
+    def _go_on(self) -> None:
         self.bar.error.clear()
+        self.judge.ask(None)
         self.project.changed.emit()
         self.next()
+
+    def _on_brush(self, value: int) -> None:
+        if self.patch is not None and self.opened is not None:
+            self.patch.take(value)
 
     def _on_suggest(self) -> None:
         try:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.widgets._adapt_patch import PatchLayers
 from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_session_jobs import Work, open_patch_job
+from napari_connecto.widgets._adapt_session_jobs import Work, commit_job, open_patch_job
 from napari_connecto.widgets._keys import Keys
 from napari_connecto.widgets._worker import Worker
 
@@ -18,35 +19,57 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.session import Draft, PatchState
 
 
+WRITTEN_S = 10.0
+"""How long a dock that closes waits for a commit that is being written."""
+
+
 class Desk(QObject):
     """One patch at a time, or none.
 
     ``changed`` is emitted when another patch lies here, or none does; ``failed(error, traceback text)`` when it could
-    not be opened. The keys work while a patch is open.
+    not be opened or committed; ``committed(state)`` when its labels are on disk; ``unedited()`` when they are the
+    pre-fill as it was, which is to be accepted first. The keys work while a patch is open.
     """
 
     changed = Signal()
     failed = Signal(object, str)
+    committed = Signal(object)
+    unedited = Signal()
 
-    def __init__(self, project: Project, actions: Mapping[str, Callable[[], Any]]) -> None:
-        super().__init__()
+    def __init__(self, project: Project, widget: QWidget, actions: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__(widget)
         self.project = project
         self.patch: PatchLayers | None = None
         self.opened: PatchState | None = None
-        self.keys, self._actions = Keys(), dict(actions)
+        self.keys, self._actions = Keys(widget), dict(actions)
         self._opener = Worker("opening a patch", self, quiet=True)
         self._opener.returned.connect(self._on_opened)
         self._opener.failed.connect(self.failed)
+        self._committer = Worker("committing", self, quiet=True)
+        self._committer.returned.connect(self._on_committed)
+        self._committer.failed.connect(self._on_not_committed)
         project.viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
     def busy(self) -> bool:
-        """A patch is being opened."""
-        return self._opener.state.busy
+        """A patch is being opened or committed."""
+        return self._opener.state.busy or self._committer.state.busy
 
     def open(self, work: Work, id: int, prefill: str) -> None:
         """Open a patch of a session; the one that is here goes, its draft is on disk."""
         self._opener.start(lambda: open_patch_job(work, id, prefill))
+
+    def commit(self, work: Work, *, accept: bool) -> None:
+        """Write the open patch's labels, in a thread; meanwhile nothing can be painted.
+
+        ``accept``: also where they are the pre-fill as it was; otherwise `unedited` is emitted and nothing is written.
+        """
+        if self.opened is None or self.patch is None or self.busy:
+            return
+        id, labels = self.opened.id, self.patch.replaced
+        self.patch.lock(True)
+        self.project.committing = True
+        self._committer.start(lambda: commit_job(work, id, labels, accept))
 
     def close(self) -> None:
         """Take the patch out of the viewer and give the keys back."""
@@ -59,6 +82,7 @@ class Desk(QObject):
     def close_jobs(self) -> None:
         """Stop opening, and following the viewer."""
         self._opener.close()
+        self._committer.close(wait_s=WRITTEN_S)
         self.keys.release()
         self.project.viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
@@ -79,6 +103,22 @@ class Desk(QObject):
         self.opened = state
         self.keys.bind((self.project.viewer, labels), self._actions)
         self.changed.emit()
+
+    def _on_committed(self, state: PatchState | None) -> None:
+        self._unlock()
+        if state is None:
+            self.unedited.emit()
+        else:
+            self.committed.emit(state)
+
+    def _on_not_committed(self, error: Exception, text: str) -> None:
+        self._unlock()
+        self.failed.emit(error, text)
+
+    def _unlock(self) -> None:
+        self.project.committing = False
+        if self.patch is not None:
+            self.patch.lock(False)
 
     def _on_layer_removed(self, _event: Any) -> None:
         """The user took the patch's labels out: the draft is on disk, the keys go back."""

@@ -62,6 +62,21 @@ class PatchLayers:
         canvas.look_at(labels, draft.image.shape)
         return labels
 
+    def take(self, value: int) -> None:
+        """Take up the brush with a label; -1: the next neurite's number that is free."""
+        if self.labels is None or not self.labels.editable:
+            return
+        if value < 0:
+            value = max(2, int(np.asarray(self.labels.data).max(initial=0))) + 1
+        self.canvas.viewer.layers.selection.active = self.labels
+        self.labels.selected_label, self.labels.mode = value, "paint"
+
+    def lock(self, on: bool) -> None:
+        """Let nothing be painted while the labels are read, or go on."""
+        if self.labels is not None and self.labels.editable == on:
+            self.labels.editable = not on
+            self.labels.mode = "pan_zoom" if on else "paint"
+
     def close(self) -> None:
         """Take the patch out of the viewer and look where one looked before; what was painted is on disk."""
         self._remove_labels()

@@ -56,6 +56,7 @@ class Project(QObject):
         self.invert = False
         self.source: Source | None = None
         self.work: Work | None = None
+        self.committing = False
         self.tuned: Path | None = None
         self.kept: Kept | None = None
         self._folder: tuple[str, Path] | None = None
@@ -114,8 +115,10 @@ class Project(QObject):
         Raises
         ------
         InputError
-            If there is none.
+            If there is none, or a commit is being written into it.
         """
+        if self.committing:
+            raise InputError("a patch is being committed; try again in a moment")
         if self.work is None:
             raise InputError("no session is open; suggest patches in step 2, or resume a session")
         return self.work

@@ -68,7 +68,8 @@ class Queue(QListWidget):
                 held = " (held out)" if state.held_out else ""
                 reason = state.reason.partition(", whatever")[0]
                 row.setText(f"{SIGNS[state.status]} {state.id}{held}{open_}: {reason}")
-                row.setToolTip(f"{state.status}: {state.reason}\nbox z y x {state.box.start} to {state.box.stop}")
+                done = f"{state.status}{f' ({state.origin})' if state.origin else ''}"
+                row.setToolTip(f"{done}: {state.reason}\nbox z y x {state.box.start} to {state.box.stop}")
 
 
 def _icon(image: np.ndarray) -> QIcon:

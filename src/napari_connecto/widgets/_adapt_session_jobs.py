@@ -19,13 +19,12 @@ from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load
 from napari_connecto.widgets._adapt_prepare_jobs import Place, prepared_job
 from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._volumes import as_file_job
-from napari_connecto.workflows.adapt_params import SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt_params import PREFILLS, SuggestParams
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.session import Draft, PatchState, Session
 
 SCRATCH_FOLDER = "scratch"
-PREFILLS = ("membranes and insides", "neurites by number", "nothing")
 THUMBNAIL = 96
 
 
@@ -127,26 +126,29 @@ def with_thumbnails(work: Work) -> Work:
     return Work(work.session, work.volume, work.spec, work.base, found)
 
 
+def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> Job[PatchState | None]:
+    """Keep a patch's labels; None, and nothing is kept, where they are the pre-fill as it was and that is not accepted.
+
+    It is done before the first report, so that a dock that closes does not stop it.
+    """
+    prefilled, edited = work.session.edited(id, labels)
+    state = None if prefilled and edited == 0 and not accept else work.session.commit(id, labels)
+    yield Progress(1, 1, "committing")
+    return state
+
+
 def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, Draft]]:
-    """A patch to paint on, pre-filled with what the model thinks."""
-    yield Progress(0, 0, "asking the model")
+    """A patch to paint on, pre-filled with the model's prediction unless it is held out."""
+    yield Progress(0, 0, "predicting")
     state = next(s for s in work.session.patches if s.id == id)
     labels = None
-    if prefill != PREFILLS[2] and state.status == "waiting":
+    if prefill != PREFILLS[2] and state.status == "waiting" and not state.held_out:
+        from napari_connecto.workflows.prefill import prefilled
+
         box, scaling = _box(work, state), Scaling(**work.session.about["scaling"])
         patch = Level(work.session.level.read(box), work.session.level.voxel_nm)
-        labels = _prefilled(np.asarray(asked(load(work.base), patch, scaling).array), prefill)
+        labels = prefilled(np.asarray(asked(load(work.base), patch, scaling).array), prefill)
     return state, work.session.open_patch(id, labels)
-
-
-def _prefilled(boundary: np.ndarray, prefill: str) -> np.ndarray:
-    membrane = boundary >= 0.5
-    if prefill == PREFILLS[0]:
-        return np.where(membrane, 1, 2).astype(np.uint32)
-    from napari_connecto.workflows.segment_block import segment_array
-
-    found = segment_array(boundary, SegmentParams(mode="2d"))
-    return np.where(membrane, 1, found.astype(np.int64) + 2).astype(np.uint32)
 
 
 def _box(work: Work, state: PatchState) -> Box:

@@ -46,10 +46,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Compared:
-    """Figures, and for each held-out patch what to look at, in two rows."""
+    """Figures, and for each held-out patch what to look at, in two rows; which patches, and which do not count."""
 
     comparison: Comparison
     pictures: tuple[list[list[Picture | None]], ...]
+    patches: tuple[int, ...] = ()
+    left_out: str = ""
 
 
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
@@ -128,13 +130,15 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
     yield Progress(0, 0, "loading models")
     from napari_connecto.workflows.compare import compare_job
     from napari_connecto.workflows.em_samples import prepared
+    from napari_connecto.workflows.proof import Annotation
     from napari_connecto.workflows.segment_block import segment_array
     from napari_connecto.workflows.whole import boundary_of
 
     old, new = load(before), load(after)
-    held_out, learnt = (work.session.examples(held_out=h) for h in (True, False))
-    found = yield from compare_job(old, new, held_out, learnt, tuned_params(before))
-    places = [s for s in work.session.patches if s.status == "committed" and s.held_out]
+    annotation = Annotation.of(work.session, old)
+    annotation.need_proof()
+    places, held_out = annotation.held_out, annotation.proof
+    found = yield from compare_job(old, new, held_out, annotation.examples, tuned_params(before))
     pictures: list[list[list[Picture | None]]] = []
     for state, example in zip(places, held_out, strict=True):
         yield Progress(len(pictures), len(places), "drawing")
@@ -154,7 +158,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
             picture("segments after", cuts[1], "labels"),
         ]
         pictures.append([list(first), list(second)])
-    return Compared(found, tuple(pictures))
+    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out())
 
 
 @dataclass(frozen=True)

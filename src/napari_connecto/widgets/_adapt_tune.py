@@ -28,6 +28,7 @@ from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._worker import State, Worker
 from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.workflows.patch_states import editing_text
 
 FEW = 8
 """Of fewer patches all are learnt from, see `workflows.fine_tune`."""
@@ -90,6 +91,7 @@ class TuneBox(QWidget):
         learnt = len(done) - held
         aside = ", every fifth of which chooses the best state" if learnt >= FEW else ""
         said = f"Learns from {learnt} committed patches{aside}; {held} held out only measure whether it helped."
+        said += f" Labels: {editing_text(done)}." * bool(done)
         self.learns_from.setText(said if work else "Commit patches in step 2 first.")
 
     def _on_changed(self) -> None:

@@ -44,7 +44,7 @@ class ResultBox(QGroupBox):
         self._level: Any = None
         self.layers: ResultLayers | None = None
         self.review: Review | None = None
-        self._keys = Keys()
+        self._keys = Keys(self)
         self.count = text_line("How many are shown, accepted and rejected")
         self.report = text_line("What was looked at on each level, and what may have been missed")
         self.threshold = QLabeledDoubleSlider()

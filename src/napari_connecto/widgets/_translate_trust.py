@@ -38,7 +38,7 @@ class TrustBox(QGroupBox):
     def __init__(self, viewer: Any) -> None:
         super().__init__("Trust")
         self._viewer = viewer
-        self._keys = Keys()
+        self._keys = Keys(self)
         self.layers: TranslationLayers | None = None
         self.regions: list[Region] = []
         self.report = text_line("What was translated, whether tiles show, and what the translator reached before")

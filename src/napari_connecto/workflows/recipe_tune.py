@@ -25,8 +25,9 @@ from napari_connecto.workflows.compare import Comparison, compare_job, tune
 from napari_connecto.workflows.contrast import notices_job
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import Example, nearest
+from napari_connecto.workflows.em_samples import nearest
 from napari_connecto.workflows.fine_tune import fine_tune_job, labels_hash
+from napari_connecto.workflows.proof import FILE, Annotation
 from napari_connecto.workflows.recipe_parts import TUNED, model_folder, tuned_params
 from napari_connecto.workflows.recipe_prepare import before_label, start_of
 from napari_connecto.workflows.session import Session
@@ -46,7 +47,8 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
     with closing(session):
         if recipe.get("labels"):
             _commit_from(session, volume, open_spec(recipe["labels"]), recipe.get("label_kind", "em"))
-        examples, held_out = session.examples(), session.examples(held_out=True)
+        annotation = Annotation.of(session, before)
+    examples = annotation.examples
     if not examples:
         raise InputError(f"the session '{recipe['session']}' has no committed patch to learn from; annotate one first")
     identity = {
@@ -70,11 +72,14 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
             stop=stop.exists,
             checkpoint=job.path / "training.safetensors",
         )
-        lines = [*told, *done, *_keep(job.path, after)]
+        lines = [*told, *done, *annotation.lines(), *_keep(job.path, after)]
+        write_json(job.path / FILE, annotation.to_json())
         summary: Summary = {"out": str(job.path), "digest": after.card.digest, "lines": lines}
-        comparison = yield from _compared(before, after, held_out, examples, recipe, job.path)
+        comparison = yield from _compared(before, after, annotation, recipe, job.path)
         if comparison is not None:
             summary |= {"comparison": comparison.to_json(), "lines": [*lines, *comparison.lines()]}
+        elif annotation.unedited:
+            lines.append("No held-out patch counts, so whether it helped is not known; paint and commit some.")
         else:
             lines.append("No patch was held out, so whether it helped is not known; suggest some with --random-arm.")
         return summary
@@ -92,10 +97,10 @@ def _keep(out: Path, model: TorchPredictor) -> list[str]:
 
 
 def _compared(
-    before: Predictor, after: Predictor, held_out: list[Example], examples: list[Example], recipe: Recipe, out: Path
+    before: Predictor, after: Predictor, annotation: Annotation, recipe: Recipe, out: Path
 ) -> Job[Comparison | None]:
     """On the held-out patches, if any; the thresholds are tuned, and kept, in any case."""
-    prior = tuned_params(recipe["model"])
+    prior, held_out, examples = tuned_params(recipe["model"]), annotation.proof, annotation.examples
     if not held_out:
         write_json(out / TUNED, asdict(tune(after, examples, prior if after.card.parent else None)))
         return None

@@ -4,27 +4,29 @@
 
     session.json            what it belongs to: volume, model, voxel size, scaling
     events.jsonl            append-only: suggested, committed, skipped, undone
-    patches/0001/           image.zarr, draft.zarr (every stroke), labels-1.zarr, labels-2.zarr (commits)
+    patches/0001/           image.zarr, start.zarr (what the draft began with), draft.zarr (every stroke),
+                            labels-1.zarr, labels-2.zarr (commits)
 
-The state is what the events say; a commit counts once its labels are whole on disk and its event is written.
+The state is what the events say; a commit counts once its labels are whole on disk and its event is written. Sessions
+of older versions have no start.zarr: whether their patches were pre-filled is not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError, StoreError
-from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json, storing, write_json
-from napari_connecto.io.drafts import open_draft
+from napari_connecto.io.drafts import open_draft, read_draft
 from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.job_folder import JobFolder
 from napari_connecto.io.read import open_volume
@@ -32,35 +34,12 @@ from napari_connecto.io.write import save_volume
 from napari_connecto.workflows.em_labels import check_labels, check_numbers
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.workflows.patch_states import PatchState as PatchState
+from napari_connecto.workflows.patch_states import history
+from napari_connecto.workflows.patch_states import patch_states as patch_states
 from napari_connecto.workflows.suggest import Suggestion
 
-Status: TypeAlias = Literal["waiting", "committed", "skipped"]
 ABOUT = "session.json"
-FARTHEST = 2**40
-"""Voxel beyond which no patch lies."""
-
-
-@dataclass(frozen=True)
-class PatchState:
-    """One suggested patch.
-
-    Parameters
-    ----------
-    box
-        Voxels of the volume's finest level.
-    held_out
-        It only measures: nothing is learnt from it.
-    labels
-        Which version of its labels counts, 0 for none.
-    """
-
-    id: int
-    box: Box
-    score: float
-    reason: str
-    held_out: bool
-    status: Status = "waiting"
-    labels: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,23 +150,43 @@ class Session:
         return self.patches[first - 1 :]
 
     def open_patch(self, id: int, prefill: np.ndarray | None = None) -> Draft:
-        """A patch to paint on; it begins with its commit or draft if there is one, else with ``prefill``, else empty.
+        """A patch to paint on; it begins with its draft if there is one, else with ``prefill``, else empty.
 
         Parameters
         ----------
         id
             Of the patch.
         prefill
-            (z, y, x) of the patch's shape in `level`, labels in our numbers.
+            (z, y, x) of the patch's shape in `level`, labels in our numbers. Not used for a held-out patch: it begins
+            empty, for what measures a model must not be that model's own output.
         """
         state, folder = self._state(id), self._folder(id)
         box = self._finest.box_in(state.box, self.level).clip(self.level.shape)
         image = self._image(folder, box)
-        start = np.zeros(image.shape, np.uint32) if prefill is None else np.asarray(prefill).astype(np.uint32)
+        empty = prefill is None or state.held_out
+        start = np.zeros(image.shape, np.uint32) if empty else np.asarray(prefill).astype(np.uint32)
         if start.shape != image.shape:
             raise InputError(f"got labels of shape {start.shape} for a patch of {image.shape}; both are (z, y, x)")
         origin = fvec3(self.level.to_nm(box.start).tolist())
+        if not (folder / "draft.zarr").exists():
+            open_draft(folder / "start.zarr", start, anew=True)
         return Draft(image, open_draft(folder / "draft.zarr", start), self.level.voxel_nm, origin)
+
+    def edited(self, id: int, labels: np.ndarray | None = None) -> tuple[bool | None, float]:
+        """Whether a patch was pre-filled (None: not known), and the share of voxels changed since (NaN: not).
+
+        ``labels`` (z, y, x) are those to be judged, the draft's where not given.
+        """
+        folder = self._folder(id)
+        start = read_draft(folder / "start.zarr")
+        if start is None:
+            return None, nan
+        if not start.any():
+            return False, nan
+        now = read_draft(folder / "draft.zarr") if labels is None else np.asarray(labels)
+        if now is None or now.shape != start.shape:
+            return True, nan
+        return True, float((now != start).mean())
 
     def commit(self, id: int, labels: np.ndarray | None = None) -> PatchState:
         """Keep a patch's labels: those given, else the draft's.
@@ -206,6 +205,7 @@ class Session:
             )
         check_numbers(found)
         check_labels(found)
+        prefilled, edited = self.edited(id, found)
         version = state.labels + 1
         while (folder / f"labels-{version}.zarr").exists():
             version += 1
@@ -213,7 +213,8 @@ class Session:
             (Level(found.astype(np.uint32), draft.voxel_nm, draft.origin_nm),), name="labels", kind="labels"
         )
         save_volume(volume, folder / f"labels-{version}.zarr", levels=1)
-        self._log.append({"event": "commit", "id": id, "labels": version})
+        told = {"event": "commit", "id": id, "labels": version, "prefilled": prefilled}
+        self._log.append(told | ({"edited": edited} if isfinite(edited) else {}))
         return self._state(id)
 
     def skip(self, id: int) -> PatchState:
@@ -271,43 +272,3 @@ def _checked(about: Any, path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise StoreError(f"'{path}' is damaged ({error!r:.200}); restore the folder's copy") from error
     raise StoreError(f"'{path}' is damaged ({about['scaling']} scales nothing); restore the folder's copy")
-
-
-def history(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Events that count: an undo takes itself and the last commit or skip out."""
-    kept: list[Mapping[str, Any]] = []
-    for event in events:
-        if event["event"] != "undo":
-            kept.append(event)
-            continue
-        last = next(i for i in reversed(range(len(kept))) if kept[i]["event"] in ("commit", "skip"))
-        del kept[last]
-    return kept
-
-
-def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
-    """What became of each suggested patch.
-
-    Raises
-    ------
-    StoreError
-        If the events contradict each other.
-    """
-    states: dict[int, PatchState] = {}
-    try:
-        for event in history(events):
-            n = int(event["id"])
-            if event["event"] == "suggest":
-                box = Box(vec3(event["box"][:3]), vec3(event["box"][3:]))
-                if max(map(abs, (*box.start, *box.stop))) > FARTHEST:
-                    raise ValueError(f"a patch at {box.start}")
-                states[n] = PatchState(n, box, float(event["score"]), str(event["reason"]), bool(event["held_out"]))
-            elif event["event"] == "commit":
-                states[n] = replace(states[n], status="committed", labels=int(event["labels"]))
-            elif event["event"] == "skip":
-                states[n] = replace(states[n], status="skipped", labels=0)
-    except (KeyError, AttributeError, StopIteration, TypeError, ValueError, ArithmeticError) as error:
-        raise StoreError(
-            f"the session's events contradict each other ({error!r}); restore the folder's copy"
-        ) from error
-    return tuple(states[n] for n in sorted(states))

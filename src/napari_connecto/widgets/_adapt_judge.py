@@ -1,0 +1,63 @@
+"""Buttons that judge a suggested patch, and the question whether an unedited pre-fill is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets._view import OKABE_ITO
+
+COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
+UNEDITED = (
+    "The model's pre-fill is unchanged: as labels it would teach the model its own errors. "
+    "Correct it, or commit again to accept it unedited."
+)
+BUTTONS = (
+    ("open", "Open", "Show the chosen patch with a Labels layer to paint on (also: double click)"),
+    ("commit", COMMIT, "Keep the labels of the open patch"),
+    ("skip", "Skip (K)", "Pass over the open patch; that is recorded"),
+    ("next", "Next (N)", "Open the next waiting patch; the draft of this one is kept"),
+    ("undo", "Undo (U)", "Undo the last commit or skip, and open that patch"),
+    ("copy", "Copy command", "Copy the shell command that suggests into this session"),
+)
+"""Key, text and tooltip."""
+
+
+class JudgeBox(QWidget):
+    """The buttons; ``asked`` is the patch whose unedited pre-fill waits to be accepted, None where none does."""
+
+    def __init__(self, slots: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__()
+        self.asked: int | None = None
+        self.question = text_line("Press Commit again to confirm, or correct the patch")
+        self.question.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for i, (key, text, tooltip) in enumerate(BUTTONS):
+            button = self.buttons[key] = QPushButton(text)
+            button.setToolTip(tooltip)
+            button.setStyleSheet("padding: 3px 2px;")  # three in a row of 300 pixels
+            button.clicked.connect(lambda _=False, key=key: slots[key]())
+            grid.addWidget(button, i // 3, i % 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.question)
+        layout.addLayout(grid)
+        self.ask(None)
+
+    def allow(self, patches: bool, opened: bool) -> None:
+        """Which buttons can be pressed while there are ``patches``, and one is ``opened``."""
+        for key, button in self.buttons.items():
+            button.setEnabled(key == "copy" or (opened if key in ("commit", "skip") else patches))
+
+    def ask(self, id: int | None) -> None:
+        """Ask whether the pre-fill of this patch is accepted as it is; None: do not ask."""
+        self.asked = id
+        self.question.setText(UNEDITED if id is not None else "")
+        self.question.setVisible(id is not None)
+        self.buttons["commit"].setText(ACCEPT if id is not None else COMMIT)

@@ -1,0 +1,29 @@
+"""What a patch is filled with when it is first opened: a model's prediction, to be corrected. Ours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_connecto.core.model import Predictor
+from napari_connecto.workflows.adapt_params import PREFILLS, SegmentParams
+from napari_connecto.workflows.em_samples import Example, prepared
+from napari_connecto.workflows.segment_block import segment_array
+from napari_connecto.workflows.whole import boundary_of
+
+CLASSES, NEURITES, _ = PREFILLS
+
+
+def prefilled(boundary: np.ndarray, how: str) -> np.ndarray:
+    """Labels (z, y, x) uint32 of a boundary map: 1 membrane, and 2 inside or, for `NEURITES`, numbers from 3 on."""
+    membrane = boundary >= 0.5
+    if how == CLASSES:
+        return np.where(membrane, 1, 2).astype(np.uint32)
+    found = segment_array(boundary, SegmentParams(mode="2d"))
+    return np.where(membrane, 1, found.astype(np.int64) + 2).astype(np.uint32)
+
+
+def is_own_output(model: Predictor, example: Example) -> bool:
+    """Whether an example's labels are what this model would pre-fill the patch with, voxel by voxel."""
+    image, labels = prepared(example, model.card)
+    boundary = boundary_of(model, image)
+    return any(np.array_equal(labels, prefilled(boundary, how)) for how in (CLASSES, NEURITES))

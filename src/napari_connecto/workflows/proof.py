@@ -1,0 +1,89 @@
+"""Which held-out patches measure a gain: those that somebody painted, not those a model filled. Ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.model import Predictor
+from napari_connecto.workflows.patch_states import PatchState, editing_text
+from napari_connecto.workflows.prefill import is_own_output
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.em_samples import Example
+    from napari_connecto.workflows.session import Session
+
+FILE = "annotation.json"
+"""In the folder of a fine-tuning: what is known of its patches."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The committed patches of a session, sorted by what they are good for.
+
+    Parameters
+    ----------
+    learnt, held_out
+        Patches to learn from, and those that measure.
+    unedited
+        Held-out patches that were committed as a model had filled them; they measure nothing.
+    examples, proof
+        Of ``learnt`` and ``held_out``.
+    """
+
+    learnt: tuple[PatchState, ...]
+    held_out: tuple[PatchState, ...]
+    unedited: tuple[PatchState, ...]
+    examples: list[Example]
+    proof: list[Example]
+
+    @classmethod
+    def of(cls, session: Session, model: Predictor) -> Annotation:
+        """Of a session that began with ``model``, which tells pre-fills of older versions: they recorded none."""
+        done = [s for s in session.patches if s.status == "committed"]
+        learnt, held = (tuple(s for s in done if s.held_out == h) for h in (False, True))
+        examples, proof = session.examples(), session.examples(held_out=True)
+        pairs = list(zip(held, proof, strict=True))
+        own = {s.id for s, e in pairs if s.unedited or (s.prefilled is None and is_own_output(model, e))}
+        return cls(
+            learnt,
+            tuple(s for s in held if s.id not in own),
+            tuple(s for s in held if s.id in own),
+            examples,
+            [e for s, e in pairs if s.id not in own],
+        )
+
+    def lines(self) -> list[str]:
+        """How the labels came about, in words."""
+        said = [f"{len(self.learnt)} patches learnt from: {editing_text(self.learnt)}"] if self.learnt else []
+        if self.unedited:
+            said.append(self.left_out())
+        return said
+
+    def left_out(self) -> str:
+        """Which held-out patches do not count, and why; "" where all do."""
+        ids = ", ".join(str(s.id) for s in self.unedited)
+        plural = len(self.unedited) > 1
+        which = f"held-out patches {ids} are" if plural else f"held-out patch {ids} is"
+        return f"{which} the model's own pre-fill, unedited, and not counted" if ids else ""
+
+    def need_proof(self) -> None:
+        """Raise if no held-out patch counts.
+
+        Raises
+        ------
+        InputError
+            It says what to do.
+        """
+        if self.unedited and not self.proof:
+            raise InputError(f"{self.left_out()}; paint and commit them, or suggest more patches at random")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        counted = {s.id for s in (*self.learnt, *self.held_out)}
+        patches = [
+            {"id": s.id, "held_out": s.held_out, "labels": s.origin, "edited": s.edited, "counted": s.id in counted}
+            for s in sorted((*self.learnt, *self.held_out, *self.unedited), key=lambda s: s.id)
+        ]
+        return {"lines": self.lines(), "patches": patches}

@@ -1,0 +1,190 @@
+"""Annotation in a real viewer: pre-fills that nobody corrected, keys as users press them, commits being written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_connecto.io.event_log import EventLog
+from napari_connecto.widgets import _adapt_desk
+from napari_connecto.workflows.adapt_params import PREFILLS
+from tests.widgets.adapt_steps import canvas_of, commit, half, press
+
+
+def open_patch(dock, id, qtbot):
+    dock.annotate.queue.choose(id)
+    dock.annotate.open()
+    qtbot.waitUntil(lambda: not dock.annotate.desk.busy, timeout=30000)
+    assert dock.annotate.opened.id == id
+    return np.asarray(dock.annotate.patch.labels.data[:])
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("prefill", PREFILLS[:2])
+def test_a_held_out_patch_is_never_pre_filled(opened, prefill, qtbot):
+    opened.annotate.prefill.setCurrentText(prefill)
+    for state in opened.project.work.session.patches:
+        draft = open_patch(opened, state.id, qtbot)
+        assert draft.any() != state.held_out
+
+
+def learnt(dock):
+    return [s.id for s in dock.project.work.session.patches if not s.held_out]
+
+
+@pytest.mark.gl
+def test_an_unedited_pre_fill_is_asked_about_once_and_recorded(opened, qtbot):
+    annotate, session = opened.annotate, opened.project.work.session
+    first, second = learnt(opened)
+    assert open_patch(opened, first, qtbot).any()
+    commit(opened, qtbot)
+    assert annotate.judge.question.isVisibleTo(annotate)
+    assert "accept it unedited" in annotate.judge.question.text()
+    assert annotate.buttons["commit"].text() == "Accept unedited (C)"
+    assert (annotate.opened.id, annotate.summary) == (first, "0 of 3")
+    assert annotate.patch.labels.mode == "paint"  # painting goes on
+    annotate.buttons["commit"].click()  # the second click accepts
+    qtbot.waitUntil(lambda: not opened.project.committing, timeout=20000)
+    assert annotate.summary == "1 of 3"
+    assert not annotate.judge.question.isVisibleTo(annotate)
+    assert "1 accepted unedited" in annotate.counter.text()
+    assert session.patches[first - 1].unedited
+    qtbot.waitUntil(lambda: not annotate.desk.busy, timeout=20000)
+    open_patch(opened, second, qtbot)
+    commit(opened, qtbot)  # asked once for the session
+    assert annotate.summary == "2 of 3"
+    assert "2 accepted unedited" in annotate.counter.text()
+    events = EventLog(session.path / "events.jsonl").events()
+    committed = [e for e in events if e["event"] == "commit"]
+    assert [(e["prefilled"], e["edited"]) for e in committed] == [(True, 0.0)] * 2
+
+
+@pytest.mark.gl
+def test_an_edit_after_the_question_is_an_edit(opened, qtbot):
+    annotate = opened.annotate
+    first = learnt(opened)[0]
+    start = open_patch(opened, first, qtbot)
+    commit(opened, qtbot)
+    assert annotate.judge.question.isVisibleTo(annotate)
+    labels = annotate.patch.labels
+    where = np.nonzero(start[:, :8] == 2)
+    labels.data_setitem(where, np.uint32(1))
+    commit(opened, qtbot)
+    state = opened.project.work.session.patches[first - 1]
+    assert not state.unedited
+    assert state.edited == pytest.approx(len(where[0]) / start.size)
+    assert "1 edited (" in annotate.counter.text()
+
+
+# ---------------------------------------------------------------- keys
+
+
+def places(dock, viewer, qtbot):
+    """Where the focus may be when a key is pressed."""
+    annotate = dock.annotate
+    return {
+        "canvas": canvas_of(viewer, qtbot),
+        "queue": annotate.queue,
+        "button": annotate.buttons["open"],
+        "combo box": annotate.prefill,
+    }
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("place", ["canvas", "queue", "button", "combo box"])
+@pytest.mark.parametrize("active", ["labels", "image"])
+def test_every_key_of_annotation_does_what_it_says(opened, viewer, place, active, qtbot):
+    annotate = opened.annotate
+    first = learnt(opened)[0]
+    open_patch(opened, first, qtbot)
+    labels, widget = annotate.patch.labels, places(opened, viewer, qtbot)[place]
+
+    def key(name):
+        labels = annotate.patch.labels
+        image = viewer.layers[f"patch {annotate.opened.id}"]
+        viewer.layers.selection.active = labels if active == "labels" else image
+        press(widget, getattr(Qt.Key, f"Key_{name}"))
+
+    for name, value in (("1", 1), ("2", 2), ("0", 0)):
+        labels.mode = "erase"
+        key(name)
+        assert (labels.selected_label, str(labels.mode)) == (value, "paint"), name
+        assert viewer.layers.selection.active == labels
+    key("M")
+    assert labels.selected_label == max(2, int(np.asarray(labels.data).max())) + 1 == 3
+    labels.data_setitem(np.nonzero(np.asarray(labels.data[:]) == 2), np.uint32(7))
+    key("M")
+    assert labels.selected_label == 8
+
+    key("C")
+    qtbot.waitUntil(lambda: annotate.summary == "1 of 3" and not annotate.desk.busy, timeout=20000)
+    assert annotate.opened.id != first
+    key("U")
+    qtbot.waitUntil(lambda: annotate.opened.id == first and not annotate.desk.busy, timeout=20000)
+    assert annotate.summary == "0 of 3"
+    key("N")
+    qtbot.waitUntil(lambda: annotate.opened.id != first and not annotate.desk.busy, timeout=20000)
+    here = annotate.opened.id
+    key("K")
+    qtbot.waitUntil(lambda: annotate.opened.id != here and not annotate.desk.busy, timeout=20000)
+    assert opened.project.work.session.patches[here - 1].status == "skipped"
+
+
+@pytest.mark.gl
+def test_buttons_paint_as_their_keys_do_and_say_what_unlabelled_means(opened, qtbot):
+    annotate = opened.annotate
+    labels, buttons = annotate.patch.labels, annotate.brushes.buttons
+    assert [b.text() for b in buttons.values()] == ["Unlabelled (0)", "Membrane (1)", "Inside (2)", "New neurite (M)"]
+    assert "Unlabelled voxels (0) are ignored" in annotate.brushes.meaning.text()
+    buttons["2"].click()
+    assert labels.selected_label == 2
+    buttons["M"].click()
+    assert labels.selected_label == max(2, int(np.asarray(labels.data).max())) + 1
+    annotate.desk.close()
+    assert not any(button.isEnabled() for button in buttons.values())
+
+
+@pytest.mark.gl
+def test_the_users_own_labels_keep_napari_s_keys(opened, viewer, qtbot):
+    own = viewer.add_labels(np.zeros((8, 256, 256), np.uint8), name="own")
+    viewer.layers.selection.active = own
+    own.mode = "paint"
+    press(canvas_of(viewer, qtbot), Qt.Key.Key_1)
+    assert str(own.mode) == "erase"
+
+
+# ---------------------------------------------------------------- commits
+
+
+@pytest.mark.gl
+def test_a_commit_is_written_off_the_gui_thread_and_waited_for(opened, monkeypatch, qtbot):
+    import threading
+
+    annotate, session = opened.annotate, opened.project.work.session
+    gate, threads, plain = threading.Event(), [], _adapt_desk.commit_job
+
+    def commit_job(*args):
+        threads.append(threading.current_thread())
+        gate.wait(20)
+        return (yield from plain(*args))
+
+    monkeypatch.setattr(_adapt_desk, "commit_job", commit_job)
+    half(opened)
+    annotate.commit()
+    qtbot.waitUntil(lambda: bool(threads), timeout=5000)
+    assert threads[0] is not threading.main_thread()
+    assert not annotate.patch.labels.editable  # what is being read is not painted on
+    annotate.skip()
+    annotate.undo()
+    annotate.commit()
+    opened.tune.bar.button.click()
+    assert "a patch is being committed" in opened.tune.bar.error.label.text()
+    assert [s.status for s in session.patches] == ["waiting"] * 3
+    gate.set()
+    opened.close_jobs()  # a dock that closes waits
+    assert session.counts() == (1, 3)
+    assert len(threads) == 1
