@@ -56,13 +56,27 @@ def detect(path: str, cascade: str, out: str, table: str | None, **options: Any)
 @click.command("train-cascade")
 @click.argument("path")
 @click.option("--labels", help="Mask or instance labels in the same world: any readable volume.")
-@click.option("--points", help="Centres, a table with z_nm, y_nm, x_nm or cellfinder's .xml; needs --diameter-nm.")
+@click.option("--points", help="Centres: a table, a search's result folder, or cellfinder's .xml; needs --diameter-nm.")
+@click.option("--review", help="With --labels: verdicts on them, a search's result folder or a table with status.")
+@click.option("--previous", help="A cascade to compare with on the same held-out objects.")
 @click.option("--out", required=True, type=click.Path(), help="Folder of the cascade; must not exist.")
 @volume_options
 @params_options(TrainParams)
 @running
-def train_cascade(path: str, labels: str | None, points: str | None, out: str, progress: str, **options: Any) -> None:
-    """Train a cascade on PATH from labels on part of it."""
+def train_cascade(
+    path: str,
+    labels: str | None,
+    points: str | None,
+    review: str | None,
+    previous: str | None,
+    out: str,
+    progress: str,
+    **options: Any,
+) -> None:
+    """Train a cascade on PATH from labels on part of it.
+
+    A table of points with a column status, as a review leaves it, teaches only what was accepted and rejected.
+    """
     if (labels is None) == (points is None):
         raise click.UsageError("give either --labels or --points")
     spec = volume_spec(path, options)
@@ -72,5 +86,6 @@ def train_cascade(path: str, labels: str | None, points: str | None, out: str, p
         recipe["labels"] = {"path": labels, **voxel}
     else:
         recipe["points"] = points
+    recipe |= {name: value for name, value in (("review", review), ("previous", previous)) if value is not None}
     recipe["params"] = dataclasses.asdict(TrainParams(**options))
     run_recipe(recipe, progress)

@@ -11,16 +11,16 @@ import numpy as np
 
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
-from napari_connecto.core.predict import Blocks
+from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.calibration import Calibration
 from napari_connecto.workflows.descent import HighestValue
-from napari_connecto.workflows.examples import Examples
 from napari_connecto.workflows.held_out import HeldOut, judge, measure_held_out
+from napari_connecto.workflows.labelled_region import Examples
 from napari_connecto.workflows.objects import ObjectRule, find_objects
 
 CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -37,6 +37,10 @@ class _Grid:
     def tiles(self) -> list[Tile]:
         offset = self.block.start
         return [Tile(t.index, t.write.shift(offset), t.read.shift(offset)) for t in self.plan]
+
+    def map(self, field: np.ndarray) -> Level:
+        """A map of the block in its place."""
+        return Level(field, self.level.voxel_nm, fvec3(self.level.to_nm(self.block.start).tolist()))
 
     def chunk_at(self, nm: np.ndarray) -> np.ndarray:
         """Chunk index (n,) of world positions (n, 3)."""
@@ -85,15 +89,8 @@ def calibrate_job(
     scores, costs = [], []
     field = np.zeros(grids[0].block.shape, np.uint8)
     for k, (grid, stage) in enumerate(zip(grids, stages, strict=True)):
-        output = stage.card.outputs[0].name
-        sink = _MapInMemory(field, grid.block.start, output) if k == 0 else HighestValue(output)
-        options = ExecuteOptions(scaling=stage.card.normalisation.resolve(volume))
-        found = np.zeros(len(grid.plan))
         started = time.perf_counter()
-        for n, (tile, score) in enumerate(execute(grid.level, grid.tiles(), stage, sink, options=options), start=1):
-            found[tile.index] = score
-            yield Progress(n, len(grid.plan), f"measuring level {k}")
-        scores.append(found)
+        scores.append((yield from _scores_job(volume, grid, stage, field if k == 0 else None, f"measuring level {k}")))
         costs.append((time.perf_counter() - started) / len(grid.plan))
     centres = examples.centres_nm[examples.inside(measured)]
     rule, held_out = _best_rule(grids[0], field, rule, centres, examples)
@@ -109,6 +106,28 @@ def calibrate_job(
         held_out=held_out,
     )
     return calibration, rule
+
+
+def held_out_job(volume: Volume, examples: Examples, measured: Box, stage: Predictor, rule: ObjectRule) -> Job[HeldOut]:
+    """What the finest stage of any cascade finds of the labelled objects in the measured block, by its own rule."""
+    grid = _grid(volume, examples, measured, stage)
+    check_channels(grid.level, stage.card)
+    field = np.zeros(grid.block.shape, np.uint8)
+    yield from _scores_job(volume, grid, stage, field, "measuring the cascade before")
+    centres = examples.centres_nm[examples.inside(measured)]
+    return measure_held_out(grid.map(field), grid.plan, rule, centres, examples)[0]
+
+
+def _scores_job(volume: Volume, grid: _Grid, stage: Predictor, field: np.ndarray | None, name: str) -> Job[np.ndarray]:
+    """Scores (n,) of all chunks of a block; the map goes into ``field``, if one is given."""
+    output = stage.card.outputs[0].name
+    sink = HighestValue(output) if field is None else _MapInMemory(field, grid.block.start, output)
+    options = ExecuteOptions(scaling=stage.card.normalisation.resolve(volume))
+    found = np.zeros(len(grid.plan))
+    for n, (tile, score) in enumerate(execute(grid.level, grid.tiles(), stage, sink, options=options), start=1):
+        found[tile.index] = score
+        yield Progress(n, len(grid.plan), name)
+    return found
 
 
 def _grid(volume: Volume, examples: Examples, measured: Box, stage: Predictor) -> _Grid:
@@ -133,8 +152,7 @@ def _best_rule(
     grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
 ) -> tuple[ObjectRule, HeldOut]:
     """Of `CANDIDATES`, the threshold of best object F1 (the middle of equals), and what is found with it."""
-    corner = grid.level.to_nm(grid.block.start)
-    level = Level(field, grid.level.voxel_nm, (float(corner[0]), float(corner[1]), float(corner[2])))
+    level = grid.map(field)
     everything = np.arange(len(grid.plan))
     rules = [replace(rule, threshold=threshold) for threshold in CANDIDATES]
     f1 = [judge(find_objects(level, grid.plan, everything, r), centres_nm, examples).f1 for r in rules]

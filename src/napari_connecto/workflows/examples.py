@@ -1,103 +1,43 @@
-"""Labels, points or boxes on part of a volume, as training targets on any of its levels. Ours."""
+"""Labels and points as examples: masks, instances, centres, and verdicts of a review on them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import cc3d
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.objects import Head
+from napari_connecto.workflows.points import Places
+from napari_connecto.workflows.reviewed import statuses, with_known
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
+__all__ = ["MAX_VOXELS", "Examples", "crop", "from_labels", "from_points", "split_region"]
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Where objects are, in a labelled part of the world.
+def from_labels(
+    labels: Volume,
+    head: Head,
+    diameter_nm: float | None = None,
+    *,
+    sparse: bool = False,
+    review: Places | None = None,
+) -> Examples:
+    """Examples from a mask (one value: its connected parts are the objects) or from instances.
 
     Parameters
     ----------
-    target
-        uint8, 255 where the finest stage should answer 1: masks, or (for centres) a Gaussian around each centre.
-        Its extent is the labelled region; outside it nothing is known.
-    centres_nm
-        (n, 3) one position inside each object.
-    diameter_nm
-        Typical object.
-    flat
-        Objects lie in one section each, though there are several: labels of unrelated sections.
-    voxels
-        (n,) size of each object in voxels of ``target``, its area in one section where ``flat``; empty for points.
-    """
-
-    target: Level
-    centres_nm: np.ndarray
-    diameter_nm: float
-    flat: bool = False
-    voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
-
-    def inside(self, box: Box) -> np.ndarray:
-        """(n,) whether an object's centre lies in a box of the target's voxels."""
-        at = np.floor(self.target.to_voxels(self.centres_nm))
-        return ((at >= box.start) & (at < box.stop)).all(axis=1)
-
-    def known_at(self, nm: np.ndarray) -> np.ndarray:
-        """(k,) whether the labels say what is at positions (k, 3): everywhere in their extent."""
-        return np.ones(len(nm), bool)
-
-    @cached_property
-    def present(self) -> np.ndarray:
-        """Boolean target: where an object counts as present, (z, y, x)."""
-        return np.asarray(self.target.array) >= 128
-
-    def region(self, level: Level) -> Box:
-        """The voxels of ``level`` that lie wholly in the labelled region."""
-        low = level.to_voxels(self.target.to_nm((0, 0, 0)))
-        high = level.to_voxels(self.target.to_nm(self.target.shape))
-        if level.shape[0] == self.target.shape[0] == 1:  # how thick a single section is called means nothing
-            low[0], high[0] = 0, 1
-        return Box(vec3(np.ceil(low - 1e-3).tolist()), vec3(np.floor(high + 1e-3).tolist())).clip(level.shape)
-
-    def on(self, level: Level, *, soft: bool = False) -> tuple[np.ndarray, Box]:
-        """Target on another grid: a coarse voxel holds an object if any voxel in it does.
-
-        Returns
-        -------
-        target, box
-            uint8 (z, y, x), 0 or 255 (with ``soft`` anything between), and the voxels of ``level`` it covers.
-        """
-        box = self.region(level)
-        if box.size == 0:
-            raise InputError(
-                f"the labels span {self._span()} nm, the volume's level of {level.shape} voxels does not lie there; "
-                "check their scale and position"
-            )
-        out = np.asarray(self.target.array) if soft else self.present.astype(np.uint8) * np.uint8(255)
-        for axis in range(3):
-            edges = level.origin_nm[axis] + np.arange(box.start[axis], box.stop[axis] + 1) * level.voxel_nm[axis]
-            at = (edges - self.target.origin_nm[axis]) / self.target.voxel_nm[axis]
-            n = out.shape[axis]
-            first = np.clip(np.floor(at[:-1] + 1e-3).astype(int), 0, n - 1)
-            if level.voxel_nm[axis] > 1.5 * self.target.voxel_nm[axis]:
-                last = int(np.clip(np.ceil(at[-1] - 1e-3), 1, n))
-                out = np.maximum.reduceat(out.take(range(last), axis), first, axis=axis)
-            else:
-                out = out.take(first, axis)
-        return out, box
-
-    def _span(self) -> str:
-        low, high = self.target.to_nm((0, 0, 0)), self.target.to_nm(self.target.shape)
-        return " to ".join(str(tuple(round(float(v)) for v in end)) for end in (low, high))
-
-
-def from_labels(labels: Volume, head: Head, diameter_nm: float | None = None) -> Examples:
-    """Examples from a mask (one value: its connected parts are the objects) or from instances.
+    labels
+        0 where no object is.
+    head, diameter_nm
+        As the cascade is to find them; a typical diameter is measured without one.
+    sparse
+        Not all objects are labelled: what is not labelled is unknown, but for a rim around each object.
+    review
+        Verdicts on places. An object with a rejected place in it is background, one with a new place unknown; objects
+        without a place were added by hand. Rejected places that are in no object are background with ``sparse``.
 
     Raises
     ------
@@ -128,11 +68,47 @@ def from_labels(labels: Volume, head: Head, diameter_nm: float | None = None) ->
         if thin:
             diameter_nm = float(2 * np.sqrt(np.median(counts) * level.voxel_nm[1] * level.voxel_nm[2] / np.pi))
     centres = level.to_nm(stats["centroids"][1:].astype(float) + 0.5)
+    status = np.full(len(counts), ACCEPTED) if review is None else statuses(ids, centres, review, level)
+    mine = status == ACCEPTED
+    if not mine.any():
+        raise InputError(f"none of the {len(mine)} labelled objects is accepted; review some, or add some by hand")
+    inside = _inside(ids, centres, level)
     if head == "centres":
-        return from_points(centres, diameter_nm, level)
-    target = Level((ids > 0).astype(np.uint8) * np.uint8(255), level.voxel_nm, level.origin_nm)
-    sizes = counts / depths if thin else counts.astype(float)
-    return Examples(target, _inside(ids, centres, level), diameter_nm, thin and level.shape[0] > 1, sizes)
+        found = from_points(centres[mine], diameter_nm, level)
+    else:
+        target = np.concatenate([[0], np.where(mine, 255, 0)]).astype(np.uint8)[ids]
+        sizes = counts / depths if thin else counts.astype(float)
+        flat = thin and level.shape[0] > 1
+        placed = Level(target, level.voxel_nm, level.origin_nm)
+        found = Examples(placed, inside[mine], diameter_nm, flat, voxels=sizes[mine])
+    if not sparse:
+        return found
+    masks = {name: np.concatenate([[False], status == name])[ids] for name in (NEW, REJECTED)}
+    return with_known(found, review or Places.none(), masks)
+
+
+def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool) -> Examples:
+    """Examples from the centres of a review, or of a complete table.
+
+    Parameters
+    ----------
+    places
+        See `Places`.
+    diameter_nm, like
+        As for `from_points`.
+    sparse
+        Only what was accepted or rejected is known. Without it all places but the rejected are objects, and everything
+        else is background.
+    """
+    if not sparse:
+        return from_points(places.centre_nm[places.status != REJECTED], diameter_nm, like)
+    accepted = places.of(ACCEPTED)
+    if not len(accepted):
+        raise InputError(
+            f"none of the {len(places.status)} places is accepted; review some, or give unlabelled='background' where "
+            "they are all the objects that there are"
+        )
+    return with_known(from_points(accepted, diameter_nm, like), places, {})
 
 
 def _inside(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:
@@ -161,7 +137,7 @@ def from_points(centres_nm: np.ndarray, diameter_nm: float, like: Level) -> Exam
         )
     sigma = diameter_nm / 4 / np.array(like.voxel_nm)
     target = np.zeros(like.shape, np.float32)
-    kept = []
+    kept, sizes = [], []
     for centre in centres_nm:
         at = like.to_voxels(centre)
         if (at < 0).any() or (at >= like.shape).any():
@@ -174,64 +150,12 @@ def from_points(centres_nm: np.ndarray, diameter_nm: float, like: Level) -> Exam
         middle = np.where(sigma < 1, np.floor(at) + 0.5, at)
         r2 = sum(((g + 0.5 - c) / max(s, 0.4)) ** 2 for g, c, s in zip(grids, middle, sigma, strict=True))
         near = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        target[near] = np.maximum(target[near], np.exp(-r2 / 2))
+        drawn = np.exp(-r2 / 2)
+        sizes.append(float(np.count_nonzero(drawn >= 0.5)))
+        target[near] = np.maximum(target[near], drawn)
     if not kept:
         raise InputError(
             f"got {len(centres_nm)} points, none inside the volume; check their units (nm) and axes (z, y, x)"
         )
     level = Level(np.rint(target * 255).astype(np.uint8), like.voxel_nm, like.origin_nm)
-    return Examples(level, np.array(kept), diameter_nm)
-
-
-def crop(level: Level, box: Box) -> Level:
-    """A level that is part of another, in the same place of the world."""
-    inside = box.clip(level.shape)
-    return Level(level.array[(..., *inside.slices)], level.voxel_nm, _corner(level, inside))
-
-
-def _corner(level: Level, box: Box) -> FVec3:
-    return fvec3(level.to_nm(box.start).tolist())
-
-
-def split_region(examples: Examples, validation: float, gap_nm: Sequence[float]) -> tuple[Box, Box]:
-    """Two boxes of the target's voxels, spatially apart: to train on, and to measure on.
-
-    The cut is across the axis and on the side where the measured part's share of objects is nearest to ``validation``.
-
-    Raises
-    ------
-    InputError
-        If either part would hold fewer than two objects.
-    """
-    target, best = examples.target, None
-    at = target.to_voxels(examples.centres_nm)
-    for axis in range(3):
-        length = target.shape[axis]
-        gap = int(np.ceil(gap_nm[axis] / target.voxel_nm[axis]))
-        if length < 4 or length - gap < length // 2:
-            continue
-        for side in (0, 1):
-            cut = round(length * (validation if side == 0 else 1 - validation))
-            inside = at[:, axis] < cut if side == 0 else at[:, axis] >= cut
-            clear = at[:, axis] >= cut + gap if side == 0 else at[:, axis] < cut - gap
-            if inside.sum() < 2 or clear.sum() < 2:
-                continue
-            off = abs(float(inside.mean()) - validation)
-            if best is None or off < best[0]:
-                best = (off, axis, side, cut, gap)
-    if best is None:
-        raise InputError(
-            f"got {len(at)} objects that cannot be split into two separate blocks with at least two in each; "
-            "label more objects, or a larger part of the volume"
-        )
-    _, axis, side, cut, gap = best
-    whole = target.box
-    near = _cut(whole, axis, 0, cut) if side == 0 else _cut(whole, axis, cut, target.shape[axis])
-    far = _cut(whole, axis, cut + gap, target.shape[axis]) if side == 0 else _cut(whole, axis, 0, cut - gap)
-    return far, near
-
-
-def _cut(box: Box, axis: int, start: int, stop: int) -> Box:
-    low, high = list(box.start), list(box.stop)
-    low[axis], high[axis] = start, stop
-    return Box(vec3(low), vec3(high))
+    return Examples(level, np.array(kept), diameter_nm, voxels=np.array(sizes))

@@ -13,7 +13,7 @@ from napari_connecto.core.metrics import Counts
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.examples import Examples
+from napari_connecto.workflows.labelled_region import Examples
 from napari_connecto.workflows.matching import match_points
 from napari_connecto.workflows.objects import ObjectRule, find_objects
 
@@ -32,12 +32,16 @@ class HeldOut:
         Detections on what is labelled as background (everything that is no object, where all was labelled).
     least_voxels
         The least size.
+    complete
+        Whether all objects in the block were labelled. Of a review they are not: what no search had found and nobody
+        added is among neither the found nor the missed, and detections where nothing is known are not judged.
     """
 
     found: np.ndarray
     too_small: int
     false: int
     least_voxels: int
+    complete: bool = True
 
     @property
     def counts(self) -> Counts:
@@ -54,7 +58,7 @@ class HeldOut:
             text += f"; {self.too_small} of those missed are smaller than the least size of {self.least_voxels} voxels"
         if counts.tp + counts.fp:
             text += f"; {counts.fp} of {counts.tp + counts.fp} detections there are false"
-        return text + "."
+        return text + ("." if self.complete else ". Only labelled places count; other objects may be missed.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -63,13 +67,14 @@ class HeldOut:
             "too_small": self.too_small,
             "false": self.false,
             "least_voxels": self.least_voxels,
+            "complete": self.complete,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> HeldOut:
         """From what `to_json` gave; raises what damaged data raise."""
         numbers = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
-        return cls(np.asarray(data["found"], bool).ravel(), *numbers)
+        return cls(np.asarray(data["found"], bool).ravel(), *numbers, complete=bool(data["complete"]))
 
 
 def found_of(found: int, labelled: int) -> str:
@@ -161,4 +166,5 @@ def measure_held_out(
     if rule.head == "masks" and rule.min_voxels > 1:
         unfiltered = find_objects(level, plan, everything, replace(rule, min_voxels=1))
         too_small = max(0, int(judge(unfiltered, centres_nm, examples).hit.sum()) - int(judged.hit.sum()))
-    return HeldOut(judged.hit, too_small, int(judged.false.sum()), rule.min_voxels), found, judged
+    false, complete = int(judged.false.sum()), examples.known is None
+    return HeldOut(judged.hit, too_small, false, rule.min_voxels, complete), found, judged

@@ -66,8 +66,18 @@ class TrainParams:
     validation: float = param(
         0.35, "Share of the labelled objects kept apart to measure rates.", low=0.1, high=0.6, advanced=True
     )
+    unlabelled: str = param(
+        "auto",
+        "What is not labelled: background, where all objects are labelled; unknown, where some are. auto: unknown in "
+        "a review, of which only what was accepted or rejected counts, else background.",
+        choices=("auto", "background", "unknown"),
+    )
     seed: int = param(0, "Of everything random.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
+
+    def sparse(self, *, reviewed: bool) -> bool:
+        """Whether what is not labelled is unknown; ``reviewed``: the labels are of a review."""
+        return self.unlabelled == "unknown" or (self.unlabelled == "auto" and reviewed)

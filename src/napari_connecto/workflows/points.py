@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,38 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
 from napari_connecto.io.cell_xml import CELL, read_cells, write_cells
 from napari_connecto.io.tables import PLACES, check_finite, places_of, read_table, write_table
-from napari_connecto.workflows.verdicts import REJECTED
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
+
+DETECTIONS = "detections.csv"
+"""What a search's result folder lists."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions with a verdict each.
+
+    Parameters
+    ----------
+    centre_nm
+        (n, 3), nm, (z, y, x).
+    status
+        (n,) "new", "accepted" or "rejected".
+    reviewed
+        Whether the file states verdicts, as a review does; without, all of it are objects.
+    """
+
+    centre_nm: np.ndarray
+    status: np.ndarray
+    reviewed: bool = True
+
+    @classmethod
+    def none(cls) -> Places:
+        """No place."""
+        return cls(np.empty((0, 3)), np.empty(0, "<U8"))
+
+    def of(self, status: str) -> np.ndarray:
+        """(k, 3) positions of one status."""
+        return self.centre_nm[self.status == status]
 
 
 def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
@@ -34,13 +66,37 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
     InputError
         If it is damaged, has no such columns, or ``level`` is needed and not given.
     """
-    if Path(path).suffix.lower() == ".xml":
+    places = _places(Path(path), level)
+    return places.centre_nm[places.status != REJECTED]
+
+
+def read_places(path: str | Path, level: Level | None = None) -> Places:
+    """As `read_points`, but every place with the verdict on it.
+
+    Of an XML with both cells and others, the others are rejected. A search's result folder, its ``detections.csv`` and
+    its ``review.csv`` stand for the same: what was found, with the verdicts of the review, and what was judged besides.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if path != folder and (path.name not in (DETECTIONS, REVIEW) or not (folder / DETECTIONS).is_file()):
+        return _places(path, level)
+    places = _places(folder / DETECTIONS, level)
+    status, besides = read_verdicts(folder).match(places.centre_nm)
+    status = np.where(places.status == NEW, status, places.status)
+    return Places(np.concatenate([places.centre_nm, besides.centre_nm]), np.concatenate([status, besides.status]))
+
+
+def _places(path: Path, level: Level | None) -> Places:
+    if path.suffix.lower() == ".xml":
         level = _known(path, level)
         voxels, kinds = read_cells(path)
-        return level.to_nm(voxels[kinds == CELL] + 0.5 if CELL in kinds else voxels + 0.5)
+        status = np.where((kinds == CELL) | (CELL not in kinds), ACCEPTED, REJECTED)
+        return Places(level.to_nm(voxels + 0.5), status, reviewed=False)
     table, _ = read_table(path)
     points = places_of(table, path)
-    return points[table["status"].astype(str) != REJECTED] if "status" in table else points
+    if "status" in table:
+        return Places(points, check_status(table["status"], path))
+    return Places(points, np.full(len(points), ACCEPTED), reviewed=False)
 
 
 def write_points(

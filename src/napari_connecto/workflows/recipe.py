@@ -26,13 +26,14 @@ from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.detect import detect_job
 from napari_connecto.workflows.estimate import Estimate, estimate
-from napari_connecto.workflows.examples import Examples, from_points
+from napari_connecto.workflows.examples import Examples, from_places
 from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.points import read_points
+from napari_connecto.workflows.points import read_places
 from napari_connecto.workflows.recipe_parts import check_entries, region_lines, region_of
 from napari_connecto.workflows.recipe_paths import whole_paths
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import train_cascade_job
+from napari_connecto.workflows.training_summary import summarise
 
 Recipe = Mapping[str, Any]
 
@@ -106,19 +107,19 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     params = from_mapping(TrainParams, recipe.get("params") or {})
     if ("points" in recipe) == ("labels" in recipe):
         raise InputError("a recipe for train-cascade has either 'labels' or 'points'")
-    labels = _points(recipe["points"], volume, params) if "points" in recipe else open_spec(recipe["labels"])
+    if "points" in recipe and "review" in recipe:
+        raise InputError("got 'points' and 'review'; points have their own verdicts, a review goes with 'labels'")
     out = Path(recipe["out"])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
-    cascade = yield from train_cascade_job(volume, labels, params)
+    labels = _points(recipe["points"], volume, params) if "points" in recipe else open_spec(recipe["labels"])
+    review = read_places(recipe["review"], volume.levels[0]) if recipe.get("review") else None
+    previous = load_cascade(cascade_folder(recipe["previous"]), backend="torch") if recipe.get("previous") else None
+    cascade = yield from train_cascade_job(volume, labels, params, review=review, previous=previous)
     cascade.save(out)
-    choice = cascade.choose()
-    lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
-    held_out = cascade.calibration.held_out
-    lines += [held_out.sentence] if held_out is not None else []
-    lines.append(choice.reason)
-    lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
-    return {"out": str(out), "levels": len(cascade.stages), "lines": lines}
+    told = summarise(cascade)
+    summary = {"out": str(out), "levels": len(cascade.stages), "lines": list(told.lines)}
+    return summary | {"failure": told.failure, "worse": told.worse, "comparison": told.comparison}
 
 
 _WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
@@ -130,7 +131,7 @@ _WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[dict[str, Any]]]] = {
 }
 _ENTRIES = {
     "detect": ({"volume", "cascade", "out"}, {"params", "region", "backend"}),
-    "train-cascade": ({"volume", "out"}, {"params", "labels", "points"}),
+    "train-cascade": ({"volume", "out"}, {"params", "labels", "points", "review", "previous"}),
     **recipe_adapt.ENTRIES,
     **recipe_xray.ENTRIES,
     **recipe_translate.ENTRIES,
@@ -139,11 +140,12 @@ _ENTRIES = {
 
 
 def _points(source: Any, volume: Volume, params: TrainParams) -> Examples:
-    """Centres in nm from a table or a file of cells, see `read_points`; the labelled region is the whole volume."""
+    """Centres in nm from a table or a file of cells, see `read_places`; the labelled region is the whole volume."""
     if params.diameter_nm <= 0:
         raise InputError("points need a diameter: give diameter_nm, the typical size of an object in nm")
-    centres = read_points(source, volume.levels[0])
-    return from_points(centres, params.diameter_nm, volume.levels[0])
+    places = read_places(source, volume.levels[0])
+    sparse = params.sparse(reviewed=places.reviewed)
+    return from_places(places, params.diameter_nm, volume.levels[0], sparse=sparse)
 
 
 def search_cost(recipe: Recipe) -> Estimate:

@@ -22,7 +22,7 @@ TUNED = "segment.json"
 """Thresholds tuned with a model, beside it."""
 
 
-PATHS = ("out", "cascade", "model", "session", "library", "points", "source")
+PATHS = ("out", "cascade", "model", "session", "library", "points", "source", "review", "previous")
 KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("params", "pairing", "prepare", "about"), ("a mapping of names to values", Mapping)),
     **dict.fromkeys(("volume", "labels", "em", "like"), ("a path, or a mapping with 'path'", (str, PathLike, Mapping))),

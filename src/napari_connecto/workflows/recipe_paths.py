@@ -13,10 +13,10 @@ from napari_connecto.workflows.recipe_parts import model_folder
 from napari_connecto.workflows.recipe_translate import translator_folder
 
 VOLUMES = ("volume", "labels", "em", "like")
-PATHS = ("out", "session", "library", "points")
+PATHS = ("out", "session", "library", "points", "review")
 NAMED: dict[str, Callable[[str | Path], Path]] = {
     **dict.fromkeys(("model", "source", "membranes"), model_folder),
-    "cascade": cascade_folder,
+    **dict.fromkeys(("cascade", "previous"), cascade_folder),
     "translator": translator_folder,
 }
 """Entries that are a path or the name of something that ships, and what finds its folder."""
@@ -55,7 +55,7 @@ def check_inputs(recipe: Mapping[str, Any], path: str | Path) -> None:
     InputError
         If a local one is gone.
     """
-    for key in (*VOLUMES, "points"):
+    for key in (*VOLUMES, "points", "review"):
         named = recipe.get(key)
         named = named.get("path") if isinstance(named, Mapping) else named
         if not isinstance(named, str) or is_url(named) or Path(named).expanduser().exists():

@@ -31,6 +31,8 @@ class Patches:
         Of the stage: tile, halo, output stride.
     hard
         Chunks the stage was wrong about; drawn more often.
+    known
+        Boolean (z, y, x) of ``block``: where the loss counts. None: everywhere.
     """
 
     level: Level
@@ -39,18 +41,25 @@ class Patches:
     card: ModelCard
     scaling: Scaling
     hard: list[Box] = field(default_factory=list)
+    known: np.ndarray | None = None
 
     def draw(self, batch: int, seed: int) -> Iterator[Sample]:
-        """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere."""
+        """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere.
+
+        Where only a part is known, the rest is drawn near that.
+        """
         rng = np.random.default_rng(seed)
         positives = np.argwhere(self.target >= 128) + self.block.start
+        known = None if self.known is None else np.argwhere(self.known) + self.block.start
         while True:
-            parts = [self._one(rng, positives) for _ in range(batch)]
+            parts = [self._one(rng, positives, known) for _ in range(batch)]
             image, target, weight = (np.stack([part[i] for part in parts]) for i in range(3))
             yield image, target, weight
 
-    def _one(self, rng: np.random.Generator, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        start = self._start(rng, positives)
+    def _one(
+        self, rng: np.random.Generator, positives: np.ndarray, known: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        start = self._start(rng, positives, known)
         tile = Box(start, vec3([a + t for a, t in zip(start, self.card.tile, strict=True)]))
         read = tile.grow(self.card.halo)
         image = self.level.read_padded(read)
@@ -58,13 +67,15 @@ class Patches:
         target, weight = self._answer(read)
         return augment(rng, image, target, weight, square=self.card.tile[1] == self.card.tile[2])
 
-    def _start(self, rng: np.random.Generator, positives: np.ndarray) -> Vec3:
+    def _start(self, rng: np.random.Generator, positives: np.ndarray, known: np.ndarray | None) -> Vec3:
         tile = np.array(self.card.tile)
         kind = rng.uniform()
         if kind < POSITIVE and len(positives):
-            start = positives[rng.integers(len(positives))] - (tile * rng.uniform(0.1, 0.9, 3)).astype(int)
+            start = _near(rng, positives, tile)
         elif kind < POSITIVE + HARD and self.hard:
             start = np.array(self.hard[rng.integers(len(self.hard))].start) + rng.integers(-tile // 4, tile // 4 + 1)
+        elif known is not None and len(known):
+            start = _near(rng, known, tile)
         else:
             start = np.array([rng.integers(a, max(a + 1, b - t + 1)) for a, b, t in self._ranges()])
         first = np.array(self.block.start)
@@ -79,14 +90,22 @@ class Patches:
         shown = read.grow([-t for t in output.trimmed])
         inside = shown.clip(self.block)
         target = np.zeros(shown.shape, np.uint8)
-        weight = np.zeros(shown.shape, np.uint8)
+        known = np.zeros(shown.shape, bool)
         to = inside.shift([-s for s in shown.start]).slices
-        target[to] = self.target[inside.shift([-s for s in self.block.start]).slices]
-        weight[to] = 1
-        return (
-            pool(target, output.stride)[None].astype(np.float32) / 255,
-            pool(weight, output.stride)[None].astype(np.float32),
-        )
+        own = inside.shift([-s for s in self.block.start]).slices
+        target[to] = self.target[own]
+        known[to] = True if self.known is None else self.known[own]
+        cells = pool(target, output.stride)
+        if self.known is None:
+            weight = pool(known, output.stride)
+        else:  # an unknown part of a cell may hold an object
+            weight = ~pool(~known, output.stride) | (pool(np.where(known, target, 0), output.stride) >= 128)
+        return cells[None].astype(np.float32) / 255, weight[None].astype(np.float32)
+
+
+def _near(rng: np.random.Generator, voxels: np.ndarray, tile: np.ndarray) -> np.ndarray:
+    """Start of a tile that holds one of these voxels (n, 3)."""
+    return np.asarray(voxels[rng.integers(len(voxels))] - (tile * rng.uniform(0.1, 0.9, 3)).astype(int))
 
 
 def pool(array: np.ndarray, stride: Vec3) -> np.ndarray:

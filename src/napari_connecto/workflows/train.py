@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from napari_connecto import __version__
-from napari_connecto.compute.execute import execute
-from napari_connecto.compute.options import ExecuteOptions
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
-from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, Sample, fit
-from napari_connecto.workflows.calibrate import calibrate_job
+from napari_connecto.workflows.calibrate import calibrate_job, held_out_job
 from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.descent import HighestValue
-from napari_connecto.workflows.examples import Examples, crop, from_labels, split_region
+from napari_connecto.workflows.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import source_gate_job
 from napari_connecto.workflows.least_size import least_voxels
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.samples import Patches
+from napari_connecto.workflows.points import Places
+from napari_connecto.workflows.train_stage import train_stage_job
 
 
-def train_cascade(volume: Volume, labels: Volume | Examples, params: TrainParams | None = None) -> Cascade:
+def train_cascade(
+    volume: Volume,
+    labels: Volume | Examples,
+    params: TrainParams | None = None,
+    *,
+    review: Places | None = None,
+    previous: Cascade | None = None,
+) -> Cascade:
     """Train a cascade; blocks. See `train_cascade_job`."""
-    return run(train_cascade_job(volume, labels, params))
+    return run(train_cascade_job(volume, labels, params, review=review, previous=previous))
 
 
-def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainParams | None = None) -> Job[Cascade]:
+def train_cascade_job(
+    volume: Volume,
+    labels: Volume | Examples,
+    params: TrainParams | None = None,
+    *,
+    review: Places | None = None,
+    previous: Cascade | None = None,
+) -> Job[Cascade]:
     """Train a detector for each level of ``volume`` and measure them on blocks kept apart.
 
     Parameters
@@ -48,6 +57,10 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
         made from points.
     params
         See `TrainParams`.
+    review
+        Verdicts on places, see `from_labels`: which of the labels are objects, and what is known to be none.
+    previous
+        A cascade that is measured on the same held-out objects, see `Cascade.compared`.
 
     Returns
     -------
@@ -60,23 +73,38 @@ def train_cascade_job(volume: Volume, labels: Volume | Examples, params: TrainPa
         If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
     """
     params = params or TrainParams()
-    examples = (
-        labels if isinstance(labels, Examples) else from_labels(labels, params.head, params.diameter_nm or None)  # type: ignore[arg-type]
-    )
+    examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
     gap_nm = [t * v for t, v in zip(cards[0].halo, cards[0].voxel_nm, strict=True)]
     train_box, measure_box = split_region(examples, params.validation, gap_nm)
     stages = []
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
-        stage = yield from _train_stage(volume, examples, (train_box, measure_box), card, seeded, k)
+        stage = yield from train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k)
         stages.append(stage)
     least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
     rule = ObjectRule(params.head, 0.5, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
     calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
-    metadata = {"params": asdict(params), "volume": volume.name, "version": __version__}
+    metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
+    if previous is not None:
+        metadata["previous"] = yield from _measured_job(volume, examples, measure_box, previous)
     gate = yield from cascade_gate_job(volume, examples, stages[0], params.seed)
     return Cascade(params.name, tuple(stages), rule, calibration, metadata, gate)
+
+
+def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Examples:
+    sparse = params.sparse(reviewed=review is not None)
+    return from_labels(labels, params.head, params.diameter_nm or None, sparse=sparse, review=review)  # type: ignore[arg-type]
+
+
+def _measured_job(volume: Volume, examples: Examples, measured: Box, previous: Cascade) -> Job[dict[str, Any]]:
+    """What another cascade finds of the held-out objects; JSON."""
+    told = {"name": previous.name}
+    try:
+        held_out = yield from held_out_job(volume, examples, measured, previous.stages[0], previous.rule)
+    except (VoxelSizeError, InputError) as error:
+        return {**told, "error": str(error)}
+    return {**told, "held_out": held_out.to_json()}
 
 
 def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed: int = 0) -> Job[Gate | None]:
@@ -169,84 +197,3 @@ def _scorer(level: Level, flat: bool, params: TrainParams) -> tuple[dict[str, An
 
 def _thick(level: Level) -> bool:
     return level.voxel_nm[0] > 1.5 * level.voxel_nm[1]
-
-
-def _train_stage(
-    volume: Volume, examples: Examples, boxes: tuple[Box, Box], card: ModelCard, params: TrainParams, k: int
-) -> Job[Predictor]:
-    """Fit, look for what it gets wrong, fit on."""
-    level = volume.level_at(card.voxel_nm)
-    scaling = card.normalisation.resolve(volume)
-    train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
-    check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
-    model = new_model(card, params.seed, device=params.device)
-    soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
-    first = max(5, params.steps * 2 // 3)
-    for part, steps in enumerate((first, params.steps - first)):
-        if steps < 1:
-            break
-        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
-        job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
-        model = yield from _renamed(job, f"training level {k}" + (", hard examples" if part else ""))
-        if part == 0:
-            train.hard = _mistakes(train, model, params.seed)
-    return model
-
-
-def _renamed(job: Job, stage: str) -> Job:
-    """The same job under another stage name."""
-    try:
-        while True:
-            progress = next(job)
-            yield replace(progress, stage=stage)
-    except StopIteration as end:
-        return end.value
-    finally:
-        job.close()
-
-
-def _patches(level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, *, soft: bool) -> Patches:
-    target, region = examples.on(level, soft=soft)
-    block = examples.target.box_in(box, level).clip(region)
-    near = block.grow([t + h for t, h in zip(card.tile, card.halo, strict=True)]).clip(level.shape)
-    image = crop(level, near)
-    loaded = Level(np.asarray(image.array), image.voxel_nm, image.origin_nm)
-    offset = [-s for s in near.start]
-    return Patches(
-        loaded,
-        target[block.shift([-s for s in region.start]).slices],
-        block.shift(offset),
-        card,
-        scaling,  # type: ignore[arg-type]
-    )
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Validation score: minus the mean cross-entropy on fixed held-out samples."""
-
-    samples: list[Sample]
-
-    def __call__(self, model: Predictor) -> float:
-        total = weight_sum = 0.0
-        name = model.card.outputs[0].name
-        for image, target, weight in self.samples:
-            answer = np.clip(model(image, [0] * len(image))[name], 1e-4, 1 - 1e-4)
-            loss = -(target[:, 0] * np.log(answer) + (1 - target[:, 0]) * np.log(1 - answer))
-            total += float((loss * weight[:, 0]).sum())
-            weight_sum += float(weight.sum())
-        return -total / max(weight_sum, 1.0)
-
-
-def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = 256, keep: int = 32) -> list[Box]:
-    """Chunks of the training block without an object that score highest."""
-    plan = TilePlan(patches.block.shape, model.card.tile, model.card.halo)
-    rng = np.random.default_rng(seed)
-    indices = np.sort(rng.permutation(len(plan))[:look])
-    empty = [i for i in indices if not (patches.target[plan[i].write.slices] >= 128).any()]
-    level = crop(patches.level, patches.block)
-    options = ExecuteOptions(scaling=patches.scaling, batch=1)
-    sink = HighestValue(model.card.outputs[0].name)
-    scored = [(score, tile) for tile, score in execute(level, plan.tiles(empty), model, sink, options=options)]
-    scored.sort(key=lambda pair: -pair[0])
-    return [tile.write.shift(patches.block.start) for score, tile in scored[:keep] if score > 0.2]

@@ -1,0 +1,163 @@
+"""What is labelled on part of a volume, as training targets on any of its levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.volume import Level
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Where objects are, in a labelled part of the world.
+
+    Parameters
+    ----------
+    target
+        uint8, 255 where the finest stage should answer 1: masks, or (for centres) a Gaussian around each centre.
+        Its extent is the labelled region; outside it nothing is known.
+    centres_nm
+        (n, 3) one position inside each object.
+    diameter_nm
+        Typical object.
+    flat
+        Objects lie in one section each, though there are several: labels of unrelated sections.
+    known
+        Boolean, of the target's shape: where labels say what is there. None: everywhere, for what is no object is
+        background.
+    voxels
+        (n,) size of each object in voxels of ``target``, its area in one section where ``flat``.
+    """
+
+    target: Level
+    centres_nm: np.ndarray
+    diameter_nm: float
+    flat: bool = False
+    known: np.ndarray | None = None
+    voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def inside(self, box: Box) -> np.ndarray:
+        """(n,) whether an object's centre lies in a box of the target's voxels."""
+        at = np.floor(self.target.to_voxels(self.centres_nm))
+        return ((at >= box.start) & (at < box.stop)).all(axis=1)
+
+    def known_at(self, nm: np.ndarray) -> np.ndarray:
+        """(k,) whether the labels say what is at positions (k, 3) in their extent."""
+        if self.known is None or not len(nm):
+            return np.ones(len(nm), bool)
+        at = np.clip(np.floor(self.target.to_voxels(nm)).astype(int), 0, np.array(self.target.shape) - 1)
+        return np.asarray(self.known[tuple(at.T)])
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Boolean target: where an object counts as present, (z, y, x)."""
+        return np.asarray(self.target.array) >= 128
+
+    def region(self, level: Level) -> Box:
+        """The voxels of ``level`` that lie wholly in the labelled region."""
+        low = level.to_voxels(self.target.to_nm((0, 0, 0)))
+        high = level.to_voxels(self.target.to_nm(self.target.shape))
+        if level.shape[0] == self.target.shape[0] == 1:  # how thick a single section is called means nothing
+            low[0], high[0] = 0, 1
+        return Box(vec3(np.ceil(low - 1e-3).tolist()), vec3(np.floor(high + 1e-3).tolist())).clip(level.shape)
+
+    def on(self, level: Level, *, soft: bool = False) -> tuple[np.ndarray, Box]:
+        """Target on another grid: a coarse voxel holds an object if any voxel in it does.
+
+        Returns
+        -------
+        target, box
+            uint8 (z, y, x), 0 or 255 (with ``soft`` anything between), and the voxels of ``level`` it covers.
+        """
+        box = self.region(level)
+        if box.size == 0:
+            raise InputError(
+                f"the labels span {self._span()} nm, the volume's level of {level.shape} voxels does not lie there; "
+                "check their scale and position"
+            )
+        out = np.asarray(self.target.array) if soft else self.present.astype(np.uint8) * np.uint8(255)
+        return self._resampled(out, level, box, np.maximum), box
+
+    def known_on(self, level: Level) -> np.ndarray | None:
+        """`known` on the grid that `on` gives: where all of a coarse voxel is known, or it holds an object."""
+        if self.known is None:
+            return None
+        target, box = self.on(level)
+        return self._resampled(self.known, level, box, np.logical_and) | (target > 0)
+
+    def _resampled(self, out: np.ndarray, level: Level, box: Box, joined: np.ufunc) -> np.ndarray:
+        for axis in range(3):
+            edges = level.origin_nm[axis] + np.arange(box.start[axis], box.stop[axis] + 1) * level.voxel_nm[axis]
+            at = (edges - self.target.origin_nm[axis]) / self.target.voxel_nm[axis]
+            n = out.shape[axis]
+            first = np.clip(np.floor(at[:-1] + 1e-3).astype(int), 0, n - 1)
+            if level.voxel_nm[axis] > 1.5 * self.target.voxel_nm[axis]:
+                last = int(np.clip(np.ceil(at[-1] - 1e-3), 1, n))
+                out = joined.reduceat(out.take(range(last), axis), first, axis=axis)
+            else:
+                out = out.take(first, axis)
+        return out
+
+    def _span(self) -> str:
+        low, high = self.target.to_nm((0, 0, 0)), self.target.to_nm(self.target.shape)
+        return " to ".join(str(tuple(round(float(v)) for v in end)) for end in (low, high))
+
+
+def crop(level: Level, box: Box) -> Level:
+    """A level that is part of another, in the same place of the world."""
+    inside = box.clip(level.shape)
+    return Level(level.array[(..., *inside.slices)], level.voxel_nm, _corner(level, inside))
+
+
+def _corner(level: Level, box: Box) -> FVec3:
+    return fvec3(level.to_nm(box.start).tolist())
+
+
+def split_region(examples: Examples, validation: float, gap_nm: Sequence[float]) -> tuple[Box, Box]:
+    """Two boxes of the target's voxels, spatially apart: to train on, and to measure on.
+
+    The cut is across the axis and on the side where the measured part's share of objects is nearest to ``validation``.
+
+    Raises
+    ------
+    InputError
+        If either part would hold fewer than two objects.
+    """
+    target, best = examples.target, None
+    at = target.to_voxels(examples.centres_nm)
+    for axis in range(3):
+        length = target.shape[axis]
+        gap = int(np.ceil(gap_nm[axis] / target.voxel_nm[axis]))
+        if length < 4 or length - gap < length // 2:
+            continue
+        for side in (0, 1):
+            cut = round(length * (validation if side == 0 else 1 - validation))
+            inside = at[:, axis] < cut if side == 0 else at[:, axis] >= cut
+            clear = at[:, axis] >= cut + gap if side == 0 else at[:, axis] < cut - gap
+            if inside.sum() < 2 or clear.sum() < 2:
+                continue
+            off = abs(float(inside.mean()) - validation)
+            if best is None or off < best[0]:
+                best = (off, axis, side, cut, gap)
+    if best is None:
+        raise InputError(
+            f"got {len(at)} objects that cannot be split into two separate blocks with at least two in each; "
+            "label more objects, or a larger part of the volume"
+        )
+    _, axis, side, cut, gap = best
+    whole = target.box
+    near = _cut(whole, axis, 0, cut) if side == 0 else _cut(whole, axis, cut, target.shape[axis])
+    far = _cut(whole, axis, cut + gap, target.shape[axis]) if side == 0 else _cut(whole, axis, 0, cut - gap)
+    return far, near
+
+
+def _cut(box: Box, axis: int, start: int, stop: int) -> Box:
+    low, high = list(box.start), list(box.stop)
+    low[axis], high[axis] = start, stop
+    return Box(vec3(low), vec3(high))

@@ -1,0 +1,117 @@
+"""Labels that do not cover all objects: what a review accepted and rejected teaches, the rest is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import cc3d
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from napari_connecto.core.volume import Level
+from napari_connecto.workflows.labelled_region import Examples
+from napari_connecto.workflows.points import Places
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+
+REACH = 0.75
+"""Diameters from an object's centre within which its surroundings count as seen: background, if no other is there."""
+
+
+def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Level) -> np.ndarray:
+    """The verdict (n,) on each labelled object: of the places in it, or at its centroid; "accepted" without one.
+
+    Parameters
+    ----------
+    ids, level
+        Labels 1..n, (z, y, x), and the grid that they are on.
+    centres_nm
+        (n, 3) their centroids.
+    places
+        See `Places`. Where places of several verdicts are in one object, it is accepted if one of them is, else
+        rejected if one of them is.
+    """
+    found = np.full(len(centres_nm), ACCEPTED)
+    owner = _owner(ids, places.centre_nm, level)
+    if len(places.centre_nm):
+        distance, nearest = cKDTree(centres_nm).query(places.centre_nm)
+        owner = np.where((owner == 0) & (distance <= max(level.voxel_nm)), nearest + 1, owner)
+    for status in (NEW, REJECTED, ACCEPTED):
+        hit = owner[places.status == status]
+        found[hit[hit > 0] - 1] = status
+    return found
+
+
+def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarray]) -> Examples:
+    """The same examples, known only where something was judged.
+
+    Parameters
+    ----------
+    examples
+        Accepted objects.
+    places
+        Verdicts on places: rejected ones are background within half a diameter, new ones unknown within as much.
+    masks
+        Boolean arrays of the target's shape by status: rejected and new objects whose masks are there, which count
+        instead of the half diameter.
+
+    Returns
+    -------
+    Examples
+        ``known`` holds the objects, a rim around each, and what was rejected; never what is new.
+    """
+    level, radius = examples.target, examples.diameter_nm / 2
+    known = _around(examples)
+    for status in (REJECTED, NEW):
+        mask = masks.get(status, np.zeros(known.shape, bool))
+        centres = places.of(status)
+        loose = centres[_owner(mask, centres, level) == 0]
+        known[mask | _balls(level, loose, radius, examples.flat)] = status == REJECTED
+    return replace(examples, known=known | examples.present)
+
+
+def _owner(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:
+    """(n,) the label at each position, 0 outside."""
+    at = np.floor(level.to_voxels(centres_nm.reshape(-1, 3))).astype(int)
+    inside = ((at >= 0) & (at < level.shape)).all(axis=1)
+    out = np.zeros(len(at), np.int64)
+    out[inside] = ids[tuple(at[inside].T)]
+    return out
+
+
+def _around(examples: Examples) -> np.ndarray:
+    """Objects and a rim around each, in the same section only where sections are unrelated."""
+    present, level = examples.present, examples.target
+    voxel = np.array(level.voxel_nm)
+    half = np.cbrt(3 / (4 * np.pi) * np.median(examples.voxels) * np.prod(voxel)) if len(examples.voxels) else 0.0
+    if examples.flat or level.shape[0] == 1:
+        half = np.sqrt(np.median(examples.voxels) * voxel[1] * voxel[2] / np.pi)
+    rim = max(REACH * examples.diameter_nm - half, float(voxel[1:].max()))
+    sampling = np.array([np.inf if examples.flat else voxel[0], *voxel[1:]])
+    grow = [int(n) for n in np.floor(rim / sampling)]
+    sampling[~np.isfinite(sampling)] = 1e12
+    known = np.zeros(present.shape, bool)
+    stats = cc3d.statistics(cc3d.connected_components(present, connectivity=26))
+    for box in stats["bounding_boxes"][1:]:
+        window = tuple(slice(max(0, s.start - g), s.stop + g) for s, g in zip(box, grow, strict=True))
+        known[window] |= ndimage.distance_transform_edt(~present[window], sampling) <= rim
+    return known
+
+
+def _balls(level: Level, centres_nm: np.ndarray, radius_nm: float, flat: bool) -> np.ndarray:
+    """Voxels within a radius of a position, and those that hold one; within its section only where ``flat``."""
+    out = np.zeros(level.shape, bool)
+    voxel = np.array(level.voxel_nm)
+    for at in level.to_voxels(centres_nm.reshape(-1, 3)):
+        reach = radius_nm / voxel * ([0, 1, 1] if flat else [1, 1, 1])
+        low = np.maximum(np.floor(at - reach), 0).astype(int)
+        high = np.minimum(np.floor(at + reach) + 1, level.shape).astype(int)
+        if (low >= high).any():
+            continue
+        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        middle = np.where(radius_nm < voxel, np.floor(at) + 0.5, at)
+        grids = np.ogrid[window]
+        squares = [((g + 0.5 - c) * v) ** 2 for g, c, v in zip(grids, middle, voxel, strict=True)]
+        out[window] |= squares[0] + squares[1] + squares[2] <= radius_nm**2
+    return out

@@ -1,0 +1,124 @@
+"""Training one stage of a cascade: fit, find hard negatives, fit on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_connecto.compute.execute import execute
+from napari_connecto.compute.options import ExecuteOptions
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.predict import Blocks
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.files import new_model
+from napari_connecto.models.fit import FitParams, Sample, fit
+from napari_connecto.workflows.descent import HighestValue
+from napari_connecto.workflows.labelled_region import Examples, crop
+from napari_connecto.workflows.params import TrainParams
+from napari_connecto.workflows.samples import Patches
+
+
+def train_stage_job(
+    volume: Volume, examples: Examples, boxes: tuple[Box, Box], card: ModelCard, params: TrainParams, k: int
+) -> Job[Predictor]:
+    """Fit, look for what it gets wrong, fit on.
+
+    ``boxes`` are voxels of ``examples.target`` to train on, and to choose the best state on; stage 0 is the finest.
+    """
+    level = volume.level_at(card.voxel_nm)
+    scaling = card.normalisation.resolve(volume)
+    train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
+    check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
+    model = new_model(card, params.seed, device=params.device)
+    soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
+    first = max(5, params.steps * 2 // 3)
+    for part, steps in enumerate((first, params.steps - first)):
+        if steps < 1:
+            break
+        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
+        job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
+        model = yield from _renamed(job, f"training level {k}" + (", hard examples" if part else ""))
+        if part == 0:
+            train.hard = _mistakes(train, model, params.seed)
+    return model
+
+
+def _renamed(job: Job, stage: str) -> Job:
+    """The same job under another stage name."""
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, stage=stage)
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
+
+
+def _patches(level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, *, soft: bool) -> Patches:
+    target, region = examples.on(level, soft=soft)
+    block = examples.target.box_in(box, level).clip(region)
+    near = block.grow([t + h for t, h in zip(card.tile, card.halo, strict=True)]).clip(level.shape)
+    image = crop(level, near)
+    loaded = Level(np.asarray(image.array), image.voxel_nm, image.origin_nm)
+    offset = [-s for s in near.start]
+    own, known = block.shift([-s for s in region.start]).slices, examples.known_on(level)
+    return Patches(
+        loaded,
+        target[own],
+        block.shift(offset),
+        card,
+        scaling,  # type: ignore[arg-type]
+        known=None if known is None else known[own],
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Validation score: minus the mean cross-entropy on fixed held-out samples."""
+
+    samples: list[Sample]
+
+    def __call__(self, model: Predictor) -> float:
+        total = weight_sum = 0.0
+        name = model.card.outputs[0].name
+        for image, target, weight in self.samples:
+            answer = np.clip(model(image, [0] * len(image))[name], 1e-4, 1 - 1e-4)
+            loss = -(target[:, 0] * np.log(answer) + (1 - target[:, 0]) * np.log(1 - answer))
+            total += float((loss * weight[:, 0]).sum())
+            weight_sum += float(weight.sum())
+        return -total / max(weight_sum, 1.0)
+
+
+@dataclass(frozen=True)
+class HighestKnown:
+    """Sink: a chunk's highest value where ``known``, boolean on the grid of the tiles' level, is true."""
+
+    output: str
+    known: np.ndarray
+
+    def __call__(self, tile: Tile, blocks: Blocks) -> float:
+        block, own = blocks[self.output], self.known[tile.write.slices]
+        cells = np.ix_(*(np.arange(n) * own.shape[axis] // n for axis, n in enumerate(block.shape)))
+        return float(np.where(own[cells], block, 0).max())
+
+
+def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = 256, keep: int = 32) -> list[Box]:
+    """Chunks of the training block without an object that score highest."""
+    plan = TilePlan(patches.block.shape, model.card.tile, model.card.halo)
+    rng = np.random.default_rng(seed)
+    indices = np.sort(rng.permutation(len(plan))[:look])
+    empty = [i for i in indices if not (patches.target[plan[i].write.slices] >= 128).any()]
+    if patches.known is not None:
+        empty = [i for i in empty if patches.known[plan[i].write.slices].any()]
+    level = crop(patches.level, patches.block)
+    options = ExecuteOptions(scaling=patches.scaling, batch=1)
+    output = model.card.outputs[0].name
+    sink = HighestValue(output) if patches.known is None else HighestKnown(output, patches.known)
+    scored = [(score, tile) for tile, score in execute(level, plan.tiles(empty), model, sink, options=options)]
+    scored.sort(key=lambda pair: -pair[0])
+    return [tile.write.shift(patches.block.start) for score, tile in scored[:keep] if score > 0.2]

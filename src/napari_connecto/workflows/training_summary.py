@@ -1,0 +1,75 @@
+"""What came of training a cascade, in words: held-out figures, a failure, or that the one before was better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """The outcome of a training.
+
+    Parameters
+    ----------
+    failure
+        Why the cascade is of no use, and what to do; "" where it is.
+    comparison
+        The held-out figures of the previous cascade beside the new one's; "" without one.
+    worse
+        Whether the previous cascade was better.
+    lines
+        All there is to say, the failure first.
+    """
+
+    failure: str
+    comparison: str
+    worse: bool
+    lines: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the new cascade may take the place of the one before."""
+        return not (self.failure or self.worse)
+
+
+def summarise(cascade: Cascade) -> TrainingSummary:
+    """The outcome of the training that made a cascade."""
+    held_out = cascade.calibration.held_out
+    failure = _failure(held_out)
+    comparison, worse = _compared(cascade, held_out)
+    lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
+    lines += [held_out.sentence] if held_out is not None and not failure else []
+    lines += [comparison] if comparison else []
+    lines += [cascade.choose().reason] if not failure else []
+    lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
+    return TrainingSummary(failure, comparison, worse, tuple([failure] if failure else []) + tuple(lines))
+
+
+def _failure(held_out: HeldOut | None) -> str:
+    if held_out is None or held_out.counts.tp or not len(held_out.found):
+        return ""
+    return (
+        f"Training failed: the cascade finds none of the {len(held_out.found)} held-out objects. Train longer (more "
+        "steps), label more objects, and check that the labels lie on the objects."
+    )
+
+
+def _compared(cascade: Cascade, held_out: HeldOut | None) -> tuple[str, bool]:
+    told = cascade.metadata.get("previous")
+    if not told or held_out is None:
+        return "", False
+    if "error" in told:
+        return f"Not compared with '{told['name']}': {told['error']}", False
+    before = HeldOut.from_json(told["held_out"])
+    new, old = held_out.counts.f1, before.counts.f1
+    figures = f"F1 {new:.2f} ({_counts(held_out)}), that of '{told['name']}' {old:.2f} ({_counts(before)})"
+    if new < old:
+        return f"Worse than the previous cascade on the held-out objects: {figures}. Keep the previous one.", True
+    return f"On the same held-out objects: {figures}.", False
+
+
+def _counts(held_out: HeldOut) -> str:
+    return f"{held_out.counts.tp} of {len(held_out.found)} found, {held_out.false} false"
