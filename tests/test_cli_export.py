@@ -55,6 +55,76 @@ def test_labels_of_a_result_folder(result, tmp_path):
     np.testing.assert_array_equal(again.levels[0].array[:], result[1])
 
 
+def odd_labels(dtype):
+    """Ids that no mean and no float keeps: neighbours differ, and are above 2^53 where the type allows it."""
+    least = 2**53 + 1 if np.dtype(dtype).itemsize == 8 else 2**24 + 1 if np.dtype(dtype).itemsize == 4 else 1
+    return (np.arange(4 * 32 * 32).reshape(4, 32, 32) // 64 * 2 + least).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "uint64", "int64"])
+@pytest.mark.parametrize("name", ["out.zarr", "out.precomputed", "out"])
+def test_labels_of_a_volume_that_states_no_kind_are_labels(tmp_path, dtype, name):
+    if name != "out.zarr":
+        ts = pytest.importorskip("tensorstore")
+    labels = odd_labels(dtype)
+    pyramid = Volume(tuple(Level(labels[:, ::k, ::k], (40.0, 8.0 * k, 8.0 * k)) for k in (1, 2)))
+    save_volume(pyramid, tmp_path / "image.zarr")  # as an image: its level 1 may hold anything
+    invoke("export", "labels", tmp_path / "image.zarr", tmp_path / name, "--progress", "none", "--levels", "3")
+    if name == "out.zarr":
+        volume = open_volume(tmp_path / name)
+        levels, kind = [level.read(level.box) for level in volume.levels], volume.kind
+    else:
+        spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": str(tmp_path / name)}}
+        stores = [ts.open({**spec, "scale_index": k}).result() for k in range(3)]
+        levels = [np.asarray(store.read().result())[..., 0].T for store in stores]
+        kind = {"segmentation": "labels"}.get(json.loads((tmp_path / name / "info").read_text())["type"])
+    assert kind == "labels"
+    assert len(levels) == 3
+    np.testing.assert_array_equal(levels[0], labels.astype(levels[0].dtype))
+    for level in levels:
+        assert set(np.unique(level).tolist()) <= set(np.unique(labels).tolist())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64"])
+def test_labels_as_tiff(result, tmp_path, dtype):
+    labels = (np.arange(4 * 32 * 32).reshape(4, 32, 32) // 64).astype(dtype)
+    level = Level(labels, (40.0, 8.0, 4.0), (80.0, 0.0, 0.0))
+    save_volume(Volume((level,), kind="labels"), tmp_path / "in.zarr")
+    line = invoke("export", "labels", tmp_path / "in.zarr", tmp_path / "out.tif", "--progress", "none")
+    assert "TIFF cannot say that it starts at 80 x 0 x 0 nm; it starts at 0" in line
+    volume = open_volume(tmp_path / "out.tif")
+    np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), labels)
+    assert volume.levels[0].voxel_nm == (40, 8, 4)
+    with pytest.raises(StoreError, match="exists; choose another name"):
+        invoke("export", "labels", tmp_path / "in.zarr", tmp_path / "out.tif")
+    large = Volume((Level(odd_labels("uint64"), (40.0, 8.0, 8.0)),), kind="labels")
+    save_volume(large, tmp_path / "large.zarr")
+    with pytest.raises(InputError, match=r"TIFF holds 0 to 4294967295: write a \.zarr"):
+        invoke("export", "labels", tmp_path / "large.zarr", tmp_path / "large.tif")
+    assert not (tmp_path / "large.tif").exists()
+
+
+def test_a_refused_export_names_what_works(result, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"names that end in \.zarr, \.precomputed, \.tif, .* --to ome-zarr"):
+        invoke("export", "labels", result[0], tmp_path / "out.h5")
+    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    with pytest.raises(InputError, match=r"tensorstore; install .*a name that ends in \.zarr \(--to ome-zarr\)"):
+        invoke("export", "labels", result[0], tmp_path / "out.precomputed")
+    invoke("export", "labels", result[0], tmp_path / "out.zarr", "--progress", "none")
+    assert open_volume(tmp_path / "out.zarr").kind == "labels"
+    save_volume(Volume((Level(np.ones((2, 8, 8), "f4"), (1.0, 1.0, 1.0)),)), tmp_path / "map.zarr")
+    with pytest.raises(InputError, match=r"labels of type float32; .*--kind image"):
+        invoke("export", "labels", tmp_path / "map.zarr", tmp_path / "map2.zarr")
+
+
+def test_convert_says_that_what_may_be_labels_was_averaged(tmp_path):
+    save_volume(Volume((Level(odd_labels("uint32"), (40.0, 8.0, 8.0)),)), tmp_path / "in.zarr")
+    line = "uint32 was averaged as an image; for labels repeat it with --kind labels --overwrite"
+    assert line in invoke("convert", tmp_path / "in.zarr", tmp_path / "a.zarr", "--progress", "none")
+    told = invoke("convert", tmp_path / "in.zarr", tmp_path / "b.zarr", "--kind", "labels", "--progress", "none")
+    assert "averaged" not in told
+
+
 def test_a_search_for_centres_has_no_labels(tmp_path):
     (tmp_path / "map").mkdir()
     (tmp_path / "detections.csv").write_text("z_nm,y_nm,x_nm,score\n")

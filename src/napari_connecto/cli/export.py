@@ -9,9 +9,53 @@ import click
 
 from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Volume
 from napari_connecto.core.without import without
 
 TABLES = (".csv", ".parquet", ".xml")
+
+
+def _zarr(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
+    from napari_connecto.io.write import save_volume_job
+
+    yield from save_volume_job(volume, out, version=version, **options)
+    return ""
+
+
+def _precomputed(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
+    from napari_connecto.io.precomputed import save_precomputed_job
+
+    kept = yield from save_precomputed_job(volume, out, **options)
+    origin = _origin(volume)
+    return (
+        ""
+        if kept
+        else f"precomputed cannot say that it starts at {origin}, no whole voxel of each level; it starts at 0"
+    )
+
+
+def _tiff(volume: Volume, out: str, version: Any, levels: int | None, **options: Any) -> Job[str]:
+    from napari_connecto.io.tiff_write import save_tiff_job
+
+    kept = yield from save_tiff_job(volume, out, **options)
+    return "" if kept else f"TIFF cannot say that it starts at {_origin(volume)}; it starts at 0"
+
+
+def _origin(volume: Volume) -> str:
+    return f"{' x '.join(f'{v:g}' for v in volume.levels[0].origin_nm)} nm"
+
+
+FORMATS = {"ome-zarr": _zarr, "precomputed": _precomputed, "tiff": _tiff}
+_SUFFIXES = {".zarr": "ome-zarr", ".precomputed": "precomputed", ".tif": "tiff", ".tiff": "tiff", "": "precomputed"}
+
+
+def _format_of(out: str) -> str:
+    suffix = Path(out.rstrip("/")).suffix.lower()
+    if suffix not in _SUFFIXES:
+        known = ", ".join(filter(None, _SUFFIXES))
+        raise InputError(f"got '{out}'; allowed: names that end in {known}, or --to {' or '.join(FORMATS)}")
+    return _SUFFIXES[suffix]
 
 
 @click.group()
@@ -36,33 +80,28 @@ def export_points(source: str, out: str, image: str | None, **options: Any) -> N
 @export.command("labels")
 @click.argument("source")
 @click.argument("out")
-@click.option("--to", type=click.Choice(["precomputed", "ome-zarr"]), default="precomputed", help="Format of OUT.")
-@click.option("--kind", type=click.Choice(["image", "labels"]), help="Default: what SOURCE says it is.")
+@click.option("--to", type=click.Choice([*FORMATS]), help="Format of OUT; default: by its suffix.")
+@click.option("--kind", type=click.Choice(["image", "labels"]), default="labels", help="What SOURCE is.")
 @click.option("--levels", type=click.IntRange(1, 12), help="Number of levels; default: until small.")
 @click.option("--format", "version", type=click.Choice(["0.4", "0.5"]), default="0.5", help="Version of OME-Zarr.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @volume_options
 @PROGRESS
-def export_labels(source: str, out: str, to: str, version: Any, progress: str, **options: Any) -> None:
-    """Write the labels of SOURCE as a pyramid OUT for neuroglancer (precomputed), or as OME-Zarr.
+def export_labels(source: str, out: str, to: str | None, progress: str, **options: Any) -> None:
+    """Write the labels of SOURCE as OUT, by its suffix: .zarr (OME-Zarr), .precomputed (neuroglancer), .tif (OME-TIFF).
 
     SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
-    ids of its table, and what was rejected in its review is left out.
+    ids of its table, and what was rejected in its review is left out. A name without a suffix is a precomputed folder.
     """
-    from napari_connecto.io.precomputed import save_precomputed_job
-    from napari_connecto.io.write import save_volume_job
     from napari_connecto.workflows.convert import open_spec
 
-    volume, lines = open_spec(volume_spec(labels_of(source), options)), []
+    write, lines = FORMATS[to or _format_of(out)], []
+    volume = open_spec(volume_spec(labels_of(source), options))
     rejected = _rejected(source)
     if rejected:
         volume, lines = without(volume, rejected), [f"{len(rejected)} that were rejected are left out"]
-    if to == "ome-zarr":
-        drive(save_volume_job(volume, out, version=version, **options), progress)
-    elif not drive(save_precomputed_job(volume, out, **options), progress):
-        origin = " x ".join(f"{v:g}" for v in volume.levels[0].origin_nm)
-        lines += [f"precomputed cannot say that it starts at {origin} nm, no whole voxel of each level; it starts at 0"]
-    finish({"out": out, "lines": lines}, progress, [f"written to {out}"])
+    line = drive(write(volume, out, **options), progress)
+    finish({"out": out, "lines": [*lines, *filter(None, [line])]}, progress, [f"written to {out}"])
 
 
 def labels_of(source: str) -> str:

@@ -48,8 +48,11 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 
     volume = open_spec(volume_spec(path, options))
     drive(save_volume_job(volume, out, **options), progress)
+    dtype, lines = volume.levels[0].dtype, []
+    if options["kind"] is None and volume.kind == "image" and dtype.kind in "iu" and dtype.itemsize >= 4:
+        lines = [f"{dtype} was averaged as an image; for labels repeat it with --kind labels --overwrite"]
     written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
-    finish({"out": out, "lines": list(describe(open_spec(written)))}, progress)
+    finish({"out": out, "lines": [*describe(open_spec(written)), *lines]}, progress)
 
 
 @click.command("run")

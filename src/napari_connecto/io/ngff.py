@@ -60,10 +60,8 @@ class Image:
     def __post_init__(self) -> None:
         if self.version not in ("0.4", "0.5"):
             raise InputError(f"got OME-Zarr version '{self.version}'; allowed: 0.4, 0.5")
-        if self.kind == "labels" and self.dtype.kind not in "iub":
-            raise InputError(
-                f"got labels of type {self.dtype}; labels are integers: save it as an image, or convert it"
-            )
+        if self.kind == "labels":
+            check_labels(self.dtype)
 
     @property
     def zarr_format(self) -> Literal[2, 3]:
@@ -104,6 +102,15 @@ class Image:
         if self.version == "0.5":
             return {"ome": {"version": "0.5", "multiscales": [_dump(multiscale)], **label}, **ours}
         return {"multiscales": [{"version": "0.4", **_dump(multiscale.to_version("0.4"))}], **label, **ours}
+
+
+def check_labels(dtype: np.dtype) -> None:
+    """Raise `InputError` for a type that labels do not have."""
+    if dtype.kind not in "iub":
+        raise InputError(
+            f"got labels of type {dtype}; labels are integers: save it as an image (kind='image', --kind image), or "
+            "convert it"
+        )
 
 
 def made_up(metadata: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from napari_connecto.io.files import check_path, is_url
 from napari_connecto.io.ngff import Image
 from napari_connecto.io.place import whole_folder
 from napari_connecto.io.pyramid import Grid
-from napari_connecto.io.write import chunk_shape, fill_levels, pyramid_of
+from napari_connecto.io.write import chunk_shape, fill_levels, of_kind, pyramid_of
 
 _IMAGES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32")
 
@@ -75,11 +75,10 @@ def save_precomputed_job(
     overwrite: bool = False,
 ) -> Job[bool]:
     """`save_precomputed` as a job; returns whether the origin is kept. Closing it leaves nothing behind."""
-    ts, kind = _tensorstore(), kind or volume.kind
+    volume = of_kind(volume, kind)
+    ts, kind = _tensorstore(), volume.kind
     if levels is not None and levels < 1:
         raise InputError(f"got levels={levels}; allowed: 1 or more")
-    if kind not in ("image", "labels"):
-        raise InputError(f"got kind='{kind}'; allowed: image, labels")
     if not volume.calibrated:
         raise InputError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     first = volume.levels[0]
@@ -186,5 +185,8 @@ def _tensorstore() -> ModuleType:
     try:
         import tensorstore
     except ImportError as error:
-        raise InputError("precomputed needs tensorstore; install napari-connecto[neuroglancer]") from error
+        raise InputError(
+            "precomputed needs tensorstore; install napari-connecto[neuroglancer], or write OME-Zarr, which "
+            "neuroglancer reads too: a name that ends in .zarr (--to ome-zarr)"
+        ) from error
     return tensorstore

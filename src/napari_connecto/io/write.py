@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -56,7 +57,7 @@ def save_volume(
     version
         "0.5" (zarr 3, levels above 64 MB sharded) or "0.4" (zarr 2).
     kind
-        "image" or "labels"; the volume's by default.
+        "image" or "labels"; the volume's by default. Of an image as labels, coarser levels are made anew.
     overwrite
         Replace what is at ``path``, once the new one is complete (at a URL: before it is written).
 
@@ -80,12 +81,10 @@ def save_volume_job(
     overwrite: bool = False,
 ) -> Job[None]:
     """`save_volume` as a job; closing it leaves nothing behind."""
-    kind = kind or volume.kind
+    volume, first = of_kind(volume, kind), volume.levels[0]
+    kind = volume.kind
     if levels is not None and levels < 1:
         raise InputError(f"got levels={levels}; allowed: 1 or more")
-    if kind not in ("image", "labels"):
-        raise InputError(f"got kind='{kind}'; allowed: image, labels")
-    first = volume.levels[0]
     image = Image(
         volume.name,
         pyramid_of(volume, levels),
@@ -106,6 +105,21 @@ def save_volume_job(
         yield from _write(volume, image, store, path)
     if beside_image and target is not None:
         register(target, image)
+
+
+def of_kind(volume: Volume, kind: Kind | None) -> Volume:
+    """The volume as an image or labels; labels of what was an image keep level 0, as coarser ones hold means of ids.
+
+    Raises
+    ------
+    InputError
+        If ``kind`` is neither.
+    """
+    kind = kind or volume.kind
+    if kind not in ("image", "labels"):
+        raise InputError(f"got kind='{kind}'; allowed: image, labels")
+    averaged = kind == "labels" and volume.kind == "image"
+    return replace(volume, kind=kind, levels=volume.levels[:1] if averaged else volume.levels)
 
 
 def pyramid_of(volume: Volume, levels: int | None) -> tuple[Grid, ...]:
