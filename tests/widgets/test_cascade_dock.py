@@ -58,19 +58,22 @@ def part(i):
     return Detections(CENTRES[i : i + 1], SCORES[i : i + 1], BOXES[i : i + 1], np.array([i]))
 
 
+POINTS = "detections (bodies)"
+
+
 class Fake:
     """Stands in for the workflow: three detections one by one, endless if told so."""
 
     def __init__(self):
         self.calls, self.closed = [], threading.Event()
         self.endless, self.error, self.labels, self.unlike = False, None, None, False
-        self.found = None
+        self.found, self.parts, self.fits = None, 3, True
 
     def search_job(self, search, region=None, first=None):
         self.calls.append((search, region, first))
         search.out.mkdir(parents=True, exist_ok=True)
         try:
-            for i in range(3):
+            for i in range(self.parts):
                 yield Progress(i, 3, "level 0", part(i))
             while self.endless:
                 time.sleep(0.01)
@@ -79,7 +82,7 @@ class Fake:
                 raise self.error
         finally:
             self.closed.set()
-        return self.found or detections(self.labels)
+        return detections(self.labels) if self.found is None else self.found
 
     def check_job(self, search):
         yield Progress(0, 32, "gate")
@@ -93,7 +96,8 @@ class Fake:
         if not search.volume.calibrated or max(search.volume.levels[0].voxel_nm[1:]) > 5:
             raise VoxelSizeError("'em' has voxels of 50x8x8 nm, the model needs 50x4x4 nm within 25%; convert it")
         level = LevelEstimate("level 0", (8, 100, 100), (50.0, 4.0, 4.0), 1e-4, 12.0, 0.031, 1.5)
-        return Estimate((level,), 1.5, 15.0, 2**28, 2**20, "cpu", ("a note",), True)
+        notes = ("a note",) if self.fits else ("Needs about 9 GB of memory, 1 GB are free: use a smaller batch.",)
+        return Estimate((level,), 1.5, 15.0, 2**28, 2**20, "cpu", notes, self.fits)
 
 
 @pytest.fixture
@@ -131,6 +135,12 @@ def dock(fake, viewer, qtbot):
     qtbot.waitUntil(lambda: widget.card.estimate is not None, timeout=5000)
     yield widget
     widget.close_jobs()
+
+
+def shown(dock):
+    """How many points there are; 0 before there is a layer."""
+    layers = dock.results.layers
+    return 0 if layers is None or layers.points is None else len(layers.points.data)
 
 
 def run(dock, qtbot):
@@ -191,7 +201,7 @@ def test_the_question_can_be_answered(dock, qtbot):
 
 def test_run_ends_in_points_at_the_right_place_with_features_and_words(dock, viewer, qtbot):
     run(dock, qtbot)
-    points = viewer.layers["detections"]
+    points = viewer.layers[POINTS]
     world = np.array([points.data_to_world(p) for p in points.data])
     np.testing.assert_allclose(world, CENTRES)
     np.testing.assert_allclose(points.data, [[0, 10, 20], [1, 40, 60], [3, 50, 30]])
@@ -205,7 +215,7 @@ def test_run_ends_in_points_at_the_right_place_with_features_and_words(dock, vie
 def test_points_appear_while_the_search_runs(dock, fake, viewer, qtbot):
     fake.endless = True
     dock.bar.button.click()
-    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
+    qtbot.waitUntil(lambda: shown(dock) == 3, timeout=2000)
     assert dock.bar.button.text() == "Cancel"
     dock.bar.button.click()
     qtbot.waitUntil(fake.closed.is_set, timeout=1000)
@@ -232,18 +242,18 @@ def test_run_starts_with_the_field_of_view_and_preview_is_nothing_else(dock, fak
 def test_cancel_stops_within_a_second_keeps_points_and_resumes_in_the_same_folder(dock, fake, qtbot):
     fake.endless = True
     dock.bar.button.click()
-    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
+    qtbot.waitUntil(lambda: shown(dock) == 3, timeout=2000)
     start = time.perf_counter()
     dock.bar.button.click()
     assert dock.bar.button.text() == "Cancelling…"
     qtbot.waitUntil(lambda: dock.bar.button.text() == "Resume", timeout=1000)
     assert time.perf_counter() - start < 20  # on a busy machine; benchmarks/gui.py measures it
     assert fake.closed.is_set()
-    assert len(dock.results.layers.points.data) == 3
+    assert shown(dock) == 3
     fake.endless = False
     run(dock, qtbot)
     assert fake.calls[0][0].out == fake.calls[1][0].out
-    assert len(dock.results.layers.points.data) == 3
+    assert shown(dock) == 3
 
 
 def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, viewer, qtbot, monkeypatch):
@@ -253,8 +263,8 @@ def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, 
     deleted = threading.Event()
     fake.endless = True
     dock.bar.button.click()
-    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) == 3, timeout=2000)
-    viewer.layers.remove("detections")
+    qtbot.waitUntil(lambda: shown(dock) == 3, timeout=2000)
+    viewer.layers.remove(POINTS)
     deleted.set()
     with qtbot.waitSignal(dock.bar.worker.reported, timeout=2000):
         pass
@@ -262,7 +272,7 @@ def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, 
     qtbot.waitUntil(lambda: "their layer was removed" in dock.results.report.text(), timeout=5000)
     assert "probability" not in [layer.name for layer in viewer.layers]
     run(dock, qtbot)
-    assert len(viewer.layers["detections"].data) == 3
+    assert len(viewer.layers[POINTS].data) == 3
 
 
 def test_an_error_reaches_the_user_in_one_line(dock, fake, qtbot):
@@ -318,10 +328,10 @@ def press(viewer, points, key):
     raise AssertionError(f"{key} is not bound")
 
 
-@pytest.mark.parametrize("active", ["detections", "em"])
+@pytest.mark.parametrize("active", [POINTS, "em"])
 def test_keys_step_judge_and_undo(dock, viewer, qtbot, active):
     run(dock, qtbot)
-    points = viewer.layers["detections"]
+    points = viewer.layers[POINTS]
     viewer.layers.selection.active = viewer.layers[active]
     press(viewer, points, "N")
     assert dock.results.review.current == 1  # the best score
@@ -342,7 +352,7 @@ def test_keys_are_given_back_with_the_points_layer(dock, viewer, qtbot):
     mine = dict(viewer.keymap)
     run(dock, qtbot)
     assert {str(k) for k in viewer.keymap} == {"N", "P", "A", "X", "U"}
-    viewer.layers.remove("detections")
+    viewer.layers.remove(POINTS)
     assert dict(viewer.keymap) == mine
 
 
@@ -368,14 +378,14 @@ def test_export_leaves_out_hidden_and_rejected(dock, qtbot, tmp_path):
     dock.results.judge("rejected")
     dock.results.threshold.setValue(0.7)
     qtbot.waitUntil(lambda: dock.results.review.threshold == 0.7, timeout=1000)
-    with qtbot.waitSignal(dock.results._exporter.returned, timeout=5000):
-        dock.results.export(tmp_path / "out.csv")
+    with qtbot.waitSignal(dock.results.exporter.written, timeout=5000):
+        dock.results.exporter.export(dock.results.review, tmp_path / "out.csv")
     rows = list(csv.DictReader(line for line in (tmp_path / "out.csv").open() if not line.startswith("#")))
     assert [float(row["score"]) for row in rows] == [0.75]
     assert [float(row["z_nm"]) for row in rows] == [150]
     assert [(row["id"], row["status"]) for row in rows] == [("3", "new")]
-    with qtbot.waitSignal(dock.results._exporter.failed, timeout=5000):
-        dock.results.export(tmp_path / "out.zarr")
+    with qtbot.waitSignal(dock.results.exporter.failed, timeout=5000):
+        dock.results.exporter.export(dock.results.review, tmp_path / "out.zarr")
     assert "finds centres, not masks" in dock.results.error.label.text()
 
 
@@ -385,30 +395,212 @@ def test_masks_are_shown_filtered_exported_and_trained_from(dock, fake, viewer, 
         array[z : z + 2, y : y + 2, x : x + 2] = i
     fake.labels = Volume((Level(array, (50, 8, 8), (-25, -2, -2)),), kind="labels")
     run(dock, qtbot)
-    layer = viewer.layers["objects"]
+    layer = viewer.layers["objects (bodies)"]
     np.testing.assert_allclose(layer.scale, (50, 8, 8))
     np.testing.assert_allclose(layer.translate, (0, 2, 2))  # corners of voxel 0 coincide
     viewer.dims.set_point(0, 50)
     assert layer.get_value((50, 162, 242), world=True) == 2
-    dock.results.threshold.setValue(0.95)
-    qtbot.waitUntil(lambda: layer.get_value((50, 162, 242), world=True) in (0, None), timeout=1000)
+    viewer.dims.set_point(0, 0)
+    assert layer.get_value((0, 42, 82), world=True) == 1
     dock.results.threshold.setValue(0.7)
-    qtbot.waitUntil(lambda: layer.get_value((50, 162, 242), world=True) == 2, timeout=1000)
+    qtbot.waitUntil(lambda: layer.get_value((0, 42, 82), world=True) in (0, None), timeout=1000)
     dock.results.step(1)
     dock.results.judge("accepted")
-    with qtbot.waitSignal(dock.results._exporter.returned, timeout=10000):
-        dock.results.export(tmp_path / "masks.zarr")
+    with qtbot.waitSignal(dock.results.exporter.written, timeout=10000):
+        dock.results.exporter.export(dock.results.review, tmp_path / "masks.zarr")
     from napari_connecto.io.read import open_volume
 
     written = open_volume(tmp_path / "masks.zarr").levels[0]
     assert set(np.unique(written.read(written.box))) == {0, 2, 3}
-    with qtbot.waitSignal(dock.results._exporter.returned, timeout=10000):
-        dock.results.export(tmp_path / "table.csv")
+    with qtbot.waitSignal(dock.results.exporter.written, timeout=10000):
+        dock.results.exporter.export(dock.results.review, tmp_path / "table.csv")
     table, _ = read_table(tmp_path / "table.csv")
     assert (table["id"].tolist(), table["status"].tolist()) == ([2, 3], ["accepted", "new"])
     dock.results.buttons["train"].click()
     labels = dock.train.training().labels.levels[0]
     assert set(np.unique(labels.read(labels.box))) == {0, 2}
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def new_labels(viewer):
+    """What napari's button adds."""
+    viewer.__wrapped__._new_labels()
+    return viewer.layers[-1]
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled", "empty"])
+def test_a_run_without_results_leaves_no_layer_and_the_image_selected(dock, fake, viewer, qtbot, how):
+    fake.parts = 0
+    fake.error = InputError("got 3; allowed 1 to 2; choose less") if how == "failed" else None
+    fake.endless, fake.found = how == "cancelled", Detections.empty()
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(fake.calls) == 1 and dock.bar.button.text() == "Cancel", timeout=2000)
+    if how == "cancelled":
+        dock.bar.button.click()
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
+    assert names(viewer) == ["em"]
+    assert viewer.layers.selection.active == viewer.layers["em"]
+    assert new_labels(viewer).data.shape == (8, 100, 100)
+
+
+def test_results_do_not_take_the_selection_from_the_image(dock, viewer, qtbot):
+    run(dock, qtbot)
+    assert viewer.layers.selection.active == viewer.layers["em"]
+    dock.results.step(1)
+    labels = new_labels(viewer)
+    assert labels.data.shape == (8, 100, 100)
+    np.testing.assert_allclose(labels.scale, (50, 4, 4))
+
+
+def test_a_run_that_fails_leaves_the_results_of_before_to_review(dock, fake, viewer, qtbot, tmp_path):
+    run(dock, qtbot)
+    dock.options.out.setText(str(tmp_path / "elsewhere"))
+    fake.parts, fake.error = 0, InputError("got 3; allowed 1 to 2; choose less")
+    with qtbot.waitSignal(dock.bar.worker.failed, timeout=5000):
+        dock.bar.button.click()
+    assert names(viewer) == ["em", POINTS]
+    assert shown(dock) == 3
+    dock.results.step(1)
+    dock.results.judge("accepted")
+    assert viewer.layers[POINTS].features["status"].tolist() == ["new", "accepted", "new"]
+    assert not (tmp_path / "elsewhere" / "review.csv").exists()
+
+
+def test_nothing_found_is_said_with_what_to_try(dock, fake, viewer, qtbot):
+    fake.parts, fake.found = 0, Detections.empty()
+    run(dock, qtbot)
+    text = dock.results.report.text()
+    assert text.startswith("In 'em', by the cascade 'bodies':\n• No objects found")
+    assert "set Threshold below the cascade's own 0.50" in text
+    assert all(line in text for line in LINES)
+    assert not dock.results.buttons["export"].isEnabled()
+
+
+def test_results_of_two_cascades_are_told_apart(dock, fake, viewer, qtbot, tmp_path):
+    run(dock, qtbot)
+    again = tmp_path / "cascades" / "bodies-20261129-120000"
+    again.mkdir()
+    dock.cascade.use(again)
+    run(dock, qtbot)
+    assert names(viewer) == ["em", POINTS, "detections (bodies-20261129-120000)"]
+    assert [layer.visible for layer in viewer.layers] == [True, False, True]
+    assert "by the cascade 'bodies-20261129-120000'" in dock.results.report.text()
+
+
+def test_nothing_can_be_run_under_a_red_card_and_the_reason_is_told(dock, fake, viewer, qtbot):
+    buttons = (dock.bar.button, dock.preview)
+    assert all(button.isEnabled() for button in buttons)
+    dock.image.picker.combo.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: dock.card.error.isVisibleTo(dock), timeout=3000)
+    assert not any(button.isEnabled() for button in buttons)
+    assert all("the model needs 50x4x4 nm" in button.toolTip() for button in buttons)
+    dock.card.fix.click()
+    qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=3000)
+    assert all(button.isEnabled() and "Not now" not in button.toolTip() for button in buttons)
+    fake.fits = False
+    dock.options.form.change(batch=1)
+    qtbot.waitUntil(lambda: dock.card.error.isVisibleTo(dock), timeout=3000)
+    assert not any(button.isEnabled() for button in buttons)
+    fake.fits = True
+    assert dock.card.fix.text() == "Estimate again"
+    dock.card.fix.click()
+    qtbot.waitUntil(lambda: dock.card.estimate is not None and dock.card.estimate.fits, timeout=3000)
+    assert all(button.isEnabled() for button in buttons)
+    viewer.layers.remove("em")
+    assert not any(button.isEnabled() for button in buttons)
+    assert "No image is open" in dock.bar.button.toolTip()
+
+
+def test_an_error_goes_with_the_next_change(dock, fake, qtbot):
+    fake.error = InputError("got 3; allowed 1 to 2; choose less")
+    with qtbot.waitSignal(dock.bar.worker.failed, timeout=5000):
+        dock.bar.button.click()
+    assert dock.bar.error.isVisibleTo(dock)
+    dock.options.form.change(audit=7)
+    dock.options.changed.emit()
+    assert not dock.bar.error.isVisibleTo(dock)
+
+
+def narrow(scores=(0.4353, 0.471, 0.4512)):
+    return Detections(CENTRES, np.array(scores), BOXES, np.arange(3), {"cascade": "bodies"})
+
+
+def test_the_score_slider_spans_the_scores_and_never_hides_verdicts(dock, fake, viewer, qtbot):
+    fake.parts, fake.found = 0, narrow()
+    run(dock, qtbot)
+    slider, points = dock.results.threshold, viewer.layers[POINTS]
+    assert (slider.minimum(), slider.maximum()) == pytest.approx((0.4353, 0.471), abs=1e-4)
+    assert slider.singleStep() < 0.001
+    assert points.shown.all()
+    slider.setValue(slider.maximum())
+    qtbot.waitUntil(lambda: points.shown.tolist() == [False, True, False], timeout=1000)
+    slider.setValue(slider.minimum())
+    qtbot.waitUntil(lambda: points.shown.all(), timeout=1000)
+    for index, status in ((0, "accepted"), (2, "rejected")):
+        dock.results.review.current = index
+        dock.results.judge(status)
+    slider.setValue(slider.maximum())
+    qtbot.waitUntil(lambda: dock.results.review.threshold > 0.47, timeout=1000)
+    assert points.shown.all()
+    assert dock.results.count.text().startswith("3 of 3 shown; 1 accepted, 1 rejected")
+
+
+def test_an_export_says_how_many_and_an_empty_one_is_refused(dock, fake, qtbot, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("napari_connecto.widgets._cascade_export.ask_path", lambda _: asked.append(0) or asked[0])
+    run(dock, qtbot)
+    for index in range(3):
+        dock.results.review.current = index
+        dock.results.judge("rejected")
+    dock.results.buttons["export"].click()
+    assert dock.results.error.label.text().startswith("got nothing to export: 0 detections are below the minimum score")
+    assert not asked
+    dock.results.undo()
+    dock.results.review.current = 0
+    dock.results.judge("accepted")
+    asked.append(tmp_path / "out.csv")
+    with qtbot.waitSignal(dock.results.exporter.written, timeout=5000):
+        dock.results.buttons["export"].click()
+    assert not dock.results.error.isVisibleTo(dock)
+    assert dock.results.count.text().endswith(f"2 detections (1 accepted) written to {tmp_path / 'out.csv'}")
+    assert read_table(tmp_path / "out.csv")[0]["id"].tolist() == [1, 3]
+
+
+def seen_at(dock, viewer, z_nm):
+    viewer.dims.set_point(viewer.dims.ndim - 3, z_nm)
+    points = dock.results.layers.points
+    return sorted(getattr(points, "__wrapped__", points)._view_indices)
+
+
+def deep():
+    """Two objects of 5 sections, 250 nm, that tiles of one section cut while they are found."""
+    boxes = BOXES.copy()
+    boxes[:, 0], boxes[:, 3] = [0, 1, 3], [1, 6, 8]
+    return Detections(np.array([[0.0, 40, 80], [150, 160, 240], [250, 200, 120]]), SCORES, boxes, np.arange(3))
+
+
+@pytest.mark.parametrize("unit", ["nm", "um"])
+def test_a_detection_shows_in_every_section_within_half_an_object(dock, fake, viewer, qtbot, unit):
+    per = {"nm": 1.0, "um": 1000.0}[unit]
+    viewer.add_image(np.zeros((100, 100)), name="flat", scale=(4, 4), units="nm")
+    viewer.layers["em"].scale = np.array((50, 4, 4)) / per
+    viewer.layers["em"].units = (unit,) * 3
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.card.estimate is not None, timeout=3000)
+    viewer.dims.margin_left = viewer.dims.margin_right = (0.0, 8.0, 8.0)  # what a 2-D image had left
+    fake.found = deep()
+    run(dock, qtbot)
+    assert [i for i in seen_at(dock, viewer, 150) if i] == [1, 2]
+    assert seen_at(dock, viewer, 50) == [0, 1]
+    assert seen_at(dock, viewer, 250) == [1, 2]
+    assert seen_at(dock, viewer, 350) == [2]
+    fake.found = detections()  # of 2 sections
+    run(dock, qtbot)
+    assert seen_at(dock, viewer, 100) == [1, 2]
+    assert seen_at(dock, viewer, 200) == [2]
+    assert seen_at(dock, viewer, 250) == []
 
 
 def test_locked_level_too_coarse_for_the_cascade_is_refused_with_a_way_out(dock, viewer, qtbot):
@@ -483,7 +675,8 @@ def _recipe(search, tmp_path):
 def test_cluster_needs_an_address(dock, qtbot):
     dock.options.run_on.where.setCurrentText(CLUSTER)
     dock.bar.button.click()
-    assert "no cluster address is given" in dock.bar.error.label.text()
+    assert "No cluster address is given" in dock.card.text.text()
+    assert not dock.bar.button.isEnabled()
     dock.options.run_on.address.setText("tcp://here:8786")
     assert dock.search().run_on.scheduler == "tcp://here:8786"
 
@@ -500,11 +693,11 @@ def test_verdicts_survive_the_same_search_and_their_layer_another(dock, viewer, 
     dock.results.step(1)
     dock.results.judge("accepted")
     run(dock, qtbot)
-    assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
+    assert viewer.layers[POINTS].features["status"].tolist() == ["new", "accepted", "new"]
     dock.options.out.setText(str(tmp_path / "elsewhere"))
     run(dock, qtbot)
-    assert viewer.layers["detections [1]"].features["status"].tolist() == ["new"] * 3
-    assert viewer.layers["detections"].features["status"].tolist() == ["new", "accepted", "new"]
+    assert viewer.layers[f"{POINTS} [1]"].features["status"].tolist() == ["new"] * 3
+    assert viewer.layers[POINTS].features["status"].tolist() == ["new", "accepted", "new"]
 
 
 def review_of(out):
@@ -527,7 +720,7 @@ def reviewed(dock, viewer, qtbot, tmp_path):
     for status in ("accepted", "rejected"):
         dock.results.judge(status)
     viewer.window.remove_dock_widget(dock)
-    viewer.layers.remove("detections")
+    viewer.layers.remove(POINTS)
     return out
 
 
@@ -563,7 +756,7 @@ def test_verdicts_are_on_disk_as_they_are_made_and_undone(dock, qtbot, tmp_path)
 
 def test_a_new_dock_shows_the_verdicts_of_the_folder(again, viewer, qtbot):
     run(again, qtbot)
-    points = viewer.layers["detections"]
+    points = viewer.layers[POINTS]
     qtbot.waitUntil(lambda: points.features["status"].tolist() == ["new", "accepted", "rejected"], timeout=3000)
     assert points.features["id"].tolist() == [1, 2, 3]
     assert [str(s) for s in points.symbol] == ["disc", "square", "cross"]
@@ -577,7 +770,7 @@ def test_another_search_of_the_folder_gives_verdicts_to_the_same_places_alone(ag
         CENTRES[[1, 0]] + [[0, 8, 0], [0, 30, 0]], SCORES[[1, 0]], BOXES[[1, 0]], np.arange(2), {"cascade": "bodies"}
     )
     run(again, qtbot)
-    points = viewer.layers["detections"]
+    points = viewer.layers[POINTS]
     qtbot.waitUntil(lambda: points.features["status"].tolist() == ["accepted", "new"], timeout=3000)
     again.results.review.current = 1
     again.results.judge("rejected")

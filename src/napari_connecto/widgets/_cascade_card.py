@@ -32,11 +32,11 @@ class PreflightCard(QGroupBox):
     """Levels, calls, seconds, memory, disk and device; a red line and a button where it will not do.
 
     `ask` waits a moment for further changes and then runs the estimate in a worker, and after it the gate; answers to
-    old questions are never shown. ``ready(bool)`` says whether the search can be run; ``check`` is what the gate said,
-    None until it did.
+    old questions are never shown. ``blocked(str)`` says why the job cannot be run, "" where it can; ``check`` is what
+    the gate said, None until it did.
     """
 
-    ready = Signal(bool)
+    blocked = Signal(str)
 
     def __init__(
         self,
@@ -88,11 +88,19 @@ class PreflightCard(QGroupBox):
     ) -> None:
         """Estimate and check in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
         self._make, self._repair, self._check = make, repair, check
-        self.show_idle("Estimating: two tiles are timed…")
-        self._pause.start()
+        self._again()
 
     def show_idle(self, text: str) -> None:
-        """Nothing is estimated; say why."""
+        """Nothing is estimated, and nothing can be run; say why."""
+        self._show_text(text)
+        self.blocked.emit(text)
+
+    def _again(self) -> None:
+        self._show_text("Estimating: two tiles are timed…")
+        self.blocked.emit("")
+        self._pause.start()
+
+    def _show_text(self, text: str) -> None:
         self._pause.stop()
         self._gate.cancel()
         self.estimate = self.check = None
@@ -132,9 +140,7 @@ class PreflightCard(QGroupBox):
             self.notes.setText("\n".join(estimate.notes))
             self.notes.setVisible(bool(estimate.notes))
         else:
-            self.error.show_error(ConnectoError(" ".join(estimate.notes)))
-            self._offer(self._repair(None))
-        self.ready.emit(True)
+            self._refuse(ConnectoError(" ".join(estimate.notes)), self._repair(None))
         if self._check is not None:
             self._gate.start(self._check)
 
@@ -150,15 +156,15 @@ class PreflightCard(QGroupBox):
         if self._pause.isActive():
             return
         self.text.setText("")
-        self.error.show_error(error, "" if isinstance(error, VoxelSizeError) else text)
-        self._offer(self._repair(error))
-        self.ready.emit(False)
+        self._refuse(error, self._repair(error), "" if isinstance(error, VoxelSizeError) else text)
 
-    def _offer(self, fix: Fix | None) -> None:
-        self.fix.setVisible(fix is not None)
-        if fix is not None:
-            self.fix.setText(fix[0])
-            self._run_fix = fix[1]
+    def _refuse(self, error: Exception, fix: Fix | None, text: str = "") -> None:
+        """Say what is in the way, and offer a way out."""
+        self.error.show_error(error, text)
+        name, self._run_fix = fix or ("Estimate again", self._again)
+        self.fix.setText(name)
+        self.fix.show()
+        self.blocked.emit(self.error.label.text())
 
 
 def run_anyway(parent: QWidget, sentence: str) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_connecto.core.errors import StoreError
+from napari_connecto.core.errors import ConnectoError, StoreError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._show import Relabelled
+from napari_connecto.widgets._worker import Worker
+from napari_connecto.workflows.verdicts import ACCEPTED
 
 FILTERS = "Table (*.csv);;Parquet (*.parquet);;Cells for cellfinder (*.xml);;OME-Zarr labels (*.zarr)"
 
@@ -24,12 +28,36 @@ def ask_path(parent: QWidget) -> Path | None:
     return Path(path) if Path(path).suffix else Path(path + suffix)
 
 
-def export_job(review: Review, path: Path) -> Job[Path]:
-    """Write what is shown and not rejected as a table or as labels, whose numbers are the table's ids; the path."""
+class Written(NamedTuple):
+    """An export: where, how many detections, and how many of them are accepted."""
+
+    path: Path
+    count: int
+    accepted: int
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        return f"{self.count} detections ({self.accepted} accepted) written to {self.path}"
+
+
+def export_job(review: Review, path: Path) -> Job[Written]:
+    """Write what is shown and not rejected as a table or as labels, whose numbers are the table's ids.
+
+    Raises
+    ------
+    InputError
+        If that is nothing.
+    StoreError
+        If labels are asked for and there are none, or the file cannot be written.
+    """
+    review.check_export()
+    kept = review.kept()
+    written = Written(path, len(kept), int((kept.status == ACCEPTED).sum()))
     if path.suffix != ".zarr":
         yield Progress(0, 1, "writing")
-        review.kept().save(path)
-        return path
+        kept.save(path)
+        return written
     labels = review.found.labels
     if labels is None:
         raise StoreError("this cascade finds centres, not masks; export a table (.csv or .parquet)")
@@ -37,4 +65,38 @@ def export_job(review: Review, path: Path) -> Job[Path]:
 
     level = replace(labels.levels[0], array=Relabelled(labels.levels[0].array, review.label_table()))
     yield from save_volume_job(replace(labels, levels=(level,)), path, kind="labels")
-    return path
+    return written
+
+
+class Exporter(QObject):
+    """Asks for a file and writes it, off the GUI thread.
+
+    Signals: ``written(str)`` says how many went where, ``failed(error, traceback text)``.
+    """
+
+    written = Signal(str)
+    failed = Signal(object, str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._parent, self._worker = parent, Worker("export", self)
+        self._worker.failed.connect(self.failed)
+        self._worker.returned.connect(lambda written: self.written.emit(written.line))
+
+    def ask(self, review: Review) -> None:
+        """Ask where to export to, unless there is nothing to export."""
+        try:
+            review.check_export()
+        except ConnectoError as error:
+            self.failed.emit(error, "")
+            return
+        if path := ask_path(self._parent):
+            self.export(review, path)
+
+    def export(self, review: Review, path: Path) -> None:
+        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml (cellfinder), or .zarr (labels)."""
+        self._worker.start(lambda: export_job(review, path))
+
+    def close(self) -> None:
+        """Stop."""
+        self._worker.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import QCoreApplication, QObject, Signal
@@ -54,6 +55,11 @@ class Keeper(QObject):
     def close(self) -> None:
         """Wait a little for what is being written, and for what came after it."""
         self._worker.close()
+        if not self._read and self._latest is not self._written and self.folder is not None:
+            with suppress(ConnectoError):  # was said, or a file that must not be written over
+                held = read_verdicts(self.folder)
+                self._read = True
+                self.found.emit(held)
         if self._read and self._latest is not self._written:
             self._start()
             self._worker.close()

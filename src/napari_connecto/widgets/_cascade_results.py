@@ -6,23 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Layer
+from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout
-from superqt import QLabeledDoubleSlider
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 from superqt.utils import qthrottled
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets._cascade_export import ask_path, export_job
-from napari_connecto.widgets._cascade_jobs import Peek
+from napari_connecto.widgets._cascade_begun import Begun
+from napari_connecto.widgets._cascade_buttons import in_pairs, make_buttons
+from napari_connecto.widgets._cascade_export import Exporter
 from napari_connecto.widgets._cascade_keeping import Keeper
 from napari_connecto.widgets._cascade_layers import ResultLayers
 from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
 from napari_connecto.widgets._keys import Keys
 from napari_connecto.widgets._show import to_data
-from napari_connecto.widgets._view import jump
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets._slider import SpanSlider
+from napari_connecto.widgets._view import RESULT, jump
 from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class ResultBox(QGroupBox):
     """Funnel and audit in words, threshold, next/previous, accept/reject/undo, training labels, export.
 
-    Verdicts are kept in the search's result folder as they are made, and taken up from there, see `Keeper`. The keys
-    work while this dock's layer "detections" exists. ``training_made`` is emitted with a layer to train on.
+    A search that finds nothing, or fails before, leaves no layer, and what was shown until then stays. Verdicts are
+    kept in the search's result folder as they are made, and taken up from there, see `Keeper`. The keys work while the
+    search's layer "detections" exists. ``training_made`` is emitted with a layer to train on.
     """
 
     training_made = Signal(object)
@@ -41,90 +42,62 @@ class ResultBox(QGroupBox):
     def __init__(self, viewer: Any) -> None:
         super().__init__("Found")
         self._viewer = viewer
-        self._level: Any = None
+        self._begun: Begun | None = None
+        self._next: Begun | None = None
         self.layers: ResultLayers | None = None
         self.review: Review | None = None
         self._keys = Keys(self)
         self.count = text_line("How many are shown, accepted and rejected")
         self.report = text_line("What was looked at on each level, and what may have been missed")
-        self.threshold = QLabeledDoubleSlider()
-        self.threshold.setRange(0.0, 1.0)
-        self.threshold.setDecimals(2)
-        self.threshold.setSingleStep(0.01)  # type: ignore[arg-type]
-        self.threshold.setToolTip("Least score that is shown and exported (0 to 1); nothing is computed again")
+        self.threshold = SpanSlider(
+            0.0, 1.0, "New detections with a lower score are hidden, and not exported; what has a verdict always shows"
+        )
         self.error = ErrorLine()
         self.keeper = Keeper(self)
         self.keeper.found.connect(self._on_verdicts)
         self.keeper.failed.connect(self.error.show_error)
-        self.buttons = self._make_buttons()
+        self.buttons = make_buttons(
+            {
+                "previous": lambda: self.step(-1),
+                "next": lambda: self.step(1),
+                "accept": lambda: self.judge(ACCEPTED),
+                "reject": lambda: self.judge(REJECTED),
+                "undo": self.undo,
+                "train": self.make_training,
+                "export": self._on_export,
+            }
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (self.report, self.count, QLabel("Least score"), self.threshold):
+        for widget in (self.report, self.count, QLabel("Minimum score"), self.threshold):
             layout.addWidget(widget)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for i, button in enumerate(self.buttons.values()):
-            grid.addWidget(button, i // 2, i % 2)
-        layout.addLayout(grid)
+        layout.addLayout(in_pairs(self.buttons.values()))
         layout.addWidget(self.error)
-        self._exporter = Worker("export", self)
-        self._exporter.failed.connect(self.error.show_error)
-        self._exporter.returned.connect(lambda path: self.count.setText(f"{self._line()}\nWritten to {path}"))
+        self.exporter = Exporter(self)
+        self.exporter.failed.connect(self.error.show_error)
+        self.exporter.written.connect(lambda line: self.count.setText(f"{self._line()}\n{line}"))
         self._filter = qthrottled(self._on_threshold, timeout=50)
         self.threshold.valueChanged.connect(self._filter)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         self._show_state()
-
-    def _make_buttons(self) -> dict[str, QPushButton]:
-        texts: list[tuple[str, str, Callable[[], Any], str]] = [
-            ("previous", "◀ Previous (P)", lambda: self.step(-1), "Go to the detection with the next higher score"),
-            ("next", "Next (N) ▶", lambda: self.step(1), "Go to the detection with the next lower score"),
-            ("accept", "Accept (A)", lambda: self.judge(ACCEPTED), "Mark this detection as right (saved), and go on"),
-            ("reject", "Reject (X)", lambda: self.judge(REJECTED), "Mark this detection as wrong (saved), and go on"),
-            ("undo", "Undo (U)", self.undo, "Take the last verdict back, on disk too"),
-            ("train", "Use for training", self.make_training, "Make the accepted ones a layer to train from"),
-            (
-                "export",
-                "Export…",
-                self._on_export,
-                "Write what is shown and not rejected: CSV, Parquet, XML (cellfinder), or OME-Zarr labels; ids stay",
-            ),
-        ]
-        buttons = {}
-        for key, text, slot, tooltip in texts:
-            buttons[key] = QPushButton(text)
-            buttons[key].setToolTip(tooltip)
-            buttons[key].clicked.connect(slot)
-        return buttons
 
     @property
     def alive(self) -> bool:
         """Whether there is a search whose points are still in the viewer."""
         return self.layers is not None and self.layers.alive
 
-    def begin(self, image: Layer, level: Any, peeked: Peek, folder: Path) -> None:
-        """A search starts: empty layers; those of an earlier search stay as they are if something was reviewed.
-
-        Verdicts are kept in ``folder``, the result folder, and taken up from there.
-        """
-        kept = self.review is not None and self.review.reviewed
-        self._keys.release()
-        from napari_connecto.workflows.detections import Detections  # the search is about to load it anyway
-
-        self._level = level
-        self.layers = ResultLayers(self._viewer, image, level, peeked.voxel_nm, None if kept else self.layers)
-        self.review = Review(Detections.empty(), reach_nm=peeked.diameter_nm / 2)
-        self._bind()
-        self.report.setText("")
+    def begin(self, begun: Begun) -> None:
+        """A search starts. What is shown stays until it finds something, or ends; the same search goes on."""
+        same = self._begun is not None and self._begun.folder == begun.folder and self._begun.image == begun.image
+        self._next = None if same and self.alive else begun
         self.error.clear()
-        self.keeper.open(folder)
-        self.count.setToolTip(f"How many are shown, accepted and rejected; verdicts are kept in {folder / REVIEW}")
-        self._show_state()
 
     def add(self, parts: list[Detections]) -> None:
         """Some were just found: show them."""
-        if self.layers is None or self.review is None or not self.alive:
+        if parts and (self._next is None or self._next.image in self._viewer.layers):
+            self._take_place()
+        if self._next is not None or self.layers is None or self.review is None or not self.alive:
             return
         if parts:
             from napari_connecto.workflows.detections import join
@@ -132,11 +105,24 @@ class ResultBox(QGroupBox):
             old = self.review
             self.review = Review(join([old.found, *parts]), reach_nm=old.reach_nm)
             self.review.carry_on(old)
+            self._span(old.threshold)
         self.layers.show_live(self.review)
+        self._bind()
         self._show_state()
+
+    def show_map(self, out: Path) -> None:
+        """Show the probability map of the running search in ``out``, once it has found something."""
+        if self.layers is not None and self._begun is not None and self._begun.folder == out:
+            self.layers.show_map(out)
 
     def finish(self, found: Detections, lines: list[str]) -> None:
         """The search is over: final detections, masks, and what it took in words."""
+        if self._next is not None and self._next.image not in self._viewer.layers:
+            kept = f"kept in {self._next.folder}; the layer of their image was deleted, open it again to see them"
+            self.report.setText(f"{self._next.line} {len(found)} detections, {kept}")
+            self._show_state()
+            return
+        self._take_place()
         if self.layers is None or self.review is None:
             return
         if not self.alive:
@@ -145,18 +131,54 @@ class ResultBox(QGroupBox):
             return
         old, self.review = self.review, Review(found, reach_nm=self.review.reach_nm)
         self.review.take_up(old.verdicts())
-        low = float(found.score.min()) if len(found) else 0.0
-        self.threshold.blockSignals(True)
-        self.threshold.setRange(min(low, 0.99), 1.0)
-        self.threshold.setValue(low)
-        self.threshold.blockSignals(False)
-        self.review.threshold = low
+        self._span(old.threshold)
         self.layers.show(self.review)
         self.layers.show_masks(self.review)
+        self._bind()
         if len(self.review.verdicts()):
             self._keep()  # places and ids are those of what was found in the end
-        self.report.setText("\n".join(f"• {line}" for line in lines))
+        assert self._begun is not None
+        told = lines if len(found) else [*self._begun.advice, *lines]
+        self.report.setText("\n".join([self._begun.line, *(f"• {line}" for line in told)]))
         self._show_state()
+
+    def _take_place(self) -> None:
+        """Let the search that was begun take the place of what is shown; verdicts are taken up from its folder."""
+        if self._next is None:
+            return
+        from napari_connecto.workflows.detections import Detections  # the search has loaded it already
+
+        begun, self._next = self._next, None
+        self.keeper.open(begun.folder)  # what was said of the earlier search is written first
+        kept = self.review is not None and self.review.reviewed
+        self._keys.release()
+        self._begun, peeked = begun, begun.peeked
+        self.layers = ResultLayers(
+            self._viewer,
+            begun.image,
+            begun.level,
+            peeked.voxel_nm,
+            by=begun.cascade,
+            diameter_nm=peeked.diameter_nm,
+            before=self.layers,
+            reuse=not kept,
+        )
+        self.review = Review(Detections.empty(), reach_nm=peeked.diameter_nm / 2)
+        self.report.setText(begun.line)
+        self.count.setToolTip(
+            f"How many are shown, accepted and rejected; verdicts are kept in {begun.folder / REVIEW}"
+        )
+
+    def _span(self, threshold: float) -> None:
+        """Let the slider span the scores there are; ``threshold`` was its value before."""
+        assert self.review is not None
+        scores, untouched = self.review.found.score, threshold <= self.threshold.minimum()
+        if len(scores):
+            self.threshold.span(float(scores.min()), float(scores.max()))
+        self.threshold.blockSignals(True)
+        self.threshold.setValue(self.threshold.minimum() if untouched else threshold)
+        self.threshold.blockSignals(False)
+        self.review.threshold = self.threshold.value()
 
     def step(self, by: int) -> None:
         """Jump to the next (1) or previous (-1) detection."""
@@ -196,17 +218,9 @@ class ResultBox(QGroupBox):
         self.error.clear()
         self.training_made.emit(self.layers.training_layer(self.review))
 
-    def export(self, path: Path) -> None:
-        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml (cellfinder), or .zarr (labels)."""
-        review = self.review
-        if review is None:
-            return
-        self.error.clear()
-        self._exporter.start(lambda: export_job(review, path))
-
     def close_jobs(self) -> None:
         """Stop exporting, let the last verdict reach the disk, and give the keys back."""
-        self._exporter.close()
+        self.exporter.close()
         self.keeper.close()
         self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -230,11 +244,14 @@ class ResultBox(QGroupBox):
 
     def _go(self) -> None:
         assert self.review is not None
-        if self.layers is None or not self.layers.alive:
+        if self.layers is None or self.layers.points is None or not self.layers.alive or self._begun is None:
             return
         layer, i = self.layers.points, self.review.current
-        jump(self._viewer, layer, to_data(self.review.found.centre_nm[i], self._level, layer.ndim)[0])
+        jump(self._viewer, layer, to_data(self.review.found.centre_nm[i], self._begun.level, layer.ndim)[0])
         self.layers.mark(i)
+        active = self._viewer.layers.selection.active
+        if not (active is None or isinstance(active, Image) or RESULT in active.metadata):
+            self._viewer.layers.selection.active = layer  # for the keys of a layer that is edited are its own
         self._show_state()
 
     def _on_threshold(self, value: float) -> None:
@@ -244,8 +261,9 @@ class ResultBox(QGroupBox):
             self._show_state()
 
     def _on_export(self) -> None:
-        if path := ask_path(self):
-            self.export(path)
+        self.error.clear()
+        if self.review is not None:
+            self.exporter.ask(self.review)
 
     def _on_layer_removed(self, _event: Any) -> None:
         if self._keys and (self.layers is None or not self.layers.alive):
@@ -267,13 +285,18 @@ class ResultBox(QGroupBox):
         self.report.setVisible(bool(self.report.text()))
         self.count.setText(self._line())
         alive = self.layers is not None and self.layers.alive and self.review is not None and len(self.review.found) > 0
-        self.threshold.setEnabled(alive)
+        self.threshold.allow(alive)
         for button in self.buttons.values():
             button.setEnabled(alive)
 
     def _bind(self) -> None:
-        """Keys on the viewer, and on the points layer, whose own keys would come first while it is active."""
-        assert self.layers is not None
+        """Bind the keys, once there is something to review."""
+        points = None if self.layers is None else self.layers.points
+        if points is None or not self.alive:
+            self._keys.release()
+            return
+        if self._keys:
+            return
         keys: dict[str, Callable[[], None]] = {
             "N": lambda: self.step(1),
             "P": lambda: self.step(-1),
@@ -281,4 +304,4 @@ class ResultBox(QGroupBox):
             "X": lambda: self.judge(REJECTED),
             "U": self.undo,
         }
-        self._keys.bind((self._viewer, self.layers.points), keys)
+        self._keys.bind((self._viewer, points), keys)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Review:
     found
         What was found, and the verdicts to begin with.
     threshold
-        Detections below are hidden; nothing is computed again.
+        New detections below are hidden; nothing is computed again. What has a verdict is never hidden.
     reach_nm
         How far verdicts on other detections of the same volume are looked for, see `Verdicts`.
     """
@@ -41,8 +42,8 @@ class Review:
 
     @property
     def shown(self) -> np.ndarray:
-        """Boolean (n,): at or above the threshold."""
-        return self.found.score >= self.threshold
+        """Boolean (n,): at or above the threshold, or with a verdict."""
+        return (self.found.score >= self.threshold) | (self.status != NEW)
 
     @property
     def reviewed(self) -> bool:
@@ -105,6 +106,19 @@ class Review:
     def kept(self) -> Detections:
         """What is shown and not rejected, with ids and verdicts."""
         return replace(self.found, status=self.status.copy()).where(self.keep)
+
+    def check_export(self) -> None:
+        """Raise `InputError` if nothing would be written."""
+        if not len(self.found):
+            raise InputError(
+                "got no detections; nothing to export. Search another part, or lower Threshold and run again"
+            )
+        if not self.keep.any():
+            hidden, rejected = int((~self.shown).sum()), int((self.status == REJECTED).sum())
+            raise InputError(
+                f"got nothing to export: {hidden} detections are below the minimum score, {rejected} are rejected; "
+                "lower the minimum score, or accept detections (A)"
+            )
 
     def label_table(self, keep: np.ndarray | None = None) -> np.ndarray:
         """For each label the id to show: 0 for what is not in ``keep`` (n,), without it for what is hidden or rejected.

@@ -55,6 +55,8 @@ class JobBar(QWidget):
         self.button = QPushButton(run_text)
         self.button.setToolTip(tooltip)
         self.buttons: list[QPushButton] = []
+        self._tooltips = {self.button: tooltip}
+        self._blocked = ""
         self.bar = QProgressBar()
         self.bar.setToolTip("Progress of the whole job, and the time left at the present pace")
         self.bar.hide()
@@ -88,6 +90,7 @@ class JobBar(QWidget):
     def add_button(self, button: QPushButton) -> None:
         """Put a button beside the main one; it is disabled while a job runs."""
         self.buttons.append(button)
+        self._tooltips[button] = button.toolTip()
         self._row.insertWidget(self._row.count() - 2, button)
 
     def follow(self, choice: Choice) -> None:
@@ -143,6 +146,11 @@ class JobBar(QWidget):
             return ""
         return stopped_line(self.worker.name, self.subject, self._resumable, self._run_text)
 
+    def block(self, reason: str) -> None:
+        """Let no job be started, and say why in the tooltips; "" allows it again. A job that runs goes on."""
+        self._blocked = reason
+        self._show_enabled()
+
     def close_jobs(self) -> None:
         """Stop the job, and the report that is being written."""
         for worker in (self.worker, self.report.worker):
@@ -177,16 +185,16 @@ class JobBar(QWidget):
         self.status.show()
 
     def forget(self) -> None:
-        """The inputs changed: the next click starts anew instead of resuming."""
+        """The inputs changed: the next click starts anew instead of resuming, and the last error is no longer true."""
         if not self.worker.state.busy:
             self.button.setText(self._run_text)
+            self.error.clear()
 
     def reset(self) -> None:
         """Another image was chosen: what was said of the one before goes, unless its job still runs."""
         if self.worker.state.busy:
             return
         self.forget()
-        self.error.clear()
         self.status.hide()
         self.subject = None
         self._show_subject()
@@ -211,9 +219,7 @@ class JobBar(QWidget):
         if state is State.CANCELLED and not (self._resumable and mine):
             text = self._run_text
         self.button.setText(text)
-        self.button.setEnabled(state is not State.CANCELLING)
-        for button in self.buttons:
-            button.setEnabled(not state.busy)
+        self._show_enabled()
         self.bar.setVisible(state.busy)
         self.status.show()
         if state is State.RUNNING:
@@ -230,6 +236,14 @@ class JobBar(QWidget):
         self._show_subject()
         if not (state.busy or mine):
             self.ended.emit()
+
+    def _show_enabled(self) -> None:
+        state = self.worker.state
+        for button, tooltip in self._tooltips.items():
+            free = not state.busy and not self._blocked
+            cancels = button is self.button and state is State.RUNNING
+            button.setEnabled(free or cancels)
+            button.setToolTip(tooltip if free or state.busy else f"{tooltip}\nNot now: {self._blocked}")
 
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self.worker.state is State.CANCELLING:

@@ -45,7 +45,7 @@ class OptionsFold(QCollapsible, Generic[P]):
         self.setContentsMargins(0, 0, 0, 0)
         self.addWidget(inner)
         self.browse.clicked.connect(self.choose_folder)
-        for signal in (self.form.changed, self.out.editingFinished):
+        for signal in (self.form.changed, self.run_on.changed, self.out.editingFinished):
             signal.connect(self.changed)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,21 @@ OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "go
 
 RESULT = "connecto_result"
 """Key of ``layer.metadata`` of what a search shows; such layers are not offered as input."""
+
+
+@contextmanager
+def selection_kept(viewer: Any, image: Layer) -> Iterator[None]:
+    """Layers that are added inside are not selected; where nothing was, ``image`` is.
+
+    napari's "New labels layer" takes shape and place from the layer that is selected.
+    """
+    before = list(viewer.layers.selection)
+    active = viewer.layers.selection.active
+    yield
+    kept = [layer for layer in before if layer in viewer.layers] or [x for x in (image,) if x in viewer.layers]
+    viewer.layers.selection = set(kept)
+    if kept:
+        viewer.layers.selection.active = active if active in kept else kept[0]
 
 
 def jump(viewer: Any, layer: Layer, point: Sequence[float]) -> None:

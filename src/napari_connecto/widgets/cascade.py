@@ -13,7 +13,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets._cascade_card import Fix, PreflightCard
 from napari_connecto.widgets._cascade_jobs import Backend, Search, check_job, command_line, estimate_job, search_job
-from napari_connecto.widgets._cascade_results import ResultBox
+from napari_connecto.widgets._cascade_results import Begun, ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
 from napari_connecto.widgets._cascade_train import TrainBox
 from napari_connecto.widgets._dock import Dock
@@ -68,6 +68,7 @@ class CascadeWidget(Dock):
             signal.connect(self._on_inputs_changed)
         self.image.layers.chosen.connect(self.bar.reset)
         self.options.copy.clicked.connect(lambda: self.bar.copy_command(self.command))
+        self.card.blocked.connect(self.bar.block)
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
@@ -124,14 +125,11 @@ class CascadeWidget(Dock):
         """A one-click way out of what the estimate complains about."""
         if isinstance(error, VoxelSizeError):
             return self.image.way_out()
-        if error is None and self.card.estimate is not None:
-            if (
-                any("memory" in note for note in self.card.estimate.notes[:1])
-                and self.options.form.row("batch").value != 1
-            ):
-                return "Use a batch of 1", lambda: self.options.form.change(batch=1)
-            return "Choose another folder…", self.options.choose_folder
-        return None
+        notes = self.card.estimate.notes[:1] if error is None and self.card.estimate is not None else ()
+        if any("memory" in note for note in notes):
+            form = self.options.form
+            return None if form.row("batch").value == 1 else ("Use a batch of 1", lambda: form.change(batch=1))
+        return ("Choose another folder…", self.options.choose_folder) if notes else None
 
     def _on_preview(self) -> None:
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
@@ -163,22 +161,15 @@ class CascadeWidget(Dock):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        going_on = self._running is not None and self._running.out == search.out and self.results.alive
         self._running = search
-        if not going_on:
-            self.results.begin(image, full.levels[0], peeked, search.out)
+        self.results.begin(Begun(image, full.levels[0], search.cascade.name, peeked, search.out))
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         self.results.add(payloads)
         peeked = self.cascade.peeked
-        if (
-            self._running is not None
-            and peeked is not None
-            and peeked.head == "masks"
-            and self.results.layers is not None
-        ):
-            self.results.layers.show_map(self._running.out)
+        if self._running is not None and peeked is not None and peeked.head == "masks":
+            self.results.show_map(self._running.out)
 
     def _on_found(self, found: Detections) -> None:
         from napari_connecto.workflows.report import report_lines  # loaded by the search already

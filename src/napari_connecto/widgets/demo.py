@@ -24,7 +24,7 @@ def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections
         image = viewer.add_image(data, **keywords)
         review = Review(detections)
         finest = detections.report["levels"][-1]["voxel_nm"]
-        layers = ResultLayers(viewer, image, volume.levels[0], finest)
+        layers = ResultLayers(viewer, image, volume.levels[0], finest, by=detections.report.get("cascade", ""))
         layers.show(review)
         layers.show_masks(review)
         for layer in set(viewer.layers) - before:

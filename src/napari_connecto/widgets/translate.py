@@ -80,6 +80,7 @@ class TranslateWidget(Dock):
             signal.connect(self._on_inputs_changed)
         self.image.layers.chosen.connect(self.bar.reset)
         self.options.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self.translating())))
+        self.card.blocked.connect(self.bar.block)
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
