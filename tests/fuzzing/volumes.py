@@ -156,6 +156,8 @@ def tiffs(folder: Path) -> Target:
     tifffile.imwrite(folder / "zlib.tif", data, compression="zlib", tile=(16, 16))
     sizes = {"axes": "ZYX", "PhysicalSizeX": 0.008, "PhysicalSizeZ": 0.04}
     tifffile.imwrite(folder / "ome.ome.tif", data, ome=True, metadata=sizes)
+    for k, section in enumerate(data[:4]):
+        tifffile.imwrite(folder / "sections.tif", section, append=k > 0)
     return _files({path: path for path in folder.glob("*.tif")}, "TIFF files", 600)
 
 
@@ -168,7 +170,8 @@ def hdf5s(folder: Path) -> Target:
         file.create_dataset("raw", data=image().levels[0].array)
         file["raw"].attrs["axistags"] = json.dumps({"axes": [{"key": key, "resolution": 1.0} for key in "zyx"]})
         file["raw"].attrs.update({"resolution": [40, 8, 8], "offset": [80, 8, 8], "units": "nm"})
-        file["raw"].dims[0].label = "z"
+        for dim, label in zip(file["raw"].dims, "zyx", strict=True):
+            dim.label = label
     return _files({path: path for path in folder.glob("*.h5")}, "HDF5 files", 3000)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,38 @@ import zarr
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.damage import damaged, header_errors, read_errors
-from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
-from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, unit_nm, volume_of
+from napari_connecto.io.axis_names import axes_of
+from napari_connecto.io.damage import damaged, read_errors
+from napari_connecto.io.files import Reopened, file_revision, is_url, stat_text
+from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, volume_of
+from napari_connecto.io.tiff_notices import opening, refusing
+from napari_connecto.io.tiff_ome import OmeImage, check_files, image_of, ome_images, open_ome
+from napari_connecto.io.tiff_series import Chosen, check_codec, choose
+from napari_connecto.io.tiff_stated import TiffSize, stated_size
 from napari_connecto.io.zarr_limits import check_declared
 
 _AXES = {"T": "t", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
-_DAMAGE = ("invalid page offset", "corrupted", "failed to reshape", "missing data")
 
 
 @dataclass(frozen=True)
-class OpenSeries:
-    """An open file and the lazy array of one level of one of its series."""
+class OpenTiff:
+    """An open file, what was chosen of it, and the lazy array of each level.
+
+    ``image`` is that of OME-XML; ``notes`` are what tifffile says of the file that means nothing for pixels.
+    """
 
     file: tifffile.TiffFile
-    series: tifffile.TiffPageSeries
-    array: Any
+    chosen: Chosen
+    image: OmeImage | None
+    levels: Sequence[Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> list[str]:
+        """Letters of the stored axes; tifffile calls the axis of a plain stack I or Q."""
+        letters = [_AXES.get(letter, letter) for letter in self.chosen.series[0].axes]
+        axes = letters if "z" in letters else ["z" if name in ("I", "Q") else name for name in letters]
+        return axes if len(self.chosen.series) == 1 else ["z", *axes]
 
     def close(self) -> None:
         """Close the file."""
@@ -38,15 +53,30 @@ class OpenSeries:
         self.file.filehandle.close()
 
 
+class Sections:
+    """Series of one section each as one lazy array, sections first."""
+
+    def __init__(self, path: str, series: Sequence[tifffile.TiffPageSeries]) -> None:
+        self._path, self._series = path, series
+        self.shape = (len(series), *series[0].shape)
+        self.dtype = series[0].dtype
+        self.chunks = (1, *series[0].shape)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        chosen = self._series[index[0]]
+        return np.stack([_array(self._path, series, 0)[index[1:]] for series in chosen])
+
+
 @dataclass(frozen=True)
 class TiffSource:
-    """One level of a TIFF series as a `views.Source`; uncompressed contiguous ones are memory-mapped."""
+    """One level of a TIFF as a `views.Source`; uncompressed contiguous ones are memory-mapped."""
 
     label: str
+    level: int
     shape: tuple[int, ...]
     dtype: np.dtype
     chunks: tuple[int, ...] | None
-    opened: Reopened[OpenSeries] = field(repr=False)
+    opened: Reopened[OpenTiff] = field(repr=False)
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray:
         """Voxels; `ChunkError` names the first segment that cannot be decoded."""
@@ -57,105 +87,103 @@ class TiffSource:
 
     def read_raw(self, index: tuple[slice, ...]) -> np.ndarray:
         """Voxels, with the errors of tifffile and its codecs."""
-        return np.array(self.opened.get().array[index], self.dtype)
+        return np.array(self.opened.get().levels[self.level][index], self.dtype)
 
 
 def open_tiff(request: Request) -> Volume:
-    """A series of a TIFF file (``array="1"`` for the second), with its pyramid if it has one."""
-    with _noticing_damage(request.path):
-        first = _source(request, 0)
-        series = first.opened.get().series
-        axes = [_AXES.get(letter, letter) for letter in series.axes]
-        if "z" not in axes:  # tifffile names the axis of a plain stack I or Q
-            axes = ["z" if name in ("I", "Q") else name for name in axes]
-        scale, units = _voxel_size(first.opened.get().file, _series_number(request.array), axes)
-        sources = [first, *(_source(request, k) for k in range(1, len(series.levels)))]
-        revision = file_revision(request.path)
+    """The image of a TIFF file (``array="1"`` is its second series), with its pyramid if it has one.
+
+    Raises
+    ------
+    ChoiceError
+        If it holds several images.
+    InputError
+        If files or planes of it are missing, it contradicts itself, or a package that decodes it is.
+    """
+    opened = Reopened(partial(open_file, request.path, request.array))
+    with refusing(request.path):
+        found = opened.get()
+        sources = [_source(request.path, opened, k) for k in range(len(found.levels))]
+        axes = axes_of(request.axes, None, sources[0].shape, f"'{request.path}'") if request.axes else found.axes
+        stated = stated_size(found.file, found.chosen.series[0], found.image)
+        revision = _revision(request.path, found)
+    scale = [stated.size.get(a, (1.0, None))[0] for a in axes]
+    units = [stated.size.get(a, (1.0, None))[1] for a in axes]
+    corner = [stated.corner.get(a, 0.0) for a in axes]
     levels = [
-        Stored(source, [a * b for a, b in zip(scale, ratio, strict=True)])
+        Stored(source, [a * b for a, b in zip(scale, ratio, strict=True)], corner)
         for source, ratio in zip(sources, ratio_scales([source.shape for source in sources]), strict=True)
     ]
-    return volume_of(request, Description(levels, axes, units, revision, metadata={"format": "TIFF"}))
+    metadata: dict[str, Any] = {"format": "TIFF"}
+    if notes := [*(f"not opened: {other}" for other in found.chosen.others), *found.notes]:
+        metadata["notes"] = notes
+    flat = _flat(stated)
+    return volume_of(request, Description(levels, axes, units, revision, metadata=metadata, flat_nm=flat))
 
 
-@contextmanager
-def _noticing_damage(path: str) -> Iterator[None]:
-    """`InputError` for what tifffile raises, and for what it only logs: a cut file would open as its first page."""
-    noticed: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: noticed.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(handler)
+def open_file(path: str, array: str | None) -> OpenTiff:
+    """Open a file for reading and choose what is meant of it; see `open_tiff`."""
+    with opening(path) as notes:
+        file, xml = open_ome(path)
+        images = ome_images(xml, file, path) if xml else []
+        chosen = choose(_series(file, path, images), file, array, path)
+        series = chosen.series[0]
+        image = image_of(series, images, path) if images and series.kind != "imagej" else None
+        for level in (level for one in chosen.series for level in one.levels):
+            check_codec(level.keyframe, path)
+            if any(page is None for page in level._pages):
+                raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
+        file.filehandle.set_lock(True)
+        levels = _levels(path, chosen)
+    return OpenTiff(file, chosen, image, levels, tuple(notes))
+
+
+def _levels(path: str, chosen: Chosen) -> list[Any]:
+    """The lazy array of each level."""
+    first = chosen.series[0]
+    if len(chosen.series) > 1:
+        return [Sections(path, chosen.series)]
+    return [_array(path, first, k) for k in range(len(first.levels))]
+
+
+def _series(file: tifffile.TiffFile, path: str, images: list[OmeImage]) -> list[tifffile.TiffPageSeries]:
     try:
-        yield
-    except InputError:
+        found: list[tifffile.TiffPageSeries] = file.series
+    except ValueError:
+        check_files(path, file.filename, [name for image in images for name in image.files])
         raise
-    except FileNotFoundError as error:
-        raise InputError(f"no file at '{path}'; check the path") from error
-    except header_errors() as error:
-        reason = str(error) or type(error).__name__
-        raise InputError(f"cannot open '{path}' as TIFF: {reason:.200}; check that it is complete") from error
-    finally:
-        logger.removeHandler(handler)
-    for message in noticed:
-        if any(word in message for word in _DAMAGE):
-            raise InputError(f"'{path}' is damaged ({message}); copy it again from its source")
+    if images and not any(series.kind == "ome" for series in found):
+        check_files(path, file.filename, [name for image in images for name in image.files])
+    if len(found) == 1 and found[0].kind == "imagej" and len(file.pages) > len(found[0]):
+        told = f"{len(found[0])} images, it holds {len(file.pages)}"
+        raise InputError(f"'{path}' contradicts itself: ImageJ's description speaks of {told}; save it again")
+    return found
 
 
-def _source(request: Request, level: int) -> TiffSource:
-    opened = Reopened(partial(open_series, request.path, _series_number(request.array), level))
+def _array(path: str, series: tifffile.TiffPageSeries, level: int) -> Any:
+    part, parent = series.levels[level], series.keyframe.parent
+    if part.dataoffset is not None and not (part.is_multifile or part.transform or is_url(path)):
+        dtype = np.dtype(part.dtype).newbyteorder(parent.byteorder)
+        return np.memmap(parent.filehandle.path, dtype, "r", part.dataoffset, part.shape)
+    return zarr.open_array(series.aszarr(level=level), mode="r")
+
+
+def _source(path: str, opened: Reopened[OpenTiff], level: int) -> TiffSource:
     found = opened.get()
-    chunks = getattr(found.array, "chunks", None)
-    check_declared(found.array.shape, chunks, np.dtype(found.array.dtype), request.path)
-    label = f"level {level} of '{request.path}'" if len(found.series.levels) > 1 else f"'{request.path}'"
-    return TiffSource(label, tuple(found.array.shape), np.dtype(found.array.dtype).newbyteorder("="), chunks, opened)
+    array = found.levels[level]
+    chunks, dtype = getattr(array, "chunks", None), np.dtype(array.dtype)
+    check_declared(array.shape, chunks, dtype, path)
+    label = f"level {level} of '{path}'" if len(found.levels) > 1 else f"'{path}'"
+    return TiffSource(label, level, tuple(array.shape), dtype.newbyteorder("="), chunks, opened)
 
 
-def _series_number(array: str | None) -> int:
-    if array is None:
-        return 0
-    if not array.isdecimal():
-        raise InputError(f"got array='{array}'; of a TIFF it is the number of a series, such as '0' (--array 0)")
-    return int(array)
+def _flat(stated: TiffSize) -> tuple[float, float] | None:
+    """Thickness and lower face in nm of a section."""
+    thickness, nm = stated.size.get("z", (0.0, None))
+    return (thickness * nm, stated.corner.get("z", 0.0) * nm) if nm else None
 
 
-def open_series(path: str, number: int, level: int) -> OpenSeries:
-    """Open a file for reading and look at one level of one series."""
-    file = tifffile.TiffFile(open_binary(path) if is_url(path) else path)
-    if number >= len(file.series):
-        raise InputError(f"got array='{number}'; '{path}' has {len(file.series)} series, counted from 0 (--array N)")
-    file.filehandle.set_lock(True)
-    series = file.series[number]
-    if level == 0 and series.dataoffset is not None and not is_url(path):
-        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        return OpenSeries(file, series, np.memmap(path, dtype, "r", series.dataoffset, series.shape))
-    return OpenSeries(file, series, zarr.open_array(series.aszarr(level=level), mode="r"))
-
-
-def _voxel_size(file: tifffile.TiffFile, number: int, axes: Sequence[str]) -> tuple[list[float], list[float | None]]:
-    """Voxel size and nm per unit along the stored axes, from OME-XML or ImageJ's description.
-
-    The resolution tags of other files are left alone: what they hold is the print size more often than not.
-    """
-    size: dict[str, float] = {}
-    unit: dict[str, float | None] = {}
-    if file.is_ome and file.ome_metadata:
-        images = tifffile.xml2dict(file.ome_metadata)["OME"].get("Image", [])
-        images = images if isinstance(images, list) else [images]
-        pixels = images[min(number, len(images) - 1)].get("Pixels", {}) if images else {}
-        for name in "zyx":
-            value = pixels.get(f"PhysicalSize{name.upper()}")
-            if isinstance(value, int | float) and value > 0:
-                size[name] = float(value)
-                unit[name] = unit_nm(pixels.get(f"PhysicalSize{name.upper()}Unit", "µm"))
-    elif file.is_imagej and file.imagej_metadata:
-        stated = file.imagej_metadata
-        tags = file.pages.first.tags
-        for name, tag in (("x", "XResolution"), ("y", "YResolution")):
-            numerator, denominator = tags[tag].value if tag in tags else (0, 0)
-            if numerator and denominator:
-                size[name] = denominator / numerator
-        if stated.get("spacing"):
-            size["z"] = abs(float(stated["spacing"]))
-        unit = dict.fromkeys(size, unit_nm(str(stated.get("unit", "")).replace("\\u00B5", "µ")))
-    return [size.get(name, 1.0) for name in axes], [unit.get(name) for name in axes]
+def _revision(path: str, found: OpenTiff) -> str:
+    """Changes when the file does, or another of its set."""
+    beside = [Path(path).parent / name for name in (found.image.files if found.image and not is_url(path) else ())]
+    return " ".join([file_revision(path), *(stat_text(one) for one in beside)])
