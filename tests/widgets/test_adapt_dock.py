@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,12 +26,13 @@ from napari_connecto.core.volume import Level
 from napari_connecto.io.read import open_volume
 from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_tune, adapt
 from napari_connecto.widgets._adapt_jobs import Picture, Source
+from napari_connecto.widgets._adapt_kept import Gain, default_model
 from napari_connecto.widgets._adapt_layers import Canvas, shapes_box
 from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_patch import PatchLayers
 from napari_connecto.widgets._adapt_plots import BAR, Curve
 from napari_connecto.widgets._adapt_session_jobs import PREFILLS
-from napari_connecto.widgets._adapt_train_jobs import STOP, stop_and_keep
+from napari_connecto.widgets._adapt_train_jobs import STOP, Compared, stop_and_keep
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.compare import Comparison, Scored
@@ -304,28 +306,60 @@ def test_tuning_without_a_commit_is_refused(opened):
 
 
 @pytest.mark.gl
-def test_a_gain_that_may_be_chance_is_called_so(dock, monkeypatch, qtbot, tmp_path):
+@pytest.mark.parametrize(
+    ("base", "interval", "kept", "why"),
+    [
+        ("near", (-0.1, 0.6), "near (old)", "no significant gain (95 % CI -0.100 to +0.600 bits)"),
+        ("near", (0.1, 0.4), "tuned-1 (new)", "significant gain (95 % CI +0.100 to +0.400 bits)"),
+        ("near", (-0.4, -0.1), "near (old)", "significantly worse (95 % CI -0.400 to -0.100 bits)"),
+        ("near", (np.nan, np.nan), "near (old)", "no confidence interval; hold out two or more"),
+        ("scratch", (-0.1, 0.6), "tuned-1 (new)", "started from an untrained network"),
+    ],
+)
+def test_the_old_model_segments_unless_the_gain_is_significant(
+    dock, monkeypatch, qtbot, tmp_path, base, interval, kept, why
+):
     from napari_connecto.core.partition_metrics import VI
     from napari_connecto.workflows.adapt_params import SegmentParams
 
     old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
     before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))
     after = Scored(new, (VI(0.2, 0.2), VI(0.3, 0.3)), VI(0.25, 0.25))
-    found = Comparison(before, after, 0.25, (-0.1, 0.6))
+    found, modes = Comparison(before, after, 0.25, interval), []
 
-    def compared_job(work, first, second):
+    def compared_job(work, first, second, mode):
         yield Progress(0, 1)
-        return SimpleNamespace(comparison=found, pictures=())
+        modes.append(mode)
+        return Compared(found, (), (3, 5), "held-out patch 4 is left out", mode)
 
     monkeypatch.setattr(_adapt_compare, "compared_job", compared_job)
-    work = SimpleNamespace(base=tmp_path / "near", volume=None)
+    session = SimpleNamespace(patches=(), counts=lambda: (0, 0), path=tmp_path / "session", close=lambda: None)
+    work = SimpleNamespace(base=tmp_path / base, volume=None, session=session, thumbnails={}, spec={})
     monkeypatch.setattr(dock.project, "need_work", lambda: work)
-    dock.project.tuned = tmp_path / "tuned-1"
+    dock.segment.form.change(mode="3d")
+    dock.project.update(work=work, tuned=tmp_path / "tuned-1")
     dock.compare.bar.button.click()
     settle(dock.compare.bar, qtbot)
-    assert "no significant change" in dock.compare.verdict.text()
+    assert modes == ["3d"]
+    assert dock.project.kept.name == kept
+    assert dock.project.kept.params == (new if kept.endswith("(new)") else old)
+    assert why in dock.compare.kept.text()
+    assert why in dock.segment.model.text()
+    assert dock.segment.form.value == replace(dock.project.kept.params, mode="3d")
+    dock.compare.keep_new.click()
+    assert dock.project.kept.params == new
+    dock.compare.keep_old.click()
+    assert dock.project.kept.params == old
+    assert dock.compare.kept.text() == f"Step 5 segments with {base} (old): your choice."
+    said = dock.compare.verdict.text()
+    assert found.verdict() in said
+    assert "Both segment in mode 3d, as step 5 does." in said
+    assert "Held-out patch 4 is left out." in said
+    dock.segment.form.change(mode="2d")
+    assert "step 5 in mode 2d: compare again" in dock.compare.verdict.text()
+    dock.project.work = None
     rows = [[dock.compare.table.item(i, j).text() for j in range(4)] for i in range(3)]
-    assert rows[0] == ["1", "1.000", "0.400", "+0.600"]
+    assert rows[0] == ["3", "1.000", "0.400", "+0.600"]
     assert rows[2] == ["mean", "0.750", "0.500", "+0.250"]
     assert dock.headings[3].text() == "4 Compare: VI 0.75 → 0.50"
 
@@ -355,6 +389,26 @@ def test_segments_in_a_region_of_shapes_and_the_command_line(dock, viewer, qtbot
     text = QApplication.clipboard().text()
     assert text.startswith("napari-connecto run ")
     assert "region:" in (dock.project.folder / "recipes" / "segment.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "improved"),
+    [
+        ('{"interval": [0.1, 0.3]}', True),
+        ('{"interval": [-0.1, 0.3]}', False),
+        ('{"interval": [null, null]}', False),
+        ("{}", False),
+        ("damaged", False),
+        (None, False),
+    ],
+)
+def test_a_resumed_session_segments_with_the_new_model_only_where_it_was_significantly_better(tmp_path, text, improved):
+    out, base = tmp_path / "tuned-2", tmp_path / "fly"
+    (out / "model").mkdir(parents=True)
+    if text is not None:
+        (out / "comparison.json").write_text(text)
+    kept = default_model(base, out, Gain.of(out))
+    assert (kept.name, kept.folder) == (("tuned-2 (new)", out / "model") if improved else ("fly (old)", base))
 
 
 def test_stop_and_keep_waits_until_the_run_has_begun(tmp_path):

@@ -8,9 +8,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets._adapt_jobs import model_name
+from napari_connecto.widgets._adapt_kept import Gain, default_model, new_model, old_model
 from napari_connecto.widgets._adapt_panels import Panels
-from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._job_bar import JobBar, text_line
@@ -70,23 +70,27 @@ class CompareBox(QWidget):
         return f"VI {found.before.total.total:.2f} → {found.after.total.total:.2f}"
 
     def show_state(self) -> None:
-        """Which model is kept."""
-        kept = self.project.kept
-        self.kept.setText(f"Kept for step 5: {kept.name}." if kept else "Fine-tune in step 3 first, then compare.")
+        """Which model is kept, and why."""
+        project, kept = self.project, self.project.kept
+        there = project.tuned is not None and project.work is not None
+        text = f"Step 5 segments with {kept.name}: {kept.reason}." if kept else ""
+        self.kept.setText(text if there else "Fine-tune in step 3 first, then compare.")
         for button in (self.keep_new, self.keep_old):
-            button.setEnabled(self.compared is not None)
+            button.setEnabled(there)
+        self._show_verdict()
         self.hide_.setEnabled(bool(self.panels and self.panels.layers))
 
     def keep(self, new: bool) -> None:
         """Decide which model goes on."""
-        compared, work, tuned = self.compared, self.project.work, self.project.tuned
-        if compared is None or work is None or tuned is None:
+        work, tuned = self.project.work, self.project.tuned
+        if work is None or tuned is None:
             return
-        found = compared.comparison
+        found = self.compared.comparison if self.compared is not None else None
         if new:
-            self.project.update(kept=Kept(f"{tuned.name} (new)", tuned_model(tuned), found.after.params))
+            kept = new_model(tuned, found.after.params if found else None, "your choice")
         else:
-            self.project.update(kept=Kept(f"{model_name(work.base)} (old)", work.base, found.before.params))
+            kept = old_model(work.base, found.before.params if found else None, "your choice")
+        self.project.update(kept=kept)
 
     def show_patch(self, n: int) -> None:
         """The ``n``-th held-out patch: maps above, segments below, before and after side by side."""
@@ -121,14 +125,19 @@ class CompareBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        after = tuned_model(tuned)
-        self.bar.start(lambda: compared_job(work, work.base, after), resumable=False, abandon=True)
+        after, mode = tuned_model(tuned), self.project.mode
+        self.bar.start(lambda: compared_job(work, work.base, after, mode), resumable=False, abandon=True)
 
     def _on_compared(self, compared: Compared) -> None:
         self.compared = compared
         self._show_table(compared.comparison)
-        self.keep(compared.comparison.gain > 0)
-        self.project.changed.emit()
+        found, work, tuned = compared.comparison, self.project.work, self.project.tuned
+        if work is not None and tuned is not None:
+            gain = Gain(*found.interval)
+            kept = default_model(work.base, tuned, gain, found.before.params, found.after.params)
+            self.project.update(kept=kept)
+        else:
+            self.project.changed.emit()
         self.show_patch(0)
 
     def _show_table(self, found: Comparison | None) -> None:
@@ -137,7 +146,8 @@ class CompareBox(QWidget):
         if found is None:
             return
         pairs = [(b.total, a.total) for b, a in zip(found.before.vi, found.after.vi, strict=True)]
-        lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in enumerate(pairs, start=1)]
+        names = list(self.compared.patches) if self.compared and self.compared.patches else range(1, len(pairs) + 1)
+        lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in zip(names, pairs, strict=True)]
         lines.append(("mean", found.before.total.total, found.after.total.total, found.gain))
         self.table.setRowCount(len(lines))
         for i, (name, *numbers) in enumerate(lines):
@@ -147,6 +157,16 @@ class CompareBox(QWidget):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 self.table.setItem(i, j, item)
         self.table.setFixedHeight(30 + 30 * min(7, len(lines)))
-        colour = OKABE_ITO["good"] if found.distinguishable and found.gain > 0 else OKABE_ITO["new"]
+
+    def _show_verdict(self) -> None:
+        compared = self.compared
+        if compared is None:
+            return
+        found, mode = compared.comparison, compared.mode
+        lines = [found.verdict(), f"Both segment in mode {mode}, as step 5 does."]
+        if mode != self.project.mode:
+            lines[1] = f"Both segment in mode {mode}, step 5 in mode {self.project.mode}: compare again."
+        lines += [compared.left_out[:1].upper() + compared.left_out[1:] + "."] * bool(compared.left_out)
+        colour = OKABE_ITO["good"] if found.improved else OKABE_ITO["new"]
         self.verdict.setStyleSheet(f"color: {colour}; font-weight: bold;")
-        self.verdict.setText(found.verdict())
+        self.verdict.setText("\n".join(lines))

@@ -7,7 +7,6 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.invert import INVERTED, inverted
-from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card, tuned_params
+from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card
+from napari_connecto.widgets._adapt_kept import Gain, Kept, default_model
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
 from napari_connecto.widgets._commands import HERE, RunOn
@@ -31,19 +31,10 @@ if TYPE_CHECKING:
     from napari_connecto.core.volume import Volume
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The model that segments, and the thresholds tuned for it (None: untuned)."""
-
-    name: str
-    folder: Path
-    params: SegmentParams | None = None
-
-
 class Project(QObject):
     """Shared state; ``changed`` is emitted when anything of it is another.
 
-    ``voxel_size_asked`` is emitted where only the user knows it.
+    ``voxel_size_asked`` is emitted where only the user knows it. ``mode`` is the one in which step 5 segments.
     """
 
     changed = Signal()
@@ -59,6 +50,7 @@ class Project(QObject):
         self.committing = False
         self.tuned: Path | None = None
         self.kept: Kept | None = None
+        self.mode = SegmentParams().mode
         self._folder: tuple[str, Path] | None = None
 
     def update(self, **values: Any) -> None:
@@ -144,7 +136,7 @@ class Project(QObject):
         folder = work.session.path.parent
         made = [path for path in folder.glob("tuned-*") if (path / "model" / "card.json").exists()]
         last = max(made, key=lambda path: (path / "model" / "card.json").stat().st_mtime, default=None)
-        kept = self.kept if last is None else Kept(last.name, last / "model", tuned_params(last / "model"))
+        kept = self.kept if last is None else default_model(base, last, Gain.of(last))
         invert = bool(work.volume.metadata.get(INVERTED))
         self.update(work=work, source=source, tuned=last or self.tuned, kept=kept, invert=invert)
 

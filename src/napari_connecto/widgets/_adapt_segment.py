@@ -15,8 +15,9 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._adapt_card import segment_card, with_small_blocks
 from napari_connecto.widgets._adapt_jobs import model_name, tuned_params
+from napari_connecto.widgets._adapt_kept import Kept
 from napari_connecto.widgets._adapt_layers import shapes_box, show_segments
-from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_train_jobs import Segmenting, gate_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets._cascade_card import Fix
 from napari_connecto.widgets._form import ParamsForm
@@ -25,6 +26,8 @@ from napari_connecto.widgets._run_on import RunOnRow
 from napari_connecto.widgets._view import LayerCombo, view_box
 from napari_connecto.workflows.adapt_params import SegmentParams
 
+OWN = ("mode", "grid", "block", "halo")
+"""What the user sets, not the patches."""
 VIEW, REGION, ALL = "In view", "Region of a Shapes layer", "Everywhere"
 
 
@@ -81,10 +84,11 @@ class SegmentBox(QWidget):
     def show_state(self) -> None:
         """Which model segments; its tuned thresholds go into the form."""
         kept = self._kept()
-        self.model.setText(f"Model: {kept.name}" if kept else "Choose a model in step 1 first.")
+        why = f" ({kept.reason})" if kept is not None and kept.reason else ""
+        self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
             self._shown_params = kept.params
-            self.form.change(**{k: v for k, v in vars(kept.params).items() if k != "mode"})
+            self.form.change(**{k: v for k, v in vars(kept.params).items() if k not in OWN})
         self.show_cost()
 
     def show_cost(self) -> None:
@@ -120,6 +124,8 @@ class SegmentBox(QWidget):
 
     def _on_form_changed(self) -> None:
         self.bar.forget()
+        if self.project.mode != self.form.value.mode:
+            self.project.update(mode=self.form.value.mode)
         self.show_cost()
 
     def close_jobs(self) -> None:

@@ -52,6 +52,7 @@ class Compared:
     pictures: tuple[list[list[Picture | None]], ...]
     patches: tuple[int, ...] = ()
     left_out: str = ""
+    mode: str = "auto"
 
 
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
@@ -124,8 +125,8 @@ def tuned_model(out: Path) -> Path:
     return out / "model"
 
 
-def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
-    """Both models on the held-out patches: figures, maps and segmentations."""
+def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> Job[Compared]:
+    """Both models on the held-out patches, in the mode that will segment: figures, maps and segmentations."""
     yield from torch_job()
     yield Progress(0, 0, "loading models")
     from napari_connecto.workflows.compare import compare_job
@@ -138,7 +139,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
     annotation = Annotation.of(work.session, old)
     annotation.need_proof()
     places, held_out = annotation.held_out, annotation.proof
-    found = yield from compare_job(old, new, held_out, annotation.examples, tuned_params(before))
+    found = yield from compare_job(old, new, held_out, annotation.examples, tuned_params(before), mode)
     pictures: list[list[list[Picture | None]]] = []
     for state, example in zip(places, held_out, strict=True):
         yield Progress(len(pictures), len(places), "drawing")
@@ -158,7 +159,7 @@ def compared_job(work: Work, before: Path, after: Path) -> Job[Compared]:
             picture("segments after", cuts[1], "labels"),
         ]
         pictures.append([list(first), list(second)])
-    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out())
+    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out(), mode)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import seconds_text
-from napari_connecto.widgets._adapt_jobs import tuned_params
+from napari_connecto.widgets._adapt_kept import Gain, default_model
 from napari_connecto.widgets._adapt_plots import Curve
-from napari_connecto.widgets._adapt_project import Kept, Project
+from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_train_jobs import (
     Recipe,
     Timing,
@@ -21,7 +21,6 @@ from napari_connecto.widgets._adapt_train_jobs import (
     timing_job,
     tune_job,
     tune_recipe,
-    tuned_model,
     unfinished,
 )
 from napari_connecto.widgets._form import ParamsForm
@@ -183,9 +182,12 @@ class TuneBox(QWidget):
 
     def _on_tuned(self, summary: dict[str, Any]) -> None:
         out = Path(summary["out"])
-        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+        work = self.project.work
+        kept = default_model(work.base, out, Gain.of(out)) if work is not None else None
+        chosen = [f"Step 5 segments with {kept.name}: {kept.reason}. Step 4 changes that."] if kept else []
+        self.about.setText("\n".join([*summary["lines"], *chosen, f"Saved in {out}"]))
         self.bar.offer_report(out)
-        self.project.update(tuned=out, kept=Kept(out.name, tuned_model(out), tuned_params(tuned_model(out))))
+        self.project.update(tuned=out, kept=kept)
 
     def _on_copy(self) -> None:
         try:
