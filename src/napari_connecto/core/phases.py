@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -70,6 +70,15 @@ class Phases:
         self._spent_s += pace.elapsed_s
         self._covered += pace.covered * self._places[name][1]
         return result
+
+    def call(self, name: str, work: Callable[[], T]) -> Job[T]:
+        """A phase that cannot say how far it has come: its name is reported, then the work is done."""
+
+        def job() -> Job[T]:
+            yield Progress(0, 1, name)
+            return work()
+
+        return self.run(name, job())
 
     def _is_last(self, name: str) -> bool:
         return name == next(reversed(self._places))

@@ -24,6 +24,8 @@ from napari_connecto.workflows.patches import candidates
 from napari_connecto.workflows.whole import boundary_of
 
 PATCHES, SIZE = 4, 256
+CALLS = 8
+"""What looking takes in calls of the model on tiles of its own, about: it shares out the bar."""
 SIGMA, WIDTH = 1.0, 5
 """Blur before, and extent of the top hats, voxels of the model: what is narrower than five voxels is thin."""
 FAINT, LOOSE = 0.02, 0.05

@@ -15,16 +15,14 @@ from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import Step, plan_steps
 from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.gate_check import TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.gate_check import CALLS, STAGE, TILES, GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import REPORT, RunOptions, Search
 from napari_connecto.workflows.thresholds import Choice, exhaustive_choice
 
-GATE = "comparing with the training data"
-GATE_CALLS, OBJECTS_SHARE = 8, 0.3
-"""What a tile of the gate takes in calls of the finest level, and what finding objects takes of the search: on the
-sample volumes 5 to 12, and 0.2 to 0.4. They share out the bar, no more."""
+OBJECTS_SHARE = 0.3
+"""What finding objects takes of the search: on the samples 0.2 to 0.4. It shares out the bar, no more."""
 
 
 def detect(
@@ -106,7 +104,7 @@ def detect_job(
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
         phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
-        check = check or (yield from phases.run(GATE, check_job(volume, cascade, params, region)))
+        check = check or (yield from phases.run(STAGE, check_job(volume, cascade, params, region)))
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how)
         if view is not None and view.size:
@@ -156,7 +154,7 @@ def _work(
     search_s = chunks * (level_s if params.exhaustive else max(choice.cost_s, 1e-9))
     seen = view.size / within.size if view is not None else 0.0
     return {
-        GATE: 0.0 if known or params.gate == "off" else TILES * GATE_CALLS * level_s,
+        STAGE: 0.0 if known or params.gate == "off" else TILES * CALLS * level_s,
         "view": search_s * seen,
         "search": search_s * (1 - seen),
         "objects": search_s * OBJECTS_SHARE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -96,6 +97,14 @@ def fill_job(
             done += 1
             yield Progress(done, len(indices), stage, tile.write)
     return store
+
+
+def tiles_in(volume: Volume, predictor: Predictor, region: Box | None = None) -> int:
+    """How many tiles a predictor has to run on, about: the work of `fill_job`."""
+    level, finest = fitting_level(volume, predictor.card), volume.levels[0]
+    within = finest.box if region is None else region.clip(finest.shape)
+    grid = [-(-n // t) for n, t in zip(finest.box_in(within, level).shape, predictor.card.tile, strict=True)]
+    return max(1, prod(grid))
 
 
 def fingerprint(workflow: str, volume: Volume, predictor: Predictor) -> dict[str, Any]:

@@ -24,6 +24,10 @@ from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.patches import candidates
 
 TILES, SOURCE_TILES = 32, 240
+STAGE = "comparing with the training data"
+CALLS = 4
+"""What one of these tiles takes in calls of its model on tiles of its own: 2 to 12 on the samples. It shares out the
+bar, no more."""
 """Tissue tiles that are judged, and that a gate is made from."""
 SIDE, SIDE_3D = 96, 48
 """A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
@@ -133,15 +137,14 @@ def gate_check_job(
     scaling, encoder = model.card.normalisation.resolve(volume, damaged=damaged), TorchEncoder(model)
     level = holed(level) if damaged else level
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    stage = "comparing with the training data"
-    yield Progress(0, tiles, stage)
+    yield Progress(0, tiles, STAGE)
     try:
         own = own_shape(model.card, gate.shape)
         within = surroundings(region_in(region, volume, level) or level.box, own, level.box)
         drawn = candidates(level, own, tiles, seed, within=within).boxes
         for _, tile in read_tiles(level, scaling, gate.shape, drawn):
             found.append(statistics(encoder, tile[None]))
-            yield Progress(len(found), tiles, stage)
+            yield Progress(len(found), tiles, STAGE)
     except ChunkError as error:
         return GateCheck(name, reason=str(error))
     if not found:

@@ -21,11 +21,12 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume_job
-from napari_connecto.workflows.filling import fill_job, fingerprint
+from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.on_grid import part_of
 from napari_connecto.workflows.segment import inside
 from napari_connecto.workflows.translate_params import TranslateParams
@@ -123,13 +124,13 @@ def membranes_job(
     with JobFolder.open(result_folder(out), told) as job:
         paths = {name: job.path / f"{name}.zarr" for name in COMBINED}
         if not all(path.exists() for path in paths.values()):
-            maps = []
-            for k, look in enumerate(looks):
-                stage = f"pass {k + 1} of {len(looks)}"
-                path = job.path / PASSES / str(k)
-                maps.append((yield from _pass_map(path, volume, look, segmenter, region, stage, client)))
+            maps, names = [], [f"pass {k + 1} of {len(looks)}" for k in range(len(looks))]
+            phases = Phases({**dict.fromkeys(names, 1), **dict.fromkeys(paths, 0.1)})
+            for k, (look, stage) in enumerate(zip(looks, names, strict=True)):
+                made = _pass_map(job.path / PASSES / str(k), volume, look, segmenter, region, stage, client)
+                maps.append((yield from phases.run(stage, made)))
             for name, path in paths.items():
-                yield from save_volume_job(_combined(maps, name), path, overwrite=True)
+                yield from phases.run(name, save_volume_job(_combined(maps, name), path, overwrite=True))
         shutil.rmtree(job.path / PASSES, ignore_errors=True)
         found = [replace(open_volume(path), name=name) for name, path in paths.items()]
         return Membranes(*found)
@@ -140,11 +141,12 @@ def _pass_map(
 ) -> Job[Volume]:
     """Membranes of one pass: its image of the region, then what the segmenter says of that."""
     options: dict[str, Any] = {"metadata": {}, "client": client}
-    image = yield from fill_job(
-        path / "image", volume, look, "float32", f"{stage}: translating", region=region, **options
-    )
+    phases = Phases({"image": tiles_in(volume, look, region), "map": tiles_in(volume, segmenter, region)})
+    filling = fill_job(path / "image", volume, look, "float32", f"{stage}: translating", region=region, **options)
+    image = yield from phases.run("image", filling)
     seen = _part(image.volume("mean"), volume, region)
-    boundary = yield from fill_job(path / "map", seen, segmenter, "uint8", f"{stage}: membranes", **options)
+    filling = fill_job(path / "map", seen, segmenter, "uint8", f"{stage}: membranes", **options)
+    boundary = yield from phases.run("map", filling)
     return boundary.volume(segmenter.card.outputs[0].name)
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
@@ -95,14 +97,16 @@ def playback_job(
     params = params or PrepareParams()
     examples = source.patches() if isinstance(source, Domain) else [Example.of(e) for e in source]
     raw = [unscaled(e, model.card) for e in examples]
-    yield Progress(0, 0, "degrading the source's patches")
-    degraded = _degraded([image for image, _ in raw], volume, model.card, params)
-    found = _compared([image for image, _ in raw], degraded, volume, model.card, encoder, params)
+    images = [image for image, _ in raw]
+    phases = Phases({"degrading the source's patches": 1, "training": params.steps / 20})
+    restyling = partial(_degraded, images, volume, model.card, params)
+    degraded = yield from phases.call("degrading the source's patches", restyling)
+    found = _compared(images, degraded, volume, model.card, encoder, params)
     if not found.allowed:
         return found
     scaling = model.card.normalisation.resolve(volume)
     learnt = [Example(image, labels, None, scaling) for image, (_, labels) in zip(degraded, raw, strict=True)]
-    tuned = yield from fine_tune_job(model, learnt, _training(params))
+    tuned = yield from phases.run("training", fine_tune_job(model, learnt, _training(params)))
     note = f"{tuned.card.training}; playback of {len(learnt)} degraded source patches".lstrip("; ")
     card = replace(tuned.card, training=note, metrics={**tuned.card.metrics, "playback": found.figures()})
     return replace(found, model=TorchPredictor(card, tuned.net, str(tuned.device)))

@@ -8,11 +8,12 @@ from typing import Any
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.filling import fill_job, fingerprint
+from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
+from napari_connecto.workflows.gate_check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
 
 REPORT = "prediction.json"
 """Written last, and taken away before more is predicted: what makes a prediction a finished one."""
@@ -79,18 +80,13 @@ def predict_job(
     """
     with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
         job.remove(REPORT)
-        check = yield from gate_check_job(volume, model, gate, region=region)
+        asked = gate is not None and not isinstance(gate, GateCheck)
+        phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles_in(volume, model, region)})
+        check = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
         job.write_json(CHECK, check.to_json())
-        store = yield from fill_job(
-            job.path,
-            volume,
-            model,
-            "uint8",
-            "predicting",
-            metadata={"gate": check.to_json()},
-            region=region,
-            first=first,
-            client=client,
-        )
+        told = {"gate": check.to_json()}
+        place: dict[str, Any] = {"region": region, "first": first, "client": client}
+        filling = fill_job(job.path, volume, model, "uint8", "predicting", metadata=told, **place)
+        store = yield from phases.run("predicting", filling)
         job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], "gate": check.to_json()})
         return store.volume(model.card.outputs[0].name)

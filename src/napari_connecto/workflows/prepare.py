@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.adapt import adabn
 from napari_connecto.models.encoder import TorchEncoder
@@ -102,15 +104,17 @@ def prepare_job(
     if how != "adabn" and (source is None or encoder is None):
         raise InputError("playback needs the source's patches and an encoder: give source= and encoder=")
     playback, now, tiles = None, start, 0
+    phases = Phases({"playback": 10 * (how != "adabn"), "AdaBN": how != "playback", "measuring what changed": 1})
     if how != "adabn":
-        playback = yield from playback_job(start, source, volume, encoder, params)  # type: ignore[arg-type]
+        played = playback_job(start, source, volume, encoder, params)  # type: ignore[arg-type]
+        playback = yield from phases.run("playback", played)
         now = playback.model or start
     if how != "playback":
-        yield Progress(0, 0, "AdaBN")
-        batches = list(_batches(start, volume, params))
+        batches = yield from phases.call("AdaBN", lambda: list(_batches(start, volume, params)))
         now, tiles = adabn(now, batches), sum(len(batch) for batch in batches)
-    yield Progress(0, 0, "measuring what changed")
-    return Prepared(now, playback, tiles, 0.0 if now is start else _changed(start, now, volume, params))
+    measuring = partial(_changed, start, now, volume, params)
+    changed = 0.0 if now is start else (yield from phases.call("measuring what changed", measuring))
+    return Prepared(now, playback, tiles, changed)
 
 
 def _batches(model: Predictor, volume: Volume, params: PrepareParams) -> Iterator[np.ndarray]:

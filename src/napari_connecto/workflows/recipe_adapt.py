@@ -11,6 +11,7 @@ from typing import Any
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import from_mapping
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import load_model
@@ -20,10 +21,13 @@ from napari_connecto.workflows.adapt_params import (
     SegmentParams,
     SuggestParams,
 )
-from napari_connecto.workflows.contrast import notices_job
+from napari_connecto.workflows.contrast import CALLS, notices_job
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.domains import load_encoder, load_library
 from napari_connecto.workflows.estimate_segment import SegmentEstimate, estimate_segment_job
+from napari_connecto.workflows.filling import tiles_in
+from napari_connecto.workflows.gate_check import CALLS as GATE_CALLS
+from napari_connecto.workflows.gate_check import TILES
 from napari_connecto.workflows.gate_files import load_gate
 from napari_connecto.workflows.predict import predict_job
 from napari_connecto.workflows.rank import rank_domains_job
@@ -43,8 +47,11 @@ def rank(recipe: Recipe, client: Any) -> Job[Summary]:
     """Rank domains; with ``out``, ``ranking.json`` is written there."""
     params = from_mapping(RankParams, recipe.get("params") or {})
     volume, library = open_spec(recipe["volume"]), recipe.get("library")
-    ranking = yield from rank_domains_job(volume, library, params)
-    told = yield from notices_job(volume, load_library(library)[ranking.ranks[0].name].model())
+    domains = load_library(library)
+    # a call takes about as long as the features of eight patches
+    phases = Phases({"ranking": len(domains) * params.patches / 8, "contrast": CALLS})
+    ranking = yield from phases.run("ranking", rank_domains_job(volume, library, params))
+    told = yield from phases.run("contrast", notices_job(volume, domains[ranking.ranks[0].name].model()))
     rows = [entry.row() for entry in ranking.ranks]
     if recipe.get("out"):
         out = _folder(recipe)
@@ -75,11 +82,15 @@ def suggest(recipe: Recipe, client: Any) -> Job[Summary]:
 def segment(recipe: Recipe, client: Any) -> Job[Summary]:
     """Segment an image by a model, or a boundary map; thresholds not given are those tuned with the model."""
     volume, params, model = _segmenting(recipe)
-    told: list[str] = (yield from notices_job(volume, model)) if model is not None else []
-    gate = load_gate(model_folder(recipe["model"])) if model is not None else None
-    labels = yield from segment_job(
-        volume, params, model=model, out=recipe["out"], region=region_of(recipe), client=client, gate=gate
-    )
+    told: list[str] = []
+    gate, region = None, region_of(recipe)
+    phases = Phases({"contrast": 0, "segmenting": 1})
+    if model is not None:
+        phases = Phases({"contrast": CALLS, "segmenting": TILES * GATE_CALLS + tiles_in(volume, model, region)})
+        told = yield from phases.run("contrast", notices_job(volume, model))
+        gate = load_gate(model_folder(recipe["model"]))
+    where: dict[str, Any] = {"out": recipe["out"], "region": region, "client": client}
+    labels = yield from phases.run("segmenting", segment_job(volume, params, model=model, gate=gate, **where))
     count, level = int(labels.metadata["segments"]), labels.levels[0]
     shown = ", ".join(f"{k} {getattr(params, k)}" for k in ("boundary_threshold", "merge_threshold", "min_size"))
     voxel = " x ".join(f"{v:.4g}" for v in level.voxel_nm)

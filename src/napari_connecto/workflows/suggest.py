@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.pedestal import above, plain
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt_params import SuggestParams
@@ -129,13 +131,15 @@ def suggest_job(
     _check(n, params, encoder)
     level = fitting_level(volume, card)
     check_channels(level, card)
-    yield Progress(0, 0, "looking for tissue")
-    taken = [finest.box_in(box, level) for box in exclude]
-    found = candidates(level, (card.tile[0], params.size, params.size), max(n, params.pool), params.seed, taken)
+    taken, shape = [finest.box_in(box, level) for box in exclude], (card.tile[0], params.size, params.size)
+    seen = encoder if needs_features(params.strategy, params.diversity) else None
+    phases = Phases({"looking for tissue": 1, "asking the model": 20, "comparing patches": 10 * (seen is not None)})
+    draw = partial(candidates, level, shape, max(n, params.pool), params.seed, taken)
+    found = yield from phases.call("looking for tissue", draw)
     _check_enough(found, n, params, exclude)
-    pool = yield from _pool(volume, level, found.boxes, model, params)
-    if encoder is not None and needs_features(params.strategy, params.diversity):
-        vectors = yield from _vectors(volume, level, found.boxes, encoder)
+    pool = yield from phases.run("asking the model", _pool(volume, level, found.boxes, model, params))
+    if seen is not None:
+        vectors = yield from phases.run("comparing patches", _vectors(volume, level, found.boxes, seen))
         pool = Pool(pool.score, pool.pixel, pool.unit, vectors)
     return [
         Suggestion(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.metrics import count
 from napari_connecto.core.model import ModelCard
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing
@@ -31,7 +33,7 @@ from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import source_gate_job
+from napari_connecto.workflows.gate_check import SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.gate_files import save_gate
 from napari_connecto.workflows.patches import candidates
 from napari_connecto.workflows.whole import boundary_of
@@ -100,16 +102,20 @@ def train_domain_job(
     samples = EmSamples([train], card, params.crop, params.batch, params.seed, Augment())
     settings = FitParams(steps=params.steps, learning_rate=3e-3, validate_every=max(10, params.steps // 10))
     start = new_model(card, params.seed, device=params.device)
-    model = yield from fit(start, samples.from_step, settings, validate=BoundaryLoss.of([_few(held_out)], card))
-    yield Progress(params.steps, params.steps, "measuring on the block kept apart")
-    tuned = tune(model, [_few(train)], mode="2d")
-    metrics = {**_measured(model, _few(held_out)), "vi": score(model, [_few(held_out)], tuned).total.total}
+    phases = Phases(_work(params))
+    training = fit(start, samples.from_step, settings, validate=BoundaryLoss.of([_few(held_out)], card))
+    model = yield from phases.run("training", training)
+    tuned = yield from phases.call("choosing thresholds", lambda: tune(model, [_few(train)], mode="2d"))
+    measuring = partial(score, model, [_few(held_out)], tuned)
+    scored = yield from phases.call("measuring on the held-out block", measuring)
+    metrics = {**_measured(model, _few(held_out)), "vi": scored.total.total}
     model = TorchPredictor(
         replace(card, training=about.data, licence=about.licence, metrics=metrics), model.net, str(model.device)
     )
     space = encoder or TorchEncoder(model)
     size = min(128, *volume.levels[0].shape[1:])
-    sample = sample_features(volume, card, space, patches=params.patches, size=size, seed=params.seed)
+    sampling = partial(sample_features, volume, card, space, patches=params.patches, size=size, seed=params.seed)
+    sample = yield from phases.call("sampling features", sampling)
     told = {
         **about.to_json(),
         "encoder": space.card.digest,
@@ -118,9 +124,20 @@ def train_domain_job(
         "params": asdict(params),
         "version": __version__,
     }
-    gate = yield from _gate(volume, model, params.seed)
+    gate = yield from phases.run("gate", _gate(volume, model, params.seed))
     crops = _crops(train, card, params.seed) if params.keep_patches else None
     return _written(out, model, told, sample.vectors, crops, gate)
+
+
+def _work(params: DomainParams) -> dict[str, float]:
+    """Seconds that each phase took on two cores: they share out the bar."""
+    return {
+        "training": params.steps * params.batch * params.crop**2 * 11e-6,
+        "choosing thresholds": 3.0,
+        "measuring on the held-out block": 2.0,
+        "sampling features": params.patches * 0.03,
+        "gate": SOURCE_TILES * 0.15,
+    }
 
 
 def _gate(volume: Volume, model: TorchPredictor, seed: int) -> Job[Gate | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.pedestal import percentiles
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import load_model, new_model, save_model
 from napari_connecto.models.fit import FitParams, Sample, fit
@@ -87,20 +89,18 @@ def train_translator_job(
         If the pair cannot be aligned, is too small to be split, or says nothing.
     """
     params = params or TranslatorParams()
-    pair = yield from pair_volumes_job(xray, em, pairing)
+    phases = Phases(_work(params))
+    pair = yield from phases.run("aligning", pair_volumes_job(xray, em, pairing))
     card = translator_card(params, pair.em.voxel_nm)
     boxes = parts(pair.em.shape, card.halo)
     target = _target(pair.em.read(boxes["train"]), em.name)
     scene = _scene(pair, card.normalisation.resolve(xray), target)
     blocks = {name: scene.within(box if name == "train" else middle(box, MEASURED)) for name, box in boxes.items()}
-    members = yield from _members(blocks, card, params, folder, stop)
-    recalibration: dict[str, Recalibration] = {}
-    for n, kind in enumerate(k for k in KINDS if k != "dropout" or params.dropout > 0):
-        yield Progress(n, len(KINDS), "recalibrating")
-        found = _recalibrated(members, TranslateParams(uncertainty=kind), blocks["calibration"])
-        recalibration |= {kind: found} if found else {}
-    gate = yield from _gate(pair.xray, card.normalisation.resolve(xray), members[0], boxes["train"])
-    yield Progress(0, 0, "measuring on the block kept apart")
+    members = yield from phases.run("training", _members(blocks, card, params, folder, stop))
+    recalibrating = _recalibration_job(members, params, blocks["calibration"])
+    recalibration = yield from phases.run("recalibrating", recalibrating)
+    fitting = _gate(pair.xray, card.normalisation.resolve(xray), members[0], boxes["train"])
+    gate = yield from phases.run("gate", fitting)
     about = {
         "params": asdict(params),
         "pair": list(pair.lines()),
@@ -111,8 +111,34 @@ def train_translator_job(
         "version": __version__,
     }
     translator = Translator(params.name, tuple(members), recalibration, about, gate)
-    metrics = measured(translator, blocks["test"], blocks["train"])
+    measuring = partial(measured, translator, blocks["test"], blocks["train"])
+    metrics = yield from phases.call("measuring on the held-out block", measuring)
     return replace(translator, about={**about, "metrics": metrics})
+
+
+def _work(params: TranslatorParams) -> dict[str, float]:
+    """Voxels that networks see in each phase, a step of training counted three times: they share out the bar."""
+    passes = params.members + 4 + 8 * (params.dropout > 0) + 1  # of all kinds of uncertainty
+    return {
+        "aligning": 4e6,  # 4 s, and 1 us per voxel, on two cores
+        "training": 3.0 * params.members * params.steps * params.batch * params.crop**3,
+        "recalibrating": float(MEASURED * passes),
+        "gate": GATE_TILES * 48.0**3,
+        "measuring on the held-out block": float(MEASURED * params.members),
+    }
+
+
+def _recalibration_job(
+    members: Sequence[Predictor], params: TranslatorParams, scene: Scene
+) -> Job[dict[str, Recalibration]]:
+    """By kind of uncertainty, where it has any."""
+    found: dict[str, Recalibration] = {}
+    kinds = [kind for kind in KINDS if kind != "dropout" or params.dropout > 0]
+    for n, kind in enumerate(kinds):
+        yield Progress(n, len(kinds), "recalibrating")
+        one = _recalibrated(members, TranslateParams(uncertainty=kind), scene)
+        found |= {kind: one} if one else {}
+    return found
 
 
 def _target(em: np.ndarray, name: str) -> Scaling:

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.filling import fill_job, fingerprint
-from napari_connecto.workflows.gate_check import CHECK, GateCheck, gate_check_job
+from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
+from napari_connecto.workflows.gate_check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
 from napari_connecto.workflows.seams import seams
 from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translator import LABEL, Translator
@@ -127,28 +129,25 @@ def translate_job(
     told = {**fingerprint("translate", volume, predictor), "params": asdict(params)}
     with JobFolder.open(result_folder(out), told) as job:
         job.remove(REPORT)
-        check = yield from gate_check_job(
-            volume, translator.members[0], gate or translator.gate, region=region, name=translator.name
-        )
+        tiles, passes = tiles_in(volume, predictor, region), len(predictor.mixture.passes)
+        asked = TILES * CALLS if gate is None and translator.gate is not None else 0
+        phases = Phases({STAGE: asked, "translating": tiles * passes, "looking for seams": tiles * passes / 200})
+        asking = {"region": region, "name": translator.name}
+        checking = gate_check_job(volume, translator.members[0], gate or translator.gate, **asking)
+        check = yield from phases.run(STAGE, checking)
         job.write_json(CHECK, check.to_json())
-        store = yield from fill_job(
-            job.path,
-            volume,
-            predictor,
-            "float32",
-            "translating",
-            metadata={**metadata, "gate": check.to_json()},
-            region=region,
-            first=first,
-            client=client,
-        )
-        yield Progress(0, 0, "looking for seams")
+        place: dict[str, Any] = {"region": region, "first": first, "client": client}
+        place |= {"metadata": {**metadata, "gate": check.to_json()}}
+        filling = fill_job(job.path, volume, predictor, "float32", "translating", **place)
+        store = yield from phases.run("translating", filling)
         mean = replace(store.volume("mean"), name=NAME)
+        looking = partial(seams, mean.levels[0], predictor.card.tile, store.done())
+        steps = yield from phases.call("looking for seams", looking)
         report = {
             "translator": translator.name,
             "uncertainty": params.uncertainty,
             "recalibrated": params.uncertainty in translator.recalibration,
-            "seams": seams(mean.levels[0], predictor.card.tile, store.done()),
+            "seams": steps,
             "target": translator.about.get("target"),
             "metrics": translator.about.get("metrics") or {},
             "gate": check.to_json(),
