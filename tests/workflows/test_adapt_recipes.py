@@ -20,6 +20,7 @@ from napari_connecto.workflows.recipe import read_recipe, recipe_job
 from napari_connecto.workflows.recipe_adapt import model_folder, tuned_params
 from napari_connecto.workflows.session import patch_states
 from tests import adapt_parts
+from tests.workflows.watched import watched
 
 pytestmark = pytest.mark.slow
 TUNE = {"preset": "quick", "steps": 12, "crop": 64, "batch": 2, "device": "cpu"}
@@ -41,7 +42,7 @@ def suggest(folder, session="session"):
     params = {"size": 64, "pool": 40, "random_arm": 2}
     recipe = {"workflow": "suggest", "volume": volume(folder), "model": str(folder / "library/near")}
     recipe |= {"out": str(folder / session), "n": 6, "params": params, "library": str(folder / "library")}
-    return run(recipe_job(recipe))
+    return watched(recipe_job(recipe))
 
 
 def volume(folder):
@@ -57,7 +58,7 @@ def tuning(folder, out, **more):
 def test_the_domain_of_the_same_kind_is_nearest_and_the_other_does_not_fit(work):
     params = {"patches": 40, "patch": 64, "permutations": 200}
     recipe = {"workflow": "rank", "volume": volume(work), "library": str(work / "library"), "params": params}
-    found = run(recipe_job(recipe | {"out": str(work / "ranking")}))
+    found = watched(recipe_job(recipe | {"out": str(work / "ranking")}))
     assert found["best"] == "near"
     near, far = found["ranks"]
     assert (near["name"], near["fits"], near["voxel_ratio"]) == ("near", True, 1.0)
@@ -70,7 +71,7 @@ def test_the_domain_of_the_same_kind_is_nearest_and_the_other_does_not_fit(work)
 def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    found = run(recipe_job(tuning(work, "tuned")))
+    found = watched(recipe_job(tuning(work, "tuned")))
     parent = load_model(work / "library/near", backend="torch").card
     after = load_model(model_folder(work / "tuned"), backend="torch").card
     assert after.parent == parent.digest
@@ -90,7 +91,7 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     assert tuned_params(work / "tuned").boundary_threshold == comparison["after"]["params"]["boundary_threshold"]
     again = read_recipe(work / "tuned/recipe.yaml") | {"out": str(work / "again")}
     assert run(recipe_job(again))["digest"] == found["digest"]
-    labels = run(
+    labels = watched(
         recipe_job(
             {"workflow": "segment", "volume": volume(work), "model": str(work / "tuned"), "out": str(work / "labels")}
         )

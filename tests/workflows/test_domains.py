@@ -19,6 +19,7 @@ from napari_connecto.workflows.em_labels import to_em
 from napari_connecto.workflows.rank import rank_domains
 from napari_connecto.workflows.train_domain import About, split, train_domain_job
 from tests import adapt_parts
+from tests.workflows.watched import watched
 
 NM = (40.0, 8.0, 8.0)
 
@@ -54,7 +55,7 @@ def test_a_domain_is_made_and_found_again(tmp_path):
     encoder = TorchEncoder(new_model(adapt_parts.tiny_card("encoder"), 0, device="cpu"))
     params = DomainParams(label_kind="em", steps=60, crop=96, batch=2, depth=3, patches=20, device="cpu")
     about = About(tissue="phantom", data="ours", licence="MIT")
-    domain = run(train_domain_job("x", made.image, labels, tmp_path / "x", encoder, params, about))
+    domain = watched(train_domain_job("x", made.image, labels, tmp_path / "x", encoder, params, about))
     again = load_library(tmp_path)["x"]
     np.testing.assert_array_equal(again.features, domain.features)
     assert domain.features.shape == (20, encoder.dim)

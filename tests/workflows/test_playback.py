@@ -27,6 +27,7 @@ from napari_connecto.workflows.recipe import recipe_job
 from napari_connecto.workflows.recipe_adapt import tuned_params
 from napari_connecto.workflows.train_domain import train_domain_job
 from tests.adapt_parts import library, tiny_card
+from tests.workflows.watched import watched
 
 VOXEL = (40.0, 8.0, 8.0)
 PARAMS = {"patches": 48, "patch": 64, "steps": 4, "crop": 64, "batch": 2, "device": "cpu"}
@@ -108,7 +109,7 @@ def test_only_a_lower_discrepancy_of_images_that_differ_allows_it(before, after,
 def test_adabn_after_playback_keeps_the_chain_of_parents(source, model, encoder):
     target, params = volume(worn(neuropil(9)[0])), PrepareParams(**PARAMS)
     played = run(prepare_job(model, target, "playback", source, encoder, params))
-    both = run(prepare_job(model, target, "both", source, encoder, params))
+    both = watched(prepare_job(model, target, "both", source, encoder, params))
     assert played.model.card.parent == model.card.digest
     assert both.model.card.parent == played.model.card.digest != both.model.card.digest
     assert (played.tiles, both.tiles) == (0, 48)

@@ -6,12 +6,12 @@ import pytest
 import napari_connecto as nc
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import run
 from napari_connecto.core.model import Output
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt_params import SuggestParams
 from napari_connecto.workflows.suggest import Suggestion, suggest, suggest_job
 from tests.workflows.checkers import NM, SIZE, Believer, bits, checkers, volume
+from tests.workflows.watched import watched
 
 LEVELS = np.array([[0.05, 0.1, 0.15, 0.2], [0.25, 0.3, 0.32, 0.0], [0.12, 0.28, 0.18, 0.07]])[None]
 TISSUE = np.argwhere(LEVELS > 0)
@@ -119,7 +119,7 @@ def test_where_no_level_fits_boxes_of_the_finest_still_do_not_overlap():
 
 def test_progress_counts_patches():
     reports = []
-    run(suggest_job(volume(LEVELS), Believer(), 2, size=SIZE), reports.append)
+    watched(suggest_job(volume(LEVELS), Believer(), 2, size=SIZE), reports.append)
     assert [(p.done, p.total) for p in reports if p.stage == "asking the model"] == [(i, 11) for i in range(1, 12)]
 
 

@@ -23,6 +23,7 @@ from napari_connecto.workflows.translator_design import SHARES, crop_shape, midd
 from napari_connecto.workflows.xray_params import PairParams, XrayParams
 from tests import tiny
 from tests.translate_parts import EM_NM, PARAMS, texture
+from tests.workflows.watched import watched
 
 PAIRING = PairParams(affine=False)
 
@@ -142,7 +143,7 @@ def test_stopping_keeps_the_members_so_far(pair):
 
 
 def test_what_is_told_of_a_translator(pair):
-    found = run(train_translator_job(*pair, PARAMS, pairing=PAIRING))
+    found = watched(train_translator_job(*pair, PARAMS, pairing=PAIRING))
     assert found.about["simulated"]["voxel_nm"] == [20.0, 20.0, 20.0]
     assert set(found.recalibration) == {"ensemble", "flips", "dropout", "single"}
     assert found.about["metrics"]["interpolated"]["psnr"] > 10

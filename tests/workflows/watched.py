@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from napari_connecto.core.jobs import Job, Progress, run
 
 
-def watched(job: Job[Any]) -> Any:
-    """What a job returns; its reports are checked on the way."""
+def watched(job: Job[Any], report: Callable[[Progress], object] = id) -> Any:
+    """As `run`, and what was reported is checked."""
     reports: list[Progress] = []
-    result = run(job, reports.append)
+
+    def seen(progress: Progress) -> None:
+        reports.append(progress)
+        report(progress)
+
+    result = run(job, seen)
     overall = [p.overall for p in reports]
     assert None not in overall, next(p for p in reports if p.overall is None)
     assert overall == sorted(overall)

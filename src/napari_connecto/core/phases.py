@@ -50,7 +50,7 @@ class Phases:
         return {name: share for name, (_, share) in self._places.items()}
 
     def run(self, name: str, job: Job[T]) -> Job[T]:
-        """A job as the phase ``name``: the same reports with ``overall`` and ``left_s``, and a last one at its end.
+        """A job as the phase ``name``: the same reports with ``overall`` and ``left_s``, and one at its end if need be.
 
         Its own phases, where it has some, are laid into the phase. Stages without a name get the phase's. Of a job that
         reports nothing nothing is said, unless it is the last.
@@ -64,7 +64,7 @@ class Phases:
             result: T = end.value
         finally:
             job.close()
-        if last is not None or self._is_last(name):
+        if pace.fraction < 1 and (last is not None or self._is_last(name)):
             end_of = last or Progress(1, 1, name)
             yield self._placed(name, replace(end_of, done=end_of.total, payload=None, overall=1.0, left_s=0.0), pace)
         self._spent_s += pace.elapsed_s

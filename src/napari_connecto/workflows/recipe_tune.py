@@ -82,7 +82,7 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
         return summary
 
 
-def _work(params: FineTuneParams, examples: list[Example], held_out: list[Example], prepared: bool) -> dict[str, float]:
+def _work(params: FineTuneParams, patches: int, prepared: bool) -> dict[str, float]:
     """Seconds that each phase took on the sample neuropil, on two cores: they share out the bar."""
     steps = params.steps or PRESETS[params.preset].steps
     return {
