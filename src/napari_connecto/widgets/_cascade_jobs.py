@@ -29,6 +29,7 @@ from napari_connecto.widgets._mesa import load_triton_apart, torch_job
 from napari_connecto.widgets._volumes import as_file_job
 from napari_connecto.workflows.cascade_document import read_document
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.points import Places
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade import Cascade
@@ -157,13 +158,15 @@ class Peek:
     diameter_nm: float
     threshold: float
     trained_on: str
+    recall: str = ""
 
     @property
     def line(self) -> str:
         """In words."""
         voxel = " × ".join(f"{v:g}" for v in self.voxel_nm)
         what = "masks" if self.head == "masks" else "centres"
-        return f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel} nm; trained on {self.trained_on}."
+        told = f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel} nm; trained on {self.trained_on}."
+        return told + self.recall
 
 
 def peek(folder: Path) -> Peek:
@@ -186,9 +189,17 @@ def peek(folder: Path) -> Peek:
             float(rule["diameter_nm"]),
             float(rule["threshold"]),
             str(document["metadata"].get("volume", "unknown data")),
+            _recall(document["calibration"].get("held_out")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by training") from error
+
+
+def _recall(held_out: Mapping[str, Any] | None) -> str:
+    """What was found of the labelled objects held out from training, in words."""
+    if held_out is None:
+        return ""
+    return f" It found {sum(held_out['found'])} of {len(held_out['found'])} labelled held-out objects."
 
 
 def list_job() -> Job[dict[str, Path]]:
@@ -209,7 +220,17 @@ def live_map(out: Path) -> Volume | None:
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a training needs: labels are a volume, or positions in nm (n, 3) of objects in the whole volume."""
+    """Everything a training needs.
+
+    Parameters
+    ----------
+    labels
+        A volume, or positions in nm (n, 3) of objects in the whole volume.
+    review
+        Verdicts on other places, where the labels are what was accepted in a review.
+    previous
+        Folder of a cascade to compare with.
+    """
 
     volume: Volume
     spec: Mapping[str, Any] | None
@@ -217,6 +238,8 @@ class Training:
     labels_spec: Mapping[str, Any] | None
     params: TrainParams
     out: Path
+    review: Places | None = None
+    previous: Path | None = None
 
 
 def training_job(training: Training) -> Job[dict[str, Any]]:
@@ -230,13 +253,27 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
         recipe["volume"] = yield from as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
         if isinstance(training.labels, np.ndarray):
             table = Path(work) / "points.csv"
-            write_table(table, {f"{axis}_nm": training.labels[:, i] for i, axis in enumerate("zyx")})
+            write_table(table, _columns(training.labels, training.review))
             recipe["points"] = str(table)
         else:
             path = Path(work) / "labels.ome.zarr"
             recipe["labels"] = yield from as_file_job(training.labels, training.labels_spec, path)
+            if training.review is not None:
+                recipe["review"] = str(Path(work) / "review.csv")
+                write_table(recipe["review"], _columns(np.empty((0, 3)), training.review))
+        if training.previous is not None:
+            recipe["previous"] = str(training.previous)
         recipe["params"] = dataclasses.asdict(training.params)
         return (yield from run_in_subprocess(recipe, work))
+
+
+def _columns(points: np.ndarray, review: Places | None) -> dict[str, Any]:
+    """Columns of a table of points: accepted ones, and the verdicts of a review on others where there is one."""
+    if review is None:
+        return {f"{axis}_nm": points[:, i] for i, axis in enumerate("zyx")}
+    centres = np.concatenate([points, review.centre_nm])
+    status = np.concatenate([np.full(len(points), "accepted"), review.status])
+    return {f"{axis}_nm": centres[:, i] for i, axis in enumerate("zyx")} | {"status": status}
 
 
 def command_line(recipe: Recipe, run_on: RunOn) -> str:

@@ -26,6 +26,8 @@ from napari_connecto.widgets._show import Relabelled, placed_on, store_layer, to
 from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW
 
+REVIEWED = "connecto_review"
+"""Key of a training layer's ``metadata``: `Places` that were rejected or not reviewed, see `training_layer`."""
 POINTS, MASKS, MAP, TRAINING = "detections", "objects", "probability", "training"
 
 
@@ -185,8 +187,12 @@ class ResultLayers:
         self._raise_points()
 
     def training_layer(self, review: Review) -> Layer:
-        """Accepted detections as a layer to train from: their masks where there are masks, else their centres."""
+        """Accepted detections as a layer to train from: their masks where there are masks, else their centres.
+
+        Its metadata keep what was rejected, which is background, and what was not reviewed, which is unknown.
+        """
         accepted = review.status == ACCEPTED
+        metadata = {REVIEWED: review.not_accepted()}
         name = f"{TRAINING} {review.found.report.get('cascade', '')}".strip()
         if name in self._viewer.layers:
             self._viewer.layers.remove(name)
@@ -194,7 +200,11 @@ class ResultLayers:
             table = review.label_table(accepted)
             arrays, keywords = store_layer(review.found.labels, self._image, self._level)
             return self._viewer.add_labels(
-                _one_or_many([Relabelled(a, table) for a in arrays]), **keywords, name=name, visible=False
+                _one_or_many([Relabelled(a, table) for a in arrays]),
+                **keywords,
+                name=name,
+                visible=False,
+                metadata=metadata,
             )
         data = to_data(review.found.centre_nm[accepted], self._level, min(self._image.ndim, 3))
         look = {
@@ -203,7 +213,7 @@ class ResultLayers:
             "border_color": "white",
             "size": float(np.median(sizes(extents(review.found, self._box_factor)))),
         }
-        return self._viewer.add_points(data, **placed_on(self._image), **look, name=name)
+        return self._viewer.add_points(data, **placed_on(self._image), **look, name=name, metadata=metadata)
 
     def _follow(self, before: ResultLayers, reuse: bool) -> None:
         same = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.workflows.points import Places
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ class Review:
         """All that was said, also of what is not among these detections."""
         said, found = self.status != NEW, self.found
         return Verdicts(found.id[said], found.centre_nm[said], self.status[said], self.reach_nm) + self.elsewhere
+
+    def not_accepted(self) -> Places:
+        """What was rejected, and what nobody judged: the other side of what is trained on."""
+        rest, gone = self.status != ACCEPTED, self.elsewhere.status == REJECTED
+        centres = np.concatenate([self.found.centre_nm[rest], self.elsewhere.centre_nm[gone]])
+        return Places(centres, np.concatenate([self.status[rest], self.elsewhere.status[gone]]))
 
     @property
     def keep(self) -> np.ndarray:

@@ -5,33 +5,38 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._cascade_jobs import Training, training_job
+from napari_connecto.widgets._cascade_labels import caption, taught
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._layers import SPEC, describe, nm_per_unit
-from napari_connecto.widgets._show import to_nm
+from napari_connecto.widgets._layers import SPEC
 from napari_connecto.widgets._view import LayerCombo
 from napari_connecto.workflows.params import TrainParams
 
+PREVIOUS = "connecto_previous"
+"""Key of a training layer's ``metadata``: folder of the cascade whose detections were reviewed."""
+
 
 class TrainBox(QGroupBox):
-    """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade.
+    """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead where
+    it finds nothing, or less than the one before.
 
     Training runs in a process of its own: it does not slow the view, and Cancel ends it at once.
     """
 
     trained = Signal(Path)
+    rejected = Signal(Path)
 
     def __init__(self, viewer: Any, source: InputBox, folder: Callable[[], Path]) -> None:
         super().__init__("Train from labels")
@@ -39,24 +44,33 @@ class TrainBox(QGroupBox):
         self.labels = LayerCombo(
             viewer,
             (Labels, Points),
-            "Labels: masks or instances (0 is background), on all or part of the image.\n"
-            "Points: centres of all objects in the image; everywhere else counts as background.",
+            "Labels: masks or instances, on all or part of the image.\n"
+            "Points: centres of objects in the image.\n"
+            "What is not labelled counts as background, or as unknown if you choose so below.",
         )
+        self.caption = text_line("What is not labelled")
         self.form = ParamsForm(TrainParams)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
         self.about = text_line("What the training found")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (self.labels, self.form, self.bar, self.about):
+        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.about):
             layout.addWidget(widget)
         self.labels.chosen.connect(self._on_labels_chosen)
+        self.form.changed.connect(self._show_caption)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
+        self._show_caption()
 
     def _on_labels_chosen(self) -> None:
         if isinstance(self.labels.layer, Points):
             self.form.change(head="centres")
+        self._show_caption()
+
+    def _show_caption(self) -> None:
+        with suppress(ConnectoError):  # of a value that is being typed
+            self.caption.setText(caption(self.labels.layer, self.form.value))
 
     def _on_clicked(self) -> None:
         try:
@@ -83,28 +97,23 @@ class TrainBox(QGroupBox):
         if not volume.calibrated:
             raise InputError(f"'{volume.name}' states no voxel size; set it in nm, z y x, in the box Image")
         params = self.form.value
-        labels: Volume | np.ndarray
-        if isinstance(layer, Points):
-            if params.diameter_nm <= 0:
-                raise InputError("points need a diameter: set Diameter (nm) to the typical size of an object")
-            if len(layer.data) == 0:
-                raise InputError(f"layer '{layer.name}' holds no points; set one on every object")
-            assert self._source.full is not None
-            labels, spec = to_nm(layer.data, layer, image, self._source.full.levels[0]), None
-        else:
-            assert self._source.full is not None
-            like = self._source.full.levels[0].voxel_nm if _same_grid(layer, image) else None
-            labels = describe(layer, voxel_nm=like).volume()
-            spec = labels.metadata.get(SPEC)
+        assert self._source.full is not None
+        what = taught(layer, image, self._source.full.levels[0], params)
+        spec = what.labels.metadata.get(SPEC) if isinstance(what.labels, Volume) else None
         name = re.sub(r"[^\w.-]+", "-", params.name) or "cascade"
         out = self._folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        return Training(volume, self._source.spec(volume), labels, spec, params, out)
+        previous = layer.metadata.get(PREVIOUS)
+        return Training(volume, self._source.spec(volume), what.labels, spec, params, out, what.review, previous)
 
     def _on_trained(self, summary: dict[str, Any]) -> None:
-        self.about.setText("\n".join([*summary["lines"], f"Kept in {summary['out']}"]))
-        self.trained.emit(Path(summary["out"]))
-
-
-def _same_grid(layer: Any, image: Any) -> bool:
-    """Labels of the image's scale that state no unit are on the image's voxels."""
-    return nm_per_unit(layer) is None and np.allclose(layer.scale[-2:], image.scale[-2:])
+        out = Path(summary["out"])
+        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+        if summary.get("failure"):
+            self.bar.error.show_error(ConnectoError(summary["failure"]))
+            self.bar.say("The new cascade finds nothing; it is kept, but not chosen.")
+        elif summary.get("worse"):
+            self.bar.say("The new cascade is worse than the previous one; it is kept, but not chosen.")
+        else:
+            self.trained.emit(out)
+            return
+        self.rejected.emit(out)

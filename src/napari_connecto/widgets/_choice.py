@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,15 +83,25 @@ class ChoiceBox(QGroupBox):
     def use(self, folder: Path) -> None:
         """Choose the one in a folder; an error is shown and the choice stays."""
         try:
-            peeked = self._peek(folder)
+            name = self._name(folder)
         except ConnectoError as error:
             self.error.show_error(error)
             self.combo.setCurrentText(self._chosen)
             return
-        name = next((n for n, f in self.folders.items() if f == folder), f"{peeked.name} ({folder.name})")
-        self.folders[name] = folder
         self._fill(name)
         self._choose(name)
+
+    def _name(self, folder: Path) -> str:
+        peeked = self._peek(folder)
+        name = next((n for n, f in self.folders.items() if f == folder), f"{peeked.name} ({folder.name})")
+        self.folders[name] = folder
+        return name
+
+    def offer(self, folder: Path) -> None:
+        """List the one in a folder, and choose nothing."""
+        with suppress(ConnectoError):
+            self._name(folder)
+            self._fill(self._chosen)
 
     def choose_training(self) -> None:
         """Choose training."""

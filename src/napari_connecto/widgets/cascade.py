@@ -15,7 +15,7 @@ from napari_connecto.widgets._cascade_card import Fix, PreflightCard
 from napari_connecto.widgets._cascade_jobs import Backend, Search, check_job, command_line, estimate_job, search_job
 from napari_connecto.widgets._cascade_results import Begun, ResultBox
 from napari_connecto.widgets._cascade_setup import CascadeBox
-from napari_connecto.widgets._cascade_train import TrainBox
+from napari_connecto.widgets._cascade_train import PREVIOUS, TrainBox
 from napari_connecto.widgets._dock import Dock
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
@@ -75,6 +75,7 @@ class CascadeWidget(Dock):
         self.bar.ended.connect(self._on_inputs_changed)
         self.bar.worker.returned.connect(self._on_found)
         self.train.trained.connect(self.cascade.use)
+        self.train.rejected.connect(self.cascade.offer)
         self.results.training_made.connect(self._on_training_made)
 
     def search(self) -> Search:
@@ -183,6 +184,8 @@ class CascadeWidget(Dock):
         peeked = self.cascade.peeked
         if peeked is not None:
             self.train.form.change(name=peeked.name, head=peeked.head, diameter_nm=float(round(peeked.diameter_nm)))
+        if self._running is not None:
+            layer.metadata[PREVIOUS] = self._running.cascade
         self.cascade.choose_training()
         self.train.labels.refresh()
         self.train.labels.setCurrentText(layer.name)

@@ -1,0 +1,86 @@
+"""What the dock trains a cascade on: a layer of labels or points, checked at once, and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from napari.layers import Layer, Points
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets._cascade_layers import REVIEWED
+from napari_connecto.widgets._layers import describe, nm_per_unit
+from napari_connecto.widgets._show import to_nm
+from napari_connecto.workflows.params import TrainParams
+from napari_connecto.workflows.points import Places
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Labels as a volume, or positions in nm (n, 3); and what a review says of other places, None without one."""
+
+    labels: Volume | np.ndarray
+    review: Places | None
+
+
+def taught(layer: Layer, image: Layer, level: Level, params: TrainParams) -> Taught:
+    """What a layer teaches about an image whose level 0 is ``level``.
+
+    Raises
+    ------
+    InputError
+        If it is empty, lies elsewhere, or is in pixels where the image is in nm.
+    """
+    review = layer.metadata.get(REVIEWED)
+    if isinstance(layer, Points):
+        if params.diameter_nm <= 0:
+            raise InputError("points need a diameter: set Diameter (nm) to the typical size of an object")
+        if len(layer.data) == 0:
+            raise InputError(f"layer '{layer.name}' holds no points; set one on every object")
+        places = to_nm(layer.data, layer, image, level)
+        at = level.to_voxels(places)
+        if not ((at >= 0) & (at < level.shape)).all(axis=1).any():
+            raise InputError(f"none of the points of '{layer.name}' lies in '{image.name}'; {_scales(layer, image)}")
+        return Taught(places, review)
+    own = _same_grid(layer, image)
+    if not own and nm_per_unit(layer) is None:
+        raise InputError(
+            f"layer '{layer.name}' is in pixels, the image '{image.name}' is not; {_scales(layer, image)}, or paint "
+            "on a new labels layer"
+        )
+    labels = describe(layer, voxel_nm=level.voxel_nm if own else None).volume()
+    if not _overlap(labels.levels[0], level):
+        raise InputError(f"layer '{layer.name}' does not lie on '{image.name}'; {_scales(layer, image)}")
+    return Taught(labels, review)
+
+
+def caption(layer: Layer | None, params: TrainParams) -> str:
+    """What the labels teach, and what is not labelled, in words."""
+    if layer is None:
+        return "Paint masks in a Labels layer, or set points."
+    review = layer.metadata.get(REVIEWED)
+    if params.sparse(reviewed=review is not None):
+        rejected = len(review.of("rejected")) if review is not None else 0
+        background = f" {rejected} rejected detections are background." if review is not None else ""
+        return f"Only some objects are labelled: what is not labelled is unknown.{background}"
+    if isinstance(layer, Points):
+        return "Set a point on every object: everything else in the image counts as background."
+    return "Paint every object: what is not painted counts as background."
+
+
+def _same_grid(layer: Layer, image: Layer) -> bool:
+    """Labels of the image's scale that state no unit are on the image's voxels."""
+    return nm_per_unit(layer) is None and np.allclose(layer.scale[-2:], image.scale[-2:])
+
+
+def _overlap(a: Level, b: Level) -> bool:
+    low, high = (b.to_voxels(a.to_nm(end)) for end in ((0, 0, 0), a.shape))
+    return bool((high > 0).all() and (low < b.shape).all())
+
+
+def _scales(layer: Layer, image: Layer) -> str:
+    def said(of: Layer) -> str:
+        return f"{' x '.join(f'{v:g}' for v in of.scale[-2:])} {of.units[-1]}"
+
+    return f"its voxels are {said(layer)} (y x), the image's {said(image)}: set scale, units and translate alike"

@@ -1,0 +1,123 @@
+"""Training a cascade from the dock in a real viewer: what is refused at once, what a review teaches, what is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Progress, run
+from napari_connecto.io.tables import read_table
+from napari_connecto.widgets import _cascade_jobs, _cascade_train
+from napari_connecto.widgets._cascade_jobs import training_job
+from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED
+from tests.widgets.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
+from tests.widgets.test_cascade_dock import run as search
+
+pytestmark = pytest.mark.gl
+
+
+@pytest.fixture
+def reviewed(dock, viewer, qtbot):  # noqa: F811
+    """Scores 0.9 accepted, 0.75 rejected, 0.6 not looked at; then Use for training."""
+    search(dock, qtbot)
+    dock.results.step(1)
+    dock.results.judge(ACCEPTED)
+    dock.results.judge(REJECTED)
+    dock.results.buttons["train"].click()
+    return dock
+
+
+def test_only_what_was_judged_is_taught(reviewed, fake, monkeypatch):  # noqa: F811
+    training = reviewed.train.training()
+    np.testing.assert_allclose(training.labels, CENTRES[[1]])
+    assert training.review.status.tolist() == ["new", "rejected"]
+    np.testing.assert_allclose(training.review.centre_nm, CENTRES[[0, 2]])
+    assert training.previous == reviewed.cascade.folders["bodies"]
+    assert "what is not labelled is unknown. 1 rejected detections are background" in reviewed.train.caption.text()
+    seen = {}
+
+    def in_subprocess(recipe, work):
+        yield Progress(0, 0)
+        seen.update(recipe, table=read_table(recipe["points"])[0])
+        return {}
+
+    monkeypatch.setattr("napari_connecto.workflows.subprocess.run_in_subprocess", in_subprocess)
+    run(training_job(training))
+    assert seen["table"]["status"].tolist() == ["accepted", "new", "rejected"]
+    assert (seen["params"]["unlabelled"], seen["previous"]) == ("auto", str(training.previous))
+
+
+def train(dock, qtbot, monkeypatch, tmp_path, **summary):  # noqa: F811
+    out = tmp_path / "bodies-20260101-000000"
+    out.mkdir()
+
+    def job(_):
+        yield Progress(1, 2, "training level 0")
+        return {"out": str(out), "lines": ["a line", "F1 0.50, that of the previous cascade 0.80"], **summary}
+
+    monkeypatch.setattr(_cascade_train, "training_job", job)
+    with qtbot.waitSignal(dock.train.bar.worker.returned, timeout=5000):
+        dock.train.bar.button.click()
+    return out
+
+
+def test_a_better_cascade_is_chosen(reviewed, qtbot, monkeypatch, tmp_path):
+    out = train(reviewed, qtbot, monkeypatch, tmp_path, failure="", worse=False)
+    assert reviewed.cascade.folder == out
+    assert reviewed.cascade.combo.currentText() == "bodies (bodies-20260101-000000)"
+
+
+@pytest.mark.parametrize("summary", [{"failure": "", "worse": True}, {"failure": "finds none of 23", "worse": False}])
+def test_a_worse_or_failed_cascade_is_listed_and_not_chosen(reviewed, qtbot, monkeypatch, tmp_path, summary):
+    out = train(reviewed, qtbot, monkeypatch, tmp_path, **summary)
+    assert reviewed.cascade.folder != out
+    assert out in reviewed.cascade.folders.values()
+    assert "F1 0.50, that of the previous cascade 0.80" in reviewed.train.about.text()
+    assert "not chosen" in reviewed.train.bar.status.text()
+    assert reviewed.train.bar.error.label.text() == summary["failure"]
+    assert reviewed.train.isVisibleTo(reviewed)
+
+
+def test_labels_in_pixels_over_an_image_in_nm_are_refused_at_once(dock, viewer):  # noqa: F811
+    viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask")
+    dock.train.labels.setCurrentText("mask")
+    with pytest.raises(InputError, match=r"layer 'mask' is in pixels, the image 'em' is not; its voxels are 1 x 1"):
+        dock.train.training()
+    dock.cascade.choose_training()
+    dock.train.bar.button.click()
+    assert "is in pixels" in dock.train.bar.error.label.text()
+    assert not dock.train.bar.worker.state.busy
+
+
+def test_labels_and_points_elsewhere_are_refused_at_once(dock, viewer):  # noqa: F811
+    place = {"scale": (50, 4, 4), "units": "nm", "translate": (0, 1e6, 0)}
+    viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="far", **place)
+    dock.train.labels.setCurrentText("far")
+    with pytest.raises(InputError, match="layer 'far' does not lie on 'em'"):
+        dock.train.training()
+    viewer.add_points([[1, 2, 3]], name="dots", **place)
+    dock.train.labels.setCurrentText("dots")
+    dock.train.form.change(diameter_nm=40.0)
+    with pytest.raises(InputError, match="none of the points of 'dots' lies in 'em'"):
+        dock.train.training()
+
+
+def test_the_labels_box_says_what_is_not_labelled(dock, viewer):  # noqa: F811
+    viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask", scale=(50, 4, 4), units="nm")
+    dock.train.labels.setCurrentText("mask")
+    assert dock.train.caption.text() == "Paint every object: what is not painted counts as background."
+    dock.train.form.change(unlabelled="unknown")
+    assert dock.train.caption.text() == "Only some objects are labelled: what is not labelled is unknown."
+    dock.train.form.change(unlabelled="auto")
+    viewer.add_points([[1, 40, 60]], scale=(50, 4, 4), units="nm", name="dots")
+    dock.train.labels.setCurrentText("dots")
+    assert "Set a point on every object" in dock.train.caption.text()
+
+
+def test_a_cascade_says_what_it_found_of_the_held_out_objects():
+    assert _cascade_jobs._recall(None) == ""
+    said = _cascade_jobs._recall({"found": [True, False, True]})
+    assert said == " It found 2 of 3 labelled held-out objects."
