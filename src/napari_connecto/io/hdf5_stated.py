@@ -103,7 +103,8 @@ def _sizes(
     dataset: h5py.Dataset, axes: Sequence[str], where: str
 ) -> Iterator[tuple[str, dict[str, float], dict[str, float | None]]]:
     """Name, sizes and units of each attribute that states a voxel size."""
-    attrs, found = dataset.attrs, {}
+    attrs = dataset.attrs
+    found: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {}
     if "element_size_um" in attrs:  # of Fiji and ilastik, (z, y, x) whatever is stored
         values = _numbers(attrs["element_size_um"])
         if len(values) not in (2, 3):
@@ -123,12 +124,12 @@ def _sizes(
         times = _spread(factors, axes, f"{where} has downsamplingFactors")
         if found and "pixelResolution" not in found and set(times.values()) != {1.0}:
             raise InputError(f"{where} has downsamplingFactors without a pixelResolution to multiply; {_CORRECT}")
-        sizes, units = found.get("pixelResolution", (dict.fromkeys(times, 1.0), dict.fromkeys(SPACE)))
+        sizes, units = found.get("pixelResolution", (dict.fromkeys(times, 1.0), _no_unit()))
         found["pixelResolution"] = {a: sizes.get(a, 1.0) * v for a, v in times.items()}, units
     tags = _axistags(dataset) if "axistags" in attrs else []
     if len(tags) == len(axes):
         numbers = {a: _numbers(tag.get("resolution", 0.0)) for a, tag in zip(axes, tags, strict=True) if a in SPACE}
-        found["axistags"] = {a: v[0] for a, v in numbers.items() if len(v) == 1}, dict.fromkeys(SPACE)
+        found["axistags"] = {a: v[0] for a, v in numbers.items() if len(v) == 1}, _no_unit()
     for name, (sizes, units) in found.items():
         sound = {a: float(v) for a, v in sizes.items() if math.isfinite(v) and v > 0}
         yield name, sound, {a: units.get(a) for a in sound}
@@ -168,6 +169,10 @@ def _units(dataset: h5py.Dataset, axes: Sequence[str]) -> dict[str, float | None
         return dict.fromkeys(SPACE, unit_nm(words[0]))
     named = next((names for names in (stored, list(axes), list(SPACE)) if len(names) == len(words)), [])
     return {a: unit_nm(word) for a, word in zip(named, words, strict=False)}
+
+
+def _no_unit() -> dict[str, float | None]:
+    return dict.fromkeys(SPACE, None)
 
 
 def _numbers(value: Any) -> list[float]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.axis_names import axes_of
 from napari_connecto.io.damage import ADVICE, header_errors
 from napari_connecto.io.files import open_binary, stat_text
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.tiff import open_file
+from napari_connecto.io.tiff_stated import TiffSize
 
 T = TypeVar("T")
 TIFFS = (".tif", ".tiff")
+SECTION = "a section is (y, x) or (y, x, colour); open it alone"
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
@@ -83,26 +87,30 @@ def _open(request: Request, files: Sequence[str]) -> Volume:
         raise InputError(f"got array='{request.array}'; images have none: leave it out (--array)")
     first = _opened(_decode, files[0])
     if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[-1] > 4):
-        raise InputError(f"'{files[0]}' has shape {first.shape}, a section is (y, x) or (y, x, colour); open it alone")
+        raise InputError(f"'{files[0]}' has shape {first.shape}, {SECTION}")
     source = ImageSource(tuple(files), first.shape, first.dtype)
+    stated = _opened(_stated, files[0])[1]
     for k in sorted({len(files) * i // 16 for i in range(16)} | {len(files) - 1}):
-        here, there = _opened(_size, files[k]), first.shape[:2]
+        (here, also), there = _opened(_stated, files[k]), first.shape[:2]
         if here != there:
             raise InputError(
                 f"'{files[k]}' is {here} voxels, '{files[0]}' {there}; sections of one folder have one size"
             )
-    axes = "zyx" if first.ndim == 2 else "zyxc"
+        if also.size != stated.size and request.voxel_nm is None:
+            raise InputError(f"'{files[k]}' states another voxel size than '{files[0]}'; give it (--voxel-nm Z Y X)")
+    axes = axes_of(request.axes, "zyx" if first.ndim == 2 else "zyxc", source.shape, f"'{request.path}'")
     seen = "\n".join([*files, *(stat_text(Path(files[k])) for k in range(0, len(files), max(1, len(files) // 64)))])
     revision = hashlib.sha256(seen.encode()).hexdigest()
-    found = Description(
-        [Stored(source, [1.0] * len(axes))], list(axes), [None] * len(axes), revision, metadata={"format": "images"}
-    )
+    size, units, corner = stated.along(axes)
+    found = Description([Stored(source, size, corner)], axes, units, revision, metadata={"format": "images"})
     return volume_of(request, found)
 
 
 def _opened(read: Callable[[str], T], path: str) -> T:
     try:
         return read(path)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"no file at '{path}'; check the path") from error
     except header_errors(Image.DecompressionBombError) as error:
@@ -112,20 +120,28 @@ def _opened(read: Callable[[str], T], path: str) -> T:
 def _decode(path: str) -> np.ndarray:
     """All voxels of one image; palette images give their indices (so label pictures keep their ids)."""
     if path.lower().endswith(TIFFS):
-        image = tifffile.imread(path)
-        return image.astype(image.dtype.newbyteorder("="), copy=False)
-    with open_binary(path) as file, Image.open(file) as picture:
-        return np.asarray(picture)
+        with closing(open_file(path, None)) as found:
+            stored = found.levels[0]
+            if sorted(found.axes) not in (["x", "y"], ["c", "x", "y"]):
+                raise InputError(f"'{path}' has shape {tuple(stored.shape)}, {SECTION}")
+            image = np.array(stored[tuple(slice(0, n) for n in stored.shape)])
+            image = image.transpose([found.axes.index(a) for a in "yxc"[: image.ndim]])
+    else:
+        with open_binary(path) as file, Image.open(file) as picture:
+            if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
+                raise InputError(f"'{path}' is an animation of {picture.n_frames} images; save each as one file")
+            image = np.asarray(picture)
+    return image.astype(image.dtype.newbyteorder("="), copy=False)
 
 
-def _size(path: str) -> tuple[int, ...]:
-    """(y, x) without decoding."""
+def _stated(path: str) -> tuple[tuple[int, ...], TiffSize]:
+    """(y, x) without decoding, and what is stated of a voxel's size."""
     if path.lower().endswith(TIFFS):
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
-            return (int(page.imagelength), int(page.imagewidth))
+        with closing(open_file(path, None)) as found:
+            shape = found.levels[0].shape
+            return tuple(shape[found.axes.index(a)] for a in "yx"), found.stated
     with open_binary(path) as file, Image.open(file) as picture:
-        return (picture.height, picture.width)
+        return (picture.height, picture.width), TiffSize()
 
 
 def _natural(path: str) -> list[tuple[bool, int, str]]:

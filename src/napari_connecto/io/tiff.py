@@ -37,6 +37,7 @@ class OpenTiff:
     file: tifffile.TiffFile
     chosen: Chosen
     image: OmeImage | None
+    stated: TiffSize
     levels: Sequence[Any]
     notes: tuple[str, ...] = ()
 
@@ -105,11 +106,8 @@ def open_tiff(request: Request) -> Volume:
         found = opened.get()
         sources = [_source(request.path, opened, k) for k in range(len(found.levels))]
         axes = axes_of(request.axes, None, sources[0].shape, f"'{request.path}'") if request.axes else found.axes
-        stated = stated_size(found.file, found.chosen.series[0], found.image)
         revision = _revision(request.path, found)
-    scale = [stated.size.get(a, (1.0, None))[0] for a in axes]
-    units = [stated.size.get(a, (1.0, None))[1] for a in axes]
-    corner = [stated.corner.get(a, 0.0) for a in axes]
+    scale, units, corner = found.stated.along(axes)
     levels = [
         Stored(source, [a * b for a, b in zip(scale, ratio, strict=True)], corner)
         for source, ratio in zip(sources, ratio_scales([source.shape for source in sources]), strict=True)
@@ -117,7 +115,7 @@ def open_tiff(request: Request) -> Volume:
     metadata: dict[str, Any] = {"format": "TIFF"}
     if notes := [*(f"not opened: {other}" for other in found.chosen.others), *found.notes]:
         metadata["notes"] = notes
-    flat = _flat(stated)
+    flat = _flat(found.stated)
     return volume_of(request, Description(levels, axes, units, revision, metadata=metadata, flat_nm=flat))
 
 
@@ -134,8 +132,8 @@ def open_file(path: str, array: str | None) -> OpenTiff:
             if any(page is None for page in level._pages):
                 raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
         file.filehandle.set_lock(True)
-        levels = _levels(path, chosen)
-    return OpenTiff(file, chosen, image, levels, tuple(notes))
+        stated, levels = stated_size(file, series, image), _levels(path, chosen)
+    return OpenTiff(file, chosen, image, stated, levels, tuple(notes))
 
 
 def _levels(path: str, chosen: Chosen) -> list[Any]:

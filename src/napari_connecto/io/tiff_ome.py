@@ -56,12 +56,12 @@ def open_ome(path: str) -> tuple[tifffile.TiffFile, str | None]:
         If the companion, or every file it names, is missing.
     """
     if path.lower().endswith(".ome"):
-        xml = _read(path, path)
-        names = [uuid.get("FileName", "") for uuid in _root(xml, path).iter() if _is(uuid, "UUID")]
+        companion = _read(path, path)
+        names = [uuid.get("FileName", "") for uuid in _root(companion, path).iter() if _is(uuid, "UUID")]
         there = [name for name in names if name and _there(path, name)]
         if not there:
             raise InputError(f"'{path}' describes {names[:4]}, none of which is beside it; copy them into its folder")
-        return _open(_beside(path, there[0]), xml), xml
+        return _open(_beside(path, there[0]), companion), companion
     file = _open(path)
     xml = file.ome_metadata if file.is_ome else None
     binary = next((part for part in _root(xml, path) if _is(part, "BinaryOnly")), None) if xml else None

@@ -70,7 +70,7 @@ def _is_aside(series: tifffile.TiffPageSeries) -> bool:
     return slide or named or bool(series.keyframe.subfiletype & 0b101)
 
 
-def _are_sections(images: list[tifffile.TiffPageSeries]) -> bool:
+def _are_sections(images: Sequence[tifffile.TiffPageSeries]) -> bool:
     """Whether they are sections of one size and type that were appended, and not given names of their own."""
     first = images[0]
     alike = all(
@@ -82,7 +82,7 @@ def _are_sections(images: list[tifffile.TiffPageSeries]) -> bool:
     return alike and first.axes in ("YX", "YXS") and first.keyframe.shape == first.shape and not _named(images)
 
 
-def _named(images: list[tifffile.TiffPageSeries]) -> bool:
+def _named(images: Sequence[tifffile.TiffPageSeries]) -> bool:
     return len({_name(series) for series in images}) > 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,11 @@ class TiffSize:
 
     size: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     corner: Mapping[str, float] = field(default_factory=dict)
+
+    def along(self, axes: Sequence[str]) -> tuple[list[float], list[float | None], list[float]]:
+        """Size, nm per unit and corner of each axis."""
+        found = [self.size.get(a, (1.0, None)) for a in axes]
+        return [size for size, _ in found], [nm for _, nm in found], [self.corner.get(a, 0.0) for a in axes]
 
 
 def stated_size(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, image: OmeImage | None) -> TiffSize:

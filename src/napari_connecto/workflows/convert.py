@@ -37,6 +37,7 @@ def describe(volume: Volume) -> Iterator[str]:
     yield f"{volume.name}: {volume.kind}, {finest.dtype}, axes {'c ' if finest.channels else ''}z y x{channels}"
     if volume.metadata.get(INVERTED):
         yield "seen inverted: dark and bright are exchanged where it is read"
+    yield from (f"note: {note}" for note in volume.metadata.get("notes", ()))
     if not volume.calibrated:
         yield "voxel size: not stated (give --voxel-nm Z Y X)"
     for k, level in enumerate(volume.levels):
