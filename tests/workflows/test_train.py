@@ -19,6 +19,7 @@ from napari_connecto.workflows.examples import from_labels, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.train import design, train_cascade, train_cascade_job
 from tests import tiny
+from tests.workflows.watched import watched
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,10 @@ def test_learns_saves_and_finds_cells_elsewhere(scenes, tmp_path):
     (image, truth), (other, other_truth) = scenes
     seen = []
     params = TrainParams("cells", head="centres", steps=60, width=4, seed=0, device="cpu")
-    cascade = run(train_cascade_job(image, truth, params), seen.append)
+    cascade = watched(train_cascade_job(image, truth, params), seen.append)
     stages = list(dict.fromkeys(p.stage for p in seen))
-    assert stages[:2] == ["training level 0", "training level 0, hard examples"]
+    first = "training level 0"
+    assert stages[:3] == [first, f"{first}, looking for hard examples", f"{first}, hard examples"]
     assert "measuring level 0" in stages
     assert len(cascade.stages) == 2
     assert cascade.metadata["params"]["steps"] == 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
@@ -23,6 +25,9 @@ from napari_connecto.workflows.held_out import HeldOut, judge, measure_held_out
 from napari_connecto.workflows.labelled_region import Examples
 from napari_connecto.workflows.objects import ObjectRule, find_objects
 
+COARSE = 0.08
+"""What a call of a coarse level takes of one of the finest: measured on the sample cells. It shares out the bar."""
+CHOOSING = "choosing the threshold"
 CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -87,13 +92,18 @@ def calibrate_job(
     """
     grids = [_grid(volume, examples, measured, stage) for stage in stages]
     scores, costs = [], []
+    names, calls = [f"measuring level {k}" for k in range(len(grids))], [float(len(grid.plan)) for grid in grids]
+    work = {name: n * (1.0 if k == 0 else COARSE) for k, (name, n) in enumerate(zip(names, calls, strict=True))}
+    phases = Phases(work | {CHOOSING: calls[0] / 2})
     field = np.zeros(grids[0].block.shape, np.uint8)
     for k, (grid, stage) in enumerate(zip(grids, stages, strict=True)):
         started = time.perf_counter()
-        scores.append((yield from _scores_job(volume, grid, stage, field if k == 0 else None, f"measuring level {k}")))
+        scoring = _scores_job(volume, grid, stage, field if k == 0 else None, names[k])
+        scores.append((yield from phases.run(names[k], scoring)))
         costs.append((time.perf_counter() - started) / len(grid.plan))
     centres = examples.centres_nm[examples.inside(measured)]
-    rule, held_out = _best_rule(grids[0], field, rule, centres, examples)
+    choosing = partial(_best_rule, grids[0], field, rule, centres, examples)
+    rule, held_out = yield from phases.call(CHOOSING, choosing)
     calibration = Calibration(
         scores=tuple(scores),
         parents=tuple(_parents(fine, coarse) for fine, coarse in pairwise(grids)),

@@ -13,17 +13,18 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibrate import calibrate_job, held_out_job
+from napari_connecto.workflows.calibrate import COARSE, calibrate_job, held_out_job
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import source_gate_job
+from napari_connecto.workflows.gate_check import CALLS, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.least_size import least_voxels
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.points import Places
-from napari_connecto.workflows.train_stage import train_stage_job
+from napari_connecto.workflows.train_stage import LOOK, train_stage_job
 
 
 def train_cascade(
@@ -77,19 +78,36 @@ def train_cascade_job(
     cards = design(volume, examples, params)
     gap_nm = [t * v for t, v in zip(cards[0].halo, cards[0].voxel_nm, strict=True)]
     train_box, measure_box = split_region(examples, params.validation, gap_nm)
-    stages = []
+    stages, phases = [], Phases(_work(examples, params, cards, measure_box, previous))
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
-        stage = yield from train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k)
-        stages.append(stage)
+        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k)
+        stages.append((yield from phases.run(f"training level {k}", training)))
     least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
     rule = ObjectRule(params.head, 0.5, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
-    calibration, rule = yield from calibrate_job(volume, examples, measure_box, tuple(stages), rule)
+    measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule)
+    calibration, rule = yield from phases.run("measuring", measuring)
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
     if previous is not None:
-        metadata["previous"] = yield from _measured_job(volume, examples, measure_box, previous)
-    gate = yield from cascade_gate_job(volume, examples, stages[0], params.seed)
+        comparing = _measured_job(volume, examples, measure_box, previous)
+        metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
+    gate = yield from phases.run("gate", cascade_gate_job(volume, examples, stages[0], params.seed))
     return Cascade(params.name, tuple(stages), rule, calibration, metadata, gate)
+
+
+def _work(
+    examples: Examples, params: TrainParams, cards: Sequence[ModelCard], measured: Box, previous: Cascade | None
+) -> dict[str, float]:
+    """Calls of the finest network in each phase, a step of training counted three times: they share out the bar."""
+    training = 3 * params.steps * params.batch + LOOK
+    nm = np.array(measured.shape) * examples.target.voxel_nm
+    chunks = float(np.prod(np.ceil(nm / (np.array(cards[0].tile) * cards[0].voxel_nm))))
+    return {
+        **{f"training level {k}": training * (1.0 if k == 0 else COARSE) for k in range(len(cards))},
+        "measuring": chunks,
+        "measuring the previous cascade": chunks * (previous is not None),
+        "gate": float(SOURCE_TILES * CALLS),
+    }
 
 
 def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
@@ -20,6 +22,9 @@ from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.labelled_region import Examples, crop
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.samples import Patches
+
+LOOK = 256
+"""Chunks that are looked through for what the network gets wrong."""
 
 
 def train_stage_job(
@@ -36,14 +41,17 @@ def train_stage_job(
     model = new_model(card, params.seed, device=params.device)
     soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
     first = max(5, params.steps * 2 // 3)
+    names = [f"training level {k}{part}" for part in ("", ", looking for hard examples", ", hard examples")]
+    look_steps = LOOK / (3 * params.batch)  # a step takes about as long as three calls on each of its samples
+    phases = Phases(dict(zip(names, (first, look_steps, max(0, params.steps - first)), strict=True)))
     for part, steps in enumerate((first, params.steps - first)):
         if steps < 1:
             break
         settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
         job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
-        model = yield from _renamed(job, f"training level {k}" + (", hard examples" if part else ""))
+        model = yield from phases.run(names[2 * part], _renamed(job, names[2 * part]))
         if part == 0:
-            train.hard = _mistakes(train, model, params.seed)
+            train.hard = yield from phases.call(names[1], partial(_mistakes, train, model, params.seed))
     return model
 
 
@@ -107,7 +115,7 @@ class HighestKnown:
         return float(np.where(own[cells], block, 0).max())
 
 
-def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = 256, keep: int = 32) -> list[Box]:
+def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = LOOK, keep: int = 32) -> list[Box]:
     """Chunks of the training block without an object that score highest."""
     plan = TilePlan(patches.block.shape, model.card.tile, model.card.halo)
     rng = np.random.default_rng(seed)
