@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.read import open_volume
 from napari_connecto.io.write import save_volume
 
 pytest.importorskip("napari")
@@ -44,6 +45,35 @@ def test_scale_units_axes_and_levels(tmp_path, version):
     for start, stop in world:
         assert start.tolist() == [320.0, 320.0, 320.0]
         assert stop.tolist() == [480.0, 480.0, 400.0]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((16, 64, 80), "image"), ((16, 64, 80), "labels"), ((1, 64, 80), "labels"), ((2, 16, 64, 80), "image")],
+)
+def test_a_crop_lies_where_our_reader_says_on_every_level(tmp_path, shape, kind, version):
+    """Also where the image is one section, labels, or has channels."""
+    origin, voxel = (800.0, 160.0, 2000.0), (40.0, 8.0, 6.0)
+    path = tmp_path / "a" / "b" / "v.zarr"
+    save_volume(Volume((Level(np.ones(shape, "u2"), voxel, origin),), kind=kind), path, version=version, levels=3)
+    volume = open_volume(path, channel=0 if len(shape) == 4 else None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reader looks for an image two folders up
+        (told,) = layers(path)
+    for level, stored in zip(volume.levels, told[0], strict=True):
+        start, stop = (voxel_in_world(told[1], shape, stored.shape, edge) for edge in (0, 1))
+        np.testing.assert_allclose(level.to_nm((0, 0, 0)), start)
+        np.testing.assert_allclose(level.to_nm(level.shape), stop)
+
+
+def voxel_in_world(metadata, full, stored, edge):
+    """First or last corner of a level in napari's world, which scales levels by the ratio of their shapes."""
+    scale, affine = np.array(metadata["scale"]), metadata["affine"]
+    factor = np.divide(full, stored)[-3:]
+    first = affine(np.zeros(3)) + (factor - 1) / 2 * scale  # centre of the level's voxel 0
+    last = first + (np.array(stored[-3:]) - 1) * factor * scale
+    return last + factor * scale / 2 if edge else first - factor * scale / 2
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

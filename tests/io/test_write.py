@@ -70,8 +70,10 @@ def test_metadata_are_valid_by_ome_zarr_models(tmp_path, version):
     multiscale = attributes.multiscales[0]
     assert [(axis.name, axis.unit) for axis in multiscale.axes] == [(a, "nanometer") for a in "zyx"]
     scale, translation = multiscale.datasets[1].coordinateTransformations
-    assert scale.scale == [40.0, 20.0, 20.0]
-    assert translation.translation == [27.0, -20.0, 1010.0]  # the centre of voxel 0
+    ones, shift = multiscale.coordinateTransformations
+    assert (scale.scale, ones.scale) == ([40.0, 20.0, 20.0], [1.0, 1.0, 1.0])
+    centre = np.add(translation.translation, shift.translation)  # of voxel 0
+    assert centre.tolist() == [27.0, -20.0, 1010.0]
     save_volume(image(kind="labels"), tmp_path / "l.zarr", version=version)
     models.ImageLabel.from_zarr(zarr.open_group(tmp_path / "l.zarr", mode="r"))
 

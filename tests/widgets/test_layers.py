@@ -14,7 +14,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit
-from napari_connecto.widgets._show import Relabelled, layer_data, placed_on, store_layer, to_data, to_nm
+from napari_connecto.widgets._show import Relabelled, layer_data, placed_at, placed_on, store_layer, to_data, to_nm
 from napari_connecto.widgets._volumes import identity
 
 RAMP = np.arange(8 * 20 * 20, dtype=np.uint16).reshape(8, 20, 20)
@@ -95,6 +95,20 @@ def test_layers_in_memory_get_folders_of_their_own_and_nothing_is_read(monkeypat
     assert question(one) == first
     for another in (question(other), question(one, step=(1, 0, 0, 0)), question(one, name="b")):
         assert another != first
+
+
+def test_a_layer_placed_by_its_affine_is_where_napari_shows_it():
+    """As napari-ome-zarr places what it opens."""
+    affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = 100, 20, 30
+    layer = Image(np.zeros((4, 8, 8), "u1"), scale=(10, 4, 5), translate=(1, 2, 3), affine=affine, units="nm")
+    level = describe(layer).volume().levels[0]
+    assert level.voxel_nm == (20, 4, 5)
+    np.testing.assert_allclose(level.to_nm([[1.5, 2.5, 3.5]]), [layer.data_to_world((1, 2, 3))])
+    points = Points([[1, 2, 3]], **placed_on(layer))
+    np.testing.assert_allclose(points.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
+    same = Image(np.zeros((4, 8, 8), "u1"), **placed_at(level, layer, level))
+    np.testing.assert_allclose(same.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
 
 
 def test_rotated_layer_is_refused():

@@ -68,12 +68,14 @@ def test_the_link_leads_to_files_that_say_the_same(stores):
     assert scale["axes"][0] == {"name": "z", "type": "space", "unit": "nanometer"}
     assert first[0]["scale"] == list(VOXEL)
     # neuroglancer takes half a voxel off the translation, which is of a voxel's centre
-    corner = np.subtract(first[1]["translation"], np.array(VOXEL) / 2)
+    shift = scale["coordinateTransformations"]  # of all levels
+    assert shift[0]["scale"] == [1.0, 1.0, 1.0]
+    corner = np.add(first[1]["translation"], shift[1]["translation"]) - np.array(VOXEL) / 2
     np.testing.assert_allclose(corner, ORIGIN)
     middle = corner[::-1] + np.multiply(SHAPE, VOXEL)[::-1] / 2
     metres = [p * told["dimensions"][axis][0] for p, axis in zip(told["position"], "xyz", strict=True)]
     np.testing.assert_allclose(metres, middle * 1e-9)
-    assert old["datasets"][0]["coordinateTransformations"] == first
+    assert (old["datasets"][0]["coordinateTransformations"], old["coordinateTransformations"]) == (first, shift)
 
 
 def test_equal_names_are_told_apart(stores):

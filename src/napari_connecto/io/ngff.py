@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numcodecs import Blosc
+from ome_zarr_models.common.coordinate_transformations import VectorScale, VectorTranslation
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 from zarr.abc.store import Store
@@ -26,6 +27,7 @@ from napari_connecto.io.pyramid import Grid
 Version = Literal["0.4", "0.5"]
 OURS = "napari-connecto"
 """Attribute, beside the OME ones, under which an image says that nobody measured it."""
+_OWN_SYSTEM = "intrinsic"
 COMPRESSOR = ZstdCodec(level=0, checksum=True)
 """Of what we write in zarr 3; without its checksum a flipped bit would mostly be read as good."""
 MADE_UP = ("synthetic", "phantom", "seed", "simulated", "simulated_from")
@@ -76,7 +78,8 @@ class Image:
     def attributes(self) -> dict[str, Any]:
         """The group's attributes. OME-Zarr translates the centre of voxel 0, our origins are its corner."""
         unit = "nanometer" if self.calibrated else None
-        lead = [] if self.channels is None else [1.0]
+        lead = [] if self.channels is None else [0.0]
+        centres = [np.add(grid.origin_nm, np.divide(grid.voxel_nm, 2)) for grid in self.grids]
         multiscale = Multiscale(
             axes=tuple(
                 Axis(name="c", type="channel") if name == "c" else Axis(name=name, type="space", unit=unit)
@@ -85,14 +88,12 @@ class Image:
             datasets=tuple(
                 Dataset.build(
                     path=str(k),
-                    scale=[*lead, *grid.voxel_nm],
-                    translation=[
-                        *(0.0 for _ in lead),
-                        *(o + v / 2 for o, v in zip(grid.origin_nm, grid.voxel_nm, strict=True)),
-                    ],
+                    scale=[*(1.0 for _ in lead), *grid.voxel_nm],
+                    translation=[*lead, *(centre - centres[0]).tolist()],
                 )
-                for k, grid in enumerate(self.grids)
+                for k, (grid, centre) in enumerate(zip(self.grids, centres, strict=True))
             ),
+            coordinateTransformations=_build_shift([*lead, *centres[0].tolist()]),
             name=self.name,
             type="mode" if self.kind == "labels" else "mean",
         )
@@ -102,6 +103,11 @@ class Image:
         if self.version == "0.5":
             return {"ome": {"version": "0.5", "multiscales": [_dump(multiscale)], **label}, **ours}
         return {"multiscales": [{"version": "0.4", **_dump(multiscale.to_version("0.4"))}], **label, **ours}
+
+
+def _build_shift(centre: list[float]) -> tuple[VectorScale, VectorTranslation]:
+    """What is applied to all levels: the format wants a scale first."""
+    return VectorScale.build([1.0] * len(centre)), VectorTranslation.build(centre)
 
 
 def check_labels(dtype: np.dtype) -> None:
@@ -119,7 +125,16 @@ def made_up(metadata: Any) -> dict[str, Any]:
 
 
 def _dump(model: Any) -> dict[str, Any]:
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """JSON, with coordinate systems named as 0.6 does it, which 0.4 and 0.5 allow.
+
+    napari-ome-zarr takes the first transformation of level 0, then the first of all levels' that starts from where that
+    one leads. So where level 0 is counts in napari, too, if the names lead from its scale to the shift of all levels.
+    """
+    found = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for dataset in found["datasets"]:
+        dataset["coordinateTransformations"][0]["output"] = {"name": _OWN_SYSTEM}
+    found["coordinateTransformations"][1]["input"] = {"name": _OWN_SYSTEM}
+    return found
 
 
 def create_group(store: Store, image: Image, path: str = "") -> None:

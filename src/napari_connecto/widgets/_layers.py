@@ -131,8 +131,9 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
         )
     stated = nm_per_unit(layer)
     unit = np.ones(3) if stated is None else stated
-    scale = _last_three(layer.scale, float(layer.scale[-2]))  # a section is as thick as a voxel is high
-    corner = _last_three(layer.translate, 0.0) / scale - 0.5
+    steps, start = world_grid(layer)
+    scale = _last_three(steps, float(steps[-2]))  # a section is as thick as a voxel is high
+    corner = _last_three(start, 0.0) / scale - 0.5
     voxel = np.asarray(voxel_nm, float) if voxel_nm is not None else scale * unit
     n_leading = max(0, layer.ndim - 3)
     index = [int(s) for s in list(step)[-layer.ndim :][:n_leading]] or [0] * n_leading
@@ -180,11 +181,23 @@ def grid_factor(fine: int, coarse: int) -> float:
     return ratio
 
 
+def world_grid(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Size of a voxel and centre of voxel 0 in the world, (ndim,) in the layer's units.
+
+    These are ``scale`` and ``translate``, and what ``affine`` makes of them: napari-ome-zarr places images by it.
+    """
+    matrix = np.asarray(layer.affine.affine_matrix, float)
+    by, shift = np.diagonal(matrix)[:-1], matrix[:-1, -1]
+    return by * np.asarray(layer.scale, float), by * np.asarray(layer.translate, float) + shift
+
+
 def _axis_aligned(layer: Layer) -> bool:
+    linear = np.asarray(layer.affine.affine_matrix, float)[:-1, :-1]
     return bool(
         np.allclose(layer.rotate, np.eye(layer.ndim))
         and np.allclose(layer.shear, 0)
-        and np.allclose(layer.affine.affine_matrix, np.eye(layer.ndim + 1))
+        and np.allclose(linear, np.diag(np.diagonal(linear)))
+        and (np.diagonal(linear) > 0).all()
     )
 
 

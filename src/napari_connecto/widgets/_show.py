@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import SOURCE, world_factor
+from napari_connecto.widgets._layers import SOURCE, world_factor, world_grid
 
 
 def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:
@@ -32,14 +32,16 @@ def to_nm(points: np.ndarray, layer: Layer, image: Layer, level: Level) -> np.nd
 def placed_on(image: Layer) -> dict[str, Any]:
     """Keywords that put a new layer of the same grid (points in voxels, labels) exactly onto an image layer."""
     n = min(image.ndim, 3)
-    return {"scale": image.scale[-n:], "translate": image.translate[-n:], "units": image.units[-n:]}
+    scale, translate = world_grid(image)
+    return {"scale": scale[-n:], "translate": translate[-n:], "units": image.units[-n:]}
 
 
 def placed_at(grid: Level, image: Layer, level: Level) -> dict[str, Any]:
     """Keywords of three axes that put a layer of the grid ``grid`` over an image layer, whose level 0 is ``level``."""
     n = min(image.ndim, 3)
-    scale = np.concatenate([np.ones(3 - n), image.scale[-n:]])
-    translate = np.concatenate([np.zeros(3 - n), image.translate[-n:]])
+    steps, start = world_grid(image)
+    scale = np.concatenate([np.ones(3 - n), steps[-n:]])
+    translate = np.concatenate([np.zeros(3 - n), start[-n:]])
     ratio = np.array(grid.voxel_nm) / level.voxel_nm
     offset = level.to_voxels(grid.origin_nm) + ratio / 2 - 0.5
     units = (image.units[-1],) * (3 - n) + tuple(image.units[-n:])

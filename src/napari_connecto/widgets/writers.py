@@ -16,7 +16,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Level
-from napari_connecto.widgets._layers import describe, nm_per_unit
+from napari_connecto.widgets._layers import describe, nm_per_unit, world_grid
 
 MOST_BYTES = 2**30
 PRECOMPUTED = ".precomputed"
@@ -54,7 +54,7 @@ def _grid(layer: Points, needs_nm: bool) -> Level:
         )
     scale, shift = (
         np.concatenate([np.full(3, fill), values])[-3:] * (1.0 if unit is None else unit)
-        for fill, values in ((1.0, layer.scale), (0.0, layer.translate))
+        for fill, values in zip((1.0, 0.0), world_grid(layer), strict=True)
     )
     return Level(np.empty((1, 1, 1), bool), fvec3(scale.tolist()), fvec3((shift - scale / 2).tolist()))
 
