@@ -19,6 +19,8 @@ from napari_connecto.cli.options import (
     volume_options,
     volume_spec,
 )
+from napari_connecto.core.jobs import Job, loading
+from napari_connecto.core.phases import Phases
 
 
 @click.command()
@@ -135,19 +137,13 @@ def samples(out: Path) -> None:
 @PROGRESS
 def demo(out: Path, viewer: bool, progress: str) -> None:
     """Find cells and mitochondria in the samples, adapt a model to the neuropil, translate X-ray into EM."""
-    from napari_connecto.reports.write import report_job
-    from napari_connecto.workflows.demo import demo_job
-    from napari_connecto.workflows.demo_adapt import adapt_demo_job
-    from napari_connecto.workflows.demo_translate import translate_demo_job
-
+    lines: list[str] = []
     apart = progress == "json"  # then stdout is for JSON alone
-    for line in drive(demo_job(out), progress).lines:
-        click.echo(line, err=apart)
-    for line in ["", *drive(adapt_demo_job(out / "adapt"), progress)]:
-        click.echo(line, err=apart)
-    for line in ["", *drive(translate_demo_job(out / "translate"), progress)]:
-        click.echo(line, err=apart)
-    page = str(drive(report_job(out), progress))
+    try:
+        page = str(drive(_demo_job(out, lines), progress))
+    finally:  # what was found before an error is worth reading too
+        for line in lines:
+            click.echo(line, err=apart)
     finish({"out": str(out), "report": page, "lines": ["", f"report, all of it on one page: {page}"]}, progress)
     if viewer:
         from napari_connecto.workflows.demo import why_no_viewer
@@ -157,3 +153,18 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
             click.echo(f"napari is not opened: {reason}", err=apart)
             return
         subprocess.run([sys.executable, "-m", "napari_connecto.widgets.demo", str(out)], check=False)
+
+
+def _demo_job(out: Path, lines: list[str]) -> Job[Path]:
+    """All parts of the demo; what there is to tell is added to ``lines``, and the page is returned."""
+    yield loading("torch")
+    from napari_connecto.reports.write import report_job
+    from napari_connecto.workflows.demo import demo_job
+    from napari_connecto.workflows.demo_adapt import adapt_demo_job
+    from napari_connecto.workflows.demo_translate import translate_demo_job
+
+    phases = Phases({"search": 60, "adapt": 70, "translate": 60, "report": 5})  # seconds on two cores
+    lines += (yield from phases.run("search", demo_job(out))).lines
+    lines += ["", *(yield from phases.run("adapt", adapt_demo_job(out / "adapt")))]
+    lines += ["", *(yield from phases.run("translate", translate_demo_job(out / "translate")))]
+    return (yield from phases.run("report", report_job(out)))

@@ -14,6 +14,7 @@ from skimage.io import imsave
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import SAMPLES, cascade_folder, open_sample
 from napari_connecto.workflows.cascade import load_cascade
@@ -39,13 +40,17 @@ class Demo:
 def demo_job(out: Path) -> Job[Demo]:
     """Search both samples into ``out`` (resumed if it was interrupted) and write a picture of each."""
     found, lines = {}, []
+    # looking everywhere took 3 to 6 times as long as looking with the cascade
+    phases = Phases({name: work for sample in SAMPLES for name, work in ((sample, 1), (f"{sample}, everywhere", 4))})
     for sample, truths in SAMPLES.items():
         volume, truth = open_sample(sample), open_sample(sample, truths[0])
         cascade = load_cascade(cascade_folder(truths[0]))
         expected = estimate(volume, cascade, trial=True, out=out)
-        fast = yield from _named(sample, detect_job(volume, cascade, out=out / sample))
+        searching = _named(sample, detect_job(volume, cascade, out=out / sample))
+        fast = yield from phases.run(sample, searching)
         exhaustive = DetectParams(exhaustive=True, audit=0)
-        slow = yield from _named(sample, detect_job(volume, cascade, exhaustive, out=out / f"{sample}_everywhere"))
+        searching = _named(sample, detect_job(volume, cascade, exhaustive, out=out / f"{sample}_everywhere"))
+        slow = yield from phases.run(f"{sample}, everywhere", searching)
         write_recipe(
             {"workflow": "detect", "volume": volume.source, "cascade": truths[0], "out": str(out / sample)},
             out / sample / "recipe.yaml",

@@ -12,6 +12,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
 from napari_connecto.sample_data import open_sample
@@ -32,28 +33,21 @@ def adapt_demo_job(out: Path) -> Job[list[str]]:
     volume, truth = open_sample("neuropil"), open_sample("neuropil", "neurons")
     image = {"path": volume.source}
     session, tuned = out / "session", out / "fine-tuned"
-    ranking = yield from _step({"workflow": "rank", "volume": image, "params": RANK, "out": str(out / "ranking")})
+    phases = Phases({"rank": 8, "suggest": 18, "fine-tune": 30, "segment": 10})  # seconds on two cores
+    ranking = yield from phases.run(
+        "rank", _step({"workflow": "rank", "volume": image, "params": RANK, "out": str(out / "ranking")})
+    )
     lines = ["== adapting a model to the sample 'neuropil' (synthetic) ==", *ranking["lines"]]
     if not session.exists():
         asked = {"model": START, "n": 6, "params": SUGGEST, "out": str(session)}
-        found = yield from _step({"workflow": "suggest", "volume": image, **asked})
+        found = yield from phases.run("suggest", _step({"workflow": "suggest", "volume": image, **asked}))
         lines += [f"suggested with '{START}', which has never seen it:", *found["lines"]]
     painted = {"labels": {"path": truth.source}, "label_kind": "instances"}
-    learnt = yield from _step(
-        {
-            "workflow": "fine-tune",
-            "volume": image,
-            "model": START,
-            "session": str(session),
-            "out": str(tuned),
-            "params": TUNE,
-        }
-        | painted
-    )
+    tuning = {"workflow": "fine-tune", "volume": image, "model": START, "session": str(session), "out": str(tuned)}
+    learnt = yield from phases.run("fine-tune", _step(tuning | {"params": TUNE} | painted))
     lines += ["fine-tuned on 4 patches that a simulated annotator painted (the truth):", *learnt["lines"]]
-    pieces = yield from _step(
-        {"workflow": "segment", "volume": image, "model": str(tuned), "out": str(out / "segments"), "region": REGION}
-    )
+    cutting = {"workflow": "segment", "volume": image, "model": str(tuned), "out": str(out / "segments")}
+    pieces = yield from phases.run("segment", _step(cutting | {"region": REGION}))
     picture = out / "neurons.png"
     imsave(picture, draw(volume, open_volume(out / "segments/labels/labels.zarr")), check_contrast=False)
     lines += [f"a part of the sample cut into {pieces['segments']} neurites"]
