@@ -305,6 +305,16 @@ def test_tuning_without_a_commit_is_refused(opened):
     assert "no patch to learn from is committed" in opened.tune.bar.error.label.text()
 
 
+def a_comparison(interval):
+    from napari_connecto.core.partition_metrics import VI
+    from napari_connecto.workflows.adapt_params import SegmentParams
+
+    old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
+    before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))
+    after = Scored(new, (VI(0.2, 0.2), VI(0.3, 0.3)), VI(0.25, 0.25))
+    return Comparison(before, after, 0.25, interval)
+
+
 @pytest.mark.gl
 @pytest.mark.parametrize(
     ("base", "interval", "kept", "why"),
@@ -319,13 +329,8 @@ def test_tuning_without_a_commit_is_refused(opened):
 def test_the_old_model_segments_unless_the_gain_is_significant(
     dock, monkeypatch, qtbot, tmp_path, base, interval, kept, why
 ):
-    from napari_connecto.core.partition_metrics import VI
-    from napari_connecto.workflows.adapt_params import SegmentParams
-
-    old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
-    before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))
-    after = Scored(new, (VI(0.2, 0.2), VI(0.3, 0.3)), VI(0.25, 0.25))
-    found, modes = Comparison(before, after, 0.25, interval), []
+    found, modes = a_comparison(interval), []
+    old, new = found.before.params, found.after.params
 
     def compared_job(work, first, second, mode):
         yield Progress(0, 1)

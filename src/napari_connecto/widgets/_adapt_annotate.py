@@ -88,6 +88,8 @@ class AnnotateBox(QWidget):
         self.desk.unedited.connect(self._on_unedited)
         self.queue.itemDoubleClicked.connect(lambda _: self.open())
         project.changed.connect(self.show_state)
+        project.switched.connect(self._on_switched)
+        project.failed.connect(self.bar.error.show_error)
         self.show_state()
 
     @property
@@ -134,9 +136,14 @@ class AnnotateBox(QWidget):
 
     def open(self) -> None:
         """Open the chosen patch, or the next one waiting."""
-        work, id = self.project.work, self.queue.id
-        if work is None or id is None or self.desk.busy:
+        work = self.project.work
+        if work is None or self.desk.busy:
             return
+        waiting = [s.id for s in work.session.patches if s.status == "waiting"]
+        id = self.queue.id or next(iter(waiting), None)
+        if id is None:
+            return
+        self.queue.choose(id)
         self.bar.error.clear()
         self.judge.ask(None)
         self.desk.open(work, id, self.prefill.currentText())
@@ -194,9 +201,7 @@ class AnnotateBox(QWidget):
         if self.project.committing:
             self.bar.error.show_error(InputError("a patch is being committed; try again in a moment"))
             return
-        self.project.close_session()
-        self.project.update(work=None)
-        self.desk.close()
+        self.project.forget_session()
         self._resuming = True
         self.bar.start(lambda: resume_job(folder), resumable=False)
 
@@ -217,12 +222,18 @@ class AnnotateBox(QWidget):
         extra = [f"{held} held out"] * bool(held) + [f"{skipped} skipped"] * bool(skipped)
         said = f"{committed} of {total} committed{' (' + ', '.join(extra) + ')' if extra else ''}"
         said += f"\nLabels: {editing_text(states)}." * bool(committed)
-        self.counter.setText(said if work else "No session yet: suggest patches, or resume one.")
-        self.where.setText(f"Session: {work.session.path}" if work else "")
+        self.counter.setText(said if work else "No session of this image yet: suggest patches, or resume one.")
+        left = self.project.left
+        kept = f"The last session, on '{left.volume.name}', is kept: {left.session.path}" if left else ""
+        self.where.setText(f"Session: {work.session.path}" if work else kept)
         self.judge.allow(bool(states), self.opened is not None)
         self.brushes.allow(self.opened is not None)
         if self.opened is None or self.opened.id != self.judge.asked:
             self.judge.ask(None)
+
+    def _on_switched(self) -> None:
+        self.desk.close()
+        self.bar.reset()
 
     def _on_committed(self, state: PatchState) -> None:
         if state.unedited and self.project.work is not None:

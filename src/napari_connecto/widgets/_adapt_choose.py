@@ -147,7 +147,7 @@ class ChooseBox(QWidget):
         """Boundary maps of the nearest three (or of the first three of the library) side by side."""
         project, (adabn, playback) = self.project, self.before.wanted()
         try:
-            box, sources = patch_in_view(project.canvas(), project.volume()), self._best(3)
+            box, sources = patch_in_view(project.canvas(chosen=True), project.volume()), self._best(3)
             place = Place(project.volume(), project.spec(), project.folder, project.library)
             if not sources:
                 raise InputError("no model can be previewed; choose a library with domains")
@@ -204,7 +204,10 @@ class ChooseBox(QWidget):
         self.bar.start(lambda: rank_job(volume, library, params), resumable=False, abandon=True)
 
     def _on_returned(self, found: Any) -> None:
-        """Both jobs share one bar."""
+        """Both jobs share one bar; what was found of another image than the chosen one is not shown."""
+        if self.bar.foreign:
+            self.bar.reset()
+            return
         (self._on_previewed if isinstance(found, Preview) else self._on_ranked)(found)
 
     def _on_ranked(self, ranking: Ranking) -> None:
@@ -227,14 +230,18 @@ class ChooseBox(QWidget):
 
     def _on_other_image(self) -> None:
         self._forget_ranking()
+        self.before.say([])
+        if self.panels is not None:
+            self.panels.close()
         self.bar.reset()
 
     def _on_previewed(self, found: Preview) -> None:
         self.before.say(list(found.told))
         try:
-            self.panels = self.panels or Panels(self.project.canvas())
+            canvas = self.project.canvas(chosen=True)
+            self.panels = self.panels or Panels(canvas)
             self.panels.close()
-            self.panels.canvas = self.project.canvas()
+            self.panels.canvas = canvas
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -27,6 +28,7 @@ class CompareBox(QWidget):
         super().__init__()
         self.project = project
         self.compared: Compared | None = None
+        self._tuned: Path | None = None
         self.panels: Panels | None = None
         self.bar = JobBar("comparison", "Compare", "Both models on the held-out patches, each with its own thresholds")
         self.table = QTableWidget(0, 4)
@@ -58,6 +60,7 @@ class CompareBox(QWidget):
         self.keep_old.clicked.connect(lambda: self.keep(False))
         self.hide_.clicked.connect(self.hide_patches)
         project.changed.connect(self.show_state)
+        project.switched.connect(self.forget)
         self._show_table(None)
         self.show_state()
 
@@ -71,6 +74,8 @@ class CompareBox(QWidget):
 
     def show_state(self) -> None:
         """Which model is kept, and why."""
+        if self.compared is not None and self._tuned != self.project.tuned:
+            self.forget()
         project, kept = self.project, self.project.kept
         there = project.tuned is not None and project.work is not None
         text = f"Step 5 segments with {kept.name}: {kept.reason}." if kept else ""
@@ -107,6 +112,13 @@ class CompareBox(QWidget):
         self.panels.show(self.compared.pictures[n])
         self.show_state()
 
+    def forget(self) -> None:
+        """Figures are of one session and one fine-tuned model."""
+        self.compared = None
+        self.hide_patches()
+        self._show_table(None)
+        self.bar.reset()
+
     def hide_patches(self) -> None:
         """Take the pictures out of the viewer."""
         if self.panels is not None:
@@ -129,7 +141,7 @@ class CompareBox(QWidget):
         self.bar.start(lambda: compared_job(work, work.base, after, mode), resumable=False, abandon=True)
 
     def _on_compared(self, compared: Compared) -> None:
-        self.compared = compared
+        self.compared, self._tuned = compared, self.project.tuned
         self._show_table(compared.comparison)
         found, work, tuned = compared.comparison, self.project.work, self.project.tuned
         if work is not None and tuned is not None:

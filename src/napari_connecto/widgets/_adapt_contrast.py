@@ -51,7 +51,8 @@ class ContrastBanner(QWidget):
         source, full, invert = self.project.source, self.project.image.full, self.project.invert
         folder = source.folder if source is not None else None
         asked = (full, folder, invert)
-        if full is None or folder is None or (self._asked[0] is full and self._asked[1:] == asked[1:]):
+        seen = self._asked[0] is full and self._asked[1:] == asked[1:]
+        if seen or full is None or folder is None or not self.project.settled:
             self.show_state()
             return
         volume = self.project.volume()
@@ -80,7 +81,6 @@ class ContrastBanner(QWidget):
         self.show_state()
 
     def _on_image_changed(self) -> None:
-        """Another image is read as it is."""
-        if self.project.work is None and self._asked[0] is not self.project.image.full:
+        if self._asked[0] is not self.project.image.full:
             self.found = None
-            self.project.update(invert=False)
+            self.look()

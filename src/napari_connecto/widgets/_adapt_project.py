@@ -6,19 +6,21 @@ import dataclasses
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from napari.layers import Layer
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.invert import INVERTED, inverted
 from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card
 from napari_connecto.widgets._adapt_kept import Gain, Kept, default_model
 from napari_connecto.widgets._adapt_layers import Canvas
 from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
+from napari_connecto.widgets._adapt_state import STATES, ImageState
 from napari_connecto.widgets._commands import HERE, RunOn
 from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._layers import SOURCE
@@ -28,21 +30,38 @@ from napari_connecto.widgets._view import RESULT
 from napari_connecto.workflows.adapt_params import SegmentParams
 
 if TYPE_CHECKING:
-    from napari_connecto.core.volume import Volume
+    from napari_connecto.core.volume import Level, Volume
+
+
+WAIT_MS = 100
+"""How often it is looked whether the job on another image has ended."""
 
 
 class Project(QObject):
-    """Shared state; ``changed`` is emitted when anything of it is another.
+    """Shared state, all of it of one image, `layer`; ``changed`` is emitted when anything of it is another.
 
+    Another image is followed once no job of the session runs, see `follow`: ``switched`` is emitted when its state has
+    taken the place of the one before, ``failed`` when its session cannot be opened again.
     ``voxel_size_asked`` is emitted where only the user knows it. ``mode`` is the one in which step 5 segments.
     """
 
     changed = Signal()
+    switched = Signal()
+    failed = Signal(object)
     voxel_size_asked = Signal()
 
     def __init__(self, viewer: Any, image: InputBox) -> None:
         super().__init__()
         self.viewer, self.image = viewer, image
+        self.layer: Layer | None = None
+        self.left: Work | None = None
+        self.busy: Callable[[], str] = str
+        self._finest: Level | None = None
+        self._waiting = QTimer(self)
+        self._waiting.setInterval(WAIT_MS)
+        self._waiting.timeout.connect(self.follow)
+        image.layers.chosen.connect(self.follow)
+        image.changed.connect(self._on_image_changed)
         self.library: Path | None = None
         self.invert = False
         self.source: Source | None = None
@@ -58,6 +77,65 @@ class Project(QObject):
         for name, value in values.items():
             setattr(self, name, value)
         self.changed.emit()
+
+    @property
+    def settled(self) -> bool:
+        """Whether this state is of the chosen image, and of no other whose job still runs."""
+        return self.layer is self.image.layer
+
+    def follow(self) -> None:
+        """Take up the state of the chosen image; while a job of the present one runs, when that has ended."""
+        if self.settled or self.busy():
+            (self._waiting.stop if self.settled else self._waiting.start)()
+            return
+        self._waiting.stop()
+        self.leave()
+        self.layer, self._finest = self.image.layer, None
+        state = ImageState() if self.layer is None else STATES.pop(self.layer, ImageState())
+        self.work, self.tuned, self.kept, self.invert = state.work, state.tuned, state.kept, state.invert
+        self.source, self._folder = self.source or state.source, state.folder
+        try:
+            self.reopen_session()
+        except ConnectoError as error:
+            self.work = self.tuned = self.kept = None
+            self.failed.emit(error)
+        self._on_image_changed()
+        self.switched.emit()
+        self.changed.emit()
+
+    def leave(self) -> None:
+        """Close the session, and keep what is known of the image with its layer."""
+        self.left = self.work or self.left
+        self.close_session()
+        if self.layer is not None:
+            STATES[self.layer] = ImageState(self.source, self.work, self.tuned, self.kept, self.invert, self._folder)
+
+    def close(self) -> None:
+        """The dock is closed: a later one goes on from here."""
+        self._waiting.stop()
+        self.leave()
+
+    def forget_session(self) -> None:
+        """Close the session and what came out of it: another one takes its place."""
+        self.close_session()
+        self.work = self.tuned = self.kept = None
+        self.switched.emit()
+        self.changed.emit()
+
+    def need_settled(self) -> None:
+        """Raise while a job on another image than the chosen one runs.
+
+        Raises
+        ------
+        InputError
+            It names that image.
+        """
+        if not self.settled and (line := self.busy()):
+            raise InputError(line)
+
+    def _on_image_changed(self) -> None:
+        if self.settled and self.image.full is not None:
+            self._finest = self.image.full.levels[0]
 
     @property
     def folder(self) -> Path:
@@ -97,6 +175,7 @@ class Project(QObject):
         InputError
             If the image or the model to start from is still to be chosen.
         """
+        self.need_settled()
         if self.source is None:
             raise InputError("no model is chosen; rank the library in step 1 and choose one, or start from scratch")
         return Begin(self.volume(), self.spec(), self.source, self.folder)
@@ -107,26 +186,29 @@ class Project(QObject):
         Raises
         ------
         InputError
-            If there is none, or a commit is being written into it.
+            If there is none, a commit is being written into it, or it is not of the chosen image.
         """
+        self.need_settled()
         if self.committing:
             raise InputError("a patch is being committed; try again in a moment")
         if self.work is None:
             raise InputError("no session is open; suggest patches in step 2, or resume a session")
         return self.work
 
-    def canvas(self) -> Canvas:
-        """Where layers are put.
+    def canvas(self, *, chosen: bool = False) -> Canvas:
+        """Where layers are put: on the image of this state, whose job may still run, or on the ``chosen`` one.
 
         Raises
         ------
         InputError
             If no image is open.
         """
-        self.volume()
+        if not chosen and self.layer is not None and self._finest is not None:
+            return Canvas(self.viewer, self.layer, self._finest)
+        self.image.need_volume()
         layer, full = self.image.layer, self.image.full
-        if layer is None or full is None:
-            raise InputError("no image is open; choose an image layer in step 1")
+        assert layer is not None
+        assert full is not None
         return Canvas(self.viewer, layer, full.levels[0])
 
     def adopt(self, work: Work) -> None:
@@ -136,9 +218,9 @@ class Project(QObject):
         folder = work.session.path.parent
         made = [path for path in folder.glob("tuned-*") if (path / "model" / "card.json").exists()]
         last = max(made, key=lambda path: (path / "model" / "card.json").stat().st_mtime, default=None)
-        kept = self.kept if last is None else default_model(base, last, Gain.of(last))
+        kept = None if last is None else default_model(base, last, Gain.of(last))
         invert = bool(work.volume.metadata.get(INVERTED))
-        self.update(work=work, source=source, tuned=last or self.tuned, kept=kept, invert=invert)
+        self.update(work=work, source=source, tuned=last, kept=kept, invert=invert)
 
     def show_image(self, volume: Volume) -> None:
         """Choose the layer that shows this volume; it is opened where there is none."""

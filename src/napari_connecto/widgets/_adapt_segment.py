@@ -73,6 +73,7 @@ class SegmentBox(QWidget):
         self.bar.worker.returned.connect(self._on_segmented)
         self.copy.clicked.connect(self._on_copy)
         project.changed.connect(self.show_state)
+        project.switched.connect(self._on_switched)
         self._on_where()
         self.show_state()
 
@@ -151,6 +152,7 @@ class SegmentBox(QWidget):
         InputError
             If there is no image, model or region, or a cluster without an address.
         """
+        self.project.need_settled()
         kept = self._kept()
         if kept is None:
             raise InputError("no model is chosen; choose one in step 1")
@@ -179,6 +181,12 @@ class SegmentBox(QWidget):
             raise InputError(f"that does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}")
         return found
 
+    def _on_switched(self) -> None:
+        """Segments of another image stay in the viewer, and what was said of them goes."""
+        self.layer = self._asked = self._shown_params = None
+        self.about.setText("")
+        self.bar.reset()
+
     def _on_where(self, _text: str = "") -> None:
         self.rows.setRowVisible(self.shapes, self.where.currentText() == REGION)
         self._on_form_changed()
@@ -194,7 +202,7 @@ class SegmentBox(QWidget):
         what = replace(what, check=self.card.check)
         self._running = what
         self.about.setText("")
-        self.bar.start(lambda: segmenting_job(what))
+        self.bar.start(lambda: segmenting_job(what), out=what.out)
 
     def _on_reported(self, _progress: Progress, payloads: list[Any]) -> None:
         """Show the labels while they are written."""

@@ -75,6 +75,7 @@ class TuneBox(QWidget):
         self.copy.clicked.connect(self._on_copy)
         project.changed.connect(self.show_state)
         project.changed.connect(self._on_changed)
+        project.switched.connect(self._on_switched)
         self.show_state()
 
     @property
@@ -108,6 +109,15 @@ class TuneBox(QWidget):
             return
         self.bar.offer_resume()
         self.about.setText(f"{Path(cut_off['out']).name} was cut off; Resume goes on from its last saved step.")
+
+    def _on_switched(self) -> None:
+        """What was said is of another image, or of another session."""
+        self._timer.cancel()
+        self._seen = self.recipe = None
+        self.curve.clear()
+        for line in (self.time, self.about):
+            line.setText("")
+        self.bar.reset()
 
     def close_jobs(self) -> None:
         """Stop timing and learning."""
@@ -159,7 +169,7 @@ class TuneBox(QWidget):
         self.curve.clear()
         self.about.setText("")
         self.project.close_session()  # the process reads it; the drafts stay writable
-        self.bar.start(lambda: tune_job(recipe))
+        self.bar.start(lambda: tune_job(recipe), out=Path(recipe["out"]))
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         if progress.stage == "training":

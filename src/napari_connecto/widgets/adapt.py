@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 
@@ -16,11 +18,13 @@ from napari_connecto.widgets._adapt_segment import SegmentBox
 from napari_connecto.widgets._adapt_tune import TuneBox
 from napari_connecto.widgets._dock import Dock
 from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._worker import State
 
 if TYPE_CHECKING:
     import napari
 
+WAITING = "a patch of another image is being opened or committed; try again in a moment"
 STEPS = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
 
 
@@ -48,6 +52,10 @@ class AdaptWidget(Dock):
         self._scroller = QTimer(self)  # after the new layout
         self._scroller.setSingleShot(True)
         self._scroller.timeout.connect(self._scroll)
+        self._session_bars = (self.annotate.bar, self.tune.bar, self.compare.bar, self.segment.bar)
+        for bar in self._session_bars:
+            bar.ended.connect(partial(self._tell_ended, bar))
+        self.project.busy = self._busy
         self.project.changed.connect(self._show_summaries)
         self.project.voxel_size_asked.connect(lambda: self.go_to(1))
         self.compare.bar.worker.state_changed.connect(self._show_summaries)
@@ -79,7 +87,22 @@ class AdaptWidget(Dock):
             body.close_jobs()
         self.contrast.close_jobs()
         self.image.close_jobs()
-        self.project.close_session()
+        self.project.close()
+
+    def _tell_ended(self, bar: JobBar) -> None:
+        """A job has ended while another image was chosen, so that this dock now speaks of that one."""
+        subject = bar.subject
+        if subject is not None:
+            there = subject.layer in self.project.viewer.layers
+            again = "Choose its layer again" if there else "Open it again and resume its session in step 2"
+            show_info(f"The job '{bar.worker.name}' on '{subject.name}' has ended. {again} to go on with the result.")
+
+    def _busy(self) -> str:
+        """Which job of the session runs, and so keeps another image waiting; "" for none."""
+        for bar in self._session_bars:
+            if bar.worker.state.busy:
+                return bar.waiting if bar.subject is not None else WAITING
+        return WAITING if self.annotate.desk.busy else ""
 
     def _scroll(self) -> None:
         bar = self.scroller.verticalScrollBar()
