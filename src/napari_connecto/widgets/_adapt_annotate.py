@@ -191,6 +191,7 @@ class AnnotateBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
+        self.bar.error.clear()
         self.project.changed.emit()
         if state is not None:
             self.queue.choose(state.id)

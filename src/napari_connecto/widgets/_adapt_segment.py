@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer, Shapes
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
@@ -26,6 +27,8 @@ from napari_connecto.widgets._run_on import RunOnRow
 from napari_connecto.widgets._view import LayerCombo, view_box
 from napari_connecto.workflows.adapt_params import SegmentParams
 
+MOVED_MS = 800
+"""How long the view must stand still before what it shows is estimated."""
 OWN = ("mode", "grid", "block", "halo")
 """What the user sets, not the patches."""
 VIEW, REGION, ALL = "In view", "Region of a Shapes layer", "Everywhere"
@@ -74,6 +77,14 @@ class SegmentBox(QWidget):
         self.copy.clicked.connect(self._on_copy)
         project.changed.connect(self.show_state)
         project.switched.connect(self._on_switched)
+        self.card.blocked.connect(self._on_blocked)
+        self.bar.worker.failed.connect(self._on_failed)
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(MOVED_MS)
+        self._moved.timeout.connect(self.show_cost)
+        for event in self._view_events():
+            event.connect(self._on_view_moved)
         self._on_where()
         self.show_state()
 
@@ -129,8 +140,34 @@ class SegmentBox(QWidget):
             self.project.update(mode=self.form.value.mode)
         self.show_cost()
 
+    def _view_events(self) -> tuple[Any, ...]:
+        camera, dims = self.project.viewer.scene.camera, self.project.viewer.dims
+        return camera.events.center, camera.events.zoom, dims.events.current_step
+
+    def _on_view_moved(self, _event: Any = None) -> None:
+        """What is in view is another: the card is of that, and a red one may no longer be true."""
+        if not self.isHidden() and self.where.currentText() == VIEW:
+            self._moved.start()
+
+    def _on_blocked(self, why: str) -> None:
+        """A red card stands in the way; where something is still to be chosen, the click says what."""
+        self.bar.block("" if self.card.error.isHidden() else why)
+
+    def _on_failed(self, _error: Exception, _text: str) -> None:
+        """Leave no layer of a segmentation that there is not; what is finished of it is on disk."""
+        layers, image = self.project.viewer.layers, self.project.layer
+        if self.layer is not None and self.layer in layers:
+            layers.remove(self.layer)
+            if image is not None and image in layers:
+                layers.selection.active = image
+        self.layer = self._shown_out = None
+        self.project.changed.emit()
+
     def close_jobs(self) -> None:
         """Stop segmenting."""
+        self._moved.stop()
+        for event in self._view_events():
+            event.disconnect(self._on_view_moved)
         self.card.close_jobs()
         self.bar.close_jobs()
         self.shapes.release()
@@ -201,6 +238,8 @@ class SegmentBox(QWidget):
             return
         what = replace(what, check=self.card.check)
         self._running = what
+        if self._shown_out != what.out:
+            self.layer = None  # that of another run stays
         self.about.setText("")
         self.bar.start(lambda: segmenting_job(what), out=what.out)
 
