@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import zarr
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
@@ -20,6 +19,7 @@ from napari_connecto.io.files import Reopened, file_revision, is_url, stat_text
 from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, volume_of
 from napari_connecto.io.tiff_notices import opening, refusing
 from napari_connecto.io.tiff_ome import OmeImage, check_files, image_of, ome_images, open_ome
+from napari_connecto.io.tiff_pages import Contiguous, Pages
 from napari_connecto.io.tiff_series import Chosen, check_codec, choose
 from napari_connecto.io.tiff_stated import TiffSize, stated_size
 from napari_connecto.io.zarr_limits import check_declared
@@ -57,15 +57,15 @@ class OpenTiff:
 class Sections:
     """Series of one section each as one lazy array, sections first."""
 
-    def __init__(self, path: str, series: Sequence[tifffile.TiffPageSeries]) -> None:
-        self._path, self._series = path, series
+    def __init__(self, path: str, series: Sequence[tifffile.TiffPageSeries], fill: bool) -> None:
+        self._path, self._series, self._fill = path, series, fill
         self.shape = (len(series), *series[0].shape)
         self.dtype = series[0].dtype
         self.chunks = (1, *series[0].shape)
 
     def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
         chosen = self._series[index[0]]
-        return np.stack([_array(self._path, series, 0)[index[1:]] for series in chosen])
+        return np.stack([_array(self._path, series, 0, self._fill)[index[1:]] for series in chosen])
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def open_tiff(request: Request) -> Volume:
     InputError
         If files or planes of it are missing, it contradicts itself, or a package that decodes it is.
     """
-    opened = Reopened(partial(open_file, request.path, request.array))
+    opened = Reopened(partial(open_file, request.path, request.array, request.missing == "fill"))
     with refusing(request.path):
         found = opened.get()
         sources = [_source(request.path, opened, k) for k in range(len(found.levels))]
@@ -119,8 +119,8 @@ def open_tiff(request: Request) -> Volume:
     return volume_of(request, Description(levels, axes, units, revision, metadata=metadata, flat_nm=flat))
 
 
-def open_file(path: str, array: str | None) -> OpenTiff:
-    """Open a file for reading and choose what is meant of it; see `open_tiff`."""
+def open_file(path: str, array: str | None, fill: bool = True) -> OpenTiff:
+    """Open a file for reading and choose what is meant of it; ``fill`` is of `Pages`, the rest of `open_tiff`."""
     with opening(path) as notes:
         file, xml = open_ome(path)
         images = ome_images(xml, file, path) if xml else []
@@ -132,16 +132,16 @@ def open_file(path: str, array: str | None) -> OpenTiff:
             if any(page is None for page in level._pages):
                 raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
         file.filehandle.set_lock(True)
-        stated, levels = stated_size(file, series, image), _levels(path, chosen)
+        stated, levels = stated_size(file, series, image), _levels(path, chosen, fill)
     return OpenTiff(file, chosen, image, stated, levels, tuple(notes))
 
 
-def _levels(path: str, chosen: Chosen) -> list[Any]:
+def _levels(path: str, chosen: Chosen, fill: bool) -> list[Any]:
     """The lazy array of each level."""
     first = chosen.series[0]
     if len(chosen.series) > 1:
-        return [Sections(path, chosen.series)]
-    return [_array(path, first, k) for k in range(len(first.levels))]
+        return [Sections(path, chosen.series, fill)]
+    return [_array(path, first, k, fill) for k in range(len(first.levels))]
 
 
 def _series(file: tifffile.TiffFile, path: str, images: list[OmeImage]) -> list[tifffile.TiffPageSeries]:
@@ -158,12 +158,14 @@ def _series(file: tifffile.TiffFile, path: str, images: list[OmeImage]) -> list[
     return found
 
 
-def _array(path: str, series: tifffile.TiffPageSeries, level: int) -> Any:
+def _array(path: str, series: tifffile.TiffPageSeries, level: int, fill: bool) -> Any:
     part, parent = series.levels[level], series.keyframe.parent
     if part.dataoffset is not None and not (part.is_multifile or part.transform or is_url(path)):
         dtype = np.dtype(part.dtype).newbyteorder(parent.byteorder)
         return np.memmap(parent.filehandle.path, dtype, "r", part.dataoffset, part.shape)
-    return zarr.open_array(series.aszarr(level=level), mode="r")
+    if part.dataoffset is not None and part.is_truncated and not part.transform:
+        return Contiguous(part)
+    return Pages(part, path, fill=fill)
 
 
 def _source(path: str, opened: Reopened[OpenTiff], level: int) -> TiffSource:
