@@ -132,6 +132,11 @@ class TileStore:
         """Indices of finished tiles, ascending, each once."""
         return np.unique(Journal(self.path / _JOURNAL, np.int64).records())
 
+    @staticmethod
+    def holds_tiles(path: str | os.PathLike[str]) -> bool:
+        """Whether a tile of the store in a folder is finished; False where there is no store."""
+        return bool(len(Journal(Path(path) / _JOURNAL, np.int64).records()))
+
     def missing(self, indices: Iterable[int] | None = None) -> np.ndarray:
         """Which of ``indices`` (all tiles of the plan by default) are not done, in their order."""
         wanted = np.arange(len(self.plan)) if indices is None else np.fromiter(indices, np.int64)

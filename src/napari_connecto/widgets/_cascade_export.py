@@ -32,13 +32,13 @@ class Written(NamedTuple):
     """An export: where, how many detections, and how many of them are accepted."""
 
     path: Path
-    count: int
+    kept: int
     accepted: int
 
     @property
     def line(self) -> str:
         """In words."""
-        return f"{self.count} detections ({self.accepted} accepted) written to {self.path}"
+        return f"{self.kept} detections ({self.accepted} accepted) written to {self.path}"
 
 
 def export_job(review: Review, path: Path) -> Job[Written]:

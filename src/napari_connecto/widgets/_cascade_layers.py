@@ -71,7 +71,7 @@ class ResultLayers:
         self._viewer, self._image, self._level, self._by = viewer, image, level, by
         self._box_factor = np.array(box_nm, float) / level.voxel_nm
         self._typical = diameter_nm / np.array(level.voxel_nm, float)
-        self._sections = Sections(None if before is None else before._sections)
+        self._sections: Sections = Sections(None if before is None else before._sections)
         self._map: Layer | None = None
         self._map_is_live = False
         self._masks: list[Relabelled] = []

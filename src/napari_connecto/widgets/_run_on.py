@@ -39,6 +39,7 @@ class RunOnRow(QWidget):
         self.where.currentTextChanged.connect(self._show)
         self.where.currentTextChanged.connect(self._on_changed)
         self.workers.valueChanged.connect(self._on_changed)
+        self.address.textChanged.connect(lambda _: self.changed.emit())
         self.address.editingFinished.connect(self._on_changed)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, log10
+from math import ceil, log10
 
 from superqt import QLabeledDoubleSlider
 
@@ -20,10 +20,8 @@ class SpanSlider(QLabeledDoubleSlider):
         self.span(low, high)
 
     def span(self, low: float, high: float) -> None:
-        """Go from at most ``low`` to at most ``high``; the value stays where it can. `valueChanged` is not emitted."""
-        digits = decimals(high - low)
-        low, high = (floor(round(v * 10**digits, 3)) / 10**digits for v in (low, high))
-        value, self._several = self.value(), high > low
+        """Go from ``low`` to ``high``, exactly; the value stays where it can. `valueChanged` is not emitted."""
+        value, digits, self._several = self.value(), decimals(high - low), high > low
         blocked = self.blockSignals(True)
         self.setDecimals(digits)
         self.setRange(low, high if self._several else low + 10.0**-digits)

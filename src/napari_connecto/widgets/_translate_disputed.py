@@ -19,7 +19,7 @@ from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.widgets._show import store_layer
 from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import RESULT
+from napari_connecto.widgets._view import RESULT, selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.widgets._translate_segment_jobs import Source
@@ -101,9 +101,10 @@ class DisputedBox(QGroupBox):
             self._viewer.layers.remove(self.layer)
         look = {"name": LAYER, "contrast_limits": SPAN, "colormap": "inferno", "blending": "additive", "opacity": 0.8}
         data = arrays if len(arrays) > 1 else arrays[0]
-        self.layer = self._viewer.add_image(
-            data, multiscale=len(arrays) > 1, metadata={RESULT: True}, **look, **keywords
-        )
+        with selection_kept(self._viewer, source.image):
+            self.layer = self._viewer.add_image(
+                data, multiscale=len(arrays) > 1, metadata={RESULT: True}, **look, **keywords
+            )
         self._trust.show_worst(found.worst)
         top = f"up to {found.worst[0].sd:.2f} on average over a place" if found.worst else "none: passes agree"
         self.about.setText(f"Disagreement (sd of the probability, 0 to 0.5): {top}; listed under Trust.")

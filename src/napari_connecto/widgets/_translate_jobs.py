@@ -85,11 +85,12 @@ class Translating:
 
 
 class Translated(NamedTuple):
-    """A translation, what it took in words, and the places to look at first."""
+    """A translation, what it took in words, the places to look at first, and the span of its standard deviations."""
 
     found: Translation
     lines: list[str]
     worst: list[Region]
+    span: tuple[float, float] | None
 
 
 @lru_cache(maxsize=2)
@@ -135,6 +136,7 @@ def check_job(what: Translating) -> Job[GateCheck]:
 def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:
     """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder.
 
+    With a ``region``, a preview, the translator's gate is not asked: the first tile is what somebody waits for.
     A forward pass cannot be interrupted and takes seconds: whoever cancels need not wait for it, but the next one does.
     """
     while not _TURN.acquire(timeout=WAIT_S):
@@ -148,10 +150,15 @@ def translating_job(what: Translating, n: int, region: Box | None = None, first:
 def _translating(what: Translating, n: int, region: Box | None, first: Box | None) -> Job[Translated]:
     yield from torch_job()
     yield Progress(0, 0, "loading the translator")
+    from napari_connecto.workflows.gate_check import GateCheck
     from napari_connecto.workflows.recipe import write_recipe
     from napari_connecto.workflows.translate import translate_job
+    from napari_connecto.workflows.trust import sd_span
 
     translator = load(what.translator)
+    check = what.check
+    if check is None and region is not None:
+        check = GateCheck(translator.name, reason="only a part was translated")
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
         found = yield from translate_job(
@@ -162,12 +169,12 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
             region=region,
             first=first,
             client=client,
-            gate=what.check,
+            gate=check,
         )
     if what.spec is not None:
         write_recipe(what.recipe(), what.out / "recipe.yaml")
     worst = yield from worst_job(found.aleatoric, found.epistemic, n)
-    return Translated(found, found.lines(), worst)
+    return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
 
 
 def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
@@ -179,11 +186,12 @@ def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]
 
 
 def live(out: Path) -> dict[str, Volume] | None:
-    """The images that a translation is filling, by name; zarr arrays, None before there are any."""
+    """The images that a translation is filling, by name; zarr arrays, None before a tile is finished."""
     from napari_connecto.io.read import open_volume
+    from napari_connecto.io.tile_store import TileStore
 
     folders = {name: out / f"{name}.zarr" for name in PARTS}
-    if not all(folder.is_dir() for folder in folders.values()):
+    if not all(folder.is_dir() for folder in folders.values()) or not TileStore.holds_tiles(out):
         return None
     return {name: open_volume(folder) for name, folder in folders.items()}
 

@@ -13,7 +13,7 @@ from napari.layers import Layer
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import SOURCE
 from napari_connecto.widgets._show import placed_at, store_layer
-from napari_connecto.widgets._view import OKABE_ITO, RESULT
+from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.trust import Region
@@ -32,18 +32,33 @@ SPAN = (0.0, 0.3)
 
 
 class Total:
-    """Both uncertainties of a level as one, or one of them, read only where asked; change `kind` and refresh."""
+    """Both uncertainties of a level as one, or one of them, read only where asked; change `kind` and refresh.
 
-    def __init__(self, aleatoric: Any, epistemic: Any, kind: str = "total") -> None:
-        self.parts, self.kind = {"aleatoric": aleatoric, "epistemic": epistemic}, kind
+    Where nothing is computed yet, it is ``empty``: napari draws NaN transparent.
+    """
+
+    def __init__(self, aleatoric: Any, epistemic: Any, kind: str = "total", empty: float = 0.0) -> None:
+        self.parts, self.kind, self.empty = {"aleatoric": aleatoric, "epistemic": epistemic}, kind, empty
         self.dtype, self.shape = np.dtype(np.float32), tuple(aleatoric.shape)
         self.ndim, self.size = len(self.shape), prod(self.shape)
         self.chunks = getattr(aleatoric, "chunks", None)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        if self.kind != "total":
-            return np.asarray(self.parts[self.kind][key])
-        return np.hypot(np.asarray(self.parts["aleatoric"][key]), np.asarray(self.parts["epistemic"][key]))
+        parts = {name: np.asarray(part[key]) for name, part in self.parts.items()}
+        both = np.hypot(*parts.values())
+        return np.where(both > 0, both if self.kind == "total" else parts[self.kind], np.float32(self.empty))
+
+
+class Computed:
+    """A level of the mean, NaN where nothing is computed yet, so that what lies below shows; read only where asked."""
+
+    def __init__(self, mean: Any, total: Total) -> None:
+        self.mean, self.total = mean, total
+        self.dtype, self.shape, self.ndim, self.size = np.dtype(np.float32), total.shape, total.ndim, total.size
+        self.chunks = total.chunks
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.where(self.total[key] > 0, np.asarray(self.mean[key]), np.float32(np.nan))
 
 
 class Faded:
@@ -68,7 +83,7 @@ class Faded:
 
 
 class TranslationLayers:
-    """The layers of one translation, on the grid of the image layer it was made from.
+    """The layers of one translation, on the grid of the image layer it was made from; made with its first tile.
 
     Parameters
     ----------
@@ -108,18 +123,25 @@ class TranslationLayers:
         arrays = {name: store_layer(volume, self._image, self._level) for name, volume in volumes.items()}
         keywords = arrays["mean"][1]
         both = zip(arrays["aleatoric"][0], arrays["epistemic"][0], strict=True)
-        self._totals = [Total(a, e, kind) for a, e in both]
+        self._totals = [Total(a, e, kind, empty=np.nan) for a, e in both]
         sure = [Total(*t.parts.values()) for t in self._totals]
-        self._faded = [Faded(m, t, at_most) for m, t in zip(arrays["mean"][0], sure, strict=True)]
+        means = list(zip(arrays["mean"][0], sure, strict=True))
+        self._faded = [Faded(m, t, at_most) for m, t in means]
         source = {SOURCE: volumes["mean"].source}
-        look = {"contrast_limits": (0.0, 1.0), "name": MEAN, "metadata": source, "visible": not fade}
-        self.mean = self._add(arrays["mean"][0], **keywords, **look)
-        look = {"rgb": True, "name": FADED, "metadata": {RESULT: True}, "visible": fade}
+        look = {"contrast_limits": (0.0, 1.0), "name": part_name(MEAN), "metadata": source, "visible": not fade}
+        self.mean = self._add([Computed(m, t) for m, t in means], **keywords, **look)
+        look = {"rgb": True, "name": part_name(FADED), "metadata": {RESULT: True}, "visible": fade}
         self.faded = self._add(self._faded, **keywords, **look)
-        look = {"contrast_limits": SPAN, "colormap": "inferno", "name": UNCERTAINTY, "metadata": {RESULT: True}}
-        self.uncertainty = self._add(self._totals, **keywords, **look, opacity=0.7, visible=False)
+        look = {"contrast_limits": SPAN, "colormap": "inferno", "name": part_name(UNCERTAINTY)}
+        look |= {"metadata": {RESULT: True}, "opacity": 0.7, "visible": False}
+        self.uncertainty = self._add(self._totals, **keywords, **look)
         self._viewer.layers.link_layers([self.mean, self.faded, self.uncertainty], LINKED)
-        self._viewer.layers.selection.active = self.mean
+
+    def complete(self) -> None:
+        """All is translated: the names say so."""
+        for layer, name in ((self.mean, MEAN), (self.faded, FADED), (self.uncertainty, UNCERTAINTY)):
+            if layer is not None and layer in self._viewer.layers and layer.name.startswith(part_name(name)):
+                layer.name = name
 
     def refresh(self, *, force: bool = False) -> None:
         """Show what the stores hold by now, never for more than a tenth of the time."""
@@ -138,7 +160,7 @@ class TranslationLayers:
         array = self._totals[-1]
         middle = (array.shape[0] // 2,) if array.ndim == 3 else ()
         seen = Total(*array.parts.values())[middle]
-        if seen.any():
+        if (seen > 0).any():
             self.uncertainty.contrast_limits = (0.0, float(np.percentile(seen[seen > 0], 99.5)))
 
     def choose(self, kind: str) -> None:
@@ -176,10 +198,10 @@ class TranslationLayers:
         frames = [frame(region)[:, 3 - n :] for region in regions]
         look = {"face_color": "transparent", "edge_color": OKABE_ITO["accepted"], "name": WORST, "opacity": 1.0}
         width = max(1.0, float(np.ptp(frames[0][:, -1])) / 25)
-        self.worst = self._viewer.add_shapes(
-            frames, shape_type="rectangle", edge_width=width, metadata={RESULT: True}, **look, **place
-        )
-        self._viewer.layers.selection.active = self.mean
+        with selection_kept(self._viewer, self._image):
+            self.worst = self._viewer.add_shapes(
+                frames, shape_type="rectangle", edge_width=width, metadata={RESULT: True}, **look, **place
+            )
 
     def mark(self, index: int) -> None:
         """Make one frame stand out."""
@@ -189,8 +211,14 @@ class TranslationLayers:
 
     def _add(self, arrays: list[Any], **keywords: Any) -> Layer:
         data = arrays if len(arrays) > 1 else arrays[0]
-        layer: Layer = self._viewer.add_image(data, multiscale=len(arrays) > 1, **keywords)
+        with selection_kept(self._viewer, self._image):
+            layer: Layer = self._viewer.add_image(data, multiscale=len(arrays) > 1, **keywords)
         return layer
+
+
+def part_name(name: str) -> str:
+    """Name of a layer of a translation that is not complete."""
+    return f"{name}, part"
 
 
 def frame(region: Region) -> np.ndarray:

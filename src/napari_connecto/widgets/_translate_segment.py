@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,18 @@ from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import ErrorLine, JobBar, text_line
 from napari_connecto.widgets._show import store_layer
 from napari_connecto.widgets._translate_disputed import Disputing
-from napari_connecto.widgets._translate_segment_jobs import Source, both_job, inside, part
+from napari_connecto.widgets._translate_segment_jobs import Source, both_job, inside, part, translated
 from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import RESULT, view_box
+from napari_connecto.widgets._view import RESULT, selection_kept, view_box
 from napari_connecto.widgets._worker import Worker
 from napari_connecto.workflows.adapt_params import SegmentParams
 
 VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")
 LINKED = ("contour", "opacity")
+COUNTED = 2**24
+"""Voxels that segments are counted in, at most."""
+NONE_LEFT = "No EM-like segment is certain enough: raise 'Certain to sd'"
 
 
 class SideBySideBox(QGroupBox):
@@ -40,6 +44,7 @@ class SideBySideBox(QGroupBox):
         super().__init__("Segment raw and translated")
         self._viewer, self._trust = viewer, trust
         self._source: Source | None = None
+        self._counts = ""
         self._made: dict[Any, Path] = {}
         self.folders: dict[str, Path] = {}
         self.labels: dict[str, Volume] = {}
@@ -55,7 +60,8 @@ class SideBySideBox(QGroupBox):
         self.leave = QPushButton("Leave out what is not certain")
         self.leave.setCheckable(True)
         self.leave.setToolTip(
-            "Show EM-like segments only where the total sd is at most 'Certain to sd'; again: show all"
+            "Show EM-like segments only where the total sd is at most 'Certain to sd', and hide those of the X-ray "
+            "below them; again: show all"
         )
         self.about = text_line("How many segments each has, and where they are kept")
         self.error = ErrorLine()
@@ -115,6 +121,7 @@ class SideBySideBox(QGroupBox):
         raw = None if view is None else inside(view, source.finest, xray)
         made = None if view is None else inside(view, source.finest, mean)
         if made is not None and not source.complete:  # brightness must not be measured where nothing is
+            made, raw = self._translated(made, mean, xray)
             mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
         spec, run_on = {"path": mean.source} if mean is whole else None, source.what.run_on
@@ -122,6 +129,16 @@ class SideBySideBox(QGroupBox):
             Segmenting(xray, source.what.spec, folder, params, raw, out / "xray", run_on=run_on),
             Segmenting(mean, spec, folder, params, made, out / "em-like", run_on=run_on),
         )
+
+    def _translated(self, box: Box, mean: Volume, xray: Volume) -> tuple[Box, Box]:
+        """The part of a box that is translated by now, in voxels of the mean and of the X-ray."""
+        assert self._trust.layers is not None
+        parts = self._trust.layers.volumes
+        here = translated(box, parts["aleatoric"].levels[0], parts["epistemic"].levels[0])
+        if here.size == 0:
+            raise InputError("the middle of the view is not translated; press Preview in view first")
+        fine = xray.levels[0]
+        return here, mean.levels[0].box_in(here, fine).clip(fine.shape)
 
     def disputing(self) -> tuple[Source, Disputing]:
         """The same part and model, asked where passes of the translator disagree.
@@ -189,7 +206,8 @@ class SideBySideBox(QGroupBox):
             self._show(name)
         self._viewer.layers.link_layers(list(self.layers.values()), LINKED)
         counts = [f"{name.removeprefix('segments of ')}: {v.metadata['segments']}" for name, v in self.labels.items()]
-        self.about.setText(f"Segments in {'; '.join(counts)}")
+        self._counts = f"Segments in {'; '.join(counts)}"
+        self.about.setText(self._counts)
         self.about.setToolTip(f"Kept in {Path(made[0].source).parents[2]}")
         self._on_aside(self.aside.isChecked())
         self._show_state()
@@ -204,7 +222,8 @@ class SideBySideBox(QGroupBox):
         if old is not None and old in self._viewer.layers:
             self._viewer.layers.remove(old)
         data = arrays if len(arrays) > 1 else arrays[0]
-        layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
+        with selection_kept(self._viewer, source.image):
+            layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
         layer.editable = False
         self.layers[name] = layer
 
@@ -220,7 +239,14 @@ class SideBySideBox(QGroupBox):
             if layer is not None and layer in self._viewer.layers and volume is not None:
                 home = store_layer(volume, source.image, source.finest)[1]["translate"]
                 layer.translate = np.add(home, [*[0.0] * (layer.ndim - 1), step])
+        self._show_raw()
         self._viewer.reset_view()
+
+    def _show_raw(self) -> None:
+        """Segments of the X-ray show unless those of the EM-like image lie over them and leave out something."""
+        raw = self.layers.get(NAMES[0])
+        if raw is not None and raw in self._viewer.layers:
+            raw.visible = self.aside.isChecked() or not self.leave.isChecked()
 
     def _on_limit(self) -> None:
         if self.leave.isChecked():
@@ -240,7 +266,18 @@ class SideBySideBox(QGroupBox):
             labels = kept_where(labels, certain(*parts, self._trust.limit.value()))
         arrays, _ = store_layer(labels, self._source.image, self._source.finest)
         layer.data = arrays if len(arrays) > 1 else arrays[0]
+        self._show_raw()
+        self.about.setText(f"{self._counts}\n{left_line(arrays[-1])}" if self.leave.isChecked() else self._counts)
 
     def _show_state(self) -> None:
         self.aside.setEnabled(self._trust.alive)
         self.leave.setEnabled(NAMES[1] in self.layers)
+
+
+def left_line(labels: Any) -> str:
+    """What a mask left of the segments, by their coarsest level; "" where that is too large to be read at once."""
+    if prod(labels.shape) > COUNTED:
+        return ""
+    left = np.unique(labels[(slice(None),) * len(labels.shape)])
+    n = int((left > 0).sum())
+    return f"{n} of the EM-like are certain enough, at least in part" if n else NONE_LEFT

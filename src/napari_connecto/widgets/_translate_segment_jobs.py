@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_connecto.core.geometry import Box
+import numpy as np
+
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
@@ -52,6 +54,30 @@ def inside(view: Box, finest: Level, volume: Volume) -> Box:
     """A box of a layer's finest level in voxels of a volume's, clipped."""
     level = volume.levels[0]
     return finest.box_in(view, level).clip(level.shape)
+
+
+def translated(box: Box, aleatoric: Level, epistemic: Level) -> Box:
+    """The part of a box that is translated: along each axis the sections around its middle, up to the first gap.
+
+    What is translated is a block of tiles, so three lines through the middle tell where it ends. Empty where the middle
+    is not translated.
+    """
+    middle, box = [(a + b) // 2 for a, b in zip(box.start, box.stop, strict=True)], box.clip(aleatoric.shape)
+    if box.size == 0:
+        return box
+    start, stop = list(middle), list(middle)
+    for axis in range(3):
+        low, high = (
+            [m if i != axis else e for i, m in enumerate(middle)] for e in (box.start[axis], box.stop[axis] - 1)
+        )
+        line = Box(vec3(low), vec3([h + 1 for h in high]))
+        computed = (aleatoric.read(line).ravel() > 0) | (epistemic.read(line).ravel() > 0)
+        here = middle[axis] - box.start[axis]
+        gaps = np.flatnonzero(~computed)
+        before, after = gaps[gaps <= here], gaps[gaps >= here]
+        start[axis] = box.start[axis] + (int(before[-1]) + 1 if len(before) else 0)
+        stop[axis] = box.start[axis] + (int(after[0]) if len(after) else len(computed))
+    return Box(vec3(start), vec3([max(a, b) for a, b in zip(start, stop, strict=True)]))
 
 
 def part(volume: Volume, box: Box) -> Volume:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QListWidget, QPushButton, QSpinBox
-from superqt import QLabeledDoubleSlider
 from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
 from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._translate_jobs import worst_job
+from napari_connecto.widgets._slider import SpanSlider
+from napari_connecto.widgets._translate_jobs import Translated, worst_job
 from napari_connecto.widgets._translate_layers import KINDS, TranslationLayers, frame
 from napari_connecto.widgets._view import jump
 from napari_connecto.widgets._worker import Worker
@@ -50,15 +49,14 @@ class TrustBox(QGroupBox):
         )
         self.fade = QCheckBox("Opacity by certainty")
         self.fade.setToolTip("Let the EM-like image fade, and the X-ray below show, where it is not certain")
-        self.limit = QLabeledDoubleSlider()
-        self.limit.setRange(0.01, 0.5)
-        self.limit.setDecimals(2)
-        self.limit.setSingleStep(0.01)  # type: ignore[arg-type]
-        self.limit.setValue(CERTAIN)
-        self.limit.setToolTip(
+        self.limit = SpanSlider(
+            0.01,
+            0.5,
             "Total standard deviation up to which a voxel counts as certain, as a share of the EM's range.\n"
-            "The image is opaque up to it and gone at twice that; segments beyond it can be left out below."
+            "The image is opaque up to it and gone at twice that; segments beyond it can be left out below.\n"
+            "From what a twentieth of the voxels keep to, to the largest there is.",
         )
+        self.limit.setValue(CERTAIN)
         self.count = QSpinBox()
         self.count.setRange(1, 100)
         self.count.setValue(10)
@@ -70,8 +68,8 @@ class TrustBox(QGroupBox):
         self.list.setWordWrap(True)
         self.list.setFixedHeight(130)
         self.previous, self.next = QPushButton("◀ Previous (P)"), QPushButton("Next (N) ▶")
-        self.previous.setToolTip("Go to the next worse place (key P)")
-        self.next.setToolTip("Go to the next less bad place (key N)")
+        self.previous.setToolTip("Go to the previous region (key P)")
+        self.next.setToolTip("Go to the next region (key N)")
         self.error = ErrorLine()
         self._looker = Worker("worst places", self, quiet=True)
         self._lay_out()
@@ -135,13 +133,18 @@ class TrustBox(QGroupBox):
         elif self.alive:
             self.layers.refresh()
 
-    def finish(self, lines: Sequence[str], worst: list[Region]) -> None:
+    def finish(self, made: Translated, *, complete: bool) -> None:
         """The translation, or the part asked for, is done."""
-        self.report.setText("\n".join(f"• {line}" for line in lines))
+        self.report.setText("\n".join(f"• {line}" for line in made.lines))
         if self.layers is not None and self.layers.alive:
             self.layers.refresh(force=True)
             self.layers.adjust()
-            self.show_worst(worst)
+            if complete:
+                self.layers.complete()
+            if made.span is not None:
+                self.limit.span(*made.span)
+                self.layers.set_limit(self.limit.value())
+            self.show_worst(made.worst)
 
     def look(self) -> None:
         """List the worst places of what is translated by now."""
@@ -206,7 +209,8 @@ class TrustBox(QGroupBox):
 
     def _show_state(self) -> None:
         self.report.setVisible(bool(self.report.text()))
-        for widget in (self.kind, self.fade, self.limit, self.again, self.list):
+        for widget in (self.kind, self.fade, self.again, self.list):
             widget.setEnabled(self.alive)
+        self.limit.allow(self.alive)
         for button in (self.previous, self.next):
             button.setEnabled(self.alive and bool(self.regions))

@@ -48,8 +48,8 @@ def jump(viewer: Any, layer: Layer, point: Sequence[float]) -> None:
     viewer.scene.camera.center = tuple(float(w) for w in shown)
 
 
-def view_box(viewer: Any, layer: Layer, level: Level, depth: int = 32) -> Box:
-    """The part of ``level`` (the layer's level 0) that is on screen, ``depth`` sections thick across the screen.
+def view_box(viewer: Any, layer: Layer, level: Level, depth: float = 32) -> Box:
+    """The part of ``level`` (the layer's level 0) that is on screen, ``depth`` sections thick, or one for 0.
 
     Returns
     -------
@@ -77,6 +77,11 @@ def view_box(viewer: Any, layer: Layer, level: Level, depth: int = 32) -> Box:
         corners = np.concatenate([[[0.0], [0.0]], corners], axis=1)
     start, stop = np.floor(corners[0] + 0.5), np.floor(corners[1] + 0.5) + 1
     return Box(vec3(start), vec3(stop)).clip(level.shape)
+
+
+def inner(view: Box) -> Box:
+    """The middle quarter of a view along y and x: what is looked at first."""
+    return view.grow([0, *(-(n * 3 // 8) for n in view.shape[1:])])
 
 
 def level_line(volume: Volume, index: int) -> str:

@@ -21,7 +21,7 @@ from napari_connecto.widgets._image import InputBox
 from napari_connecto.widgets._job_bar import JobBar
 from napari_connecto.widgets._options import OptionsFold
 from napari_connecto.widgets._settings import AutomaticFolder, output_folder
-from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._view import inner, view_box
 from napari_connecto.widgets._volumes import identity, lasting
 from napari_connecto.workflows.params import DetectParams
 
@@ -136,7 +136,7 @@ class CascadeWidget(Dock):
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
             """Without audit and gate, from the middle outwards, tile by tile: the first result comes soonest."""
             params = replace(search.params, audit=0, gate="off", batch=search.params.batch or 1)
-            return replace(search, params=params), view, view.grow([0, *(-(n * 3 // 8) for n in view.shape[1:])])
+            return replace(search, params=params), view, inner(view)
 
         self._begin(plan, False)
 
@@ -154,7 +154,9 @@ class CascadeWidget(Dock):
             search = replace(self.search(), check=self.card.check)
             if image is None or full is None or peeked is None:
                 raise InputError("no image or cascade is chosen; choose both")
-            view = full.levels[0].box_in(view_box(self._viewer, image, full.levels[0]), search.volume.levels[0])
+            depth = peeked.diameter_nm / full.levels[0].voxel_nm[0]  # objects that the section on screen cuts are whole
+            shown = view_box(self._viewer, image, full.levels[0], depth=depth)
+            view = full.levels[0].box_in(shown, search.volume.levels[0])
             view = view.clip(search.volume.levels[0].shape)
             search, region, first = plan(search, view)
             if region is not None and region.size == 0:

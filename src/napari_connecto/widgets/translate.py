@@ -31,8 +31,9 @@ from napari_connecto.widgets._translate_segment import SideBySideBox
 from napari_connecto.widgets._translate_segment_jobs import Source
 from napari_connecto.widgets._translate_train import PairBox
 from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._view import inner, view_box
 from napari_connecto.widgets._volumes import identity, lasting
+from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class TranslateWidget(Dock):
         self._viewer = napari_viewer
         self._automatic = AutomaticFolder("em-like-")
         self._running: Source | None = None
-        self._everything = False
+        self._everything = self._fresh = False
         self.image = InputBox(napari_viewer)
         self.translator = TranslatorBox()
         self.train = PairBox(napari_viewer, self.image, lambda: output_folder())
@@ -85,6 +86,7 @@ class TranslateWidget(Dock):
         self.bar.clicked.connect(self._on_run)
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.ended.connect(self._on_inputs_changed)
+        self.bar.worker.state_changed.connect(self._on_state)
         self.bar.worker.returned.connect(self._on_translated)
         self.train.trained.connect(self.translator.use)
         for choice in (self.segment.model, self.segment.where):
@@ -151,33 +153,51 @@ class TranslateWidget(Dock):
             what = replace(self.translating(), check=self.card.check)
             if image is None or full is None or peeked is None:
                 raise InputError("no image or translator is chosen; choose both")
-            view = full.levels[0].box_in(view_box(self._viewer, image, full.levels[0]), what.volume.levels[0])
+            shown = view_box(self._viewer, image, full.levels[0], depth=0)
+            view = full.levels[0].box_in(shown, what.volume.levels[0])
             view = view.clip(what.volume.levels[0].shape)
             if not everything and view.size == 0:
                 raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or run all")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        if self._running is None or self._running.out != what.out or not self.trust.alive:
-            self.trust.begin(image, full.levels[0])
-            self.segment.set_source(None)
+        same = self._running is not None and self._running.out == what.out and self.trust.alive
+        self._fresh = not same
         self._running = Source(image, full.levels[0], what, complete=False)
         self._everything = everything
-        n, region, first = self.trust.count.value(), None if everything else view, view if view.size else None
+        n, region = self.trust.count.value(), None if everything else view
+        first = None if view.size == 0 else view if everything else inner(view)
         self.bar.start(
             lambda: translating_job(what, n, region, first), resumable=everything, abandon=True, out=what.out
         )
 
     def _on_reported(self, _progress: Progress, _payloads: list[Any]) -> None:
-        if self._running is not None:
-            shown = self.trust.layers is not None and self.trust.layers.mean is not None
-            self.trust.show_live(None if shown else live(self._running.out))
+        self._show_live()
+
+    def _on_state(self, state: State) -> None:
+        if state in (State.CANCELLED, State.FAILED) and self._show_live():
+            self.segment.set_source(self._running)
+
+    def _show_live(self) -> bool:
+        """Show what is translated by now; False while that is nothing, or the X-ray's layer is gone."""
+        running = self._running
+        if running is None or (self._fresh and running.image not in self._viewer.layers):
+            return False
+        known = not self._fresh and self.trust.layers is not None and self.trust.layers.mean is not None
+        volumes = None if known else live(running.out)
+        if not known and volumes is None:
+            return False
+        if self._fresh:  # what was shown until now makes way only for something
+            self._fresh = False
+            self.trust.begin(running.image, running.finest)
+            self.segment.set_source(None)
+        self.trust.show_live(volumes)
+        return True
 
     def _on_translated(self, made: Translated) -> None:
-        if self._running is None:
+        if self._running is None or not self._show_live():
             return
-        self.trust.show_live(live(self._running.out))
-        self.trust.finish(made.lines, made.worst)
+        self.trust.finish(made, complete=self._everything)
         running = self._running
         self.bar.offer_report(running.out)
         self._running = replace(running, complete=self._everything)

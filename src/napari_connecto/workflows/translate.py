@@ -36,7 +36,7 @@ class Translation:
         Standard deviations on that scale: what the X-ray cannot tell, and what the translator does not know.
     report
         JSON: ``translator``, ``uncertainty``, ``seams``, ``gate``, ``target`` (offset and scale from the EM's
-        brightness to the mean's), ``metrics`` (the translator's, held out).
+        brightness to the mean's), ``metrics`` (the translator's, of a held-out block of the pair ``trained_on``).
     """
 
     mean: Volume
@@ -48,15 +48,17 @@ class Translation:
         """What was done, in words."""
         figures = self.report["seams"]
         worst = max(figures.values(), default=1.0)
-        told = [f"{self.mean.name}: {self.mean.levels[0].shape} voxels by '{self.report['translator']}'"]
+        of = f" of '{self.mean.metadata['of']}'" if "of" in self.mean.metadata else ""
+        told = [f"{self.mean.name}{of}: {self.mean.levels[0].shape} voxels by '{self.report['translator']}'"]
         told.append(f"seams: gradient at tile borders {worst:.2f} times that elsewhere" if figures else "one tile only")
         told.append(self.report["gate"]["sentence"])
         metrics = self.report.get("metrics") or {}
         if metrics:
             coverage = metrics["calibration"]["coverage"]["0.9"]
+            pair = " and ".join(f"'{name}'" for name in self.report.get("trained_on") or ()) or "its training pair"
             told.append(
-                f"on the block the translator never saw: PSNR {metrics['translated']['psnr']:.1f} dB (interpolated "
-                f"X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals held {coverage:.0%}"
+                f"in training, on a held-out block of {pair}: PSNR {metrics['translated']['psnr']:.1f} dB "
+                f"(interpolated X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals held {coverage:.0%}"
             )
         return told
 
@@ -137,7 +139,7 @@ def translate_job(
         check = yield from phases.run(STAGE, checking)
         job.write_json(CHECK, check.to_json())
         place: dict[str, Any] = {"region": region, "first": first, "client": client}
-        place |= {"metadata": {**metadata, "gate": check.to_json()}}
+        place |= {"metadata": metadata if region is not None else {**metadata, "gate": check.to_json()}}
         filling = fill_job(job.path, volume, predictor, "float32", "translating", **place)
         store = yield from phases.run("translating", filling)
         mean = replace(store.volume("mean"), name=NAME)
@@ -150,6 +152,7 @@ def translate_job(
             "seams": steps,
             "target": translator.about.get("target"),
             "metrics": translator.about.get("metrics") or {},
+            "trained_on": [str(translator.about[key]) for key in ("xray", "em") if key in translator.about],
             "gate": check.to_json(),
         }
         job.write_json(REPORT, report)

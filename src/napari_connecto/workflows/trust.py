@@ -73,6 +73,18 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
     return [_region(box, total, level, aleatoric.levels[0], parts[1]) for box in boxes]
 
 
+def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
+    """From the total standard deviation of the most certain twentieth of the voxels to the largest there is.
+
+    Of the finest level that is small enough to be looked at in one go; None where nothing is computed (0).
+    """
+    k = _looked_at(aleatoric)
+    box = aleatoric.levels[k].box
+    total = np.hypot(*(np.asarray(v.levels[k].read(box), np.float32) for v in (aleatoric, epistemic)))
+    seen = total[total > 0]
+    return (float(np.percentile(seen, 5)), float(seen.max())) if len(seen) else None
+
+
 def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
     """The places where passes disagree most about membranes, none over another, worst first.
 
