@@ -81,8 +81,9 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
     model = load(base)
     session = work.session if work else None
     encoder = load_encoder(library) if needs_features(params.strategy, params.diversity) else None
-    taken = [state.box for state in session.patches] if session else []
-    found = yield from suggestions(volume, model, n, exclude=taken, encoder=encoder, params=params)
+    there = session.patches if session else ()
+    taken, held = ([state.box for state in there if state.held_out == out] for out in (False, True))
+    found = yield from suggestions(volume, model, n, exclude=taken, held_out=held, encoder=encoder, params=params)
     if session is None:
         session = Session.open(begin.folder / "session", volume, model.card, spec=spec, model=str(base))
     elif not np.allclose(session.level.voxel_nm, cut(volume, model.card, found[0].box)[0].voxel_nm):

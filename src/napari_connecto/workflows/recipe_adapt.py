@@ -66,16 +66,17 @@ def suggest(recipe: Recipe, client: Any) -> Job[Summary]:
     model = load_model(model_folder(recipe["model"]))
     session = Session.open(recipe["out"], volume, model.card, spec=recipe["volume"], model=str(recipe["model"]))
     with closing(session):
-        taken = [patch.box for patch in session.patches]
+        taken, held = ([p.box for p in session.patches if p.held_out == out] for out in (False, True))
         encoder = load_encoder(recipe.get("library"))
         found = yield from suggest_job(
-            volume, model, int(recipe.get("n", 4)), exclude=taken, encoder=encoder, params=params
+            volume, model, int(recipe.get("n", 4)), exclude=taken, held_out=held, encoder=encoder, params=params
         )
         added = session.add(found)
     lines = [
         f"patch {p.id}: z y x {p.box.start} to {p.box.stop}{', held out' if p.held_out else ''}: {p.reason}"
         for p in added
     ]
+    lines += [found.note] if found.note else []
     return {"out": str(recipe["out"]), "patches": [p.id for p in added], "lines": lines}
 
 

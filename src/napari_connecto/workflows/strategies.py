@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -58,7 +59,38 @@ def needs_features(strategy: str, diversity: bool = False) -> bool:
     return strategy in ("k-center", "badge", "median-diverse") or (diversity and strategy in RANKINGS)
 
 
-def pick(pool: Pool, n: int, strategy: str, *, diversity: bool = False, seed: int = 0) -> list[Pick]:
+Clash: TypeAlias = Callable[[int], np.ndarray]
+"""Of a patch, which others (k,) must not be chosen beside it."""
+
+
+class Left:
+    """Which patches (k,) may still be chosen."""
+
+    def __init__(self, free: np.ndarray, clash: Clash | None = None) -> None:
+        self.free = free.copy()
+        self._clash = clash
+
+    def take(self, index: int) -> None:
+        """Choose a patch: neither it nor what clashes with it is left."""
+        self.free[index] = False
+        if self._clash is not None:
+            self.free &= ~self._clash(index)
+
+    def some(self) -> bool:
+        """Whether any is left."""
+        return bool(self.free.any())
+
+
+def pick(
+    pool: Pool,
+    n: int,
+    strategy: str,
+    *,
+    diversity: bool = False,
+    seed: int = 0,
+    free: np.ndarray | None = None,
+    clash: Clash | None = None,
+) -> list[Pick]:
     """Choose ``n`` patches, best first.
 
     Parameters
@@ -82,6 +114,8 @@ def pick(pool: Pool, n: int, strategy: str, *, diversity: bool = False, seed: in
         Of a ranking's first ``4 n`` patches, take ``n`` by k-center, beginning with the first.
     seed
         Of "random" and "badge".
+    free, clash
+        Which patches (k,) may be chosen, and what then may not be; fewer than ``n`` come back where these leave fewer.
 
     Raises
     ------
@@ -92,14 +126,25 @@ def pick(pool: Pool, n: int, strategy: str, *, diversity: bool = False, seed: in
         raise InputError(f"got {n} patches to choose from {len(pool)}; ask for fewer, or for a larger pool")
     if strategy == "median-diverse":
         strategy, diversity = "median", True
+    left = Left(np.ones(len(pool), bool) if free is None else free, clash)
     if strategy in RANKINGS:
         order, reasons = RANKINGS[strategy](pool)
-        if diversity:
-            return _unlike(pool, order[: BAND * n], n, reasons)
-        return [Pick(int(i), reasons[rank]) for rank, i in enumerate(order[:n])]
+        chosen = _unlike(pool, order, n, reasons, left) if diversity else []
+        return chosen + _in_order(order, n - len(chosen), reasons, left)
     if strategy not in OTHERS:
         raise InputError(f"got strategy {strategy!r}; allowed: {', '.join([*RANKINGS, *OTHERS, 'median-diverse'])}")
-    return OTHERS[strategy](pool, n, np.random.default_rng(seed))
+    return OTHERS[strategy](pool, n, np.random.default_rng(seed), left)
+
+
+def _in_order(order: np.ndarray, n: int, reasons: Sequence[str], left: Left) -> list[Pick]:
+    chosen: list[Pick] = []
+    for rank, index in enumerate(order.tolist()):
+        if len(chosen) >= n:
+            break
+        if left.free[index]:
+            left.take(index)
+            chosen.append(Pick(index, reasons[rank]))
+    return chosen
 
 
 def _by_median(pool: Pool) -> tuple[np.ndarray, list[str]]:
@@ -127,53 +172,71 @@ def _by_entropy(pool: Pool) -> tuple[np.ndarray, list[str]]:
     ]
 
 
-def _random(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
-    return [Pick(int(i), f"drawn at random from {len(pool)} patches") for i in rng.permutation(len(pool))[:n]]
+def _random(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[Pick]:
+    return _in_order(rng.permutation(len(pool)), n, [f"drawn at random from {len(pool)} patches"] * len(pool), left)
 
 
-def _k_center(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
+def _k_center(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[Pick]:
     vectors = pool.vectors()
-    first = int(np.argmin(np.linalg.norm(vectors - vectors.mean(0), axis=1)))
-    chosen, distances = k_center(vectors, n, first)
+    if not left.some():
+        return []
+    first = int(np.argmin(np.where(left.free, np.linalg.norm(vectors - vectors.mean(0), axis=1), np.inf)))
+    chosen, distances = k_center(vectors, n, first, left)
     reasons = [f"the most typical of {len(pool)} patches (nearest to their mean in the encoder's space)"]
     reasons += [f"unlike those before it: farthest in the encoder's space (distance {d:.2g})" for d in distances[1:]]
     return [Pick(i, reason) for i, reason in zip(chosen, reasons, strict=True)]
 
 
-def _badge(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
+def _badge(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[Pick]:
     """The first is the longest vector; then each with a chance in proportion to its squared distance (k-means++)."""
     vectors = pool.vectors() * pool.score[:, None]
-    chosen = [int(np.argmax((vectors**2).sum(1)))]
-    left = np.ones(len(pool), bool)
-    left[chosen] = False
+    if not left.some():
+        return []
+    chosen = [int(np.argmax(np.where(left.free, (vectors**2).sum(1), -1)))]
+    left.take(chosen[0])
     nearest = ((vectors - vectors[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < n:
-        weight = np.where(left, nearest, 0)
-        weight = weight if weight.sum() > 0 else left.astype(float)  # all that is left equals what is chosen
+    while len(chosen) < n and left.some():
+        weight = np.where(left.free, nearest, 0)
+        weight = weight if weight.sum() > 0 else left.free.astype(float)  # all that is left equals what is chosen
         index = int(rng.choice(len(pool), p=weight / weight.sum()))
         chosen.append(index)
-        left[index] = False
+        left.take(index)
         nearest = np.minimum(nearest, ((vectors - vectors[index]) ** 2).sum(1))
     return [Pick(i, f"uncertain ({pool.score[i]:.2g} {pool.unit}) and unlike the others chosen") for i in chosen]
 
 
-def _unlike(pool: Pool, band: np.ndarray, n: int, reasons: Sequence[str]) -> list[Pick]:
-    chosen, distances = k_center(pool.vectors()[band], n, 0)
+def _unlike(pool: Pool, order: np.ndarray, n: int, reasons: Sequence[str], left: Left) -> list[Pick]:
+    """Of the first that are left; what they lack in number, the ranking itself gives."""
+    vectors, rank = pool.vectors(), {int(index): k for k, index in enumerate(order)}
+    band = order[left.free[order]][: BAND * n]
+    if not len(band):
+        return []
+    beyond = left.free.copy()
+    beyond[band] = False
+    left.free &= ~beyond
+    chosen, distances = k_center(vectors, n, int(band[0]), left)
+    left.free |= beyond
+    for index in chosen:
+        left.take(index)
     far = ["", *(f", and unlike those before it (distance {d:.2g})" for d in distances[1:])]
-    return [Pick(int(band[rank]), reasons[rank] + more) for rank, more in zip(chosen, far, strict=True)]
+    return [Pick(index, reasons[rank[index]] + more) for index, more in zip(chosen, far, strict=True)]
 
 
-def k_center(vectors: np.ndarray, n: int, first: int) -> tuple[list[int], list[float]]:
-    """Greedy k-center: from ``first`` on, always the vector farthest from all chosen; and how far each was."""
+def k_center(vectors: np.ndarray, n: int, first: int, left: Left | None = None) -> tuple[list[int], list[float]]:
+    """Greedy k-center: from ``first`` on, always the vector farthest from all chosen; and how far each was.
+
+    Of those that are ``left``; all without it.
+    """
+    left = left or Left(np.ones(len(vectors), bool))
     chosen, distances = [first], [0.0]
     nearest = np.linalg.norm(vectors - vectors[first], axis=1)
-    nearest[first] = -1
-    while len(chosen) < n:
-        index = int(np.argmax(nearest))
+    left.take(first)
+    while len(chosen) < n and left.some():
+        index = int(np.argmax(np.where(left.free, nearest, -1)))
         chosen.append(index)
         distances.append(float(nearest[index]))
         nearest = np.minimum(nearest, np.linalg.norm(vectors - vectors[index], axis=1))
-        nearest[index] = -1
+        left.take(index)
     return chosen, distances
 
 
@@ -182,7 +245,7 @@ RANKINGS: Mapping[str, Callable[[Pool], tuple[np.ndarray, list[str]]]] = {
     "median-pixel": _by_pixel,
     "entropy": _by_entropy,
 }
-OTHERS: Mapping[str, Callable[[Pool, int, np.random.Generator], list[Pick]]] = {
+OTHERS: Mapping[str, Callable[[Pool, int, np.random.Generator, Left], list[Pick]]] = {
     "random": _random,
     "k-center": _k_center,
     "badge": _badge,

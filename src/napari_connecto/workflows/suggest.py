@@ -21,7 +21,8 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt_params import SuggestParams
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patches import Candidates, candidates
-from napari_connecto.workflows.strategies import Pick, Pool, needs_features, pick
+from napari_connecto.workflows.strategies import Pool, needs_features
+from napari_connecto.workflows.suggest_apart import Places, choices
 from napari_connecto.workflows.uncertainty import check_boundary, patch_uncertainty
 from napari_connecto.workflows.uncertainty_kinds import KINDS
 
@@ -53,6 +54,12 @@ class Suggestion:
     thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
+class Suggestions(list[Suggestion]):
+    """Patches to annotate; ``note`` says why there are fewer than were asked for, "" where there are not."""
+
+    note: str = ""
+
+
 class Encoder(Protocol):
     """Makes vectors (n, d) of patches (n, c, z, y, x), float32, scaled as its card says."""
 
@@ -68,12 +75,14 @@ def suggest(
     n: int,
     *,
     exclude: Sequence[Box] = (),
+    held_out: Sequence[Box] = (),
     encoder: Encoder | None = None,
     params: SuggestParams | None = None,
     **fields: Any,
-) -> list[Suggestion]:
+) -> Suggestions:
     """Propose ``n`` patches to annotate; blocks. See `suggest_job`."""
-    return run(suggest_job(volume, model, n, exclude=exclude, encoder=encoder, params=params, **fields))
+    job = suggest_job(volume, model, n, exclude=exclude, held_out=held_out, encoder=encoder, params=params, **fields)
+    return run(job)
 
 
 def suggest_job(
@@ -82,10 +91,11 @@ def suggest_job(
     n: int,
     *,
     exclude: Sequence[Box] = (),
+    held_out: Sequence[Box] = (),
     encoder: Encoder | None = None,
     params: SuggestParams | None = None,
     **fields: Any,
-) -> Job[list[Suggestion]]:
+) -> Job[Suggestions]:
     """Propose patches to annotate.
 
     Parameters
@@ -96,9 +106,9 @@ def suggest_job(
         With an output "boundary" at stride 1; its card says voxel size, halo and normalisation. Models of one section
         get patches of one section, others as deep as their tile.
     n
-        How many.
-    exclude
-        What is already annotated or unwanted, in voxels of the volume's finest level.
+        How many at most.
+    exclude, held_out
+        What is already annotated or unwanted, and what is held out already, in voxels of the volume's finest level.
     encoder
         For strategies that look at likeness, such as ``models.encoder.TorchEncoder``.
     params
@@ -113,13 +123,15 @@ def suggest_job(
 
     Returns
     -------
-    list of Suggestion
-        The best first, those drawn at random last. None overlaps another or ``exclude``, none is empty.
+    Suggestions
+        The best first, those drawn at random last. None is empty, none overlaps another or what is there already, and
+        they keep the distances of `spacing`; where the volume is too small for that, there are fewer, and ``note`` says
+        so.
 
     Raises
     ------
     InputError
-        If fewer patches hold tissue than are asked for, or a parameter is wrong.
+        If no patch can be suggested, or a parameter is wrong.
     ModelError
         If the model gives no boundary probability.
     VoxelSizeError
@@ -131,17 +143,21 @@ def suggest_job(
     _check(n, params, encoder)
     level = fitting_level(volume, card)
     check_channels(level, card)
-    taken, shape = [finest.box_in(box, level) for box in exclude], (card.tile[0], params.size, params.size)
+    taken = [finest.box_in(box, level) for box in (*exclude, *held_out)]
+    shape = (card.tile[0], params.size, params.size)
     seen = encoder if needs_features(params.strategy, params.diversity) else None
     phases = Phases({"looking for tissue": 1, "asking the model": 20, "comparing patches": 10 * (seen is not None)})
     draw = partial(candidates, level, shape, max(n, params.pool), params.seed, taken)
     found = yield from phases.call("looking for tissue", draw)
-    _check_enough(found, n, params, exclude)
+    if not found.boxes:
+        raise InputError(_short(found, 0, n, params, len(taken)))
+    places = Places.of(level, found.boxes, finest, exclude, held_out)
     pool = yield from phases.run("asking the model", _pool(volume, level, found.boxes, model, params))
     if seen is not None:
         vectors = yield from phases.run("comparing patches", _vectors(volume, level, found.boxes, seen))
         pool = Pool(pool.score, pool.pixel, pool.unit, vectors)
-    return [
+    picks = choices(pool, n, params, places)
+    chosen = Suggestions(
         Suggestion(
             _box_in(level, found.boxes[choice.index], finest),
             float(pool.score[choice.index]),
@@ -149,8 +165,16 @@ def suggest_job(
             choice.random,
             _thumbnail(level.read(found.boxes[choice.index])),
         )
-        for choice in _choices(pool, n, params)
-    ]
+        for choice in picks
+    )
+    if len(picks) < n or sum(p.random for p in picks) < params.random_arm:
+        few = len(found.boxes) < n
+        note = _short(found, len(found.boxes), n, params, len(taken)) if few else places.note(picks, n, params)
+        if not chosen:
+            raise InputError(note)
+        chosen.note = note
+        yield Progress(len(chosen), n, note)
+    return chosen
 
 
 def _check(n: int, params: SuggestParams, encoder: Encoder | None) -> None:
@@ -165,13 +189,11 @@ def _check(n: int, params: SuggestParams, encoder: Encoder | None) -> None:
         )
 
 
-def _check_enough(found: Candidates, n: int, params: SuggestParams, exclude: Sequence[Box]) -> None:
-    if len(found.boxes) >= n:
-        return
+def _short(found: Candidates, there: int, n: int, params: SuggestParams, taken: int) -> str:
     where = "in all of the volume" if found.exhausted else "among those looked at"
-    besides = f" besides the {len(exclude)} already taken" if exclude else ""
-    raise InputError(
-        f"got {n} patches to suggest, but {where} {len(found.boxes)} of {params.size} voxels hold tissue{besides} "
+    besides = f" besides the {taken} already taken" if taken else ""
+    return (
+        f"got {n} patches to suggest, but {where} {there} of {params.size} voxels hold tissue{besides} "
         f"({found.skipped_empty} skipped as empty); ask for fewer, or for smaller patches"
     )
 
@@ -206,16 +228,6 @@ def _seen(level: Level, box: Box, own: Level, card: ModelCard) -> Box:
     shape = [card.tile[0] + 2 * card.halo[0], *(round(n * f) for n, f in zip(box.shape[1:], factor[1:], strict=True))]
     start = np.floor(centre - np.array(shape) / 2 + 1e-6).astype(int)
     return Box(vec3(start.tolist()), vec3((start + shape).tolist()))
-
-
-def _choices(pool: Pool, n: int, params: SuggestParams) -> list[Pick]:
-    """The random arm is drawn first, from all of the pool, whatever the strategy then prefers."""
-    at_random = pick(pool, params.random_arm, "random", seed=params.seed) if params.random_arm else []
-    drawn = {choice.index for choice in at_random}
-    ranked = pick(pool, n, params.strategy, diversity=params.diversity, seed=params.seed)
-    best = [choice for choice in ranked if choice.index not in drawn][: n - len(drawn)]
-    why = ", whatever the strategy, so that figures measured on it are not biased by the choice"
-    return best + [Pick(choice.index, choice.reason + why, True) for choice in at_random]
 
 
 def _box_in(level: Level, box: Box, finest: Level) -> Box:

@@ -1,0 +1,104 @@
+"""How far patches of a session lie from each other, so that none is a near copy of another. Ours.
+
+Patches over each other keep a distance along z; side by side they may touch, for they share no voxel's surroundings but
+at a border. A held-out patch keeps twice the distance from all that is learnt from, in every direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.pedestal import above, plain
+from napari_connecto.core.volume import Level
+
+LEAST_NM = 200.0
+"""Neighbouring sections are near copies: least distance of patches over each other."""
+FADED = 0.1
+"""Correlation of an image with itself, moved, below which it counts as another image."""
+TOUCH = 1e-3
+"""Rounding of places, nm."""
+HELD_OUT = 2.0
+"""Times the distance that a held-out patch keeps from those that are learnt from."""
+MEASURED = 16
+"""Patches whose autocorrelation is measured."""
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Places of k patches, and the distance that they keep.
+
+    Parameters
+    ----------
+    start_nm, stop_nm
+        (k, 3) corners of the patches.
+    apart_nm
+        See the module; held-out patches keep `HELD_OUT` times as much.
+    """
+
+    start_nm: np.ndarray
+    stop_nm: np.ndarray
+    apart_nm: float
+
+    @classmethod
+    def of(cls, level: Level, boxes: Sequence[Box], apart_nm: float) -> Spacing:
+        """Of boxes of a level."""
+        start, stop = (
+            level.to_nm(np.array([getattr(box, name) for box in boxes]).reshape(-1, 3)) for name in ("start", "stop")
+        )
+        return cls(start, stop, apart_nm)
+
+    def copies(self, other: Spacing) -> np.ndarray:
+        """Which of these (k,) would be near copies of one of the others: over each other, too near along z."""
+        gap = self._gaps(other)
+        return ((gap[..., 1:] < 0).all(-1) & (gap[..., 0] < self.apart_nm - TOUCH)).any(1)
+
+    def beside(self, other: Spacing) -> np.ndarray:
+        """Which of these (k,) are too near to one of the others for one of the two to be held out."""
+        return (self._gaps(other) < HELD_OUT * self.apart_nm - TOUCH).all(-1).any(1)
+
+    def at(self, index: int) -> Spacing:
+        """One of them."""
+        return Spacing(self.start_nm[index : index + 1], self.stop_nm[index : index + 1], self.apart_nm)
+
+    def _gaps(self, other: Spacing) -> np.ndarray:
+        """Distance between faces along each axis, (k, m, 3), nm; below 0 where both overlap along it."""
+        after = self.start_nm[:, None] - other.stop_nm[None]
+        before = other.start_nm[None] - self.stop_nm[:, None]
+        gap = np.maximum(after, before)
+        return np.where(np.abs(gap) < TOUCH, 0.0, gap)
+
+
+def apart_nm(level: Level, boxes: Sequence[Box]) -> float:
+    """The distance that patches of this image should keep: where its autocorrelation in plane has faded.
+
+    At least `LEAST_NM`, at most the side of a patch. In plane, for sections may be shifted against each other, and
+    tissue is about as coarse along z.
+    """
+    chosen = boxes[:: max(1, len(boxes) // MEASURED)][:MEASURED]
+    side = max((box.shape[2] * level.voxel_nm[2] for box in boxes), default=0.0)
+    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for box in chosen:
+        patch = np.asarray(level.read(box))
+        section = (patch[0] if patch.ndim == 4 else patch)[box.shape[0] // 2]
+        for axis, lags in enumerate(found):
+            lags.append(autocorrelation(above(section, plain(section.min())), axis))
+    reach = [_faded(np.mean(lags, axis=0)) * level.voxel_nm[1 + axis] for axis, lags in enumerate(found) if lags]
+    return float(max(LEAST_NM, min(side, max(reach, default=0.0))))
+
+
+def autocorrelation(section: np.ndarray, axis: int) -> np.ndarray:
+    """Correlation of a section (y, x) with itself, moved by 0, 1, ... voxels along an axis, up to half its extent."""
+    values = np.moveaxis(section - section.mean(), axis, 0)
+    whole = float((values**2).mean()) or 1.0
+    n = len(values)
+    return np.array([float((values[: n - k] * values[k:]).mean()) / whole for k in range(max(1, n // 2))])
+
+
+def _faded(lags: np.ndarray) -> int:
+    """Voxels from which on the correlation is below `FADED`."""
+    below = np.flatnonzero(lags < FADED)
+    return int(below[0]) if len(below) else len(lags)

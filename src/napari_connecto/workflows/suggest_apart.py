@@ -1,0 +1,93 @@
+"""Which patches of a pool are suggested together: those that a strategy prefers, at the distances they keep. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.volume import Level
+from napari_connecto.workflows.adapt_params import SuggestParams
+from napari_connecto.workflows.spacing import HELD_OUT, Spacing, apart_nm
+from napari_connecto.workflows.strategies import Pick, Pool, pick
+
+TRIALS, STRIDE = 40, 7919
+"""Draws of the random arm until the rest finds room, and the step between their seeds."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the pool's patches lie, and which may still be learnt from or held out beside what is there already."""
+
+    spacing: Spacing
+    learnable: np.ndarray
+    holdable: np.ndarray
+
+    @classmethod
+    def of(
+        cls, level: Level, boxes: Sequence[Box], finest: Level, learnt: Sequence[Box], held: Sequence[Box]
+    ) -> Places:
+        apart = apart_nm(level, boxes)
+        spacing, known, measured = (
+            Spacing.of(one, b, apart) for one, b in ((level, boxes), (finest, learnt), (finest, held))
+        )
+        return cls(
+            spacing,
+            ~spacing.copies(known) & ~spacing.beside(measured),
+            ~spacing.beside(known) & ~spacing.copies(measured),
+        )
+
+    def clash(self, index: int) -> np.ndarray:
+        """Near copies (k,) of a patch."""
+        return self.spacing.copies(self.spacing.at(index))
+
+    def beside(self, picks: Sequence[Pick]) -> np.ndarray:
+        """Which (k,) are too near to held-out ones to be learnt from."""
+        found = np.zeros(len(self.learnable), bool)
+        for choice in picks:
+            found |= self.spacing.beside(self.spacing.at(choice.index))
+        return found
+
+    def note(self, chosen: Sequence[Pick], n: int, params: SuggestParams) -> str:
+        """Why there are fewer than were asked for."""
+        apart, held = self.spacing.apart_nm, sum(p.random for p in chosen)
+        said = f"{held} of {params.random_arm} held out; " if held < params.random_arm else ""
+        return (
+            f"found room for {len(chosen)} of {n} patches ({said}patches over each other keep {apart:.0f} nm, held-out "
+            f"ones {HELD_OUT * apart:.0f} nm from all others); ask for fewer, or for smaller ones (size)"
+        )
+
+
+def choices(pool: Pool, n: int, params: SuggestParams, places: Places) -> list[Pick]:
+    """The random arm is drawn first, from all of the pool, whatever the strategy then prefers.
+
+    Where the rest finds too little room, the arm is drawn anew, and what the strategy took first is left out; the arm
+    is made smaller where it would leave nothing to learn from.
+    """
+    best: list[Pick] = []
+    for arm in range(params.random_arm, -1, -1):
+        barred = np.zeros(len(pool), bool)
+        for trial in range(TRIALS):
+            held = _held_out(pool, arm, places, params.seed + STRIDE * trial)
+            learnt = _learnt(pool, n - len(held), params, places, places.learnable & ~places.beside(held) & ~barred)
+            if len(held) == min(arm, len(pool)) and len(held) + len(learnt) > len(best):
+                best = learnt + held
+            if len(best) == min(n, len(pool)):
+                return best
+            barred[[choice.index for choice in learnt[:1]]] = True
+        if any(not choice.random for choice in best) or (best and arm == n):
+            return best
+    return best
+
+
+def _held_out(pool: Pool, arm: int, places: Places, seed: int) -> list[Pick]:
+    why = ", whatever the strategy, so that figures measured on it are not biased by the choice"
+    drawn = pick(pool, min(arm, len(pool)), "random", seed=seed, free=places.holdable, clash=places.clash)
+    return [Pick(choice.index, choice.reason + why, True) for choice in drawn]
+
+
+def _learnt(pool: Pool, n: int, params: SuggestParams, places: Places, free: np.ndarray) -> list[Pick]:
+    options = {"diversity": params.diversity, "seed": params.seed}
+    return pick(pool, min(n, len(pool)), params.strategy, **options, free=free, clash=places.clash)
