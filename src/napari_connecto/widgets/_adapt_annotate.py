@@ -271,6 +271,8 @@ class AnnotateBox(QWidget):
 
     def _on_work(self, work: Work) -> None:
         self.bar.offer_report(work.session.path)
+        if work.note:
+            self.bar.say(work.note)
         first = self.project.work is None
         if self._resuming:
             self.project.show_image(work.volume)

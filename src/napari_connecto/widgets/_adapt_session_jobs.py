@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Work:
     spec: Mapping[str, Any]
     base: Path
     thumbnails: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False)
+    note: str = field(default="", compare=False)
 
 
 def base_job(begin: Begin, library: Path | None) -> Job[Path]:
@@ -92,7 +93,7 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
             "choose a model of that size, or begin a new session"
         )
     session.add(found)
-    return with_thumbnails(Work(session, volume, spec, base))
+    return with_thumbnails(Work(session, volume, spec, base, note=found.note))
 
 
 def resume_job(folder: Path) -> Job[Work]:
@@ -124,7 +125,7 @@ def with_thumbnails(work: Work) -> Work:
             low, high = np.percentile(image, [1, 99])
             scaled = np.clip((image[::step, ::step] - low) / max(high - low, 1e-12), 0, 1)
             found[state.id] = np.rint(scaled * 255).astype(np.uint8)
-    return Work(work.session, work.volume, work.spec, work.base, found)
+    return replace(work, thumbnails=found)
 
 
 def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> Job[PatchState | None]:

@@ -173,7 +173,6 @@ def suggest_job(
         if not chosen:
             raise InputError(note)
         chosen.note = note
-        yield Progress(len(chosen), n, note)
     return chosen
 
 
