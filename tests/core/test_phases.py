@@ -173,6 +173,6 @@ def test_a_watch_follows_the_whole_or_else_the_stage(clock):
 
 
 def test_durations_in_words():
-    told = {0.04: "0.0 s", 9.96: "10 s", 59.4: "59 s", 59.7: "1 min 00 s", 125: "2 min 05 s", 3700: "1 h 01 min"}
+    told = {0.31: "0.3 s", 9.96: "10 s", 59.4: "59 s", 59.7: "1 min 00 s", 125: "2 min 05 s", 3700: "1 h 01 min"}
     assert {s: seconds_text(s) for s in told} == told
     assert [left_text(s) for s in (None, 0.0, 0.9, 30.0)] == ["", "", "", ", 30 s left"]

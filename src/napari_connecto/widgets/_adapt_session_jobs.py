@@ -14,6 +14,7 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load
 from napari_connecto.widgets._adapt_prepare_jobs import Place, prepared_job
@@ -73,18 +74,22 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
     from napari_connecto.workflows.strategies import needs_features
     from napari_connecto.workflows.suggest import suggest_job as suggestions
 
+    phases = Phases({"writing the image": 1, "making the model": 1, "suggesting": 10})
     if work is None:
-        spec = yield from as_file_job(begin.volume, begin.spec, begin.folder / "image.ome.zarr")
+        writing = as_file_job(begin.volume, begin.spec, begin.folder / "image.ome.zarr")
+        spec = yield from phases.run("writing the image", writing)
         volume = begin.volume if begin.spec is not None else open_spec(spec)
     else:
         volume, spec = work.volume, dict(work.spec)
-    base = yield from base_job(Begin(volume, spec, begin.source, begin.folder), library)
+    making = base_job(Begin(volume, spec, begin.source, begin.folder), library)
+    base = yield from phases.run("making the model", making)
     model = load(base)
     session = work.session if work else None
     encoder = load_encoder(library) if needs_features(params.strategy, params.diversity) else None
     there = session.patches if session else ()
     taken, held = ([state.box for state in there if state.held_out == out] for out in (False, True))
-    found = yield from suggestions(volume, model, n, exclude=taken, held_out=held, encoder=encoder, params=params)
+    asking = suggestions(volume, model, n, exclude=taken, held_out=held, encoder=encoder, params=params)
+    found = yield from phases.run("suggesting", asking)
     if session is None:
         session = Session.open(begin.folder / "session", volume, model.card, spec=spec, model=str(base))
     elif not np.allclose(session.level.voxel_nm, cut(volume, model.card, found[0].box)[0].voxel_nm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
 from napari_connecto.widgets._adapt_session_jobs import Work
@@ -21,9 +22,12 @@ from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
 
 if TYPE_CHECKING:
+    from napari_connecto.models.predictor import TorchPredictor
     from napari_connecto.workflows.compare import Comparison
+    from napari_connecto.workflows.em_samples import Example
     from napari_connecto.workflows.estimate_segment import SegmentEstimate
     from napari_connecto.workflows.gate_check import GateCheck
+    from napari_connecto.workflows.patch_states import PatchState
 
 Recipe = dict[str, Any]
 STOP = "stop"
@@ -130,27 +134,39 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
     yield from torch_job()
     yield Progress(0, 0, "loading models")
     from napari_connecto.workflows.compare import compare_job
-    from napari_connecto.workflows.em_samples import prepared
     from napari_connecto.workflows.proof import Annotation
-    from napari_connecto.workflows.segment_block import segment_array
-    from napari_connecto.workflows.whole import boundary_of
 
     old, new = load(before), load(after)
     annotation = Annotation.of(work.session, old)
     annotation.need_proof()
     places, held_out = annotation.held_out, annotation.proof
-    found = yield from compare_job(old, new, held_out, annotation.examples, tuned_params(before), mode)
+    phases = Phases({"measuring": 7, "drawing": 3})
+    comparing = compare_job(old, new, held_out, annotation.examples, tuned_params(before), mode)
+    found = yield from phases.run("measuring", comparing)
+    drawing = _drawing_job(work, (old, new), found, list(zip(places, held_out, strict=True)))
+    pictures = yield from phases.run("drawing", drawing)
+    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out(), mode)
+
+
+def _drawing_job(
+    work: Work, models: Sequence[TorchPredictor], found: Comparison, places: Sequence[tuple[PatchState, Example]]
+) -> Job[list[list[list[Picture | None]]]]:
+    """By held-out patch two rows of pictures: the maps of both models, and their segmentations."""
+    from napari_connecto.workflows.em_samples import prepared
+    from napari_connecto.workflows.segment_block import segment_array
+    from napari_connecto.workflows.whole import boundary_of
+
     pictures: list[list[list[Picture | None]]] = []
-    for state, example in zip(places, held_out, strict=True):
+    for state, example in places:
         yield Progress(len(pictures), len(places), "drawing")
-        image, labels = prepared(example, old.card)
+        image, labels = prepared(example, models[0].card)
         corner = fvec3(work.volume.levels[0].to_nm(state.box.start).tolist())
-        voxel_nm = (work.session.level.voxel_nm[0], *old.card.voxel_nm[1:])
+        voxel_nm = (work.session.level.voxel_nm[0], *models[0].card.voxel_nm[1:])
 
         def picture(name: str, array: np.ndarray, kind: Any, place: Any = (voxel_nm, corner)) -> Picture:
             return Picture(name, Level(array, *place), kind)
 
-        maps = [boundary_of(model, image) for model in (old, new)]
+        maps = [boundary_of(model, image) for model in models]
         cuts = [segment_array(m, s.params, voxel_nm) for m, s in zip(maps, (found.before, found.after), strict=True)]
         first = [picture("image", image, "image"), picture("before", maps[0], "map"), picture("after", maps[1], "map")]
         second = [
@@ -159,7 +175,7 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
             picture("segments after", cuts[1], "labels"),
         ]
         pictures.append([list(first), list(second)])
-    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out(), mode)
+    return pictures
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.params import option_words
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
@@ -250,21 +251,24 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as work:
         recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}
-        recipe["volume"] = yield from as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
+        phases = Phases({"writing the image": 1, "writing the labels": 1, "training": 100})
+        writing = as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
+        recipe["volume"] = yield from phases.run("writing the image", writing)
         if isinstance(training.labels, np.ndarray):
             table = Path(work) / "points.csv"
             write_table(table, _columns(training.labels, training.review))
             recipe["points"] = str(table)
         else:
             path = Path(work) / "labels.ome.zarr"
-            recipe["labels"] = yield from as_file_job(training.labels, training.labels_spec, path)
+            writing = as_file_job(training.labels, training.labels_spec, path)
+            recipe["labels"] = yield from phases.run("writing the labels", writing)
             if training.review is not None:
                 recipe["review"] = str(Path(work) / "review.csv")
                 write_table(recipe["review"], _columns(np.empty((0, 3)), training.review))
         if training.previous is not None:
             recipe["previous"] = str(training.previous)
         recipe["params"] = dataclasses.asdict(training.params)
-        return (yield from run_in_subprocess(recipe, work))
+        return (yield from phases.run("training", run_in_subprocess(recipe, work)))
 
 
 def _columns(points: np.ndarray, review: Places | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QGroupBox
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets import _adapt_jobs, _translate_jobs
 from napari_connecto.widgets._job_bar import JobBar, text_line
@@ -119,13 +120,13 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     from napari_connecto.workflows.trust import disputed_regions
 
     what, translator = asked.what, _translate_jobs.load(asked.what.translator)
-    model = _adapt_jobs.load(asked.model)
+    model, phases = _adapt_jobs.load(asked.model), Phases({"membranes": 1, "looking for the worst places": 0.01})
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
-        found = yield from membranes_job(
-            what.volume, translator, model, what.params, out=asked.out, region=asked.region, client=client
-        )
-    yield Progress(0, 0, "looking for the worst places")
+        where: dict[str, Any] = {"out": asked.out, "region": asked.region, "client": client}
+        running = membranes_job(what.volume, translator, model, what.params, **where)
+        found = yield from phases.run("membranes", running)
     mean, grid = asked.mean, found.sd.levels[0]
-    worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in disputed_regions(found.sd, n)]
+    regions = yield from phases.call("looking for the worst places", lambda: disputed_regions(found.sd, n))
+    worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in regions]
     return Disputed(found.sd, worst)

@@ -19,6 +19,7 @@ from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.params import option_words
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
@@ -155,25 +156,19 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     from napari_connecto.workflows.translate import translate_job
     from napari_connecto.workflows.trust import sd_span
 
-    translator = load(what.translator)
+    translator, phases = load(what.translator), Phases({"translating": 1, "looking for the worst places": 0.01})
     check = what.check
     if check is None and region is not None:
         check = GateCheck(translator.name, reason="only a part was translated")
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
-        found = yield from translate_job(
-            what.volume,
-            translator,
-            what.params,
-            out=what.out,
-            region=region,
-            first=first,
-            client=client,
-            gate=check,
-        )
+        where: dict[str, Any] = {"out": what.out, "region": region, "first": first, "client": client}
+        running = translate_job(what.volume, translator, what.params, gate=check, **where)
+        found = yield from phases.run("translating", running)
     if what.spec is not None:
         write_recipe(what.recipe(), what.out / "recipe.yaml")
-    worst = yield from worst_job(found.aleatoric, found.epistemic, n)
+    looking = worst_job(found.aleatoric, found.epistemic, n)
+    worst = yield from phases.run("looking for the worst places", looking)
     return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
 
 

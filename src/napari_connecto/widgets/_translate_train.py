@@ -16,6 +16,7 @@ from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._adapt_plots import Curve
 from napari_connecto.widgets._adapt_train_jobs import stop_and_keep
@@ -189,7 +190,11 @@ def training_job(training: Training) -> Job[dict[str, Any]]:
     yield Progress(0, 0, "opening")
     em, inputs = training.em.volume(), training.out.parent / f"{training.out.name}-inputs"
     recipe: dict[str, Any] = {"workflow": "train-translator", "out": str(training.out)}
-    recipe["volume"] = yield from as_file_job(training.xray, training.spec, inputs / "xray.ome.zarr")
-    recipe["em"] = yield from as_file_job(em, em.metadata.get(SPEC), inputs / "em.ome.zarr")
+    phases = Phases({"writing the X-ray": 1, "writing the EM": 1, "training": 100})
+    writing = as_file_job(training.xray, training.spec, inputs / "xray.ome.zarr")
+    recipe["volume"] = yield from phases.run("writing the X-ray", writing)
+    writing = as_file_job(em, em.metadata.get(SPEC), inputs / "em.ome.zarr")
+    recipe["em"] = yield from phases.run("writing the EM", writing)
     recipe["params"], recipe["pairing"] = asdict(training.params), asdict(training.pairing)
-    return (yield from run_in_subprocess(recipe, training.out.parent / "recipes" / training.out.name))
+    running = run_in_subprocess(recipe, training.out.parent / "recipes" / training.out.name)
+    return (yield from phases.run("training", running))
