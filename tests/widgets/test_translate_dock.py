@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.jobs import Progress
@@ -29,6 +30,8 @@ from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translator import Recalibrated, load_translator
 from napari_connecto.workflows.trust import worst_regions
 from tests import translate_dock_parts, translate_parts
+from tests.widgets.adapt_steps import canvas_of
+from tests.widgets.adapt_steps import press as press_key
 
 pytestmark = pytest.mark.gl
 PART = part_name(MEAN)
@@ -170,6 +173,23 @@ def test_keys_step_through_the_worst_places_until_the_layer_is_gone(dock, viewer
     viewer.layers.remove(MEAN)
     assert not {"N", "P"} & {str(key) for key in viewer.keymap}
     assert not dock.trust.next.isEnabled()
+
+
+def test_keys_work_on_the_canvas_and_in_the_dock(dock, viewer, qtbot):
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    trust, canvas = dock.trust, canvas_of(viewer, qtbot)
+    assert len(trust.regions) > 1
+    for active in (trust.layers.mean, dock.image.layer):
+        viewer.layers.selection.active = active
+        for widget in (canvas, trust.list, trust.kind, trust.next):
+            widget.setFocus()  # Qt chooses the first row of a list that gets the focus
+            trust.list.setCurrentRow(-1)
+            rows = []
+            for key in (Qt.Key.Key_N, Qt.Key.Key_N, Qt.Key.Key_P):
+                press_key(widget, key)
+                rows.append(trust.list.currentRow())
+            assert rows == [0, 1, 0], type(widget).__name__
 
 
 def test_the_image_fades_where_it_is_not_certain(dock, viewer, qtbot, headless):
