@@ -76,6 +76,32 @@ def test_points_show_in_sections_half_a_usual_object_around(folder, viewer):
         assert sorted(points._view_indices) == shown
 
 
+def test_points_of_a_search_are_saved_as_voxels_of_its_image(folder, tmp_path):
+    from napari_connecto.widgets.writers import write_points
+    from napari_connecto.workflows.points import read_points
+
+    _, (data, keywords, _) = read(folder / "detections.csv")
+    attributes = Points(data, **keywords).as_layer_data_tuple()[1]
+    level = labels().levels[0]
+    for name in ("a.csv", "a.xml"):
+        write_points(str(tmp_path / name), data, attributes)
+        np.testing.assert_allclose(read_points(tmp_path / name, level), found().centre_nm, atol=40)
+    assert "<MarkerZ>3</MarkerZ>" in (tmp_path / "a.xml").read_text()  # sections 2 to 4
+    found().save(tmp_path / "my detections.csv")
+    ((data, keywords, _),) = read(tmp_path / "my detections.csv")
+    attributes = Points(data, **keywords).as_layer_data_tuple()[1]
+    with pytest.raises(InputError, match=r"is not known, so cells cannot be counted in voxels; save as \.csv"):
+        write_points(str(tmp_path / "b.xml"), data, attributes)
+
+
+@pytest.mark.gl
+def test_the_thickness_of_a_section_in_napari_hides_no_points(folder, viewer):
+    (points,) = viewer.open(str(folder / "detections.csv"), plugin="napari-connecto")[1:]
+    viewer.dims.margin_left = viewer.dims.margin_right = (20.0, 0.0, 0.0)
+    viewer.dims.set_point(0, found().centre_nm[0, 0] + 40)
+    assert sorted(points._view_indices) == [0]
+
+
 def test_a_table_alone_says_no_voxel_size_and_lies_right(tmp_path):
     found().where(np.array([True, True])).save(tmp_path / "my detections.csv")
     ((data, keywords, kind),) = read(tmp_path / "my detections.csv")
@@ -95,7 +121,7 @@ def test_none_and_one(tmp_path, rows):
 
 def test_a_table_of_others_is_refused_in_words(tmp_path):
     (tmp_path / "their detections.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="without the column 'z_nm'"):
+    with pytest.raises(InputError, match="has no column 'z_nm'"):
         read(tmp_path / "their detections.csv")
 
 

@@ -25,6 +25,8 @@ SPEC = "spec"
 """Key of ``Volume.metadata``: how a recipe names the file behind a layer."""
 SOURCE = "connecto_source"
 """Key of ``layer.metadata`` where our own layers say which file they show."""
+GRID = "connecto_grid"
+"""Key of ``layer.metadata`` of points that are not counted in voxels: voxel size and origin (nm), None if unknown."""
 
 
 @dataclass(frozen=True)

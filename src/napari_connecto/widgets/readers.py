@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_connecto.widgets._cascade_layers import BORDER, MASKS, POINTS, SYMBOLS, features, verdict_colours
+from napari_connecto.widgets._cascade_layers import MASKS, POINTS, named
+from napari_connecto.widgets._cascade_markers import BORDER, SYMBOLS, features, verdict_colours
+from napari_connecto.widgets._layers import GRID
 from napari_connecto.widgets._show import layer_data
 
 if TYPE_CHECKING:
@@ -35,18 +37,21 @@ def read_detections(path: str) -> list[LayerData]:
     table = Path(path)
     of_a_folder = table.name == "detections.csv" and (table.parent / "report.json").is_file()
     found = Detections.load(table.parent if of_a_folder else table)
-    points = (*_points(found), "points")
-    return [points] if found.labels is None else [layer_data(found.labels, name=MASKS, opacity=0.5), points]
+    points, by = (*_points(found), "points"), str(found.report.get("cascade", ""))
+    return [points] if found.labels is None else [layer_data(found.labels, name=named(MASKS, by), opacity=0.5), points]
 
 
 def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
     """Where they are in the world. napari shows a point half a unit of its layer around it: one object thick here."""
     unit, size_nm = _sizes(found)
-    look = {"size": size_nm / unit[2], "face_color": "transparent", "border_width": BORDER, "projection_mode": "all"}
+    look = {"size": size_nm / unit[2], "face_color": "transparent", "border_width": BORDER, "projection_mode": "none"}
     if len(found):
         look |= {"symbol": [SYMBOLS[s] for s in found.status], "border_color": verdict_colours(found.status)}
     place = {"scale": unit, "units": "nm", "axis_labels": ("z", "y", "x"), "ndim": 3}
-    return found.centre_nm / unit, {"name": POINTS, "features": features(found, found.status), **place, **look}
+    name, grid = named(POINTS, str(found.report.get("cascade", ""))), found.grid()
+    metadata = {GRID: None if grid is None else (grid.voxel_nm, grid.origin_nm)}
+    told = {"name": name, "features": features(found, found.status), "metadata": metadata}
+    return found.centre_nm / unit, {**told, **place, **look}
 
 
 def _sizes(found: Detections) -> tuple[np.ndarray, np.ndarray]:

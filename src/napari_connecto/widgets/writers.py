@@ -16,7 +16,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Level
-from napari_connecto.widgets._layers import describe, nm_per_unit, world_grid
+from napari_connecto.widgets._layers import GRID, describe, nm_per_unit, world_grid
 
 MOST_BYTES = 2**30
 PRECOMPUTED = ".precomputed"
@@ -38,10 +38,22 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     layer = Layer.create(data, attributes, "points")
     assert isinstance(layer, Points)
-    level = _grid(layer, needs_nm=Path(path).suffix.lower() != ".xml")
+    cells = Path(path).suffix.lower() == ".xml"
+    level = _grid(layer, needs_nm=not cells)
     voxels = np.concatenate([np.zeros((len(layer.data), 3)), layer.data], axis=1)[:, -3:]
-    write(path, level.to_nm(voxels + 0.5), level)
+    write(path, level.to_nm(voxels + 0.5), _voxels(layer, level) if cells else level)
     return [path]
+
+
+def _voxels(layer: Points, level: Level) -> Level:
+    """The voxels in which cells are counted: those of the search for points that our reader made."""
+    known = layer.metadata.get(GRID, (level.voxel_nm, level.origin_nm))
+    if known is None:
+        raise InputError(
+            f"the voxel size behind the layer '{layer.name}' is not known, so cells cannot be counted in voxels; "
+            "save as .csv, or open detections.csv in its result folder and save again"
+        )
+    return Level(level.array, *known)
 
 
 def _grid(layer: Points, needs_nm: bool) -> Level:
