@@ -37,7 +37,7 @@ def turned(order, array=STACK):
 
 
 @pytest.mark.parametrize("order", ["zyx", "xyz", "yxz", "yzx", "xzy"])
-@pytest.mark.parametrize("how", ["axistags", "axistags in bytes", "axis_names", "dimensions", "words"])
+@pytest.mark.parametrize("how", ["axistags", "axistags in bytes", "axis_names", "axes", "dimensions", "words"])
 def test_the_order_of_axes_is_that_which_is_stated(tmp_path, order, how):
     stored = turned(order)
     words = {"z": "Slices", "y": "height", "x": "width"}
@@ -45,6 +45,7 @@ def test_the_order_of_axes_is_that_which_is_stated(tmp_path, order, how):
         "axistags": lambda: opened(tmp_path, stored, axistags=tags(order)),
         "axistags in bytes": lambda: opened(tmp_path, stored, axistags=tags(order).encode()),
         "axis_names": lambda: opened(tmp_path, stored, axis_names=list(order)),
+        "axes": lambda: opened(tmp_path, stored, axes=order.upper()),
         "dimensions": lambda: opened(tmp_path, stored, list(order)),
         "words": lambda: opened(tmp_path, stored, [words[a] for a in order]),
     }[how]()
@@ -100,6 +101,13 @@ NM = (40.0, 8.0, 4.0)
         ({"element_size_um": (0.04, 0.008, 0.004)}, NM, (0, 0, 0)),
         ({"element_size_um": (0.04, 0.008, 0.004), "resolution": NM}, NM, (0, 0, 0)),
         ({"resolution": 8.0}, (8, 8, 8), (0, 0, 0)),
+        ({"resolution": (0.04, 0.008, 0.004)}, None, (0, 0, 0)),
+        ({"voxel_size_nm": (0.4, 0.8, 0.4)}, (0.4, 0.8, 0.4), (0, 0, 0)),
+        ({"voxel_size_um": (0.04, 0.008, 0.004)}, NM, (0, 0, 0)),
+        ({"voxelSize": NM, "origin": (100, 8, 4)}, NM, (80, 4, 2)),
+        ({"spacing": (0.04, 0.008, 0.004), "unit": "micrometer"}, NM, (0, 0, 0)),
+        ({"spacing": NM}, None, (0, 0, 0)),
+        ({"element_size_um": (0.04, 0.008, 0.004), "offset_nm": (80, 32, 12)}, NM, (80, 32, 12)),
         ({"pixelResolution": json.dumps({"unit": "nm", "dimensions": [4, 8, 40]})}, NM, (0, 0, 0)),
         ({"pixelResolution": (4, 8, 40)}, None, (0, 0, 0)),
         (
@@ -150,16 +158,23 @@ def test_numbers_belong_to_the_axes_of_the_array(tmp_path):
     ("attrs", "says"),
     [
         ({"offset": (80.0, 32.0, 32.0)}, "offset of .80.0, 32.0, 32.0. without a resolution"),
+        ({"element_size_um": (0.04, 0.008, 0.004), "offset": (1.0, 2.0, 3.0)}, "offset of .* without a resolution"),
+        ({"resolution": NM, "offset": (1, 2, 3), "origin": (1, 2, 3)}, "offset and origin; one origin"),
         ({"resolution": NM, "offset": (np.nan, 0, 0)}, "offset of .nan"),
         ({"resolution": (1.0, 2.0)}, "resolution of 2 numbers for the axes z y x.*--voxel-nm"),
-        ({"resolution": NM, "element_size_um": (0.04, 0.008, 0.008)}, "two voxel sizes .element_size_um 8 nm, resol"),
+        (
+            {"resolution": NM, "element_size_um": (0.04, 0.008, 0.008)},
+            "two voxel sizes .resolution 4 nm, element_size_um 8 nm",
+        ),
         ({"resolution": NM, "downsamplingFactors": (2, 2, 1)}, "downsamplingFactors without a pixelResolution"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(tmp_path, attrs, says):
     with pytest.raises(InputError, match=says):
         opened(tmp_path, **attrs)
-    if "offset" not in attrs:
+    if attrs.get("offset") == (80.0, 32.0, 32.0):
+        assert opened(tmp_path, **attrs, open={"voxel_nm": NM}).levels[0].origin_nm == (80, 32, 32)
+    elif "offset" not in attrs:
         assert opened(tmp_path, **attrs, open={"voxel_nm": NM}).levels[0].voxel_nm == NM
 
 
@@ -190,3 +205,22 @@ def test_a_filter_that_is_not_installed_is_named_with_its_package(tmp_path, monk
         file["a"].id.write_direct_chunk((0, 0, 0), b"x" * 10)
     with pytest.raises(InputError, match=r"'a' is compressed by Zstandard.*hdf5plugin.*napari-connecto.codecs."):
         open_volume(tmp_path / "v.h5")
+
+
+def test_coordinates_of_dimensions_are_those_of_centres(tmp_path):
+    def scaled(name, unit, **steps):
+        with h5py.File(tmp_path / name, "w") as file:
+            dataset = file.create_dataset("a", data=turned("xzy"))
+            for dim, axis, n in zip(dataset.dims, "xzy", dataset.shape, strict=True):
+                scale = file.create_dataset(axis, data=100 + np.arange(n) * steps[axis])
+                scale.attrs["units"] = unit
+                scale.make_scale(axis)
+                dim.attach_scale(scale)
+        return travelled(open_volume(tmp_path / name, array="a"))
+
+    volume = scaled("a.h5", "nm", z=40.0, y=8.0, x=4.0)
+    assert volume.calibrated
+    assert (volume.levels[0].voxel_nm, volume.levels[0].origin_nm) == (NM, (80, 96, 98))
+    np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), STACK)
+    with pytest.raises(InputError, match="coordinates along z that are not evenly spaced"):
+        scaled("b.h5", "nm", z=-40.0, y=8.0, x=4.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,11 @@ import h5py
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
 from napari_connecto.io.axis_names import axes_of, say, understood
 from napari_connecto.io.levels import Request, unit_nm
 
 SPACE = "zyx"
-OWN_UNIT = ("resolution", "voxel_size")
-"""Attributes whose unit, nm where none is stated, is that of ``offset`` as well."""
 _CORRECT = "correct the attribute, or give the size: voxel_nm= (--voxel-nm Z Y X)"
 
 
@@ -33,8 +32,7 @@ class Stated:
 def stated_axes(dataset: h5py.Dataset, request: Request, where: str) -> list[str]:
     """Letters of the stored axes: as the caller gave them, as the file names them, else by their number.
 
-    Read are ``axistags`` (vigra, ilastik), ``axis_names`` (funlib), ``_ARRAY_DIMENSIONS``, and the labels and scales of
-    HDF5's own dimensions.
+    Read are ``axistags`` (vigra, ilastik), the attributes `AXES`, and the labels and scales of HDF5's own dimensions.
 
     Raises
     ------
@@ -58,9 +56,10 @@ def _names(dataset: h5py.Dataset, where: str) -> Iterator[tuple[str, list[object
         if not (tags := _axistags(dataset)):
             raise InputError(f"{where}: its axistags are not those of vigra; {say(dataset.ndim)}")
         yield "axistags", [tag.get("key") for tag in tags]
-    for name in ("axis_names", "_ARRAY_DIMENSIONS"):
+    for name in AXES:
         if name in dataset.attrs:
-            yield name, _texts(dataset.attrs[name])
+            words = _texts(dataset.attrs[name])
+            yield name, list(str(words[0])) if len(words) == 1 and len(str(words[0])) == dataset.ndim else words
     yield "dimensions", [dim.label or next((key.split("/")[-1] for key in dim), "") for dim in dataset.dims]
 
 
@@ -85,18 +84,59 @@ def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request
     except InputError:
         if request.voxel_nm is None:
             raise
+    if not sizes and request.voxel_nm is not None:
+        sizes.append(("voxel_nm", dict(zip(SPACE, request.voxel_nm, strict=True)), dict.fromkeys(SPACE, 1.0)))
+    if not sizes and (found := _from_coordinates(dataset, axes, where)):
+        return found
     name, size, units = sizes[0] if sizes else ("", {}, {})
+    return Stated(size, units, _corner(dataset, axes, name, size, units, where))
+
+
+def _from_coordinates(dataset: h5py.Dataset, axes: Sequence[str], where: str) -> Stated | None:
+    """From the scales of netCDF and xarray: the coordinates of voxels' centres along each dimension."""
+    size: dict[str, float] = {}
+    units: dict[str, float | None] = {}
     corner: dict[str, float] = {}
-    if "offset" in dataset.attrs:  # of CREMI and funlib
-        corner = _spread(_numbers(dataset.attrs["offset"]), axes, f"{where} has an offset")
-        if any(corner.values()) and name not in OWN_UNIT:
-            raise InputError(
-                f"{where} has an offset of {tuple(corner.values())} without a resolution, which would say its unit; "
-                "write the attribute resolution (nm) beside it, or remove offset"
-            )
-        if not all(map(math.isfinite, corner.values())):
-            raise InputError(f"{where} has an offset of {tuple(corner.values())}; correct it or remove it")
-    return Stated(size, units, corner)
+    for a, dim, n in zip(axes, dataset.dims, dataset.shape, strict=True):
+        scale = next(iter(dim.values()), None) if a in SPACE and n > 1 else None
+        if scale is None or scale.shape != (n,) or scale.dtype.kind not in "iuf":
+            continue
+        values, unit = np.asarray(scale[...], float), scale.attrs.get("units", scale.attrs.get("unit"))
+        if unit is None and (not values.any() or np.array_equal(values, np.arange(n))):
+            continue  # netCDF's dimensions without coordinates
+        step = float(values[-1] - values[0]) / (n - 1)
+        if not step > 0 or not np.allclose(np.diff(values), step, rtol=1e-3):
+            raise InputError(f"{where} has coordinates along {a} that are not evenly spaced and rising; {_CORRECT}")
+        size[a], units[a], corner[a] = step, unit_nm(_texts(unit)[0]), float(values[0]) - step / 2
+    return Stated(size, units, corner) if size else None
+
+
+def _corner(
+    dataset: h5py.Dataset,
+    axes: Sequence[str],
+    name: str,
+    size: Mapping[str, float],
+    units: Mapping[str, float | None],
+    where: str,
+) -> dict[str, float]:
+    """The corner of voxel 0 in the units of the size that is called ``name``."""
+    stated = [key for key in (*CORNERS, *CENTRES) if key in dataset.attrs]
+    if len(stated) > 1:
+        raise InputError(f"{where} has {' and '.join(stated)}; one origin is needed: remove the others")
+    if not stated:
+        return {}
+    found = _spread(_numbers(dataset.attrs[stated[0]]), axes, f"{where} has an {stated[0]}")
+    told = f"{where} has an {stated[0]} of {tuple(found.values())}"
+    if not all(map(math.isfinite, found.values())):
+        raise InputError(f"{told}; correct it or remove it")
+    if stated[0].endswith("_nm"):
+        found = {a: v / (units.get(a) or 1.0) for a, v in found.items()}
+    elif any(found.values()) and name in ("", "element_size_um", "pixelResolution", "axistags"):
+        do = "write the attribute resolution (nm) beside it, remove it, or give the voxel size (--voxel-nm Z Y X)"
+        raise InputError(f"{told} without a resolution, which would say its unit; {do}")
+    if stated[0] in CENTRES:
+        found = {a: v - size.get(a, 1.0) / 2 for a, v in found.items()}
+    return found
 
 
 def _sizes(
@@ -105,15 +145,15 @@ def _sizes(
     """Name, sizes and units of each attribute that states a voxel size."""
     attrs = dataset.attrs
     found: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {}
+    for name in (key for key in SIZES if key in attrs and key != "element_size_um"):
+        sizes = _spread(_numbers(attrs[name]), axes, f"{where} has a {name}")
+        nm = size_unit(name, [v for v in sizes.values() if v > 0])
+        found[name] = sizes, dict.fromkeys(SPACE, nm) if name.endswith(("_nm", "_um")) else _units(dataset, axes, nm)
     if "element_size_um" in attrs:  # of Fiji and ilastik, (z, y, x) whatever is stored
         values = _numbers(attrs["element_size_um"])
         if len(values) not in (2, 3):
             raise InputError(f"{where} has an element_size_um of {len(values)} numbers, it is (z, y, x); {_CORRECT}")
         found["element_size_um"] = dict(zip(SPACE[-len(values) :], values, strict=True)), dict.fromkeys(SPACE, 1e3)
-    for name in OWN_UNIT:
-        if name in attrs:
-            sizes = _spread(_numbers(attrs[name]), axes, f"{where} has a {name}")
-            found[name] = sizes, _units(dataset, axes)
     if "pixelResolution" in attrs:  # of N5, (x, y, z): the reverse of the array's order
         value = _json(attrs["pixelResolution"])
         stated = value if isinstance(value, dict) else {"dimensions": value}
@@ -158,11 +198,11 @@ def _spread(values: Sequence[float], axes: Sequence[str], what: str) -> dict[str
     raise InputError(f"{what} of {len(values)} numbers for the axes {' '.join(axes)}; {_CORRECT}")
 
 
-def _units(dataset: h5py.Dataset, axes: Sequence[str]) -> dict[str, float | None]:
-    """Nm per unit of each spatial axis by ``units`` or ``unit``; nm where neither is there."""
-    name = next((name for name in ("units", "unit") if name in dataset.attrs), None)
+def _units(dataset: h5py.Dataset, axes: Sequence[str], otherwise: float | None) -> dict[str, float | None]:
+    """Nm per unit of each spatial axis; ``otherwise`` where no unit is stated."""
+    name = next((name for name in UNITS if name in dataset.attrs), None)
     if name is None:
-        return dict.fromkeys(SPACE, 1.0)
+        return dict.fromkeys(SPACE, otherwise)
     words = _texts(dataset.attrs[name])
     stored = [a for a in axes if a in SPACE]
     if len(words) == 1:

@@ -14,29 +14,12 @@ import numpy as np
 import zarr
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
 from napari_connecto.io.axis_names import axes_of, say, understood
 from napari_connecto.io.levels import Description, Request, Stored, unit_nm
 from napari_connecto.io.placement import numbers
 from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
 
-_NAMES = ("_ARRAY_DIMENSIONS", "dimension_names", "axis_names", "axes", "axis_labels", "dims")
-_SIZES = {  # nm where no unit is stated, None where that is not known
-    "resolution": 1.0,
-    "voxel_size": 1.0,
-    "voxelSize": 1.0,
-    "voxel_size_nm": 1.0,
-    "resolution_nm": 1.0,
-    "voxel_nm": 1.0,
-    "element_size_um": 1e3,
-    "voxel_size_um": 1e3,
-    "spacing": None,
-    "pixel_size": None,
-    "pixelSize": None,
-    "scale": None,
-}
-_CORNERS = ("offset", "offset_nm", "voxel_offset_nm")
-_CENTRES = ("origin", "translation", "translate")
-_UNITS = ("units", "unit", "spatial_unit", "spatial_units", "resolution_unit", "voxel_size_unit", "voxel_size_units")
 _SAY = "give the voxel size in nm, (z, y, x): voxel_nm= (--voxel-nm Z Y X)"
 
 
@@ -80,7 +63,7 @@ def _unknown(ndim: int) -> _Place:
 
 def _stated_names(array: zarr.Array, attributes: Mapping[str, Any], label: str) -> list[str] | None:
     """The names of axes, from wherever they are stated."""
-    told = [getattr(array.metadata, "dimension_names", None), *(attributes.get(key) for key in _NAMES)]
+    told = [getattr(array.metadata, "dimension_names", None), *(attributes.get(key) for key in AXES)]
     told.append(_mapping(attributes, "transform").get("axes"))
     found = []
     for names in told:
@@ -106,11 +89,11 @@ def _place(
         sizes = _along(n5.get("dimensions"), array.ndim, space, label)
         if len({sizes[i] for i in space}) > 1:
             raise InputError(f"{label} states pixelResolution {n5.get('dimensions')}, x y z or z y x; {_SAY}")
-        return _from_attributes({**attributes, "resolution": n5["dimensions"], **n5}, _SIZES, array.ndim, space, label)
-    if request.voxel_nm is not None and not any(key in attributes for key in _SIZES):
+        return _from_attributes({**attributes, "resolution": n5["dimensions"], **n5}, SIZES, array.ndim, space, label)
+    if request.voxel_nm is not None and not any(key in attributes for key in SIZES):
         given = dict(zip("zyx", request.voxel_nm, strict=True))
         attributes = {"voxel_nm": [given.get(axis, 1.0) for axis in axes], "unit": "nm", **attributes}
-    found = _from_attributes(attributes, _SIZES, array.ndim, space, label)
+    found = _from_attributes(attributes, SIZES, array.ndim, space, label)
     return found if any(size is not None for size in found.size) else _from_coordinates(request, array, axes, label)
 
 
@@ -122,7 +105,7 @@ def _from_attributes(
     if any(values != size[0] for values in size):
         raise InputError(f"{label} states {' and '.join(sizes)}, which differ; {_SAY}")
     units = _units(attributes, ndim, space, label)
-    moves = [key for key in (*_CORNERS, *_CENTRES) if key in attributes]
+    moves = [key for key in (*CORNERS, *CENTRES) if key in attributes]
     move = [_along(attributes[key], ndim, space, label) for key in moves]
     if not size:
         if any(value for values in move for value in values):
@@ -133,18 +116,16 @@ def _from_attributes(
     if not all(size[0][i] > 0 for i in space):
         raise InputError(f"{label} states {sizes[0]} {attributes[sizes[0]]}; sizes are positive numbers: {_SAY}")
     if units is None:
-        nm = known[sizes[0]]
-        guess = nm == 1.0 and not sizes[0].endswith("_nm") and min(size[0][i] for i in space) < 1
-        units = [None if guess else nm] * ndim  # below 1 nm it is more likely in micrometres: not known
+        units = [size_unit(sizes[0], [size[0][i] for i in space])] * ndim
     corner = move[0] if move else [0.0] * ndim
-    if move and moves[0] in _CENTRES:
+    if move and moves[0] in CENTRES:
         corner = [c - s / 2 for c, s in zip(corner, size[0], strict=True)]
     return _Place(list(size[0]), units, [c if i in space else 0.0 for i, c in enumerate(corner)])
 
 
 def _units(attributes: Mapping[str, Any], ndim: int, space: Sequence[int], label: str) -> list[float | None] | None:
     """Nm per unit of each axis; None where no unit is stated."""
-    stated = next((attributes[key] for key in _UNITS if attributes.get(key)), None)
+    stated = next((attributes[key] for key in UNITS if attributes.get(key)), None)
     if stated is None and isinstance(axes := attributes.get("axes"), list) and len(axes) == ndim:
         stated = [axis.get("unit") for axis in axes if isinstance(axis, Mapping)]
     if stated is None or (isinstance(stated, list) and not any(stated)):

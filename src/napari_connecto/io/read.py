@@ -44,7 +44,7 @@ def open_volume(
         Local path or fsspec URL (http, s3, memory, ...) of: an OME-Zarr image or labels group (0.1 to 0.6, sharded or
         not, series 0 of a bioformats2raw layout), a zarr array, a TIFF, an HDF5 file, a folder of images, one image.
     array
-        What to open inside: a path in a zarr group, an HDF5 dataset, the number of a TIFF series.
+        What to open inside: a path in a zarr group, an HDF5 dataset, the number of a TIFF's image (`info` lists them).
     voxel_nm
         Size of a voxel of the finest level in nm, (z, y, x); overrides what is stated, other levels in proportion.
     channel
@@ -55,7 +55,8 @@ def open_volume(
         Names of the stored axes in their order, of t, c, z, y, x ("zyxc"), for an array that names them wrongly or in
         words that are not understood.
     missing
-        What a zarr chunk that is not stored means: its fill value (zarr's own rule), or a `ChunkError`.
+        What a zarr chunk, or a tile of a TIFF, that is not stored means: its fill value (zarr's own rule), or a
+        `ChunkError`.
     origin_nm
         Position of the corner of voxel 0 of the finest level in nm, (z, y, x); overrides what is stated. Where
         nothing is stated it is 0, in OME-Zarr half a voxel less.
