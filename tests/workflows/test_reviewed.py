@@ -12,7 +12,7 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.tables import write_table
-from napari_connecto.workflows.calibrate import calibrate_job, held_out_job
+from napari_connecto.workflows.calibrate import calibrate_job, measured_job
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.examples import from_labels, from_places
 from napari_connecto.workflows.params import TrainParams
@@ -140,7 +140,7 @@ def test_measuring_judges_detections_only_where_something_is_known():
     assert (int(held_out.found.sum()), len(held_out.found), held_out.false) == (5, 5, 2)
     assert not held_out.complete
     assert "Only labelled places count" in held_out.sentence
-    other = run(held_out_job(volume, examples, Box.of(SHAPE), cascade.stages[0], cascade.rule))
+    other, _ = run(measured_job(volume, examples, Box.of(SHAPE), cascade.stages[0], cascade.rule))
     assert other.counts == held_out.counts
 
 

@@ -24,6 +24,7 @@ from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.held_out import HeldOut, judge, measure_held_out
 from napari_connecto.workflows.labelled_region import Examples
 from napari_connecto.workflows.objects import ObjectRule, find_objects
+from napari_connecto.workflows.score_curve import ScoreCurve
 
 COARSE = 0.08
 """What a call of a coarse level takes of one of the finest: measured on the sample cells. It shares out the bar."""
@@ -103,7 +104,7 @@ def calibrate_job(
         costs.append((time.perf_counter() - started) / len(grid.plan))
     centres = examples.centres_nm[examples.inside(measured)]
     choosing = partial(_best_rule, grids[0], field, rule, centres, examples)
-    rule, held_out = yield from phases.call(CHOOSING, choosing)
+    rule, held_out, curve = yield from phases.call(CHOOSING, choosing)
     calibration = Calibration(
         scores=tuple(scores),
         parents=tuple(_parents(fine, coarse) for fine, coarse in pairwise(grids)),
@@ -114,18 +115,20 @@ def calibrate_job(
             float(np.prod(np.rint(coarse.level.factor_to(fine.level)))) for fine, coarse in pairwise(grids)
         ),
         held_out=held_out,
+        score_curve=curve,
     )
     return calibration, rule
 
 
-def held_out_job(volume: Volume, examples: Examples, measured: Box, stage: Predictor, rule: ObjectRule) -> Job[HeldOut]:
+def measured_job(
+    volume: Volume, examples: Examples, measured: Box, stage: Predictor, rule: ObjectRule
+) -> Job[tuple[HeldOut, ScoreCurve]]:
     """What the finest stage of any cascade finds of the labelled objects in the measured block, by its own rule."""
     grid = _grid(volume, examples, measured, stage)
     check_channels(grid.level, stage.card)
     field = np.zeros(grid.block.shape, np.uint8)
     yield from _scores_job(volume, grid, stage, field, "measuring the cascade before")
-    centres = examples.centres_nm[examples.inside(measured)]
-    return measure_held_out(grid.map(field), grid.plan, rule, centres, examples)[0]
+    return _measured(grid, field, rule, examples.centres_nm[examples.inside(measured)], examples)
 
 
 def _scores_job(volume: Volume, grid: _Grid, stage: Predictor, field: np.ndarray | None, name: str) -> Job[np.ndarray]:
@@ -160,7 +163,7 @@ def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
 
 def _best_rule(
     grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
-) -> tuple[ObjectRule, HeldOut]:
+) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
     """Of `CANDIDATES`, the threshold of best object F1 (the middle of equals), and what is found with it."""
     level = grid.map(field)
     everything = np.arange(len(grid.plan))
@@ -168,4 +171,12 @@ def _best_rule(
     f1 = [judge(find_objects(level, grid.plan, everything, r), centres_nm, examples).f1 for r in rules]
     best = np.flatnonzero(np.isclose(f1, max(f1)))
     chosen = rules[int(best[len(best) // 2])]
-    return chosen, measure_held_out(level, grid.plan, chosen, centres_nm, examples)[0]
+    return chosen, *_measured(grid, field, chosen, centres_nm, examples)
+
+
+def _measured(
+    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
+) -> tuple[HeldOut, ScoreCurve]:
+    held_out, found, judged = measure_held_out(grid.map(field), grid.plan, rule, centres_nm, examples)
+    known = judged.true | judged.false
+    return held_out, ScoreCurve.fit(found.score[known], judged.true[known], rule.threshold)

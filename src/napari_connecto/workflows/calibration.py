@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.workflows.held_out import HeldOut
+from napari_connecto.workflows.score_curve import ScoreCurve
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Calibration:
         Children per parent away from the borders, one per step from the finest level up.
     held_out
         What an exhaustive search finds of these objects; None for cascades that were measured without it.
+    score_curve
+        Makes probabilities of detections' raw scores; None for older cascades, whose raw scores are shown.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -41,6 +44,7 @@ class Calibration:
     cost_s: tuple[float, ...]
     branching: tuple[float, ...]
     held_out: HeldOut | None = None
+    score_curve: ScoreCurve | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
@@ -98,6 +102,7 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` gives the same numbers back."""
+        more = {"held_out": self.held_out, "score_curve": self.score_curve}
         return {
             "scores": [[float(str(v)) for v in s] for s in self.scores],
             "parents": [p.tolist() for p in self.parents],
@@ -105,7 +110,7 @@ class Calibration:
             "objects": self.objects.tolist(),
             "cost_s": list(self.cost_s),
             "branching": list(self.branching),
-        } | ({} if self.held_out is None else {"held_out": self.held_out.to_json()})
+        } | {name: value.to_json() for name, value in more.items() if value is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -122,6 +127,7 @@ class Calibration:
             truth[np.asarray(data["truth"], np.int64)] = True
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
             held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
-            return cls(scores=tuple(scores), truth=truth, held_out=held_out, **rest)
+            curve = ScoreCurve.from_json(data["score_curve"]) if "score_curve" in data else None
+            return cls(scores=tuple(scores), truth=truth, held_out=held_out, score_curve=curve, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error

@@ -79,10 +79,15 @@ class Cascade:
             cards.append(save_model(stage, folder / f"level_{k}"))
         if self.gate is not None:
             save_gate(self.gate, folder)
+        self.save_document(folder)
+
+    def save_document(self, folder: str | Path) -> None:
+        """Write ``cascade.json`` alone, beside the stages that are there already."""
+        folder = Path(folder)
         document = {
             "format": FORMAT,
             "name": self.name,
-            "digests": [card.digest for card in cards],
+            "digests": [card.digest for card in self.cards],
             "rule": asdict(self.rule),
             "calibration": self.calibration.to_json(),
             "metadata": dict(self.metadata),

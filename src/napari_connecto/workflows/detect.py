@@ -106,7 +106,7 @@ def detect_job(
         phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
         check = check or (yield from phases.run(STAGE, check_job(volume, cascade, params, region)))
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
-        search = Search(volume, steps, rule, job, how)
+        search = Search(volume, steps, rule, job, how, cascade.calibration.score_curve)
         if view is not None and view.size:
             yield from phases.run("view", search.descend(view))
         yield from phases.run("search", search.descend(region))

@@ -32,7 +32,8 @@ class Detections:
     centre_nm
         (n, 3) world position in nm, (z, y, x).
     score
-        (n,) in [0, 1]: the peak, or the mean over the object, of the finest level's probability.
+        (n,) in [0, 1]: the probability that it is an object, judged by the cascade's held-out objects. Of cascades
+        without such a judgement, the peak, or the mean over the object, of the finest level's answer.
     box
         (n, 6) bounding boxes in voxels of the finest level used: start z, y, x, stop z, y, x.
     chunks

@@ -15,7 +15,10 @@ class DetectParams:
         0.99, "Share of what one level would find that the cascade must find too.", low=0.5, high=0.9999
     )
     threshold: float | None = param(
-        None, "Least score of an object; empty: the one that was best on the validation blocks.", low=0.1, high=1.0
+        None,
+        "Probability from which a voxel is in an object; empty: as was best on held-out objects.",
+        low=0.1,
+        high=1.0,
     )
     exhaustive: bool = param(False, "Classify every chunk of the finest level: one-level detection, for comparison.")
     audit: int = param(

@@ -39,6 +39,7 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
         "version": __version__,
         "target": search.rule.head,
         "objects": len(found),
+        "scores": "raw" if search.score_curve is None else "probability of being an object",
         "chunks": chunks,
         "levels": levels,
         "voxels_ratio": exhaustive / max(1, read),

@@ -30,6 +30,7 @@ from napari_connecto.workflows.costs import Costs
 from napari_connecto.workflows.descent import HighestValue, Scores, Step, children, passing, region_in, roots
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.score_curve import ScoreCurve
 from napari_connecto.workflows.seen import only
 from napari_connecto.workflows.tile_memory import TileMemory
 
@@ -106,6 +107,8 @@ class Search:
         Levels used, finest first.
     rule
         How objects are read off the finest map.
+    score_curve
+        Makes probabilities of raw scores; None leaves them.
     seen, passed
         Chunk indices per stage: looked at, and let through.
     """
@@ -115,6 +118,7 @@ class Search:
     rule: ObjectRule
     job: JobFolder
     how: RunOptions
+    score_curve: ScoreCurve | None = None
     seen: dict[int, np.ndarray] = field(default_factory=dict)
     passed: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -149,7 +153,7 @@ class Search:
         for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
             if self.how.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
-                fresh = find_objects(self.map, step.plan, [tile.index], self.rule)
+                fresh = self._scored(find_objects(self.map, step.plan, [tile.index], self.rule))
             yield Progress(done, len(indices), step.name, fresh)
 
     def _run(
@@ -202,7 +206,7 @@ class Search:
         if self.rule.head == "centres":
             found = find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
             yield Progress(len(tiles), len(tiles), "objects")
-            return replace(found, chunks=self.seen[0])
+            return self._scored(replace(found, chunks=self.seen[0]))
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
         outputs = {"objects": np.dtype("uint32")}
@@ -210,7 +214,10 @@ class Search:
         labels = TileStore.open(self.job.path / LABELS, step.level, step.plan.tile, outputs)
         for n in _write_labels(labels, finder.relabelled(tiles)):
             yield Progress(n, len(tiles), "objects")
-        return replace(found, chunks=self.seen[0], labels=labels.volume("objects"))
+        return self._scored(replace(found, chunks=self.seen[0], labels=labels.volume("objects")))
+
+    def _scored(self, found: Detections) -> Detections:
+        return found if self.score_curve is None else replace(found, score=self.score_curve(found.score))
 
     def audit(self, region: Box | None, found: Detections, size: int, seed: int) -> Job[Audit]:
         """Run a random sample of the rejected chunks through the finest level, for a bound on the objects missed."""

@@ -15,7 +15,7 @@ from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibrate import COARSE, calibrate_job, held_out_job
+from napari_connecto.workflows.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
@@ -76,8 +76,7 @@ def train_cascade_job(
     params = params or TrainParams()
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
-    gap_nm = [t * v for t, v in zip(cards[0].halo, cards[0].voxel_nm, strict=True)]
-    train_box, measure_box = split_region(examples, params.validation, gap_nm)
+    train_box, measure_box = blocks(examples, cards[0], params)
     stages, phases = [], Phases(_work(examples, params, cards, measure_box, previous))
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
@@ -110,6 +109,12 @@ def _work(
     }
 
 
+def blocks(examples: Examples, finest: ModelCard, params: TrainParams) -> tuple[Box, Box]:
+    """Voxels of the labels to train on, and to measure on, a halo apart."""
+    gap_nm = [t * v for t, v in zip(finest.halo, finest.voxel_nm, strict=True)]
+    return split_region(examples, params.validation, gap_nm)
+
+
 def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Examples:
     sparse = params.sparse(reviewed=review is not None)
     return from_labels(labels, params.head, params.diameter_nm or None, sparse=sparse, review=review)  # type: ignore[arg-type]
@@ -119,7 +124,7 @@ def _measured_job(volume: Volume, examples: Examples, measured: Box, previous: C
     """What another cascade finds of the held-out objects; JSON."""
     told = {"name": previous.name}
     try:
-        held_out = yield from held_out_job(volume, examples, measured, previous.stages[0], previous.rule)
+        held_out, _ = yield from measured_job(volume, examples, measured, previous.stages[0], previous.rule)
     except (VoxelSizeError, InputError) as error:
         return {**told, "error": str(error)}
     return {**told, "held_out": held_out.to_json()}
