@@ -13,8 +13,6 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
 from napari_connecto.core.without import without
 
-TABLES = (".csv", ".parquet", ".xml")
-
 
 def _zarr(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
     from napari_connecto.io.write import save_volume_job
@@ -46,6 +44,7 @@ def _origin(volume: Volume) -> str:
     return f"{' x '.join(f'{v:g}' for v in volume.levels[0].origin_nm)} nm"
 
 
+POINT_FORMATS = ("table", "cellfinder", "imagej", "qupath", "cell-counter", "brainglobe")
 FORMATS = {"ome-zarr": _zarr, "precomputed": _precomputed, "tiff": _tiff}
 _SUFFIXES = {".zarr": "ome-zarr", ".precomputed": "precomputed", ".tif": "tiff", ".tiff": "tiff", "": "precomputed"}
 
@@ -66,15 +65,18 @@ def export() -> None:
 @export.command("points")
 @click.argument("source")
 @click.argument("out")
-@click.option("--image", help="Whose finest voxels an .xml counts: any readable volume.")
+@click.option("--to", type=click.Choice([*POINT_FORMATS]), help="Format of OUT; default: by its suffix.")
+@click.option("--image", help="Image whose finest voxels a file of another program counts: any readable volume.")
 @volume_options
-def export_points(source: str, out: str, image: str | None, **options: Any) -> None:
-    """Write the detections or points of SOURCE as OUT, both by their suffix: .csv, .parquet, .xml (cellfinder).
+def export_points(source: str, out: str, to: str | None, image: str | None, **options: Any) -> None:
+    """Write the detections or points of SOURCE as OUT, by its suffix.
 
-    SOURCE may also be the result folder of a search. What was rejected in its review is left out.
+    .csv and .parquet are tables in nm, .xml is for cellfinder, .zip for ImageJ's ROI Manager, .geojson for QuPath;
+    --to makes an .xml for ImageJ's Cell Counter, or a .csv for brainglobe. SOURCE may be any of these, or the result
+    folder of a search. What was rejected in its review is left out.
     """
-    check_table(out)
-    click.echo(export_table(source, out, volume_spec(image, options) if image else None))
+    check_table(out, to)
+    click.echo(export_table(source, out, volume_spec(image, options) if image else None, to))
 
 
 @export.command("labels")
@@ -132,49 +134,47 @@ def _rejected(source: str) -> list[int]:
     return [int(i) for i in found.id[found.status == REJECTED]]
 
 
-def check_table(out: str) -> None:
+def check_table(out: str, to: str | None = None) -> None:
     """Refuse before anything is computed what could not be written in the end; its folder is made.
 
     Raises
     ------
     InputError
-        If the name says no format, or pyarrow is needed and absent.
+        If the name says no format, or a package is needed and absent.
     StoreError
         If the folder cannot be made.
     """
     from napari_connecto.io.disk import storing
-    from napari_connecto.io.tables import need_pyarrow
+    from napari_connecto.workflows.point_formats import format_of
 
+    format_of(out, to)
     path = Path(out)
-    if path.suffix.lower() not in TABLES:
-        raise InputError(f"got table '{out}'; allowed: names that end in {', '.join(TABLES)}")
-    if path.suffix.lower() == ".parquet":
-        need_pyarrow()
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def export_table(source: str, out: str, image: dict[str, Any] | None = None) -> str:
+def export_table(source: str, out: str, image: dict[str, Any] | None = None, to: str | None = None) -> str:
     """Write detections, or mere points, from one format into another; returns what to say of it."""
     from napari_connecto.workflows.convert import open_spec
     from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.point_formats import Told
     from napari_connecto.workflows.points import read_points, write_points
     from napari_connecto.workflows.verdicts import REJECTED
 
-    level = open_spec(image).levels[0] if image else None
+    level, title = (open_spec(image).levels[0], Path(image["path"].rstrip("/")).name) if image else (None, "")
     if not Path(source).is_dir() and not _has_scores(source):
         points = read_points(source, level)
-        write_points(out, points, level)
+        write_points(out, points, level, Told(title=title), to=to)
         return f"{len(points)} points written to {out}"
     found = Detections.load(source)
     kept = found.where(found.status != REJECTED)
-    kept.save(out, level=level)
+    kept.save(out, level=level, to=to, title=title)
     left = f"; {len(found) - len(kept)} that were rejected are left out" if len(kept) < len(found) else ""
     return f"{len(kept)} points written to {out}{left}"
 
 
 def _has_scores(source: str) -> bool:
     """Whether a table is one of detections, not of mere points."""
-    from napari_connecto.io.tables import read_table
+    from napari_connecto.io.tables import READ, read_table
 
-    return Path(source).suffix.lower() != ".xml" and "score" in read_table(source)[0]
+    return Path(source).suffix.lower() in READ and "score" in read_table(source)[0]

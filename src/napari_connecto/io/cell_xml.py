@@ -1,4 +1,4 @@
-"""Cells as cellfinder and ImageJ's Cell Counter keep them: XML of markers, in voxels.
+"""Cells as cellfinder and ImageJ's Cell Counter keep them: XML of markers, in voxels, sections from 0 and from 1.
 
 Read by the standard library's parser with a target of our own. All that makes XML dangerous (entities that grow
 without bound, or name other files) has to be declared in a document type, which these files never have; one that has
@@ -23,12 +23,20 @@ from napari_connecto.io.disk import storing
 ROOT = "CellCounter_Marker_File"
 NO_CELL, CELL = 1, 2
 """Marker types of cellfinder: 1 is not (or not yet known to be) a cell, 2 is one."""
+_NAMES = {NO_CELL: "no cell", CELL: "cell"}
 _AXES = ("MarkerZ", "MarkerY", "MarkerX")
 _LONGEST = 32
 _READ = 2**20
 
 
-def write_cells(path: str | os.PathLike[str], voxels: np.ndarray, kinds: np.ndarray | int = CELL) -> None:
+def write_cells(
+    path: str | os.PathLike[str],
+    voxels: np.ndarray,
+    kinds: np.ndarray | int = CELL,
+    *,
+    title: str = "",
+    counter: bool = False,
+) -> None:
     """Write markers that cellfinder, brainglobe and napari's plugins for them read; a file there is replaced, whole.
 
     Parameters
@@ -39,6 +47,10 @@ def write_cells(path: str | os.PathLike[str], voxels: np.ndarray, kinds: np.ndar
         (n, 3) integers: indices of the voxels, (z, y, x), from 0.
     kinds
         Type of each, or of all.
+    title
+        Of the image as ImageJ shows it, mostly the name of its file; the name of ``path`` where it is not given.
+    counter
+        For ImageJ's Cell Counter, which counts sections from 1, names types, and refuses the markers of another title.
 
     Raises
     ------
@@ -48,17 +60,18 @@ def write_cells(path: str | os.PathLike[str], voxels: np.ndarray, kinds: np.ndar
     path, voxels = Path(path), np.asarray(voxels, np.int64).reshape(-1, 3)
     kinds = np.broadcast_to(np.asarray(kinds, np.int64), len(voxels))
     with storing(path), whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in _lines(path.stem, voxels, kinds))
+        lines = _lines(title or path.stem, voxels + np.array([int(counter), 0, 0]), kinds, counter)
+        file.writelines(f"{line}\n" for line in lines)
 
 
-def _lines(name: str, voxels: np.ndarray, kinds: np.ndarray) -> Iterator[str]:
+def _lines(name: str, voxels: np.ndarray, kinds: np.ndarray, counter: bool) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f"<{ROOT}>"
     yield f"  <Image_Properties><Image_Filename>{escape(name)}</Image_Filename></Image_Properties>"
     yield "  <Marker_Data>"
     yield "    <Current_Type>1</Current_Type>"
     for kind in sorted({*kinds.tolist()} or {CELL}):
-        yield f"    <Marker_Type><Type>{kind}</Type>"
+        yield f"    <Marker_Type><Type>{kind}</Type>{f'<Name>{_NAMES.get(kind, kind)}</Name>' if counter else ''}"
         for z, y, x in voxels[kinds == kind].tolist():
             yield f"      <Marker><MarkerX>{x}</MarkerX><MarkerY>{y}</MarkerY><MarkerZ>{z}</MarkerZ></Marker>"
         yield "    </Marker_Type>"
@@ -72,9 +85,10 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     voxels
-        (n, 3) float: voxel indices (z, y, x) as they stand there, from 0 (ImageJ counts sections from 1).
+        (n, 3) float: voxel indices (z, y, x), from 0. Sections of a file that ImageJ's Cell Counter wrote, which names
+        its types or states a calibration, are counted from 1 there.
     kinds
-        (n,) integers, see `CELL`.
+        (n,) integers, see `CELL`; types of the Cell Counter are cells, but for those named "no cell".
 
     Raises
     ------
@@ -94,7 +108,14 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read '{path}' as XML ({error}); check that it is complete") from error
-    return np.array(target.voxels, float).reshape(-1, 3), np.array(target.kinds, np.int64)
+    voxels, kinds = np.array(target.voxels, float).reshape(-1, 3), np.array(target.kinds, np.int64)
+    if not target.counter:
+        return voxels, kinds
+    if (voxels[:, 0] < 1).any():
+        raise InputError(
+            f"'{path}' has a marker on section 0; ImageJ's Cell Counter counts sections from 1: correct it"
+        )
+    return voxels - np.array([1, 0, 0]), np.where(np.isin(kinds, target.no_cells), NO_CELL, CELL)
 
 
 class _Markers:
@@ -104,6 +125,7 @@ class _Markers:
         self.where = where
         self.voxels: list[tuple[float, ...]] = []
         self.kinds: list[int] = []
+        self.counter, self.no_cells = False, list[int]()
         self._kind, self._at, self._text, self._deep = NO_CELL, dict[str, float](), "", 0
 
     def doctype(self, *_declared: object) -> None:
@@ -123,6 +145,10 @@ class _Markers:
         self._deep -= 1
         if tag == "Type":
             self._kind = int(self._number(tag))
+        elif tag in ("Name", "X_Calibration"):
+            self.counter = True
+            if self._text.strip().lower() == _NAMES[NO_CELL]:
+                self.no_cells.append(self._kind)
         elif tag in _AXES:
             self._at[tag] = self._number(tag)
         elif tag == "Marker":

@@ -16,7 +16,16 @@ from napari_connecto.widgets._show import Relabelled
 from napari_connecto.widgets._worker import Worker
 from napari_connecto.workflows.verdicts import ACCEPTED
 
-FILTERS = "Table (*.csv);;Parquet (*.parquet);;Cells for cellfinder (*.xml);;OME-Zarr labels (*.zarr)"
+FILTERS = ";;".join(
+    (
+        "Table (*.csv)",
+        "Parquet (*.parquet)",
+        "Cells for cellfinder (*.xml)",
+        "ImageJ regions (*.zip)",
+        "QuPath (*.geojson)",
+        "OME-Zarr labels (*.zarr)",
+    )
+)
 
 
 def ask_path(parent: QWidget) -> Path | None:
@@ -94,7 +103,7 @@ class Exporter(QObject):
             self.export(review, path)
 
     def export(self, review: Review, path: Path) -> None:
-        """Write what is shown and not rejected, by the suffix: .csv, .parquet, .xml (cellfinder), or .zarr (labels)."""
+        """Write what is shown and not rejected, in the format of the suffix, see `FILTERS`."""
         self._worker.start(lambda: export_job(review, path))
 
     def close(self) -> None:

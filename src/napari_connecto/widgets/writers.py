@@ -33,15 +33,15 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save a Points layer as a table in nm (.csv, .parquet), or as cells in voxels for cellfinder (.xml)."""
+    """Save a Points layer as a table in nm (.csv, .parquet), or in voxels: cellfinder (.xml), QuPath (.geojson)."""
     from napari_connecto.workflows.points import write_points as write
 
     layer = Layer.create(data, attributes, "points")
     assert isinstance(layer, Points)
-    cells = Path(path).suffix.lower() == ".xml"
-    level = _grid(layer, needs_nm=not cells)
+    table = Path(path).suffix.lower() in (".csv", ".parquet")
+    level = _grid(layer, needs_nm=table)
     voxels = np.concatenate([np.zeros((len(layer.data), 3)), layer.data], axis=1)[:, -3:]
-    write(path, level.to_nm(voxels + 0.5), _voxels(layer, level) if cells else level)
+    write(path, level.to_nm(voxels + 0.5), level if table else _voxels(layer, level))
     return [path]
 
 

@@ -15,7 +15,8 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.cell_xml import CELL, NO_CELL
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.read import open_volume
-from napari_connecto.io.tables import numbers_of, places_of, read_table, write_table
+from napari_connecto.io.tables import READ, numbers_of, places_of, read_table, write_table
+from napari_connecto.workflows.point_formats import Told, format_of
 from napari_connecto.workflows.points import read_points, write_points
 from napari_connecto.workflows.verdicts import NEW, REJECTED, check_status, read_verdicts
 
@@ -88,20 +89,23 @@ class Detections:
         rows: dict[str, Any] = {name: getattr(self, name)[keep] for name in _ROWS}
         return replace(self, **rows)
 
-    def save(self, path: str | Path, *, level: Level | None = None) -> None:
+    def save(self, path: str | Path, *, level: Level | None = None, to: str | None = None, title: str = "") -> None:
         """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, the box in voxels, status.
 
-        A name that ends in ``.xml`` makes a file of cells for cellfinder and its friends: centres alone, as voxel
-        indices of ``level``, by default the finest that was searched. What is rejected has their type of no cell.
+        Other suffixes make files of other programs, centres alone, in voxels of ``level``, by default the finest that
+        was searched: ``.xml`` (cellfinder), ``.zip`` (ImageJ's regions), ``.geojson`` (QuPath). ``to="cell-counter"``
+        writes the XML of ImageJ's Cell Counter for the image called ``title``, ``to="brainglobe"`` a CSV of x, y, z,
+        type. What is rejected has the type of no cell, or, in ImageJ's regions, is left out.
 
         Raises
         ------
         InputError
-            If the suffix is another, or ``level`` is needed and not given.
+            If the suffix is another, or ``level``, ``title`` or a package is needed and absent.
         """
-        if Path(path).suffix.lower() == ".xml":
+        if format_of(path, to) != "table":
             kinds = np.where(self.status == REJECTED, NO_CELL, CELL)
-            write_points(path, self.centre_nm, level or self.grid(), kinds)
+            told = Told(kinds, self.id, self.score, title)
+            write_points(path, self.centre_nm, level or self.grid(), told, to=to)
             return
         columns = {"id": self.id}
         columns |= {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
@@ -126,8 +130,9 @@ class Detections:
     def load(cls, path: str | Path, *, level: Level | None = None) -> Detections:
         """Read a table that `save` wrote, the result folder of a search with report, labels and verdicts, or cells.
 
-        A table without ids or statuses, as older ones are, is of ids 1..n, not reviewed. Of a file of cells
-        (``.xml``), which counts voxels of ``level``, come centres with a score of 1 and boxes of one voxel.
+        A table without ids or statuses, as older ones are, is of ids 1..n, not reviewed. Of a file of another program
+        (``.xml``, ``.zip``, ``.geojson``), which counts voxels of ``level``, come centres, with a score of 1 and boxes
+        of one voxel.
 
         Raises
         ------
@@ -136,9 +141,7 @@ class Detections:
         """
         if Path(path).is_dir():
             return _load_folder(Path(path))
-        if Path(path).suffix.lower() == ".xml":
-            return _from_cells(path, level)
-        return _from_table(path)
+        return _from_table(path) if Path(path).suffix.lower() in READ else _from_cells(path, level)
 
 
 def _from_table(path: str | Path) -> Detections:

@@ -1,4 +1,4 @@
-"""Positions in nm <-> files: tables with columns in nm, and files of cells that count voxels. Ours."""
+"""Positions in nm <-> files: tables with columns in nm, and files of other programs, which count voxels. Ours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.io.cell_xml import CELL, read_cells, write_cells
 from napari_connecto.io.tables import PLACES, check_finite, places_of, read_table, write_table
+from napari_connecto.workflows.point_formats import Told, counts_voxels, format_of, marks_of, read_marks, write_marks
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
 
 DETECTIONS = "detections.csv"
@@ -46,15 +46,16 @@ class Places:
 
 
 def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
-    """Positions of a table, or of cellfinder's or Cell Counter's XML.
+    """Positions of a table, or of a file of cellfinder, ImageJ or QuPath.
 
     Parameters
     ----------
     path
-        Ends in ``.csv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or in ``.xml``. What a column status says is
-        rejected is left out; of an XML with both cells (type 2) and others, only the cells are taken.
+        Ends in ``.csv``, ``.tsv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or z, y, x in voxels (brainglobe); in
+        ``.xml`` (cellfinder, ImageJ's Cell Counter), ``.zip`` or ``.roi`` (ImageJ), or ``.geojson`` (QuPath). What a
+        column status says is rejected is left out, and of cells and others only the cells are taken.
     level
-        Whose voxels an XML counts; a marker stands for the centre of its voxel.
+        Whose voxels a file counts; an index stands for the voxel's centre.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
     Raises
     ------
     InputError
-        If it is damaged, has no such columns, or ``level`` is needed and not given.
+        If it is damaged, has no such columns, a position is not finite, or ``level`` is needed and not given.
     """
     places = _places(Path(path), level)
     return places.centre_nm[places.status != REJECTED]
@@ -73,7 +74,7 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
 def read_places(path: str | Path, level: Level | None = None) -> Places:
     """As `read_points`, but every place with the verdict on it.
 
-    Of an XML with both cells and others, the others are rejected. A search's result folder, its ``detections.csv`` and
+    Of a file with both cells and others, the others are rejected. A search's result folder, its ``detections.csv`` and
     its ``review.csv`` stand for the same: what was found, with the verdicts of the review, and what was judged besides.
     """
     path = Path(path)
@@ -87,38 +88,47 @@ def read_places(path: str | Path, level: Level | None = None) -> Places:
 
 
 def _places(path: Path, level: Level | None) -> Places:
-    if path.suffix.lower() == ".xml":
-        level = _known(path, level)
-        voxels, kinds = read_cells(path)
-        status = np.where((kinds == CELL) | (CELL not in kinds), ACCEPTED, REJECTED)
-        return Places(level.to_nm(voxels + 0.5), status, reviewed=False)
+    if counts_voxels(path):
+        return _marked(*read_marks(path, _known(path, level)))
     table, _ = read_table(path)
+    if counts_voxels(path, table):
+        return _marked(*marks_of(table, path, _known(path, level)))
     points = places_of(table, path)
     if "status" in table:
         return Places(points, check_status(table["status"], path))
     return Places(points, np.full(len(points), ACCEPTED), reviewed=False)
 
 
-def write_points(
-    path: str | Path, centre_nm: np.ndarray, level: Level | None = None, kinds: np.ndarray | int = CELL
-) -> None:
-    """Write positions (n, 3) in nm, (z, y, x): a table, or by ``.xml`` the voxels of ``level`` that they lie in.
+def _marked(centre_nm: np.ndarray, cells: np.ndarray) -> Places:
+    return Places(centre_nm, np.where(cells, ACCEPTED, REJECTED), reviewed=False)
 
-    ``kinds`` are types of the markers of an XML, see `napari_connecto.io.cell_xml`.
+
+def write_points(
+    path: str | Path,
+    centre_nm: np.ndarray,
+    level: Level | None = None,
+    told: Told | None = None,
+    *,
+    to: str | None = None,
+) -> None:
+    """Write positions (n, 3) in nm, (z, y, x): a table, or a file that counts the voxels of ``level``, by its suffix.
+
+    ``to`` chooses where a suffix has two formats, see `point_formats.FORMATS`.
 
     Raises
     ------
     InputError
-        If the suffix is another, a position is not finite, or ``level`` is needed and not given.
+        If the suffix is another, a position is not finite, or ``level`` or a title is needed and not given.
     StoreError
         If it cannot be written.
     """
-    centre_nm = np.asarray(centre_nm, float).reshape(-1, 3)
-    check_finite(path, {name: centre_nm[:, i] for i, name in enumerate(PLACES)})
-    if Path(path).suffix.lower() == ".xml":
-        write_cells(path, np.floor(_known(path, level).to_voxels(centre_nm) + 1e-6), kinds)
+    form, centre_nm = format_of(path, to), np.asarray(centre_nm, float).reshape(-1, 3)
+    columns = {name: centre_nm[:, i] for i, name in enumerate(PLACES)}
+    check_finite(path, columns)
+    if form == "table":
+        write_table(path, columns)
     else:
-        write_table(path, {name: centre_nm[:, i] for i, name in enumerate(PLACES)})
+        write_marks(Path(path), form, centre_nm, _known(path, level), told or Told())
 
 
 def _known(path: str | Path, level: Level | None) -> Level:

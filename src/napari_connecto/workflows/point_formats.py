@@ -1,0 +1,152 @@
+"""Files of positions by their suffix: which format a name means, and those of other programs. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level
+from napari_connecto.io.cell_xml import CELL, NO_CELL, read_cells, write_cells
+from napari_connecto.io.geojson import read_geojson, write_geojson
+from napari_connecto.io.imagej_roi import need_roifile, read_rois, write_rois
+from napari_connecto.io.tables import PLACES, need_pyarrow, numbers_of, write_table
+
+FORMATS = {
+    "table": (".csv", ".parquet"),
+    "cellfinder": (".xml",),
+    "imagej": (".zip", ".roi"),
+    "qupath": (".geojson",),
+    "cell-counter": (".xml",),
+    "brainglobe": (".csv",),
+}
+"""Suffixes of each format; of a suffix that two have, the first is meant unless the other is asked for."""
+SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in FORMATS.values() for suffix in suffixes))
+_VOXELS = ("z", "y", "x")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of positions beside where they are; formats keep what they have words for.
+
+    Parameters
+    ----------
+    kinds
+        Types of the markers, `CELL` or `NO_CELL`, of each or of all.
+    ids, scores
+        (n,), or None.
+    title
+        Of the image, as ImageJ shows it: the name of its file.
+    """
+
+    kinds: np.ndarray | int = CELL
+    ids: Sequence[int] | np.ndarray | None = None
+    scores: np.ndarray | None = None
+    title: str = ""
+
+
+def format_of(path: str | Path, to: str | None = None) -> str:
+    """The format that a name and ``to`` ask for, one of `FORMATS`.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the package that writes it is absent.
+    """
+    suffix = Path(path).suffix.lower()
+    if to is not None and to not in FORMATS:
+        raise InputError(f"got the format '{to}'; allowed: {', '.join(FORMATS)}")
+    found = next((name for name, suffixes in FORMATS.items() if suffix in suffixes and to in (None, name)), None)
+    if found is None:
+        allowed = SUFFIXES if to is None else FORMATS[to]
+        raise InputError(f"got table '{path}'; allowed: names that end in {', '.join(allowed)}")
+    if suffix == ".parquet":
+        need_pyarrow()
+    if found == "imagej":
+        need_roifile()
+    return found
+
+
+def write_marks(path: Path, form: str, centre_nm: np.ndarray, level: Level, told: Told) -> None:
+    """Write positions (n, 3) in nm as voxels of ``level``, in a format of `FORMATS` other than "table".
+
+    Raises
+    ------
+    InputError
+        If a title is needed and absent, or a ``.roi`` is to hold several points.
+    StoreError
+        If it cannot be written.
+    """
+    voxels = level.to_voxels(centre_nm)
+    indices = np.floor(voxels + 1e-6).astype(np.int64)
+    kinds = np.broadcast_to(np.asarray(told.kinds), len(voxels))
+    names = [str(i) for i in (range(1, len(voxels) + 1) if told.ids is None else told.ids)]
+    if form == "cellfinder":
+        write_cells(path, indices, kinds, title=told.title)
+    elif form == "cell-counter":
+        if not told.title:
+            raise InputError(f"ImageJ takes '{path}' for an image of one title; say of which image (--image IMAGE)")
+        write_cells(path, indices, kinds, title=told.title, counter=True)
+    elif form == "brainglobe":
+        write_table(path, {axis: indices[:, 2 - i] for i, axis in enumerate("xyz")} | {"type": kinds})
+    elif form == "imagej":
+        keep = kinds != NO_CELL
+        write_rois(path, voxels[keep], [name for name, kept in zip(names, keep, strict=True) if kept])
+    else:
+        write_geojson(path, voxels, names, kinds != NO_CELL, told.scores)
+
+
+def read_marks(path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of a file of another program.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.xml``, ``.zip``, ``.roi`` or ``.geojson``.
+    level
+        Whose voxels it counts; an index stands for the voxel's centre.
+
+    Returns
+    -------
+    centre_nm
+        (n, 3), (z, y, x).
+    cells
+        (n,) False for what the file says is none; where nothing is said to be a cell, all are.
+
+    Raises
+    ------
+    InputError
+        If it is absent or damaged, or holds other things than points.
+    """
+    suffix = path.suffix.lower()
+    if suffix in FORMATS["imagej"]:
+        voxels = read_rois(path, level.shape[0])
+        return level.to_nm(voxels), np.ones(len(voxels), bool)
+    if suffix in FORMATS["qupath"]:
+        voxels, cells = read_geojson(path, level.shape[0])
+        return level.to_nm(voxels), cells
+    voxels, kinds = read_cells(path)
+    return level.to_nm(voxels + 0.5), _cells(kinds)
+
+
+def counts_voxels(path: Path, table: Mapping[str, np.ndarray] | None = None) -> bool:
+    """Whether a file, or a table that was read from it, holds voxels and not nm."""
+    if table is None:
+        return path.suffix.lower() in (*FORMATS["cellfinder"], *FORMATS["imagej"], *FORMATS["qupath"])
+    return not set(PLACES) & set(table) and set(_VOXELS) <= set(table)
+
+
+def marks_of(table: Mapping[str, np.ndarray], path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_marks`, of a table with columns z, y, x in voxels and perhaps type, as brainglobe's."""
+    voxels = np.stack([numbers_of(table, name, path) for name in _VOXELS], axis=1)
+    if (voxels != np.rint(voxels)).any():
+        raise InputError(f"'{path}' has fractions as z, y, x, which are voxels; positions in nm are z_nm, y_nm, x_nm")
+    kinds = numbers_of(table, "type", path) if "type" in table else np.full(len(voxels), CELL)
+    return level.to_nm(voxels + 0.5), _cells(kinds)
+
+
+def _cells(kinds: np.ndarray) -> np.ndarray:
+    return (kinds == CELL) | (CELL not in kinds)
