@@ -78,7 +78,7 @@ def test_another_image_has_a_session_of_its_own_and_the_first_comes_back(opened,
     choose(opened, "other", qtbot)
     assert said(opened) == NOTHING
     assert not any("patch" in layer.name for layer in viewer.layers)
-    assert f"is kept: {folder}" in opened.annotate.where.text()
+    assert f"is kept: {folder}" in opened.annotate.row.where.text()
     opened.tune.bar.button.click()
     assert "no session is open" in opened.tune.bar.error.label.text()
     opened.go_to(5)
@@ -153,6 +153,23 @@ def test_a_dock_opened_again_goes_on_with_the_session(opened, viewer, qtbot):
         assert other.project.source.name == "near"
     finally:
         other.close_jobs()
+
+
+@pytest.mark.gl
+def test_a_new_session_on_the_same_image_starts_in_a_folder_of_its_own(opened, viewer, qtbot, tmp_path):
+    fill(opened, tmp_path)
+    first = opened.project.work.session.path
+    opened.annotate.row.fresh.click()
+    assert said(opened) == NOTHING
+    assert not any("patch" in layer.name for layer in viewer.layers)
+    opened.annotate.bar.button.click()
+    settle(opened.annotate.bar, qtbot)
+    second = opened.project.work.session.path
+    assert second != first
+    assert opened.annotate.summary == "0 of 3"
+    opened.annotate.resume_from(first)
+    settle(opened.annotate.bar, qtbot)
+    assert opened.project.work.session.path == first
 
 
 @pytest.mark.gl

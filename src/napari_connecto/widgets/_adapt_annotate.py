@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QComboBox,
@@ -23,11 +22,12 @@ from napari_connecto.widgets._adapt_desk import Desk
 from napari_connecto.widgets._adapt_judge import JudgeBox
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_queue import Queue
-from napari_connecto.widgets._adapt_session_jobs import Work, resume_job, suggest_job
+from napari_connecto.widgets._adapt_session_jobs import Work, resume_job, suggest_job, suggest_recipe
+from napari_connecto.widgets._adapt_session_row import SessionRow, count_text
 from napari_connecto.widgets._form import ParamsForm
 from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.workflows.adapt_params import PREFILLS, SuggestParams
-from napari_connecto.workflows.patch_states import PatchState, editing_text
+from napari_connecto.workflows.patch_states import PatchState
 
 if TYPE_CHECKING:
     from napari_connecto.widgets._adapt_patch import PatchLayers
@@ -65,20 +65,13 @@ class AnnotateBox(QWidget):
         self.resume = QPushButton("Resume session…")
         self.resume.setToolTip("Open the folder of an earlier session: patches, labels and drafts are as they were")
         self.bar.add_button(self.resume)
-        self.where = text_line("Where the session is kept")
+        self.row = SessionRow()
         self.queue = Queue()
         self.counter = text_line("Committed patches of all that were not skipped")
-        self.judge = JudgeBox(
-            {
-                "open": self.open,
-                "commit": self.commit,
-                "skip": self.skip,
-                "next": self.next,
-                "undo": self.undo,
-                "copy": self._on_copy,
-            }
-        )
+        slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
+        self.judge = JudgeBox({**slots, "undo": self.undo, "copy": self._on_copy})
         self._lay_out()
+        self.row.fresh.clicked.connect(lambda: self._close_session())
         self.resume.clicked.connect(self._on_resume)
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
@@ -132,7 +125,7 @@ class AnnotateBox(QWidget):
         layout.addWidget(self.judge)
         layout.addWidget(self.brushes)
         layout.addLayout(after)
-        layout.addWidget(self.where)
+        layout.addWidget(self.row)
 
     def open(self) -> None:
         """Open the chosen patch, or the next one waiting."""
@@ -199,12 +192,18 @@ class AnnotateBox(QWidget):
 
     def resume_from(self, folder: Path) -> None:
         """Open the session in a folder."""
-        if self.project.committing:
-            self.bar.error.show_error(InputError("a patch is being committed; try again in a moment"))
+        if not self._close_session():
             return
-        self.project.forget_session()
         self._resuming = True
         self.bar.start(lambda: resume_job(folder), resumable=False)
+
+    def _close_session(self) -> bool:
+        """Make room for another session; False, and it is said why, while a job of this one runs."""
+        if why := self.project.busy():
+            self.bar.error.show_error(InputError(why))
+            return False
+        self.project.forget_session()
+        return True
 
     def close_jobs(self) -> None:
         """Stop everything."""
@@ -217,16 +216,8 @@ class AnnotateBox(QWidget):
         states = work.session.patches if work else ()
         self.queue.show_states(states, work.thumbnails if work else {}, self.opened.id if self.opened else None)
         self.queue.setVisible(bool(states))
-        committed, total = work.session.counts() if work else (0, 0)
-        skipped = sum(s.status == "skipped" for s in states)
-        held = sum(s.held_out and s.status == "committed" for s in states)
-        extra = [f"{held} held out"] * bool(held) + [f"{skipped} skipped"] * bool(skipped)
-        said = f"{committed} of {total} committed{' (' + ', '.join(extra) + ')' if extra else ''}"
-        said += f"\nLabels: {editing_text(states)}." * bool(committed)
-        self.counter.setText(said if work else "No session of this image yet: suggest patches, or resume one.")
-        left = self.project.left
-        kept = f"The last session, on '{left.volume.name}', is kept: {left.session.path}" if left else ""
-        self.where.setText(f"Session: {work.session.path}" if work else kept)
+        self.counter.setText(count_text(work))
+        self.row.show_session(work, self.project.left)
         self.judge.allow(bool(states), self.opened is not None)
         self.brushes.allow(self.opened is not None)
         if self.opened is None or self.opened.id != self.judge.asked:
@@ -287,9 +278,7 @@ class AnnotateBox(QWidget):
     def _on_copy(self) -> None:
         try:
             work, params = self.project.need_work(), self.form.value
-            recipe: dict[str, Any] = {"workflow": "suggest", "volume": dict(work.spec), "model": str(work.base)}
-            recipe |= {"out": str(work.session.path), "n": self.count.value(), "params": asdict(params)}
-            text = self.project.copy_command(recipe, "suggest")
+            text = self.project.copy_command(suggest_recipe(work, self.count.value(), params), "suggest")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return

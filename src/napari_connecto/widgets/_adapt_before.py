@@ -18,16 +18,14 @@ class BeforeLabel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.adabn = QCheckBox("AdaBN: make it used to the image first")
+        self.adabn = QCheckBox("AdaBN: adapt batch norm to this image")
         self.adabn.setToolTip(
-            "Batch-norm statistics are taken from the image, no labels needed; the preview shows with and without.\n"
-            "Untick to go back."
+            "Take batch-norm statistics from the image; needs no labels. The preview shows both.\nClear to undo."
         )
-        self.playback = QCheckBox("Playback: relearn, in the image's style")
+        self.playback = QCheckBox("Playback: retrain on restyled source patches")
         self.playback.setToolTip(
-            "Labelled patches of the model's source are blurred, noised and mapped to the image's brightness, and it\n"
-            "learns from those, in a process of its own; only where that brings them nearer to the image (MMD²).\n"
-            "The preview shows what it makes of the chosen model. Untick to go back."
+            "Match blur, noise and intensities of the source's labelled patches to the image and retrain on them,\n"
+            "where that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
         )
         self.told = text_line("What AdaBN and playback did, or why they were left out")
         layout = QVBoxLayout(self)
@@ -45,7 +43,7 @@ class BeforeLabel(QWidget):
         self.adabn.setEnabled(folder is not None)
         self.playback.setEnabled(patches)
         if folder is not None and not patches:
-            self.say(["Playback is not possible: the model comes without labelled patches of its source."])
+            self.say(["Playback needs labelled source patches; this model comes without."])
         else:
             self.say([])
 

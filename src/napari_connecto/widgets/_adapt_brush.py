@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -39,7 +40,7 @@ class Brushes(QWidget):
         grid.setSpacing(4)
         for i, (key, name, colour, tooltip) in enumerate(BRUSHES):
             value = -1 if key == NEXT_FREE else int(key)
-            self.keys[key] = lambda value=value: take(value)
+            self.keys[key] = partial(take, value)
             button = self.buttons[key] = QPushButton(f"{name} ({key})")
             button.setToolTip(f"{tooltip} (key {key} while a patch is open)")
             button.setStyleSheet("padding: 3px 2px;")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_connecto.core.volume import Volume
     from napari_connecto.workflows.contrast import Contrast
 
-OFFER = "Exchange dark and bright where the image is read; no file is changed, and recipes say invert: true"
-BEGUN = "The open session is about the image as it is read now; close the dock to begin another"
-SEEN = "Read inverted: dark and bright are exchanged on the way to the model; the file and this view are as they were."
+OFFER = "Invert intensities on read; no file is changed, and recipes say invert: true"
+BEGUN = "The open session reads the image this way; start a new session in step 2 to change it"
+SEEN = "Intensities are inverted on read; the file and the view are unchanged."
 
 
 class ContrastBanner(QWidget):

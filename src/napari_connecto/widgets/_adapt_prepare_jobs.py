@@ -51,7 +51,7 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
     from napari_connecto.workflows.subprocess import run_in_subprocess
 
     if source.folder is None:
-        raise InputError("an untrained model cannot be made used to an image; choose a model, or untick it")
+        raise InputError("an untrained model has no batch norm to adapt; choose a trained model, or clear the box")
     spec = yield from as_file_job(place.volume, place.spec, place.folder / "image.ome.zarr")
     base, name = source.folder, re.sub(r"[^\w.-]+", "-", source.name) + ("-inverted" if spec.get("invert") else "")
     for how in source.steps:

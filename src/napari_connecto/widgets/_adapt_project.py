@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,9 @@ class Project(QObject):
         self.leave()
 
     def forget_session(self) -> None:
-        """Close the session and what came out of it: another one takes its place."""
+        """Close the session and what came out of it: another one, in another folder, takes its place."""
         self.close_session()
+        self.left, self._folder = self.work or self.left, None
         self.work = self.tuned = self.kept = None
         self.switched.emit()
         self.changed.emit()
@@ -146,7 +148,9 @@ class Project(QObject):
         name = volume.name.split(".")[0] if volume is not None else "image"
         if self._folder is None or self._folder[0] != name:
             words = re.sub(r"[^\w-]+", "-", name).strip("-") or "image"
-            self._folder = (name, output_folder() / f"adapt-{words}-{time.strftime('%Y%m%d-%H%M%S')}")
+            made = output_folder() / f"adapt-{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+            others = (made.with_name(f"{made.name}-{n}") for n in count(2))
+            self._folder = (name, next(path for path in chain([made], others) if not path.exists()))
         return self._folder[1]
 
     def volume(self) -> Volume:

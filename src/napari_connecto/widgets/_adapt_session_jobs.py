@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,12 @@ def with_thumbnails(work: Work) -> Work:
             scaled = np.clip((image[::step, ::step] - low) / max(high - low, 1e-12), 0, 1)
             found[state.id] = np.rint(scaled * 255).astype(np.uint8)
     return replace(work, thumbnails=found)
+
+
+def suggest_recipe(work: Work, n: int, params: SuggestParams) -> dict[str, Any]:
+    """Suggesting ``n`` more patches into a session as a document."""
+    recipe: dict[str, Any] = {"workflow": "suggest", "volume": dict(work.spec), "model": str(work.base)}
+    return recipe | {"out": str(work.session.path), "n": n, "params": asdict(params)}
 
 
 def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> Job[PatchState | None]:

@@ -45,8 +45,8 @@ class TuneBox(QWidget):
         self.learns_from = text_line("What is learnt from, and what only measures")
         self.time = text_line("How long it will take")
         self.estimate = QPushButton("Estimate time")
-        self.estimate.setToolTip("Make two steps, time the second, and throw them away")
-        self.bar = JobBar("fine-tuning", "Start", "Learn from the committed patches, in a process of its own")
+        self.estimate.setToolTip("Time two training steps; nothing is kept")
+        self.bar = JobBar("fine-tuning", "Start", "Fine-tune on the committed patches, in a separate process")
         self.bar.add_button(self.estimate)
         self.stop = QPushButton("Stop && keep best")
         self.stop.setToolTip("End now with the best model so far (of fewer than eight patches: the last)")
@@ -151,7 +151,7 @@ class TuneBox(QWidget):
     def _on_timed(self, timing: Timing) -> None:
         self.time.setText(
             f"About {seconds_text(timing.seconds)}: {timing.steps} steps of {timing.step_s:.2f} s on {timing.device}, "
-            "timed on two steps here; loading and measuring come on top."
+            "timed on two steps here; loading and measuring take longer."
         )
 
     def _on_not_timed(self, error: Exception, text: str) -> None:

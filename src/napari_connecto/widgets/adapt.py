@@ -24,7 +24,7 @@ from napari_connecto.widgets._worker import State
 if TYPE_CHECKING:
     import napari
 
-WAITING = "a patch of another image is being opened or committed; try again in a moment"
+WAITING = "a patch is being opened or committed; try again in a moment"
 STEPS = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
 
 
