@@ -14,10 +14,12 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.pyramid import downsample
 from napari_connecto.io.read import open_volume
 from napari_connecto.workflows.descent import Scores
 from napari_connecto.workflows.detect import detect, detect_job
 from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.estimate import estimate
 from napari_connecto.workflows.params import DetectParams
 from tests.workflows import fakes
 from tests.workflows.watched import watched
@@ -328,13 +330,35 @@ def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):
         detect(volume, fakes.cascade(), out=tmp_path / "out")
     with pytest.raises(VoxelSizeError, match=r"\(32x16x16 to 50x25x25\); correct the voxel size"):
         detect(volume, fakes.cascade(), out=tmp_path / "out")
-    flat = replace(fakes.pyramid(fakes.spots()), levels=fakes.pyramid(fakes.spots()).levels[:1])
-    with pytest.raises(VoxelSizeError, match=r"has one resolution, the cascade looks at 3; make a pyramid first"):
-        detect(flat, fakes.cascade(), out=tmp_path / "out")
     unknown = replace(fakes.pyramid(fakes.spots()), calibrated=False)
     with pytest.raises(VoxelSizeError, match="states no voxel size"):
         detect(unknown, fakes.cascade(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kept", [slice(0, 1), slice(0, 2), slice(0, 3, 2)])
+def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path):
+    whole = fakes.pyramid(fakes.spots())
+    stored = Volume(
+        (whole.levels[0], *(replace(lv, array=mean_of(whole.levels[0], lv)) for lv in whole.levels[1:])), name="a"
+    )
+    expected = detect(stored, fakes.cascade(), out=tmp_path / "stored")
+    reports = []
+    job = detect_job(replace(stored, levels=stored.levels[kept]), fakes.cascade(), out=tmp_path / "made")
+    found = run(job, reports.append)
+    np.testing.assert_array_equal(found.centre_nm, expected.centre_nm)
+    np.testing.assert_array_equal(found.score, expected.score)
+    assert len(found) > 0
+    assert "making coarse levels" in {report.stage for report in reports}
+    assert not (tmp_path / "made" / "coarse").exists()
+    estimated = estimate(replace(stored, levels=stored.levels[kept]), fakes.cascade(), trial=False)
+    assert any("Coarse levels are missing" in note for note in estimated.notes)
+
+
+def mean_of(fine, coarse):
+    """The fine level's voxels merged to those of the coarse one, as a pyramid would store them."""
+    factor = [round(b / a) for a, b in zip(fine.voxel_nm, coarse.voxel_nm, strict=True)]
+    return downsample(np.asarray(fine.array), tuple(factor), "image")
 
 
 def test_wrong_channels_are_refused_before_anything_is_written(tmp_path):

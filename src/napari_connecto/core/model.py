@@ -90,6 +90,7 @@ class Normalisation:
     def resolve(self, volume: Volume, max_voxels: int = 2**24, *, damaged: bool = False) -> Scaling:
         """The numbers for this volume; reads at most ``max_voxels`` of one level.
 
+        An array that is costly to read may offer values itself, ``array.sample(max_voxels, damaged=damaged)`` (n,).
         A chunk that cannot be read is left out of these where the volume may be ``damaged``, and raised else.
         """
         level = volume.levels[0 if self.kind == "standard" else -1]
@@ -100,8 +101,11 @@ class Normalisation:
                 return Scaling()
             info = np.iinfo(level.dtype)
             return Scaling.between(int(info.min), 0.0, float(info.max - info.min), level.dtype)
-        part = _central_part(level.box, max_voxels)
-        sample = readable(level, part) if damaged else level.read(part)
+        if hasattr(level.array, "sample"):
+            sample = level.array.sample(max_voxels, damaged=damaged)
+        else:
+            part = _central_part(level.box, max_voxels)
+            sample = readable(level, part) if damaged else level.read(part)
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
             raise ModelError(f"'{volume.name}' holds no finite value that can be read; check the input")

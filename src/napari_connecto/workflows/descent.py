@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import Blocks, check_channels
@@ -50,7 +49,7 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
     Raises
     ------
     VoxelSizeError
-        If the volume has no level within 25 % of a used stage's voxel size, or is no pyramid.
+        If the volume has no level within 25 % of a used stage's voxel size.
     InputError
         If the volume has other channels than a used stage takes.
     """
@@ -59,12 +58,6 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
         threshold = choice.thresholds[k]
         if threshold is None:
             continue
-        if steps and len(volume.levels) == 1:
-            used = len(choice.thresholds) - choice.thresholds.count(None)
-            raise VoxelSizeError(
-                f"'{volume.name}' has one resolution, the cascade looks at {used}; "
-                "make a pyramid first: napari-connecto convert IN OUT.zarr --voxel-nm Z Y X"
-            )
         level = volume.level_at(stage.card.voxel_nm)
         check_channels(level, stage.card)
         plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)

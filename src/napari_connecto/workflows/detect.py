@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.coarser import MADE_BYTES_S, MAKING, fill_job, making_bytes, with_levels_at
 from napari_connecto.workflows.descent import Step, plan_steps
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.gate_check import CALLS, STAGE, TILES, GateCheck, gate_check_job
@@ -21,6 +23,8 @@ from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import REPORT, RunOptions, Search
 from napari_connecto.workflows.thresholds import Choice, exhaustive_choice
 
+LEVELS = "coarse"
+"""Folder, in a result, of levels that were made while it was searched."""
 OBJECTS_SHARE = 0.3
 """What finding objects takes of the search: on the samples 0.2 to 0.4. It shares out the bar, no more."""
 
@@ -55,7 +59,8 @@ def detect_job(
     Parameters
     ----------
     volume
-        Read at each stage's own voxel size; nothing is resampled.
+        Read at each stage's own voxel size. Levels that it lacks are averaged from finer ones as they are read, and
+        kept in the user's cache or beside the result.
     cascade
         From `train_cascade` or `load_cascade`.
     params
@@ -99,12 +104,16 @@ def detect_job(
     params = params or DetectParams()
     region = inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
-    steps = plan_steps(volume, cascade, choice)
+    plan_steps(with_levels(volume, cascade), cascade, choice)  # raises before anything is written
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
+        volume = with_levels(volume, cascade, job.path)
+        steps = plan_steps(volume, cascade, choice)
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
         phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
         check = check or (yield from phases.run(STAGE, check_job(volume, cascade, params, region)))
+        used, damaged = [step.level for step in steps], params.on_bad_chunk != "fail"
+        yield from phases.run(MAKING, fill_job(volume, used, region, damaged=damaged))
         how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
         search = Search(volume, steps, rule, job, how, cascade.calibration.score_curve)
         if view is not None and view.size:
@@ -116,6 +125,8 @@ def detect_job(
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)
+        if region is None:
+            shutil.rmtree(job.path / LEVELS, ignore_errors=True)
         return found
 
 
@@ -132,7 +143,7 @@ def check_job(
     if params is not None and params.gate == "off":
         return GateCheck(cascade.name, reason="it was switched off")
     finest = cascade.stages[0]
-    level = volume.level_at(finest.card.voxel_nm)
+    level = with_levels(volume, cascade).level_at(finest.card.voxel_nm)
     told: dict[str, Any] = {"level": level, "name": cascade.name}
     told["damaged"] = params is not None and params.on_bad_chunk != "fail"
     return (yield from gate_check_job(volume, finest, cascade.gate, region=region, **told))
@@ -155,11 +166,21 @@ def _work(
     seen = view.size / within.size if view is not None else 0.0
     return {
         STAGE: 0.0 if known or params.gate == "off" else TILES * CALLS * level_s,
+        MAKING: making_bytes(volume) / MADE_BYTES_S * within.size / everything.size,
         "view": search_s * seen,
         "search": search_s * (1 - seen),
         "objects": search_s * OBJECTS_SHARE,
         "audit": max(1, min(params.audit, chunks)) * level_s,
     }
+
+
+def with_levels(volume: Volume, cascade: Cascade, out: Path | None = None) -> Volume:
+    """The volume with a level for every stage, as far as they can be made; see `with_levels_at`.
+
+    What is made is kept in the user's cache, else in ``out``.
+    """
+    sizes = [card.voxel_nm for card in cascade.cards]
+    return with_levels_at(volume, sizes, beside=out / LEVELS if out is not None else None)
 
 
 def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.models.device import describe_device, free_memory
 from napari_connecto.workflows.audit import best_possible_bound
+from napari_connecto.workflows.averaged import Averaged
 from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.coarser import MADE_BYTES_S, making_bytes
 from napari_connecto.workflows.descent import Step, plan_steps, region_in, roots
-from napari_connecto.workflows.detect import inside, one_level
+from napari_connecto.workflows.detect import inside, one_level, with_levels
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.search import MAP
 
@@ -107,6 +109,7 @@ def estimate(
     params = params or DetectParams()
     region = inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
+    volume = with_levels(volume, cascade, Path(out) if out is not None else None)
     steps = plan_steps(volume, cascade, choice)
     chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
     trials = {step.stage: _trial(volume, step, params.on_bad_chunk) if trial else None for step in steps}
@@ -119,16 +122,24 @@ def estimate(
     audited = min(params.audit, rejected)
     memory = max(_memory(step, trials[step.stage]) for step in steps)
     disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * (5 if cascade.rule.head == "masks" else 1))
-    notes, fits = room_for(memory, disk, out)
+    made = making_bytes(volume)
+    making_s = made / MADE_BYTES_S
+    notes, fits = room_for(memory, disk + made, out)
+    if made:
+        read_gb = volume.levels[0].nbytes / 1e9
+        notes.append(
+            f"Coarse levels are missing: they are averaged first, from {read_gb:.3g} GB that are read once, in about "
+            f"{duration(making_s)}."
+        )
     if len(steps) > 1 and audited:
         bound = best_possible_bound(audited, rejected, max(1, round(choice.rates[0].prevalence * chunks)))
         notes.append(f"The audit of {audited} rejected chunks can show at best that at most {bound:.0%} were missed.")
     return Estimate(
         levels,
-        sum(level.seconds for level in levels) + audited * per_call[0] + kept * write_s,
+        making_s + sum(level.seconds for level in levels) + audited * per_call[0] + kept * write_s,
         chunks * per_call[0] + kept * write_s,
         memory,
-        disk,
+        disk + made,
         describe_device(getattr(steps[0].predictor, "device", "cpu")),
         (*notes, choice.reason),
         fits,
@@ -143,8 +154,13 @@ def duration(seconds: float) -> str:
 
 
 def _trial(volume: Volume, step: Step, on_bad: str) -> Trial:
+    """Of a level that is not made yet, on tiles of the finest: the network takes as long for any voxels."""
     scaling = step.predictor.card.normalisation.resolve(volume, damaged=on_bad != "fail")
-    return choose_batch(step.level, step.plan, step.predictor, scaling, seconds=0.5)
+    level, plan = step.level, step.plan
+    if isinstance(level.array, Averaged):
+        level = volume.levels[0]
+        plan = TilePlan(level.shape, plan.tile, plan.halo)
+    return choose_batch(level, plan, step.predictor, scaling, seconds=0.5)
 
 
 def _write_seconds(step: Step) -> float:

@@ -17,6 +17,7 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade import Cascade
+from napari_connecto.workflows.coarser import with_coarser
 from napari_connecto.workflows.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import CALLS, SOURCE_TILES, source_gate_job
@@ -52,7 +53,7 @@ def train_cascade_job(
     Parameters
     ----------
     volume
-        Image pyramid; only its labelled part is read.
+        Image; only its labelled part is read. Of one resolution, the coarse levels are averaged from it.
     labels
         Mask or instances on any grid in the same world, covering all or part of the volume; or `Examples`
         made from points.
@@ -74,6 +75,7 @@ def train_cascade_job(
         If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
     """
     params = params or TrainParams()
+    volume = with_coarser(volume)
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
