@@ -11,21 +11,25 @@ from napari_connecto.core.errors import InputError
 
 @click.group()
 def cache() -> None:
-    """Look into the cache, or empty it: converted networks, and scratch folders that a killed run left behind."""
+    """Look into the cache, or empty it: converted networks, coarse levels, scratch folders that a killed run left."""
 
 
 @cache.command()
 def show() -> None:
     """List what lies there, with sizes."""
     from napari_connecto.core.settings import settings
+    from napari_connecto.io.chunk_folder import list_levels
     from napari_connecto.models.kept import cache_folder, list_kept
-    from napari_connecto.workflows.scratch import list_scratch
+    from napari_connecto.workflows.scratch import folder_bytes, list_scratch
 
     items, scratch = list_kept(), list_scratch()
     click.echo(f"{cache_folder()}: {len(items)} converted networks, {_size(sum(size for _, size, _ in items))}")
     for path, size, used in items:
         click.echo(f"  {path.name}  {_size(size)}, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(used))}")
     click.echo(f"at most {settings().cache_gb:g} GB are kept; what was not used for longest goes first")
+    for path, _, used in list_levels():
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
+        click.echo(f"  coarse levels: {path}  {_size(folder_bytes(path))}, used {when}")
     for path, size in scratch:
         click.echo(f"  left behind: {path}  {_size(size)}")
 
@@ -34,16 +38,18 @@ def show() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def empty(yes: bool) -> None:
     """Delete all that lies there; it is made again where it is needed."""
+    from napari_connecto.io.chunk_folder import list_levels
     from napari_connecto.models.kept import cache_folder, list_kept, shrink
-    from napari_connecto.workflows.scratch import list_scratch, remove_scratch
+    from napari_connecto.workflows.scratch import folder_bytes, list_scratch, remove_scratch
 
     total, scratch = sum(size for _, size, _ in list_kept()), list_scratch()
+    scratch += [(path, folder_bytes(path)) for path, _, _ in list_levels()]
     total += sum(size for _, size in scratch)
     if total == 0 and not scratch:
         click.echo(f"{cache_folder()} is empty")
         return
     if not yes:
-        _ask(f"delete {_size(total)} in {cache_folder()} and in left-over scratch folders?")
+        _ask(f"delete {_size(total)} in {cache_folder().parent} and in left-over scratch folders?")
     gone = shrink(0) + sum(remove_scratch(path) for path, _ in scratch)
     click.echo(f"{_size(gone)} deleted")
 

@@ -29,6 +29,11 @@ def list_scratch() -> list[tuple[Path, int]]:
 
 def remove_scratch(folder: Path) -> int:
     """Delete one; returns the bytes that went."""
-    size = sum(path.lstat().st_size for path in folder.rglob("*"))
+    size = folder_bytes(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    return size - sum(path.lstat().st_size for path in folder.rglob("*"))
+    return size - folder_bytes(folder)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
