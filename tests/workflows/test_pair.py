@@ -123,7 +123,7 @@ def test_a_small_em_in_a_large_x_ray_is_read_where_it_lies_and_masks_what_is_not
 
 def test_a_coarser_level_can_be_the_grid(xray, em):
     fine = em.levels[0]
-    coarse = Level(fine.array.reshape(48, 2, 60, 2, 60, 2).mean((1, 3, 5)), (20.0,) * 3)
+    coarse = Level(fine.array.reshape(48, 2, 60, 2, 60, 2).mean((1, 3, 5)).astype(fine.dtype), (20.0,) * 3)
     pair = pair_volumes(xray, Volume((fine, coarse)), PairParams(voxel_nm=(20.0, 20.0, 20.0)))
     assert pair.em.shape == (48, 60, 60)
     assert furthest(pair, np.eye(4)) < 0.15 * XRAY_NM

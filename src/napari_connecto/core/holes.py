@@ -31,14 +31,19 @@ def readable(level: Level, box: Box) -> np.ndarray:
 
 
 def holed(level: Level) -> Level:
-    """The level with NaN, as float32, for every read that touches a chunk which cannot be read."""
+    """The level as floats, with NaN for every read that touches a chunk which cannot be read."""
     return replace(level, array=_Holed(level.array))
 
 
 class _Holed(Wrapped):
+    @property
+    def dtype(self) -> np.dtype:
+        """The float that holds every value of the array, so that NaN stays NaN."""
+        return np.result_type(self.array.dtype, np.float32)
+
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         try:
-            return np.asarray(self.array[index])
+            return np.asarray(self.array[index], self.dtype)
         except ChunkError:
             space = [part.stop - part.start for part in index[-3:]]
-            return np.full((*self.shape[:-3], *space), np.nan, np.float32)
+            return np.full((*self.shape[:-3], *space), np.nan, self.dtype)
