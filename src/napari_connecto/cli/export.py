@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _origin(volume: Volume) -> str:
 
 
 POINT_FORMATS = ("table", "cellfinder", "imagej", "qupath", "cell-counter", "brainglobe")
-FORMATS = {"ome-zarr": _zarr, "precomputed": _precomputed, "tiff": _tiff}
+FORMATS: dict[str, Callable[..., Job[str]]] = {"ome-zarr": _zarr, "precomputed": _precomputed, "tiff": _tiff}
 _SUFFIXES = {".zarr": "ome-zarr", ".precomputed": "precomputed", ".tif": "tiff", ".tiff": "tiff", "": "precomputed"}
 
 

@@ -46,7 +46,7 @@ def write_geojson(
         If it cannot be written.
     """
     features = [
-        _feature(*voxel, name, CELL if cell else NO_CELL, None if scores is None else float(scores[k]))
+        _feature(voxel, name, CELL if cell else NO_CELL, None if scores is None else float(scores[k]))
         for k, (voxel, name, cell) in enumerate(zip(voxels.tolist(), names, cells.tolist(), strict=True))
     ]
     path = Path(path)
@@ -54,7 +54,8 @@ def write_geojson(
         partial.write_text(json_text({"type": "FeatureCollection", "features": features}), encoding="utf-8")
 
 
-def _feature(z: float, y: float, x: float, name: str, kind: str, score: float | None) -> dict[str, Any]:
+def _feature(voxel: Sequence[float], name: str, kind: str, score: float | None) -> dict[str, Any]:
+    z, y, x = voxel
     plane = {"c": -1, "z": int(np.floor(z + 1e-6)), "t": 0}
     properties: dict[str, Any] = {"objectType": "detection", "name": name, "classification": {"name": kind}}
     if score is not None:
@@ -104,7 +105,7 @@ def read_geojson(path: str | os.PathLike[str], sections: int) -> tuple[np.ndarra
 def _points(feature: Any, k: int, path: Any, sections: int) -> tuple[list[tuple[float, float, float]], bool]:
     geometry = feature.get("geometry") if isinstance(feature, dict) else None
     kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if kind not in ("Point", "MultiPoint"):
+    if not isinstance(geometry, dict) or kind not in ("Point", "MultiPoint"):
         raise InputError(f"feature {k + 1} of '{path}' is a {kind}; points are needed (Point, MultiPoint)")
     plane, at = geometry.get("plane"), geometry.get("coordinates")
     z = plane.get("z") if isinstance(plane, dict) else None

@@ -46,7 +46,7 @@ def write_rois(path: str | os.PathLike[str], voxels: np.ndarray, names: Sequence
     roifile, path = need_roifile(), Path(path)
     if path.suffix.lower() == ".roi" and len(voxels) != 1:
         raise InputError(f"got {len(voxels)} points for '{path}'; a .roi holds one: choose a name that ends in .zip")
-    rois = [_region(roifile, *voxel, name) for voxel, name in zip(voxels.tolist(), names, strict=True)]
+    rois = [_region(roifile, voxel, name) for voxel, name in zip(voxels.tolist(), names, strict=True)]
     with storing(path), whole_file(path) as partial, partial.open("wb") as file:
         if path.suffix.lower() == ".roi":
             file.write(rois[0].tobytes())
@@ -56,7 +56,8 @@ def write_rois(path: str | os.PathLike[str], voxels: np.ndarray, names: Sequence
                 packed.writestr(f"{k + 1:06d}-{roi.name}.roi", roi.tobytes())
 
 
-def _region(roifile: ModuleType, z: float, y: float, x: float, name: str) -> Any:
+def _region(roifile: ModuleType, voxel: Sequence[float], name: str) -> Any:
+    z, y, x = voxel
     roi = roifile.ImagejRoi.frompoints([[x - 0.5, y - 0.5]], name=name, position=int(np.floor(z + 1e-6)))
     roi.roitype = roifile.ROI_TYPE.POINT
     return roi

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import FARTHEST_NM
 
@@ -33,6 +35,16 @@ class Placement:
     def start(cls, factor: Sequence[float]) -> Placement:
         """Before any transformation: output axes are the stored ones, of voxels of this size."""
         return cls(tuple(range(len(factor))), tuple(factor), (0.0,) * len(factor))
+
+    def taken(self, order: Sequence[int]) -> Placement:
+        """Some of the output axes, in this order."""
+        source, factor, shift = self.source, self.factor, self.shift
+        return replace(
+            self,
+            source=tuple(source[i] for i in order),
+            factor=tuple(factor[i] for i in order),
+            shift=tuple(shift[i] for i in order),
+        )
 
     def stored(self, values: Sequence[Any]) -> list[Any]:
         """Values of the output axes in the order of the stored ones."""
@@ -95,8 +107,7 @@ def _map_axis(step: Mapping[str, Any], to: Placement, where: str, _deep: int) ->
         raise InputError(
             f"'{where}' states mapAxis {order!r}; it is a list of the axes 0 to {len(to.source) - 1}; {ALONE}"
         )
-    source, factor, shift = (tuple(values[i] for i in order) for values in (to.source, to.factor, to.shift))
-    return replace(to, source=source, factor=factor, shift=shift)
+    return to.taken(order)
 
 
 def _affine(step: Mapping[str, Any], to: Placement, where: str, _deep: int) -> Placement:
@@ -117,7 +128,7 @@ def _rotation(step: Mapping[str, Any], to: Placement, where: str, _deep: int) ->
 def _linear(matrix: list[list[float]], by: list[float], to: Placement, where: str, kind: str) -> Placement:
     """A matrix with one number in each row and column, which exchanges axes at most."""
     largest = max(abs(v) for row in matrix for v in row)
-    order = [max(range(len(row)), key=lambda i, row=row: abs(row[i])) for row in matrix]
+    order = [int(np.argmax(np.abs(row))) for row in matrix]
     rest = max((abs(v) for row, j in zip(matrix, order, strict=True) for i, v in enumerate(row) if i != j), default=0.0)
     if rest > 1e-9 * largest or len(set(order)) < len(order):
         raise InputError(f"'{where}' states {_a(kind)} {matrix} that turns or shears the image; {ALONE}")
@@ -151,7 +162,7 @@ def _by_dimension(step: Mapping[str, Any], to: Placement, where: str, deep: int)
             raise InputError(
                 f"'{where}' states byDimension from axes {inputs} to {outputs}; their number differs; {ALONE}"
             )
-        some = Placement(*(tuple(v[i] for i in inputs) for v in (to.source, to.factor, to.shift)))
+        some = to.taken(inputs)
         local = replace(some, source=tuple(range(len(inputs))))
         end = applied([part.get("transformation", part)], local, where, deep + 1)
         moved = moved or end.moved
