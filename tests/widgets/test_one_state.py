@@ -79,6 +79,20 @@ def test_the_layer_of_a_running_job_is_deleted(dock, fake, viewer, qtbot):  # no
 
 
 @pytest.mark.gl
+def test_the_layer_is_deleted_before_anything_is_found(dock, fake, viewer, qtbot):  # noqa: F811
+    fake.parts, fake.endless = 0, True
+    dock.bar.button.click()
+    qtbot.waitUntil(lambda: len(fake.calls) == 1, timeout=5000)
+    viewer.layers.clear()
+    fake.endless = False
+    qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
+    assert len(viewer.layers) == 0
+    text = dock.results.report.text()
+    assert text.startswith("In 'em', by the cascade 'bodies': 3 detections, kept in ")
+    assert str(fake.calls[0][0].out) in text
+
+
+@pytest.mark.gl
 def test_a_dock_closed_while_a_job_runs_says_how_to_go_on(dock, fake, viewer, qtbot):  # noqa: F811
     begin(dock, fake, qtbot)
     out = fake.calls[0][0].out

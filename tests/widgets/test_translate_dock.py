@@ -515,6 +515,24 @@ def test_training_wants_another_em_with_a_unit(dock, viewer, qtbot):
     assert dock.train.training().params.steps == 150
 
 
+def test_figures_of_a_training_say_of_what_and_go_with_its_image(dock, viewer, qtbot):
+    assert dock.translator.figures.text().startswith("In training, on a held-out block of 'xray' and 'em': PSNR")
+    dock.train.about.setText("PSNR 30 dB")
+    dock.train.bar.say("Done at 10:00.")
+    viewer.add_image(np.zeros((8, 32, 32), np.uint8), name="other", scale=(20,) * 3, units="nm")
+    dock.image.layers.setCurrentText("other")
+    assert dock.train.about.text() == ""
+    assert not dock.train.bar.status.isVisibleTo(dock.train)
+
+
+def test_the_result_names_its_image_and_the_pair_of_the_training(dock, viewer, qtbot):
+    dock.preview.click()
+    wait(dock.bar, qtbot)
+    lines = dock.trust.report.text().splitlines()
+    assert lines[0].startswith("• EM-like (from X-ray) of 'xray': (48, 48, 160) voxels by 'tiny'")
+    assert lines[-1].startswith("• in training, on a held-out block of 'xray' and 'em': PSNR")
+
+
 def test_the_dock_fits_a_laptop(dock):
     assert dock.minimumSizeHint().height() <= 600
     assert dock.scroller.widget().minimumSizeHint().width() <= 380

@@ -57,11 +57,18 @@ class TrainBox(QGroupBox):
         layout.setSpacing(4)
         for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.about):
             layout.addWidget(widget)
+        self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
         self.form.changed.connect(self._show_caption)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
         self._show_caption()
+
+    def _on_image_chosen(self) -> None:
+        """What was said of a training on another image goes, unless it still runs."""
+        if not self.bar.worker.state.busy:
+            self.bar.reset()
+            self.about.setText("")
 
     def _on_labels_chosen(self) -> None:
         if isinstance(self.labels.layer, Points):

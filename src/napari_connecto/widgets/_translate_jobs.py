@@ -207,7 +207,7 @@ class Peek:
 
     @property
     def calibration(self) -> Mapping[str, Any] | None:
-        """Of the block kept apart: ``coverage``, ``removed``, ``by_sd``, ``by_error``."""
+        """Of the held-out block: ``coverage``, ``removed``, ``by_sd``, ``by_error``."""
         metrics = self.about.get("metrics") or {}
         found: Mapping[str, Any] | None = metrics.get("calibration")
         return found
@@ -217,17 +217,21 @@ class Peek:
         """In words."""
         voxel, members = " × ".join(f"{v:g}" for v in self.voxel_nm), self.members
         count = "one network" if members == 1 else f"{members} networks"
-        pair = f"'{self.about.get('xray', '?')}' and '{self.about.get('em', '?')}'"
-        return f"Gives voxels of {voxel} nm; {count}, trained on {pair}."
+        return f"Gives voxels of {voxel} nm; {count}, trained on {self._pair}."
+
+    @property
+    def _pair(self) -> str:
+        return f"'{self.about.get('xray', '?')}' and '{self.about.get('em', '?')}'"
 
     def figures(self) -> str:
-        """What it reached on the block kept apart; "" where that was not measured."""
+        """What it reached on the held-out block of its pair; "" where that was not measured."""
         metrics = self.about.get("metrics") or {}
         if not metrics:
             return ""
         now, before, kept = metrics["translated"], metrics["interpolated"], metrics["calibration"]
         return (
-            f"On a block kept apart: PSNR {now['psnr']:.1f} dB (interpolated X-ray {before['psnr']:.1f}), "
+            f"In training, on a held-out block of {self._pair}: PSNR {now['psnr']:.1f} dB "
+            f"(interpolated X-ray {before['psnr']:.1f}), "
             f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals hold {kept['coverage']['0.9']:.0%}; "
             f"rank correlation of error and sd {kept['spearman']:.2f}."
         )

@@ -87,10 +87,10 @@ class PairBox(QGroupBox):
         fold.addWidget(self.pairing)
         self.bar = JobBar("training", "Train", "Align the pair, then train; a folder of results is made")
         self.stop = QPushButton("Stop && keep")
-        self.stop.setToolTip("End now with what is learnt so far; it is measured on the block kept apart")
+        self.stop.setToolTip("End now with what is learnt so far; it is measured on the held-out block")
         self.stop.setEnabled(False)
         self.curve = Curve()
-        self.about = text_line("What the training reached on a block kept apart")
+        self.about = text_line("What the training reached on a held-out block")
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)
@@ -98,6 +98,7 @@ class PairBox(QGroupBox):
         layout.addRow("Preset", self.preset)
         for widget in (self.form, fold, self.bar, self.curve, self.stop, self.about):
             layout.addRow(widget)
+        self._source.layers.chosen.connect(self._on_image_chosen)
         self.preset.activated.connect(self._on_preset)
         self.form.changed.connect(self._on_form)
         self.bar.clicked.connect(self._on_clicked)
@@ -134,6 +135,13 @@ class PairBox(QGroupBox):
         """Stop training."""
         self.bar.close_jobs()
         self.em.release()
+
+    def _on_image_chosen(self) -> None:
+        """What was said of a training on another image goes, unless it still runs."""
+        if not self.bar.worker.state.busy:
+            self.bar.reset()
+            self.curve.clear()
+            self.about.setText("")
 
     def _on_preset(self, _index: int) -> None:
         chosen = PRESETS.get(self.preset.currentText())
