@@ -128,8 +128,9 @@ def _decode(path: str) -> np.ndarray:
             image = image.transpose([found.axes.index(a) for a in "yxc"[: image.ndim]])
     else:
         with open_binary(path) as file, Image.open(file) as picture:
-            if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
-                raise InputError(f"'{path}' is an animation of {picture.n_frames} images; save each as one file")
+            frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
+            if frames > 1:
+                raise InputError(f"'{path}' is an animation of {frames} images; save each as one file")
             image = np.asarray(picture)
     return image.astype(image.dtype.newbyteorder("="), copy=False)
 

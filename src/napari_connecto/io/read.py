@@ -19,7 +19,7 @@ from napari_connecto.io.tiff import open_tiff
 from napari_connecto.io.views import ChannelChoice
 
 _BY_SUFFIX: dict[str, Callable[[Request], Volume]] = {
-    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".lsm", ".svs", ".ome"), open_tiff),
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".svs", ".ome"), open_tiff),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), open_hdf5),
     **dict.fromkeys(PICTURES, open_image),
 }

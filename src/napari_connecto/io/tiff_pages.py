@@ -107,7 +107,7 @@ class Pages:
         if len(data) < size:
             raise ValueError("the file ends in it")
         tables = {"jpegtables": page.jpegtables, "jpegheader": self._page.jpegheader}
-        found = self._decode(data, number, **{k: v for k, v in tables.items() if v is not None})[0]
+        found: Any = self._decode(data, number, **{k: v for k, v in tables.items() if v is not None})[0]
         target[...] = found[tuple(slice(h.start - a, h.stop - a) for h, a in zip(here[1:], start[1:], strict=True))]
 
 
@@ -119,7 +119,7 @@ class Contiguous:
 
     def __init__(self, series: tifffile.TiffPageSeries) -> None:
         self.shape, self.dtype = tuple(series.shape), np.dtype(series.dtype)
-        self._file, self._offset = series.keyframe.parent.filehandle, int(series.dataoffset)
+        self._file, self._offset = series.keyframe.parent.filehandle, series.dataoffset or 0
         self._stored = self.dtype.newbyteorder(series.keyframe.parent.byteorder)
         self.chunks = (1,) * (len(self.shape) - 2) + self.shape[-2:]
 
