@@ -147,3 +147,17 @@ def test_xarrays_coordinates_are_centres(tmp_path):
     uneven = dataset(tmp_path / "c", {**places, "z": (np.arange(8.0) ** 2, "um")})
     with pytest.raises(InputError, match=r"along 'z' that are not evenly spaced and rising; .*--voxel-nm"):
         open_volume(uneven, array="data")
+
+
+def test_what_the_group_states_counts_where_it_is_clear_of_which_array(tmp_path):
+    group = zarr.open_group(tmp_path / "g", mode="w")
+    group.create_array("raw", data=ARRAY)
+    group.attrs.update({"resolution": [40, 4, 4], "offset": [80, 32, 32]})
+    for volume in (open_volume(tmp_path / "g", array="raw"), open_volume(tmp_path / "g" / "raw")):
+        assert (volume.levels[0].voxel_nm, volume.levels[0].origin_nm) == ((40, 4, 4), (80, 32, 32))
+    group.create_array("half", data=ARRAY[:, ::2, ::2])
+    with pytest.raises(InputError, match=r"the group of 'half' states offset, resolution, .*--voxel-nm"):
+        open_volume(tmp_path / "g", array="half")
+    assert open_volume(tmp_path / "g", array="half", voxel_nm=(40, 8, 8)).levels[0].voxel_nm == (40, 8, 8)
+    group["half"].attrs["resolution"] = [40, 8, 8]
+    assert open_volume(tmp_path / "g", array="half").levels[0].voxel_nm == (40, 8, 8)

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec
 
-from napari_connecto.core.errors import ChunkError, InputError, VoxelSizeError
+from napari_connecto.core.errors import ChoiceError, ChunkError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.io.read import open_volume
 from tests.io.travel import travelled
@@ -166,14 +166,24 @@ def test_channel_and_time_are_picked_explicitly(tmp_path):
 # finding the image ---------------------------------------------------------------------------------------------------
 
 
-def test_bioformats2raw_opens_series_0_or_the_one_asked_for(tmp_path):
+def test_bioformats2raw_opens_its_image_or_the_one_asked_for(tmp_path):
     group = zarr.create_group(tmp_path / "v", zarr_format=3)
     group.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
     for k in (0, 1):
         write_image(tmp_path / "v" / str(k), [np.full((2, 4, 4), k, "u1")], axes_of("zyx"), [[scale(1, 1, 1)]])
-    for array, value in ((None, 0), ("1", 1), ("1/s0", 1)):
+    for array, value in (("0", 0), ("1", 1), ("1/s0", 1)):
         level = open_volume(tmp_path / "v", array=array).levels[0]
         assert (level.read(level.box) == value).all()
+    with pytest.raises(ChoiceError, match=r"several images in .*choose array= one of '0', '1' \(--array NAME\)"):
+        open_volume(tmp_path / "v")
+    spoil(tmp_path / "v" / "0", name="macro image")
+    level = open_volume(tmp_path / "v").levels[0]
+    assert (level.read(level.box) == 1).all()
+    group.create_group("OME").attrs["ome"] = {"version": "0.5", "series": ["0", "1", "A/2"]}
+    write_image(tmp_path / "v" / "A" / "2", [np.full((2, 4, 4), 2, "u1")], axes_of("zyx"), [[scale(1, 1, 1)]], name="b")
+    with pytest.raises(ChoiceError) as caught:
+        open_volume(tmp_path / "v")
+    assert caught.value.lines == ("several images: choose one with --array", "1", "A/2: b")
 
 
 def test_group_without_multiscales_names_what_is_in_it(tmp_path):

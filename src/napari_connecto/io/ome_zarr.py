@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import zarr
 
 from napari_connecto.core.documents import check_plain
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
 from napari_connecto.io.multiscales import check_units, check_version, geometry
 from napari_connecto.io.ngff import OURS, made_up
 from napari_connecto.io.plain_zarr import plain_array
 from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
+
+_MOST_SERIES = 64
+_ASIDE = ("label", "label image", "macro", "macro image", "overview", "overview image", "thumbnail", "thumbnail image")
+"""What bioformats2raw calls pictures of a slide that are no image of it."""
 
 
 def open_zarr(request: Request) -> Volume:
@@ -62,16 +67,47 @@ def _find_image(request: Request, group: zarr.Group, below: str = "") -> tuple[z
     if "multiscales" in ome:
         return group, ome
     if "bioformats2raw.layout" in ome and not below:
-        child = _child(group, "0")
+        series = _one_series(group, where)
+        child = _child(group, series)
         if isinstance(child, zarr.Group):
-            return _find_image(request, child, "0")
-        raise InputError(f"'{where}' has a bioformats2raw layout but no series '0'; check that it is complete")
+            return _find_image(request, child, series)
+        raise InputError(f"'{where}' has a bioformats2raw layout but no series '{series}'; check that it is complete")
     names = ome.get("labels")
     if isinstance(names, list) and len(names) == 1 and not below:
         child = _child(group, str(names[0]))
         if isinstance(child, zarr.Group):
             return _find_image(request, child, str(names[0]))
     raise InputError(f"no multiscale metadata in '{where}'; {_choices(ome, group)}")
+
+
+def _one_series(group: zarr.Group, where: str) -> str:
+    """The image of a bioformats2raw layout, where it has one beside labels and overviews of a slide."""
+    about = _child(group, "OME")
+    attributes = about.attrs.asdict() if isinstance(about, zarr.Group) else {}
+    ome = attributes.get("ome", attributes)
+    listed = ome.get("series") if isinstance(ome, dict) else None
+    names = [str(name) for name in listed] if isinstance(listed, list) else []
+    if not names:
+        names = list(takewhile(lambda name: isinstance(_child(group, name), zarr.Group), map(str, range(_MOST_SERIES))))
+    images = [name for name in names if _title(group, name).lower() not in _ASIDE]
+    if len(images) <= 1:
+        return images[0] if images else "0"
+    lines = [f"{name}: {_title(group, name)}".rstrip(": ") for name in images[:8]]
+    listing = ", ".join(map(repr, images[:8])) + (", ..." if len(images) > 8 else "")
+    raise ChoiceError(
+        f"several images in '{where}'; choose array= one of {listing} (--array NAME)",
+        ["several images: choose one with --array", *lines, *(["..."] if len(images) > 8 else [])],
+    )
+
+
+def _title(group: zarr.Group, name: str) -> str:
+    """What an image of a bioformats2raw layout is called."""
+    child = _child(group, name)
+    attributes = child.attrs.asdict() if isinstance(child, zarr.Group) else {}
+    ome = attributes.get("ome", attributes)
+    listed = ome.get("multiscales") if isinstance(ome, dict) else None
+    first = listed[0] if isinstance(listed, list) and listed else None
+    return str(first.get("name") or "") if isinstance(first, dict) else ""
 
 
 def _child(group: zarr.Group, name: str) -> Any:

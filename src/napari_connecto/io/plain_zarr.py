@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def plain_array(request: Request, array: zarr.Array) -> Description:
         If its attributes state what is not understood and the caller does not say better (``axes``, ``voxel_nm``).
     """
     label = f"'{request.path}'" + (f" array '{request.array}'" if request.array else "")
-    attributes = array.attrs.asdict()
+    attributes = _with_groups(request, array)
     names = _stated_names(array, attributes, label) if request.axes is None else None
     axes = axes_of(request.axes, names, array.shape, label)
     try:
@@ -55,6 +56,30 @@ def plain_array(request: Request, array: zarr.Array) -> Description:
     stored = Stored(ZarrSource(array, label, request.missing), scale, place.corner)
     metadata = {"format": f"zarr {array.metadata.zarr_format}"}
     return Description([stored], axes, place.unit_nm, revision, metadata=metadata)
+
+
+def _with_groups(request: Request, array: zarr.Array) -> dict[str, Any]:
+    """An array's attributes, with what its group states of geometry where the array states none and is alone there."""
+    own = array.attrs.asdict()
+    keys = {*SIZES, *CORNERS, *CENTRES, *UNITS, *AXES, "transform", "pixelResolution"} - {"dimension_names"}
+    if keys & set(own):
+        return own
+    for path, inner, name in above(request.path, request.array)[:1]:
+        try:
+            group = open_node(path, inner)
+        except InputError:
+            return own
+        stated = {key: value for key, value in group.attrs.asdict().items() if key in keys}
+        if isinstance(group, zarr.Group) and stated and "/" not in name and _is_alone(group):
+            return {**stated, **own}
+        if stated and request.voxel_nm is None:
+            told = ", ".join(sorted(stated))
+            raise InputError(f"the group of '{name}' states {told}, but not of which of its arrays; {_SAY}")
+    return own
+
+
+def _is_alone(group: zarr.Group) -> bool:
+    return group.store.supports_listing and sum(1 for _ in islice(group.members(), 2)) == 1
 
 
 def _unknown(ndim: int) -> _Place:

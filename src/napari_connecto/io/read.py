@@ -42,7 +42,7 @@ def open_volume(
     ----------
     path
         Local path or fsspec URL (http, s3, memory, ...) of: an OME-Zarr image or labels group (0.1 to 0.6, sharded or
-        not, series 0 of a bioformats2raw layout), a zarr array, a TIFF, an HDF5 file, a folder of images, one image.
+        not, a bioformats2raw layout), a zarr array, a TIFF, an HDF5 file, a folder of images, one image.
     array
         What to open inside: a path in a zarr group, an HDF5 dataset, the number of a TIFF's image (`info` lists them).
     voxel_nm
