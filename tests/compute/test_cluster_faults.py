@@ -54,9 +54,35 @@ def test_a_worker_without_this_package_is_said(tmp_path: Path) -> None:
     level = noise(tmp_path)
     store = TileStore.open(tmp_path / "out", level, TILE, {"value": "u1"})
     options = ["--preload", str(tmp_path / "block.py")]
-    said = pytest.raises(ClusterError, match=r"a worker cannot run this .*install the same napari-connecto")
+    what = r"the Dask worker \(tcp://\S+\) has no napari-connecto, this process has .*pip install \"napari-connecto=="
+    said = pytest.raises(ClusterError, match=what)
     with Cluster(tmp_path / "cluster", 1, options) as other, connect(other.address) as client, said:
         list(fill(store, level, Slow(0.0), client))
+
+
+@pytest.mark.parametrize(
+    ("preload", "what"),
+    [
+        ("import napari_connecto\nnapari_connecto.__version__ = '0.0.1'\n", "napari-connecto 0.0.1"),
+        (
+            "from distributed.versions import get_versions\n"
+            "def dask_setup(worker):\n"
+            "    told = get_versions()\n"
+            "    told['packages']['distributed'] = '2023.1.0'\n"
+            "    worker.handlers['versions'] = lambda **_: told\n",
+            "distributed 2023.1.0",
+        ),
+    ],
+)
+def test_a_worker_of_another_version_is_named_before_the_first_task(tmp_path: Path, preload: str, what: str) -> None:
+    (tmp_path / "other.py").write_text(preload)
+    level = noise(tmp_path)
+    store = TileStore.open(tmp_path / "out", level, TILE, {"value": "u1"})
+    options = ["--preload", str(tmp_path / "other.py")]
+    said = pytest.raises(ClusterError, match=rf"has {what}, this process has \S+; install the same there: pip install")
+    with Cluster(tmp_path / "cluster", 1, options) as other, connect(other.address) as client, said:
+        list(fill(store, level, Slow(0.0), client))
+    assert not len(store.done())
 
 
 def test_only_workers_that_offer_a_gpu_compute_networks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,10 +17,12 @@ from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from distributed.comm import get_address_host_port
+from distributed.core import rpc
 
 from napari_connecto.compute.cache import cached
 from napari_connecto.compute.options import ExecuteOptions, default_batch
 from napari_connecto.compute.parcel import Parcel, Results, Work, run_tiles
+from napari_connecto.compute.versions import check_versions
 from napari_connecto.compute.watch import LOOK_S, Watch
 from napari_connecto.core.errors import ClusterError, InputError
 from napari_connecto.core.model import Predictor
@@ -46,6 +49,8 @@ def connect(scheduler: str | None = None, workers: int = 0) -> Iterator[Client |
     ------
     InputError
         If the scheduler cannot be reached, or both are given.
+    ClusterError
+        If it runs other versions of Python or Dask than this process, which are named.
     """
     if scheduler and workers:
         raise InputError(f"got scheduler {scheduler} and {workers} workers; give one of them")
@@ -73,6 +78,26 @@ def _reach(scheduler: str) -> Client:
             f"cannot reach a Dask scheduler at {scheduler!r}: {' '.join(str(error).split())}; "
             "check the address, such as tcp://host:8786, and that the scheduler runs"
         ) from error
+    except Exception as error:
+        told = _versions(scheduler)
+        check_versions(told or None, {})
+        raise ClusterError(
+            f"cannot talk with the Dask scheduler at {scheduler} ({' '.join(str(error).split())}); "
+            "install the same versions of dask and distributed there"
+        ) from error
+
+
+def _versions(scheduler: str) -> dict[str, Any]:
+    """What a scheduler runs that a client does not understand; {} where it does not say that either."""
+
+    async def ask() -> dict[str, Any]:
+        async with rpc(scheduler) as remote:
+            return cast(dict[str, Any], await remote.versions(packages=[]))
+
+    try:
+        return asyncio.run(asyncio.wait_for(ask(), CONNECT_S))
+    except (OSError, RuntimeError, TypeError, TimeoutError):
+        return {}
 
 
 @contextmanager

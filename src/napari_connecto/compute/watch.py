@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import Client
 
+from napari_connecto.compute.versions import check_own, check_versions, own_version
 from napari_connecto.core.errors import ClusterError
 
 LOOK_S = 5.0
@@ -20,6 +23,9 @@ EMPTY_S = 90.0
 """How long a run waits for workers when there are none that answer."""
 GPU = "GPU"
 """The resource that workers with a GPU offer: ``dask worker --resources "GPU=1"``."""
+_CHECKED: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
+"""By client, the workers that are known to run the same versions."""
+NOT_HERE: dict[str, Any] = {"asynchronous": True}
 KEPT = "what is finished is kept, and the same run goes on from there"
 
 
@@ -49,6 +55,7 @@ class Watch:
         self._gpu, self._offered = gpu, False
         self._address = client.scheduler.address if client.scheduler is not None else "?"
         self._heard: dict[str, tuple[float, float]] = {}
+        self._known = _CHECKED.setdefault(client, set())
         self._answered = monotonic()
 
     @property
@@ -68,6 +75,7 @@ class Watch:
         now, newest = monotonic(), max((worker["last_seen"] for worker in workers.values()), default=0.0)
         self.silent = {address for address, worker in workers.items() if self._silent(address, worker, now, newest)}
         answering = {address: worker for address, worker in workers.items() if address not in self.silent}
+        self._compare(answering)
         offers = {a: int(n) for a, w in answering.items() if (n := w.get("resources", {}).get(GPU, 0)) >= 1}
         self._offered = self._offered or (self._gpu and bool(offers))
         self.slots = offers if self._offered else {a: w["nthreads"] for a, w in answering.items()}
@@ -80,6 +88,18 @@ class Watch:
                 f"the Dask scheduler at {self._address} can run nothing: {what}; "
                 f"start some with `dask worker {self._address}`; {KEPT}"
             )
+
+    def _compare(self, workers: Iterable[str]) -> None:
+        """Compare the versions of workers that are new, and at first of the scheduler, with those here."""
+        new = sorted(set(workers) - self._known)
+        if not new:
+            return
+        scheduler = self.ask(lambda: self.client.scheduler.versions(packages=[])) if not self._known else None
+        message: dict[str, Any] = {"op": "versions", "packages": []}
+        told = self.ask(lambda: self.client.scheduler.broadcast(msg=message, workers=new, on_error="ignore"))
+        check_versions(scheduler, told)
+        check_own(self.ask(partial(self.client.run, own_version, workers=list(told), on_error="return", **NOT_HERE)))
+        self._known.update(told)
 
     def _silent(self, address: str, worker: dict[str, Any], now: float, newest: float) -> bool:
         """By the scheduler's clock where others are heard, by ours where none is."""
