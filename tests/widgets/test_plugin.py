@@ -17,7 +17,7 @@ from npe2 import PluginManifest
 
 import napari_connecto
 from napari_connecto.core.errors import InputError
-from napari_connecto.sample_data import open_sample
+from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
 from napari_connecto.workflows.detections import Detections
 
 MANIFEST = Path(napari_connecto.__file__).parent / "napari.yaml"
@@ -75,6 +75,18 @@ def test_the_pair_opens_in_place_and_says_that_it_is_simulated(sample):
     for other in (em, neurons):
         corners = [k["translate"] - k["scale"] / 2 for k in (seen, other)]
         np.testing.assert_allclose(*corners, atol=1e-6)
+
+
+def test_every_sample_that_ships_is_in_the_menu_and_opens(sample):
+    manifest = PluginManifest.from_file(MANIFEST)
+    offered = {entry.key: entry.command for entry in manifest.contributions.sample_data}
+    assert set(offered) == {*SAMPLES, *PAIRS}
+    commands = {command.id: command.python_name for command in manifest.contributions.commands}
+    for name, command in offered.items():
+        module, function = commands[command].split(":")
+        image, *truths = getattr(import_module(module), function)()
+        np.testing.assert_array_equal(image[0][0][0], open_sample(name).levels[0].array[0])
+        assert len(truths) == len((SAMPLES | PAIRS)[name])
 
 
 def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):

@@ -15,7 +15,7 @@ from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
 from napari_connecto.widgets._dock import row
 from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets._theme import colour_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.compare import Comparison
@@ -179,6 +179,5 @@ class CompareBox(QWidget):
         if mode != self.project.mode:
             lines[1] = f"Both segment in mode {mode}, step 5 in mode {self.project.mode}: compare again."
         lines += [compared.left_out[:1].upper() + compared.left_out[1:] + "."] * bool(compared.left_out)
-        colour = OKABE_ITO["good"] if found.improved else OKABE_ITO["new"]
-        self.verdict.setStyleSheet(f"color: {colour}; font-weight: bold;")
+        colour_text(self.verdict, "good" if found.improved else "warning")
         self.verdict.setText("\n".join(lines))

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_connecto.widgets._adapt_jobs import contrast_job
 from napari_connecto.widgets._adapt_project import Project
 from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets._theme import colour_text
 from napari_connecto.widgets._worker import Worker
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ContrastBanner(QWidget):
         self.project = project
         self.found: Contrast | None = None
         self.text = text_line("Thin structures of the image beside what the model takes for boundary, on a few patches")
-        self.text.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        colour_text(self.text, "warning")
         self.button = QPushButton()
         self._asked: tuple[Volume | None, Path | None, bool] = (None, None, False)
         self._looker = Worker("contrast", self, quiet=True)

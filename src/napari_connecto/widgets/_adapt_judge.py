@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets._theme import colour_text
 
 COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
 UNEDITED = (
@@ -33,7 +33,7 @@ class JudgeBox(QWidget):
         super().__init__()
         self.asked: int | None = None
         self.question = text_line("Press Commit again to confirm, or correct the patch")
-        self.question.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        colour_text(self.question, "warning")
         self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout()
         grid.setSpacing(4)

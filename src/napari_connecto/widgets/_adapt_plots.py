@@ -11,6 +11,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QStyledItemDelegate, QWidget
 
+from napari_connecto.widgets._theme import text_colour
 from napari_connecto.widgets._view import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class Tree(Plot):
             ]
             painter.drawPolyline(QPolygonF(spots))
         for i, name in enumerate(self.names):
-            painter.setPen(QColor(OKABE_ITO["new"]) if name == "this volume" else self.palette().text().color())
+            own = name == "this volume"
+            painter.setPen(QColor(text_colour(self, "warning")) if own else self.palette().text().color())
             spot = QRectF(area.right() - wide + 4, area.top() + row * i, wide, row)
             painter.drawText(spot, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
 

@@ -26,7 +26,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
 from napari_connecto.widgets._report_button import ReportButton, folder_job, show_place
 from napari_connecto.widgets._subject import Choice, Subject, stopped_line, subject_line
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets._theme import colour_text
 from napari_connecto.widgets._worker import State, Worker
 
 UNEXPECTED = (
@@ -269,7 +269,7 @@ class ErrorLine(QWidget):
         self._expected = "What went wrong, and what to do"
         self.label = text_line(self._expected)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.label.setStyleSheet(f"color: {OKABE_ITO['rejected']}; font-weight: bold;")
+        colour_text(self.label, "error")
         self.fold = QToolButton()
         self.fold.setText("details")
         self.fold.setCheckable(True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from napari_connecto.widgets._choice import ChoiceBox, Words
 from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets._theme import colour_text
 from napari_connecto.widgets._translate_jobs import list_job, peek
 from napari_connecto.widgets._translate_plots import CalibrationPlot
-from napari_connecto.widgets._view import OKABE_ITO
 
 TRAIN = "Train from pair…"
 SIMULATED = "Trained on simulated X-ray: a research preview, see docs/simulated.md."
@@ -27,7 +27,7 @@ class TranslatorBox(ChoiceBox):
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
         self.simulated = text_line("No pair of real X-ray and EM was seen in training")
         self.simulated.setText(f"⚠ {SIMULATED}")
-        self.simulated.setStyleSheet(f"color: {OKABE_ITO['new']}; font-weight: bold;")
+        colour_text(self.simulated, "warning")
         self.figures = text_line("PSNR and SSIM of the translation, of interpolated X-ray, and coverage of intervals")
         self.plot = CalibrationPlot()
         for widget in (self.simulated, self.figures, self.plot):

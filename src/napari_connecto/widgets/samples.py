@@ -22,8 +22,16 @@ def neuropil() -> list[LayerData]:
 
 def xray() -> list[LayerData]:
     """Simulated X-ray of synthetic neuropil, and the EM it is made of."""
-    em, neurons = (layer_data(open_sample("xray", part), visible=False) for part in PAIRS["xray"])
-    return [layer_data(open_sample("xray")), em, neurons]
+    return _pair("xray")
+
+
+def xray_test() -> list[LayerData]:
+    """The same of other tissue, to try a trained translator on."""
+    return _pair("xray-test")
+
+
+def _pair(name: str) -> list[LayerData]:
+    return [layer_data(open_sample(name)), *(layer_data(open_sample(name, p), visible=False) for p in PAIRS[name])]
 
 
 def _sample(name: str, **look: Any) -> list[LayerData]:
