@@ -620,7 +620,7 @@ def test_layer_without_unit_asks_for_its_voxel_size(dock, viewer, qtbot):
     qtbot.waitUntil(lambda: dock.image.full is not None, timeout=3000)
     assert dock.image.correct.isChecked()
     assert dock.image.voxel.isVisibleTo(dock)
-    assert not dock.image.full.calibrated  # the 1 nm that are shown are nobody's
+    assert not dock.image.full.calibrated
     for box, nm in zip(dock.image.voxel.boxes, (50, 4, 4), strict=True):
         box.setValue(nm)
     qtbot.waitUntil(

@@ -101,8 +101,10 @@ class TrainBox(QGroupBox):
         assert image is not None
         if layer is None:
             raise InputError("got no labels; add a Labels layer with masks, or a Points layer with centres")
-        if not volume.calibrated:
-            raise InputError(f"'{volume.name}' states no voxel size; set it in nm, z y x, in the box Image")
+        if not (volume.calibrated or self._source.pixels):
+            raise InputError(
+                f"'{volume.name}' states no voxel size; give it in the box Image, or choose Use pixels there"
+            )
         params = self.form.value
         assert self._source.full is not None
         what = taught(layer, image, self._source.full.levels[0], params)

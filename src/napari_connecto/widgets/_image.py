@@ -9,11 +9,8 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
-    QWidget,
 )
 
 from napari_connecto.core.errors import ConnectoError, InputError
@@ -22,7 +19,10 @@ from napari_connecto.widgets._job_bar import ErrorLine
 from napari_connecto.widgets._layers import SPEC, describe
 from napari_connecto.widgets._view import LayerCombo, LevelPicker, default_level
 from napari_connecto.widgets._volumes import open_job, with_finest
+from napari_connecto.widgets._voxel_size import PIXELS, VoxelSize, give_size
 from napari_connecto.widgets._worker import Worker
+
+CORRECT = "Set voxel size (nm)"
 
 
 class InputBox(QGroupBox):
@@ -35,14 +35,17 @@ class InputBox(QGroupBox):
         self._viewer = viewer
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
-        self._given = False
         self._problem: ConnectoError | None = None
         self.full: Volume | None = None
         self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
         self.picker = LevelPicker()
-        self.correct = QCheckBox("Set voxel size (nm)")
+        self.correct = QCheckBox(CORRECT)
         self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")
         self.voxel = VoxelSize()
+        self.use_pixels = QCheckBox("Use pixels (voxel size unknown)")
+        self.use_pixels.setToolTip(
+            "Go on without a voxel size: what is trained on this image works on images of the same magnification"
+        )
         self.error = ErrorLine()
         self._opener = Worker("opening", self, quiet=True)
         layout = QFormLayout(self)
@@ -51,10 +54,13 @@ class InputBox(QGroupBox):
         layout.addRow("Layer", self.layers)
         layout.addRow("Level", self.picker)
         layout.addRow(self.correct)
-        layout.addRow("z, y, x (nm)", self.voxel)
+        layout.addRow("Size (nm)", self.voxel)
+        layout.addRow(self.use_pixels)
         layout.addRow(self.error)
         self.layout_ = layout
         self._show_voxel(False)
+        layout.setRowVisible(self.use_pixels, False)
+        self.use_pixels.toggled.connect(self._on_pixels)
         self.layers.chosen.connect(self._on_layer_chosen)
         self.correct.toggled.connect(self._on_correct_toggled)
         self.voxel.changed.connect(self._on_size_given)
@@ -116,10 +122,16 @@ class InputBox(QGroupBox):
         return "Set the voxel size…", self.ask_voxel_size
 
     def ask_voxel_size(self) -> None:
-        """Show the three numbers, the cursor in the first."""
+        """Show the numbers, the cursor in the first."""
         self.correct.setChecked(True)
-        self.voxel.boxes[0].setFocus()
-        self.voxel.boxes[0].selectAll()
+        first = next(box for box in self.voxel.boxes if not box.isHidden())
+        first.setFocus()
+        first.selectAll()
+
+    @property
+    def pixels(self) -> bool:
+        """Whether the user has said that pixels will do, as the voxel size is not known."""
+        return self.layer is not None and PIXELS in self.layer.metadata
 
     def set_model(self, voxel_nm: tuple[float, float, float] | None) -> None:
         """The chosen cascade's finest voxel size: the level nearest to it becomes the default."""
@@ -136,13 +148,10 @@ class InputBox(QGroupBox):
             self._on_opened(None)
             return
         try:
-            voxel_nm = self.voxel.value if self._given else None
-            described = describe(layer, step=self._viewer.dims.current_step, voxel_nm=voxel_nm)
+            described = describe(layer, step=self._viewer.dims.current_step)
         except ConnectoError as error:
             self._on_not_opened(error, "")
             return
-        if not self._given:
-            self.voxel.set_value(described.voxel_nm)
         self._opener.start(lambda: open_job(described), abandon=True)
 
     def close_jobs(self) -> None:
@@ -152,16 +161,24 @@ class InputBox(QGroupBox):
         self.layers.release()
 
     def _on_layer_chosen(self) -> None:
-        self._given = False
         self._show_voxel(False)
         self._watch(self.layer)
         self.reopen()
 
     def _on_opened(self, volume: Volume | None) -> None:
         self.full = volume
-        if volume is not None and not volume.calibrated:
+        unknown = volume is not None and not volume.calibrated
+        known = volume.levels[0].voxel_nm if volume is not None and not unknown else None
+        self.voxel.set_value(known, flat=self.layer is not None and self.layer.ndim == 2)
+        if unknown:
             self.correct.setText("Set voxel size (nm): this layer states no unit")
             self._show_voxel(True)
+        elif self.correct.text() != CORRECT:
+            self._show_voxel(False)
+        self.layout_.setRowVisible(self.use_pixels, unknown)
+        self.use_pixels.blockSignals(True)
+        self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
+        self.use_pixels.blockSignals(False)
         self._show_levels()
         self.changed.emit()
 
@@ -177,18 +194,33 @@ class InputBox(QGroupBox):
         self.picker.blockSignals(False)
 
     def _on_correct_toggled(self, on: bool) -> None:
-        self._given = on
         self._show_voxel(on)
-        self.reopen()
 
     def _on_size_given(self) -> None:
-        self._given = True
+        """Write it into the layer, where every dock and napari itself find it."""
+        layer, size = self.layer, self.voxel.value
+        if layer is None or size is None:
+            return
+        self._watch(None)
+        try:
+            give_size(self._viewer, layer, size)
+        finally:
+            self._watch(layer)
         self.reopen()
 
+    def _on_pixels(self, on: bool) -> None:
+        if self.layer is None:
+            return
+        if on:
+            self.layer.metadata[PIXELS] = True
+        else:
+            self.layer.metadata.pop(PIXELS, None)
+        self.changed.emit()
+
     def _show_voxel(self, on: bool) -> None:
-        """Show the numbers; they count once one of them is given, and are no size before that."""
+        """Show the numbers."""
         if not on:
-            self.correct.setText("Set voxel size (nm)")
+            self.correct.setText(CORRECT)
         self.correct.blockSignals(True)
         self.correct.setChecked(on)
         self.correct.blockSignals(False)
@@ -213,37 +245,3 @@ class InputBox(QGroupBox):
 
     def _on_scale(self, _event: Any = None) -> None:
         self.reopen()
-
-
-class VoxelSize(QWidget):
-    """Three numbers, nm, (z, y, x)."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.boxes = [QDoubleSpinBox() for _ in range(3)]
-        for box, axis in zip(self.boxes, "zyx", strict=True):
-            box.setRange(0.001, 1e7)
-            box.setDecimals(3)
-            box.setKeyboardTracking(False)
-            box.setStyleSheet("min-width: 40px;")  # napari's own is too wide for three in a row
-            box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-            box.setToolTip(f"Size of a level 0 voxel along {axis}, in nm")
-            box.valueChanged.connect(lambda _: self.changed.emit())
-            layout.addWidget(box)
-
-    @property
-    def value(self) -> tuple[float, float, float]:
-        """In nm, (z, y, x)."""
-        z, y, x = (box.value() for box in self.boxes)
-        return (z, y, x)
-
-    def set_value(self, voxel_nm: tuple[float, float, float]) -> None:
-        """Show a size without announcing it."""
-        for box, nm in zip(self.boxes, voxel_nm, strict=True):
-            box.blockSignals(True)
-            box.setValue(nm)
-            box.blockSignals(False)

@@ -1,0 +1,116 @@
+"""The size of a voxel where a layer states none or a wrong one: three numbers, and writing them into the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
+
+from napari_connecto.widgets._layers import nm_per_unit, world_factor
+from napari_connecto.widgets._view import RESULT
+
+PIXELS = "connecto_pixels"
+"""Key of ``layer.metadata``: the user has said that the voxel size is not known, and that pixels will do."""
+
+
+def give_size(viewer: Any, layer: Layer, voxel_nm: Sequence[float]) -> None:
+    """Write a voxel size (z, y, x) in nm into a layer's scale and units, and into the layers that share its voxels.
+
+    The view stays on the same voxels. Of a 2-D layer y and x count.
+    """
+    n = min(layer.ndim, 3)
+    factor = np.asarray(voxel_nm, float)[-n:] / np.asarray(layer.scale, float)[-n:]
+    shared = [other for other in viewer.layers if other is not layer and _shares(other, layer)]
+    before = _world_per_voxel(viewer, layer)
+    camera, dims = viewer.scene.camera, viewer.dims
+    centre, zoom, point, shown = np.array(camera.center), camera.zoom, np.array(dims.point), dims.displayed
+    for each in (*shared, layer):
+        _stretch(each, factor[-min(each.ndim, 3) :])
+    ratio = np.ones(dims.ndim)
+    ratio[-layer.ndim :] = (_world_per_voxel(viewer, layer) / before)[-dims.ndim :]
+    along = ratio[list(shown)]
+    dims.set_point(range(dims.ndim), [float(p) for p in point * ratio])
+    camera.center = tuple(float(c) for c in (*centre[: -len(along)], *(centre[-len(along) :] * along)))
+    camera.zoom = float(zoom / along[-1])
+
+
+def _shares(other: Layer, layer: Layer) -> bool:
+    """Whether a layer lies on the voxels of another: the same unit, and where that is a length, the same scale.
+
+    Another image does only if it has the same shape.
+    """
+    n = min(layer.ndim, other.ndim, 3)
+    alike = np.allclose(other.scale[-n:], layer.scale[-n:])
+    if tuple(other.units[-n:]) != tuple(layer.units[-n:]) or not (alike or nm_per_unit(layer) is None):
+        return False
+    if not isinstance(other, Image) or RESULT in other.metadata:
+        return True
+    shapes = [np.shape(x.data[0] if x.multiscale else x.data)[-n:] for x in (other, layer)]
+    return alike and shapes[0] == shapes[1]
+
+
+def _stretch(layer: Layer, factor: np.ndarray) -> None:
+    n = len(factor)
+    scale, translate = np.array(layer.scale, float), np.array(layer.translate, float)
+    scale[-n:] *= factor
+    translate[-n:] *= factor
+    layer.scale = scale
+    layer.translate = translate
+    layer.units = (*layer.units[:-n], *("nm",) * n)
+
+
+def _world_per_voxel(viewer: Any, layer: Layer) -> np.ndarray:
+    return np.asarray(layer.scale, float) * world_factor(layer, viewer.layers.units)
+
+
+class VoxelSize(QWidget):
+    """Three numbers, nm, (z, y, x), empty where nothing is known; of a 2-D image two.
+
+    ``changed`` is emitted when all of them are given and one is another.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.boxes = [QDoubleSpinBox() for _ in range(3)]
+        for box, axis in zip(self.boxes, "zyx", strict=True):
+            box.setRange(0.0, 1e7)
+            box.setSpecialValueText(" ")
+            box.setDecimals(3)
+            box.setKeyboardTracking(False)
+            box.setStyleSheet("min-width: 40px;")  # napari's own is too wide for three in a row
+            box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+            box.setToolTip(f"Size of a level 0 voxel along {axis}, in nm")
+            box.valueChanged.connect(self._on_value)
+            layout.addWidget(box)
+
+    @property
+    def value(self) -> tuple[float, float, float] | None:
+        """In nm, (z, y, x); None while one is missing. A single section is as thick as a voxel is high."""
+        z, y, x = (box.value() for box in self.boxes)
+        z = y if self.flat else z
+        return (z, y, x) if min(z, y, x) > 0 else None
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a 2-D image's."""
+        return self.boxes[0].isHidden()
+
+    def set_value(self, voxel_nm: Sequence[float] | None, *, flat: bool = False) -> None:
+        """Show a size, or empty boxes, without announcing it."""
+        self.boxes[0].setVisible(not flat)
+        for box, nm in zip(self.boxes, voxel_nm or (0.0,) * 3, strict=True):
+            box.blockSignals(True)
+            box.setValue(nm)
+            box.blockSignals(False)
+
+    def _on_value(self, _value: float) -> None:
+        if self.value is not None:
+            self.changed.emit()

@@ -1,0 +1,116 @@
+"""A voxel size once given holds for the layer, for what lies on its voxels, and for every dock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+
+from napari_connecto.widgets._image import InputBox
+from napari_connecto.widgets._layers import describe
+from napari_connecto.widgets._show import to_nm
+from napari_connecto.widgets._view import view_box
+from napari_connecto.widgets._voxel_size import give_size
+
+STACK = np.zeros((8, 40, 50), np.uint8)
+
+
+def world(layer, voxel):
+    return np.asarray(layer.data_to_world(voxel))
+
+
+@pytest.mark.parametrize("shape", [(8, 40, 50), (40, 50), (3, 8, 40, 50)])
+@pytest.mark.parametrize("units", ["pixel", "um"])
+def test_layers_on_the_same_voxels_stay_on_them_and_in_view(shape, units):
+    viewer = ViewerModel()
+    n = min(3, len(shape))
+    axes = ("pixel",) * (len(shape) - n) + (units,) * n
+    image = viewer.add_image(np.zeros(shape, np.uint8), units=axes, contrast_limits=(0, 1))
+    labels = viewer.add_labels(np.zeros(shape[-n:], np.uint8), units=units, translate=(1,) * n)
+    points = viewer.add_points(np.ones((2, n)), ndim=n, units=units)
+    other = viewer.add_image(np.zeros((9,) * n, np.uint8), units=units, contrast_limits=(0, 1))
+    level = describe(image).volume().levels[0]
+    viewer.canvas.size = (200, 300)
+    viewer.scene.camera.center = (20.0, 25.0)
+    viewer.scene.camera.zoom = 20.0
+    viewer.dims.set_current_step(viewer.dims.ndim - 3, 2)
+    before = view_box(viewer, image, level, depth=2)
+    give_size(viewer, image, (50.0, 4.0, 4.0))
+    size = (50.0, 4.0, 4.0)[-n:]
+    for layer in (image, labels, points):
+        np.testing.assert_allclose(layer.scale[-n:], size)
+        assert [str(unit) for unit in layer.units[-n:]] == ["nanometer"] * n
+    np.testing.assert_allclose(labels.translate, size)
+    np.testing.assert_allclose(other.scale, 1)
+    level = describe(image).volume().levels[0]
+    np.testing.assert_allclose(level.voxel_nm[-n:], size)
+    np.testing.assert_allclose(to_nm(points.data, points, image, level)[0, -n:], level.to_nm([[1.5] * 3])[0, -n:])
+    assert view_box(viewer, image, level, depth=2) == before
+
+
+def opened(viewer, qtbot):
+    box = InputBox(viewer)
+    qtbot.addWidget(box)
+    box.layers.chosen.emit()
+    qtbot.waitUntil(lambda: box.full is not None, timeout=5000)
+    return box
+
+
+def test_typing_counts_also_where_it_is_1_and_holds_in_every_dock(qtbot):
+    viewer = ViewerModel()
+    layer = viewer.add_image(STACK, contrast_limits=(0, 1))
+    one, other = opened(viewer, qtbot), opened(viewer, qtbot)
+    assert [box.text() for box in one.voxel.boxes] == [" "] * 3  # nothing is known, and nothing is shown
+    for box in one.voxel.boxes:
+        assert not one.full.calibrated
+        box.setFocus()
+        box.selectAll()
+        qtbot.keyClicks(box, "1")
+        qtbot.keyClick(box, "\r")
+    one.settle()  # as a click on Train at once
+    assert one.need_volume().calibrated
+    assert layer.scale.tolist() == [1, 1, 1]
+    assert [str(unit) for unit in layer.units] == ["nanometer"] * 3
+    qtbot.waitUntil(lambda: other.full is not None and other.full.calibrated, timeout=5000)
+    assert other.full.levels[0].voxel_nm == (1, 1, 1)
+    assert not other.correct.isChecked()
+    one.correct.setChecked(True)
+    one.voxel.boxes[0].setValue(40)
+    one.settle()
+    assert one.need_volume().levels[0].voxel_nm == (40, 1, 1)
+    third = opened(viewer, qtbot)
+    assert third.full.levels[0].voxel_nm == (40, 1, 1)
+    for box in (one, other, third):
+        box.close_jobs()
+
+
+def test_a_flat_image_asks_for_two_numbers(qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(STACK[0], contrast_limits=(0, 1))
+    box = opened(viewer, qtbot)
+    assert box.voxel.boxes[0].isHidden()
+    for line in box.voxel.boxes[1:]:
+        line.setValue(500)
+    box.settle()
+    assert box.need_volume().levels[0].voxel_nm == (500, 500, 500)
+    box.close_jobs()
+
+
+def test_pixels_will_do_in_every_dock_once_chosen(qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(STACK, contrast_limits=(0, 1))
+    one = opened(viewer, qtbot)
+    assert not one.use_pixels.isHidden()
+    assert not one.pixels
+    one.use_pixels.setChecked(True)
+    other = opened(viewer, qtbot)
+    assert other.pixels
+    assert other.use_pixels.isChecked()
+    viewer.layers[0].units = "um"
+    qtbot.waitUntil(lambda: other.full is not None and other.full.calibrated, timeout=5000)
+    assert other.use_pixels.isHidden()
+    for box in (one, other):
+        box.close_jobs()
