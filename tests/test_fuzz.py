@@ -18,7 +18,7 @@ from tests.fuzzing.mutate import json_text, mutated, paths
 from tests.fuzzing.target import ConnectedError, Target, TooSlowError, accepted
 from tests.fuzzing.targets import TARGETS, make_target
 
-LIGHT = ("logs", "tables", "safetensors", "adapters", "cards", "arguments")
+LIGHT = ("logs", "tables", "points", "safetensors", "adapters", "cards", "arguments")
 FEW, MANY = 30, 100
 
 

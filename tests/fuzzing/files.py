@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import zlib
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.volume import Level
 from napari_connecto.io.event_log import EventLog
 from napari_connecto.io.journal import Journal
 from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.workflows.point_formats import Told
+from napari_connecto.workflows.points import read_points, write_points
 from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts, read_verdicts, write_verdicts
 from tests.fuzzing.mutate import bytes_faults
 from tests.fuzzing.target import Target
@@ -51,6 +55,29 @@ def logs(folder: Path) -> Target:
         return is_log, bytes_faults(rng, log if is_log else journal)
 
     return Target("event logs and journals", make, feed)
+
+
+def points(folder: Path) -> Target:
+    """Points of other programs as broken XML, GeoJSON, ImageJ regions and CSV."""
+    level = Level(np.zeros((8, 9, 10), "u1"), (40.0, 8.0, 8.0))
+    centres, told = level.to_nm(np.arange(12.0).reshape(4, 3) % 8), Told(title="a.tif", scores=np.ones(4))
+    formats = {"a.xml": "cell-counter", "b.xml": None, "c.geojson": None, "d.csv": "brainglobe", "e.csv": None}
+    if importlib.util.find_spec("roifile"):
+        formats["f.zip"] = None
+    whole = {}
+    for name, to in formats.items():
+        write_points(folder / name, centres, level, told, to=to)
+        whole[name] = (folder / name).read_bytes()
+
+    def feed(made: tuple[str, bytes]) -> None:
+        (folder / made[0]).write_bytes(made[1])
+        read_points(folder / made[0], level)
+
+    def make(rng: Random) -> tuple[str, bytes]:
+        name = rng.choice(sorted(whole))
+        return name, bytes_faults(rng, whole[name])
+
+    return Target("points of other programs", make, feed)
 
 
 def tables(folder: Path) -> Target:

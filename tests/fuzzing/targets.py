@@ -10,6 +10,8 @@ from tests.fuzzing.target import Target
 TARGETS = {
     "ome-zarr-0.4": "volumes.ome_zarr_04",
     "ome-zarr-0.5": "volumes.ome_zarr_05",
+    "ome-zarr-0.6": "volumes.ome_zarr_06",
+    "zarr-attributes": "volumes.zarr_attributes",
     "zarr-arrays": "volumes.zarr_arrays",
     "zarr-chunks": "volumes.zarr_chunks",
     "tiff": "volumes.tiffs",
@@ -26,6 +28,7 @@ TARGETS = {
     "labels": "runs.labels",
     "logs": "files.logs",
     "tables": "files.tables",
+    "points": "files.points",
     "arguments": "shell.arguments",
 }
 

@@ -61,6 +61,64 @@ def _pyramid(folder: Path, version: Version) -> Target:
     return _documents(store, f"OME-Zarr {version} metadata")
 
 
+def ome_zarr_06(folder: Path) -> Target:
+    """A pyramid with every transformation of version 0.6 that is read; its document is broken."""
+    store = folder / "image.ome.zarr"
+    run(save_volume_job(image(), store, levels=2))
+    document = json.loads((store / "zarr.json").read_bytes())
+    names = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    parts = [
+        {"inputAxes": [0], "outputAxes": [0], "transformation": {"type": "scale", "scale": [40.0]}},
+        {"inputAxes": [2, 1], "outputAxes": [2, 1], "transformation": {"type": "scale", "scale": [8.0, 8.0]}},
+    ]
+    flip = {"type": "mapAxis", "mapAxis": [0, 2, 1]}
+    steps = [{"type": "byDimension", "transformations": parts}, flip, flip, {"type": "identity"}]
+    steps += [{"type": "rotation", "rotation": np.eye(3).tolist()}, {"type": "translation", "translation": [20, 4, 4]}]
+    affine = np.column_stack([np.diag([40.0, 16, 16]), [20.0, 8, 8]]).tolist()
+    ends = [{"input": {"path": str(k)}, "output": {"name": "w"}} for k in (0, 1)]
+    document["attributes"]["ome"] = {
+        "version": "0.6",
+        "multiscales": [
+            {
+                "coordinateSystems": [{"name": "w", "axes": names}],
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [{"type": "sequence", "transformations": steps, **ends[0]}],
+                    },
+                    {"path": "1", "coordinateTransformations": [{"type": "affine", "affine": affine, **ends[1]}]},
+                ],
+            }
+        ],
+    }
+    (store / "zarr.json").write_text(json.dumps(document))
+    look(store)
+    return _fed({store / "zarr.json": document}, "OME-Zarr 0.6 metadata", lambda path: look(path.parent))
+
+
+def zarr_attributes(folder: Path) -> Target:
+    """Plain arrays whose attributes state all that they can; one document is broken."""
+    stated: dict[str, dict[str, Any]] = {
+        "daisy": {
+            "resolution": [40, 8, 8],
+            "offset": [0, 8, 16],
+            "units": ["nm"] * 3,
+            "axis_names": ["depth", "row", "col"],
+        },
+        "n5": {"pixelResolution": {"dimensions": [8, 8, 8], "unit": "nm"}, "downsamplingFactors": [1, 1, 1]},
+        "cosem": {
+            "transform": {"axes": ["z", "y", "x"], "scale": [40, 8, 8], "translate": [0, 8, 16], "units": ["nm"] * 3}
+        },
+    }
+    documents = {}
+    for name, attributes in stated.items():
+        array = zarr.create_array(folder / name, data=image().levels[0].array, dimension_names=["z", "y", "x"])
+        array.attrs.update(attributes)
+        look(folder / name)
+        documents[folder / name / "zarr.json"] = json.loads((folder / name / "zarr.json").read_bytes())
+    return _fed(documents, "zarr attributes", lambda document: look(document.parent))
+
+
 def zarr_arrays(folder: Path) -> Target:
     """A plain sharded array and one of format 2 with filters; one document is broken."""
     store = folder / "arrays.zarr"

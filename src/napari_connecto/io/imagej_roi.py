@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,8 @@ from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
 
 SUFFIXES = (".zip", ".roi")
+_DAMAGED = (OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, IndexError, EOFError, RuntimeError)
+"""What broken bytes raise in zipfile and roifile; RuntimeError is of encrypted archives and unknown compressions."""
 _LARGEST = 2**20
 """Bytes of one region in a file that is read."""
 
@@ -88,7 +91,7 @@ def read_rois(path: str | os.PathLike[str], sections: int) -> np.ndarray:
         found = [_points(roifile, data, name, path, sections) for name, data in _members(Path(path))]
     except FileNotFoundError as error:
         raise InputError(f"no points at '{path}'; check the path") from error
-    except (OSError, ValueError, zipfile.BadZipFile, struct.error, IndexError, EOFError) as error:
+    except _DAMAGED as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read '{path}' as ImageJ regions ({error}); check that it is complete") from error

@@ -195,7 +195,8 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with path.open("rb") as file:
             table = pa.parquet.read_table(file)
-    except pa.ArrowInvalid as error:
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+    except pa.ArrowException as error:
         raise InputError(f"cannot read the table '{path}': {error}; check that it is complete") from error
     header = parse_json((table.schema.metadata or {}).get(_HEADER, b"{}"), f"the header of '{path}'")
-    return {name: table[name].to_numpy() for name in table.column_names}, header
+    return columns, header
