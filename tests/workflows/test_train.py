@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
@@ -17,6 +18,7 @@ from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.evaluate import evaluate
 from napari_connecto.workflows.examples import from_labels, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import design, train_cascade, train_cascade_job
 from tests import tiny
 from tests.workflows.watched import watched
@@ -142,3 +144,31 @@ def test_examples_know_their_objects():
     examples = from_labels(truth, "masks")
     assert len(examples.centres_nm) == len(np.unique(truth.levels[0].array)) - 1
     assert examples.diameter_nm == pytest.approx(8000, rel=0.1)
+
+
+@pytest.mark.slow
+def test_stacks_without_pyramid_or_voxel_size_are_trained_on_and_searched(tmp_path):
+    """Two TIFFs, as a microscope leaves them: the same cascade as of the pyramid of 1 nm voxels that they make."""
+    image, truth = tiny.cells(1)
+    for name, volume in (("image", image), ("labels", truth)):
+        level = volume.levels[0]
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.asarray(level.read(level.box)), photometric="minisblack")
+    stack, labels = (open_volume(tmp_path / f"{name}.tif") for name in ("image", "labels"))
+    assert not stack.calibrated
+    params = TrainParams("cells", steps=10, width=2, device="cpu")
+    cascade = train_cascade(stack, labels, params)
+    assert len(cascade.stages) > 1
+    run(save_volume_job(open_volume(tmp_path / "image.tif", voxel_nm=(1, 1, 1)), tmp_path / "image.zarr"))
+    pyramid = open_volume(tmp_path / "image.zarr")
+    sized = train_cascade(pyramid, open_volume(tmp_path / "labels.tif", voxel_nm=(1, 1, 1)), params)
+    assert [card.digest for card in cascade.cards] == [card.digest for card in sized.cards]
+    cascade.save(tmp_path / "cascade")
+    cascade = load_cascade(tmp_path / "cascade", backend="torch")
+    found, expected = (detect(v, c, DetectParams(audit=4)) for v, c in ((stack, cascade), (pyramid, sized)))
+    np.testing.assert_array_equal(found.centre_nm, expected.centre_nm)
+    assert found.report["unit"] == "pixel"
+    assert "(1x1x1 pixels)" in "\n".join(report_lines(found.report))
+    with pytest.raises(VoxelSizeError, match="'cells' was trained in pixels"):
+        detect(pyramid, cascade)
+    with pytest.raises(VoxelSizeError, match="states no voxel size"):
+        detect(stack, sized)

@@ -15,6 +15,8 @@ from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, V
 
 FARTHEST_NM = 1e18
 Kind = Literal["image", "labels"]
+UNIT, PIXEL = "unit", "pixel"
+"""Key of ``Volume.metadata`` and of a cascade's, and its value where "nm" are the pixels of an unknown size."""
 PLACED = "placed"
 """Key of ``Volume.metadata``: the origin is the caller's, not the source's."""
 
@@ -188,6 +190,10 @@ class Volume:
                 f"({least} to {most}); correct the voxel size, or choose another model"
             )
         return self.levels[best]
+
+    def in_pixels(self) -> Volume:
+        """A volume without a voxel size as one of its own unit: what only compares sizes takes its ratios for nm."""
+        return self if self.calibrated else replace(self, calibrated=True, metadata={**self.metadata, UNIT: PIXEL})
 
     def placed_at(self, origin_nm: Sequence[float]) -> Volume:
         """The volume with the corner of its finest level's voxel 0 at ``origin_nm`` (z, y, x).

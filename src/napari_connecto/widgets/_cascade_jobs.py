@@ -160,13 +160,14 @@ class Peek:
     threshold: float
     trained_on: str
     recall: str = ""
+    unit: str = "nm"
 
     @property
     def line(self) -> str:
         """In words."""
-        voxel = " × ".join(f"{v:g}" for v in self.voxel_nm)
+        voxel = " × ".join(f"{v:g}" for v in self.voxel_nm) + f" {self.unit}"
         what = "masks" if self.head == "masks" else "centres"
-        told = f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel} nm; trained on {self.trained_on}."
+        told = f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel}; trained on {self.trained_on}."
         return told + self.recall
 
 
@@ -191,6 +192,7 @@ def peek(folder: Path) -> Peek:
             float(rule["threshold"]),
             str(document["metadata"].get("volume", "unknown data")),
             _recall(document["calibration"].get("held_out")),
+            "pixels" if document["metadata"].get("unit") == "pixel" else "nm",
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by training") from error

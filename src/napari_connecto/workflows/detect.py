@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import PIXEL, UNIT, Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.coarser import MADE_BYTES_S, MAKING, fill_job, making_bytes, with_levels_at
@@ -122,6 +122,8 @@ def detect_job(
         found = yield from phases.run("objects", search.objects())
         audit = yield from phases.run("audit", search.audit(region, found, params.audit, params.seed))
         report = {**build_report(search, cascade, choice, found, audit), "gate": check.to_json()}
+        if volume.metadata.get(UNIT) == PIXEL:
+            report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)
@@ -177,8 +179,21 @@ def _work(
 def with_levels(volume: Volume, cascade: Cascade, out: Path | None = None) -> Volume:
     """The volume with a level for every stage, as far as they can be made; see `with_levels_at`.
 
-    What is made is kept in the user's cache, else in ``out``.
+    What is made is kept in the user's cache, else in ``out``. A cascade that was trained in pixels takes a volume
+    without a voxel size by its pixels.
+
+    Raises
+    ------
+    VoxelSizeError
+        If it was trained in pixels, and the volume states a voxel size.
     """
+    if cascade.metadata.get(UNIT) == PIXEL:
+        if volume.calibrated and volume.metadata.get(UNIT) != PIXEL:
+            raise VoxelSizeError(
+                f"'{cascade.name}' was trained in pixels, on an image without a voxel size; '{volume.name}' has one: "
+                "train again on an image that states its voxel size"
+            )
+        volume = volume.in_pixels()
     sizes = [card.voxel_nm for card in cascade.cards]
     return with_levels_at(volume, sizes, beside=out / LEVELS if out is not None else None)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto import __version__
+from napari_connecto.core.volume import PIXEL, UNIT
 from napari_connecto.workflows.audit import Audit
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.descent import Step
@@ -87,14 +88,14 @@ def _share(step: Step, seen: np.ndarray) -> float:
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """Funnel, cost, audit, recall of labelled objects and gate, a sentence a line."""
-    lines = []
+    lines, unit = [], "pixels" if report.get(UNIT) == PIXEL else "nm"
     for level in report["levels"]:
         voxel = "x".join(f"{v:g}" for v in level["voxel_nm"])
         last = level["name"] == "level 0"
         outcome = f"{report['objects']} objects" if last else f"{level['passed']} chunks pass"
         expected = f"{level['calls_predicted']:.0f} expected" if report["mode"] == "cascade" else "all"
         lines.append(
-            f"{level['name']} ({voxel} nm): {_percent(level['share'])} of the volume, {level['calls']} chunks "
+            f"{level['name']} ({voxel} {unit}): {_percent(level['share'])} of the volume, {level['calls']} chunks "
             f"({expected}), {level['seconds']:.1f} s: {outcome}"
         )
         if level["skipped"]:

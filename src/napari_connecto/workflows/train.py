@@ -14,7 +14,7 @@ from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import PIXEL, UNIT, Level, Volume
 from napari_connecto.workflows.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.coarser import with_coarser
@@ -53,7 +53,8 @@ def train_cascade_job(
     Parameters
     ----------
     volume
-        Image; only its labelled part is read. Of one resolution, the coarse levels are averaged from it.
+        Image; only its labelled part is read. Of one resolution, the coarse levels are averaged from it. Without a
+        voxel size all lengths are its pixels, and the cascade works on such images.
     labels
         Mask or instances on any grid in the same world, covering all or part of the volume; or `Examples`
         made from points.
@@ -75,7 +76,7 @@ def train_cascade_job(
         If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
     """
     params = params or TrainParams()
-    volume = with_coarser(volume)
+    volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
@@ -89,6 +90,8 @@ def train_cascade_job(
     measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule)
     calibration, rule = yield from phases.run("measuring", measuring)
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
+    if volume.metadata.get(UNIT) == PIXEL:
+        metadata[UNIT] = PIXEL
     if previous is not None:
         comparing = _measured_job(volume, examples, measure_box, previous)
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
