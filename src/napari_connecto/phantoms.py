@@ -12,9 +12,11 @@ from scipy.spatial import cKDTree
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3, Vec3, vec3
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Kind, Volume
 
 
+@shown
 @dataclass(frozen=True)
 class Phantom:
     """A synthetic image and what is true of it.

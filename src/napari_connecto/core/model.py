@@ -13,6 +13,7 @@ from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.holes import readable
 from napari_connecto.core.pedestal import above, moments, narrow, percentiles
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
@@ -122,6 +123,7 @@ def _central_part(box: Any, max_voxels: int) -> Any:
     return box
 
 
+@shown
 @dataclass(frozen=True)
 class ModelCard:
     """Everything needed to use a model rightly, kept as JSON beside its weights.

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.shown import shown
 
 BLOCK = 2**22
 """Voxels that `Contingency.of` takes at a time."""
 
 
+@shown
 @dataclass(frozen=True)
 class Contingency:
     """How many voxels each segment shares with each true instance; tables of several blocks add up.

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Tile:
     read: Box
 
 
+@shown
 @dataclass(frozen=True, slots=True)
 class TilePlan:
     """A regular grid of tiles over a level; tile ``i`` is made when asked for.

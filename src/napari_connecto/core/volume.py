@@ -10,10 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_connecto.core.content import content_digest
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, fvec3, sound_size, vec3
+from napari_connecto.core.shown import brief, shown
 
 FARTHEST_NM = 1e18
+THUMBNAIL_BYTES = 10**6
 Kind = Literal["image", "labels"]
 UNIT, PIXEL = "unit", "pixel"
 """Key of ``Volume.metadata`` and of a cascade's, and its value where "nm" are the pixels of an unknown size."""
@@ -30,6 +32,7 @@ def voxel_type(dtype: Any) -> np.dtype:
     return np.dtype(np.uint8) if found.kind == "b" else np.dtype(found.str)
 
 
+@shown
 @dataclass(frozen=True)
 class Level:
     """One resolution of a volume.
@@ -123,6 +126,7 @@ class Level:
         return Box(vec3(np.floor(start + 1e-6).tolist()), vec3(np.ceil(stop - 1e-6).tolist()))
 
 
+@shown
 @dataclass(frozen=True)
 class Volume:
     """One image at several resolutions, finest first.
@@ -160,6 +164,30 @@ class Volume:
         sizes = [float(np.prod(level.voxel_nm)) for level in self.levels]
         if sizes != sorted(sizes):
             raise InputError(f"got levels with voxel volumes {sizes} nm^3; they must go from finest to coarsest")
+
+    def _rows(self) -> list[tuple[str, str]]:
+        unit = "nm" if self.calibrated else "(relative)"
+        kind = f"{self.kind}, {self.levels[0].dtype}"
+        kind += "" if self.levels[0].channels is None else f", {self.levels[0].channels} channels"
+        rows = [("name", brief(self.name)), ("kind", kind)]
+        for k, level in enumerate(self.levels):
+            shape, voxel = " x ".join(map(str, level.shape)), " x ".join(f"{v:.4g}" for v in level.voxel_nm)
+            rows.append((f"level {k}", f"{shape} voxels of {voxel} {unit}"))
+        return rows + ([("source", brief(self.source))] if self.source else [])
+
+    def _picture(self) -> np.ndarray | None:
+        """The middle section of the coarsest level, as 0..255; None where that is much to read, or damaged."""
+        coarsest = self.levels[-1]
+        if coarsest.nbytes > THUMBNAIL_BYTES:
+            return None
+        z = coarsest.shape[0] // 2
+        try:
+            section = coarsest.read(Box((z, 0, 0), (z + 1, *coarsest.shape[1:])))
+        except ConnectoError:
+            return None
+        grey = np.nan_to_num(np.asarray(section, np.float64).reshape(-1, *section.shape[-2:])[0])
+        low, high = float(grey.min()), float(grey.max())
+        return np.rint((grey - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
 
     @classmethod
     def from_array(cls, array: Any, voxel_nm: Sequence[float], *, name: str = "volume", kind: Kind = "image") -> Volume:

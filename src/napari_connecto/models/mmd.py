@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.shown import shown
 from napari_connecto.models.device import pick_device
 
 Bandwidth: TypeAlias = Literal["median"] | float | Sequence[float]
@@ -23,6 +24,7 @@ BLOCK = 2**24
 """Kernel values held at a time: 128 MB."""
 
 
+@shown
 @dataclass(frozen=True)
 class MmdTest:
     """Whether two samples come from one distribution.

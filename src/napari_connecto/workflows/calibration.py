@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.shown import shown
 from napari_connecto.workflows.held_out import HeldOut
 from napari_connecto.workflows.score_curve import ScoreCurve
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Scores of all chunks of the validation region at all levels, whether or not a cascade would have called them.

@@ -10,6 +10,7 @@ from typing import Any
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.shown import shown
 from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.predictor import TorchPredictor
@@ -21,6 +22,7 @@ from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.thresholds import Choice, choose_thresholds
 
 
+@shown
 @dataclass(frozen=True)
 class Cascade:
     """Detectors from fine to coarse, with what was measured of them on labelled blocks kept apart from training.

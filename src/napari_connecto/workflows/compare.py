@@ -14,6 +14,7 @@ from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
+from napari_connecto.core.shown import shown
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.em_labels import FOREGROUND
 from napari_connecto.workflows.em_samples import Example, prepared
@@ -23,6 +24,7 @@ from napari_connecto.workflows.tune import instances, tune_segmentation
 from napari_connecto.workflows.whole import boundary_of
 
 
+@shown
 @dataclass(frozen=True)
 class Scored:
     """One model on held-out patches.
@@ -42,6 +44,7 @@ class Scored:
     total: VI
 
 
+@shown
 @dataclass(frozen=True)
 class Comparison:
     """Before and after, patch by patch.

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import fvec3
+from napari_connecto.core.shown import brief, shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.cell_xml import CELL, NO_CELL
 from napari_connecto.io.disk import read_json
@@ -18,12 +19,15 @@ from napari_connecto.io.read import open_volume
 from napari_connecto.io.tables import READ, numbers_of, places_of, read_table, write_table
 from napari_connecto.workflows.point_formats import Told, format_of
 from napari_connecto.workflows.points import read_points, write_points
-from napari_connecto.workflows.verdicts import NEW, REJECTED, check_status, read_verdicts
+from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, check_status, read_verdicts
 
+EXAMPLES = 5
+"""Objects in a notebook's table."""
 _ROWS = ("centre_nm", "score", "box", "id", "status")
 _BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
 
 
+@shown
 @dataclass(frozen=True)
 class Detections:
     """Objects found in a volume.
@@ -74,6 +78,24 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = [("objects", str(len(self)))]
+        if not len(self):
+            return rows
+        verdicts = [f"{np.count_nonzero(self.status == verdict)} {verdict}" for verdict in (ACCEPTED, REJECTED)]
+        rows += [("reviewed", ", ".join(verdicts))] if (self.status != NEW).any() else []
+        rows.append(("score", f"{self.score.min():.3g} to {self.score.max():.3g}"))
+        return rows + ([("labels", brief(self.labels))] if self.labels is not None else [])
+
+    def _examples(self) -> list[tuple[str, str]]:
+        """A few of the objects, the best first."""
+        best = np.argsort(-self.score, kind="stable")[:EXAMPLES]
+        places = [", ".join(f"{v:.0f}" for v in self.centre_nm[i]) for i in best]
+        return [
+            (f"object {self.id[i]}", f"score {self.score[i]:.3g} at z y x {place} nm, {self.status[i]}")
+            for i, place in zip(best, places, strict=True)
+        ]
 
     @classmethod
     def empty(cls) -> Detections:

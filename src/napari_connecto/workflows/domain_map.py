@@ -13,12 +13,14 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.shown import shown
 from napari_connecto.models.mmd import median_distance, mmd2
 
 ROWS = 1000
 """Rows of each domain behind the common bandwidth."""
 
 
+@shown
 @dataclass(frozen=True)
 class DomainMap:
     """Distances between k domains.

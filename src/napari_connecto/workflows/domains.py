@@ -17,6 +17,7 @@ import numpy as np
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.io.plain_data import safe_array, safe_arrays
@@ -34,6 +35,7 @@ FEW = 10
 """Fewer patches than this say nothing."""
 
 
+@shown
 @dataclass(frozen=True)
 class Domain:
     """A model, and what its data looked like.
@@ -149,6 +151,7 @@ def load_encoder(folder: str | Path | None = None, *, device: str = "auto") -> T
     return TorchEncoder(load_model(path, device=device, backend="torch"))
 
 
+@shown
 @dataclass(frozen=True)
 class FeatureSample:
     """Vectors (n, d) of tissue patches, and how many patches were passed over as empty."""

@@ -14,6 +14,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.resample import resampled
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.fit import Sample
@@ -26,6 +27,7 @@ LEAST = 64
 """Voxels along y and x below which crops do not shrink: a network sees little of a smaller one but its border."""
 
 
+@shown
 @dataclass(frozen=True)
 class Example:
     """One annotated patch.

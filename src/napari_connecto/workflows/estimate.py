@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import SCRATCH
@@ -30,6 +31,7 @@ from napari_connecto.workflows.search import MAP
 TIMED_WRITES = 5
 
 
+@shown
 @dataclass(frozen=True)
 class LevelEstimate:
     """One level of a planned search."""
@@ -43,6 +45,7 @@ class LevelEstimate:
     seconds: float
 
 
+@shown
 @dataclass(frozen=True)
 class Estimate:
     """What to expect of a search.

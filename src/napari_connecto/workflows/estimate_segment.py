@@ -15,6 +15,7 @@ from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import predict
+from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.job_folder import SCRATCH
@@ -31,6 +32,7 @@ TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
 extent of the piece of the map that is taken instead."""
 
 
+@shown
 @dataclass(frozen=True)
 class SegmentEstimate:
     """What to expect of a segmentation.

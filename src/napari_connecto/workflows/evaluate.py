@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.metrics import Counts, count
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.detections import Detections
 from napari_connecto.workflows.examples import from_labels
 from napari_connecto.workflows.matching import match_points
 
 
+@shown
 @dataclass(frozen=True)
 class Accuracy:
     """Found against true objects, matched one to one by their centres; voxel Dice where there are masks."""

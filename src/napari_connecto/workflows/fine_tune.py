@@ -19,6 +19,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
+from napari_connecto.core.shown import shown
 from napari_connecto.models.augment import Augment
 from napari_connecto.models.average import between
 from napari_connecto.models.files import new_model
@@ -224,6 +225,7 @@ def _signed(
     return signed
 
 
+@shown
 @dataclass(frozen=True)
 class BoundaryLoss:
     """Validation score: minus the mean cross-entropy of the boundary on held-out patches; higher is better."""

@@ -24,6 +24,7 @@ from scipy.stats import binomtest
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import Predictor
+from napari_connecto.core.shown import shown
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.gaussian import Gaussian
@@ -32,6 +33,7 @@ from napari_connecto.workflows.uncertainty_kinds import FLIPS
 FOLDS = 5
 
 
+@shown
 @dataclass(frozen=True)
 class Gate:
     """What training tiles looked like to a model, and from where on a tile does not.

@@ -14,6 +14,7 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.holes import holed
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.nets import dimensions, divisor
@@ -39,6 +40,7 @@ SLABS = 10
 """Blocks that a source is cut into."""
 
 
+@shown
 @dataclass(frozen=True)
 class GateCheck:
     """What a gate said of a volume.

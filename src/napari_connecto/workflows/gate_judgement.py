@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from napari_connecto.core.shown import shown
+
 SIGNIFICANT = 0.001
 """A user is asked where so many tiles outside come by chance less often than this: tiles of one volume are alike, so
 that a hundredth would be passed far more often than once in a hundred volumes."""
 
 
+@shown
 @dataclass(frozen=True)
 class Judgement:
     """What a gate says of tiles.

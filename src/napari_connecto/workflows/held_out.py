@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import beta
 
 from napari_connecto.core.metrics import Counts
+from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.detections import Detections
@@ -18,6 +19,7 @@ from napari_connecto.workflows.matching import match_points
 from napari_connecto.workflows.objects import ObjectRule, find_objects
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     """An exhaustive search of the held-out block beside its labels, matched one to one by centres.
@@ -118,6 +120,7 @@ class LabelledRecall:
         return {**asdict(self), "interval": interval, "sentence": self.sentence}
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Judged:
     """Detections in a block beside its labels.

@@ -10,9 +10,11 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level
 
 
+@shown
 @dataclass(frozen=True)
 class Examples:
     """Where objects are, in a labelled part of the world.

@@ -22,6 +22,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.io.read import open_volume
@@ -36,6 +37,7 @@ PASSES = "passes"
 COMBINED: dict[str, Callable[..., np.ndarray]] = {"membrane": np.mean, "membrane_sd": np.std}
 
 
+@shown
 @dataclass(frozen=True)
 class Membranes:
     """What the passes of a translator make of membranes.

@@ -10,6 +10,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.align import (
     BlockShift,
@@ -30,6 +31,7 @@ LEAST_CHANCE = 6.0
 """Times by which the correlation must be above chance: the best of some thousand shifts of strangers comes to 4."""
 
 
+@shown
 @dataclass(frozen=True)
 class Pair:
     """Both volumes on one grid.

@@ -18,6 +18,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
@@ -33,6 +34,7 @@ PERMUTATIONS, ALIKE = 1000, 0.05
 """Of the test whether source and volume differ at all, and the p from which on they do not."""
 
 
+@shown
 @dataclass(frozen=True)
 class Playback:
     """What came of it.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level
 from napari_connecto.io.tables import PLACES, check_finite, places_of, read_table, write_table
 from napari_connecto.workflows.point_formats import Told, counts_voxels, format_of, marks_of, read_marks, write_marks
@@ -17,6 +18,7 @@ DETECTIONS = "detections.csv"
 """What a search's result folder lists."""
 
 
+@shown
 @dataclass(frozen=True)
 class Places:
     """Positions with a verdict each.

@@ -17,6 +17,7 @@ from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.adapt import adabn
 from napari_connecto.models.encoder import TorchEncoder
@@ -34,6 +35,7 @@ SHOWN = 8
 """Tiles on which it is measured how much the answer changed."""
 
 
+@shown
 @dataclass(frozen=True)
 class Prepared:
     """A model made used to a volume.

@@ -15,6 +15,7 @@ import numpy as np
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
@@ -24,6 +25,7 @@ from napari_connecto.workflows.domains import Domain, load_encoder, load_library
 from napari_connecto.workflows.fitting import voxel_ratio
 
 
+@shown
 @dataclass(frozen=True)
 class Rank:
     """One domain seen from the volume.
@@ -62,6 +64,7 @@ class Rank:
         return {**self.__dict__, "interval": list(self.interval)}
 
 
+@shown
 @dataclass(frozen=True)
 class Ranking:
     """Domains, best first.

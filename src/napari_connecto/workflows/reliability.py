@@ -12,6 +12,7 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata, spearmanr
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.shown import shown
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 RANKED = 1_000_000
@@ -22,6 +23,7 @@ BINS, PER_BIN = 24, 500
 """Ours."""
 
 
+@shown
 @dataclass(frozen=True)
 class Calibration:
     """What an uncertainty is worth.

@@ -18,6 +18,7 @@ from napari_connecto.core.geometry import Box, Vec3, fvec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
@@ -128,6 +129,7 @@ def segment_job(
         return replace(labels, metadata={**labels.metadata, "gate": boundary.metadata["gate"]})
 
 
+@shown
 @dataclass(frozen=True)
 class Segmentation:
     """What is to be segmented: ``box`` of ``level``, a boundary map, in blocks of ``plan`` (in voxels of the box).

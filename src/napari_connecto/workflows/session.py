@@ -24,6 +24,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json, storing, write_json
 from napari_connecto.io.drafts import open_draft, read_draft
@@ -42,6 +43,7 @@ from napari_connecto.workflows.suggest import Suggestion
 ABOUT = "session.json"
 
 
+@shown
 @dataclass(frozen=True)
 class Draft:
     """A patch being painted: image (z, y, x), and labels of the same shape that write through to disk."""

@@ -17,6 +17,7 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.pedestal import above, plain
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import check_channels
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt_params import SuggestParams
 from napari_connecto.workflows.fitting import fitting_level
@@ -29,6 +30,7 @@ from napari_connecto.workflows.uncertainty_kinds import KINDS
 THUMBNAIL = 128
 
 
+@shown
 @dataclass(frozen=True)
 class Suggestion:
     """A patch that is worth annotating.

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.rates import CascadeExpectation
+from napari_connecto.core.shown import shown
 from napari_connecto.workflows.calibration import Calibration
 from napari_connecto.workflows.held_out import LabelledRecall
 from napari_connecto.workflows.threshold_rates import (
@@ -27,6 +28,7 @@ from napari_connecto.workflows.threshold_rates import (
 from napari_connecto.workflows.threshold_search import Cheapest, below, cheapest
 
 
+@shown
 @dataclass(frozen=True)
 class Choice:
     """The chosen cascade; sequences go from the finest level to the coarsest, intervals are 95 %.

@@ -13,6 +13,7 @@ from typing import Any
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
@@ -24,6 +25,7 @@ from napari_connecto.workflows.translator import LABEL, Translator
 REPORT, NAME = "translation.json", "EM-like (from X-ray)"
 
 
+@shown
 @dataclass(frozen=True)
 class Translation:
     """A translated volume.

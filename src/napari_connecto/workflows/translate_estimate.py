@@ -13,6 +13,7 @@ from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.predict import check_channels
+from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.device import describe_device
@@ -26,6 +27,7 @@ BYTES = 4
 """Of a voxel of each output, float32."""
 
 
+@shown
 @dataclass(frozen=True)
 class TranslateEstimate:
     """What to expect of a translation.

@@ -22,6 +22,7 @@ from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.shown import shown
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
@@ -66,6 +67,7 @@ class Recalibrated:
         return answer | {name: answer[name] * factor for name in ("aleatoric", "epistemic")}
 
 
+@shown
 @dataclass(frozen=True)
 class Translator:
     """X-ray in, EM-like mean with aleatoric and epistemic standard deviations out.

@@ -18,6 +18,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
+from napari_connecto.core.shown import shown
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
 from napari_connecto.workflows.em_labels import numbered
@@ -33,6 +34,7 @@ SIZES = (0, 50, 200)
 Axes: TypeAlias = tuple[list[float], list[float], list[int]]
 
 
+@shown
 @dataclass(frozen=True)
 class Tuned:
     """What annotated patches say of thresholds.
@@ -52,6 +54,7 @@ class Tuned:
     table: Mapping[str, np.ndarray]
 
 
+@shown
 @dataclass(frozen=True)
 class Patch:
     """A boundary map and its truth, instances from 1 on, both (z, y, x).
@@ -165,6 +168,7 @@ def instances(labels: np.ndarray) -> np.ndarray:
     return out
 
 
+@shown
 @dataclass(frozen=True)
 class Pieces:
     """A patch cut into fragments: all that merging them needs, so that a grid point costs no look at a voxel."""
