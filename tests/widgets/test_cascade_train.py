@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.tables import read_table
 from napari_connecto.widgets import _cascade_jobs, _cascade_train
 from napari_connecto.widgets._cascade_jobs import training_job
+from napari_connecto.workflows.stop_file import STOP
 from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED
 from tests.widgets.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
 from tests.widgets.test_cascade_dock import run as search
@@ -121,3 +124,27 @@ def test_a_cascade_says_what_it_found_of_the_held_out_objects():
     assert _cascade_jobs._recall(None) == ""
     said = _cascade_jobs._recall({"found": [True, False, True]})
     assert said == " It found 2 of 3 labelled held-out objects."
+
+
+def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypatch):
+    asked = []
+
+    def job(training):
+        while not (training.out / STOP).exists():
+            time.sleep(0.01)
+            yield Progress(1, 9, "training level 0")
+        asked.append(training.out)
+        yield Progress(1, 2, "measuring level 0")
+        return {"out": str(training.out), "lines": ["Stopped at level 0"], "failure": "", "worse": True}
+
+    monkeypatch.setattr(_cascade_train, "training_job", job)
+    train = reviewed.train
+    assert not train.stop.isEnabled()
+    train.bar.button.click()
+    qtbot.waitUntil(train.stop.isEnabled, timeout=5000)
+    with qtbot.waitSignal(train.bar.worker.returned, timeout=5000):
+        train.stop.click()
+        assert "the best is kept" in train.bar.status.text()
+    assert asked
+    assert "Stopped at level 0" in train.about.text()
+    assert not train.stop.isEnabled()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
+from napari_connecto.core.errors import Cancelled, InputError, ModelError, VoxelSizeError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.read import open_volume
@@ -20,6 +22,7 @@ from napari_connecto.workflows.examples import from_labels, from_points
 from napari_connecto.workflows.params import DetectParams, TrainParams
 from napari_connecto.workflows.report import report_lines
 from napari_connecto.workflows.train import design, train_cascade, train_cascade_job
+from napari_connecto.workflows.training_summary import summarise
 from tests import tiny
 from tests.workflows.watched import watched
 
@@ -172,3 +175,45 @@ def test_stacks_without_pyramid_or_voxel_size_are_trained_on_and_searched(tmp_pa
         detect(pyramid, cascade)
     with pytest.raises(VoxelSizeError, match="states no voxel size"):
         detect(stack, sized)
+
+
+def test_stopping_keeps_the_best_so_far_and_leaves_out_what_was_not_begun(scenes):
+    image, truth = scenes[0]
+    params, made = TrainParams("cells", steps=200, width=2, seed=0, device="cpu"), []
+    job = train_cascade_job(image, truth, params, stop=lambda: len(made) >= 12)
+    cascade = run(job, lambda p: made.append(p) if p.stage.startswith("training") else None)
+    assert len(cascade.stages) == 1
+    assert cascade.metadata["stopped"] == {"level": 0, "steps": 12, "of": 200, "levels": 2}
+    assert cascade.calibration.held_out is not None
+    said = summarise(cascade).lines
+    line = "Stopped at level 0 after 12 of 200 steps; the best so far is kept. 1 coarser levels were not trained"
+    assert any(line in text for text in said)
+
+
+def test_stopping_before_the_first_step_is_a_cancel(scenes):
+    image, truth = scenes[0]
+    params = TrainParams("cells", steps=200, width=2, device="cpu")
+    with pytest.raises(Cancelled, match="stopped before the first step of training; nothing was kept"):
+        run(train_cascade_job(image, truth, params, stop=lambda: True))
+
+
+@pytest.mark.slow
+def test_the_first_interrupt_stops_and_keeps_the_second_cancels(tmp_path):
+    image, truth = tiny.cells(1)
+    for volume, name in ((image, "image"), (truth, "truth")):
+        run(save_volume_job(volume, tmp_path / f"{name}.ome.zarr", levels=2))
+    command = ("train-cascade", tmp_path / "image.ome.zarr", "--labels", tmp_path / "truth.ome.zarr", "--width", "2")
+    for name, interrupts, code in (("kept", 1, 0), ("gone", 2, 130)):
+        process = tiny.start(*command, "--steps", "50000", "--out", tmp_path / name)
+        tiny.wait_for(process, "training level 0", 20)
+        for _ in range(interrupts):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == code, errors
+        assert "Stopping after this step; the best so far is kept. Press Ctrl-C again to cancel." in errors
+        assert (tmp_path / name / "cascade.json").exists() == (code == 0)
+        assert not (tmp_path / name / "stop").exists()
+        if code == 0:
+            assert "Stopped at level 0 after" in out
+    assert len(load_cascade(tmp_path / "kept").stages) == 1

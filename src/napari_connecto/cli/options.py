@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from napari_connecto.cli.bar import Bar
+from napari_connecto.cli.stopping import StopOnInterrupt
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.jobs import Job, Progress, loading, progress_line, run
 from napari_connecto.core.params import flag
@@ -146,7 +147,8 @@ def run_recipe(recipe: dict[str, Any], progress: str, scheduler: str | None = No
     wanted = bool(click.get_current_context().meta.get(WITH_REPORT))
     if wanted and not recipe.get("out"):
         raise click.UsageError("--report needs --out, the folder that it is written to")
-    summary = drive(_recipe_job(recipe, scheduler, workers, wanted), progress)
+    with StopOnInterrupt(recipe) as stopping:
+        summary = drive(stopping.watched(_recipe_job(recipe, scheduler, workers, wanted)), progress)
     more = [f"written to {summary['out']}"] if summary["out"] else []
     finish(summary, progress, [*more, *([f"report: {summary['report']}"] if wanted else [])])
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from napari.layers import Labels, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets._cascade_jobs import Training, training_job
 from napari_connecto.widgets._cascade_labels import caption, taught
@@ -23,6 +24,7 @@ from napari_connecto.widgets._job_bar import JobBar, text_line
 from napari_connecto.widgets._layers import SPEC
 from napari_connecto.widgets._view import LayerCombo
 from napari_connecto.workflows.params import TrainParams
+from napari_connecto.workflows.stop_file import ask_to_stop
 
 PREVIOUS = "connecto_previous"
 """Key of a training layer's ``metadata``: folder of the cascade whose detections were reviewed."""
@@ -51,17 +53,25 @@ class TrainBox(QGroupBox):
         self.caption = text_line("What is not labelled")
         self.form = ParamsForm(TrainParams)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
+        self.stop = QPushButton("Stop && keep best")
+        self.stop.setToolTip("End now with the best networks so far; levels that were not begun are left out")
+        self.stop.setEnabled(False)
+        self._out: Path | None = None
+        self._stopping = False
         self.about = text_line("What the training found")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.about):
+        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.stop, self.about):
             layout.addWidget(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
         self.form.changed.connect(self._show_caption)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
+        self.bar.worker.reported.connect(self._on_reported)
+        self.bar.worker.state_changed.connect(lambda _: self.stop.setEnabled(False))
+        self.stop.clicked.connect(self._on_stop)
         self._show_caption()
 
     def _on_image_chosen(self) -> None:
@@ -86,7 +96,21 @@ class TrainBox(QGroupBox):
             self.bar.error.show_error(error)
             return
         self.about.setText("")
+        self._out, self._stopping = training.out, False
         self.bar.start(lambda: training_job(training), resumable=False)
+
+    def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
+        if self._stopping:
+            self.bar.status.setText("Stopping; the best is kept and measured…")
+        elif progress.stage.startswith("training") and progress.done > 0:
+            self.stop.setEnabled(True)
+
+    def _on_stop(self) -> None:
+        if self._out is not None:
+            ask_to_stop(self._out)
+            self._stopping = True
+            self.stop.setEnabled(False)
+            self.bar.status.setText("Stopping; the best is kept and measured…")
 
     def training(self) -> Training:
         """What the button would train.

@@ -8,6 +8,7 @@ workflow needs, ``params`` and ``out``. Docks and commands write one into every 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from napari_connecto.workflows.points import read_places
 from napari_connecto.workflows.recipe_parts import check_entries, region_lines, region_of
 from napari_connecto.workflows.recipe_paths import whole_paths
 from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.stop_file import STOP
 from napari_connecto.workflows.train import train_cascade_job
 from napari_connecto.workflows.training_summary import summarise
 
@@ -110,13 +112,21 @@ def _train_cascade(recipe: Recipe, client: Any) -> Job[dict[str, Any]]:
     if "points" in recipe and "review" in recipe:
         raise InputError("got 'points' and 'review'; points have their own verdicts, a review goes with 'labels'")
     out = Path(recipe["out"])
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    stop = out / STOP
+    if out.exists() and (not out.is_dir() or any(path != stop for path in out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
+    stop.unlink(missing_ok=True)
     labels = _points(recipe["points"], volume, params) if "points" in recipe else open_spec(recipe["labels"])
     review = read_places(recipe["review"], volume.levels[0]) if recipe.get("review") else None
     previous = load_cascade(cascade_folder(recipe["previous"]), backend="torch") if recipe.get("previous") else None
-    cascade = yield from train_cascade_job(volume, labels, params, review=review, previous=previous)
-    cascade.save(out)
+    more: dict[str, Any] = {"review": review, "previous": previous, "stop": stop.exists}
+    try:
+        cascade = yield from train_cascade_job(volume, labels, params, **more)
+        cascade.save(out)
+    finally:
+        stop.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds the cascade, or never was
+            out.rmdir()
     told = summarise(cascade)
     summary = {"out": str(out), "levels": len(cascade.stages), "lines": list(told.lines)}
     return summary | {"failure": told.failure, "worse": told.worse, "comparison": told.comparison}

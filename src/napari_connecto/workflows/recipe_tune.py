@@ -32,11 +32,10 @@ from napari_connecto.workflows.proof import FILE, Annotation
 from napari_connecto.workflows.recipe_parts import TUNED, model_folder, tuned_params
 from napari_connecto.workflows.recipe_prepare import before_label, start_of
 from napari_connecto.workflows.session import Session
+from napari_connecto.workflows.stop_file import STOP
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
-STOP = "stop"
-"""A file of this name in a fine-tuning's folder stops it and keeps the best."""
 
 
 def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from napari_connecto import __version__
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import Cancelled, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
@@ -47,6 +47,7 @@ def train_cascade_job(
     *,
     review: Places | None = None,
     previous: Cascade | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Job[Cascade]:
     """Train a detector for each level of ``volume`` and measure them on blocks kept apart.
 
@@ -63,7 +64,10 @@ def train_cascade_job(
     review
         Verdicts on places, see `from_labels`: which of the labels are objects, and what is known to be none.
     previous
-        A cascade that is measured on the same held-out objects, see `Cascade.compared`.
+        A cascade that is measured on the same held-out objects, see ``metadata["previous"]``.
+    stop
+        Asked before every step of training. Once true, the best state so far is kept and measured; levels that were
+        not begun are left out, as said in ``metadata["stopped"]``.
 
     Returns
     -------
@@ -74,17 +78,27 @@ def train_cascade_job(
     ------
     InputError
         If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
+    Cancelled
+        If it is stopped before the first step.
     """
     params = params or TrainParams()
     volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
-    stages, phases = [], Phases(_work(examples, params, cards, measure_box, previous))
+    stages: list[Predictor] = []
+    stopped, phases = None, Phases(_work(examples, params, cards, measure_box, previous))
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
-        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k)
-        stages.append((yield from phases.run(f"training level {k}", training)))
+        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, stop)
+        stage, steps = yield from phases.run(f"training level {k}", training)
+        if steps == 0 and not stages:
+            raise Cancelled("stopped before the first step of training; nothing was kept")
+        stages += [stage] if steps else []
+        asked = stop is not None and stop()
+        if steps < params.steps or (asked and card is not cards[-1]):
+            stopped = {"level": k, "steps": steps, "of": params.steps, "levels": len(cards)}
+            break
     least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
     rule = ObjectRule(params.head, 0.5, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
     measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule)
@@ -92,6 +106,8 @@ def train_cascade_job(
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
     if volume.metadata.get(UNIT) == PIXEL:
         metadata[UNIT] = PIXEL
+    if stopped is not None:
+        metadata["stopped"] = stopped
     if previous is not None:
         comparing = _measured_job(volume, examples, measure_box, previous)
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)

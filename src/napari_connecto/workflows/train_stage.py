@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,11 +29,18 @@ LOOK = 256
 
 
 def train_stage_job(
-    volume: Volume, examples: Examples, boxes: tuple[Box, Box], card: ModelCard, params: TrainParams, k: int
-) -> Job[Predictor]:
+    volume: Volume,
+    examples: Examples,
+    boxes: tuple[Box, Box],
+    card: ModelCard,
+    params: TrainParams,
+    k: int,
+    stop: Callable[[], bool] | None = None,
+) -> Job[tuple[Predictor, int]]:
     """Fit, look for what it gets wrong, fit on.
 
     ``boxes`` are voxels of ``examples.target`` to train on, and to choose the best state on; stage 0 is the finest.
+    Once ``stop`` is true, the best state so far is taken. Returns it and the steps that were made.
     """
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
@@ -44,27 +52,41 @@ def train_stage_job(
     names = [f"training level {k}{part}" for part in ("", ", looking for hard examples", ", hard examples")]
     look_steps = LOOK / (3 * params.batch)  # a step takes about as long as three calls on each of its samples
     phases = Phases(dict(zip(names, (first, look_steps, max(0, params.steps - first)), strict=True)))
+    counted, score = _Counted(), _Fit(check_samples)
     for part, steps in enumerate((first, params.steps - first)):
-        if steps < 1:
+        if steps < 1 or counted.stopped(stop):
             break
         settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
-        job = fit(model, train.draw(params.batch, params.seed + part), settings, validate=_Fit(check_samples))
-        model = yield from phases.run(names[2 * part], _renamed(job, names[2 * part]))
-        if part == 0:
+        draw = train.draw(params.batch, params.seed + part)
+        job = fit(model, draw, settings, validate=score, stop=stop)
+        trained = yield from phases.run(names[2 * part], counted.renamed(job, names[2 * part]))
+        if part == 0 or not counted.stopped(stop) or score(trained) > score(model):
+            model = trained
+        if part == 0 and not counted.stopped(stop):
             train.hard = yield from phases.call(names[1], partial(_mistakes, train, model, params.seed))
-    return model
+    return model, counted.steps
 
 
-def _renamed(job: Job, stage: str) -> Job:
-    """The same job under another stage name."""
-    try:
-        while True:
-            progress = next(job)
-            yield replace(progress, stage=stage)
-    except StopIteration as end:
-        return end.value
-    finally:
-        job.close()
+@dataclass
+class _Counted:
+    """Steps of training that were made."""
+
+    steps: int = 0
+
+    def stopped(self, stop: Callable[[], bool] | None) -> bool:
+        return stop is not None and stop()
+
+    def renamed(self, job: Job, stage: str) -> Job:
+        """The same job under another stage name."""
+        try:
+            while True:
+                progress = next(job)
+                self.steps += 1
+                yield replace(progress, stage=stage)
+        except StopIteration as end:
+            return end.value
+        finally:
+            job.close()
 
 
 def _patches(level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, *, soft: bool) -> Patches:

@@ -41,11 +41,21 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     failure = _failure(held_out)
     comparison, worse = _compared(cascade, held_out)
     lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
+    lines += _stopped(cascade)
     lines += [held_out.sentence] if held_out is not None and not failure else []
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []
     lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
     return TrainingSummary(failure, comparison, worse, tuple([failure] if failure else []) + tuple(lines))
+
+
+def _stopped(cascade: Cascade) -> list[str]:
+    told = cascade.metadata.get("stopped")
+    if not told:
+        return []
+    text = f"Stopped at level {told['level']} after {told['steps']} of {told['of']} steps; the best so far is kept."
+    left = told["levels"] - len(cascade.stages)
+    return [text + (f" {left} coarser levels were not trained and are left out." if left else "")]
 
 
 def _failure(held_out: HeldOut | None) -> str:

@@ -1,0 +1,14 @@
+"""A file that asks a running training to end with the best model so far: the same from a dock, a shell and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STOP = "stop"
+"""Its name, in the folder of the result."""
+
+
+def ask_to_stop(out: str | Path) -> None:
+    """Ask the training whose result goes to ``out``."""
+    Path(out).mkdir(parents=True, exist_ok=True)
+    (Path(out) / STOP).touch()
