@@ -133,6 +133,10 @@ def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
     assert "It did." in text
     assert "+0.200 bits gained (+0.100 to +0.300, 95 %)" in " ".join(keys(tmp_path / "tuned" / "report.html"))
     assert "1 0.250 0.750 1.000 0.200 0.600 0.800 +0.200" in text
+    found = json.loads((tmp_path / "tuned" / "comparison.json").read_text())
+    (tmp_path / "tuned" / "comparison.json").write_text(json.dumps(found | {"patches": [3, 7]}))
+    text = words(write_report(tmp_path / "tuned"))
+    assert "3 0.250 0.750 1.000 0.200 0.600 0.800 +0.200" in text  # as the session numbers them
     assert "napari-connecto 9.8.7" in text
     (tmp_path / "tuned" / "segment.json").unlink()  # killed after the model was saved, before it was compared
     with pytest.raises(StoreError, match=r"not finished \(no segment\.json\)"):

@@ -135,7 +135,7 @@ def test_every_key_of_annotation_does_what_it_says(opened, viewer, place, active
 
 
 @pytest.mark.gl
-def test_buttons_paint_as_their_keys_do_and_say_what_unlabelled_means(opened, qtbot):
+def test_buttons_paint_as_their_keys_do_and_say_what_unlabelled_means(opened, viewer):
     annotate = opened.annotate
     labels, buttons = annotate.patch.labels, annotate.brushes.buttons
     assert [b.text() for b in buttons.values()] == ["Unlabelled (0)", "Membrane (1)", "Inside (2)", "New neurite (M)"]
@@ -145,6 +145,7 @@ def test_buttons_paint_as_their_keys_do_and_say_what_unlabelled_means(opened, qt
     buttons["M"].click()
     assert labels.selected_label == max(2, int(np.asarray(labels.data).max())) + 1
     annotate.desk.close()
+    assert viewer.layers.selection.active == viewer.layers[0]  # the image, for what is done next
     assert not any(button.isEnabled() for button in buttons.values())
 
 

@@ -70,6 +70,14 @@ def test_the_interval_is_that_of_a_paired_t_test():
     assert "95 %), 36% of what it was" in comparison(before, after).verdict()
 
 
+def test_patches_have_the_numbers_of_their_session():
+    found = comparison([0.5, 0.7], [0.3, 0.45])
+    assert [line[:8] for line in found.lines()[:2]] == ["patch 1:", "patch 2:"]
+    found = replace(found, ids=(3, 7))
+    assert [line[:8] for line in found.lines()[:2]] == ["patch 3:", "patch 7:"]
+    assert found.to_json()["patches"] == [3, 7]
+
+
 def test_two_patches_that_both_gain_prove_little_and_one_nothing():
     assert not comparison([0.5, 0.7], [0.4, 0.3]).distinguishable
     assert "one patch has no confidence interval" in comparison([0.5], [0.4]).verdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import Any
@@ -182,7 +183,8 @@ def _compared(found: Mapping[str, Any]) -> tuple[Figure, ...]:
 
 def _by_patch(found: Mapping[str, Any]) -> Table:
     rows = []
-    for n, (b, a) in enumerate(zip(found["before"]["vi"], found["after"]["vi"], strict=True), start=1):
+    before, after = found["before"]["vi"], found["after"]["vi"]
+    for n, b, a in zip(found.get("patches") or itertools.count(1), before, after, strict=False):
         cells = [f"{vi[k]:.3f}" for vi in (b, a) for k in ("split", "merge", "total")]
         rows.append((str(n), *cells, f"{b['total'] - a['total']:+.3f}"))
     names = ("patch", "split before", "merge", "total", "split after", "merge", "total", "gain")

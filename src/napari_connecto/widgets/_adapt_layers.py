@@ -45,10 +45,13 @@ class Canvas:
         return layer
 
     def remove(self, layers: Sequence[Layer | None]) -> None:
-        """Take layers out, where the user has not."""
+        """Take layers out, where the user has not; where none is active then, the image is."""
+        there = self.viewer.layers
         for layer in layers:
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+            if layer is not None and layer in there:
+                there.remove(layer)
+        if not there.selection and self.image in there:
+            there.selection.active = self.image
 
     def view(self) -> View:
         """Where the user looks now."""

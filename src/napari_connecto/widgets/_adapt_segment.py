@@ -96,7 +96,7 @@ class SegmentBox(QWidget):
     def show_state(self) -> None:
         """Which model segments; its tuned thresholds go into the form."""
         kept = self._kept()
-        why = f" ({kept.reason})" if kept is not None and kept.reason else ""
+        why = f": {kept.reason}." if kept is not None and kept.reason else ""
         self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
             self._shown_params = kept.params
@@ -155,11 +155,8 @@ class SegmentBox(QWidget):
 
     def _on_failed(self, _error: Exception, _text: str) -> None:
         """Leave no layer of a segmentation that there is not; what is finished of it is on disk."""
-        layers, image = self.project.viewer.layers, self.project.layer
-        if self.layer is not None and self.layer in layers:
-            layers.remove(self.layer)
-            if image is not None and image in layers:
-                layers.selection.active = image
+        if self.layer is not None:  # so there was an image to show it on
+            self.project.canvas().remove([self.layer])
         self.layer = self._shown_out = None
         self.project.changed.emit()
 

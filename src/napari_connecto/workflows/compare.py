@@ -55,12 +55,20 @@ class Comparison:
         Mean over patches of VI before minus VI after, bits; positive is better.
     interval
         95 %, Student's t over patches; NaN for fewer than two.
+    ids
+        Of the patches in their session, where they are of one.
     """
 
     before: Scored
     after: Scored
     gain: float
     interval: tuple[float, float]
+    ids: tuple[int, ...] = ()
+
+    @property
+    def names(self) -> tuple[int, ...]:
+        """Numbers of the patches: those of their session, or from 1."""
+        return self.ids or tuple(range(1, len(self.before.vi) + 1))
 
     @property
     def distinguishable(self) -> bool:
@@ -78,7 +86,7 @@ class Comparison:
         rows = [
             f"patch {n}: VI {b.total:.3f} before ({b.split:.3f} split, {b.merge:.3f} merge), "
             f"{a.total:.3f} after ({a.split:.3f}, {a.merge:.3f})"
-            for n, (b, a) in enumerate(zip(self.before.vi, self.after.vi, strict=True), start=1)
+            for n, b, a in zip(self.names, self.before.vi, self.after.vi, strict=True)
         ]
         return [*rows, self.verdict()]
 
@@ -99,6 +107,7 @@ class Comparison:
             "gain": self.gain,
             "interval": list(self.interval),
             "improved": self.improved,
+            "patches": list(self.names),
             "before": _json(self.before),
             "after": _json(self.after),
             "verdict": self.verdict(),

@@ -112,6 +112,7 @@ def _compared(
         write_json(out / TUNED, asdict(tune(after, examples, prior if after.card.parent else None)))
         return None
     comparison = yield from compare_job(before, after, held_out, examples, prior)
+    comparison = replace(comparison, ids=tuple(s.id for s in annotation.held_out))
     write_json(out / "comparison.json", comparison.to_json())
     write_json(out / TUNED, asdict(comparison.after.params))
     return comparison
