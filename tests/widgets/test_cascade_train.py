@@ -6,14 +6,19 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari")
+
+from napari.layers import Image
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.tables import read_table
 from napari_connecto.widgets import _cascade_jobs, _cascade_train
 from napari_connecto.widgets._cascade_jobs import training_job
+from napari_connecto.widgets._layers import SPEC, describe
+from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.stop_file import STOP
 from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED
 from tests.widgets.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
@@ -118,6 +123,40 @@ def test_the_labels_box_says_what_is_not_labelled(dock, viewer):  # noqa: F811
     viewer.add_points([[1, 40, 60]], scale=(50, 4, 4), units="nm", name="dots")
     dock.train.labels.setCurrentText("dots")
     assert "Set a point on every object" in dock.train.caption.text()
+
+
+def test_rgb_images_are_trained_on_with_all_their_channels(dock, viewer, qtbot, monkeypatch, tmp_path):  # noqa: F811
+    colours = np.zeros((64, 80, 3), np.uint8)
+    colours[..., 1] = np.arange(80)
+    viewer.add_image(colours, rgb=True, name="slide", scale=(500, 500), units="nm")
+    labels = np.zeros((64, 80), np.uint8)
+    labels[10:20, 10:20] = 1
+    viewer.add_labels(labels, name="mask", scale=(500, 500), units="nm")
+    dock.image.layers.setCurrentText("slide")
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "slide", timeout=5000)
+    dock.train.labels.setCurrentText("mask")
+    opened = []
+
+    def in_subprocess(recipe, work):
+        yield Progress(0, 0)
+        opened.append(open_spec(recipe["volume"]))
+        np.testing.assert_array_equal(opened[0].levels[0].read(opened[0].levels[0].box)[1, 0], colours[..., 1])
+        return {}
+
+    monkeypatch.setattr("napari_connecto.workflows.subprocess.run_in_subprocess", in_subprocess)
+    run(training_job(dock.train.training()))
+    assert opened[0].levels[0].channels == 3
+
+
+def test_an_rgb_file_is_opened_again_with_all_its_channels(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "slide.tif", colours, photometric="rgb")
+    layer = Image(colours, rgb=True, scale=(500, 500), units="nm")
+    layer._source = layer.source.model_copy(update={"path": str(tmp_path / "slide.tif")})  # as after File > Open
+    volume = describe(layer).volume()
+    assert volume.metadata[SPEC]["channel"] == "all"
+    level = volume.levels[0]
+    np.testing.assert_array_equal(np.asarray(level.read(level.box))[:, 0], np.moveaxis(colours, -1, 0))
 
 
 def test_a_cascade_says_what_it_found_of_the_held_out_objects():

@@ -134,6 +134,13 @@ def test_what_cannot_be_trained_is_refused_at_once():
     far = Volume((Level(np.ones((4, 8, 8), np.uint8), (8, 8, 8), (1e6, 0, 0)),), kind="labels")
     with pytest.raises(InputError, match="check their scale and position"):
         train_cascade(volume, far)
+    bare = replace(far, calibrated=False)
+    with pytest.raises(InputError, match="the labels are in pixels, the other of the two is in nm; give both a voxel"):
+        train_cascade(volume, bare)
+    with pytest.raises(InputError, match="the image is in pixels"):
+        train_cascade(replace(volume, calibrated=False), far)
+    with pytest.raises(InputError, match=r"the labels span \(1000000, 0, 0\) to \(1000032, 64, 64\) pixels"):
+        train_cascade(replace(volume, calibrated=False), bare)
     with pytest.raises(InputError, match="got 1 objects that cannot be split"):
         train_cascade(volume, objects_in(volume, 40.0))
     with pytest.raises(InputError, match="encoders are 2-D: choose dims 2d or"):

@@ -77,28 +77,29 @@ class LayerImage:
         return Volume(tuple(levels), name=self.name, kind=self.kind, calibrated=self.calibrated)
 
     def _reopen(self) -> Volume | None:
-        if not self.path or self.rgb:
+        if not self.path:
             return None
         from napari_connecto.io.read import open_volume  # zarr and its friends: not for the opening of a dock
 
         voxel_nm = self.voxel_nm if self.overridden else None
+        picks = dict(self.picks) | ({"channel": "all"} if self.rgb else {})
         try:
-            volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
+            volume = open_volume(self.path, voxel_nm=voxel_nm, **picks)
             axes = slice(3 - min(self.ndim, 3), None)  # the thickness of a single section is the file's
             stated = volume.levels[0].voxel_nm
             same = np.allclose(stated[axes], self.voxel_nm[axes], rtol=1e-3)
             if self.calibrated and not self.overridden and not same:
                 voxel_nm = self.voxel_nm  # corrected in the layer
-                volume = open_volume(self.path, voxel_nm=voxel_nm, **self.picks)
+                volume = open_volume(self.path, voxel_nm=voxel_nm, **picks)
             elif not (volume.calibrated or same):
                 return None  # ratios that the layer alone knows
         except (ConnectoError, OSError):
             return None
-        mine = [(Spatial(a, self.leading, self.ndim == 2, False).shape, np.dtype(a.dtype)) for a in self.arrays]
+        mine = [(Spatial(a, self.leading, self.ndim == 2, self.rgb).shape, np.dtype(a.dtype)) for a in self.arrays]
         theirs = [(level.array.shape, level.dtype) for level in volume.levels]
         if theirs != mine or volume.kind != self.kind:
             return None
-        spec = {"path": volume.source, **self.picks} | ({"voxel_nm": list(voxel_nm)} if voxel_nm else {})
+        spec = {"path": volume.source, **picks} | ({"voxel_nm": list(voxel_nm)} if voxel_nm else {})
         placed = volume.placed_at(self._origin(volume.levels[0].voxel_nm))
         if placed is not volume:
             spec["origin_nm"] = list(placed.levels[0].origin_nm)

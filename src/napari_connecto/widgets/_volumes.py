@@ -54,4 +54,5 @@ def as_file_job(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> J
 
     if not path.exists():
         yield from save_volume_job(volume, path)
-    return {"path": str(path)}
+    channels = volume.levels[0].channels is not None
+    return {"path": str(path)} | ({"channel": "all"} if channels else {})

@@ -11,7 +11,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
 from napari_connecto.core.shown import shown
-from napari_connecto.core.volume import Level
+from napari_connecto.core.volume import Level, Volume
 
 
 @shown
@@ -80,8 +80,8 @@ class Examples:
         box = self.region(level)
         if box.size == 0:
             raise InputError(
-                f"the labels span {self._span()} nm, the volume's level of {level.shape} voxels does not lie there; "
-                "check their scale and position"
+                f"the labels span {_span(self.target)} nm, the volume's level of {level.shape} voxels does not lie "
+                "there; check their scale and position"
             )
         out = np.asarray(self.target.array) if soft else self.present.astype(np.uint8) * np.uint8(255)
         return self._resampled(out, level, box, np.maximum), box
@@ -106,9 +106,32 @@ class Examples:
                 out = out.take(first, axis)
         return out
 
-    def _span(self) -> str:
-        low, high = self.target.to_nm((0, 0, 0)), self.target.to_nm(self.target.shape)
-        return " to ".join(str(tuple(round(float(v)) for v in end)) for end in (low, high))
+
+def check_place(volume: Volume, labels: Volume) -> None:
+    """See whether labels lie on a volume, in its unit, before anything is read.
+
+    Raises
+    ------
+    InputError
+        If only one of the two states a voxel size, or they do not touch.
+    """
+    if volume.calibrated != labels.calibrated:
+        bare = "labels are" if volume.calibrated else "image is"
+        raise InputError(
+            f"the {bare} in pixels, the other of the two is in nm; give both a voxel size (voxel_nm=, --voxel-nm Z Y X)"
+        )
+    image, target = volume.levels[0], labels.levels[0]
+    low, high = (image.to_voxels(target.to_nm(end)) for end in ((0, 0, 0), target.shape))
+    if (high <= 0).any() or (low >= image.shape).any():
+        unit = "nm" if volume.calibrated else "pixels"
+        raise InputError(
+            f"the labels span {_span(target)} {unit}, the volume {_span(image)}; check their scale and position"
+        )
+
+
+def _span(level: Level) -> str:
+    low, high = level.to_nm((0, 0, 0)), level.to_nm(level.shape)
+    return " to ".join(str(tuple(round(float(v)) for v in end)) for end in (low, high))
 
 
 def crop(level: Level, box: Box) -> Level:

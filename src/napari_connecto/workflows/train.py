@@ -21,6 +21,7 @@ from napari_connecto.workflows.coarser import with_coarser
 from napari_connecto.workflows.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.gate import Gate
 from napari_connecto.workflows.gate_check import CALLS, SOURCE_TILES, source_gate_job
+from napari_connecto.workflows.labelled_region import check_place
 from napari_connecto.workflows.least_size import least_voxels
 from napari_connecto.workflows.objects import ObjectRule
 from napari_connecto.workflows.params import TrainParams
@@ -82,6 +83,8 @@ def train_cascade_job(
         If it is stopped before the first step.
     """
     params = params or TrainParams()
+    if isinstance(labels, Volume):
+        check_place(volume, labels)
     volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     cards = design(volume, examples, params)
