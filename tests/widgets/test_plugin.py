@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ from npe2 import PluginManifest
 
 import napari_connecto
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.write import save_volume
 from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
 from napari_connecto.workflows.detections import Detections
 
@@ -118,6 +121,27 @@ def test_layer_read_by_napari_ome_zarr_is_reopened_with_its_voxel_sizes(sample, 
     assert volume.metadata[SPEC] == {"path": sample.source}
     for mine, level in zip(volume.levels, sample.levels, strict=True):
         assert (mine.voxel_nm, mine.origin_nm) == (level.voxel_nm, level.origin_nm)
+
+
+@pytest.mark.gl
+def test_a_result_on_part_of_a_volume_lies_on_it_when_both_are_dropped_on_napari(viewer, tmp_path):
+    pytest.importorskip("napari_ome_zarr")
+    from napari_connecto.widgets._layers import describe
+
+    array = np.arange(16 * 64 * 64, dtype="u4").reshape(16, 64, 64)
+    whole = Level(array.astype("u1"), (40.0, 8.0, 8.0))
+    part = Level(array[4:12, 16:48, 16:48], (40.0, 8.0, 8.0), (160.0, 128.0, 128.0))
+    save_volume(Volume((whole,)), tmp_path / "whole.zarr", levels=3)
+    save_volume(Volume((part,), kind="labels"), tmp_path / "run" / "labels" / "objects.zarr", levels=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reader looks for an image two folders up
+        (image,) = viewer.open(str(tmp_path / "whole.zarr"), plugin="napari-ome-zarr")
+        (labels,) = viewer.open(str(tmp_path / "run" / "labels" / "objects.zarr"), plugin="napari-ome-zarr")
+    inside = labels.world_to_data(image.data_to_world((5, 20, 30)))
+    np.testing.assert_allclose(inside, (1, 4, 14))
+    assert int(labels.data[0][1, 4, 14]) == array[5, 20, 30]
+    assert describe(image).volume().levels[0].origin_nm == (0, 0, 0)
+    assert describe(labels).volume().levels[0].origin_nm == (160, 128, 128)
 
 
 @pytest.mark.gl

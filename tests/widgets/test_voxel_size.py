@@ -51,6 +51,19 @@ def test_layers_on_the_same_voxels_stay_on_them_and_in_view(shape, units):
     assert view_box(viewer, image, level, depth=2) == before
 
 
+def test_a_layer_placed_by_its_affine_stays_on_its_voxels():
+    """As napari-ome-zarr places what it opens."""
+    viewer, affine = ViewerModel(), np.eye(4)
+    affine[:3, 3] = 0.5, 2.5, 4.5
+    image = viewer.add_image(STACK, affine=affine, contrast_limits=(0, 1))
+    labels = viewer.add_labels(STACK, translate=(0.5, 2.5, 4.5))
+    give_size(viewer, image, (50.0, 4.0, 8.0))
+    np.testing.assert_allclose(world(image, (1, 2, 3)), np.multiply((1.5, 4.5, 7.5), (50, 4, 8)))
+    np.testing.assert_allclose(world(image, (1, 2, 3)), world(labels, (1, 2, 3)))
+    level = describe(image).volume().levels[0]
+    assert (level.voxel_nm, level.origin_nm) == ((50, 4, 8), (0, 8, 32))
+
+
 def opened(viewer, qtbot):
     box = InputBox(viewer)
     qtbot.addWidget(box)

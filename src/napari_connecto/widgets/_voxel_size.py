@@ -10,7 +10,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
 
-from napari_connecto.widgets._layers import nm_per_unit, world_factor
+from napari_connecto.widgets._layers import nm_per_unit, world_factor, world_grid
 from napari_connecto.widgets._view import RESULT
 
 PIXELS = "connecto_pixels"
@@ -23,7 +23,7 @@ def give_size(viewer: Any, layer: Layer, voxel_nm: Sequence[float]) -> None:
     The view stays on the same voxels. Of a 2-D layer y and x count.
     """
     n = min(layer.ndim, 3)
-    factor = np.asarray(voxel_nm, float)[-n:] / np.asarray(layer.scale, float)[-n:]
+    factor = np.asarray(voxel_nm, float)[-n:] / world_grid(layer)[0][-n:]
     shared = [other for other in viewer.layers if other is not layer and _shares(other, layer)]
     before = _world_per_voxel(viewer, layer)
     camera, dims = viewer.scene.camera, viewer.dims
@@ -56,15 +56,16 @@ def _shares(other: Layer, layer: Layer) -> bool:
 def _stretch(layer: Layer, factor: np.ndarray) -> None:
     n = len(factor)
     scale, translate = np.array(layer.scale, float), np.array(layer.translate, float)
+    affine = np.array(layer.affine.affine_matrix, float)
     scale[-n:] *= factor
     translate[-n:] *= factor
-    layer.scale = scale
-    layer.translate = translate
+    affine[-n - 1 : -1, -1] *= factor  # where napari-ome-zarr says that a layer is
+    layer.scale, layer.translate, layer.affine = scale, translate, affine
     layer.units = (*layer.units[:-n], *("nm",) * n)
 
 
 def _world_per_voxel(viewer: Any, layer: Layer) -> np.ndarray:
-    return np.asarray(layer.scale, float) * world_factor(layer, viewer.layers.units)
+    return world_grid(layer)[0] * world_factor(layer, viewer.layers.units)
 
 
 class VoxelSize(QWidget):
