@@ -73,6 +73,25 @@ def test_a_file_of_a_set_that_is_missing_is_named(three_files, first, gone):
         open_volume(three_files / f"m{first}.ome.tif")
 
 
+@pytest.mark.parametrize("content", [b"", b"no TIFF at all"])
+def test_a_file_of_a_set_that_is_no_tiff_is_named(three_files, content):
+    (three_files / "m1.ome.tif").write_bytes(content)
+    with pytest.raises(InputError, match=r"of which 'm1.ome.tif' cannot be read"):
+        open_volume(three_files / "m0.ome.tif")
+
+
+def test_files_of_a_set_that_are_not_alike_are_refused(three_files):
+    tifffile.imwrite(three_files / "m1.ome.tif", STACK[2:4].astype("u1"), photometric="minisblack", metadata=None)
+    with pytest.raises(InputError, match=r"different kinds .40 x 50 uint16, NONE; 40 x 50 uint8, NONE"):
+        open_volume(three_files / "m0.ome.tif")
+
+
+def test_pages_that_belong_to_no_image_are_told(tmp_path):
+    volume, voxels = opened(write(tmp_path / "a.ome.tif", STACK, ome(image(0, planes(0, 3), z=3))))
+    assert volume.metadata["notes"] == ["3 of its 6 pages belong to an image"]
+    np.testing.assert_array_equal(voxels, STACK[:3])
+
+
 def test_a_set_at_a_url_is_refused(three_files):
     import fsspec
 
@@ -138,7 +157,8 @@ def test_another_tiff_of_the_set_may_be_the_companion(tmp_path):
     [
         (image(0, planes(0, z=0) + planes(1, z=2), z=3), "does not say where 1 of 3 planes are"),
         (image(0, planes(0, 3), z=3), "does not say where some of 3 planes are"),
-        (image(0, z=1, c=2), "does not say which planes it holds"),
+        (image(0, z=1, c=2), "does not fit its pages"),
+        (image(0, planes(0, 2), z=2).replace("50", "60"), "does not fit its pages"),
         (image(0, planes(0, 2, file="../b.ome.tif", uuid=UUIDS[3]), z=2), "'../b.ome.tif', a file outside its folder"),
         (image(0, planes(0, 2, file="b.ome.tif", uuid=UUIDS[3]), z=2), "'b.ome.tif' cannot be read"),
         ("<Image", "OME-XML of .* cannot be read"),

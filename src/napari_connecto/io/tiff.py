@@ -19,7 +19,7 @@ from napari_connecto.io.files import Reopened, file_revision, is_url, stat_text
 from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, volume_of
 from napari_connecto.io.tiff_notices import opening, refusing
 from napari_connecto.io.tiff_ome import OmeImage, check_files, image_of, ome_images, open_ome
-from napari_connecto.io.tiff_pages import Contiguous, Pages
+from napari_connecto.io.tiff_pages import Contiguous, Pages, check_pages
 from napari_connecto.io.tiff_series import Chosen, check_codec, choose
 from napari_connecto.io.tiff_stated import TiffSize, stated_size
 from napari_connecto.io.zarr_limits import check_declared
@@ -129,8 +129,10 @@ def open_file(path: str, array: str | None, fill: bool = True) -> OpenTiff:
         image = image_of(series, images, path) if images and series.kind != "imagej" else None
         for level in (level for one in chosen.series for level in one.levels):
             check_codec(level.keyframe, path)
-            if any(page is None for page in level._pages):
-                raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
+            check_pages(level, path)
+        used = {ifd for one in images for name, ifd in one.planes.values() if name == file.filename}
+        if used and len(used) < len(file.pages):
+            notes.append(f"{len(used)} of its {len(file.pages)} pages belong to an image")
         file.filehandle.set_lock(True)
         stated, levels = stated_size(file, series, image), _levels(path, chosen, fill)
     return OpenTiff(file, chosen, image, stated, levels, tuple(notes))

@@ -99,7 +99,12 @@ def _beside(path: str, name: str) -> str:
 
 
 def _there(path: str, name: str) -> bool:
-    return not is_url(path) and Path(path).parent.joinpath(name).is_file()
+    """Whether a TIFF of this name lies beside ``path``."""
+    beside = Path(path).parent / name
+    if is_url(path) or not beside.is_file():
+        return False
+    with beside.open("rb") as file:
+        return file.read(2) in (b"II", b"MM")
 
 
 def ome_images(xml: str, file: tifffile.TiffFile, path: str) -> list[OmeImage]:
@@ -192,7 +197,7 @@ def _image_without_planes(series: tifffile.TiffPageSeries, images: list[OmeImage
     image = images[0]
     only_z = all(n == 1 for axis, n in image.extent.items() if axis != "Z")
     if len(images) > 1 or image.planes or not only_z or image.count != len(series):
-        raise InputError(f"the OME-XML of '{path}' does not say which planes it holds; write it again")
+        raise InputError(f"the OME-XML of '{path}' does not fit its pages, their number or their size; write it again")
     return image
 
 

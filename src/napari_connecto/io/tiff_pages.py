@@ -18,6 +18,19 @@ FEW = 4
 """Segments up to which one thread decodes them."""
 
 
+def check_pages(series: tifffile.TiffPageSeries, path: str) -> None:
+    """Raise `InputError` where pages of a level are missing, or those of a set of files are not alike."""
+    stored = series._pages  # public iteration would read every page
+    if any(page is None for page in stored):
+        raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
+    kinds = {page.keyframe.hash: page.keyframe for page in stored if page is not None} if series.is_multifile else {}
+    if len(kinds) > 1:
+        told = [f"{' x '.join(map(str, k.shape))} {k.dtype}, {k.compression.name}" for k in kinds.values()]
+        raise InputError(
+            f"the files of '{path}' hold pages of different kinds ({'; '.join(told[:3])}); save them alike"
+        )
+
+
 class Pages:
     """One level of a series.
 
