@@ -35,6 +35,35 @@ def script(module: nn.Module, shape: tuple[int, ...] = SHAPE) -> bytes:
     return stream.getvalue()
 
 
+def onnx_file(module: nn.Sequential, *, external: bool = False, outputs: int = 1) -> bytes:
+    """A network of `net` as an ONNX file; ``external``: one that says its first weights lie in another file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    conv, norm, _, head = module
+    tensors = {
+        "w0": conv.weight, "b0": conv.bias, "s": norm.weight, "b": norm.bias, "m": norm.running_mean,
+        "v": norm.running_var, "w1": head.weight, "b1": head.bias,
+    }  # fmt: skip
+    weights = [numpy_helper.from_array(t.detach().numpy(), name) for name, t in tensors.items()]
+    if external:
+        weights[0].ClearField("raw_data")
+        weights[0].data_location = TensorProto.EXTERNAL
+        entry = weights[0].external_data.add()
+        entry.key, entry.value = "location", "/etc/passwd"
+    nodes = [
+        helper.make_node("Conv", ["x", "w0", "b0"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"], epsilon=norm.eps),
+        helper.make_node("Relu", ["n"], ["r"]),
+        *(helper.make_node("Conv", ["r", "w1", "b1"], [f"y{i}"]) for i in range(outputs)),
+    ]
+    image = ["n", 1, "h", "w"]
+    given = [helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, image) for i in range(outputs)]
+    taken = [helper.make_tensor_value_info("x", TensorProto.FLOAT, image)]
+    graph = helper.make_graph(nodes, "tiny", taken, given, weights)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
 def npy(array: np.ndarray) -> bytes:
     """An array as a file."""
     stream = BytesIO()

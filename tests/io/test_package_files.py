@@ -6,6 +6,7 @@ import pickle
 import struct
 import zipfile
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +106,16 @@ def test_too_many_files_and_no_zip_are_refused(tmp_path: Path, monkeypatch: pyte
         pass
 
 
+LAUGHS = "a: &a [lol]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghij"))
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
         ("a: !!python/object/apply:os.system ['echo hi']", "has the YAML tag '.*os.system'"),
         ("a: !!python/name:os.system", "YAML tag"),
-        ("a: &x [1, 2]\nb: [*x, *x, *x]", r"YAML alias '\*x'"),
+        ("a: &x [1, *x]", "YAML aliases that grow to more than is allowed"),
+        (LAUGHS, "YAML aliases that grow to more than is allowed"),
         ("[" * 100000, "more than 30 levels"),
         ("a: [1, 2", "is no YAML"),
         ("a: 2000-99-99", "is no YAML"),
@@ -120,6 +125,12 @@ def test_too_many_files_and_no_zip_are_refused(tmp_path: Path, monkeypatch: pyte
 def test_yaml_holds_plain_values_only(text: str, match: str) -> None:
     with pytest.raises(ModelError, match=match):
         safe_yaml(text.encode(), "'rdf.yaml'")
+
+
+def test_yaml_aliases_are_read_where_they_stay_small() -> None:
+    text = "a: &x [1, {b: two}]\nc: [*x, *x]\nd: {<<: &y {e: 3}, f: *y}"
+    expected = {"a": [1, {"b": "two"}], "c": [[1, {"b": "two"}]] * 2, "d": {"e": 3, "f": {"e": 3}}}
+    assert safe_yaml(text.encode(), "'rdf.yaml'") == expected
 
 
 def test_arrays_are_read_as_written() -> None:

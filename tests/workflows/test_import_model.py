@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.packages import (
     image,
     net,
     npy,
+    onnx_file,
     rdf4,
     rdf5,
     run,
@@ -37,6 +39,8 @@ from tests.packages import (
 )
 
 pytest.importorskip("bioimageio.spec", reason="the extra 'bioimageio' is not installed")
+pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -195,6 +199,14 @@ def test_sections_may_be_square(tmp_path: Path) -> None:
     assert import_model(folder(tmp_path / "p", files(_tied())), tmp_path / "out").tile == (1, 240, 240)
 
 
+ONNX = rdf5(weights={"onnx": {"source": "weights.onnx", "opset_version": 17}})
+
+
+def _source(architecture: Any, rdf: Any = rdf5) -> dict[str, Any]:
+    """A network that comes as source code."""
+    return rdf(weights={"pytorch_state_dict": {"source": "weights.pt", "architecture": architecture}})
+
+
 TIME = [{"type": "time", "size": 4}, axis("y"), axis("x")]
 REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (
@@ -213,11 +225,22 @@ REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (_document(source="../weights.pt"), {}, "outside the package|not valid"),
     (_document(source="/etc/passwd"), {}, "outside the package|not valid"),
     (_document(source="absent.pt"), {}, "has no file 'absent.pt'"),
+    (ONNX, {}, "is no ONNX file|onnxruntime cannot load"),
+    (ONNX, {"weights_onnx": onnx_file(net(), external=True)}, "keeps its weights in other files, which are not read"),
+    (ONNX, {"weights_onnx": onnx_file(net(), outputs=2)}, "has 1 inputs and 2 outputs; supported is one image in"),
+    (ONNX, {"weights_onnx": onnx_file(net(seed=5))}, "misses the package's test output"),
     (
-        rdf5(weights={"onnx": {"source": "weights.pt", "opset_version": 15}}),
+        rdf5(weights={"keras_hdf5": {"source": "weights.h5", "tensorflow_version": "2.0"}, "onnx": None}),
         {},
-        "has weights as onnx; supported are",
+        "has weights as keras_hdf5; supported are torchscript, pytorch_state_dict, onnx: ask its makers",
     ),
+    (
+        _source({"source": "net.py", "callable": "Net"}),
+        {},
+        r"network as source code \(net.py\), which is never run; ask",
+    ),
+    (_source("net.py:Net", rdf4), {}, r"network as source code \(net.py:Net\), which is never run; ask"),
+    (_source("./net.py:Net", rdf4), {}, r"source code \(./net.py:Net\)"),
     (rdf5(format_version="0.3.2"), {}, "has format 0.3.2; allowed: 0.4, 0.5"),
     (rdf5(type="dataset"), {}, "describes a dataset, not a model"),
     (rdf5(name=None), {}, "is not valid: "),
@@ -249,7 +272,7 @@ def test_what_cannot_be_trusted_or_done_is_refused(
 
 
 def test_folders_without_a_description_and_full_places(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"has no bioimageio.yaml or rdf.yaml"):
+    with pytest.raises(ModelError, match=r"has no bioimageio.yaml, rdf.yaml or NAME.bioimageio.yaml"):
         import_model(folder(tmp_path / "p", {"a": b""}), tmp_path / "out")
     package = folder(tmp_path / "q", files(rdf5()))
     import_model(package, tmp_path / "out")
@@ -257,6 +280,42 @@ def test_folders_without_a_description_and_full_places(tmp_path: Path) -> None:
         import_model(package, tmp_path / "out")
     import_model(package, tmp_path / "out", voxel_nm=(30, 3, 3), overwrite=True)
     assert nc.load_model(tmp_path / "out").card.voxel_nm == (30, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["em.bioimageio.yaml", "rdf.yaml", "bioimageio.yaml"])
+def test_a_description_stands_for_its_folder(tmp_path: Path, name: str) -> None:
+    made = files(rdf5())
+    text = made.pop("rdf.yaml").decode()
+    anchored = (
+        text.replace("test_tensor:\n    source: in.npy", "test_tensor: &t\n    source: in.npy") + "config: {t: *t}\n"
+    )
+    assert "&t" in anchored
+    package = folder(tmp_path / "package", {**made, name: anchored.encode()})
+    digest = import_model(package / name, tmp_path / "a").digest
+    assert import_model(package, tmp_path / "b").digest == digest
+    assert import_model(zipped(tmp_path / "p.zip", {**made, name: anchored.encode()}), tmp_path / "c").digest == digest
+    if name.startswith("em"):
+        (package / "lm.bioimageio.yaml").write_text(anchored)
+        with pytest.raises(ModelError, match=r"has 2 descriptions: em.bioimageio.yaml, lm.bioimageio.yaml; give one"):
+            import_model(package, tmp_path / "d")
+        assert import_model(package / "lm.bioimageio.yaml", tmp_path / "d").digest == digest
+
+
+def test_a_network_that_comes_as_onnx_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = files(ONNX, weights_onnx=onnx_file(net()))
+    made.pop("weights.pt")
+    card = import_model(zipped(tmp_path / "p.zip", made), tmp_path / "out")
+    assert (tmp_path / "out/weights.onnx").read_bytes() == made["weights.onnx"]
+    model = nc.load_model(tmp_path / "out")
+    assert (model.card, str(model.device)) == (card, "cpu")
+    batch = np.random.default_rng(0).random((2, 1, 1, 256, 256), np.float32)
+    got = model(batch, [0, 0])[card.outputs[0].name]
+    np.testing.assert_allclose(got, sigmoid(run(net(), batch[:, :, 0]))[:, 0][:, None], atol=1e-5)
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301 - as Dask does
+    np.testing.assert_array_equal(again(batch, [0, 0])[card.outputs[0].name], got)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"ONNX networks need the extra 'onnx': pip install 'napari-connecto\[onnx\]'"):
+        import_model(zipped(tmp_path / "q.zip", made), tmp_path / "other")
 
 
 def test_without_the_extra_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

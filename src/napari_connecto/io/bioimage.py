@@ -18,7 +18,8 @@ from napari_connecto.io.plain_data import safe_array, safe_yaml
 
 DOCUMENTS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
 FORMATS = ("0.4", "0.5")
-WEIGHTS = ("torchscript", "pytorch_state_dict")
+SUFFIX = ".bioimageio.yaml"
+WEIGHTS = ("torchscript", "pytorch_state_dict", "onnx")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Package:
     test_input, test_output
         What the network must give for what, before and after those steps.
     format, weights
-        "torchscript" or "pytorch_state_dict", and the bytes of the file.
+        One of `WEIGHTS`, and the bytes of the file.
     architecture, kwargs
         The callable that builds the network for a state dict.
     """
@@ -64,7 +65,7 @@ def read_package(path: str | Path) -> Package:
     Parameters
     ----------
     path
-        A zip or folder with ``rdf.yaml`` or ``bioimageio.yaml``.
+        A zip or folder with ``rdf.yaml``, ``bioimageio.yaml`` or ``NAME.bioimageio.yaml``, or that file in its folder.
 
     Raises
     ------
@@ -75,11 +76,22 @@ def read_package(path: str | Path) -> Package:
         in one line.
     """
     with opened(path) as files:
-        found = [name for name in DOCUMENTS if name in files.names]
-        if not found:
-            raise ModelError(f"'{path}' has no {' or '.join(DOCUMENTS[:2])}; give a bioimage.io model package")
-        raw = safe_yaml(files.read(found[0], MAX_YAML), f"'{found[0]}' in '{path}'")
+        document = files.chosen or _document(files)
+        raw = safe_yaml(files.read(document, MAX_YAML), f"'{document}' in '{files.path}'")
         return _parsed(_description(raw, path), raw, files)
+
+
+def _document(files: PackageFiles) -> str:
+    """The name of a package's description."""
+    named = [name for name in files.names if name.endswith(SUFFIX) and "/" not in name]
+    found = [*(name for name in DOCUMENTS if name in files.names), *named]
+    if not found:
+        raise ModelError(
+            f"'{files.path}' has no {', '.join(DOCUMENTS[:2])} or NAME{SUFFIX}; give a bioimage.io model package"
+        )
+    if len(named) > 1 and found == named:
+        raise ModelError(f"'{files.path}' has {len(named)} descriptions: {', '.join(named)[:200]}; give one of them")
+    return found[0]
 
 
 def spec_library() -> Any:
@@ -103,6 +115,7 @@ def _description(raw: Any, path: str | Path) -> Any:
     version = str(raw.get("format_version"))
     if ".".join(version.split(".")[:2]) not in FORMATS:
         raise ModelError(f"'{path}' has format {version:.20}; allowed: {', '.join(FORMATS)}: update it")
+    _check_weights(raw.get("weights"), path)
     spec = spec_library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -115,6 +128,39 @@ def _description(raw: Any, path: str | Path) -> Any:
     if isinstance(description, spec.InvalidDescr):
         raise ModelError(f"the description in '{path}' is not valid: {_first_error(description)}")
     return description
+
+
+def _check_weights(weights: Any, path: str | Path) -> None:
+    """Say what stands in the way of an import before anything else is looked at.
+
+    Raises
+    ------
+    ModelError
+        If no weights are there as TorchScript, as ONNX, or as a state dict of a network that a library has.
+    """
+    if not isinstance(weights, Mapping):
+        return  # the library says it better
+    there = [str(name) for name, entry in weights.items() if entry is not None]
+    if "torchscript" in there or "onnx" in there:
+        return
+    if "pytorch_state_dict" not in there:
+        raise ModelError(
+            f"'{path}' has weights as {', '.join(there) or 'nothing'}; supported are {', '.join(WEIGHTS)}: ask its "
+            "makers for one of them"
+        )
+    entry = weights["pytorch_state_dict"]
+    built = entry.get("architecture") if isinstance(entry, Mapping) else None
+    source = built.get("source") if isinstance(built, Mapping) else built if _is_file(built) else None
+    if source is not None:
+        raise ModelError(
+            f"'{path}' brings its network as source code, which is never run ({source!s:.80}); ask its makers for a "
+            "package with torchscript or onnx weights"
+        )
+
+
+def _is_file(architecture: Any) -> bool:
+    """Whether a network of format 0.4 is ``FILE.py:NAME``, not ``library.module.NAME``."""
+    return isinstance(architecture, str) and (".py:" in architecture or "/" in architecture)
 
 
 def _first_error(description: Any) -> str:
@@ -165,14 +211,12 @@ def _entry(weights: Any, files: PackageFiles) -> tuple[str, Any]:
     there = [name for name in type(weights).model_fields if getattr(weights, name, None) is not None]
     if "torchscript" in there:
         return "torchscript", weights.torchscript
-    if "pytorch_state_dict" not in there:
-        raise ModelError(f"'{files.path}' has weights as {', '.join(there)}; supported are {' and '.join(WEIGHTS)}")
-    entry = weights.pytorch_state_dict
-    if not hasattr(entry.architecture, "import_from"):
-        raise ModelError(
-            f"'{files.path}' brings its network as source code, which is never run; ask for a package with torchscript"
-        )
-    return "pytorch_state_dict", entry
+    entry = getattr(weights, "pytorch_state_dict", None)
+    if entry is not None and hasattr(entry.architecture, "import_from"):
+        return "pytorch_state_dict", entry
+    if "onnx" in there:
+        return "onnx", weights.onnx
+    raise ModelError(f"'{files.path}' has weights as {', '.join(there)}; supported are {', '.join(WEIGHTS)}")
 
 
 def _stated(raw: Mapping[str, Any], form: str) -> Any:

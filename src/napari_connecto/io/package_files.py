@@ -24,8 +24,8 @@ class PackageFiles:
     Use `opened`.
     """
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
-        self.path = path
+    def __init__(self, path: Path, archive: zipfile.ZipFile | None, chosen: str = "") -> None:
+        self.path, self.chosen = path, chosen
         self._archive = archive
         self.names = _checked_names(path, archive) if archive else sorted(p.name for p in path.iterdir())
 
@@ -75,7 +75,7 @@ def opened(path: str | Path) -> Iterator[PackageFiles]:
     Parameters
     ----------
     path
-        A zip file or a folder on this machine.
+        A zip file or a folder on this machine, or the description (a YAML file) in such a folder, then ``chosen``.
 
     Raises
     ------
@@ -88,6 +88,9 @@ def opened(path: str | Path) -> Iterator[PackageFiles]:
     path = Path(check_path(path))
     if path.is_dir():
         yield PackageFiles(path, None)
+        return
+    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+        yield PackageFiles(path.parent, None, path.name)
         return
     if not path.is_file():
         raise ModelError(f"there is no package at '{path}'; give a zip file or a folder with rdf.yaml")

@@ -17,6 +17,9 @@ import yaml
 from napari_connecto.core.errors import ConnectoError, ModelError
 
 MAX_DEPTH = 30
+GROWTH = 10
+"""How many times as long a document may become with all its aliases written out."""
+_ENDLESS = 2**40
 MAX_ARRAYS = 2**30
 
 
@@ -37,8 +40,8 @@ def safe_yaml(
     Raises
     ------
     ConnectoError
-        If it has tags (which could name any type), aliases (which can grow without bound), more than 30 levels, or is
-        not YAML.
+        If it has tags (which could name any type), aliases that would make it more than ten times as long, or
+        hold themselves, more than 30 levels, or is not YAML.
     """
     try:
         text = data.decode("utf-8")
@@ -47,16 +50,31 @@ def safe_yaml(
             tag = getattr(event, "tag", None)
             if tag is not None:
                 raise kind(f"{where} has the YAML tag '{tag}'; only plain values are allowed: remove it")
-            if isinstance(event, yaml.AliasEvent):
-                raise kind(f"{where} has the YAML alias '*{event.anchor}'; write the value out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise kind(f"{where} has more than {MAX_DEPTH} levels; {advice}")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        size, deep = _extent(node, {}) if node is not None else (0, 0)
+        if size > GROWTH * (len(text) + 1000) or deep > MAX_DEPTH:
+            raise kind(f"{where} has YAML aliases that grow to more than is allowed; write the values out")
         return yaml.safe_load(text)
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, ConnectoError):
             raise
         raise kind(f"{where} is no YAML ({' '.join(str(error).split()):.200}); {advice}") from error
+
+
+def _extent(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Letters and values of a node with all aliases written out, and its levels; no bound is passed on the way."""
+    if id(node) not in known:
+        known[id(node)] = (_ENDLESS, MAX_DEPTH + 1)  # until it is known: of a node that holds itself
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        extents = [_extent(part, known) for part in parts]
+        own = 1 if isinstance(node, yaml.CollectionNode) else len(str(node.value)) + 1
+        size = min(_ENDLESS, own + sum(size for size, _ in extents))
+        known[id(node)] = size, max((deep for _, deep in extents), default=0) + isinstance(node, yaml.CollectionNode)
+    return known[id(node)]
 
 
 def safe_array(data: bytes, where: str) -> np.ndarray:

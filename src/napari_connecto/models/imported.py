@@ -19,29 +19,30 @@ from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.architectures import architecture, read_state
 from napari_connecto.models.device import cores, pick_device
+from napari_connecto.models.onnx import load_onnx
 from napari_connecto.models.predictor import one_thread
 from napari_connecto.models.steps import apply, dtype_after, pointwise
 from napari_connecto.models.torchscript import load_torchscript
 from napari_connecto.models.weights import fill_weights
 
 KIND = "imported"
-FILES = {"torchscript": "weights.torchscript", "state_dict": "weights.safetensors"}
+FILES = {"torchscript": "weights.torchscript", "state_dict": "weights.safetensors", "onnx": "weights.onnx"}
 
 
 class ImportedPredictor:
-    """A TorchScript network, or one of a known library, called one tile at a time.
+    """A TorchScript or ONNX network, or one of a known library, called one tile at a time.
 
     Parameters
     ----------
     card
-        ``network`` is {"kind": "imported", "format": "torchscript" | "state_dict", "axes": "bcyx", "answer": "bcyx",
+        ``network`` is {"kind": "imported", "format": one of `FILES`, "axes": "bcyx", "answer": "bcyx",
         "before": [...], "after": [...], "architecture": "...", "kwargs": {...}}: order of the network's axes (of the
         letters b c z y x; b, c and z may lack), steps as `napari_connecto.models.steps` has them, and for a state dict
         how to build the network. ``digest`` is set to that of the weights.
     weights
-        A TorchScript file, see `load_torchscript` for how far it can be trusted, or a safetensors file.
+        A TorchScript file, see `load_torchscript` for how far it can be trusted, a safetensors or an ONNX file.
     device
-        "auto", "cpu", "cuda", "cuda:N" or "mps".
+        "auto", "cpu", "cuda", "cuda:N" or "mps"; ONNX runs on the processor.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class ImportedPredictor:
         _check(network, card)
         self.weights = weights
         self.card = replace(card, digest=hashlib.sha256(weights).hexdigest())
-        self.device, self._wanted = pick_device(device), device
+        self.device, self._wanted = pick_device("cpu" if network["format"] == "onnx" else device), device
         self.calls = cores() if self.device.type == "cpu" else 1
         self._axes, self._answer = network["axes"], network["answer"]
         self._before = _tried(pointwise(network["before"], "preprocessing"), card.channels)
@@ -155,6 +156,8 @@ def from_layout(image: np.ndarray, axes: str) -> np.ndarray:
 def _network(network: Mapping[str, Any], weights: bytes, name: str) -> nn.Module:
     if network["format"] == "torchscript":
         return load_torchscript(weights, f"'{name}'")
+    if network["format"] == "onnx":
+        return load_onnx(weights, f"'{name}'")
     net = architecture(network["architecture"], network["kwargs"])
     fill_weights(net, weights)
     return net

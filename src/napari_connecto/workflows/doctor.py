@@ -33,6 +33,7 @@ PACKAGES = {
         "imagecodecs",
         "hdf5plugin",
         "bioimageio.spec",
+        "onnxruntime",
         "tensorstore",
         "neuroglancer",
     ),

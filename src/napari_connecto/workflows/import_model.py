@@ -35,8 +35,9 @@ def import_model(
     Parameters
     ----------
     package
-        Zip or folder with ``rdf.yaml`` or ``bioimageio.yaml``, format 0.4 or 0.5. Nothing is downloaded, unpacked or
-        executed but the TorchScript network itself, see `napari_connecto.models.torchscript.load_torchscript`.
+        Zip or folder with ``rdf.yaml``, ``bioimageio.yaml`` or ``NAME.bioimageio.yaml``, or that file in its folder;
+        format 0.4 or 0.5. Nothing is downloaded, unpacked or executed but the network itself, as TorchScript (see
+        `napari_connecto.models.torchscript.load_torchscript`) or ONNX.
     out
         Folder to write.
     voxel_nm
@@ -54,7 +55,7 @@ def import_model(
     Raises
     ------
     InputError
-        If the extra ``bioimageio`` is not installed.
+        If the extra ``bioimageio`` is not installed, or ``onnx`` where the network comes as ONNX alone.
     VoxelSizeError
         If no voxel size is stated nor given.
     ModelError
@@ -77,9 +78,11 @@ def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> Im
 def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
     normalisation, before = split(package.before, package.axes, package.channels)
     after = pointwise(package.after, "postprocessing")
-    script = package.format == "torchscript"
     arguments: dict[str, Any] = dict(package.kwargs or {})
-    weights = package.weights if script else converted(package.weights, package.architecture, arguments, "the weights")
+    own = {"pytorch_state_dict": "state_dict"}.get(package.format, package.format)
+    weights = package.weights
+    if own == "state_dict":
+        weights = converted(weights, package.architecture, arguments, "the weights")
     tile, halo, stride, trimmed = _tiling(package.space)
     boundary = len(package.outputs) == 1 and any(w in package.outputs[0].lower() for w in ("boundar", "membrane"))
     card = ModelCard(
@@ -93,7 +96,7 @@ def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
         normalisation=normalisation,
         network={
             "kind": KIND,
-            "format": "torchscript" if script else "state_dict",
+            "format": own,
             "axes": package.axes,
             "answer": package.answer_axes,
             "before": before,
