@@ -102,7 +102,7 @@ def models(context: click.Context) -> None:
 @click.option("--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size it was trained at, in nm.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is in OUT.")
 def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, overwrite: bool) -> None:
-    """Import a bioimage.io PACKAGE (a zip, a folder, or its .yaml there; format 0.4 or 0.5), checked by its test tensors."""
+    """Import a bioimage.io PACKAGE (a zip, a folder, or the .yaml in it) and check it by its test tensors."""
     from napari_connecto.workflows.import_model import import_model
 
     card = import_model(package, out, voxel_nm=voxel_nm, overwrite=overwrite)
