@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,13 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
+from napari_connecto.core.model import Scaling
 from napari_connecto.io.event_log import EventLog
 from napari_connecto.widgets import _adapt_desk
+from napari_connecto.widgets._adapt_jobs import load
 from napari_connecto.workflows.adapt_params import PREFILLS
+from napari_connecto.workflows.prefill import prefilled
+from napari_connecto.workflows.whole import boundary_of
 from tests.widgets.adapt_steps import canvas_of, commit, half, press
 
 
@@ -30,6 +36,21 @@ def test_a_held_out_patch_is_never_pre_filled(opened, prefill, qtbot):
     for state in opened.project.work.session.patches:
         draft = open_patch(opened, state.id, qtbot)
         assert draft.any() != state.held_out
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("painted", [False, True])
+def test_a_held_out_patch_that_an_older_version_pre_filled_begins_empty_unless_it_was_painted(opened, painted, qtbot):
+    session, base = opened.project.work.session, opened.project.work.base
+    held = next(s.id for s in session.patches if s.held_out)
+    draft = session.open_patch(held)
+    scaling = Scaling(**session.about["scaling"])
+    fill = prefilled(boundary_of(load(base), scaling(draft.image)), PREFILLS[0])
+    fill[0, 0, 0] = 3 - fill[0, 0, 0] if painted else fill[0, 0, 0]
+    draft.labels[:] = fill
+    shutil.rmtree(session.path / f"patches/{held:04d}/start.zarr")
+    found = open_patch(opened, held, qtbot)
+    np.testing.assert_array_equal(found, fill if painted else 0)
 
 
 def learnt(dock):

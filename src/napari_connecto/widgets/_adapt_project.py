@@ -95,14 +95,16 @@ class Project(QObject):
         state = ImageState() if self.layer is None else STATES.pop(self.layer, ImageState())
         self.work, self.tuned, self.kept, self.invert = state.work, state.tuned, state.kept, state.invert
         self.source, self._folder = self.source or state.source, state.folder
+        problem = None
         try:
             self.reopen_session()
         except ConnectoError as error:
-            self.work = self.tuned = self.kept = None
-            self.failed.emit(error)
+            problem, self.work, self.tuned, self.kept = error, None, None, None
         self._on_image_changed()
         self.switched.emit()
         self.changed.emit()
+        if problem is not None:
+            self.failed.emit(problem)
 
     def leave(self) -> None:
         """Close the session, and keep what is known of the image with its layer."""

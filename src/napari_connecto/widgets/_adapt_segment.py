@@ -219,6 +219,7 @@ class SegmentBox(QWidget):
         """Segments of another image stay in the viewer, and what was said of them goes."""
         self.layer = self._asked = self._shown_params = None
         self.about.setText("")
+        self.form.change(**{k: v for k, v in vars(SegmentParams()).items() if k not in OWN})
         self.bar.reset()
 
     def _on_where(self, _text: str = "") -> None:

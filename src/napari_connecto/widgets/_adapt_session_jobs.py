@@ -151,10 +151,18 @@ def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> 
 
 
 def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, Draft]]:
-    """A patch to paint on, pre-filled with the model's prediction unless it is held out."""
+    """A patch to paint on, pre-filled with the model's prediction unless it is held out.
+
+    An older version pre-filled those too, and did not say so: such a draft that nobody changed is taken back.
+    """
     yield Progress(0, 0, "predicting")
     state = next(s for s in work.session.patches if s.id == id)
     labels = None
+    if state.held_out and state.status == "waiting" and (old := work.session.old_draft(id)) is not None:
+        from napari_connecto.workflows.prefill import is_own_output
+
+        if is_own_output(load(work.base), old):
+            work.session.forget_draft(id)
     if prefill != PREFILLS[2] and state.status == "waiting" and not state.held_out:
         from napari_connecto.workflows.prefill import prefilled
 

@@ -46,6 +46,7 @@ class Keys:
         dock = _dock_of(self._widget)
         for key, act in keys.items():
             shortcut = QShortcut(QKeySequence(key), dock)
+            shortcut.setAutoRepeat(False)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
             self._shortcuts.append(shortcut)

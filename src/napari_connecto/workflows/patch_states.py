@@ -1,14 +1,16 @@
-"""What became of the suggested patches of a session, as its events say. Ours."""
+"""What the documents of a session say: what it belongs to, and what became of its suggested patches. Ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, nan
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.model import Scaling
 
 Status: TypeAlias = Literal["waiting", "committed", "skipped"]
 FARTHEST = 2**40
@@ -127,3 +129,14 @@ def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
             f"the session's events contradict each other ({error!r}); restore the folder's copy"
         ) from error
     return tuple(states[n] for n in sorted(states))
+
+
+def checked_about(about: Any, path: Path) -> dict[str, Any]:
+    """What belongs to a session, if the scaling of its images is sound."""
+    try:
+        scaling = Scaling(**about["scaling"])
+        if isfinite(scaling.offset) and isfinite(scaling.scale) and scaling.scale:
+            return dict(about)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise StoreError(f"'{path}' is damaged ({error!r:.200}); restore the folder's copy") from error
+    raise StoreError(f"'{path}' is damaged ({about['scaling']} scales nothing); restore the folder's copy")

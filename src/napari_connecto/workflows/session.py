@@ -13,6 +13,7 @@ of older versions have no start.zarr: whether their patches were pre-filled is n
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.shown import shown
@@ -36,7 +37,7 @@ from napari_connecto.workflows.em_labels import check_labels, check_numbers
 from napari_connecto.workflows.em_samples import Example
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.patch_states import PatchState as PatchState
-from napari_connecto.workflows.patch_states import history
+from napari_connecto.workflows.patch_states import checked_about, history
 from napari_connecto.workflows.patch_states import patch_states as patch_states
 from napari_connecto.workflows.suggest import Suggestion
 
@@ -110,7 +111,7 @@ class Session:
         job = JobFolder.open(folder, told)
         try:
             if (job.path / ABOUT).exists():
-                about = _checked(read_json(job.path / ABOUT), job.path / ABOUT)
+                about = checked_about(read_json(job.path / ABOUT), job.path / ABOUT)
             else:
                 scaling = asdict(card.normalisation.resolve(volume))
                 told = {"path": spec} if isinstance(spec, str) else dict(spec or {})
@@ -190,6 +191,17 @@ class Session:
             return True, nan
         return True, float((now != start).mean())
 
+    def old_draft(self, id: int) -> Example | None:
+        """A draft of an older version, of which is not known how it began; None where there is none."""
+        folder = self._folder(id)
+        draft = None if (folder / "start.zarr").exists() else read_draft(folder / "draft.zarr")
+        return None if draft is None else self._with_image(self.open_patch(id).image, draft)
+
+    def forget_draft(self, id: int) -> None:
+        """Let a patch begin anew when it is opened next; its commits stay."""
+        with storing(self._folder(id)):
+            shutil.rmtree(self._folder(id) / "draft.zarr", ignore_errors=True)
+
     def commit(self, id: int, labels: np.ndarray | None = None) -> PatchState:
         """Keep a patch's labels: those given, else the draft's.
 
@@ -240,8 +252,10 @@ class Session:
     def _example(self, state: PatchState) -> Example:
         folder = self._folder(state.id)
         image, labels = (open_volume(folder / name).levels[0] for name in ("image.zarr", f"labels-{state.labels}.zarr"))
-        blocks = [np.asarray(level.read(level.box)) for level in (image, labels)]
-        return Example(blocks[0], blocks[1], self.level.voxel_nm, Scaling(**self.about["scaling"]))
+        return self._with_image(*(np.asarray(level.read(level.box)) for level in (image, labels)))
+
+    def _with_image(self, image: np.ndarray, labels: np.ndarray) -> Example:
+        return Example(image, labels, self.level.voxel_nm, Scaling(**self.about["scaling"]))
 
     def _image(self, folder: Path, box: Box) -> np.ndarray:
         path = folder / "image.zarr"
@@ -263,14 +277,3 @@ class Session:
         if not 1 <= id <= len(states):
             raise InputError(f"got patch {id}; the session has 1 to {len(states)}")
         return states[id - 1]
-
-
-def _checked(about: Any, path: Path) -> dict[str, Any]:
-    """What belongs to a session, if the scaling of its images is sound."""
-    try:
-        scaling = Scaling(**about["scaling"])
-        if isfinite(scaling.offset) and isfinite(scaling.scale) and scaling.scale:
-            return dict(about)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise StoreError(f"'{path}' is damaged ({error!r:.200}); restore the folder's copy") from error
-    raise StoreError(f"'{path}' is damaged ({about['scaling']} scales nothing); restore the folder's copy")
