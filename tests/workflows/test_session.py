@@ -85,6 +85,15 @@ def test_what_is_known_of_an_edit_is_kept_with_the_commit(session):
     assert editing_text(session.patches) == f"1 edited ({share} of voxels), 1 accepted unedited, 1 without pre-fill"
 
 
+@pytest.mark.parametrize("damage", ["{", "{}", '{"zarr_format": 9}', None])
+def test_labels_are_kept_though_what_they_began_as_is_damaged(session, damage):
+    session.open_patch(1, prefill=np.where(painted(1) == 1, 1, 2))
+    about = session.path / "patches/0001/start.zarr/zarr.json"
+    about.unlink() if damage is None else about.write_text(damage)
+    assert session.edited(1)[0] is None
+    assert session.commit(1).origin == "edits not recorded"
+
+
 def test_a_held_out_patch_begins_empty_whatever_it_is_to_be_filled_with(session):
     assert not session.open_patch(3, prefill=np.full((1, 32, 32), 2)).labels[:].any()
     assert session.edited(3)[0] is False

@@ -69,5 +69,7 @@ def read_draft(path: Path) -> np.ndarray | None:
     """
     if not path.exists():
         return None
-    with storing(path):
+    try:
         return np.asarray(zarr.open_array(LocalStore(path), mode="r")[:])
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise StoreError(f"'{path}' is damaged ({error!r:.200}); restore the folder's copy") from error

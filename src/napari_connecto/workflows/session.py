@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.shown import shown
@@ -181,7 +181,10 @@ class Session:
         ``labels`` (z, y, x) are those to be judged, the draft's where not given.
         """
         folder = self._folder(id)
-        start = read_draft(folder / "start.zarr")
+        try:
+            start = read_draft(folder / "start.zarr")
+        except StoreError:  # the labels are whole, and more is not known of them
+            start = None
         if start is None:
             return None, nan
         if not start.any():
