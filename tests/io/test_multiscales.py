@@ -313,3 +313,35 @@ def test_labels_are_told_by_the_group_that_holds_them(tmp_path):
     assert open_volume(path).kind == "labels"
     assert open_volume(tmp_path / "a.zarr", array="labels/cells").kind == "labels"
     assert open_volume(tmp_path / "a.zarr").kind == "image"
+
+
+def cosem(*parts):
+    keys = ("scale", "translate")
+    return {
+        "datasets": [
+            {
+                "path": str(k),
+                "transform": {"axes": list("zyx"), "units": ["nm"] * 3, **dict(zip(keys, part, strict=True))},
+            }
+            for k, part in enumerate(parts)
+        ]
+    }
+
+
+def test_transforms_of_cosems_datasets_count(tmp_path):
+    found = cosem(([40, 4, 5], [100, 10, 10]), ([80, 8, 10], [120, 12, 12.5]))
+    path = store(tmp_path / "a.zarr", found, "0.4")
+    assert geometry(path) == ([(40, 4, 5), (80, 8, 10)], [(80, 8, 7.5)] * 2)
+    assert open_volume(path).calibrated
+    for dataset in found["datasets"]:
+        dataset["transform"] |= {
+            "order": "F",
+            **{k: dataset["transform"][k][::-1] for k in ("axes", "scale", "translate")},
+        }
+    assert geometry(store(tmp_path / "f.zarr", found, "0.4"))[0] == [(40, 4, 5), (80, 8, 10)]
+    found["datasets"][1]["transform"]["units"] = ["um"] * 3
+    with pytest.raises(InputError, match="states other axes or units on some levels"):
+        open_volume(store(tmp_path / "b.zarr", found, "0.4"))
+    del found["datasets"][1]["transform"]
+    with pytest.raises(InputError, match="states a transform for some of its datasets"):
+        open_volume(store(tmp_path / "c.zarr", found, "0.4"))

@@ -12,6 +12,7 @@ import zarr
 from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.cosem import as_ome_zarr
 from napari_connecto.io.levels import Description, Request, Stored, volume_of
 from napari_connecto.io.multiscales import check_units, check_version, geometry
 from napari_connecto.io.ngff import OURS, made_up
@@ -150,8 +151,9 @@ def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any], only: st
     """All levels, or the one whose dataset is called ``only``."""
     where = f"{request.path.rstrip('/')}/{group.path}".rstrip("/")
     multiscale = ome["multiscales"][0] if isinstance(ome["multiscales"], list) and ome["multiscales"] else None
-    datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
-    if not isinstance(multiscale, dict) or not isinstance(datasets, list) or not datasets:
+    multiscale = as_ome_zarr(multiscale, where) if isinstance(multiscale, dict) else None
+    datasets = multiscale.get("datasets") if multiscale is not None else None
+    if multiscale is None or not isinstance(datasets, list) or not datasets:
         raise InputError(f"'{where}' names no datasets in its multiscales metadata; write the store again")
     version = check_version(ome.get("version", multiscale.get("version")), where)
     if only is not None:
@@ -190,7 +192,9 @@ def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any], only: st
 
 def _are_labels(where: str, ome: Mapping[str, Any], array: zarr.Array) -> bool:
     """By "image-label", or, which the format demands, by the name of the group that holds labels."""
-    return "image-label" in ome or (where.split("/")[-2:-1] == ["labels"] and array.dtype.kind in "iu")
+    return "image-label" in ome or (
+        where.replace("\\", "/").split("/")[-2:-1] == ["labels"] and array.dtype.kind in "iu"
+    )
 
 
 def _channel_names(ome: Mapping[str, Any]) -> dict[str, Any]:

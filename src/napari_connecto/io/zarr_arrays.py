@@ -75,8 +75,10 @@ def above(path: str, inner: str | None) -> list[tuple[str, str, str]]:
     parts = [part for part in (inner or "").split("/") if part]
     if parts:
         return [(path, "/".join(parts[:k]), "/".join(parts[k:])) for k in reversed(range(len(parts)))]
+    if not is_url(path):
+        return [(str(Path(path).parent), "", Path(path).name)]
     parent, _, name = path.rstrip("/").rpartition("/")
-    return [(parent, "", name)] if parent and name and is_url(parent) == is_url(path) else []
+    return [(parent, "", name)] if name and is_url(f"{parent}/") and not parent.endswith(":/") else []
 
 
 @dataclass(frozen=True)
