@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari.layers import Image
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.tables import read_table
-from napari_connecto.widgets import _cascade_jobs, _cascade_train
+from napari_connecto.widgets import _cascade_jobs, _cascade_train, _image
 from napari_connecto.widgets._cascade_jobs import training_job
 from napari_connecto.widgets._layers import SPEC, describe
 from napari_connecto.workflows.convert import open_spec
@@ -187,3 +188,33 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
     assert asked
     assert "Stopped at level 0" in train.about.text()
     assert not train.stop.isEnabled()
+
+
+def test_train_waits_for_an_image_that_is_being_opened(dock, viewer, qtbot, monkeypatch):  # noqa: F811
+    viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask", scale=(50, 4, 4), units="nm")
+    dock.train.labels.setCurrentText("mask")
+    dock.cascade.choose_training()
+    may_open, started = threading.Event(), []
+
+    def slow(described):
+        while not may_open.is_set():
+            time.sleep(0.01)
+            yield Progress(0, 0)
+        return described.volume()
+
+    def job(training):
+        started.append(training.volume.levels[0].voxel_nm)
+        yield Progress(1, 9, "training level 0")
+        return {"out": str(training.out), "lines": [], "failure": "", "worse": True}
+
+    monkeypatch.setattr(_image, "open_job", slow)
+    monkeypatch.setattr(_cascade_train, "training_job", job)
+    dock.image.ask_voxel_size()
+    for box, nm in zip(dock.image.voxel.boxes, (50, 5, 5), strict=True):
+        box.setValue(nm)
+    dock.train.bar.button.click()
+    assert dock.train.bar.status.text() == "Training starts as soon as the image is open."
+    assert not started
+    may_open.set()
+    qtbot.waitUntil(lambda: len(started) == 1, timeout=5000)
+    assert started == [(50, 5, 5)]

@@ -57,7 +57,7 @@ class TrainBox(QGroupBox):
         self.stop.setToolTip("End now with the best networks so far; levels that were not begun are left out")
         self.stop.setEnabled(False)
         self._out: Path | None = None
-        self._stopping = False
+        self._stopping = self._waiting = False
         self.about = text_line("What the training found")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
@@ -66,6 +66,7 @@ class TrainBox(QGroupBox):
             layout.addWidget(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
+        self._source.changed.connect(self._on_image_opened)
         self.form.changed.connect(self._show_caption)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
@@ -90,6 +91,12 @@ class TrainBox(QGroupBox):
             self.caption.setText(caption(self.labels.layer, self.form.value))
 
     def _on_clicked(self) -> None:
+        self._source.settle()
+        self._waiting = self._source.opening
+        if self._waiting:
+            self.bar.error.clear()
+            self.bar.say("Training starts as soon as the image is open.")
+            return
         try:
             training = self.training()
         except ConnectoError as error:
@@ -98,6 +105,11 @@ class TrainBox(QGroupBox):
         self.about.setText("")
         self._out, self._stopping = training.out, False
         self.bar.start(lambda: training_job(training), resumable=False)
+
+    def _on_image_opened(self) -> None:
+        """Train now, if that was asked for while the image was being opened."""
+        if self._waiting and not self._source.opening:
+            self._on_clicked()
 
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self._stopping:

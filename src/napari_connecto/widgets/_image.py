@@ -103,6 +103,11 @@ class InputBox(QGroupBox):
             raise InputError("no image is open; choose an image layer")
         raise InputError(f"'{self.layer.name}' is being opened; try again in a moment")
 
+    @property
+    def opening(self) -> bool:
+        """Whether the chosen layer is being opened; `changed` follows."""
+        return self._opener.state.busy
+
     def settle(self) -> None:
         """Wait a moment for what is being opened: a click may follow a keystroke at once."""
         self._opener.settle()

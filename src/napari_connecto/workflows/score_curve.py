@@ -99,16 +99,13 @@ class ScoreCurve:
             If it is damaged, or does not rise.
         """
         try:
-            curve = cls(*(float(data[k]) for k in ("middle", "spread", "offset", "slope")), *_counts(data))
+            middle, spread, offset, slope = (float(data[k]) for k in ("middle", "spread", "offset", "slope"))
+            curve = cls(middle, spread, offset, slope, int(data["detections"]), int(data["true"]))
         except (LookupError, TypeError, ValueError) as error:
             raise ModelError(f"the cascade's scores are damaged ({error!r}); train the cascade again") from error
         if not (np.isfinite([curve.middle, curve.offset]).all() and 0 < curve.spread < 1e6 and 0 < curve.slope < 1e6):
             raise ModelError(f"the cascade's scores are damaged ({data}); train the cascade again")
         return curve
-
-
-def _counts(data: Mapping[str, Any]) -> tuple[int, int]:
-    return int(data["detections"]), int(data["true"])
 
 
 def _logit(raw: np.ndarray) -> np.ndarray:
