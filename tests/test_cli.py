@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import click
 import h5py
 import numpy as np
 import pytest
@@ -103,6 +107,47 @@ def test_every_parameter_is_an_option_with_its_help():
         for field, value in kind().__dict__.items():
             assert options[field].default == value
             assert options[field].help.startswith(kind.__dataclass_fields__[field].metadata["help"][:40])
+
+
+FOREIGN = {"--resources", "--nthreads", "--version", "--help"}
+"""Of ``dask worker``, and of every command."""
+
+
+def options_of(command) -> set[str]:
+    """Every spelling of the options of a command and those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {name for o in command.params if isinstance(o, click.Option) for name in (*o.opts, *o.secondary_opts)}
+    return own.union(*map(options_of, below))
+
+
+def test_every_option_and_command_that_a_message_names_exists():
+    known, lost = options_of(cli.cli) | FOREIGN, {}
+    for path in sorted(Path(napari_connecto.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = set(re.findall(r"(?<![\w\-`.])--[a-z][a-z-]+[a-z]", node.value)) - known
+                named |= {w for w in re.findall(r"(?:`|: )napari-connecto ([a-z-]+)", node.value) if w not in COMMANDS}
+                if named:
+                    lost[f"{path.name}:{node.lineno}"] = named
+    assert lost == {}
+
+
+def test_every_option_says_what_it_is_and_what_it_is_by_default():
+    def walk(command, path):
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.help, (path, option.name)
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{path} {name}")
+            page = CliRunner().invoke(cli.cli, [*f"{path} {name}".split()[1:], "--help"]).output
+            for option in inner.params:
+                stated = isinstance(getattr(option, "default", None), str | int | float | tuple | Path)
+                if stated and option.default and not option.required:
+                    told = re.search(rf"{option.opts[0]}(?![\w-])(.*?)(?:\n  -|\Z)", page, re.S)
+                    assert told is not None
+                    assert "default" in told[1], (name, option.name)
+
+    walk(cli.cli, "napari-connecto")
 
 
 def test_version():

@@ -48,7 +48,8 @@ def brief(value: Any) -> str:
     if isinstance(value, Sequence):
         return _inside("(", ", ".join(map(brief, islice(value, 9))), ")", len(value), "values")
     if dataclasses.is_dataclass(value):
-        size = f" of {len(value)}" if hasattr(value, "__len__") else ""
+        count: Any = getattr(value, "__len__", None)
+        size = f" of {count()}" if count is not None else ""
         return f"{type(value).__name__} '{value.name}'{size}" if hasattr(value, "name") else type(value).__name__ + size
     return type(value).__name__
 

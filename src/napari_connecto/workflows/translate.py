@@ -136,7 +136,7 @@ def translate_job(
         tiles, passes = tiles_in(volume, predictor, region), len(predictor.mixture.passes)
         asked = TILES * CALLS if gate is None and translator.gate is not None else 0
         phases = Phases({STAGE: asked, "translating": tiles * passes, "looking for seams": tiles * passes / 200})
-        asking = {"region": region, "name": translator.name}
+        asking: dict[str, Any] = {"region": region, "name": translator.name}
         checking = gate_check_job(volume, translator.members[0], gate or translator.gate, **asking)
         check = yield from phases.run(STAGE, checking)
         job.write_json(CHECK, check.to_json())
