@@ -167,3 +167,17 @@ def test_relabelled_hides_ids_without_touching_the_store():
     seen.table = np.array([0, 0, 2, 0], np.uint32)
     assert seen[:, 0, 1:].tolist() == [[0, 2, 0]]
     assert store.tolist() == [[[0, 1, 2, 3]]]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_read_where_it_is_indexed_is_shown_as_a_pyramid(ndim):
+    """napari makes an array of the coarsest level; a class without one of its own gave an array without axes."""
+    grids = [np.arange(n**3, dtype=np.uint32).reshape((n,) * 3)[: 1 if ndim == 2 else n] for n in (8, 4)]
+    volume = Volume(tuple(Level(grid, (8.0 / len(grid[0]),) * 3) for grid in grids), kind="labels")
+    image = Image(np.zeros((8,) * ndim, np.uint8))
+    arrays, keywords = store_layer(volume, image, volume.levels[0])
+    table = np.arange(600, dtype=np.uint32)[::-1].copy()
+    shown = Labels([Relabelled(array, table) for array in arrays], **keywords)
+    assert shown.ndim == ndim
+    for level, grid in zip(shown.data, grids, strict=True):
+        np.testing.assert_array_equal(np.asarray(level), table[grid[0] if ndim == 2 else grid])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import prod
 from typing import Any
 
@@ -77,7 +78,18 @@ def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], st
     return (arrays if len(arrays) > 1 else arrays[0]), keywords, volume.kind
 
 
-class Relabelled:
+class Lazy(ABC):
+    """An array that is read where it is indexed. Of a pyramid napari asks for the whole of the coarsest level."""
+
+    @abstractmethod
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """The voxels of ``index``."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
+
+
+class Relabelled(Lazy):
     """A label array seen through a table from old to new ids, read only where asked; change `table` and refresh."""
 
     def __init__(self, array: Any, table: np.ndarray) -> None:
@@ -91,7 +103,7 @@ class Relabelled:
         return self.table[np.minimum(block, len(self.table) - 1)]
 
 
-class _Plane:
+class _Plane(Lazy):
     """The one section of a (1, y, x) array, read only where asked."""
 
     def __init__(self, array: Any) -> None:

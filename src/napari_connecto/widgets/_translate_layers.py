@@ -12,7 +12,7 @@ from napari.layers import Layer
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import SOURCE
-from napari_connecto.widgets._show import placed_at, store_layer
+from napari_connecto.widgets._show import Lazy, placed_at, store_layer
 from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SPAN = (0.0, 0.3)
 """Standard deviations from dark to bright until there are some to go by, on the scale where the EM's range is 1."""
 
 
-class Total:
+class Total(Lazy):
     """Both uncertainties of a level as one, or one of them, read only where asked; change `kind` and refresh.
 
     Where nothing is computed yet, it is ``empty``: napari draws NaN transparent.
@@ -49,7 +49,7 @@ class Total:
         return np.where(both > 0, both if self.kind == "total" else parts[self.kind], np.float32(self.empty))
 
 
-class Computed:
+class Computed(Lazy):
     """A level of the mean, NaN where nothing is computed yet, so that what lies below shows; read only where asked."""
 
     def __init__(self, mean: Any, total: Total) -> None:
@@ -61,7 +61,7 @@ class Computed:
         return np.where(self.total[key] > 0, np.asarray(self.mean[key]), np.float32(np.nan))
 
 
-class Faded:
+class Faded(Lazy):
     """A level as RGBA: the mean in grey, opaque up to a standard deviation, gone at twice that and where nothing is
     computed; read only where asked. Change `at_most` and refresh.
     """
