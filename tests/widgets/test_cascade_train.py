@@ -93,12 +93,23 @@ def test_a_worse_or_failed_cascade_is_listed_and_not_chosen(reviewed, qtbot, mon
 def test_labels_in_pixels_over_an_image_in_nm_are_refused_at_once(dock, viewer):  # noqa: F811
     viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask")
     dock.train.labels.setCurrentText("mask")
-    with pytest.raises(InputError, match=r"layer 'mask' is in pixels, the image 'em' is not; its voxels are 1 x 1"):
+    with pytest.raises(InputError, match=r"layer 'mask' is in pixels, 'em' is not; the labels have voxels of 1 x 1"):
         dock.train.training()
     dock.cascade.choose_training()
     dock.train.bar.button.click()
     assert "is in pixels" in dock.train.bar.error.label.text()
     assert not dock.train.bar.worker.state.busy
+
+
+def test_labels_in_nm_over_an_image_in_pixels_are_refused_at_once(dock, viewer, qtbot):  # noqa: F811
+    viewer.add_image(np.zeros((8, 64, 64), np.uint8), name="bare", contrast_limits=(0, 255))
+    viewer.add_labels(np.ones((8, 64, 64), np.uint8), name="sized", scale=(50, 4, 4), units="nm")
+    dock.image.layers.setCurrentText("bare")
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "bare", timeout=5000)
+    dock.image.use_pixels.setChecked(True)
+    dock.train.labels.setCurrentText("sized")
+    with pytest.raises(InputError, match="layer 'bare' is in pixels, 'sized' is not"):
+        dock.train.training()
 
 
 def test_labels_and_points_elsewhere_are_refused_at_once(dock, viewer):  # noqa: F811

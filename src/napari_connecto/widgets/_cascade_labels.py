@@ -10,7 +10,7 @@ from napari.layers import Layer, Points
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._cascade_layers import REVIEWED
-from napari_connecto.widgets._layers import describe, nm_per_unit
+from napari_connecto.widgets._layers import describe, nm_per_unit, world_grid
 from napari_connecto.widgets._show import to_nm
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.points import Places
@@ -44,10 +44,12 @@ def taught(layer: Layer, image: Layer, level: Level, params: TrainParams) -> Tau
             raise InputError(f"none of the points of '{layer.name}' lies in '{image.name}'; {_scales(layer, image)}")
         return Taught(places, review)
     own = _same_grid(layer, image)
-    if not own and nm_per_unit(layer) is None:
+    bare, other = (nm_per_unit(each) is None for each in (layer, image))
+    if not own and bare != other:
+        in_pixels, sized = (layer, image) if bare else (image, layer)
         raise InputError(
-            f"layer '{layer.name}' is in pixels, the image '{image.name}' is not; {_scales(layer, image)}, or paint "
-            "on a new labels layer"
+            f"layer '{in_pixels.name}' is in pixels, '{sized.name}' is not; {_scales(layer, image)}, or paint on a new "
+            "labels layer"
         )
     labels = describe(layer, voxel_nm=level.voxel_nm if own else None).volume()
     if not _overlap(labels.levels[0], level):
@@ -71,7 +73,7 @@ def caption(layer: Layer | None, params: TrainParams) -> str:
 
 def _same_grid(layer: Layer, image: Layer) -> bool:
     """Labels of the image's scale that state no unit are on the image's voxels."""
-    return nm_per_unit(layer) is None and np.allclose(layer.scale[-2:], image.scale[-2:])
+    return nm_per_unit(layer) is None and np.allclose(world_grid(layer)[0][-2:], world_grid(image)[0][-2:])
 
 
 def _overlap(a: Level, b: Level) -> bool:
@@ -81,6 +83,7 @@ def _overlap(a: Level, b: Level) -> bool:
 
 def _scales(layer: Layer, image: Layer) -> str:
     def said(of: Layer) -> str:
-        return f"{' x '.join(f'{v:g}' for v in of.scale[-2:])} {of.units[-1]}"
+        return f"{' x '.join(f'{v:g}' for v in world_grid(of)[0][-2:])} {of.units[-1]}"
 
-    return f"its voxels are {said(layer)} (y x), the image's {said(image)}: set scale, units and translate alike"
+    sizes = f"the labels have voxels of {said(layer)} (y x), the image of {said(image)}"
+    return f"{sizes}: set scale, units and translate alike"
