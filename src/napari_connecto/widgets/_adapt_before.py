@@ -22,10 +22,10 @@ class BeforeLabel(QWidget):
         self.adabn.setToolTip(
             "Take batch-norm statistics from the image; needs no labels. The preview shows both.\nClear to undo."
         )
-        self.playback = QCheckBox("Playback: retrain on restyled source patches")
+        self.playback = QCheckBox("Retrain on restyled source patches")
         self.playback.setToolTip(
-            "Match blur, noise and intensities of the source's labelled patches to the image and retrain on them,\n"
-            "where that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
+            "Playback: match blur, noise and intensities of the source's labelled patches to the image, and retrain\n"
+            "on them where that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
         )
         self.told = text_line("What AdaBN and playback did, or why they were left out")
         layout = QVBoxLayout(self)
@@ -43,7 +43,7 @@ class BeforeLabel(QWidget):
         self.adabn.setEnabled(folder is not None)
         self.playback.setEnabled(patches)
         if folder is not None and not patches:
-            self.say(["Playback needs labelled source patches; this model comes without."])
+            self.say(["Playback is not possible: the model comes without labelled patches of its source."])
         else:
             self.say([])
 
