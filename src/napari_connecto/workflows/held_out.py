@@ -75,8 +75,8 @@ class HeldOut:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> HeldOut:
         """From what `to_json` gave; raises what damaged data raise."""
-        numbers = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
-        return cls(np.asarray(data["found"], bool).ravel(), *numbers, complete=bool(data["complete"]))
+        too_small, false, least = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
+        return cls(np.asarray(data["found"], bool).ravel(), too_small, false, least, bool(data["complete"]))
 
 
 def found_of(found: int, labelled: int) -> str:
