@@ -220,16 +220,17 @@ def tiffs(folder: Path) -> Target:
 
 
 def hdf5s(folder: Path) -> Target:
-    """HDF5 with broken headers."""
+    """HDF5 with broken headers. Text is of fixed length: from some broken heaps of other text libhdf5 never returns."""
     with h5py.File(folder / "a.h5", "w") as file:
         file.create_dataset("raw", data=image().levels[0].array, chunks=(8, 24, 24), compression="gzip")
         file["raw"].attrs["element_size_um"] = [0.04, 0.008, 0.008]
     with h5py.File(folder / "b.h5", "w") as file:
         file.create_dataset("raw", data=image().levels[0].array)
-        file["raw"].attrs["axistags"] = json.dumps({"axes": [{"key": key, "resolution": 1.0} for key in "zyx"]})
-        file["raw"].attrs.update({"resolution": [40, 8, 8], "offset": [80, 8, 8], "units": "nm"})
-        for dim, label in zip(file["raw"].dims, "zyx", strict=True):
-            dim.label = label
+        tags = json.dumps({"axes": [{"key": key, "resolution": 1.0} for key in "zyx"]})
+        file["raw"].attrs.update({"axistags": np.bytes_(tags), "units": np.bytes_("nm")})
+        file["raw"].attrs.update(
+            {"resolution": [40, 8, 8], "offset": [80, 8, 8], "axis_names": np.array(list("zyx"), "S1")}
+        )
     return _files({path: path for path in folder.glob("*.h5")}, "HDF5 files", 3000)
 
 

@@ -23,7 +23,8 @@ def check_pages(series: tifffile.TiffPageSeries, path: str) -> None:
     stored = series._pages  # public iteration would read every page
     if any(page is None for page in stored):
         raise InputError(f"'{path}' lacks planes of a level of its pyramid; copy it again from its source")
-    kinds = {page.keyframe.hash: page.keyframe for page in stored if page is not None} if series.is_multifile else {}
+    frames: list[Any] = [page.keyframe for page in stored if page is not None] if series.is_multifile else []
+    kinds = {frame.hash: frame for frame in frames}
     if len(kinds) > 1:
         told = [f"{' x '.join(map(str, k.shape))} {k.dtype}, {k.compression.name}" for k in kinds.values()]
         raise InputError(
