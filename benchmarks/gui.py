@@ -123,7 +123,7 @@ def measure(folder: Path) -> list[Row]:
         heart.restart()
         beside.gaps.clear()
         dock.bar.button.click()
-        wait(lambda: len(dock.results.layers.points.data) > 0)
+        wait(lambda: dock.results.review is not None and len(dock.results.review.found) > 0)
         dock.bar.button.click()
         cancel.append(wait(lambda: dock.bar.worker.state is State.CANCELLED))
         dock.bar.button.click()
@@ -146,7 +146,7 @@ def click_preview(dock: object) -> float:
     """Seconds from the click to the first point on screen."""
     start = time.perf_counter()
     dock.preview.click()  # type: ignore[attr-defined]
-    wait(lambda: len(dock.results.layers.points.data) > 0)  # type: ignore[attr-defined]
+    wait(lambda: dock.results.review is not None and len(dock.results.review.found) > 0)  # type: ignore[attr-defined]
     QApplication.processEvents()
     seconds = time.perf_counter() - start
     wait(lambda: dock.bar.worker.state is State.DONE)  # type: ignore[attr-defined]

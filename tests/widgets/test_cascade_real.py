@@ -61,7 +61,7 @@ def test_a_cluster_that_is_not_there_and_one_of_two_workers(dock, qtbot):
 def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     dock.options.form.value = DetectParams(audit=0)
     dock.bar.button.click()
-    qtbot.waitUntil(lambda: len(dock.results.layers.points.data) > 0, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.results.review is not None and len(dock.results.review.found) > 0, timeout=120_000)
     start = time.perf_counter()
     dock.bar.button.click()
     qtbot.waitUntil(lambda: dock.bar.button.text() == "Resume", timeout=20_000)
@@ -74,7 +74,7 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     )
     np.testing.assert_allclose(found.centre_nm, expected.centre_nm)
     np.testing.assert_allclose(found.score, expected.score)
-    points = viewer.layers["detections"]
+    points = viewer.layers["detections (cells)"]
     world = np.array([points.data_to_world(p) for p in points.data])
     np.testing.assert_allclose(world, expected.centre_nm)
     assert "level 0" in dock.results.report.text()
@@ -94,7 +94,7 @@ def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
     told, first = dock.results.review.status, dock.results.review.found
     places = {tuple(c): s for c, s in zip(first.centre_nm.round(3).tolist(), told.tolist(), strict=True) if s != NEW}
     viewer.window.remove_dock_widget(dock)
-    viewer.layers.remove("detections")
+    viewer.layers.remove("detections (cells)")
     again = cascade.CascadeWidget(viewer)
     viewer.window.add_dock_widget(again, name="Cascade detection again")
     qtbot.waitUntil(lambda: again.cascade.folder is not None, timeout=20_000)
