@@ -204,7 +204,8 @@ def test_run_ends_in_points_at_the_right_place_with_features_and_words(dock, vie
     points = viewer.layers[POINTS]
     world = np.array([points.data_to_world(p) for p in points.data])
     np.testing.assert_allclose(world, CENTRES)
-    np.testing.assert_allclose(points.data, [[0, 10, 20], [1, 40, 60], [3, 50, 30]])
+    np.testing.assert_allclose(points.scale, (100, 24, 24))  # objects of 2 sections, 6 pixels of 4 nm across
+    np.testing.assert_allclose(points.data * points.scale, CENTRES)
     assert points.features["score"].tolist() == [0.6, 0.9, 0.75]
     assert points.features["z_nm"].tolist() == [0, 50, 150]
     assert points.features["status"].tolist() == ["new"] * 3
@@ -589,13 +590,13 @@ def test_a_detection_shows_in_every_section_within_half_an_object(dock, fake, vi
     viewer.layers["em"].scale = np.array((50, 4, 4)) / per
     viewer.layers["em"].units = (unit,) * 3
     qtbot.waitUntil(lambda: dock.image.full is not None and dock.card.estimate is not None, timeout=3000)
-    viewer.dims.margin_left = viewer.dims.margin_right = (0.0, 8.0, 8.0)  # what a 2-D image had left
     fake.found = deep()
     run(dock, qtbot)
     assert [i for i in seen_at(dock, viewer, 150) if i] == [1, 2]
     assert seen_at(dock, viewer, 50) == [0, 1]
     assert seen_at(dock, viewer, 250) == [1, 2]
     assert seen_at(dock, viewer, 350) == [2]
+    assert not any(viewer.dims.margin_left)  # a thick section would average the image
     fake.found = detections()  # of 2 sections
     run(dock, qtbot)
     assert seen_at(dock, viewer, 100) == [1, 2]

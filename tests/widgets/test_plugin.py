@@ -154,7 +154,8 @@ def test_demo_fills_a_viewer(sample, viewer, qtbot):
         level.to_nm([[10.5, 20.5, 30.5]]), np.array([0.9]), np.array([[8, 16, 26, 13, 25, 35]]), np.arange(1), report
     )
     dock = fill_viewer(viewer, {"cells": (sample, found)})
-    np.testing.assert_allclose(viewer.layers["detections"].data, [[10, 20, 30]])
+    points, image = viewer.layers["detections"], viewer.layers[0]
+    np.testing.assert_allclose(image.world_to_data(points.data_to_world(points.data[0])), [10, 20, 30])
     qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
     dock.close_jobs()
 

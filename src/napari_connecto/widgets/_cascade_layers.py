@@ -15,13 +15,14 @@ from napari_connecto.widgets._cascade_jobs import live_map
 from napari_connecto.widgets._cascade_markers import (
     BORDER,
     SYMBOLS,
-    Sections,
     extents,
     features,
     sizes,
+    unit,
     verdict_colours,
 )
 from napari_connecto.widgets._cascade_review import Review
+from napari_connecto.widgets._layers import GRID
 from napari_connecto.widgets._show import Relabelled, placed_on, store_layer, to_data
 from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW
@@ -44,7 +45,7 @@ class ResultLayers:
     viewer
         Where they are shown.
     image, level
-        The image layer, and its level 0 (points are in its voxels, so that napari shows each in its own section).
+        The image layer, and its level 0, in whose voxels positions are; see `unit` for those of points.
     box_nm
         Voxel size of the level that `Detections.box` is in.
     by
@@ -71,7 +72,7 @@ class ResultLayers:
         self._viewer, self._image, self._level, self._by = viewer, image, level, by
         self._box_factor = np.array(box_nm, float) / level.voxel_nm
         self._typical = diameter_nm / np.array(level.voxel_nm, float)
-        self._sections: Sections = Sections(None if before is None else before._sections)
+        self._unit = np.ones(min(image.ndim, 3))
         self._map: Layer | None = None
         self._map_is_live = False
         self._masks: list[Relabelled] = []
@@ -101,17 +102,27 @@ class ResultLayers:
         if self.points is None:
             self.points = self._add_points()
         layer, extent = self.points, extents(found, self._box_factor)
+        self._count_in(unit(extent, self._typical if live else 0.0, layer.ndim))
+        size = sizes(extent) / self._unit[-1]
         if live:
-            layer.current_size = float(np.median(sizes(extent)))
-        layer.data = to_data(found.centre_nm, self._level, layer.ndim)
+            layer.current_size = float(np.median(size))
+        layer.data = self.place(found.centre_nm)
         layer.features = features(found, review.status)
         if not live or review.reviewed or not review.shown.all():
-            layer.size = sizes(extent)
+            layer.size = size
             layer.border_color = verdict_colours(review.status)
             layer.symbol = [SYMBOLS[s] for s in review.status]
             layer.shown = review.shown
-        depth = np.median(extent, axis=0)
-        self._sections.show(self._viewer, self._image, np.maximum(depth, self._typical) if live else depth)
+
+    def place(self, centre_nm: np.ndarray) -> np.ndarray:
+        """Positions in nm (n, 3) as data of the layer of points."""
+        return to_data(centre_nm, self._level, len(self._unit)) / self._unit
+
+    def _count_in(self, units: np.ndarray) -> None:
+        assert self.points is not None
+        if not np.array_equal(units, self._unit):
+            self._unit = units
+            self.points.scale = placed_on(self._image)["scale"] * units
 
     def show_live(self, review: Review, *, force: bool = False) -> None:
         """As `show`, but never for more than a tenth of the time; also shows what the map holds by now."""
@@ -226,7 +237,7 @@ class ResultLayers:
             self.points, self._map, self._mask_layer = before.points, before._map, before._mask_layer
             self.points.visible = True
             for name, value in placed_on(self._image).items():
-                setattr(self.points, name, value)
+                setattr(self.points, name, value)  # counted in voxels again, see `_unit`
 
     def _drop(self) -> None:
         """Nothing is found (any more): leave no empty layers."""
@@ -256,13 +267,14 @@ class ResultLayers:
             face_color="transparent",
             border_color=OKABE_ITO[NEW],
             border_width=BORDER,
-            projection_mode="all",
+            projection_mode="none",
+            metadata={RESULT: True, GRID: (self._level.voxel_nm, self._level.origin_nm)},
         )
 
     def _add(self, how: str, data: Any, **keywords: Any) -> Any:
         data = _one_or_many(data) if isinstance(data, list) else data
         with selection_kept(self._viewer, self._image):
-            return getattr(self._viewer, how)(data, metadata={RESULT: True}, **keywords)
+            return getattr(self._viewer, how)(data, **{"metadata": {RESULT: True}, **keywords})
 
     def _raise_points(self) -> None:
         layers = self._viewer.layers

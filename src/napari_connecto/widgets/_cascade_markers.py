@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Layer
 from napari.utils.color import ColorArray
 
-from napari_connecto.widgets._layers import world_factor
 from napari_connecto.widgets._view import OKABE_ITO
 from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.detections import Detections
 
-Margin = tuple[float, ...]
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross"}
 BORDER = 0.12
 """Width of a point's ring, as a share of its diameter."""
@@ -50,27 +46,14 @@ def sizes(extent: np.ndarray) -> np.ndarray:
     return np.maximum(LEAST_SIZE, extent[:, 1:].max(axis=1) * 1.2)
 
 
-class Sections:
-    """Shows points also in sections near theirs: within half a typical object, along every axis.
+def unit(extent: np.ndarray, least: np.ndarray | float, ndim: int) -> np.ndarray:
+    """Units (ndim,) in which a layer of points counts, in the voxels of its image, one or more: a typical object.
 
-    napari knows one slice thickness for a viewer. It is only made larger, for a user may have chosen one; what was set
-    here is set anew.
+    napari shows a point in the sections within half a unit of its layer: these are those within half an object. (The
+    thickness of sections that its viewer knows is for all layers, and averages images.) Across y and x units are alike,
+    for a point is round. In 2-D there are no sections, and units are voxels.
     """
-
-    def __init__(self, before: Sections | None = None) -> None:
-        self._set: tuple[Margin, Margin] | None = None if before is None else before._set
-
-    def show(self, viewer: Any, image: Layer, depth: np.ndarray) -> None:
-        """Show points within half of ``depth``, voxels (z, y, x) of an image layer's level 0; at least one counts."""
-        dims, n = viewer.dims, min(image.ndim, 3)
-        world = image.scale[-n:] * world_factor(image, viewer.layers.units)[-n:]
-        reach = np.maximum(depth[-n:], 1.0) / 2 * world * (1 + 1e-6)  # what lies on the rim is inside
-        now = dims.margin_left, dims.margin_right
-        left, right = ([0.0] * dims.ndim, [0.0] * dims.ndim) if now == self._set else now
-        self._set = _widened(left, reach), _widened(right, reach)
-        dims.margin_left, dims.margin_right = self._set
-
-
-def _widened(margin: Sequence[float], reach: np.ndarray) -> Margin:
-    wide = np.concatenate([np.zeros(len(margin) - len(reach)), reach])
-    return tuple(float(m) for m in np.maximum(margin, wide))
+    if ndim < 3:
+        return np.ones(ndim)
+    depth, *across = np.maximum(np.median(extent, axis=0), least)
+    return np.maximum([depth, max(across), max(across)], 1.0) * (1 + 1e-9)  # what lies on the rim is inside

@@ -20,7 +20,6 @@ from napari_connecto.widgets._cascade_layers import ResultLayers
 from napari_connecto.widgets._cascade_review import Review
 from napari_connecto.widgets._job_bar import ErrorLine, text_line
 from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._show import to_data
 from napari_connecto.widgets._slider import SpanSlider
 from napari_connecto.widgets._view import RESULT, jump
 from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
@@ -244,10 +243,10 @@ class ResultBox(QGroupBox):
 
     def _go(self) -> None:
         assert self.review is not None
-        if self.layers is None or self.layers.points is None or not self.layers.alive or self._begun is None:
+        if self.layers is None or self.layers.points is None or not self.layers.alive:
             return
         layer, i = self.layers.points, self.review.current
-        jump(self._viewer, layer, to_data(self.review.found.centre_nm[i], self._begun.level, layer.ndim)[0])
+        jump(self._viewer, layer, self.layers.place(self.review.found.centre_nm[i])[0])
         self.layers.mark(i)
         active = self._viewer.layers.selection.active
         if not (active is None or isinstance(active, Image) or RESULT in active.metadata):
