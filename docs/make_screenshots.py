@@ -85,7 +85,8 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
     dock = open_dock(viewer, "cells", "cells", out)
     shoot(viewer, "cascade_before")
     dock.preview.click()
-    wait(lambda: (dock.results.review is not None and len(dock.results.review.found) > 5) or not dock.bar.worker.state.busy)
+    found = lambda: 0 if dock.results.review is None else len(dock.results.review.found)  # noqa: E731
+    wait(lambda: found() > 5 or not dock.bar.worker.state.busy)
     show_part(dock, dock.card)
     shoot(viewer, "cascade_preview")
     wait(lambda: not dock.bar.worker.state.busy)
