@@ -173,7 +173,8 @@ def chunk_shape(array: Any) -> Vec3 | None:
 
 def touched_bytes(level: Level, boxes: Iterable[Box]) -> int:
     """Uncompressed bytes of the distinct chunks that these boxes touch: the least that can be read for them."""
-    chunk = chunk_shape(level.array)
+    array = level.array
+    chunk = chunk_shape(array.cache.array if isinstance(array, CachedArray) else array)
     item = level.dtype.itemsize * (level.channels or 1)
     if chunk is None:
         return item * sum(box.clip(level.shape).size for box in boxes)

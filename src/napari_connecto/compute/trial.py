@@ -9,14 +9,17 @@ from time import perf_counter
 
 import numpy as np
 
-from napari_connecto.compute.cache import cached
-from napari_connecto.core.errors import InputError
+from napari_connecto.compute.cache import cached, chunk_shape, touched_bytes
+from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.predict import check_channels, read_tile, run_batch
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
 
 CALL_S = 0.5  # a forward pass cannot be interrupted: longer ones would make Cancel slow
+READ_BYTES = 2**24
+"""Decoded at most for a trial, or a chunk where one is larger."""
 SLOW_S = 2.0  # one that takes so long is warm by itself, and not timed again
 
 
@@ -94,20 +97,49 @@ def choose_batch(
 
 
 def _read_some(level: Level, plan: TilePlan, count: int = 4) -> tuple[list[Tile], list[np.ndarray], float]:
-    """Tiles spread over the plan, what they read, and seconds per read; damaged places are passed over."""
+    """Tiles spread over the plan, what they read, and seconds per read; damaged places are passed over.
+
+    Where chunks are so large that few tiles would need more than `READ_BYTES`, parts of single chunks stand for them: a
+    long run decodes each chunk once for many tiles.
+    """
     tiles = [plan[int(i)] for i in np.unique(np.linspace(0, len(plan) - 1, min(3 * count, len(plan))).astype(int))]
-    source = cached(level, 0)
+    source, spent = cached(level, 0), 0
     found: list[tuple[Tile, np.ndarray]] = []
-    begin = perf_counter()
+    per_read = 0.0
     for tile in tiles[::3] + tiles[1::3] + tiles[2::3]:
-        block = read_tile(source, tile, "skip")
+        inside = tile.read.clip(level.shape)
+        part = inside if touched_bytes(level, [inside]) <= READ_BYTES // count else _in_one_chunk(level, inside)
+        begin = perf_counter()
+        try:
+            block = read_tile(source, tile, "skip") if part == inside else _filled(source, part, tile)
+        except ChunkError:
+            block = None
+        taken, touched = perf_counter() - begin, touched_bytes(level, [part])
+        spent += touched
         if block is not None:
             found.append((tile, block))
-        if len(found) == count:
+            bytes_used = level.dtype.itemsize * (level.channels or 1) * inside.size
+            per_read += taken if part == inside else taken * min(1.0, bytes_used / touched)
+        if len(found) == count or (found and spent >= READ_BYTES):
             break
     if not found:
         read_tile(source, tiles[0])  # says why
-    return [t for t, _ in found], [b for _, b in found], (perf_counter() - begin) / max(1, len(found))
+    return [t for t, _ in found], [b for _, b in found], per_read / max(1, len(found))
+
+
+def _in_one_chunk(level: Level, box: Box) -> Box:
+    """The part of a box that lies in the chunk of its middle."""
+    chunk = chunk_shape(level.array)
+    if chunk is None:
+        return box
+    start = vec3([int(m) // c * c for m, c in zip(box.centre, chunk, strict=True)])
+    return Box(start, vec3([a + c for a, c in zip(start, chunk, strict=True)])).clip(box)
+
+
+def _filled(level: Level, part: Box, tile: Tile) -> np.ndarray:
+    """A tile's block of the voxels of a part of it, repeated."""
+    block = level.read(part)
+    return np.resize(block, (level.channels or 1, *tile.read.shape))
 
 
 def _time_calls(

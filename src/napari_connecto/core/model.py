@@ -105,7 +105,7 @@ class Normalisation:
         if hasattr(level.array, "sample"):
             sample = level.array.sample(max_voxels, damaged=damaged)
         else:
-            part = _central_part(level.box, max_voxels)
+            part = _central_part(level.box, max_voxels, getattr(level.array, "chunks", None))
             sample = readable(level, part) if damaged else level.read(part)
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
@@ -117,10 +117,24 @@ class Normalisation:
         return Scaling.between(base, low, high - low if high > low else 1.0, finite.dtype)
 
 
-def _central_part(box: Any, max_voxels: int) -> Any:
+def _central_part(box: Any, max_voxels: int, chunks: Any = None) -> Any:
+    """The middle of a box; where chunks are large, so little that few of them have to be decoded for it."""
     while box.size > max_voxels:
         box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
-    return box
+    sizes = list(chunks)[-3:] if chunks else []
+    if len(sizes) < 3 or not all(isinstance(c, int) for c in sizes):
+        return box
+    while True:
+        touched = [-(-b // c) - a // c for a, b, c in zip(box.start, box.stop, sizes, strict=True)]
+        if prod(touched) * prod(sizes) <= 4 * max_voxels or max(touched) == 1:
+            return box
+        axis = touched.index(max(touched))
+        start, stop = list(box.start), list(box.stop)
+        if box.stop[axis] % sizes[axis] and box.stop[axis] // sizes[axis] * sizes[axis] > start[axis]:
+            stop[axis] = box.stop[axis] // sizes[axis] * sizes[axis]
+        else:
+            start[axis] = min(stop[axis] - 1, (start[axis] // sizes[axis] + 1) * sizes[axis])
+        box = type(box)(tuple(start), tuple(stop))
 
 
 @shown

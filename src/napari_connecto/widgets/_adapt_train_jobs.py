@@ -226,11 +226,11 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
 def gate_job(what: Segmenting) -> Job[GateCheck]:
     """Whether the volume looks like what the model was trained on."""
     yield from torch_job()
-    from napari_connecto.workflows.gate_check import gate_check_job
+    from napari_connecto.workflows.gate_check import BEFORE_BYTES, gate_check_job
     from napari_connecto.workflows.gate_files import load_gate
 
     model, gate = load(what.model), load_gate(what.model)
-    return (yield from gate_check_job(what.volume, model, gate, region=what.region))
+    return (yield from gate_check_job(what.volume, model, gate, region=what.region, most_bytes=BEFORE_BYTES))
 
 
 def segmenting_job(what: Segmenting) -> Job[Volume]:

@@ -118,8 +118,10 @@ def check_job(search: Search) -> Job[GateCheck]:
     """Whether the volume looks like what the cascade was trained on."""
     yield from torch_job()
     from napari_connecto.workflows.detect import check_job
+    from napari_connecto.workflows.gate_check import BEFORE_BYTES
 
-    return (yield from check_job(search.volume, load(search.cascade), search.params))
+    cascade = load(search.cascade)
+    return (yield from check_job(search.volume, cascade, search.params, most_bytes=BEFORE_BYTES))
 
 
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets._layers import SOURCE, world_factor, world_grid
 
@@ -72,10 +73,17 @@ def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], st
     if volume.calibrated:
         keywords["units"] = "nm"
     if volume.kind == "image":
-        sample = coarse.read(coarse.box)
+        sample = coarse.read(_middle(coarse.box))
         low, high = (float(v) for v in np.percentile(sample, [0.5, 99.8]))
         keywords.setdefault("contrast_limits", (low, high if high > low else low + 1))
     return (arrays if len(arrays) > 1 else arrays[0]), keywords, volume.kind
+
+
+def _middle(box: Box, most: int = 2**24) -> Box:
+    """The central part of a box, of at most so many voxels: a single level may be larger than memory."""
+    while box.size > most:
+        box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
+    return box
 
 
 class Lazy(ABC):

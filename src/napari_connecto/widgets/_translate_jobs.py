@@ -128,10 +128,14 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
 def check_job(what: Translating) -> Job[GateCheck]:
     """Whether the volume looks like what the translator was trained on."""
     yield from torch_job()
-    from napari_connecto.workflows.gate_check import gate_check_job
+    from napari_connecto.workflows.gate_check import BEFORE_BYTES, gate_check_job
 
     translator = load(what.translator)
-    return (yield from gate_check_job(what.volume, translator.members[0], translator.gate, name=translator.name))
+    return (
+        yield from gate_check_job(
+            what.volume, translator.members[0], translator.gate, name=translator.name, most_bytes=BEFORE_BYTES
+        )
+    )
 
 
 def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:

@@ -19,7 +19,7 @@ from napari_connecto.io.write import chunk_shape as usual_chunk
 
 SOURCE_BYTES, LEVEL_BYTES = 2**28, 2**26
 """Decoded chunks that are kept in memory: of what is stored, and of each level that is made."""
-PLACES, SAMPLES, SAMPLED_CHUNKS = 8, 4096, 2**26
+PLACES, SAMPLES, SAMPLED_CHUNKS = 8, 4096, 2**24
 """Of a sample: blocks along each axis, values at least, and stored voxels at most that have to be decoded."""
 AT_ONCE = 2**24
 """Voxels of the finer level that are merged at a time."""

@@ -17,7 +17,7 @@ from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.coarser import MADE_BYTES_S, MAKING, fill_job, making_bytes, with_levels_at
 from napari_connecto.workflows.descent import Step, plan_steps
 from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.gate_check import CALLS, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.gate_check import CALLS, RUN_BYTES, STAGE, TILES, GateCheck, gate_check_job
 from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.report import build_report
 from napari_connecto.workflows.search import REPORT, RunOptions, Search
@@ -133,7 +133,12 @@ def detect_job(
 
 
 def check_job(
-    volume: Volume, cascade: Cascade, params: DetectParams | None = None, region: Box | None = None
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams | None = None,
+    region: Box | None = None,
+    *,
+    most_bytes: int = RUN_BYTES,
 ) -> Job[GateCheck]:
     """Whether a volume looks like what a cascade was trained on, by the gate of its finest stage.
 
@@ -145,8 +150,9 @@ def check_job(
     if params is not None and params.gate == "off":
         return GateCheck(cascade.name, reason="it was switched off")
     finest = cascade.stages[0]
-    level = with_levels(volume, cascade).level_at(finest.card.voxel_nm)
-    told: dict[str, Any] = {"level": level, "name": cascade.name}
+    volume = with_levels(volume, cascade)
+    level = volume.level_at(finest.card.voxel_nm)
+    told: dict[str, Any] = {"level": level, "name": cascade.name, "most_bytes": most_bytes}
     told["damaged"] = params is not None and params.on_bad_chunk != "fail"
     return (yield from gate_check_job(volume, finest, cascade.gate, region=region, **told))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.compute.cache import cached, touched_bytes
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.holes import holed
@@ -34,6 +35,8 @@ SIDE, SIDE_3D = 96, 48
 """A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
 PLACES = 3
 """Tiles across y and x that are the least to judge by."""
+BEFORE_BYTES, RUN_BYTES = 96_000_000, 2**30
+"""What is decoded at most for a check before a run, while the user looks on, and for one that is part of it."""
 CHECK = "gate_check.json"
 """What a gate said, in the folder of a result."""
 SLABS = 10
@@ -102,6 +105,7 @@ def gate_check_job(
     tiles: int = TILES,
     seed: int = 0,
     damaged: bool = False,
+    most_bytes: int = RUN_BYTES,
 ) -> Job[GateCheck]:
     """Compare tissue tiles of a volume with what a model was trained on; asks, and never blocks.
 
@@ -121,6 +125,8 @@ def gate_check_job(
         How many tiles are looked at most, and of their draw.
     damaged
         Leave out what cannot be read.
+    most_bytes
+        Decode no more than about this; fewer tiles may be looked at.
 
     Raises
     ------
@@ -143,8 +149,12 @@ def gate_check_job(
     try:
         own = own_shape(model.card, gate.shape)
         within = surroundings(region_in(region, volume, level) or level.box, own, level.box)
-        drawn = candidates(level, own, tiles, seed, within=within).boxes
-        for _, tile in read_tiles(level, scaling, gate.shape, drawn):
+        level = cached(level, most_bytes)  # a patch is read for its texture, and again with its surroundings
+        drawn = candidates(level, own, tiles, seed, within=within, most_bytes=most_bytes // 2)
+        few = _affordable(level, gate.shape, drawn.boxes, most_bytes)
+        if len(few) < min(PLACES, tiles) and not (drawn.exhausted and len(few) == len(drawn.boxes)):
+            return GateCheck(name, reason="its stored chunks are too large to look at some of them")
+        for _, tile in read_tiles(level, scaling, gate.shape, few):
             found.append(statistics(encoder, tile[None]))
             yield Progress(len(found), tiles, STAGE)
     except ChunkError as error:
@@ -255,11 +265,25 @@ def read_tiles(level: Level, scaling: Scaling, shape: Vec3, drawn: Sequence[Box]
         What a tile reads, voxels of the level, and (c, z, y, x) float32, scaled; tiles with NaN are left out.
     """
     for part in drawn:
-        start = [a - (s - m) // 2 for a, s, m in zip(part.start, shape, part.shape, strict=True)]
-        box = Box(vec3(start), vec3([a + s for a, s in zip(start, shape, strict=True)]))
+        box = _around(part, shape)
         block = level.read_padded(box)
         if block.dtype.kind != "f" or np.isfinite(block).all():
             yield box, scaling(block if block.ndim == 4 else block[None])
+
+
+def _around(part: Box, shape: Vec3) -> Box:
+    start = [a - (s - m) // 2 for a, s, m in zip(part.start, shape, part.shape, strict=True)]
+    return Box(vec3(start), vec3([a + s for a, s in zip(start, shape, strict=True)]))
+
+
+def _affordable(level: Level, shape: Vec3, drawn: Sequence[Box], most_bytes: int) -> list[Box]:
+    """The first of what was drawn, as many as can be read by decoding so much."""
+    few: list[Box] = []
+    for part in drawn:
+        if touched_bytes(level, [_around(p, shape) for p in (*few, part)]) > most_bytes:
+            break
+        few.append(part)
+    return few
 
 
 def slabs(starts: Sequence[Vec3]) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from napari_connecto.compute.cache import touched_bytes
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.pedestal import above, plain
@@ -57,7 +58,14 @@ class Candidates:
 
 
 def candidates(
-    level: Level, shape: Vec3, n: int, seed: int = 0, exclude: Sequence[Box] = (), *, within: Box | None = None
+    level: Level,
+    shape: Vec3,
+    n: int,
+    seed: int = 0,
+    exclude: Sequence[Box] = (),
+    *,
+    within: Box | None = None,
+    most_bytes: int | None = None,
 ) -> Candidates:
     """Draw patches at random places of a grid, each place at most once, until ``n`` hold tissue.
 
@@ -75,6 +83,8 @@ def candidates(
         Boxes of the level, none of whose voxels may be in a patch.
     within
         Part of the level to draw from; all of it without.
+    most_bytes
+        Stop when the chunks of the patches hold more than this, uncompressed; fewer than ``n`` may come back.
 
     Notes
     -----
@@ -94,9 +104,12 @@ def candidates(
         raise InputError(f"got {n} patches of shape {shape}; both must be at least 1")
     boxes: list[Box] = []
     contrast: list[float] = []
-    read = 0
+    read = spent = 0
     places = _places(level.box if within is None else within, shape, seed, exclude)
     for box in places:
+        spent += touched_bytes(level, [box])
+        if most_bytes is not None and spent > most_bytes:
+            break
         texture = _texture(level.read(box))
         read += 1
         if not texture.empty:
