@@ -83,7 +83,7 @@ class TiffSource:
         """Voxels; `ChunkError` names the first segment that cannot be decoded."""
         try:
             return self.read_raw(index)
-        except read_errors() as error:
+        except read_errors(tifffile.TiffFileError) as error:
             raise damaged(self, index, error) from error
 
     def read_raw(self, index: tuple[slice, ...]) -> np.ndarray:
@@ -149,7 +149,7 @@ def _levels(path: str, chosen: Chosen, fill: bool) -> list[Any]:
 def _series(file: tifffile.TiffFile, path: str, images: list[OmeImage]) -> list[tifffile.TiffPageSeries]:
     try:
         found: list[tifffile.TiffPageSeries] = file.series
-    except ValueError:
+    except (ValueError, OSError, tifffile.TiffFileError):  # of an image whose first file cannot be read
         check_files(path, file.filename, [name for image in images for name in image.files])
         raise
     if images and not any(series.kind == "ome" for series in found):

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import tifffile
+
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.damage import header_errors
 
@@ -33,7 +35,7 @@ def refusing(path: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"no file at '{path}'; check the path") from error
-    except header_errors() as error:
+    except header_errors(tifffile.TiffFileError) as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"cannot open '{path}' as TIFF: {reason:.200}; check that it is complete") from error
 
