@@ -181,3 +181,37 @@ def test_what_is_read_where_it_is_indexed_is_shown_as_a_pyramid(ndim):
     assert shown.ndim == ndim
     for level, grid in zip(shown.data, grids, strict=True):
         np.testing.assert_array_equal(np.asarray(level), table[grid[0] if ndim == 2 else grid])
+
+
+def test_colours_are_read_together_or_one_by_one_and_opacity_never(tmp_path, qtbot):
+    from napari.components import ViewerModel
+
+    from napari_connecto.core.jobs import run
+    from napari_connecto.widgets._image import InputBox
+    from napari_connecto.widgets._volumes import as_file_job
+    from napari_connecto.workflows.convert import open_spec
+
+    rgba = np.arange(5 * 6 * 4, dtype=np.uint8).reshape(5, 6, 4)
+    viewer = ViewerModel()
+    viewer.add_image(rgba, rgb=True, scale=(8, 8), units="nm")
+    box, other = InputBox(viewer), InputBox(viewer)
+    for one in (box, other):
+        qtbot.addWidget(one)
+        one.layers.chosen.emit()
+        one.settle()
+        assert not one.channel.isHidden()
+    volume = box.need_volume()
+    assert volume.levels[0].channels == 3
+    np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box)[:, 0], np.moveaxis(rgba[..., :3], -1, 0))
+    written = open_spec(run(as_file_job(volume, None, tmp_path / "rgb.zarr"))).levels[0]
+    np.testing.assert_array_equal(written.read(written.box), volume.levels[0].read(volume.levels[0].box))
+    box.channel.setCurrentText("Green")
+    box.settle()
+    green = box.need_volume().levels[0]
+    assert green.channels is None
+    np.testing.assert_array_equal(green.read(green.box)[0], rgba[..., 1])
+    assert identity(box.need_volume()) != identity(volume)
+    other.layers.chosen.emit()
+    assert other.channel.currentText() == "Green"
+    for one in (box, other):
+        one.close_jobs()

@@ -9,6 +9,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QFormLayout,
     QGroupBox,
 )
@@ -23,6 +24,9 @@ from napari_connecto.widgets._voxel_size import PIXELS, VoxelSize, give_size
 from napari_connecto.widgets._worker import Worker
 
 CORRECT = "Set voxel size (nm)"
+CHANNELS = ("All channels", "Red", "Green", "Blue")
+CHANNEL = "connecto_channel"
+"""Key of ``layer.metadata``: the colour of an RGB image that is read."""
 
 
 class InputBox(QGroupBox):
@@ -39,6 +43,9 @@ class InputBox(QGroupBox):
         self.full: Volume | None = None
         self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
         self.picker = LevelPicker()
+        self.channel = QComboBox()
+        self.channel.addItems(CHANNELS)
+        self.channel.setToolTip("Which colours of an RGB image are read: most models that ship take a single channel")
         self.correct = QCheckBox(CORRECT)
         self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")
         self.voxel = VoxelSize()
@@ -52,6 +59,7 @@ class InputBox(QGroupBox):
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)
         layout.addRow("Layer", self.layers)
+        layout.addRow("Channel", self.channel)
         layout.addRow("Level", self.picker)
         layout.addRow(self.correct)
         layout.addRow("Size (nm)", self.voxel)
@@ -60,6 +68,8 @@ class InputBox(QGroupBox):
         self.layout_ = layout
         self._show_voxel(False)
         layout.setRowVisible(self.use_pixels, False)
+        layout.setRowVisible(self.channel, False)
+        self.channel.currentIndexChanged.connect(self._on_channel)
         self.use_pixels.toggled.connect(self._on_pixels)
         self.layers.chosen.connect(self._on_layer_chosen)
         self.correct.toggled.connect(self._on_correct_toggled)
@@ -153,7 +163,7 @@ class InputBox(QGroupBox):
             self._on_opened(None)
             return
         try:
-            described = describe(layer, step=self._viewer.dims.current_step)
+            described = describe(layer, step=self._viewer.dims.current_step, channel=layer.metadata.get(CHANNEL))
         except ConnectoError as error:
             self._on_not_opened(error, "")
             return
@@ -167,6 +177,12 @@ class InputBox(QGroupBox):
 
     def _on_layer_chosen(self) -> None:
         self._show_voxel(False)
+        layer = self.layer
+        self.layout_.setRowVisible(self.channel, bool(getattr(layer, "rgb", False)))
+        self.channel.blockSignals(True)
+        chosen = layer.metadata.get(CHANNEL) if layer is not None else None
+        self.channel.setCurrentIndex(0 if chosen is None else chosen + 1)
+        self.channel.blockSignals(False)
         self._watch(self.layer)
         self.reopen()
 
@@ -212,6 +228,12 @@ class InputBox(QGroupBox):
         finally:
             self._watch(layer)
         self.reopen()
+
+    def _on_channel(self, index: int) -> None:
+        """Kept with the layer, so that it holds in the other docks."""
+        if self.layer is not None:
+            self.layer.metadata[CHANNEL] = index - 1 if index > 0 else None
+            self.reopen()
 
     def _on_pixels(self, on: bool) -> None:
         if self.layer is None:

@@ -43,6 +43,8 @@ class LayerImage:
         Of voxel 0 of level 0, (z, y, x), in voxels from the world's origin: ``translate / scale - 0.5``.
     overridden
         The user gave ``voxel_nm``: it replaces what the file states.
+    channel
+        Of RGB, see `describe`.
     leading
         Index along each axis before (z, y, x), and what `open_volume` calls it ("time", "channel").
     """
@@ -59,6 +61,7 @@ class LayerImage:
     overridden: bool
     leading: tuple[int, ...] = ()
     picks: Mapping[str, Any] = field(default_factory=dict)
+    channel: int | None = None
 
     def volume(self) -> Volume:
         """The file behind the layer where it holds the same voxels (it knows each level's size), else its arrays.
@@ -68,7 +71,7 @@ class LayerImage:
         reopened = self._reopen()
         if reopened is not None:
             return reopened
-        arrays = [Spatial(a, self.leading, self.ndim == 2, self.rgb) for a in self.arrays]
+        arrays = [Spatial(a, self.leading, self.ndim == 2, self.rgb, self.channel) for a in self.arrays]
         levels = []
         for array in arrays:
             factor = [grid_factor(n, m) for n, m in zip(arrays[0].shape[-3:], array.shape[-3:], strict=True)]
@@ -109,7 +112,13 @@ class LayerImage:
         return fvec3([v * c for v, c in zip(voxel_nm, self.corner, strict=True)])
 
 
-def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Sequence[float] | None = None) -> LayerImage:
+def describe(
+    layer: Image | Labels,
+    *,
+    step: Sequence[int] = (),
+    voxel_nm: Sequence[float] | None = None,
+    channel: int | None = None,
+) -> LayerImage:
     """Take from a layer what a job needs.
 
     Parameters
@@ -120,6 +129,8 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
         ``viewer.dims.current_step``: chooses along the axes before (z, y, x).
     voxel_nm
         Voxel size of level 0 in nm, (z, y, x), where the layer states none or a wrong one.
+    channel
+        Of RGB: the colour that is read; all three without it.
 
     Raises
     ------
@@ -154,6 +165,7 @@ def describe(layer: Image | Labels, *, step: Sequence[int] = (), voxel_nm: Seque
         overridden=voxel_nm is not None,
         leading=tuple(index),
         picks={k: v for k, v in picks.items() if k in _FROM_AXES.values()},
+        channel=channel if getattr(layer, "rgb", False) else None,
     )
 
 

@@ -27,13 +27,17 @@ def serial(thing: Any) -> int:
 
 
 class Spatial:
-    """An array with any axes seen as (z, y, x), or (c, z, y, x) where RGB; reads only what is asked."""
+    """An array with any axes seen as (z, y, x), or (c, z, y, x) where RGB; reads only what is asked.
 
-    def __init__(self, array: Any, leading: tuple[int, ...], flat: bool, rgb: bool) -> None:
-        self.array, self.leading, self.flat, self.rgb = array, leading, flat, rgb
+    Of RGB all colours are shown, without the opacity, or the one of ``channel``.
+    """
+
+    def __init__(self, array: Any, leading: tuple[int, ...], flat: bool, rgb: bool, channel: int | None = None) -> None:
+        self.array, self.leading, self.flat, self.rgb, self.channel = array, leading, flat, rgb, channel
         self.dtype = np.dtype(array.dtype)
         space = tuple(int(n) for n in array.shape[len(leading) : len(leading) + (2 if flat else 3)])
-        self.shape = ((int(array.shape[-1]),) if rgb else ()) + ((1,) if flat else ()) + space
+        colours = (min(3, int(array.shape[-1])),) if rgb and channel is None else ()
+        self.shape = colours + ((1,) if flat else ()) + space
         chunks = getattr(array, "chunks", None)
         if chunks is not None and not rgb:
             sizes = [max(c) if isinstance(c, tuple) else int(c) for c in chunks[len(leading) :]]
@@ -42,11 +46,12 @@ class Spatial:
     @property
     def identity(self) -> tuple[Any, ...]:
         """The same for the same part of the same array."""
-        return serial(self.array), self.leading
+        return serial(self.array), self.leading, self.channel
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         z, y, x = index[-3:]
         space = (y, x) if self.flat else (z, y, x)
-        block = np.asarray(self.array[(*self.leading, *space)])
+        colours = () if not self.rgb else (slice(0, 3) if self.channel is None else self.channel,)
+        block = np.asarray(self.array[(*self.leading, *space, *colours)])
         block = block[None][z] if self.flat else block
-        return np.moveaxis(block, -1, 0) if self.rgb else block
+        return np.moveaxis(block, -1, 0) if self.rgb and self.channel is None else block
