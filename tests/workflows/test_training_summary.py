@@ -11,6 +11,7 @@ from napari_connecto.core.jobs import run
 from napari_connecto.io.tables import write_table
 from napari_connecto.io.write import save_volume_job
 from napari_connecto.reports.cascade import _keys
+from napari_connecto.workflows.cascade import load_cascade
 from napari_connecto.workflows.detect import detect
 from napari_connecto.workflows.held_out import HeldOut
 from napari_connecto.workflows.params import DetectParams
@@ -79,6 +80,9 @@ def test_a_reviewed_table_trains_and_is_compared_headless(tmp_path):
     assert "that of 'cascade'" in told["comparison"]
     held_out = summarise_held_out(tmp_path / "b")
     assert not held_out["complete"]
+    before, after = (load_cascade(tmp_path / name, backend="torch").stages[0].net.state_dict() for name in "ab")
+    moved = [float((after[k].float() - v.float()).abs().max()) for k, v in before.items() if k.endswith("weight")]
+    assert 0 < max(moved) < 0.05  # it went on from what was known
     assert len(held_out["found"]) < np.count_nonzero(status == "accepted")
 
 

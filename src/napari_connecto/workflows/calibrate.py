@@ -70,7 +70,13 @@ class _MapInMemory:
 
 
 def calibrate_job(
-    volume: Volume, examples: Examples, measured: Box, stages: tuple[Predictor, ...], rule: ObjectRule
+    volume: Volume,
+    examples: Examples,
+    measured: Box,
+    stages: tuple[Predictor, ...],
+    rule: ObjectRule,
+    *,
+    prefer: bool = False,
 ) -> Job[tuple[Calibration, ObjectRule]]:
     """Run every stage on every chunk of the measured block.
 
@@ -85,6 +91,8 @@ def calibrate_job(
     rule
         Its threshold is replaced by the one of best object F1 on the block, all labelled objects counted, also those
         that the least size removes.
+    prefer
+        Keep the rule's threshold where none is better on the block.
 
     Returns
     -------
@@ -103,7 +111,7 @@ def calibrate_job(
         scores.append((yield from phases.run(names[k], scoring)))
         costs.append((time.perf_counter() - started) / len(grid.plan))
     centres = examples.centres_nm[examples.inside(measured)]
-    choosing = partial(_best_rule, grids[0], field, rule, centres, examples)
+    choosing = partial(_best_rule, grids[0], field, rule, centres, examples, prefer=prefer)
     rule, held_out, curve = yield from phases.call(CHOOSING, choosing)
     calibration = Calibration(
         scores=tuple(scores),
@@ -162,7 +170,7 @@ def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
 
 
 def _best_rule(
-    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
+    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
     """Of `CANDIDATES`, the threshold of best object F1 (the middle of equals), and what is found with it."""
     level = grid.map(field)
@@ -170,7 +178,8 @@ def _best_rule(
     rules = [replace(rule, threshold=threshold) for threshold in CANDIDATES]
     f1 = [judge(find_objects(level, grid.plan, everything, r), centres_nm, examples).f1 for r in rules]
     best = np.flatnonzero(np.isclose(f1, max(f1)))
-    chosen = rules[int(best[len(best) // 2])]
+    mine = [k for k in best if prefer and np.isclose(CANDIDATES[k], rule.threshold)]
+    chosen = rules[int(mine[0] if mine else best[len(best) // 2])]
     return chosen, *_measured(grid, field, chosen, centres_nm, examples)
 
 

@@ -17,6 +17,8 @@ from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
 
 REACH = 0.75
 """Diameters from an object's centre within which its surroundings count as seen: background, if no other is there."""
+WIDE = 1.5
+"""The same where a review tells the other detections, judged or not: a neighbour is not taken for background."""
 
 
 def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Level) -> np.ndarray:
@@ -51,7 +53,7 @@ def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarra
     examples
         Accepted objects.
     places
-        Verdicts on places: rejected ones are background within half a diameter, new ones unknown within as much.
+        Verdicts on places: rejected ones are background within half a diameter, new ones unknown within `REACH`.
     masks
         Boolean arrays of the target's shape by status: rejected and new objects whose masks are there, which count
         instead of the half diameter.
@@ -61,9 +63,9 @@ def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarra
     Examples
         ``known`` holds the objects, a rim around each, and what was rejected; never what is new.
     """
-    level, radius = examples.target, examples.diameter_nm / 2
-    known = _around(examples)
-    for status in (REJECTED, NEW):
+    level, diameter = examples.target, examples.diameter_nm
+    known = _around(examples, WIDE if (places.status != ACCEPTED).any() else REACH)
+    for status, radius in ((REJECTED, diameter / 2), (NEW, diameter * REACH)):
         mask = masks.get(status, np.zeros(known.shape, bool))
         centres = places.of(status)
         loose = centres[_owner(mask, centres, level) == 0]
@@ -80,14 +82,14 @@ def _owner(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:
     return out
 
 
-def _around(examples: Examples) -> np.ndarray:
+def _around(examples: Examples, reach: float) -> np.ndarray:
     """Objects and a rim around each, in the same section only where sections are unrelated."""
     present, level = examples.present, examples.target
     voxel = np.array(level.voxel_nm)
     half = np.cbrt(3 / (4 * np.pi) * np.median(examples.voxels) * np.prod(voxel)) if len(examples.voxels) else 0.0
     if examples.flat or level.shape[0] == 1:
         half = np.sqrt(np.median(examples.voxels) * voxel[1] * voxel[2] / np.pi)
-    rim = max(REACH * examples.diameter_nm - half, float(voxel[1:].max()))
+    rim = max(reach * examples.diameter_nm - half, float(voxel[1:].max()))
     sampling = np.array([np.inf if examples.flat else voxel[0], *voxel[1:]])
     grow = [int(n) for n in np.floor(rim / sampling)]
     sampling[~np.isfinite(sampling)] = 1e12

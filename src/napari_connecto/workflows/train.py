@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from napari_connecto import __version__
-from napari_connecto.core.errors import Cancelled, InputError, VoxelSizeError
+from napari_connecto.core.errors import Cancelled, InputError, ModelError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.predict import check_channels
 from napari_connecto.core.volume import PIXEL, UNIT, Level, Volume
+from napari_connecto.models.openvino import torch_model
+from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade import Cascade
 from napari_connecto.workflows.coarser import with_coarser
@@ -65,7 +68,8 @@ def train_cascade_job(
     review
         Verdicts on places, see `from_labels`: which of the labels are objects, and what is known to be none.
     previous
-        A cascade that is measured on the same held-out objects, see ``metadata["previous"]``.
+        A cascade that is measured on the same held-out objects, see ``metadata["previous"]``. Where only some objects
+        are labelled, training goes on from its networks: what they know of the rest is not taught again.
     stop
         Asked before every step of training. Once true, the best state so far is kept and measured; levels that were
         not begun are left out, as said in ``metadata["stopped"]``.
@@ -87,13 +91,15 @@ def train_cascade_job(
         check_place(volume, labels)
     volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
-    cards = design(volume, examples, params)
+    begun = _begun(volume, examples, params, previous)
+    cards = tuple(stage.card for stage in begun) or design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
     stages: list[Predictor] = []
     stopped, phases = None, Phases(_work(examples, params, cards, measure_box, previous))
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
-        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, stop)
+        start = begun[k] if begun else None
+        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, stop, start)
         stage, steps = yield from phases.run(f"training level {k}", training)
         if steps == 0 and not stages:
             raise Cancelled("stopped before the first step of training; nothing was kept")
@@ -103,8 +109,9 @@ def train_cascade_job(
             stopped = {"level": k, "steps": steps, "of": params.steps, "levels": len(cards)}
             break
     least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
-    rule = ObjectRule(params.head, 0.5, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
-    measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule)
+    threshold = previous.rule.threshold if previous is not None and begun else 0.5
+    rule = ObjectRule(params.head, threshold, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
+    measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule, prefer=bool(begun))
     calibration, rule = yield from phases.run("measuring", measuring)
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
     if volume.metadata.get(UNIT) == PIXEL:
@@ -142,6 +149,23 @@ def blocks(examples: Examples, finest: ModelCard, params: TrainParams) -> tuple[
 def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Examples:
     sparse = params.sparse(reviewed=review is not None)
     return from_labels(labels, params.head, params.diameter_nm or None, sparse=sparse, review=review)  # type: ignore[arg-type]
+
+
+def _begun(
+    volume: Volume, examples: Examples, params: TrainParams, previous: Cascade | None
+) -> tuple[TorchPredictor, ...]:
+    """The previous cascade's networks, where sparse labels are to change them and they fit; else none."""
+    if previous is None or examples.known is None or (previous.rule.head != params.head):
+        return ()
+    try:
+        for card in previous.cards:
+            level = volume.level_at(card.voxel_nm)
+            check_channels(level, card)
+            if examples.region(level).size == 0:
+                return ()
+        return tuple(torch_model(stage) for stage in previous.stages)
+    except (VoxelSizeError, InputError, ModelError):
+        return ()
 
 
 def _measured_job(volume: Volume, examples: Examples, measured: Box, previous: Cascade) -> Job[dict[str, Any]]:

@@ -19,11 +19,14 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.models.fit import FitParams, Sample, fit
+from napari_connecto.models.predictor import TorchPredictor
 from napari_connecto.workflows.descent import HighestValue
 from napari_connecto.workflows.labelled_region import Examples, crop
 from napari_connecto.workflows.params import TrainParams
 from napari_connecto.workflows.samples import Patches
 
+WARM = 0.1
+"""Share of the learning rate for networks that know something already."""
 LOOK = 256
 """Chunks that are looked through for what the network gets wrong."""
 
@@ -36,17 +39,20 @@ def train_stage_job(
     params: TrainParams,
     k: int,
     stop: Callable[[], bool] | None = None,
+    start: TorchPredictor | None = None,
 ) -> Job[tuple[Predictor, int]]:
     """Fit, look for what it gets wrong, fit on.
 
     ``boxes`` are voxels of ``examples.target`` to train on, and to choose the best state on; stage 0 is the finest.
-    Once ``stop`` is true, the best state so far is taken. Returns it and the steps that were made.
+    ``start``, of the same card, is where to begin instead of random weights. Once ``stop`` is true, the best state so
+    far is taken. Returns it and the steps that were made.
     """
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
     train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
     check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
-    model = new_model(card, params.seed, device=params.device)
+    model = start or new_model(card, params.seed, device=params.device)
+    boldness = 1.0 if start is None else WARM
     soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
     first = max(5, params.steps * 2 // 3)
     names = [f"training level {k}{part}" for part in ("", ", looking for hard examples", ", hard examples")]
@@ -56,7 +62,8 @@ def train_stage_job(
     for part, steps in enumerate((first, params.steps - first)):
         if steps < 1 or counted.stopped(stop):
             break
-        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=1e-2 if part == 0 else 3e-3)
+        rate = boldness * (1e-2 if part == 0 else 3e-3)
+        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=rate)
         draw = train.draw(params.batch, params.seed + part)
         job = fit(model, draw, settings, validate=score, stop=stop)
         trained = yield from phases.run(names[2 * part], counted.renamed(job, names[2 * part]))
