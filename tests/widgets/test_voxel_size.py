@@ -127,3 +127,14 @@ def test_pixels_will_do_in_every_dock_once_chosen(qtbot):
     assert other.use_pixels.isHidden()
     for box in (one, other):
         box.close_jobs()
+
+
+@pytest.mark.parametrize(("scale", "offered"), [((50, 4, 4), "Use level 0"), ((50, 7, 7), "Set the voxel size…")])
+def test_a_level_is_offered_only_where_it_helps(scale, offered, qtbot):
+    viewer = ViewerModel()
+    viewer.add_image([STACK, STACK[:, ::2, ::2]], multiscale=True, scale=scale, units="nm", contrast_limits=(0, 1))
+    box = opened(viewer, qtbot)
+    box.set_model((50.0, 4.0, 4.0))
+    box.picker.combo.setCurrentIndex(1)
+    assert box.way_out()[0] == offered
+    box.close_jobs()

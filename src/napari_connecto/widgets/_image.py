@@ -24,6 +24,8 @@ from napari_connecto.widgets._voxel_size import PIXELS, VoxelSize, give_size
 from napari_connecto.widgets._worker import Worker
 
 CORRECT = "Set voxel size (nm)"
+FINE_ENOUGH = 1.25
+"""A level may be as many times as coarse as a model's voxels; from finer ones the model's level can be made."""
 CHANNELS = ("All channels", "Red", "Green", "Blue")
 CHANNEL = "connecto_channel"
 """Key of ``layer.metadata``: the colour of an RGB image that is read."""
@@ -132,7 +134,9 @@ class InputBox(QGroupBox):
         if self.full is None or self._model_nm is None:
             return None
         best = default_level(self.full, None, self._model_nm)
-        if self.full.calibrated and self.picker.index != best:
+        finest = self.full.levels[best].voxel_nm
+        helps = all(have <= FINE_ENOUGH * wanted for have, wanted in zip(finest, self._model_nm, strict=True))
+        if self.full.calibrated and self.picker.index != best and helps:
             return f"Use level {best}", lambda: self.picker.combo.setCurrentIndex(best)
         return "Set the voxel size…", self.ask_voxel_size
 
