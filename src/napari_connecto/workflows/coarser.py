@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -121,13 +121,15 @@ def _each(todo: Sequence[tuple[Averaged, Vec3]], damaged: bool) -> Job[None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ahead(pool: ThreadPoolExecutor, make: object, todo: Sequence[tuple[Averaged, Vec3]]) -> Iterator[Future[None]]:
+def _ahead(
+    pool: ThreadPoolExecutor, make: Callable[[Averaged, Vec3], None], todo: Sequence[tuple[Averaged, Vec3]]
+) -> Iterator[Future[None]]:
     """In order, a few at a time: finer chunks are there before those that are made of them."""
     source = iter(todo)
-    waiting = [pool.submit(make, *one) for one in islice(source, 2 * THREADS)]  # type: ignore[arg-type]
+    waiting: list[Future[None]] = [pool.submit(make, *one) for one in islice(source, 2 * THREADS)]
     while waiting:
         yield waiting.pop(0)
-        waiting += [pool.submit(make, *one) for one in islice(source, 1)]  # type: ignore[arg-type]
+        waiting += [pool.submit(make, *one) for one in islice(source, 1)]
 
 
 def _with(volume: Volume, steps: Sequence[tuple[Grid, int]], beside: Path | None) -> Volume:
