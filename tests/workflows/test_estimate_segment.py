@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from napari_connecto.cli import cli
+from napari_connecto.compute.memory import process_bytes
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
@@ -51,7 +52,9 @@ def test_a_region_of_a_map_costs_its_share(boundary):
     part = estimate_segment(boundary, params, region=Box((0, 0, 0), (3, 128, 64)))
     assert (whole.tiles, whole.blocks, part.blocks, part.shape) == (0, 6 * 16, 3 * 2, (3, 128, 64))
     assert part.disk_bytes == whole.disk_bytes // 16
-    assert whole.memory_bytes == 80 * 80 * 60
+    large = estimate_segment(boundary, SegmentParams(block=(6, 4096, 4096), halo=(0, 512, 512)))
+    assert process_bytes() * 0.5 < whole.memory_bytes < 2 * process_bytes()  # all that is loaded counts
+    assert large.memory_bytes < 2 * process_bytes()  # a block is no larger than the volume
     with pytest.raises(InputError, match="must hold voxels of the finest level"):
         estimate_segment(boundary, region=Box((9, 0, 0), (10, 1, 1)))
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from napari_connecto.compute.cache import cached
+from napari_connecto.compute.memory import affordable
 from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
 from napari_connecto.core.errors import Cancelled, out_of_memory
 from napari_connecto.core.model import Predictor
@@ -46,7 +47,7 @@ class Pipeline:
         self.sink = sink
         self.options = options
         self.batch = self.size = options.batch or default_batch(predictor.card)
-        self.calls = options.calls or int(getattr(predictor, "calls", 1))
+        self.calls = affordable(predictor.card, self.batch, options.calls or int(getattr(predictor, "calls", 1)))
         self._stop = threading.Event()
         readers = options.readers or (8 if getattr(level.array, "remote", False) else 2)
         self._ahead = max(2 * self.calls + 1, -(-readers // self.batch))

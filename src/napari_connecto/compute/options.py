@@ -54,7 +54,8 @@ class ExecuteOptions:
     readers
         Threads that read ahead; None takes 2, or 8 where the level is ``remote``, for they mostly wait.
     calls
-        Forward passes at once; None asks the predictor (its ``calls``), else 1. On a cluster: per task, default 1.
+        Forward passes at once, fewer where memory is short; None asks the predictor (its ``calls``), else 1. On a
+        cluster: per task, default 1.
     cache_bytes
         Decoded chunks kept in memory.
     tiles_per_task

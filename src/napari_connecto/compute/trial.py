@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from napari_connecto.compute.cache import cached, chunk_shape, touched_bytes
+from napari_connecto.compute.memory import Watch, affordable
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import Predictor, Scaling
@@ -37,12 +38,15 @@ class Trial:
         Seconds per tile of the forward passes, ``calls`` at once.
     calls
         Forward passes at once.
+    peak_bytes
+        Highest memory of the process meanwhile.
     """
 
     batch: int
     read_s: float
     model_s: float
     calls: int
+    peak_bytes: int = 0
 
     @property
     def tile_s(self) -> float:
@@ -80,9 +84,9 @@ def choose_batch(
     check_channels(level, predictor.card)
     begin, scaling = perf_counter(), scaling or Scaling()
     tiles, blocks, read_s = _read_some(level, plan)
-    calls = int(getattr(predictor, "calls", 1))
+    calls = affordable(predictor.card, sizes[0], int(getattr(predictor, "calls", 1)))
     measured: dict[int, float] = {}
-    with ThreadPoolExecutor(calls) as pool:
+    with Watch() as watch, ThreadPoolExecutor(calls) as pool:
         for size in sizes:
             call_s = _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
             measured[size] = call_s / (size * calls)
@@ -93,7 +97,7 @@ def choose_batch(
     allowed = {size: s for size, s in measured.items() if s * size * calls <= CALL_S or size == sizes[0]}
     fastest = min(allowed.values())
     batch = min(size for size, s in allowed.items() if s <= 1.05 * fastest)
-    return Trial(batch, read_s, measured[batch], calls)
+    return Trial(batch, read_s, measured[batch], calls, watch.peak_bytes)
 
 
 def _read_some(level: Level, plan: TilePlan, count: int = 4) -> tuple[list[Tile], list[np.ndarray], float]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TOOLTIP = (
     "What is segmented, at the size the model reads; two tiles are predicted and segmented here, and timed.\n"
-    "Memory and disk are upper bounds beyond the model, the disk before compression."
+    "Memory is the highest that this program will take, all that is loaded included; the disk is before compression."
 )
 SMALL = (4, 256, 256)
 """Blocks that fit a machine with little memory: 20 MB each, halo included."""

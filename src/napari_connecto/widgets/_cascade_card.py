@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 PAUSE_MS = 600
 TOOLTIP = (
     "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
-    "The share is of that level's own chunks; memory and disk are upper bounds beyond the model."
+    "The share is of that level's own chunks; memory is the highest that this program will take, "
+    "all that is loaded included; the disk is an upper bound."
 )
 Fix = tuple[str, Callable[[], None]]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TOOLTIP = (
     "What Run all computes: two tiles are timed on this machine.\n"
-    "Memory and disk are upper bounds beyond the model, the disk before compression."
+    "Memory is the highest that this program will take, all that is loaded included; the disk is before compression."
 )
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_connecto.compute.memory import pass_bytes, process_bytes
+from napari_connecto.compute.options import ExecuteOptions, default_batch
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.model import ModelCard
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.io.tile_store import TileStore
 from napari_connecto.models.device import describe_device, free_memory
@@ -29,6 +32,8 @@ from napari_connecto.workflows.params import DetectParams
 from napari_connecto.workflows.search import MAP
 
 TIMED_WRITES = 5
+REMEMBERED = 2**27
+"""Bytes of a map that a search keeps in memory at most, see `TileMemory`."""
 
 
 @shown
@@ -57,7 +62,8 @@ class Estimate:
     seconds, seconds_exhaustive
         Of the cascade (audit included), and of the finest level alone, on this machine.
     memory_bytes, disk_bytes
-        At most, beyond the model; ``disk_bytes`` is of the map before compression.
+        Highest memory of the process, everything that is loaded included; of the disk at most, the map before
+        compression.
     notes
         Sentences a user should read; the first ones matter most.
     fits
@@ -191,13 +197,24 @@ def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
     )
 
 
-def batch_bytes(plan: TilePlan, batch: int) -> int:
-    """Input, activations (about 30 channels at full size) and read-ahead of one batch of tiles, float32."""
-    return int(np.prod(plan.read_shape)) * 4 * batch * (30 + 8)
+def run_bytes(level: Level, plan: TilePlan, card: ModelCard, trial: Trial | None, batch: int) -> int:
+    """Highest memory of this process while a model runs over a level's tiles.
+
+    What a trial took here, else what passes take on top of what is there now, and what the pipeline keeps: chunks,
+    tiles read ahead, answers that wait.
+    """
+    calls = trial.calls if trial else 1
+    there = trial.peak_bytes if trial else process_bytes() + pass_bytes(card, batch)
+    read = int(np.prod(plan.read_shape)) * card.channels * level.dtype.itemsize
+    made = int(np.prod(plan.tile)) * len(card.outputs) * 4
+    return there + (2 * calls + 1) * batch * (read + made) + min(level.nbytes, ExecuteOptions().cache_bytes)
 
 
 def _memory(step: Step, trial: Trial | None) -> int:
-    return batch_bytes(step.plan, trial.batch if trial else 4)
+    """Of a stage; maps of the finest are kept in memory too."""
+    card = step.predictor.card
+    needed = run_bytes(step.level, step.plan, card, trial, trial.batch if trial else default_batch(card))
+    return needed + (min(step.level.box.size, REMEMBERED) if step.stage == 0 else 0)
 
 
 def room_for(
@@ -205,12 +222,13 @@ def room_for(
 ) -> tuple[list[str], bool]:
     """What is lacking of these bytes, in words, and whether nothing is.
 
-    ``out`` is where the result would lie, ``spare`` what saves memory.
+    ``memory`` is that of the whole process, ``out`` where the result would lie, ``spare`` what saves memory.
     """
     notes = []
     free = free_memory("cpu")
-    if memory > free:
-        notes.append(f"Needs about {memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: {spare}.")
+    more = memory - process_bytes()
+    if more > free:
+        notes.append(f"Needs another {more / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: {spare}.")
     folder = Path(out) if out is not None else Path.cwd()
     while not folder.exists():
         folder = folder.parent

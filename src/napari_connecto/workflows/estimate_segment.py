@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_connecto.compute.memory import process_bytes
+from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
@@ -22,11 +24,13 @@ from napari_connecto.io.job_folder import SCRATCH
 from napari_connecto.models.device import describe_device
 from napari_connecto.workflows.adapt_params import SegmentParams
 from napari_connecto.workflows.descent import region_in
-from napari_connecto.workflows.estimate import batch_bytes, duration, room_for
+from napari_connecto.workflows.estimate import duration, room_for, run_bytes
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
 from napari_connecto.workflows.segment_block import as_probability
 
+AT_ONCE = 2
+"""Blocks that are segmented beside each other, see `compute.local.Pipeline`."""
 TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
 """Tiles that are segmented to see how long it takes, how deep they are repeated for that; without a model, half the
 extent of the piece of the map that is taken instead."""
@@ -52,7 +56,7 @@ class SegmentEstimate:
     predict_s, segment_s
         Seconds on this machine: the boundary map; blocks, joining and writing.
     memory_bytes, disk_bytes
-        At most, beyond the model; ``disk_bytes`` is before compression.
+        Highest memory of the process, everything that is loaded included; of the disk at most, before compression.
     notes, fits
         As of `Estimate`.
     """
@@ -135,7 +139,9 @@ def estimate_segment_job(
     timed = _Timed.of_map(level, box) if model is None else _Timed.of_model(volume, level, box, model)
     yield Progress(1, 2, "timing two tiles")
     segment_s = box.size * _seconds_per_voxel(timed.maps, level.voxel_nm, params)
-    memory = max(timed.memory_bytes, int(np.prod(blocks.read_shape)) * VOXEL_BYTES)
+    seen = [min(read, n) for read, n in zip(blocks.read_shape, box.shape, strict=True)]
+    at_once = min(AT_ONCE, len(blocks))
+    memory = max(timed.memory_bytes, process_bytes() + int(np.prod(seen)) * VOXEL_BYTES * at_once)
     disk = int((4 / 3) * (4 * labels.size + box.size * (4 + (1 if model is not None else 0))))
     notes, fits = room_for(memory, disk, out, "use smaller blocks")
     return SegmentEstimate(
@@ -177,10 +183,12 @@ class _Timed:
         scaling = model.card.normalisation.resolve(volume)
         plan = TilePlan(level.shape, model.card.tile, model.card.halo)
         touched, name = plan.touching([box]), model.card.outputs[0].name
-        trial = choose_batch(level, plan, model, scaling, seconds=0.5)
+        batch = default_batch(model.card)
+        trial = choose_batch(level, plan, model, scaling, sizes=(batch,), seconds=0.5)
         some = plan.tiles(touched[len(touched) // 2 :][:TIMED])
         maps = [made[name] for _, made in predict(level, some, model, scaling=scaling)]
-        return cls(maps, len(touched), len(touched) * trial.tile_s, batch_bytes(plan, trial.batch))
+        needed = run_bytes(level, plan, model.card, trial, batch)
+        return cls(maps, len(touched), len(touched) * trial.tile_s, needed)
 
 
 def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:

@@ -18,13 +18,15 @@ from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.device import describe_device
 from napari_connecto.workflows.descent import region_in
-from napari_connecto.workflows.estimate import batch_bytes, duration, room_for
+from napari_connecto.workflows.estimate import duration, room_for, run_bytes
 from napari_connecto.workflows.fitting import fitting_level
 from napari_connecto.workflows.translate_params import TranslateParams
 from napari_connecto.workflows.translator import Translator
 
 BYTES = 4
 """Of a voxel of each output, float32."""
+SUMS = 24
+"""Bytes of a voxel while passes are summed up: means, variances and their differences, float32."""
 
 
 @shown
@@ -43,7 +45,8 @@ class TranslateEstimate:
     seconds
         On this machine.
     memory_bytes, disk_bytes
-        At most, beyond the model; ``disk_bytes`` is before compression, of all three outputs and their coarser levels.
+        Highest memory of the process, everything that is loaded included; of the disk at most, before compression, all
+        three outputs and their coarser levels.
     notes, fits
         As of `Estimate`.
     """
@@ -108,11 +111,12 @@ def estimate_translate(
     touched = plan.touching([region_in(region, volume, level) or level.box])
     passes = len(predictor.mixture.passes)
     timed = predictor.mixture.first(1)  # all take as long; 256 would hold up for minutes whoever cancels the estimate
-    trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(1,), seconds=0.0)
+    batch = default_batch(card)  # one of 1 takes another way through torch in 3-D, slower by far
+    trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(batch,), seconds=0.0)
     starts = plan.cells(touched) * plan.tile
     stops = np.minimum(starts + plan.tile, plan.shape)
     box = Box(vec3(starts.min(axis=0).tolist()), vec3(stops.max(axis=0).tolist()))
-    memory = batch_bytes(plan, default_batch(card)) * trial.calls
+    memory = run_bytes(level, plan, predictor.card, trial, batch) + int(np.prod(plan.read_shape)) * SUMS * batch
     disk = int(np.prod(stops - starts, axis=1).sum() * 4 / 3) * BYTES * len(predictor.card.outputs)
     notes, fits = room_for(memory, disk, out, "use a translator with smaller tiles")
     return TranslateEstimate(

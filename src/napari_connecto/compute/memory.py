@@ -1,0 +1,56 @@
+"""What memory this process takes, and how many forward passes at once it affords. Ours."""
+
+from __future__ import annotations
+
+import threading
+from math import prod
+from types import TracebackType
+
+import psutil
+
+from napari_connecto.core.model import ModelCard
+
+EVERY_S = 0.002
+CHANNELS = 10
+"""Activations of a U-Net at full size, in times of its first layer's channels: about 10 measured, in 2-D and 3-D."""
+SHARE = 0.5
+"""Of the free memory that forward passes may take together."""
+
+
+def process_bytes() -> int:
+    """Resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
+class Watch:
+    """The highest resident memory of this process while the block is entered: ``peak_bytes``."""
+
+    def __enter__(self) -> Watch:
+        self.peak_bytes = process_bytes()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="memory", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        process = psutil.Process()
+        while True:
+            self.peak_bytes = max(self.peak_bytes, int(process.memory_info().rss))
+            if self._stop.wait(EVERY_S):
+                return
+
+
+def pass_bytes(card: ModelCard, batch: int) -> int:
+    """About what one forward pass over so many tiles takes, float32."""
+    width = card.network.get("width", 16)
+    read = prod(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True))
+    return batch * read * 4 * CHANNELS * (width if isinstance(width, int) else 16)
+
+
+def affordable(card: ModelCard, batch: int, calls: int) -> int:
+    """How many of these calls at once fit into memory; at least 1."""
+    return max(1, min(calls, int(SHARE * psutil.virtual_memory().available) // max(1, pass_bytes(card, batch))))
