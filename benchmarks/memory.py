@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import napari_connecto as nc
+from napari_connecto.workflows.translate_estimate import estimate_translate
 
 JOBS: dict[str, Callable[[bool, Path], Any]] = {}
 
@@ -69,7 +70,7 @@ def _translate(backend: str, only: bool, out: Path, **fields: Any) -> Any:
     image, params = nc.open_sample("xray"), nc.TranslateParams(**fields)
     translator = nc.load_translator(nc.list_translators()["synthetic"], backend=backend)
     return (
-        nc.estimate_translate(image, translator, params, out=out)
+        estimate_translate(image, translator, params, out=out)
         if only
         else nc.translate(image, translator, params, out=out)
     )

@@ -39,9 +39,25 @@ def test_the_block_that_measures_lies_apart_from_the_one_that_is_learnt_from():
     assert [e.image.shape for e in few] == [(2, 138, 64), (2, 37, 64)]
 
 
+@pytest.mark.parametrize(
+    ("shape", "train", "held_out"),
+    [
+        ((8, 64, 64), (8, 36, 64), (8, 3, 64)),  # z: 8 sections, of which the gap takes 5
+        ((9, 200, 300), (9, 200, 213), (9, 200, 62)),
+        ((1, 90, 400), (1, 90, 288), (1, 90, 87)),
+        ((6, 500, 100), (6, 363, 100), (6, 112, 100)),
+        ((12, 400, 400), (12, 288, 400), (12, 87, 400)),
+        ((16, 400, 400), (10, 400, 400), (1, 400, 400)),
+    ],
+)
+def test_a_stack_without_room_along_z_is_cut_where_there_is_most(shape, train, held_out):
+    parts = split(*volumes(shape), DomainParams(label_kind="em"))
+    assert [e.image.shape for e in parts] == [train, held_out]
+
+
 def test_blocks_that_cannot_be_split_and_other_grids_are_refused():
-    with pytest.raises(InputError, match="too small to keep 25% apart with a gap of 5 voxels along axis z"):
-        split(*volumes((8, 64, 64)), DomainParams(label_kind="em"))
+    with pytest.raises(InputError, match="too small to keep 25% apart with a gap of 200 nm along any axis"):
+        split(*volumes((8, 25, 25)), DomainParams(label_kind="em"))
     image, _ = volumes()
     with pytest.raises(InputError, match="must be on one grid"):
         split(image, volumes((40, 64, 65))[1], DomainParams())

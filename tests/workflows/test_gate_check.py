@@ -108,7 +108,9 @@ def test_what_cannot_be_checked_says_why(model, gate):
     none = run(gate_check_job(volume, model, None))
     assert (none.warns, none.to_json()["checked"]) == (False, False)
     assert none.sentence == "Whether this is like what 'small' was trained on was not checked: it has no gate."
-    assert "no tissue was found" in run(gate_check_job(volume, model, gate)).sentence
+    empty = run(gate_check_job(volume, model, gate))
+    assert (empty.warns, empty.to_json()["warns"]) == (True, True)
+    assert "No tissue like that which 'small' was trained on was found, 16 places" in empty.sentence
 
     class Damaged:
         shape, dtype = (4, 96, 96), np.dtype("uint8")

@@ -54,6 +54,14 @@ def resampled(level: Level, voxel_nm: FVec3) -> Level:
     return Level(array, (z, y, x), level.origin_nm)
 
 
+def stored_part(level: Level, box: Box) -> tuple[Level, Box]:
+    """What of a stored level is seen in a box of a resampled one; of a stored level itself."""
+    if not isinstance(level.array, _Resampled):
+        return level, box
+    source = level.array.level
+    return source, level.box_in(box, source).clip(source.shape)
+
+
 @dataclass(frozen=True)
 class _Resampled:
     """The array of a resampled level; indexed by slices of step 1 only."""

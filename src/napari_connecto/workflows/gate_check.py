@@ -58,6 +58,8 @@ class GateCheck:
         That judged.
     answer
         What a user who was asked has said ("run anyway"); "" where nobody was asked.
+    empty
+        Nothing that was looked at is tissue: it is of one value, or noise.
     """
 
     name: str
@@ -65,22 +67,30 @@ class GateCheck:
     reason: str = ""
     gate: Gate | None = None
     answer: str = ""
+    empty: bool = False
 
     @property
     def warns(self) -> bool:
         """Whether a user should be asked."""
-        return self.judgement is not None and self.judgement.warns
+        return self.empty or (self.judgement is not None and self.judgement.warns)
 
     @property
     def sentence(self) -> str:
         """In words a user reads."""
+        if self.empty:
+            return (
+                f"No tissue like that which '{self.name}' was trained on was found, {self.reason}: check the image and "
+                "its voxel size before you trust this."
+            )
         if self.judgement is None:
             return f"Whether this is like what '{self.name}' was trained on was not checked: {self.reason}."
         return self.judgement.lines(self.name)[0]
 
     def to_json(self) -> dict[str, Any]:
         """For reports and provenance."""
-        told: dict[str, Any] = {"checked": self.judgement is not None, "sentence": self.sentence}
+        told: dict[str, Any] = {"checked": self.judgement is not None or self.empty, "sentence": self.sentence}
+        if self.empty:
+            told |= {"warns": True}
         if self.judgement is not None:
             told |= self.judgement.to_json()
         if self.gate is not None:
@@ -159,8 +169,11 @@ def gate_check_job(
             yield Progress(len(found), tiles, STAGE)
     except ChunkError as error:
         return GateCheck(name, reason=str(error))
+    if not found and drawn.boxes:
+        return GateCheck(name, reason="the places looked at hold NaN")
     if not found:
-        return GateCheck(name, reason="no tissue was found in the places looked at")
+        seen = f"{drawn.skipped_empty} places are of one value, or noise"
+        return GateCheck(name, reason=seen, gate=gate, empty=True)
     vectors, unsure = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return GateCheck(name, gate.judge(vectors, unsure), gate=gate)
 

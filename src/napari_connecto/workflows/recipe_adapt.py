@@ -39,6 +39,8 @@ from napari_connecto.workflows.session import Session
 from napari_connecto.workflows.suggest import suggest_job
 from napari_connecto.workflows.train_domain import About, train_domain_job
 
+BOUNDARY = "boundary"
+"""Task of the models whose membranes have a contrast to look for."""
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
 
@@ -123,10 +125,15 @@ def predict(recipe: Recipe, client: Any) -> Job[Summary]:
     folder = model_folder(recipe["model"])
     model = load_model(folder, backend=recipe.get("backend", "auto"), tile=tile_of(recipe))
     volume, gate, region = open_spec(recipe["volume"]), load_gate(folder), region_of(recipe)
-    found = yield from predict_job(volume, model, out=recipe["out"], region=region, client=client, gate=gate)
+    looked = model.card.task == BOUNDARY
+    work = TILES * GATE_CALLS + tiles_in(volume, model, region)
+    phases = Phases({"contrast": CALLS * looked, "predicting": work})
+    notices = (yield from phases.run("contrast", notices_job(volume, model))) if looked else []
+    job = predict_job(volume, model, out=recipe["out"], region=region, client=client, gate=gate)
+    found = yield from phases.run("predicting", job)
     told = found.metadata["gate"]
     made = f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"
-    lines = [*region_lines(recipe, volume), made, told["sentence"]]
+    lines = [*notices, *region_lines(recipe, volume), made, told["sentence"]]
     return {"out": str(recipe["out"]), "gate": told, "lines": lines}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, StoreError
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.metrics import count
 from napari_connecto.core.model import ModelCard
@@ -40,6 +40,8 @@ from napari_connecto.workflows.whole import boundary_of
 
 GAP_NM = 200.0
 """Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""
+ROOM, FEWEST = 0.5, 8
+"""Share of sections that is left beside the gap, and sections, from which on a block is cut along z."""
 CROPS, CROP = 24, 160
 """Patches that are kept at most for playback, and their extent along y and x, voxels."""
 SECTIONS = 12
@@ -167,7 +169,7 @@ def _written(
 
 
 def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example, Example]:
-    """The labelled block in two, with a gap: along z, or along y where there are few sections.
+    """The labelled block in two, with a gap between: along z where there is room, else where there is most of it.
 
     Raises
     ------
@@ -177,19 +179,28 @@ def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example
     level, truth = volume.levels[0], labels.levels[0]
     if level.shape != truth.shape:
         raise InputError(f"got an image of {level.shape} and labels of {truth.shape} voxels; they must be on one grid")
-    axis = 0 if level.shape[0] >= 8 else 1
-    gap = max(1, round(GAP_NM / level.voxel_nm[axis]))
-    cut = round(level.shape[axis] * (1 - params.held_out))
-    first, last = cut - gap // 2, cut + gap - gap // 2
-    if first < 1 or last >= level.shape[axis]:
+    cuts = [_cut(level, axis, params.held_out) for axis in range(3)]
+    kept = [0.0 if cut is None else 1 - (cut[1] - cut[0]) / n for cut, n in zip(cuts, level.shape, strict=True)]
+    axis = 0 if kept[0] >= ROOM and level.shape[0] >= FEWEST else int(np.argmax([0.0, *kept[1:]]))
+    cut = cuts[axis]
+    if cut is None:
         raise InputError(
             f"got a labelled block of {level.shape} voxels, too small to keep {params.held_out:.0%} apart with a gap "
-            f"of {gap} voxels along axis {'zyx'[axis]}; label a larger block"
+            f"of {GAP_NM:g} nm along any axis; label a larger block"
         )
-    shape = list(level.shape)
-    low, high = Box.of([*shape[:axis], first, *shape[axis + 1 :]]), Box.of(shape)
-    high = Box((*([0] * axis), last, *([0] * (2 - axis))), high.stop)  # type: ignore[arg-type]
-    return _example(level, truth, low, params), _example(level, truth, high, params)
+    low, high = level.shape, [0, 0, 0]
+    high[axis] = cut[1]
+    first = Box.of([cut[0] if a == axis else n for a, n in enumerate(low)])
+    return _example(level, truth, first, params), _example(level, truth, Box(vec3(high), level.shape), params)
+
+
+def _cut(level: Level, axis: int, held_out: float) -> tuple[int, int] | None:
+    """Where the part that is learnt from ends, and the held-out one begins; None where there is no room for both."""
+    size = level.shape[axis]
+    gap = max(1, round(GAP_NM / level.voxel_nm[axis]))
+    middle = round(size * (1 - held_out))
+    first, last = middle - gap // 2, middle + gap - gap // 2
+    return (first, last) if first >= 1 and last < size else None
 
 
 def _example(level: Level, truth: Level, box: Box, params: DomainParams) -> Example:
