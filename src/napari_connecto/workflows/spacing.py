@@ -54,11 +54,13 @@ class Spacing:
     def copies(self, other: Spacing) -> np.ndarray:
         """Which of these (k,) would be near copies of one of the others: over each other, too near along z."""
         gap = self._gaps(other)
-        return ((gap[..., 1:] < 0).all(-1) & (gap[..., 0] < self.apart_nm - TOUCH)).any(1)
+        over = np.all(gap[..., 1:] < 0, axis=-1)
+        return np.asarray(np.any(over & (gap[..., 0] < self.apart_nm - TOUCH), axis=1))
 
     def beside(self, other: Spacing) -> np.ndarray:
         """Which of these (k,) are too near to one of the others for one of the two to be held out."""
-        return (self._gaps(other) < HELD_OUT * self.apart_nm - TOUCH).all(-1).any(1)
+        near = np.all(self._gaps(other) < HELD_OUT * self.apart_nm - TOUCH, axis=-1)
+        return np.asarray(np.any(near, axis=1))
 
     def at(self, index: int) -> Spacing:
         """One of them."""
