@@ -112,6 +112,11 @@ def test_what_cannot_be_checked_says_why(model, gate):
     assert (empty.warns, empty.to_json()["warns"]) == (True, True)
     assert "No tissue like that which 'small' was trained on was found, 16 places" in empty.sentence
 
+    noise = np.random.default_rng(0).integers(0, 256, (20, 144, 144)).astype(np.uint8)
+    some = run(gate_check_job(Volume((Level(noise, NM),)), model, gate, tiles=2))  # of 180 places 50 are looked at
+    assert some.warns
+    assert "50 places are of one value, or noise" in some.sentence
+
     class Damaged:
         shape, dtype = (4, 96, 96), np.dtype("uint8")
 

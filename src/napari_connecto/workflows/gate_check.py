@@ -161,6 +161,9 @@ def gate_check_job(
         within = surroundings(region_in(region, volume, level) or level.box, own, level.box)
         level = cached(level, most_bytes)  # a patch is read for its texture, and again with its surroundings
         drawn = candidates(level, own, tiles, seed, within=within, most_bytes=most_bytes // 2)
+        if not drawn.boxes and (drawn.exhausted or drawn.skipped_empty >= PLACES):
+            seen = f"{drawn.skipped_empty} places are of one value, or noise"
+            return GateCheck(name, reason=seen, gate=gate, empty=True)
         few = _affordable(level, gate.shape, drawn.boxes, most_bytes)
         if len(few) < min(PLACES, tiles) and not (drawn.exhausted and len(few) == len(drawn.boxes)):
             return GateCheck(name, reason="its stored chunks are too large to look at some of them")
@@ -169,11 +172,8 @@ def gate_check_job(
             yield Progress(len(found), tiles, STAGE)
     except ChunkError as error:
         return GateCheck(name, reason=str(error))
-    if not found and drawn.boxes:
-        return GateCheck(name, reason="the places looked at hold NaN")
     if not found:
-        seen = f"{drawn.skipped_empty} places are of one value, or noise"
-        return GateCheck(name, reason=seen, gate=gate, empty=True)
+        return GateCheck(name, reason="the places looked at hold NaN")
     vectors, unsure = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return GateCheck(name, gate.judge(vectors, unsure), gate=gate)
 
