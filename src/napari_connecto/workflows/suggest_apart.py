@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -89,5 +90,5 @@ def _held_out(pool: Pool, arm: int, places: Places, seed: int) -> list[Pick]:
 
 
 def _learnt(pool: Pool, n: int, params: SuggestParams, places: Places, free: np.ndarray) -> list[Pick]:
-    options = {"diversity": params.diversity, "seed": params.seed}
-    return pick(pool, min(n, len(pool)), params.strategy, **options, free=free, clash=places.clash)
+    how = partial(pick, diversity=params.diversity, seed=params.seed, free=free, clash=places.clash)
+    return how(pool, min(n, len(pool)), params.strategy)
