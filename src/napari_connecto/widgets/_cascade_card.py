@@ -179,7 +179,7 @@ def run_anyway(parent: QWidget, sentence: str) -> bool:
 
 def estimate_html(estimate: Estimate) -> str:
     """An estimate as a small table."""
-    titles = ("level", "voxel (nm)", "chunks", "share", "time")
+    titles = ("level", "voxel", "chunks", "share", "time")
     head = "".join(f"<td align={'left' if i < 2 else 'right'}><i>{t}</i>&nbsp;</td>" for i, t in enumerate(titles))
     rows = "".join(_row_html(level) for level in estimate.levels)
     gain = estimate.seconds_exhaustive / max(estimate.seconds, 1e-9)

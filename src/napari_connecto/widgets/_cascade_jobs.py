@@ -169,7 +169,8 @@ class Peek:
         """In words."""
         voxel = " × ".join(f"{v:g}" for v in self.voxel_nm) + f" {self.unit}"
         what = "masks" if self.head == "masks" else "centres"
-        told = f"Finds {self.name} as {what}; {self.levels} levels, finest {voxel}; trained on {self.trained_on}."
+        levels = "1 level" if self.levels == 1 else f"{self.levels} levels, finest"
+        told = f"Finds {self.name} as {what}; {levels} {voxel}; trained on {self.trained_on}."
         return told + self.recall
 
 

@@ -24,15 +24,15 @@ class Taught:
     review: Places | None
 
 
-def taught(layer: Layer, image: Layer, level: Level, params: TrainParams) -> Taught:
-    """What a layer teaches about an image whose level 0 is ``level``.
+def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> Taught:
+    """What a layer teaches about an image layer, which is open as ``volume``.
 
     Raises
     ------
     InputError
         If it is empty, lies elsewhere, or is in pixels where the image is in nm.
     """
-    review = layer.metadata.get(REVIEWED)
+    review, level = layer.metadata.get(REVIEWED), volume.levels[0]
     if isinstance(layer, Points):
         if params.diameter_nm <= 0:
             raise InputError("points need a diameter: set Diameter (nm) to the typical size of an object")
@@ -51,7 +51,7 @@ def taught(layer: Layer, image: Layer, level: Level, params: TrainParams) -> Tau
             f"layer '{in_pixels.name}' is in pixels, '{sized.name}' is not; {_scales(layer, image)}, or paint on a new "
             "labels layer"
         )
-    labels = describe(layer, voxel_nm=level.voxel_nm if own else None).volume()
+    labels = describe(layer, voxel_nm=level.voxel_nm if own and volume.calibrated else None).volume()
     if not _overlap(labels.levels[0], level):
         raise InputError(f"layer '{layer.name}' does not lie on '{image.name}'; {_scales(layer, image)}")
     return Taught(labels, review)

@@ -56,13 +56,14 @@ class TrainBox(QGroupBox):
         self.stop = QPushButton("Stop && keep best")
         self.stop.setToolTip("End now with the best networks so far; levels that were not begun are left out")
         self.stop.setEnabled(False)
+        self.bar.add_stop_button(self.stop)
         self._out: Path | None = None
         self._stopping = self._waiting = False
         self.about = text_line("What the training found")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.stop, self.about):
+        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.about):
             layout.addWidget(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
@@ -143,7 +144,7 @@ class TrainBox(QGroupBox):
             )
         params = self.form.value
         assert self._source.full is not None
-        what = taught(layer, image, self._source.full.levels[0], params)
+        what = taught(layer, image, self._source.full, params)
         spec = what.labels.metadata.get(SPEC) if isinstance(what.labels, Volume) else None
         name = re.sub(r"[^\w.-]+", "-", params.name) or "cascade"
         out = self._folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -93,6 +93,12 @@ class JobBar(QWidget):
         self._tooltips[button] = button.toolTip()
         self._row.insertWidget(self._row.count() - 2, button)
 
+    def add_stop_button(self, button: QPushButton) -> None:
+        """Put a button beside Cancel, shown while a job runs; whoever adds it says when it can be pressed."""
+        self._row.insertWidget(1, button)
+        button.setVisible(False)
+        self.worker.state_changed.connect(lambda state: button.setVisible(state.busy))
+
     def follow(self, choice: Choice) -> None:
         """Say which image a job runs on, where another one is chosen meanwhile or its layer is deleted."""
         self._choice = choice

@@ -89,6 +89,7 @@ class PairBox(QGroupBox):
         self.stop = QPushButton("Stop && keep")
         self.stop.setToolTip("End now with what is learnt so far; it is measured on the held-out block")
         self.stop.setEnabled(False)
+        self.bar.add_stop_button(self.stop)
         self.curve = Curve()
         self.about = text_line("What the training reached on a held-out block")
         layout = QFormLayout(self)
@@ -96,7 +97,7 @@ class PairBox(QGroupBox):
         layout.setVerticalSpacing(4)
         layout.addRow("EM", self.em)
         layout.addRow("Preset", self.preset)
-        for widget in (self.form, fold, self.bar, self.curve, self.stop, self.about):
+        for widget in (self.form, fold, self.bar, self.curve, self.about):
             layout.addRow(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.preset.activated.connect(self._on_preset)

@@ -134,10 +134,10 @@ def estimate(
     made = making_bytes(volume)
     making_s = made / MADE_BYTES_S
     notes, fits = room_for(memory, disk + made, out)
-    if made:
+    if making_s >= 1:
         read_gb = volume.levels[0].nbytes / 1e9
         notes.append(
-            f"Coarse levels are missing: they are averaged first, from {read_gb:.3g} GB that are read once, in about "
+            f"Coarse levels are missing. They are averaged first: reads {read_gb:.1f} GB once, takes about "
             f"{duration(making_s)}."
         )
     if len(steps) > 1 and audited:
