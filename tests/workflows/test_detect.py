@@ -337,7 +337,7 @@ def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [slice(0, 1), slice(0, 2), slice(0, 3, 2)])
-def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path):
+def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path, monkeypatch):
     whole = fakes.pyramid(fakes.spots())
     stored = Volume(
         (whole.levels[0], *(replace(lv, array=mean_of(whole.levels[0], lv)) for lv in whole.levels[1:])), name="a"
@@ -351,6 +351,7 @@ def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path):
     assert len(found) > 0
     assert "making coarse levels" in {report.stage for report in reports}
     assert not (tmp_path / "made" / "coarse").exists()
+    monkeypatch.setattr("napari_connecto.workflows.estimate.MADE_BYTES_S", 1e3)  # else it takes no time to speak of
     estimated = estimate(replace(stored, levels=stored.levels[kept]), fakes.cascade(), trial=False)
     assert any("Coarse levels are missing" in note for note in estimated.notes)
 

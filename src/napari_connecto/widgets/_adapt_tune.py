@@ -51,6 +51,7 @@ class TuneBox(QWidget):
         self.stop = QPushButton("Stop && keep best")
         self.stop.setToolTip("End now with the best model so far (of fewer than eight patches: the last)")
         self.stop.setEnabled(False)
+        self.bar.add_stop_button(self.stop)
         self.curve = Curve()
         self.about = text_line("What came out")
         self.copy = QPushButton("Copy command line")
@@ -59,9 +60,7 @@ class TuneBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        for widget in (
-            self.learns_from, self.form, self.time, self.bar, self.curve, self.stop, self.about, self.copy
-        ):  # fmt: skip
+        for widget in (self.learns_from, self.form, self.time, self.bar, self.curve, self.about, self.copy):
             layout.addWidget(widget)
         self.estimate.clicked.connect(self._on_estimate)
         self._timer.returned.connect(self._on_timed)
