@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from napari_connecto.compute.memory import Watch, affordable, pass_bytes, process_bytes
+from napari_connecto.compute.memory import PeakMemory, affordable, pass_bytes, process_bytes
 from napari_connecto.core.model import ModelCard, Output
 
 CARD = ModelCard(
@@ -19,7 +19,7 @@ CARD = ModelCard(
 
 def test_the_peak_is_seen_although_it_is_gone_afterwards():
     before = process_bytes()
-    with Watch() as watch:
+    with PeakMemory() as watch:
         block = np.ones(2**26)
         assert block.sum() == 2**26
         del block

@@ -32,11 +32,12 @@ from napari_connecto.widgets._adapt_panels import Panels
 from napari_connecto.widgets._adapt_patch import PatchLayers
 from napari_connecto.widgets._adapt_plots import BAR, Curve
 from napari_connecto.widgets._adapt_session_jobs import PREFILLS
-from napari_connecto.widgets._adapt_train_jobs import STOP, Compared, stop_and_keep
+from napari_connecto.widgets._adapt_train_jobs import Compared, stop_and_keep
 from napari_connecto.widgets._worker import State
 from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.compare import Comparison, Scored
 from napari_connecto.workflows.rank import Rank, Ranking
+from napari_connecto.workflows.stop_file import STOP
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit, half, settle
 
@@ -335,7 +336,7 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
     def compared_job(work, first, second, mode):
         yield Progress(0, 1)
         modes.append(mode)
-        return Compared(found, (), (3, 5), "held-out patch 4 is left out", mode)
+        return Compared(replace(found, ids=(3, 5)), (), "held-out patch 4 is left out", mode)
 
     monkeypatch.setattr(_adapt_compare, "compared_job", compared_job)
     session = SimpleNamespace(patches=(), counts=lambda: (0, 0), path=tmp_path / "session", close=lambda: None)
@@ -424,12 +425,6 @@ def test_stop_and_keep_waits_until_the_run_has_begun(tmp_path):
     (tmp_path / "tuned-1" / "job.json").write_text("{}")
     assert stop_and_keep(recipe)
     assert (tmp_path / "tuned-1" / STOP).exists()
-
-
-def test_the_name_of_the_stop_file_is_the_workflows():
-    from napari_connecto.workflows import recipe_tune
-
-    assert STOP == recipe_tune.STOP
 
 
 # ---------------------------------------------------------------- parts

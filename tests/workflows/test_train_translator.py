@@ -14,8 +14,9 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.workflows.pair_samples import PairSamples, Scene
-from napari_connecto.workflows.recipe_translate import STOP, translator_folder
+from napari_connecto.workflows.recipe_translate import translator_folder
 from napari_connecto.workflows.simulate import simulate_xray
+from napari_connecto.workflows.stop_file import STOP
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate_params import TranslatorParams
 from napari_connecto.workflows.translator import load_translator

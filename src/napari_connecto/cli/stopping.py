@@ -13,7 +13,7 @@ import click
 from napari_connecto.core.jobs import Job
 from napari_connecto.workflows.stop_file import ask_to_stop
 
-WORKFLOWS = ("train-cascade", "fine-tune")
+WORKFLOWS = ("train-cascade", "fine-tune", "train-translator")
 """Whose trainings end well when they are asked to."""
 
 

@@ -22,10 +22,10 @@ def process_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-class Watch:
+class PeakMemory:
     """The highest resident memory of this process while the block is entered: ``peak_bytes``."""
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> PeakMemory:
         self.peak_bytes = process_bytes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory", daemon=True)

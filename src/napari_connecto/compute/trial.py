@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from napari_connecto.compute.cache import cached, chunk_shape, touched_bytes
-from napari_connecto.compute.memory import Watch, affordable
+from napari_connecto.compute.memory import PeakMemory, affordable
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import Predictor, Scaling
@@ -86,7 +86,7 @@ def choose_batch(
     tiles, blocks, read_s = _read_some(level, plan)
     calls = affordable(predictor.card, sizes[0], int(getattr(predictor, "calls", 1)))
     measured: dict[int, float] = {}
-    with Watch() as watch, ThreadPoolExecutor(calls) as pool:
+    with PeakMemory() as watch, ThreadPoolExecutor(calls) as pool:
         for size in sizes:
             call_s = _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
             measured[size] = call_s / (size * calls)

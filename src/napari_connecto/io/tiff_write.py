@@ -70,8 +70,9 @@ def _stored(level: Level, slabs: list[Box]) -> Job[np.dtype]:
         raise InputError(f"got an image of type {level.dtype}; TIFF holds {', '.join(_TYPES)}: write a .zarr")
     for k, slab in enumerate(slabs):
         block = level.read(slab)
-        if block.min() < 0 or block.max() >= 2**32:
-            raise InputError(f"got the number {block.max()}; TIFF holds 0 to {2**32 - 1}: write a .zarr")
+        low, high = block.min(), block.max()
+        if low < 0 or high >= 2**32:
+            raise InputError(f"got the value {low if low < 0 else high}; TIFF holds 0 to {2**32 - 1}: write a .zarr")
         yield Progress(k + 1, len(slabs), "reading")
     return np.dtype("uint32")
 

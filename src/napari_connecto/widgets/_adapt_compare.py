@@ -158,8 +158,7 @@ class CompareBox(QWidget):
         if found is None:
             return
         pairs = [(b.total, a.total) for b, a in zip(found.before.vi, found.after.vi, strict=True)]
-        names = list(self.compared.patches) if self.compared and self.compared.patches else range(1, len(pairs) + 1)
-        lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in zip(names, pairs, strict=True)]
+        lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in zip(found.names, pairs, strict=True)]
         lines.append(("mean", found.before.total.total, found.after.total.total, found.gain))
         self.table.setRowCount(len(lines))
         for i, (name, *numbers) in enumerate(lines):

@@ -20,6 +20,7 @@ from napari_connecto.widgets._adapt_session_jobs import Work
 from napari_connecto.widgets._commands import HERE, RunOn, file_spec
 from napari_connecto.widgets._mesa import torch_job
 from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.stop_file import ask_to_stop
 
 if TYPE_CHECKING:
     from napari_connecto.models.predictor import TorchPredictor
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.patch_states import PatchState
 
 Recipe = dict[str, Any]
-STOP = "stop"
-"""File in the folder of a fine-tuning that asks it to end with the best model so far."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Compared:
-    """Figures, and for each held-out patch what to look at, in two rows; which patches, and which do not count."""
+    """Figures, and for each held-out patch what to look at, in two rows; and which patches do not count."""
 
     comparison: Comparison
     pictures: tuple[list[list[Picture | None]], ...]
-    patches: tuple[int, ...] = ()
     left_out: str = ""
     mode: str = "auto"
 
@@ -103,7 +101,7 @@ def stop_and_keep(recipe: Recipe) -> bool:
     out = Path(recipe["out"])
     if not (out / "job.json").exists():
         return False
-    (out / STOP).touch()
+    ask_to_stop(out)
     return True
 
 
@@ -143,9 +141,10 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
     phases = Phases({"measuring": 7, "drawing": 3})
     comparing = compare_job(old, new, held_out, annotation.examples, tuned_params(before), mode)
     found = yield from phases.run("measuring", comparing)
+    found = replace(found, ids=tuple(s.id for s in places))
     drawing = _drawing_job(work, (old, new), found, list(zip(places, held_out, strict=True)))
     pictures = yield from phases.run("drawing", drawing)
-    return Compared(found, tuple(pictures), tuple(s.id for s in places), annotation.left_out(), mode)
+    return Compared(found, tuple(pictures), annotation.left_out(), mode)
 
 
 def _drawing_job(

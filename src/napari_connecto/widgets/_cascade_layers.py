@@ -232,7 +232,6 @@ class ResultLayers:
         )
         for layer in before.shown:
             layer.visible = False
-        same = same and before._level.voxel_nm == self._level.voxel_nm
         if reuse and same and before.points is not None and before.alive:
             self.points, self._map, self._mask_layer = before.points, before._map, before._mask_layer
             self.points.visible = True

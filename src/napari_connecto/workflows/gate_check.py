@@ -26,11 +26,11 @@ from napari_connecto.workflows.gate_judgement import Judgement
 from napari_connecto.workflows.patches import candidates
 
 TILES, SOURCE_TILES = 32, 240
+"""Tissue tiles that are judged, and that a gate is made from."""
 STAGE = "comparing with the training data"
 CALLS = 4
 """What one of these tiles takes in calls of its model on tiles of its own: 2 to 12 on the samples. It shares out the
 bar, no more."""
-"""Tissue tiles that are judged, and that a gate is made from."""
 SIDE, SIDE_3D = 96, 48
 """A tile of the gate is not larger along y and x (in 3-D any axis): enough to see texture, and more to learn from."""
 PLACES = 3

@@ -18,6 +18,7 @@ from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.convert import open_spec
 from napari_connecto.workflows.membranes import membranes_job
 from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_lines, region_of, tile_of
+from napari_connecto.workflows.stop_file import STOP
 from napari_connecto.workflows.train_translator import train_translator_job
 from napari_connecto.workflows.translate import translate_job
 from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
@@ -27,9 +28,8 @@ from napari_connecto.workflows.xray_params import PairParams
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]
-STOP, TRAINED, WORST, MEMBRANES = "stop", "translator", "worst.json", "membranes"
-"""A file that stops training and keeps what there is; what training makes; places to look at first; a folder of
-`membranes_job`."""
+TRAINED, WORST, MEMBRANES = "translator", "worst.json", "membranes"
+"""What training makes; places to look at first; a folder of `membranes_job`."""
 SHOWN = 10
 
 
