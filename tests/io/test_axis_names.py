@@ -41,7 +41,7 @@ def test_what_names_nothing_is_no_statement(names):
     ("names", "message"),
     [
         (["a", "b", "c"], r"'v' names its axes \['a', 'b', 'c'\], of which 'a' is not understood; .*--axes zyx"),
-        (["z", None, None], "None is not understood"),
+        (["z", None, None], "some are empty"),
         (["slice", "depth", "x"], "two of them mean the same"),
         (["y", "x"], r"names the axes \['y', 'x'\] of an array of shape \(2, 3, 4\)"),
         ({"z": 0}, "names the axes"),

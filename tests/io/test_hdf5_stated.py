@@ -76,7 +76,7 @@ def test_channels_and_time_points_are_those_that_are_stated(tmp_path):
             {"axistags": tags("zyx"), "axis_names": list("xyz")},
             "names its axes differently .axistags: z y x, axis_names",
         ),
-        ({"labels": ["z", "", ""]}, "two of them mean the same"),
+        ({"labels": ["z", "", ""]}, "some are empty"),
     ],
 )
 def test_axes_that_are_not_understood_are_asked_for(tmp_path, kept, says):
@@ -224,3 +224,51 @@ def test_coordinates_of_dimensions_are_those_of_centres(tmp_path):
     np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), STACK)
     with pytest.raises(InputError, match="coordinates along z that are not evenly spaced"):
         scaled("b.h5", "nm", z=-40.0, y=8.0, x=4.0)
+
+
+@pytest.mark.parametrize("labels", [np.array([b"x", b"y", b"z"]), "xyz", np.bytes_("xyz")])
+def test_labels_of_dimensions_count_in_every_type_of_text(tmp_path, labels):
+    level = opened(tmp_path, turned("xyz"), DIMENSION_LABELS=labels).levels[0]
+    np.testing.assert_array_equal(level.read(level.box), STACK)
+
+
+@pytest.mark.parametrize("labels", [np.array([1.5, 2.5]), np.array([b"x", b"y"])])
+def test_labels_of_dimensions_that_do_not_fit_are_refused(tmp_path, labels):
+    with pytest.raises(InputError, match="dimensions, names the axes"):
+        opened(tmp_path, DIMENSION_LABELS=labels)
+
+
+@pytest.mark.parametrize("damaged", ["xyz", np.arange(3), np.array([b"x", b"y", b"z"])])
+def test_scales_of_another_type_than_hdf5_writes_are_no_scales(tmp_path, damaged):
+    assert opened(tmp_path, DIMENSION_LIST=damaged).levels[0].voxel_nm == (1, 1, 1)
+
+
+def test_dimensions_of_netcdf_without_coordinates_are_called_as_their_datasets(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("a", data=turned("xyz"))
+        for dim, axis, n in zip(dataset.dims, "xyz", dataset.shape, strict=True):
+            scale = file.create_dataset(axis, data=np.zeros(n, "f4"))
+            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {n:9}")
+            dim.attach_scale(scale)
+    level = travelled(open_volume(tmp_path / "a.h5", array="a")).levels[0]
+    np.testing.assert_array_equal(level.read(level.box), STACK)
+
+
+def test_what_the_group_states_counts_where_it_is_clear_of_which_array(tmp_path):
+    def grouped(name, *arrays, **attrs):
+        with h5py.File(tmp_path / name, "w") as file:
+            group = file.create_group("volumes")
+            group.attrs.update(attrs)
+            for array in arrays:
+                group.create_dataset(array, data=turned("xyz"))
+        return tmp_path / name
+
+    stated = {"resolution": NM[::-1], "offset": (12.0, 16.0, 80.0), "axes": "xyz"}
+    volume = travelled(open_volume(grouped("a.h5", "raw", **stated)))
+    level = volume.levels[0]
+    assert (volume.calibrated, level.voxel_nm, level.origin_nm) == (True, NM, (80, 16, 12))
+    np.testing.assert_array_equal(level.read(level.box), STACK)
+    two = grouped("b.h5", "raw", "labels", resolution=NM)
+    with pytest.raises(InputError, match=r"states resolution, but not of which of its arrays.*--voxel-nm"):
+        open_volume(two, array="volumes/raw")
+    assert open_volume(two, array="volumes/raw", voxel_nm=NM).levels[0].voxel_nm == NM

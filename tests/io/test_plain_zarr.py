@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import zarr
@@ -39,6 +41,19 @@ def test_names_of_axes_count(tmp_path, where, names, order):
         path = plain(tmp_path / "a", {where: names}, zarr_format=2)
     level = open_volume(path).levels[0]
     np.testing.assert_array_equal(level.read(level.box), ARRAY.transpose(order))
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_axistags_count(tmp_path, as_text):
+    def tagged(name, tags):
+        return plain(tmp_path / name, {"axistags": json.dumps(tags) if as_text else tags}, zarr_format=2)
+
+    level = open_volume(tagged("a", {"axes": [{"key": key} for key in "xyz"]})).levels[0]
+    np.testing.assert_array_equal(level.read(level.box), ARRAY.transpose(2, 1, 0))
+    with pytest.raises(InputError, match="got 8 times and none picked"):
+        open_volume(tagged("b", {"axes": [{"key": key} for key in "tyx"]}))
+    with pytest.raises(InputError, match="axistags are not those of vigra"):
+        open_volume(tagged("c", {"tags": []}))
 
 
 def test_names_that_are_not_understood_are_asked_for(tmp_path):

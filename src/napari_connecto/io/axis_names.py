@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.views import guess_axes
@@ -63,8 +64,16 @@ def understood(names: object, shape: Sequence[int], where: str) -> list[str] | N
     unknown = [name for name, a, n in zip(listed, letters, shape, strict=True) if a not in LETTERS and n > 1]
     if unknown or len(set(letters)) < len(letters):
         reason = f"{unknown[0]!r} is not understood" if unknown else "two of them mean the same"
+        if any(name is None or not str(name).strip() for name in listed):
+            reason = "some are empty"
         raise InputError(f"{where} names its axes {listed!r}, of which {reason}; {say(len(shape))}")
     return letters
+
+
+def axistags(document: object) -> list[Mapping[str, Any]]:
+    """The tags of vigra (ilastik), one per stored axis, each with its "key"; empty where these are none."""
+    tags = document.get("axes") if isinstance(document, Mapping) else None
+    return tags if isinstance(tags, list) and all(isinstance(tag, Mapping) for tag in tags) else []
 
 
 def axes_of(given: str | None, names: object, shape: Sequence[int], where: str) -> list[str]:

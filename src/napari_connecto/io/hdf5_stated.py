@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,15 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
-from napari_connecto.io.axis_names import axes_of, say, understood
+from napari_connecto.io.axis_names import axes_of, axistags, say, understood
+from napari_connecto.io.hdf5_attributes import (
+    attributes_of,
+    dimension_names,
+    dimension_scales,
+    from_json,
+    texts,
+    words,
+)
 from napari_connecto.io.levels import Request, unit_nm
 
 SPACE = "zyx"
@@ -42,7 +49,7 @@ def stated_axes(dataset: h5py.Dataset, request: Request, where: str) -> list[str
     if request.axes is not None:
         return axes_of(request.axes, None, dataset.shape, where)
     understood_names = [
-        (name, understood(names, dataset.shape, f"{where}, {name},")) for name, names in _names(dataset, where)
+        (name, understood(names, dataset.shape, f"{where}, {name},")) for name, names in _names(dataset, request, where)
     ]
     found = {name: letters for name, letters in understood_names if letters is not None}
     if len({tuple(letters) for letters in found.values()}) > 1:
@@ -51,22 +58,15 @@ def stated_axes(dataset: h5py.Dataset, request: Request, where: str) -> list[str
     return next(iter(found.values())) if found else axes_of(None, None, dataset.shape, where)
 
 
-def _names(dataset: h5py.Dataset, where: str) -> Iterator[tuple[str, list[object]]]:
-    if "axistags" in dataset.attrs:
-        if not (tags := _axistags(dataset)):
+def _names(dataset: h5py.Dataset, request: Request, where: str) -> Iterator[tuple[str, list[object]]]:
+    attrs = attributes_of(dataset, request, where)
+    if "axistags" in attrs:
+        if not (tags := axistags(from_json(attrs["axistags"]))):
             raise InputError(f"{where}: its axistags are not those of vigra; {say(dataset.ndim)}")
         yield "axistags", [tag.get("key") for tag in tags]
-    for name in AXES:
-        if name in dataset.attrs:
-            words = _texts(dataset.attrs[name])
-            yield name, list(str(words[0])) if len(words) == 1 and len(str(words[0])) == dataset.ndim else words
-    yield "dimensions", [dim.label or next((key.split("/")[-1] for key in dim), "") for dim in dataset.dims]
-
-
-def _axistags(dataset: h5py.Dataset) -> list[dict[str, Any]]:
-    value = _json(dataset.attrs["axistags"])
-    tags = value.get("axes") if isinstance(value, dict) else None
-    return tags if isinstance(tags, list) and all(isinstance(tag, dict) for tag in tags) else []
+    for name in (key for key in AXES if key in attrs):
+        yield name, words(attrs[name], dataset.ndim)
+    yield "dimensions", dimension_names(dataset)
 
 
 def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request, where: str) -> Stated:
@@ -77,9 +77,10 @@ def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request
     InputError
         If what is stated is not understood or contradicts itself, and the caller gave no voxel size.
     """
+    attrs = attributes_of(dataset, request, where)
     sizes: list[tuple[str, dict[str, float], dict[str, float | None]]] = []
     try:
-        sizes += [found for found in _sizes(dataset, axes, where) if found[1]]
+        sizes += [found for found in _sizes(attrs, axes, where) if found[1]]
         _check_same(sizes, where)
     except InputError:
         if request.voxel_nm is None:
@@ -89,7 +90,7 @@ def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request
     if not sizes and (found := _from_coordinates(dataset, axes, where)):
         return found
     name, size, units = sizes[0] if sizes else ("", {}, {})
-    return Stated(size, units, _corner(dataset, axes, name, size, units, where))
+    return Stated(size, units, _corner(attrs, axes, name, size, units, where))
 
 
 def _from_coordinates(dataset: h5py.Dataset, axes: Sequence[str], where: str) -> Stated | None:
@@ -97,9 +98,8 @@ def _from_coordinates(dataset: h5py.Dataset, axes: Sequence[str], where: str) ->
     size: dict[str, float] = {}
     units: dict[str, float | None] = {}
     corner: dict[str, float] = {}
-    for a, dim, n in zip(axes, dataset.dims, dataset.shape, strict=True):
-        scale = next(iter(dim.values()), None) if a in SPACE and n > 1 else None
-        if scale is None or scale.shape != (n,) or scale.dtype.kind not in "iuf":
+    for a, (_, scale), n in zip(axes, dimension_scales(dataset), dataset.shape, strict=True):
+        if scale is None or a not in SPACE or n == 1 or scale.shape != (n,) or scale.dtype.kind not in "iuf":
             continue
         values, unit = np.asarray(scale[...], float), scale.attrs.get("units", scale.attrs.get("unit"))
         if unit is None and (not values.any() or np.array_equal(values, np.arange(n))):
@@ -107,12 +107,12 @@ def _from_coordinates(dataset: h5py.Dataset, axes: Sequence[str], where: str) ->
         step = float(values[-1] - values[0]) / (n - 1)
         if not step > 0 or not np.allclose(np.diff(values), step, rtol=1e-3):
             raise InputError(f"{where} has coordinates along {a} that are not evenly spaced and rising; {_CORRECT}")
-        size[a], units[a], corner[a] = step, unit_nm(_texts(unit)[0]), float(values[0]) - step / 2
+        size[a], units[a], corner[a] = step, unit_nm(texts(unit)[0]), float(values[0]) - step / 2
     return Stated(size, units, corner) if size else None
 
 
 def _corner(
-    dataset: h5py.Dataset,
+    attrs: Mapping[str, Any],
     axes: Sequence[str],
     name: str,
     size: Mapping[str, float],
@@ -120,12 +120,12 @@ def _corner(
     where: str,
 ) -> dict[str, float]:
     """The corner of voxel 0 in the units of the size that is called ``name``."""
-    stated = [key for key in (*CORNERS, *CENTRES) if key in dataset.attrs]
+    stated = [key for key in (*CORNERS, *CENTRES) if key in attrs]
     if len(stated) > 1:
         raise InputError(f"{where} has {' and '.join(stated)}; one origin is needed: remove the others")
     if not stated:
         return {}
-    found = _spread(_numbers(dataset.attrs[stated[0]]), axes, f"{where} has an {stated[0]}")
+    found = _spread(_numbers(attrs[stated[0]]), axes, f"{where} has an {stated[0]}")
     told = f"{where} has an {stated[0]} of {tuple(found.values())}"
     if not all(map(math.isfinite, found.values())):
         raise InputError(f"{told}; correct it or remove it")
@@ -140,22 +140,21 @@ def _corner(
 
 
 def _sizes(
-    dataset: h5py.Dataset, axes: Sequence[str], where: str
+    attrs: Mapping[str, Any], axes: Sequence[str], where: str
 ) -> Iterator[tuple[str, dict[str, float], dict[str, float | None]]]:
     """Name, sizes and units of each attribute that states a voxel size."""
-    attrs = dataset.attrs
     found: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {}
     for name in (key for key in SIZES if key in attrs and key != "element_size_um"):
         sizes = _spread(_numbers(attrs[name]), axes, f"{where} has a {name}")
         nm = size_unit(name, [v for v in sizes.values() if v > 0])
-        found[name] = sizes, dict.fromkeys(SPACE, nm) if name.endswith(("_nm", "_um")) else _units(dataset, axes, nm)
+        found[name] = sizes, dict.fromkeys(SPACE, nm) if name.endswith(("_nm", "_um")) else _units(attrs, axes, nm)
     if "element_size_um" in attrs:  # of Fiji and ilastik, (z, y, x) whatever is stored
         values = _numbers(attrs["element_size_um"])
         if len(values) not in (2, 3):
             raise InputError(f"{where} has an element_size_um of {len(values)} numbers, it is (z, y, x); {_CORRECT}")
         found["element_size_um"] = dict(zip(SPACE[-len(values) :], values, strict=True)), dict.fromkeys(SPACE, 1e3)
     if "pixelResolution" in attrs:  # of N5, (x, y, z): the reverse of the array's order
-        value = _json(attrs["pixelResolution"])
+        value = from_json(attrs["pixelResolution"])
         stated = value if isinstance(value, dict) else {"dimensions": value}
         sizes = _spread(_numbers(stated.get("dimensions"))[::-1], axes, f"{where} has a pixelResolution")
         found["pixelResolution"] = sizes, dict.fromkeys(SPACE, unit_nm(stated.get("unit")))
@@ -166,7 +165,7 @@ def _sizes(
             raise InputError(f"{where} has downsamplingFactors without a pixelResolution to multiply; {_CORRECT}")
         sizes, units = found.get("pixelResolution", (dict.fromkeys(times, 1.0), _no_unit()))
         found["pixelResolution"] = {a: sizes.get(a, 1.0) * v for a, v in times.items()}, units
-    tags = _axistags(dataset) if "axistags" in attrs else []
+    tags = axistags(from_json(attrs.get("axistags")))
     if len(tags) == len(axes):
         numbers = {a: _numbers(tag.get("resolution", 0.0)) for a, tag in zip(axes, tags, strict=True) if a in SPACE}
         found["axistags"] = {a: v[0] for a, v in numbers.items() if len(v) == 1}, _no_unit()
@@ -198,17 +197,17 @@ def _spread(values: Sequence[float], axes: Sequence[str], what: str) -> dict[str
     raise InputError(f"{what} of {len(values)} numbers for the axes {' '.join(axes)}; {_CORRECT}")
 
 
-def _units(dataset: h5py.Dataset, axes: Sequence[str], otherwise: float | None) -> dict[str, float | None]:
+def _units(attrs: Mapping[str, Any], axes: Sequence[str], otherwise: float | None) -> dict[str, float | None]:
     """Nm per unit of each spatial axis; ``otherwise`` where no unit is stated."""
-    name = next((name for name in UNITS if name in dataset.attrs), None)
+    name = next((name for name in UNITS if name in attrs), None)
     if name is None:
         return dict.fromkeys(SPACE, otherwise)
-    words = _texts(dataset.attrs[name])
+    units = texts(attrs[name])
     stored = [a for a in axes if a in SPACE]
-    if len(words) == 1:
-        return dict.fromkeys(SPACE, unit_nm(words[0]))
-    named = next((names for names in (stored, list(axes), list(SPACE)) if len(names) == len(words)), [])
-    return {a: unit_nm(word) for a, word in zip(named, words, strict=False)}
+    if len(units) == 1:
+        return dict.fromkeys(SPACE, unit_nm(units[0]))
+    named = next((names for names in (stored, list(axes), list(SPACE)) if len(names) == len(units)), [])
+    return {a: unit_nm(word) for a, word in zip(named, units, strict=False)}
 
 
 def _no_unit() -> dict[str, float | None]:
@@ -216,25 +215,8 @@ def _no_unit() -> dict[str, float | None]:
 
 
 def _numbers(value: Any) -> list[float]:
-    value = _json(value)
+    value = from_json(value)
     try:
         return [float(v) for v in np.ravel(np.asarray(value, float))]
     except (TypeError, ValueError):
         return []
-
-
-def _texts(value: Any) -> list[object]:
-    value = _json(value)
-    items = list(value) if isinstance(value, np.ndarray | list | tuple) else [value]
-    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
-
-
-def _json(value: Any) -> Any:
-    """Text that is JSON as what it says; anything else as it is."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

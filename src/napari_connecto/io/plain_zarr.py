@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
-from napari_connecto.io.axis_names import axes_of, say, understood
+from napari_connecto.io.axis_names import axes_of, axistags, say, understood
 from napari_connecto.io.levels import Description, Request, Stored, unit_nm
 from napari_connecto.io.placement import numbers
 from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
@@ -61,7 +62,7 @@ def plain_array(request: Request, array: zarr.Array) -> Description:
 def _with_groups(request: Request, array: zarr.Array) -> dict[str, Any]:
     """An array's attributes, with what its group states of geometry where the array states none and is alone there."""
     own = array.attrs.asdict()
-    keys = {*SIZES, *CORNERS, *CENTRES, *UNITS, *AXES, "transform", "pixelResolution"} - {"dimension_names"}
+    keys = {*SIZES, *CORNERS, *CENTRES, *UNITS, *AXES, "transform", "pixelResolution", "axistags"} - {"dimension_names"}
     if keys & set(own):
         return own
     for path, inner, name in above(request.path, request.array)[:1]:
@@ -90,6 +91,10 @@ def _stated_names(array: zarr.Array, attributes: Mapping[str, Any], label: str) 
     """The names of axes, from wherever they are stated."""
     told = [getattr(array.metadata, "dimension_names", None), *(attributes.get(key) for key in AXES)]
     told.append(_mapping(attributes, "transform").get("axes"))
+    if "axistags" in attributes:
+        if not (tags := axistags(_document(attributes["axistags"]))):
+            raise InputError(f"{label}: its axistags are not those of vigra; {say(array.ndim)}")
+        told.append([tag.get("key") for tag in tags])
     found = []
     for names in told:
         if isinstance(names, list | tuple) and names and all(isinstance(name, Mapping) for name in names):
@@ -99,6 +104,11 @@ def _stated_names(array: zarr.Array, attributes: Mapping[str, Any], label: str) 
     if any(names != found[0] for names in found):
         raise InputError(f"{label} names its axes {found[0]} and {found[-1]}; {say(array.ndim)}")
     return found[0] if found else None
+
+
+def _document(value: Any) -> Any:
+    """What JSON text says; anything else as it is."""
+    return parse_json(value, "axistags") if isinstance(value, str) else value
 
 
 def _place(
