@@ -301,6 +301,8 @@ def test_sizes_in_pixels_are_ratios_and_a_part_of_a_size_is_none(tmp_path):
 def test_the_origin_that_imagej_states_is_used(tmp_path):
     volume = open_volume(imagej(tmp_path / "a.tif", spacing=2.0, unit="nm", xorigin=10, yorigin=-4, zorigin=1))
     assert volume.levels[0].origin_nm == pytest.approx((-2, 1, -5))
+    none = open_volume(imagej(tmp_path / "b.tif", spacing=2.0, unit="nm"))
+    assert str(none.levels[0].origin_nm) == "(0.0, 0.0, 0.0)"
 
 
 @pytest.mark.parametrize(
@@ -308,6 +310,8 @@ def test_the_origin_that_imagej_states_is_used(tmp_path):
     [
         (sizes(0.04, 0.008, 0.004), (40, 8, 4)),
         (sizes(400, 80, 40, "Å"), (40, 8, 4)),
+        (sizes(72, 36, 72 / 2.54, "pt"), (2.54e7, 1.27e7, 1e7)),
+        (sizes(12, 6, 12 / 2.54, "li"), (2.54e7, 1.27e7, 1e7)),
         (sizes(1, 1, 1, "in"), (2.54e7, 2.54e7, 2.54e7)),
         (
             'PhysicalSizeX="8" PhysicalSizeXUnit="nm" PhysicalSizeY="0.008" '

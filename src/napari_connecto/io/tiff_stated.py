@@ -60,7 +60,7 @@ def _imagej(page: tifffile.TiffPage, stated: Mapping[str, Any]) -> TiffSize:
     sizes = {**_tags(page), "z": abs(_number(stated.get("spacing")))}
     size = _sound({a: (v, unit_nm(units[a])) for a, v in sizes.items()})
     origin = {a: _number(stated.get(f"{a}origin")) for a in "zyx"}
-    return TiffSize(size, {a: -origin[a] * size[a][0] for a in size if math.isfinite(origin[a])})
+    return TiffSize(size, {a: 0.0 - origin[a] * size[a][0] for a in size if math.isfinite(origin[a])})
 
 
 def _shaped(page: tifffile.TiffPage) -> TiffSize:
