@@ -9,6 +9,7 @@ from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.io.read import open_volume
+from napari_connecto.workflows.convert import describe
 from tests.io.tiffs import STACK, UUIDS, image, ome, planes, sizes, write
 from tests.io.travel import travelled
 
@@ -95,3 +96,24 @@ def test_pictures_of_16_bits_and_animations(tmp_path):
     frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:])
     with pytest.raises(InputError, match="is an animation of 6 images"):
         open_volume(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((0, 1, 3), "1 section seems to be missing, the first after 's1.png'"),
+        ((10, 20, 30, 60, 70, 90), "3 sections seem to be missing, the first after 's30.png'"),
+        ((0, 5, 10), None),
+        ((1, 2, 4, 8, 16), None),
+        ((8, 9, 10), None),
+        ((7,), None),
+    ],
+)
+def test_numbers_that_the_names_skip_are_told(tmp_path, numbers, told):
+    for number in numbers:
+        Image.fromarray(np.full((4, 5), number, "u1")).save(tmp_path / f"s{number}.png")
+    volume = open_volume(tmp_path)
+    notes = volume.metadata.get("notes", [])
+    assert [note.split(";")[0] for note in notes] == ([told] if told else [])
+    assert volume.levels[0].read(volume.levels[0].box)[:, 0, 0].tolist() == list(numbers)
+    assert [line for line in describe(volume) if line.startswith("note: ")] == [f"note: {note}" for note in notes]

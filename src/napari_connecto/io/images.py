@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,7 +69,10 @@ def open_image(request: Request) -> Volume:
 
 
 def open_folder(request: Request) -> Volume:
-    """The images of a folder, in the natural order of their names (2 before 10), as sections along z."""
+    """The images of a folder, in the natural order of their names (2 before 10), as sections along z.
+
+    Numbers that the names skip are told in the metadata's ``notes``; no section takes their place.
+    """
     found: dict[str, list[str]] = {}
     for item in Path(request.path).iterdir():
         suffix = item.suffix.lower()
@@ -79,10 +83,30 @@ def open_folder(request: Request) -> Volume:
     if len(found) > 1:
         raise InputError(f"'{request.path}' holds images of several types {sorted(found)}; keep one type per folder")
     (files,) = found.values()
-    return _open(request, sorted(files, key=_natural))
+    files = sorted(files, key=_natural)
+    return _open(request, files, _skipped(files))
 
 
-def _open(request: Request, files: Sequence[str]) -> Volume:
+def _skipped(files: Sequence[str]) -> list[str]:
+    """A sentence on numbers that are skipped by names which otherwise count in equal steps."""
+    names = [[part[2] for part in _natural(path)] for path in files]
+    if len({len(name) for name in names}) > 1:
+        return []
+    counted = [part for part in zip(*names, strict=True) if len(set(part)) > 1]
+    if len(counted) != 1 or not all(text.isdecimal() for text in counted[0]):
+        return []
+    numbers = [int(text) for text in counted[0]]
+    steps = [b - a for a, b in pairwise(numbers)]
+    usual = min(steps)
+    missing = [step // usual - 1 if usual and step % usual == 0 else 0 for step in steps]
+    if not sum(missing) or 2 * steps.count(usual) < len(steps):
+        return []
+    after = Path(files[next(k for k, n in enumerate(missing) if n)]).name
+    many = f"{sum(missing)} sections seem" if sum(missing) > 1 else "1 section seems"
+    return [f"{many} to be missing, the first after '{after}'; no empty sections take their place"]
+
+
+def _open(request: Request, files: Sequence[str], notes: Sequence[str] = ()) -> Volume:
     if request.array is not None:
         raise InputError(f"got array='{request.array}'; images have none: leave it out (--array)")
     first = _opened(_decode, files[0])
@@ -102,7 +126,8 @@ def _open(request: Request, files: Sequence[str]) -> Volume:
     seen = "\n".join([*files, *(stat_text(Path(files[k])) for k in range(0, len(files), max(1, len(files) // 64)))])
     revision = hashlib.sha256(seen.encode()).hexdigest()
     size, units, corner = stated.along(axes)
-    found = Description([Stored(source, size, corner)], axes, units, revision, metadata={"format": "images"})
+    metadata = {"format": "images", **({"notes": list(notes)} if notes else {})}
+    found = Description([Stored(source, size, corner)], axes, units, revision, metadata=metadata)
     return volume_of(request, found)
 
 
