@@ -343,7 +343,7 @@ def test_an_estimate_writes_nothing(good, tmp_path):
         "detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate", "--backend", "torch"
     )
     assert "level 1 (2000x2000x2000 nm" in text
-    assert "looking everywhere" in text
+    assert "exhaustive search" in text
     assert not (tmp_path / "out").exists()
 
 

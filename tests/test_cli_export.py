@@ -91,7 +91,7 @@ def test_labels_as_tiff(result, tmp_path, dtype):
     level = Level(labels, (40.0, 8.0, 4.0), (80.0, 0.0, 0.0))
     save_volume(Volume((level,), kind="labels"), tmp_path / "in.zarr")
     line = invoke("export", "labels", tmp_path / "in.zarr", tmp_path / "out.tif", "--progress", "none")
-    assert "TIFF cannot say that it starts at 80 x 0 x 0 nm; it starts at 0" in line
+    assert "TIFF cannot store the origin 80 x 0 x 0 nm; it was written as 0" in line
     volume = open_volume(tmp_path / "out.tif")
     np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), labels)
     assert volume.levels[0].voxel_nm == (40, 8, 4)
@@ -119,7 +119,7 @@ def test_a_refused_export_names_what_works(result, tmp_path, monkeypatch):
 
 def test_convert_says_that_what_may_be_labels_was_averaged(tmp_path):
     save_volume(Volume((Level(odd_labels("uint32"), (40.0, 8.0, 8.0)),)), tmp_path / "in.zarr")
-    line = "uint32 was averaged as an image; for labels repeat it with --kind labels --overwrite"
+    line = "uint32 was averaged as an image; if these are labels, repeat with --kind labels --overwrite"
     assert line in invoke("convert", tmp_path / "in.zarr", tmp_path / "a.zarr", "--progress", "none")
     told = invoke("convert", tmp_path / "in.zarr", tmp_path / "b.zarr", "--kind", "labels", "--progress", "none")
     assert "averaged" not in told

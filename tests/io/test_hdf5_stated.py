@@ -190,7 +190,7 @@ def test_formats_that_keep_values_or_sizes_elsewhere_are_refused_by_name(tmp_pat
         file[inner] = STACK.astype("i2")
         file[beside] = np.ones((1, 3))
     for array in (None, inner):
-        with pytest.raises(InputError, match=f"is a file of {says}.*Fiji"):
+        with pytest.raises(InputError, match=f"is an? {says} file.*Fiji"):
             open_volume(tmp_path / "v.h5", array=array)
 
 

@@ -160,7 +160,7 @@ def test_xarrays_coordinates_are_centres(tmp_path):
     counted = dataset(tmp_path / "b", {a: (np.arange(n), None) for a, n in zip("zyx", ARRAY.shape, strict=True)})
     assert open_volume(counted, array="data").levels[0].origin_nm == (0, 0, 0)
     uneven = dataset(tmp_path / "c", {**places, "z": (np.arange(8.0) ** 2, "um")})
-    with pytest.raises(InputError, match=r"along 'z' that are not evenly spaced and rising; .*--voxel-nm"):
+    with pytest.raises(InputError, match=r"along 'z' that are not evenly spaced and increasing; .*--voxel-nm"):
         open_volume(uneven, array="data")
 
 

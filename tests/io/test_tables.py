@@ -121,7 +121,7 @@ def test_tables_of_spreadsheets_are_read(tmp_path, text, encoding):
         (b"a,b\n1,5,2,5\n", "line 2 of .* has 4 values for 2 columns"),
         (b"a,b\n\n\n1,2\n3\n", "line 5 of .* has 1 values for 2 columns"),
         ("a,\xb5m\n1,2\n".encode("latin-1"), "is not text in UTF-8 .*'CSV UTF-8'"),
-        (b"a\0b\n1\n", "is no table of text"),
+        (b"a\0b\n1\n", "is not a text table"),
         (b"\xef\xbb\xbf", "no line of column names"),
         (b"sep=;\n", "no line of column names"),
     ],

@@ -145,10 +145,10 @@ def test_a_fine_tuning_compares_patch_by_patch(tmp_path):
 
 def test_a_fine_tuning_says_how_its_labels_came_about(tmp_path):
     folder = tuning(tmp_path / "tuned", 4, 0.8)
-    lines = ["4 patches learnt from: 3 edited (1 % of voxels), 1 accepted unedited", "held-out patch 5 is not counted"]
+    lines = ["trained on 4 patches: 3 edited (1 % of voxels), 1 accepted unedited", "held-out patch 5 is not counted"]
     (folder / "annotation.json").write_text(json.dumps({"lines": lines}))
     text = words(write_report(folder))
-    assert f"{lines[0]}." in text
+    assert f"{lines[0].capitalize()}." in text
     assert "Held-out patch 5 is not counted." in text
 
 

@@ -98,7 +98,7 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
     assert not any("patch" in layer.name for layer in viewer.layers)
 
     dock.go_to(3)
-    learns = "Learns from 2 committed patches; 2 held out only measure whether it helped. Labels: 2 edited ("
+    learns = "Trains on 2 committed patches; 2 held-out patches only measure the gain. Labels: 2 edited ("
     assert dock.tune.learns_from.text().startswith(learns)
     assert dock.tune.learns_from.text().endswith("of voxels), 2 without pre-fill.")
     dock.tune.form.value = FineTuneParams(steps=12, crop=64, batch=4, device="cpu")

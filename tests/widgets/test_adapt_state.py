@@ -130,7 +130,7 @@ def test_an_image_chosen_while_a_job_runs_waits_until_it_has_ended(opened, viewe
     shown = len(opened.tune.curve.loss)
     qtbot.waitUntil(lambda: len(opened.tune.curve.loss) > shown, timeout=10000)
     opened.compare.bar.button.click()
-    assert f"The job on '{name}' still runs" in opened.compare.bar.error.label.text()
+    assert f"The job on '{name}' is still running" in opened.compare.bar.error.label.text()
     end.append(True)
     told = len(notification_manager.records)
     qtbot.waitUntil(lambda: opened.project.settled, timeout=10000)

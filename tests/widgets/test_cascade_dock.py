@@ -151,14 +151,14 @@ def run(dock, qtbot):
 def test_card_says_what_it_will_cost(dock):
     text = dock.card.text.text()
     assert "about 1.5 s" in text
-    assert "looking everywhere: 15 s, 10.0×" in text
+    assert "exhaustive search: 15 s, 10.0×" in text
     assert "3.1%" in text
     assert dock.card.notes.text() == "a note"
 
 
 def test_card_says_whether_the_image_was_checked(dock, qtbot):
     qtbot.waitUntil(lambda: dock.card.check is not None, timeout=5000)
-    sentence = "Whether this is like what 'bodies' was trained on was not checked: it has no gate."
+    sentence = "Out-of-distribution check for 'bodies' skipped: it has no gate."
     assert dock.card.unlike.text() == sentence
     assert dock.card.sure()
 
@@ -168,7 +168,7 @@ def test_an_unlike_image_is_asked_about_once_and_the_answer_goes_along(dock, fak
     dock.options.form.value = replace(dock.options.form.value, audit=7)
     dock.options.changed.emit()
     qtbot.waitUntil(lambda: dock.card.check is not None and dock.card.check.warns, timeout=5000)
-    assert "7 of 32 tiles look unlike what 'bodies' was trained on" in dock.card.unlike.text()
+    assert "7 of 32 tiles are out of distribution for 'bodies'" in dock.card.unlike.text()
 
     def answer(says):
         return lambda parent, sentence: asked.append(sentence) or says
@@ -193,7 +193,7 @@ def test_the_question_can_be_answered(dock, qtbot):
             next(b for b in box.buttons() if word in b.text()).click()
 
         QTimer.singleShot(100, click)
-        return _cascade_card.run_anyway(dock, "7 of 32 tiles look unlike")
+        return _cascade_card.run_anyway(dock, "7 of 32 tiles are out of distribution")
 
     assert press("Run anyway")
     assert not press("Cancel")
@@ -474,7 +474,7 @@ def test_nothing_found_is_said_with_what_to_try(dock, fake, viewer, qtbot):
     fake.parts, fake.found = 0, Detections.empty()
     run(dock, qtbot)
     text = dock.results.report.text()
-    assert text.startswith("In 'em', by the cascade 'bodies':\n• No objects found")
+    assert text.startswith("Search of 'em' with the cascade 'bodies':\n• No objects found")
     assert "set Threshold below the cascade's own 0.50" in text
     assert all(line in text for line in LINES)
     assert not dock.results.buttons["export"].isEnabled()
@@ -488,7 +488,7 @@ def test_results_of_two_cascades_are_told_apart(dock, fake, viewer, qtbot, tmp_p
     run(dock, qtbot)
     assert names(viewer) == ["em", POINTS, "detections (bodies-20261129-120000)"]
     assert [layer.visible for layer in viewer.layers] == [True, False, True]
-    assert "by the cascade 'bodies-20261129-120000'" in dock.results.report.text()
+    assert "with the cascade 'bodies-20261129-120000'" in dock.results.report.text()
 
 
 def test_nothing_can_be_run_under_a_red_card_and_the_reason_is_told(dock, fake, viewer, qtbot):

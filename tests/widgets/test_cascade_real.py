@@ -101,7 +101,7 @@ def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
     again.cascade.use(cascade_folder("cells"))
     qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=120_000)
     again.options.form.value = DetectParams(audit=0, gate="off")
-    assert again.bar.status.text() == f"Goes on from an earlier run, in {out}"
+    assert again.bar.status.text() == f"Resumes an earlier run in {out}"
     with qtbot.waitSignal(again.bar.worker.returned, timeout=240_000):
         again.bar.button.click()
     review = again.results.review

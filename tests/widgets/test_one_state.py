@@ -48,7 +48,7 @@ def test_another_layer_chosen_while_a_job_runs(dock, fake, viewer, qtbot):  # no
     dock.image.layers.setCurrentText("other")
     qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
     assert dock.bar.image.text() == "Image: 'em', not the chosen layer 'other'."
-    assert dock.card.text.text().startswith("The job on 'em' still runs.")
+    assert dock.card.text.text().startswith("The job on 'em' is still running.")
     assert dock.card.estimate is None
     dock.bar.button.click()
     qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=5000)
@@ -88,7 +88,7 @@ def test_the_layer_is_deleted_before_anything_is_found(dock, fake, viewer, qtbot
     qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
     assert len(viewer.layers) == 0
     text = dock.results.report.text()
-    assert text.startswith("In 'em', by the cascade 'bodies': 3 detections, kept in ")
+    assert text.startswith("Search of 'em' with the cascade 'bodies': 3 detections, kept in ")
     assert str(fake.calls[0][0].out) in text
 
 
@@ -103,7 +103,7 @@ def test_a_dock_closed_while_a_job_runs_says_how_to_go_on(dock, fake, viewer, qt
     again = cascade.CascadeWidget(viewer)
     viewer.window.add_dock_widget(again, name="Cascade detection")
     qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=5000)
-    assert again.bar.status.text() == f"Goes on from an earlier run, in {out}"
+    assert again.bar.status.text() == f"Resumes an earlier run in {out}"
     fake.endless = False
     with qtbot.waitSignal(again.bar.worker.returned, timeout=5000):
         again.bar.button.click()

@@ -441,7 +441,7 @@ def test_an_image_unlike_the_training_data_asks_once(dock, viewer, qtbot, monkey
         dock.bar.button.click()
         wait(dock.bar, qtbot)
     assert len(asked) == 2
-    assert asked[0].startswith("8 of 8 tiles look unlike what 'tiny' was trained on")
+    assert asked[0].startswith("8 of 8 tiles are out of distribution for 'tiny'")
     told = json.loads((dock.translating().out / "gate_check.json").read_text())
     assert told["answer"] == "run anyway"
     assert MEAN in viewer.layers

@@ -77,7 +77,7 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     assert after.parent == parent.digest
     assert after.digest == found["digest"] != parent.digest
     assert after.metrics["fine_tune"]["patches"] == 4
-    assert "4 patches learnt from: 4 without pre-fill" in found["lines"]
+    assert "trained on 4 patches: 4 without pre-fill" in found["lines"]
     annotated = json.loads((work / "tuned/annotation.json").read_text())["patches"]
     assert [(p["held_out"], p["labels"], p["edited"], p["counted"]) for p in annotated] == [
         (s.held_out, "without pre-fill", None, True) for s in session_states(work)

@@ -103,7 +103,7 @@ def test_a_recipe_opens_a_volume_inverted(file, neuropil):
     with pytest.raises(InputError, match="got invert 'yes'; allowed: true, false"):
         open_spec({"path": str(file), "invert": "yes"})
     shown = CliRunner().invoke(cli, ["info", str(file), "--invert"])
-    assert "seen inverted" in shown.output
+    assert "intensities are inverted on read" in shown.output
 
 
 @pytest.mark.slow

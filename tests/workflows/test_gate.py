@@ -95,7 +95,7 @@ def test_warns_where_chance_does_not_explain_it():
     assert judged.p == pytest.approx(binom.sf(6, 32, 0.05))
     assert judged.warns
     assert judged.lines("fly") == [
-        "7 of 32 tiles look unlike what 'fly' was trained on (up to 5.0% expected by chance, p = 0.00087): "
+        "7 of 32 tiles are out of distribution for 'fly' (up to 5.0% expected by chance, p = 0.00087): "
         "check the preview before you trust this."
     ]
     usual = replace(judged, outside=np.arange(32) < 2)
@@ -112,7 +112,7 @@ def test_warns_where_chance_does_not_explain_it():
     }
     none = Judgement(np.empty(0), np.empty(0), np.empty(0, bool), 0.05)
     assert (none.share, none.p, none.warns) == (0.0, 1.0, False)
-    assert none.lines("fly") == ["No tissue was found to compare with what 'fly' was trained on."]
+    assert none.lines("fly") == ["No tissue was found to compare with the training data of 'fly'."]
 
 
 class Ramp:

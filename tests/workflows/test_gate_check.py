@@ -72,7 +72,7 @@ def test_a_volume_like_the_source_passes_and_another_asks(model, gate):
     other = run(gate_check_job(Volume((Level(255 - cells((20, 144, 144), 1) // 2, NM),)), model, gate, name="fly"))
     assert other.warns
     assert other.judgement.share == 1
-    assert other.sentence.startswith("32 of 32 tiles look unlike what 'fly' was trained on (")
+    assert other.sentence.startswith("32 of 32 tiles are out of distribution for 'fly' (")
 
 
 def test_what_cannot_be_read_is_not_looked_at(model, gate):
@@ -107,15 +107,15 @@ def test_what_cannot_be_checked_says_why(model, gate):
     volume = Volume((Level(np.full((4, 96, 96), 7, np.uint8), NM),))
     none = run(gate_check_job(volume, model, None))
     assert (none.warns, none.to_json()["checked"]) == (False, False)
-    assert none.sentence == "Whether this is like what 'small' was trained on was not checked: it has no gate."
+    assert none.sentence == "Out-of-distribution check for 'small' skipped: it has no gate."
     empty = run(gate_check_job(volume, model, gate))
     assert (empty.warns, empty.to_json()["warns"]) == (True, True)
-    assert "No tissue like that which 'small' was trained on was found, 16 places" in empty.sentence
+    assert "No tissue was found: 16 patches are constant or noise. Check the image" in empty.sentence
 
     noise = np.random.default_rng(0).integers(0, 256, (20, 144, 144)).astype(np.uint8)
     some = run(gate_check_job(Volume((Level(noise, NM),)), model, gate, tiles=2))  # of 180 places 50 are looked at
     assert some.warns
-    assert "50 places are of one value, or noise" in some.sentence
+    assert "50 patches are constant or noise" in some.sentence
 
     class Damaged:
         shape, dtype = (4, 96, 96), np.dtype("uint8")
@@ -218,7 +218,7 @@ def test_a_cascade_keeps_its_gate_and_one_without_still_opens(model, gate, tmp_p
     report = detect(other, again, DetectParams(audit=0), out=tmp_path / "found").report
     assert report["gate"]["warns"]
     assert report_lines(report)[-1] == report["gate"]["sentence"]
-    assert report["gate"]["sentence"].startswith("32 of 32 tiles look unlike what 'c' was trained on")
+    assert report["gate"]["sentence"].startswith("32 of 32 tiles are out of distribution for 'c'")
     (tmp_path / "gate.json").unlink()
     assert load_cascade(tmp_path, device="cpu", backend="torch").gate is None
 
@@ -238,7 +238,7 @@ def test_a_search_and_a_map_say_that_nothing_was_checked(tmp_path):
     assert "it has no gate" in report_lines(reports[0])[-1]
     assert "it was switched off" in report_lines(reports[1])[-1]
     made = predict(volume, fakes.Blur(fakes.NM), out=tmp_path)
-    assert made.metadata["gate"]["sentence"].endswith("was not checked: it has no gate.")
+    assert made.metadata["gate"]["sentence"].endswith("skipped: it has no gate.")
     assert json.loads((tmp_path / "gate_check.json").read_text()) == made.metadata["gate"]
 
 

@@ -170,7 +170,7 @@ def test_state_dicts_of_known_architectures(tmp_path: Path) -> None:
     assert nc.load_model(tmp_path / "out", device="cpu").card == card
     source = {"source": "unet.py", "callable": "UNet", "kwargs": {}}
     document = rdf5(weights={"pytorch_state_dict": {**state, "architecture": source}})
-    with pytest.raises(ModelError, match="brings its network as source code, which is never run"):
+    with pytest.raises(ModelError, match="ships its network as source code, which is never run"):
         import_model(folder(tmp_path / "q", files(document, unet_py=b"raise SystemExit")), tmp_path / "b")
     document = rdf5(weights={"pytorch_state_dict": {**state, "architecture": {**library, "import_from": "os"}}})
     with pytest.raises(ModelError, match=r"architecture 'os.UNet'; allowed"):
@@ -225,14 +225,18 @@ REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (_document(source="../weights.pt"), {}, "outside the package|not valid"),
     (_document(source="/etc/passwd"), {}, "outside the package|not valid"),
     (_document(source="absent.pt"), {}, "has no file 'absent.pt'"),
-    (ONNX, {"weights_onnx": b"nothing"}, "is no ONNX file|onnxruntime cannot load"),
-    (ONNX, {"weights_onnx": onnx_file(net(), external=True)}, "keeps its weights in other files, which are not read"),
+    (ONNX, {"weights_onnx": b"nothing"}, "is not an ONNX file|onnxruntime cannot load"),
+    (
+        ONNX,
+        {"weights_onnx": onnx_file(net(), external=True)},
+        "stores its weights in external files",
+    ),
     (ONNX, {"weights_onnx": onnx_file(net(), outputs=2)}, "has 1 inputs and 2 outputs; supported is one image in"),
     (ONNX, {"weights_onnx": onnx_file(net(seed=5))}, "misses the package's test output"),
     (
         rdf5(weights={"keras_hdf5": {"source": "weights.h5", "tensorflow_version": "2.0"}, "onnx": None}),
         {},
-        "has weights as keras_hdf5; supported are torchscript, pytorch_state_dict, onnx: ask its makers",
+        "has weights as keras_hdf5; supported are torchscript, pytorch_state_dict, onnx: ask its authors",
     ),
     (
         _source({"source": "net.py", "callable": "Net"}),

@@ -133,10 +133,10 @@ def test_qupath_has_class_score_and_plane(tmp_path):
             {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": []}},
             "feature 1 of .* is a Polygon; points",
         ),
-        ({"geometry": {"type": "Point", "coordinates": [1, 2]}}, "says no plane, and the image has 20 sections"),
+        ({"geometry": {"type": "Point", "coordinates": [1, 2]}}, "states no plane, and the image has 20 sections"),
         ({"geometry": {"type": "Point", "coordinates": [1], "plane": {"z": 1}}}, "they are x and y in pixels"),
         ({"geometry": {"type": "Point", "coordinates": ["a", 2], "plane": {"z": 1}}}, "they are x and y in pixels"),
-        ("text", "is no GeoJSON of features"),
+        ("text", "is not a GeoJSON feature collection"),
         ([1], "feature 1 of .* is a None"),
     ],
 )

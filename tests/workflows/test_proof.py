@@ -74,8 +74,8 @@ def test_held_out_pre_fills_of_older_versions_do_not_count(session, how):
     assert [s.id for s in found.unedited] == [4, 5]
     assert len(found.examples) == 2
     assert found.lines() == [
-        "2 patches learnt from: 2 with edits not recorded",
-        "held-out patches 4, 5 are the model's own pre-fill, unedited, and not counted",
+        "trained on 2 patches: 2 with edits not recorded",
+        "held-out patches 4, 5 are the model's own pre-fill, unedited: not counted",
     ]
     assert [p["counted"] for p in found.to_json()["patches"]] == [True, True, True, False, False]
     found.need_proof()

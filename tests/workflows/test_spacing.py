@@ -75,11 +75,11 @@ def test_further_patches_keep_the_distance_from_those_of_the_session():
 def test_where_the_volume_is_too_small_there_are_fewer_and_it_is_said_why():
     found = suggest(tissue((8, 32, 32)), Believer(), 4, size=SIZE)
     assert len(found) == 2
-    assert found.note.startswith("found room for 2 of 4 patches (patches over each other keep 200 nm, held-out")
+    assert found.note.startswith("found room for 2 of 4 patches (patches stacked along z stay 200 nm apart, held-out")
     lawful(found)
     flat = suggest(tissue((1, 64, 64)), Believer(), 3, size=SIZE, random_arm=1)
     assert [s.random for s in flat] == [False] * 3
-    assert "(0 of 1 held out; patches over each other" in flat.note
+    assert "(0 of 1 held out; patches stacked along z" in flat.note
     both = suggest(tissue((1, 128, 128)), Believer(), 16, size=SIZE, random_arm=1)
     assert both[-1].random
     assert len(both) == 8  # at the best place, a corner, it keeps 8 others out

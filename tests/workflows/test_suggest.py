@@ -122,7 +122,7 @@ def test_where_no_level_fits_boxes_of_the_finest_still_do_not_overlap():
 def test_progress_counts_patches():
     reports = []
     watched(suggest_job(volume(LEVELS), Believer(), 2, size=SIZE), reports.append)
-    assert [(p.done, p.total) for p in reports if p.stage == "asking the model"] == [(i, 11) for i in range(1, 12)]
+    assert [(p.done, p.total) for p in reports if p.stage == "predicting"] == [(i, 11) for i in range(1, 12)]
 
 
 def test_the_public_names():

@@ -26,7 +26,7 @@ def show() -> None:
     click.echo(f"{cache_folder()}: {len(items)} converted networks, {_size(sum(size for _, size, _ in items))}")
     for path, size, used in items:
         click.echo(f"  {path.name}  {_size(size)}, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(used))}")
-    click.echo(f"at most {settings().cache_gb:g} GB are kept; what was not used for longest goes first")
+    click.echo(f"at most {settings().cache_gb:g} GB are kept; the least recently used entries are removed first")
     for path, _, used in list_levels():
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         click.echo(f"  coarse levels: {path}  {_size(folder_bytes(path))}, used {when}")

@@ -25,7 +25,7 @@ from napari_connecto.workflows.params import DetectParams, TrainParams
 @click.argument("path")
 @click.option("--cascade", required=True, help="Folder of a cascade, or the name of a shipped one (see `models`).")
 @click.option("--out", required=True, type=click.Path(), help="Result folder; an unfinished one is resumed.")
-@click.option("--table", type=click.Path(), help="Also write what is found here, see `export points`.")
+@click.option("--table", type=click.Path(), help="Also write the detections to this file, see `export points`.")
 @click.option("--region", type=int, nargs=6, metavar="Z0 Y0 X0 Z1 Y1 X1", help="Where to look, finest level's voxels.")
 @BACKEND
 @click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and stop.")
@@ -57,8 +57,11 @@ def detect(path: str, cascade: str, out: str, table: str | None, **options: Any)
 @click.argument("path")
 @click.option("--labels", help="Mask or instance labels in the same world: any readable volume.")
 @click.option("--points", help="Centres, see `export points`; needs --diameter-nm.")
-@click.option("--review", help="With --labels: verdicts on them, a search's result folder or a table with status.")
-@click.option("--previous", help="A cascade to compare with on the same held-out objects.")
+@click.option(
+    "--review",
+    help="With --labels: verdicts on the objects; result folder of a search, or a table with a column status.",
+)
+@click.option("--previous", help="Cascade to compare with on the same held-out objects.")
 @click.option("--out", required=True, type=click.Path(), help="Folder of the cascade; must not exist.")
 @volume_options
 @params_options(TrainParams)

@@ -27,18 +27,14 @@ def _precomputed(volume: Volume, out: str, version: Any, **options: Any) -> Job[
 
     kept = yield from save_precomputed_job(volume, out, **options)
     origin = _origin(volume)
-    return (
-        ""
-        if kept
-        else f"precomputed cannot say that it starts at {origin}, no whole voxel of each level; it starts at 0"
-    )
+    return "" if kept else f"precomputed stores the origin in whole voxels of each level; {origin} was written as 0"
 
 
 def _tiff(volume: Volume, out: str, version: Any, levels: int | None, **options: Any) -> Job[str]:
     from napari_connecto.io.tiff_write import save_tiff_job
 
     kept = yield from save_tiff_job(volume, out, **options)
-    return "" if kept else f"TIFF cannot say that it starts at {_origin(volume)}; it starts at 0"
+    return "" if kept else f"TIFF cannot store the origin {_origin(volume)}; it was written as 0"
 
 
 def _origin(volume: Volume) -> str:
@@ -67,7 +63,7 @@ def export() -> None:
 @click.argument("source")
 @click.argument("out")
 @click.option("--to", type=click.Choice([*POINT_FORMATS]), help="Format of OUT; default: by its suffix.")
-@click.option("--image", help="Image whose finest voxels a file of another program counts: any readable volume.")
+@click.option("--image", help="Image whose finest voxels a file of another program counts in; any readable volume.")
 @volume_options
 def export_points(source: str, out: str, to: str | None, image: str | None, **options: Any) -> None:
     """Write the detections or points of SOURCE as OUT, by its suffix.

@@ -52,7 +52,7 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
     drive(save_volume_job(volume, out, **options), progress)
     dtype, lines = volume.levels[0].dtype, []
     if options["kind"] is None and volume.kind == "image" and dtype.kind in "iu" and dtype.itemsize >= 4:
-        lines = [f"{dtype} was averaged as an image; for labels repeat it with --kind labels --overwrite"]
+        lines = [f"{dtype} was averaged as an image; if these are labels, repeat with --kind labels --overwrite"]
     written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
     finish({"out": out, "lines": [*describe(open_spec(written)), *lines]}, progress)
 

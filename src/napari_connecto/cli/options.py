@@ -26,7 +26,7 @@ BACKEND = click.option(
     "--backend",
     type=click.Choice(["auto", "torch", "openvino"]),
     default="auto",
-    help="What runs networks; auto: OpenVINO on a CPU where it is installed, else torch.",
+    help="Inference backend; auto: OpenVINO on a CPU where it is installed, else torch.",
 )
 
 

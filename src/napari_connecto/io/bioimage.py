@@ -146,14 +146,14 @@ def _check_weights(weights: Any, path: str | Path) -> None:
     if "pytorch_state_dict" not in there:
         raise ModelError(
             f"'{path}' has weights as {', '.join(there) or 'nothing'}; supported are {', '.join(WEIGHTS)}: ask its "
-            "makers for one of them"
+            "authors for one of them"
         )
     entry = weights["pytorch_state_dict"]
     built = entry.get("architecture") if isinstance(entry, Mapping) else None
     source = built.get("source") if isinstance(built, Mapping) else built if _is_file(built) else None
     if source is not None:
         raise ModelError(
-            f"'{path}' brings its network as source code, which is never run ({source!s:.80}); ask its makers for a "
+            f"'{path}' ships its network as source code, which is never run ({source!s:.80}); ask its authors for a "
             "package with torchscript or onnx weights"
         )
 

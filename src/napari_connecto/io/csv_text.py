@@ -69,7 +69,7 @@ def _decoded(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"'{path}' is not text in UTF-8 ({error.reason}); save it again as 'CSV UTF-8'") from error
     if "\0" in text:
-        raise InputError(f"'{path}' is no table of text; save it again as 'CSV UTF-8'")
+        raise InputError(f"'{path}' is not a text table; save it again as 'CSV UTF-8'")
     return text
 
 

@@ -92,7 +92,7 @@ def read_geojson(path: str | os.PathLike[str], sections: int) -> tuple[np.ndarra
         raise InputError(f"no points at '{path}' ({error.strerror}); check the path") from error
     features = told.get("features", [told]) if isinstance(told, dict) else told
     if not isinstance(features, list):
-        raise InputError(f"'{path}' is no GeoJSON of features; export it from QuPath again")
+        raise InputError(f"'{path}' is not a GeoJSON feature collection; export it from QuPath again")
     voxels: list[tuple[float, float, float]] = []
     cells: list[bool] = []
     for k, feature in enumerate(features):
@@ -110,7 +110,7 @@ def _points(feature: Any, k: int, path: Any, sections: int) -> tuple[list[tuple[
     plane, at = geometry.get("plane"), geometry.get("coordinates")
     z = plane.get("z") if isinstance(plane, dict) else None
     if z is None and sections > 1:
-        raise InputError(f"feature {k + 1} of '{path}' says no plane, and the image has {sections} sections")
+        raise InputError(f"feature {k + 1} of '{path}' states no plane, and the image has {sections} sections")
     properties = feature.get("properties")
     told = properties.get("classification") if isinstance(properties, dict) else None
     try:

@@ -119,9 +119,9 @@ def _refuse_formats(file: h5py.File, path: str) -> None:
     """Refuse formats whose values or sizes are not what the datasets say."""
     convert = "open it in Fiji, save it as TIFF or OME-Zarr, and open that"
     if "s00/resolutions" in file and "t00000" in file:
-        raise InputError(f"'{path}' is a file of BigDataViewer, whose voxel size is in its XML; {convert}")
+        raise InputError(f"'{path}' is a BigDataViewer file, whose voxel size is in its XML; {convert}")
     if "DataSetInfo" in file and "DataSet/ResolutionLevel 0" in file:
-        raise InputError(f"'{path}' is a file of Imaris, whose arrays are padded; {convert}")
+        raise InputError(f"'{path}' is an Imaris file, whose arrays are padded; {convert}")
 
 
 def _check_filters(dataset: h5py.Dataset, label: str) -> None:

@@ -106,7 +106,7 @@ def _from_coordinates(dataset: h5py.Dataset, axes: Sequence[str], where: str) ->
             continue  # netCDF's dimensions without coordinates
         step = float(values[-1] - values[0]) / (n - 1)
         if not step > 0 or not np.allclose(np.diff(values), step, rtol=1e-3):
-            raise InputError(f"{where} has coordinates along {a} that are not evenly spaced and rising; {_CORRECT}")
+            raise InputError(f"{where} has coordinates along {a} that are not evenly spaced and increasing; {_CORRECT}")
         size[a], units[a], corner[a] = step, unit_nm(texts(unit)[0]), float(values[0]) - step / 2
     return Stated(size, units, corner) if size else None
 

@@ -91,7 +91,7 @@ def geometry(
     entries = _entries(system.axes, ndim, names, version, where)
     places = _places(system, shapes, where)
     if any(place.source != places[0].source for place in places):
-        raise InputError(f"'{where}' exchanges axes on some levels and not on others; {ALONE}")
+        raise InputError(f"'{where}' permutes axes on some levels and not on others; {ALONE}")
     units = [unit_nm(entry.get("unit")) for entry in entries]
     axes = places[0].stored(_names(entries))
     if given is not None and len(given) == ndim:

@@ -202,7 +202,7 @@ def _from_coordinates(request: Request, array: zarr.Array, axes: Sequence[str], 
             unit = next((node.attrs[key] for key in ("units", "unit") if node.attrs.get(key)), None)
             if not step > 0 or not np.allclose(np.diff(values), step, rtol=1e-3):
                 raise InputError(
-                    f"{label} has coordinates along '{name}' that are not evenly spaced and rising; {_SAY}"
+                    f"{label} has coordinates along '{name}' that are not evenly spaced and increasing; {_SAY}"
                 )
             if unit is not None or not np.array_equal(values, np.arange(n)):
                 found.size[i], found.unit_nm[i], found.corner[i] = (

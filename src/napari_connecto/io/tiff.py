@@ -156,7 +156,7 @@ def _series(file: tifffile.TiffFile, path: str, images: list[OmeImage]) -> list[
         check_files(path, file.filename, [name for image in images for name in image.files])
     if len(found) == 1 and found[0].kind == "imagej" and len(file.pages) > len(found[0]):
         told = f"{len(found[0])} images, it holds {len(file.pages)}"
-        raise InputError(f"'{path}' contradicts itself: ImageJ's description speaks of {told}; save it again")
+        raise InputError(f"'{path}' contradicts itself: ImageJ's description states {told}; save it again")
     return found
 
 

@@ -129,7 +129,8 @@ def _plain(name: str, path: str) -> str:
     """``name``, if it is that of a file in the same folder; nobody asked for one elsewhere."""
     if "/" in name or "\\" in name:
         raise InputError(
-            f"the OME-XML of '{path}' names '{name}', a file outside its folder; copy it beside it, and name it"
+            f"the OME-XML of '{path}' names '{name}', a file outside its folder; copy that file beside it, and correct "
+            "the name"
         )
     return name
 
@@ -182,7 +183,7 @@ def image_of(series: tifffile.TiffPageSeries, images: list[OmeImage], path: str)
     found = [image for image in images if key in image.planes.values()]
     named = [image for image in found if image.name == series.name]
     if not found:
-        raise InputError(f"'{path}' has pixels that its OME-XML does not speak of; write it again")
+        raise InputError(f"'{path}' has pixels that its OME-XML does not describe; write it again")
     image = (named or found)[0]
     check_files(path, series.keyframe.parent.filename, image.files)
     lacking = image.count - len(image.planes)

@@ -58,13 +58,15 @@ def load_onnx(weights: bytes, where: str) -> OnnxNetwork:
     try:
         model = onnx.load_model_from_string(weights)
     except Exception as error:  # of protobuf, whatever its version calls it
-        raise ModelError(f"{where} is no ONNX file ({str(error)[:100]}); download the package again") from error
+        raise ModelError(f"{where} is not an ONNX file ({str(error)[:100]}); download the package again") from error
     for tensor in _tensors(model):
         if tensor.external_data or tensor.data_location:
-            raise ModelError(f"{where} keeps its weights in other files, which are not read; save it as one .onnx file")
+            raise ModelError(
+                f"{where} stores its weights in external files, which are not read; save it as one .onnx file"
+            )
     foreign = sorted({entry.domain for entry in model.opset_import} - set(DOMAINS))
     if foreign:
-        raise ModelError(f"{where} needs operators of {', '.join(foreign)}, which onnxruntime does not bring")
+        raise ModelError(f"{where} needs operators of {', '.join(foreign)}, which onnxruntime does not provide")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # tiles run side by side, and bits stay the same
     options.log_severity_level = 3

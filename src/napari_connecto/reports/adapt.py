@@ -141,7 +141,7 @@ def tune_chapter(result: Result) -> Chapter:
     title = f"Fine-tuned on '{result.name}'" if result.name else "Fine-tuned"
     annotated = tuple(line[:1].upper() + line[1:] + "." for line in result.json("annotation.json").get("lines") or ())
     if not found:
-        unknown = "No held-out patch counts, so whether it helped is not known; suggest some with --random-arm."
+        unknown = "No held-out patch was usable, so the gain is unknown; suggest some with --random-arm."
         about = (Section("Annotated patches", annotated),) if annotated else ()
         return Chapter(title, "Fine-tuning", str(result.path), unknown, learnt, (), (*about, *sections))
     prepared = result.json("start/prepare.json").get("lines") or ()

@@ -117,8 +117,8 @@ def _audit(report: Mapping[str, Any]) -> Section:
     )
     lines = (
         audit["sentence"],
-        "Missed means: what the finest level alone would have found. What that level itself misses, no audit can "
-        "count; see the labelled held-out objects. "
+        "Missed: found by the finest level alone, but not by the cascade. The audit cannot count what that level "
+        "itself misses; see the labelled held-out objects. "
         "The bound is one-sided Clopper-Pearson on a random sample of the rejected chunks.",
     )
     return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TOOLTIP = (
     "What is segmented, at the size the model reads; two tiles are predicted and segmented here, and timed.\n"
-    "Memory is the highest that this program will take, all that is loaded included; the disk is before compression."
+    "Memory is the expected peak of this process, libraries and models included; disk space is before compression."
 )
 SMALL = (4, 256, 256)
 """Blocks that fit a machine with little memory: 20 MB each, halo included."""

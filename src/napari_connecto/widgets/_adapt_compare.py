@@ -43,7 +43,7 @@ class CompareBox(QWidget):
         self.keep_new.setToolTip("Segment with the fine-tuned model, and the thresholds tuned for it")
         self.keep_old.setToolTip("Segment with the model it started from, and the thresholds tuned for it")
         self.hide_ = QPushButton("Hide patches")
-        self.hide_.setToolTip("Close the comparison and show the layers of before")
+        self.hide_.setToolTip("Close the comparison and restore the previous view")
         self.kept = text_line("Which model goes on to step 5")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)

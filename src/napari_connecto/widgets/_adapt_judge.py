@@ -18,10 +18,10 @@ UNEDITED = (
 BUTTONS = (
     ("open", "Open", "Show the chosen patch with a Labels layer to paint on (also: double click)"),
     ("commit", COMMIT, "Keep the labels of the open patch"),
-    ("skip", "Skip (K)", "Pass over the open patch; that is recorded"),
+    ("skip", "Skip (K)", "Skip the open patch; the skip is recorded"),
     ("next", "Next (N)", "Open the next waiting patch; the draft of this one is kept"),
     ("undo", "Undo (U)", "Undo the last commit or skip, and open that patch"),
-    ("copy", "Copy command", "Copy the shell command that suggests into this session"),
+    ("copy", "Copy command", "Copy the shell command that suggests patches for this session"),
 )
 """Key, text and tooltip."""
 

@@ -88,8 +88,8 @@ class TuneBox(QWidget):
         done = [s for s in work.session.patches if s.status == "committed"] if work else []
         held = sum(s.held_out for s in done)
         learnt = len(done) - held
-        aside = ", every fifth of which chooses the best state" if learnt >= FEW else ""
-        said = f"Learns from {learnt} committed patches{aside}; {held} held out only measure whether it helped."
+        aside = ", every fifth of which selects the best checkpoint" if learnt >= FEW else ""
+        said = f"Trains on {learnt} committed patches{aside}; {held} held-out patches only measure the gain."
         said += f" Labels: {editing_text(done)}." * bool(done)
         self.learns_from.setText(said if work else "Commit patches in step 2 first.")
 

@@ -27,7 +27,7 @@ class Begun:
     @property
     def line(self) -> str:
         """Whose results these are, in words."""
-        return f"In '{self.image.name}', by the cascade '{self.cascade}':"
+        return f"Search of '{self.image.name}' with the cascade '{self.cascade}':"
 
     @property
     def advice(self) -> list[str]:

@@ -13,10 +13,11 @@ BUTTONS = {
     "accept": ("Accept (A)", "Mark this detection as right (saved), and go on"),
     "reject": ("Reject (X)", "Mark this detection as wrong (saved), and go on"),
     "undo": ("Undo (U)", "Undo the last verdict, on disk too"),
-    "train": ("Use for training", "Make the accepted ones a layer to train from"),
+    "train": ("Use for training", "Put the accepted detections into a new layer for training"),
     "export": (
         "Export…",
-        "Write what is shown and not rejected: CSV, Parquet, XML (cellfinder), or OME-Zarr labels; ids stay",
+        "Write the detections that are shown and not rejected: CSV, Parquet, XML (cellfinder), ImageJ regions, "
+        "GeoJSON (QuPath) or OME-Zarr labels; ids are kept",
     ),
 }
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PAUSE_MS = 600
 TOOLTIP = (
     "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
-    "The share is of that level's own chunks; memory is the highest that this program will take, "
-    "all that is loaded included; the disk is an upper bound."
+    "The share is of that level's own chunks; memory is the expected peak of this process, "
+    "libraries and models included; disk space is an upper bound."
 )
 Fix = tuple[str, Callable[[], None]]
 
@@ -183,7 +183,7 @@ def estimate_html(estimate: Estimate) -> str:
     head = "".join(f"<td align={'left' if i < 2 else 'right'}><i>{t}</i>&nbsp;</td>" for i, t in enumerate(titles))
     rows = "".join(_row_html(level) for level in estimate.levels)
     gain = estimate.seconds_exhaustive / max(estimate.seconds, 1e-9)
-    everywhere = f"looking everywhere: {seconds_text(estimate.seconds_exhaustive)}"
+    everywhere = f"exhaustive search: {seconds_text(estimate.seconds_exhaustive)}"
     return (
         f"<table cellspacing=2><tr>{head}</tr>{rows}</table>"
         f"<b>about {seconds_text(estimate.seconds)}</b> in all ({everywhere}, {gain:.1f}×)<br>"

@@ -49,7 +49,9 @@ class ResultBox(QGroupBox):
         self.count = text_line("How many are shown, accepted and rejected")
         self.report = text_line("What was looked at on each level, and what may have been missed")
         self.threshold = SpanSlider(
-            0.0, 1.0, "New detections with a lower score are hidden, and not exported; what has a verdict always shows"
+            0.0,
+            1.0,
+            "New detections with a lower score are hidden and not exported; reviewed ones are always shown",
         )
         self.error = ErrorLine()
         self.keeper = Keeper(self)

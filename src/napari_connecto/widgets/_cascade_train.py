@@ -54,7 +54,7 @@ class TrainBox(QGroupBox):
         self.form = ParamsForm(TrainParams)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
         self.stop = QPushButton("Stop && keep best")
-        self.stop.setToolTip("End now with the best networks so far; levels that were not begun are left out")
+        self.stop.setToolTip("Stop now and keep the best networks so far; levels that were not begun are left out")
         self.stop.setEnabled(False)
         self.bar.add_stop_button(self.stop)
         self._out: Path | None = None

@@ -47,13 +47,13 @@ class InputBox(QGroupBox):
         self.picker = LevelPicker()
         self.channel = QComboBox()
         self.channel.addItems(CHANNELS)
-        self.channel.setToolTip("Which colours of an RGB image are read: most models that ship take a single channel")
+        self.channel.setToolTip("Which channels of an RGB image are read; most of the shipped models take one")
         self.correct = QCheckBox(CORRECT)
         self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")
         self.voxel = VoxelSize()
         self.use_pixels = QCheckBox("Use pixels (voxel size unknown)")
         self.use_pixels.setToolTip(
-            "Go on without a voxel size: what is trained on this image works on images of the same magnification"
+            "Work in pixels: what is trained on this image works only on images of the same magnification"
         )
         self.error = ErrorLine()
         self._opener = Worker("opening", self, quiet=True)

@@ -144,7 +144,7 @@ class JobBar(QWidget):
     def waiting(self) -> str:
         """What there is to say of the chosen image while `elsewhere`."""
         assert self.subject is not None
-        return f"The job on '{self.subject.name}' still runs. The chosen image is looked at when that has ended."
+        return f"The job on '{self.subject.name}' is still running. The chosen image follows when it ends."
 
     def left_behind(self) -> str:
         """What to tell of the running job where the dock is closed; "" where none runs."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TOOLTIP = (
     "What Run all computes: two tiles are timed on this machine.\n"
-    "Memory is the highest that this program will take, all that is loaded included; the disk is before compression."
+    "Memory is the expected peak of this process, libraries and models included; disk space is before compression."
 )
 
 

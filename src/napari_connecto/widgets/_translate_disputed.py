@@ -120,13 +120,13 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     from napari_connecto.workflows.trust import disputed_regions
 
     what, translator = asked.what, _translate_jobs.load(asked.what.translator)
-    model, phases = _adapt_jobs.load(asked.model), Phases({"membranes": 1, "looking for the worst places": 0.01})
+    model, phases = _adapt_jobs.load(asked.model), Phases({"membranes": 1, "finding the most uncertain regions": 0.01})
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
         where: dict[str, Any] = {"out": asked.out, "region": asked.region, "client": client}
         running = membranes_job(what.volume, translator, model, what.params, **where)
         found = yield from phases.run("membranes", running)
     mean, grid = asked.mean, found.sd.levels[0]
-    regions = yield from phases.call("looking for the worst places", lambda: disputed_regions(found.sd, n))
+    regions = yield from phases.call("finding the most uncertain regions", lambda: disputed_regions(found.sd, n))
     worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in regions]
     return Disputed(found.sd, worst)

@@ -160,7 +160,7 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     from napari_connecto.workflows.translate import translate_job
     from napari_connecto.workflows.trust import sd_span
 
-    translator, phases = load(what.translator), Phases({"translating": 1, "looking for the worst places": 0.01})
+    translator, phases = load(what.translator), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
     check = what.check
     if check is None and region is not None:
         check = GateCheck(translator.name, reason="only a part was translated")
@@ -172,13 +172,13 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     if what.spec is not None:
         write_recipe(what.recipe(), what.out / "recipe.yaml")
     looking = worst_job(found.aleatoric, found.epistemic, n)
-    worst = yield from phases.run("looking for the worst places", looking)
+    worst = yield from phases.run("finding the most uncertain regions", looking)
     return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
 
 
 def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
     """The places where a translation is least certain, worst first."""
-    yield Progress(0, 0, "looking for the worst places")
+    yield Progress(0, 0, "finding the most uncertain regions")
     from napari_connecto.workflows.trust import worst_regions
 
     return worst_regions(aleatoric, epistemic, n)

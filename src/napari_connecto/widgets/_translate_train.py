@@ -87,7 +87,7 @@ class PairBox(QGroupBox):
         fold.addWidget(self.pairing)
         self.bar = JobBar("training", "Train", "Align the pair, then train; a folder of results is made")
         self.stop = QPushButton("Stop && keep")
-        self.stop.setToolTip("End now with what is learnt so far; it is measured on the held-out block")
+        self.stop.setToolTip("Stop now and keep the networks so far; they are measured on the held-out block")
         self.stop.setEnabled(False)
         self.bar.add_stop_button(self.stop)
         self.curve = Curve()

@@ -53,18 +53,18 @@ class TrustBox(QGroupBox):
             0.01,
             0.5,
             "Total standard deviation up to which a voxel counts as certain, as a share of the EM's range.\n"
-            "The image is opaque up to it and gone at twice that; segments beyond it can be left out below.\n"
-            "From what a twentieth of the voxels keep to, to the largest there is.",
+            "The image is opaque up to this value and transparent from twice this value; less certain segments can be "
+            "left out below.\nThe slider spans the 5th percentile to the maximum.",
         )
         self.limit.setValue(CERTAIN)
         self.count = QSpinBox()
         self.count.setRange(1, 100)
         self.count.setValue(10)
-        self.count.setToolTip("How many places are listed, worst first, none over another")
+        self.count.setToolTip("How many regions are listed, most uncertain first; they do not overlap")
         self.again = QPushButton("Look again")
-        self.again.setToolTip("List the worst places of all that is translated by now")
+        self.again.setToolTip("List the most uncertain regions of what is translated so far")
         self.list = QListWidget()
-        self.list.setToolTip("The least certain places, worst first; click one to go there")
+        self.list.setToolTip("The most uncertain regions, worst first; click one to go there")
         self.list.setWordWrap(True)
         self.list.setFixedHeight(130)
         self.previous, self.next = QPushButton("◀ Previous (P)"), QPushButton("Next (N) ▶")

@@ -119,7 +119,7 @@ class CascadeWidget(Dock):
             self.card.show_idle(self.bar.waiting)
             return
         if self._automatic.again and not self.options.folder and not self.bar.foreign:
-            self.bar.say(f"Goes on from an earlier run, in {search.out}")
+            self.bar.say(f"Resumes an earlier run in {search.out}")
         self.card.ask(lambda: estimate_job(search), self._repair, lambda: check_job(search))
 
     def _repair(self, error: BaseException | None) -> Fix | None:

@@ -128,7 +128,7 @@ class TranslateWidget(Dock):
             self.card.show_idle(self.bar.waiting)
             return
         if self._automatic.again and not self.options.folder and not self.bar.foreign:
-            self.bar.say(f"Goes on from an earlier run, in {what.out}")
+            self.bar.say(f"Resumes an earlier run in {what.out}")
         self.card.ask(lambda: estimate_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:

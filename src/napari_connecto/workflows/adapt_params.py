@@ -51,7 +51,7 @@ class SegmentParams:
     )
     grid: str = param(
         "image",
-        "Voxels of the labels: the image's own, or those that the model reads.",
+        "Voxel grid of the labels: the image's own, or the one that the model reads.",
         choices=("image", "model"),
         advanced=True,
     )

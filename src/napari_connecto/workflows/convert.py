@@ -36,7 +36,7 @@ def describe(volume: Volume) -> Iterator[str]:
     channels = f", {finest.channels} channels" if finest.channels is not None else ""
     yield f"{volume.name}: {volume.kind}, {finest.dtype}, axes {'c ' if finest.channels else ''}z y x{channels}"
     if volume.metadata.get(INVERTED):
-        yield "seen inverted: dark and bright are exchanged where it is read"
+        yield "intensities are inverted on read"
     yield from (f"note: {note}" for note in volume.metadata.get("notes", ()))
     if not volume.calibrated:
         yield "voxel size: not stated (give --voxel-nm Z Y X)"

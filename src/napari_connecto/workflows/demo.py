@@ -61,10 +61,10 @@ def demo_job(out: Path) -> Job[Demo]:
         lines += [
             "",
             f"== {truths[0]} in the sample '{sample}' (synthetic) ==",
-            f"expected beforehand: {expected.seconds:.1f} s; looking everywhere: {expected.seconds_exhaustive:.1f} s",
+            f"expected beforehand: {expected.seconds:.1f} s; exhaustive search: {expected.seconds_exhaustive:.1f} s",
             *report_lines(fast.report),
             f"cascade: {_seconds(fast)} (and {fast.report['seconds_audit']:.1f} s of audit), {evaluate(fast, truth)}",
-            f"looking everywhere: {_seconds(slow)}, {evaluate(slow, truth)}",
+            f"exhaustive search: {_seconds(slow)}, {evaluate(slow, truth)}",
             f"picture: {picture}: {truths[0]} that were found (orange) beside the truth (blue)",
             f"table, map, labels, report, recipe: {out / sample}",
         ]

@@ -87,7 +87,7 @@ class Estimate:
                 f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
                 f"{level.share:.0%} of it, {duration(level.seconds)}"
             )
-        yield f"in all about {duration(self.seconds)}; looking everywhere {duration(self.seconds_exhaustive)}"
+        yield f"in all about {duration(self.seconds)}; exhaustive search {duration(self.seconds_exhaustive)}"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 
@@ -137,7 +137,7 @@ def estimate(
     if making_s >= 1:
         read_gb = volume.levels[0].nbytes / 1e9
         notes.append(
-            f"Coarse levels are missing. They are averaged first: reads {read_gb:.1f} GB once, takes about "
+            f"Coarse levels are missing. They are computed first: reads {read_gb:.1f} GB once, takes about "
             f"{duration(making_s)}."
         )
     if len(steps) > 1 and audited:

@@ -79,11 +79,11 @@ class GateCheck:
         """In words a user reads."""
         if self.empty:
             return (
-                f"No tissue like that which '{self.name}' was trained on was found, {self.reason}: check the image and "
-                "its voxel size before you trust this."
+                f"No tissue was found: {self.reason}. Check the image and its voxel size before you trust "
+                f"'{self.name}' on it."
             )
         if self.judgement is None:
-            return f"Whether this is like what '{self.name}' was trained on was not checked: {self.reason}."
+            return f"Out-of-distribution check for '{self.name}' skipped: {self.reason}."
         return self.judgement.lines(self.name)[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -162,18 +162,18 @@ def gate_check_job(
         level = cached(level, most_bytes)  # a patch is read for its texture, and again with its surroundings
         drawn = candidates(level, own, tiles, seed, within=within, most_bytes=most_bytes // 2)
         if not drawn.boxes and (drawn.exhausted or drawn.skipped_empty >= PLACES):
-            seen = f"{drawn.skipped_empty} places are of one value, or noise"
+            seen = f"{drawn.skipped_empty} patches are constant or noise"
             return GateCheck(name, reason=seen, gate=gate, empty=True)
         few = _affordable(level, gate.shape, drawn.boxes, most_bytes)
         if len(few) < min(PLACES, tiles) and not (drawn.exhausted and len(few) == len(drawn.boxes)):
-            return GateCheck(name, reason="its stored chunks are too large to look at some of them")
+            return GateCheck(name, reason="the stored chunks are too large to sample")
         for _, tile in read_tiles(level, scaling, gate.shape, few):
             found.append(statistics(encoder, tile[None]))
             yield Progress(len(found), tiles, STAGE)
     except ChunkError as error:
         return GateCheck(name, reason=str(error))
     if not found:
-        return GateCheck(name, reason="the places looked at hold NaN")
+        return GateCheck(name, reason="the sampled patches contain NaN")
     vectors, unsure = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return GateCheck(name, gate.judge(vectors, unsure), gate=gate)
 

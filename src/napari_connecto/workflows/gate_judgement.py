@@ -56,9 +56,9 @@ class Judgement:
     def lines(self, name: str) -> list[str]:
         """What a user reads; ``name`` is the model's."""
         if not len(self.outside):
-            return [f"No tissue was found to compare with what '{name}' was trained on."]
+            return [f"No tissue was found to compare with the training data of '{name}'."]
         told = (
-            f"{self.outside.sum()} of {len(self.outside)} tiles look unlike what '{name}' was trained on "
+            f"{self.outside.sum()} of {len(self.outside)} tiles are out of distribution for '{name}' "
             f"(up to {self.expected:.1%} expected by chance, p = {self.p:.2g})"
         )
         usual = f"{told}; only p below {SIGNIFICANT:g} is a warning."

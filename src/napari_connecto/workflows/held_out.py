@@ -82,7 +82,7 @@ class HeldOut:
 def found_of(found: int, labelled: int) -> str:
     """Recall of labelled held-out objects in words, with its interval."""
     if not labelled:
-        return "no held-out object, as none is labelled there"
+        return "no held-out object: none is labelled there"
     share, low, high = (f"{100 * v:.0f}" for v in (found / labelled, *recall_interval(found, labelled)))
     return f"{found} of {labelled} held-out objects ({share} %, 95 % CI {low} to {high} %)"
 

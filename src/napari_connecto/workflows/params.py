@@ -16,7 +16,7 @@ class DetectParams:
     )
     threshold: float | None = param(
         None,
-        "Probability from which a voxel is in an object; empty: as was best on held-out objects.",
+        "Probability at which a voxel belongs to an object; empty: the best on held-out objects.",
         low=0.1,
         high=1.0,
     )
@@ -71,8 +71,8 @@ class TrainParams:
     )
     unlabelled: str = param(
         "auto",
-        "What is not labelled: background, where all objects are labelled; unknown, where some are. auto: unknown in "
-        "a review, of which only what was accepted or rejected counts, else background.",
+        "What unlabelled voxels are: background where all objects are labelled, unknown where only some are. auto: "
+        "unknown after a review, where only accepted and rejected detections count, else background.",
         choices=("auto", "background", "unknown"),
     )
     seed: int = param(0, "Of everything random.", low=0, advanced=True)

@@ -56,7 +56,7 @@ class Annotation:
 
     def lines(self) -> list[str]:
         """How the labels came about, in words."""
-        said = [f"{len(self.learnt)} patches learnt from: {editing_text(self.learnt)}"] if self.learnt else []
+        said = [f"trained on {len(self.learnt)} patches: {editing_text(self.learnt)}"] if self.learnt else []
         if self.unedited:
             said.append(self.left_out())
         return said
@@ -66,7 +66,7 @@ class Annotation:
         ids = ", ".join(str(s.id) for s in self.unedited)
         plural = len(self.unedited) > 1
         which = f"held-out patches {ids} are" if plural else f"held-out patch {ids} is"
-        return f"{which} the model's own pre-fill, unedited, and not counted" if ids else ""
+        return f"{which} the model's own pre-fill, unedited: not counted" if ids else ""
 
     def need_proof(self) -> None:
         """Raise if no held-out patch counts.

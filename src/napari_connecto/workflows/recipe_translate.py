@@ -92,10 +92,10 @@ def translate(recipe: Recipe, client: Any) -> Job[Summary]:
     volume, region = open_spec(recipe["volume"]), region_of(recipe)
     out, where = Path(recipe["out"]), {"region": region, "client": client}
     again = 1.2 if "membranes" in recipe else 0.0  # every pass is made once more for its membranes
-    phases = Phases({"translating": 1, "looking for the worst places": 0.01, "membranes": again})
+    phases = Phases({"translating": 1, "finding the most uncertain regions": 0.01, "membranes": again})
     found = yield from phases.run("translating", translate_job(volume, translator, params, out=out, **where))
     looking = partial(worst_regions, found.aleatoric, found.epistemic, SHOWN)
-    worst = yield from phases.call("looking for the worst places", looking)
+    worst = yield from phases.call("finding the most uncertain regions", looking)
     lines = region_lines(recipe, volume) + found.lines() + _listed(worst, out / WORST)
     if "membranes" in recipe:
         segmenter = load_model(model_folder(recipe["membranes"]), backend=backend)

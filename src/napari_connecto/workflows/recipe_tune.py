@@ -75,7 +75,7 @@ def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
         if comparison is not None:
             summary |= {"comparison": comparison.to_json(), "lines": [*lines, *comparison.lines()]}
         elif annotation.unedited:
-            lines.append("No held-out patch counts, so whether it helped is not known; paint and commit some.")
+            lines.append("No held-out patch was usable, so the gain is unknown; paint and commit some.")
         else:
             lines.append("No patch was held out, so whether it helped is not known; suggest some with --random-arm.")
         return summary

@@ -105,7 +105,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
     if "held_out" in report:
-        lines.append(f"In the part held out from training: {report['held_out']['sentence']}")
+        lines.append(f"On the held-out block: {report['held_out']['sentence']}")
     if "gate" in report:
         lines.append(report["gate"]["sentence"])
     return lines

@@ -148,13 +148,13 @@ def suggest_job(
     taken = [finest.box_in(box, level) for box in (*exclude, *held_out)]
     shape = (card.tile[0], params.size, params.size)
     seen = encoder if needs_features(params.strategy, params.diversity) else None
-    phases = Phases({"looking for tissue": 1, "asking the model": 20, "comparing patches": 10 * (seen is not None)})
+    phases = Phases({"finding tissue": 1, "predicting": 20, "comparing patches": 10 * (seen is not None)})
     draw = partial(candidates, level, shape, max(n, params.pool), params.seed, taken)
-    found = yield from phases.call("looking for tissue", draw)
+    found = yield from phases.call("finding tissue", draw)
     if not found.boxes:
         raise InputError(_short(found, 0, n, params, len(taken)))
     places = Places.of(level, found.boxes, finest, exclude, held_out)
-    pool = yield from phases.run("asking the model", _pool(volume, level, found.boxes, model, params))
+    pool = yield from phases.run("predicting", _pool(volume, level, found.boxes, model, params))
     if seen is not None:
         vectors = yield from phases.run("comparing patches", _vectors(volume, level, found.boxes, seen))
         pool = Pool(pool.score, pool.pixel, pool.unit, vectors)
@@ -205,7 +205,7 @@ def _pool(volume: Volume, level: Level, boxes: Sequence[Box], model: Predictor, 
     for patch in patch_uncertainty(level, boxes, model, scaling, params.uncertainty):
         scores.append(float(patch.mean()))
         pixels.append(float(np.median(patch)))
-        yield Progress(len(scores), len(boxes), "asking the model")
+        yield Progress(len(scores), len(boxes), "predicting")
     return Pool(np.array(scores), np.array(pixels), KINDS[params.uncertainty].unit)
 
 

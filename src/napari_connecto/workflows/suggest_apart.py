@@ -56,8 +56,8 @@ class Places:
         apart, held = self.spacing.apart_nm, sum(p.random for p in chosen)
         said = f"{held} of {params.random_arm} held out; " if held < params.random_arm else ""
         return (
-            f"found room for {len(chosen)} of {n} patches ({said}patches over each other keep {apart:.0f} nm, held-out "
-            f"ones {HELD_OUT * apart:.0f} nm from all others); ask for fewer, or for smaller ones (size)"
+            f"found room for {len(chosen)} of {n} patches ({said}patches stacked along z stay {apart:.0f} nm apart, "
+            f"held-out ones {HELD_OUT * apart:.0f} nm from all others); ask for fewer, or for smaller ones (size)"
         )
 
 

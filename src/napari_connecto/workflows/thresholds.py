@@ -206,7 +206,7 @@ def _why(choice: Choice, best: Cheapest) -> str:
     )
     if best.fitted:
         text += ": too few to count so small a loss, so a threshold was lowered below all of them by the scores' tail"
-    return text + "." + (f" In all, {choice.held_out.sentence}" if choice.held_out is not None else "")
+    return text + "." + (f" Overall, {choice.held_out.sentence}" if choice.held_out is not None else "")
 
 
 def _why_none(best: Cheapest, calibration: Calibration, found: int, target: float) -> str:

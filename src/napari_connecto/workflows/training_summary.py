@@ -55,7 +55,7 @@ def _stopped(cascade: Cascade) -> list[str]:
         return []
     text = f"Stopped at level {told['level']} after {told['steps']} of {told['of']} steps; the best so far is kept."
     left = told["levels"] - len(cascade.stages)
-    return [text + (f" {left} coarser levels were not trained and are left out." if left else "")]
+    return [text + (f" Left out, not trained: {left} coarser level{'s' * (left > 1)}." if left else "")]
 
 
 def _failure(held_out: HeldOut | None) -> str:

@@ -135,7 +135,7 @@ def translate_job(
         job.remove(REPORT)
         tiles, passes = tiles_in(volume, predictor, region), len(predictor.mixture.passes)
         asked = TILES * CALLS if gate is None and translator.gate is not None else 0
-        phases = Phases({STAGE: asked, "translating": tiles * passes, "looking for seams": tiles * passes / 200})
+        phases = Phases({STAGE: asked, "translating": tiles * passes, "checking for seams": tiles * passes / 200})
         asking: dict[str, Any] = {"region": region, "name": translator.name}
         checking = gate_check_job(volume, translator.members[0], gate or translator.gate, **asking)
         check = yield from phases.run(STAGE, checking)
@@ -146,7 +146,7 @@ def translate_job(
         store = yield from phases.run("translating", filling)
         mean = replace(store.volume("mean"), name=NAME)
         looking = partial(seams, mean.levels[0], predictor.card.tile, store.done())
-        steps = yield from phases.call("looking for seams", looking)
+        steps = yield from phases.call("checking for seams", looking)
         report = {
             "translator": translator.name,
             "uncertainty": params.uncertainty,
