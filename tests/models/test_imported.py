@@ -237,7 +237,7 @@ def test_smp_never_downloads_weights() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"format": "onnx"}, "has format 'onnx'"),
+        ({"format": "keras_hdf5"}, "has format 'keras_hdf5'"),
         ({"format": ["torchscript"]}, "has format"),
         ({"axes": "bcty"}, "has axes 'bcty'"),
         ({"before": "sigmoid"}, "has before 'sigmoid'"),

@@ -90,7 +90,7 @@ def test_a_folder_of_before_there_was_a_choice_is_resumed(tmp_path):
     (tmp_path / "segments.json").write_text(json.dumps(summary))
     reports = []
     again = run(segment_job(volume, out=tmp_path), reports.append)
-    assert reports == []
+    assert all(report.overall == 1 for report in reports)  # nothing was left to do
     assert again.metadata["mode"] == "2d-linked"
 
 
