@@ -106,6 +106,8 @@ NM = (40.0, 8.0, 4.0)
         ({"voxel_size_um": (0.04, 0.008, 0.004)}, NM, (0, 0, 0)),
         ({"voxelSize": NM, "origin": (100, 8, 4)}, NM, (80, 4, 2)),
         ({"spacing": (0.04, 0.008, 0.004), "unit": "micrometer"}, NM, (0, 0, 0)),
+        ({"voxel_size_nm": NM, "unit": "um", "offset": (1, 2, 3)}, NM, (1000, 2000, 3000)),
+        ({"voxel_size_um": (0.04, 0.008, 0.004), "unit": "nm", "offset": (1, 2, 3)}, NM, (1, 2, 3)),
         ({"spacing": NM}, None, (0, 0, 0)),
         ({"element_size_um": (0.04, 0.008, 0.004), "offset_nm": (80, 32, 12)}, NM, (80, 32, 12)),
         ({"pixelResolution": json.dumps({"unit": "nm", "dimensions": [4, 8, 40]})}, NM, (0, 0, 0)),
@@ -131,6 +133,11 @@ def test_voxel_size_units_and_origin(tmp_path, attrs, voxel_nm, origin_nm):
     if voxel_nm is not None:
         assert volume.levels[0].voxel_nm == pytest.approx(voxel_nm)
     assert volume.levels[0].origin_nm == pytest.approx(origin_nm)
+
+
+def test_an_offset_with_a_unit_counts_beside_a_size_that_is_given(tmp_path):
+    level = opened(tmp_path, offset=(80, 32, 12), unit="um", open={"voxel_nm": NM}).levels[0]
+    assert level.origin_nm == pytest.approx((80e3, 32e3, 12e3))
 
 
 def test_sizes_without_a_unit_are_ratios_and_never_of_lengths_to_pixels(tmp_path):

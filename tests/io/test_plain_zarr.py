@@ -87,6 +87,11 @@ def test_names_that_are_not_understood_are_asked_for(tmp_path):
             (80, 8, 8),
         ),
         ({"element_size_um": [0.5, 0.1, 0.1]}, (500, 100, 100), (0, 0, 0)),
+        ({"element_size_um": [0.04, 0.004, 0.004], "offset_nm": [80, 32, 32]}, (40, 4, 4), (80, 32, 32)),
+        ({"element_size_um": [0.04, 0.004, 0.004], "resolution": [40, 4, 4]}, (40, 4, 4), (0, 0, 0)),
+        ({"voxel_size_nm": [40, 4, 4], "unit": "um", "offset": [1, 2, 3]}, (40, 4, 4), (1000, 2000, 3000)),
+        ({"voxel_size_um": [0.04, 0.004, 0.004], "unit": "nm", "offset": [1, 2, 3]}, (40, 4, 4), (1, 2, 3)),
+        ({"resolution": [0.04, 0.004, 0.004], "unit": "um", "offset_nm": [80, 32, 32]}, (40, 4, 4), (80, 32, 32)),
         ({"spacing": [0.5, 0.1, 0.1], "unit": "um", "origin": [1, 1, 1]}, (500, 100, 100), (750, 950, 950)),
     ],
 )
@@ -103,6 +108,8 @@ def test_sizes_origins_and_units_are_used(tmp_path, attributes, voxel, origin):
         ({"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}, r"\[4, 4, 40\], x y z or z y x"),
         ({"resolution": [4, 4, 4], "downsamplingFactors": [2, 2, 2]}, "states downsamplingFactors"),
         ({"offset": [80, 32, 32]}, r"states offset \[80, 32, 32\] and no voxel size"),
+        ({"element_size_um": [0.04, 0.004, 0.004], "offset": [1, 2, 3]}, "states offset .* no voxel size in its unit"),
+        ({"element_size_um": [0.04, 0.004, 0.004], "resolution": [30, 4, 4]}, "element_size_um, which differ"),
         ({"resolution": "high"}, "states 'high' for 3 axes"),
         ({"resolution": [0, 1, 1]}, "sizes are positive numbers"),
         ({"resolution": [4, 4]}, r"states \[4, 4\] for 3 axes"),
@@ -122,6 +129,8 @@ def test_what_is_not_understood_is_refused_until_the_size_is_given(tmp_path, att
 def test_an_offset_counts_beside_a_size_that_is_given(tmp_path):
     level = open_volume(plain(tmp_path / "a", {"offset": [80, 32, 32]}), voxel_nm=(40, 4, 4)).levels[0]
     assert level.origin_nm == (80, 32, 32)
+    micrometres = plain(tmp_path / "b", {"offset": [80, 32, 32], "unit": "um"})
+    assert open_volume(micrometres, voxel_nm=(40, 4, 4)).levels[0].origin_nm == (80e3, 32e3, 32e3)
 
 
 @pytest.mark.parametrize(

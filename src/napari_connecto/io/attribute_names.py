@@ -29,3 +29,8 @@ def size_unit(name: str, sizes: list[float]) -> float | None:
     """
     nm = SIZES[name]
     return None if nm == 1.0 and not name.endswith("_nm") and min(sizes, default=1.0) < 1 else nm
+
+
+def own_unit(name: str) -> float | None:
+    """Nm per unit that a name itself states, as "voxel_size_um" does, whatever unit is stated beside it; else None."""
+    return {"_nm": 1.0, "_um": 1e3}.get(name[-3:])

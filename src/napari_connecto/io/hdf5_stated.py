@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
+from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
 from napari_connecto.io.axis_names import axes_of, axistags, say, understood
 from napari_connecto.io.hdf5_attributes import (
     attributes_of,
@@ -129,8 +129,10 @@ def _corner(
     told = f"{where} has an {stated[0]} of {tuple(found.values())}"
     if not all(map(math.isfinite, found.values())):
         raise InputError(f"{told}; correct it or remove it")
-    if stated[0].endswith("_nm"):
-        found = {a: v / (units.get(a) or 1.0) for a, v in found.items()}
+    beside = _units(attrs, axes, own_unit(stated[0]))
+    own = {a: own_unit(stated[0]) or beside.get(a) for a in found}
+    if all(own.values()):
+        found = {a: v * (own[a] or 1.0) / (units.get(a) or 1.0) for a, v in found.items()}
     elif any(found.values()) and name in ("", "element_size_um", "pixelResolution", "axistags"):
         do = "write the attribute resolution (nm) beside it, remove it, or give the voxel size (--voxel-nm Z Y X)"
         raise InputError(f"{told} without a resolution, which would say its unit; {do}")
@@ -147,7 +149,7 @@ def _sizes(
     for name in (key for key in SIZES if key in attrs and key != "element_size_um"):
         sizes = _spread(_numbers(attrs[name]), axes, f"{where} has a {name}")
         nm = size_unit(name, [v for v in sizes.values() if v > 0])
-        found[name] = sizes, dict.fromkeys(SPACE, nm) if name.endswith(("_nm", "_um")) else _units(attrs, axes, nm)
+        found[name] = sizes, dict.fromkeys(SPACE, nm) if own_unit(name) else _units(attrs, axes, nm)
     if "element_size_um" in attrs:  # of Fiji and ilastik, (z, y, x) whatever is stored
         values = _numbers(attrs["element_size_um"])
         if len(values) not in (2, 3):

@@ -6,6 +6,7 @@ is that of the corner), "transform" (COSEM), "pixelResolution" (N5), "element_si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ import zarr
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, size_unit
+from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
 from napari_connecto.io.axis_names import axes_of, axistags, say, understood
 from napari_connecto.io.levels import Description, Request, Stored, unit_nm
 from napari_connecto.io.placement import numbers
@@ -137,25 +138,48 @@ def _from_attributes(
 ) -> _Place:
     sizes = [key for key in known if key in attributes]
     size = [_along(attributes[key], ndim, space, label) for key in sizes]
-    if any(values != size[0] for values in size):
+    stated = _units(attributes, ndim, space, label)
+    units = [_units_of(key, values, stated, space) for key, values in zip(sizes, size, strict=True)]
+    if any(not _same(size[0], units[0], *other, space) for other in zip(size, units, strict=True)):
         raise InputError(f"{label} states {' and '.join(sizes)}, which differ; {_SAY}")
-    units = _units(attributes, ndim, space, label)
     moves = [key for key in (*CORNERS, *CENTRES) if key in attributes]
     move = [_along(attributes[key], ndim, space, label) for key in moves]
+    moved = any(values[i] for values in move for i in space)
+    if moved and (not size or (sizes[0] == "element_size_um" and not stated and not own_unit(moves[0]))):
+        raise InputError(f"{label} states {moves[0]} {attributes[moves[0]]} and no voxel size in its unit; {_SAY}")
     if not size:
-        if any(value for values in move for value in values):
-            raise InputError(f"{label} states {moves[0]} {attributes[moves[0]]} and no voxel size; {_SAY}")
         return _unknown(ndim)
     if len(move) > 1:
         raise InputError(f"{label} states {' and '.join(moves)}; one origin is needed: remove the others, or {_SAY}")
     if not all(size[0][i] > 0 for i in space):
         raise InputError(f"{label} states {sizes[0]} {attributes[sizes[0]]}; sizes are positive numbers: {_SAY}")
-    if units is None:
-        units = [size_unit(sizes[0], [size[0][i] for i in space])] * ndim
-    corner = move[0] if move else [0.0] * ndim
-    if move and moves[0] in CENTRES:
-        corner = [c - s / 2 for c, s in zip(corner, size[0], strict=True)]
-    return _Place(list(size[0]), units, [c if i in space else 0.0 for i, c in enumerate(corner)])
+    corner = [0.0] * ndim
+    for i in space if move else ():
+        unit = own_unit(moves[0]) or (stated[i] if stated else None)
+        corner[i] = move[0][i] * (unit / nm if unit and (nm := units[0][i]) else 1.0)
+        corner[i] -= size[0][i] / 2 if moves[0] in CENTRES else 0.0
+    return _Place(list(size[0]), units[0], corner)
+
+
+def _units_of(
+    name: str, size: Sequence[float], stated: list[float | None] | None, space: Sequence[int]
+) -> list[float | None]:
+    """Nm per unit of a size: as its name says, else as is stated, else as is usual."""
+    if own := own_unit(name):
+        return [own] * len(size)
+    return stated or [size_unit(name, [size[i] for i in space])] * len(size)
+
+
+def _same(
+    size: Sequence[float],
+    unit_nm: Sequence[float | None],
+    other: Sequence[float],
+    other_nm: Sequence[float | None],
+    space: Sequence[int],
+) -> bool:
+    return all(
+        math.isclose(size[i] * (unit_nm[i] or 1.0), other[i] * (other_nm[i] or 1.0), rel_tol=1e-3) for i in space
+    )
 
 
 def _units(attributes: Mapping[str, Any], ndim: int, space: Sequence[int], label: str) -> list[float | None] | None:
