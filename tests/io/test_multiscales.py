@@ -261,13 +261,28 @@ def test_levels_of_several_types_are_refused_and_one_can_be_opened(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["0", "1"])
-def test_a_level_opened_by_its_own_name_lies_where_the_image_says(tmp_path, name):
-    steps = ([scale(0.5, 0.1, 0.1), shift(1, 2, 3)], [scale(1, 0.2, 0.2), shift(1.25, 2.05, 3.05)])
+@pytest.mark.parametrize(
+    ("steps", "corner"),
+    [
+        (([scale(0.5, 0.1, 0.1), shift(1, 2, 3)], [scale(1, 0.2, 0.2), shift(1.25, 2.05, 3.05)]), (750, 1950, 2950)),
+        (([scale(0.5, 0.1, 0.1)], [scale(1, 0.2, 0.2)]), (-250, -50, -50)),
+        (([scale(0.5, 0.1, 0.1)], None), (-250, -50, -50)),
+        (([scale(0.5, 0.1, 0.1), shift(1, 2, 3)], None), (750, 1950, 2950)),
+    ],
+)
+def test_a_level_opened_by_its_own_name_lies_where_the_image_says(tmp_path, name, steps, corner):
     path = store(tmp_path / "a.zarr", old(*steps), "0.5")
     for level in (open_volume(path, array=name).levels[0], open_volume(path / name).levels[0]):
         np.testing.assert_allclose(level.voxel_nm, SIZES[int(name)])
-        np.testing.assert_allclose(level.origin_nm, (750, 1950, 2950))
+        np.testing.assert_allclose(level.origin_nm, corner)
         np.testing.assert_array_equal(level.read(level.box), (IMAGE, HALF)[int(name)])
+
+
+def test_a_level_can_be_opened_where_another_is_absent(tmp_path):
+    path = store(tmp_path / "a.zarr", old([scale(0.5, 0.1, 0.1)], [scale(1, 0.2, 0.2)]), "0.5", (IMAGE,))
+    with pytest.raises(InputError):
+        open_volume(path)
+    assert open_volume(path, array="0").levels[0].voxel_nm == pytest.approx(SIZES[0])
 
 
 # axes and units ------------------------------------------------------------------------------------------------------

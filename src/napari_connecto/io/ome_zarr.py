@@ -148,7 +148,7 @@ def _openable(node: Any) -> bool:
 
 
 def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any], only: str | None = None) -> Description:
-    """All levels, or the one whose dataset is called ``only``."""
+    """All levels, or the one whose dataset is called ``only``: where it lies among them, if they can be understood."""
     where = f"{request.path.rstrip('/')}/{group.path}".rstrip("/")
     multiscale = ome["multiscales"][0] if isinstance(ome["multiscales"], list) and ome["multiscales"] else None
     multiscale = as_ome_zarr(multiscale, where) if isinstance(multiscale, dict) else None
@@ -157,7 +157,18 @@ def _image(request: Request, group: zarr.Group, ome: Mapping[str, Any], only: st
         raise InputError(f"'{where}' names no datasets in its multiscales metadata; write the store again")
     version = check_version(ome.get("version", multiscale.get("version")), where)
     if only is not None:
-        datasets = [dataset for dataset in datasets if isinstance(dataset, dict) and dataset.get("path") == only]
+        asked = [dataset for dataset in datasets if isinstance(dataset, dict) and dataset.get("path") == only]
+        try:
+            whole = _image(request, group, ome)
+        except InputError:
+            datasets = asked
+        else:
+            level = whole.levels[datasets.index(asked[0])]
+            return replace(
+                whole,
+                levels=[level],
+                revision=store_revision(request.path, [_dataset(request, group, asked[0], where)], ome),
+            )
     arrays = [_dataset(request, group, dataset, where) for dataset in datasets]
     found = geometry(
         multiscale,
