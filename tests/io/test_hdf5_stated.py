@@ -215,9 +215,10 @@ def test_a_filter_that_is_not_installed_is_named_with_its_package(tmp_path, monk
 
 
 def test_coordinates_of_dimensions_are_those_of_centres(tmp_path):
-    def scaled(name, unit, **steps):
+    def scaled(name, unit, attrs=(), **steps):
         with h5py.File(tmp_path / name, "w") as file:
             dataset = file.create_dataset("a", data=turned("xzy"))
+            dataset.attrs.update(attrs)
             for dim, axis, n in zip(dataset.dims, "xzy", dataset.shape, strict=True):
                 scale = file.create_dataset(axis, data=100 + np.arange(n) * steps[axis])
                 scale.attrs["units"] = unit
@@ -231,6 +232,9 @@ def test_coordinates_of_dimensions_are_those_of_centres(tmp_path):
     np.testing.assert_array_equal(volume.levels[0].read(volume.levels[0].box), STACK)
     with pytest.raises(InputError, match="coordinates along z that are not evenly spaced"):
         scaled("b.h5", "nm", z=-40.0, y=8.0, x=4.0)
+    assert scaled("c.h5", "nm", {"voxel_size_um": (0.004, 0.04, 0.008)}, z=40.0, y=8.0, x=4.0).levels[0].voxel_nm == NM
+    with pytest.raises(InputError, match=r"two voxel sizes \(voxel_size_um 50 nm, coordinates 40 nm along z"):
+        scaled("d.h5", "nm", {"voxel_size_um": (0.004, 0.05, 0.008)}, z=40.0, y=8.0, x=4.0)
 
 
 @pytest.mark.parametrize("labels", [np.array([b"x", b"y", b"z"]), "xyz", np.bytes_("xyz")])

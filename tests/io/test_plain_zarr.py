@@ -173,6 +173,18 @@ def test_xarrays_coordinates_are_centres(tmp_path):
         open_volume(uneven, array="data")
 
 
+def test_attributes_and_coordinates_must_not_contradict(tmp_path):
+    places = {a: (0.1 * np.arange(n), "um") for a, n in zip("zyx", ARRAY.shape, strict=True)}
+    path = dataset(tmp_path / "a", places)
+    array = zarr.open_group(path, mode="a")["data"]
+    array.attrs["resolution"] = [100, 100, 100]
+    assert open_volume(path, array="data").levels[0].voxel_nm == (100, 100, 100)
+    array.attrs["resolution"] = [300, 100, 100]
+    with pytest.raises(InputError, match="voxel size of 300 nm, its coordinates 100 nm"):
+        open_volume(path, array="data")
+    assert open_volume(path, array="data", voxel_nm=(40, 4, 4)).levels[0].voxel_nm == (40, 4, 4)
+
+
 def test_what_the_group_states_counts_where_it_is_clear_of_which_array(tmp_path):
     group = zarr.open_group(tmp_path / "g", mode="w")
     group.create_array("raw", data=ARRAY)

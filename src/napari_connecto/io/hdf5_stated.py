@@ -82,6 +82,8 @@ def stated_geometry(dataset: h5py.Dataset, axes: Sequence[str], request: Request
     try:
         sizes += [found for found in _sizes(attrs, axes, where) if found[1]]
         _check_same(sizes, where)
+        if sizes and request.voxel_nm is None and (counted := _from_coordinates(dataset, axes, where)):
+            _check_same([sizes[0], ("coordinates", counted.size, counted.unit_nm)], where)
     except InputError:
         if request.voxel_nm is None:
             raise

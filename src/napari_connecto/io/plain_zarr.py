@@ -130,7 +130,20 @@ def _place(
         given = dict(zip("zyx", request.voxel_nm, strict=True))
         attributes = {"voxel_nm": [given.get(axis, 1.0) for axis in axes], "unit": "nm", **attributes}
     found = _from_attributes(attributes, SIZES, array.ndim, space, label)
-    return found if any(size is not None for size in found.size) else _from_coordinates(request, array, axes, label)
+    if request.voxel_nm is not None and any(size is not None for size in found.size):
+        return found
+    counted = _from_coordinates(request, array, axes, label)
+    return _agreed(found, counted, space, label) if any(size is not None for size in found.size) else counted
+
+
+def _agreed(found: _Place, counted: _Place, space: Sequence[int], label: str) -> _Place:
+    """What attributes state, where coordinates that state a length too do not differ."""
+    for i in space:
+        size, unit, other, other_nm = found.size[i], found.unit_nm[i], counted.size[i], counted.unit_nm[i]
+        if size and unit and other and other_nm and not math.isclose(size * unit, other * other_nm, rel_tol=1e-3):
+            told = f"{size * unit:g} nm, its coordinates {other * other_nm:g} nm"
+            raise InputError(f"{label} states a voxel size of {told} along one axis; {_SAY}")
+    return found
 
 
 def _from_attributes(
