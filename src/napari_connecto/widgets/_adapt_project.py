@@ -52,8 +52,9 @@ class Project(QObject):
     voxel_size_asked = Signal()
 
     def __init__(self, viewer: Any, image: InputBox) -> None:
-        super().__init__()
+        super().__init__(image)
         self.viewer, self.image = viewer, image
+        self._closed = False
         self.layer: Layer | None = None
         self.left: Work | None = None
         self.busy: Callable[[], str] = str
@@ -86,6 +87,8 @@ class Project(QObject):
 
     def follow(self) -> None:
         """Take up the state of the chosen image; while a job of the present one runs, when that has ended."""
+        if self._closed:
+            return
         if self.settled or self.busy():
             (self._waiting.stop if self.settled else self._waiting.start)()
             return
@@ -115,6 +118,7 @@ class Project(QObject):
 
     def close(self) -> None:
         """The dock is closed: a later one goes on from here."""
+        self._closed = True
         self._waiting.stop()
         self.leave()
 
