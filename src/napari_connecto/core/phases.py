@@ -60,13 +60,13 @@ class Phases:
             while True:
                 last = next(job)
                 yield self._placed(name, last, pace)
-        except StopIteration as end:
-            result: T = end.value
+        except StopIteration as stop:
+            result: T = stop.value
         finally:
             job.close()
         if pace.fraction < 1 and (last is not None or self._is_last(name)):
-            end_of = last or Progress(1, 1, name)
-            yield self._placed(name, replace(end_of, done=end_of.total, payload=None, overall=1.0, left_s=0.0), pace)
+            end = replace(last or Progress(1, 1, name), payload=None, overall=1.0, left_s=0.0)
+            yield self._placed(name, end, pace)  # `done` stays: what was stopped early did not do all
         self._spent_s += pace.elapsed_s
         self._covered += pace.covered * self._places[name][1]
         return result
