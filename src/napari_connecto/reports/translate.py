@@ -149,10 +149,10 @@ def translator_chapter(result: Result) -> Chapter:
     source = "simulated X-ray" if about.get("simulated") else "X-ray"
     gain = metrics["translated"]["psnr"] - metrics["interpolated"]["psnr"] if metrics else float("nan")
     verdict = (
-        f"On a block kept apart, the translation is {abs(gain):.2f} dB {'nearer to' if gain > 0 else 'FARTHER from'} "
+        f"On a held-out block, the translation is {abs(gain):.2f} dB {'nearer to' if gain > 0 else 'FARTHER from'} "
         "the true EM than the interpolated X-ray."
         if metrics
-        else "Nothing was measured on a block kept apart."
+        else "Nothing was measured on a held-out block."
     )
     keys = [(str(told["members"]), "networks in the ensemble"), *_held_out_keys(metrics)]
     sections = [_calibration(metrics, "A block that nothing was learnt from")] if metrics else []

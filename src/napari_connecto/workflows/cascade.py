@@ -25,7 +25,7 @@ from napari_connecto.workflows.thresholds import Choice, choose_thresholds
 @shown
 @dataclass(frozen=True)
 class Cascade:
-    """Detectors from fine to coarse, with what was measured of them on labelled blocks kept apart from training.
+    """Detectors from fine to coarse, with what was measured of them on labelled blocks held out from training.
 
     Parameters
     ----------

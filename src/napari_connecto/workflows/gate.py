@@ -134,8 +134,8 @@ class Gate:
         """What is known of it, in words."""
         low, high = self.interval
         return (
-            f"Of {self.tiles} training tiles in {self.blocks} blocks {self.measured:.1%} are taken for unlike the "
-            f"others when their block is kept apart ({low:.1%} to {high:.1%}); {self.false_alarm:.0%} were meant."
+            f"Of {self.tiles} training tiles in {self.blocks} blocks {self.measured:.1%} are out of distribution "
+            f"when their block is held out ({low:.1%} to {high:.1%}); the target is {self.false_alarm:.0%}."
         )
 
     def judge(self, vectors: np.ndarray, inconsistency: np.ndarray) -> Judgement:

@@ -67,7 +67,7 @@ class TrainParams:
         0.0, "Typical object diameter; 0: measured on the labels. Points need one.", unit="nm", low=0
     )
     validation: float = param(
-        0.35, "Share of the labelled objects kept apart to measure rates.", low=0.1, high=0.6, advanced=True
+        0.35, "Share of the labelled objects held out to measure rates.", low=0.1, high=0.6, advanced=True
     )
     unlabelled: str = param(
         "auto",

@@ -151,7 +151,7 @@ def train_domain(recipe: Recipe, client: Any) -> Job[Summary]:
         about,
     )
     figures = ", ".join(f"{name} {value:.3f}" for name, value in domain.card.metrics.items())
-    return {"out": str(recipe["out"]), "lines": [f"{domain.name}: on the block kept apart {figures}"]}
+    return {"out": str(recipe["out"]), "lines": [f"{domain.name}: on the held-out block {figures}"]}
 
 
 def _folder(recipe: Recipe) -> Path:

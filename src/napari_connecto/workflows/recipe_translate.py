@@ -70,13 +70,13 @@ def train_translator(recipe: Recipe, client: Any) -> Job[Summary]:
 
 
 def trained_lines(about: Mapping[str, Any]) -> list[str]:
-    """What a translator reached on the block kept apart, in words."""
+    """What a translator reached on the held-out block, in words."""
     metrics = about["metrics"]
     told, before = metrics["translated"], metrics["interpolated"]
     coverage = ", ".join(f"{float(k):.0%}: {v:.0%}" for k, v in metrics["calibration"]["coverage"].items())
     source = "simulated X-ray" if about.get("simulated") else "X-ray"
     return [
-        f"trained on {source} '{about['xray']}' and EM '{about['em']}'; figures of a block kept apart:",
+        f"trained on {source} '{about['xray']}' and EM '{about['em']}'; figures of a held-out block:",
         f"PSNR {told['psnr']:.2f} dB translated, {before['psnr']:.2f} interpolated; "
         f"SSIM {told['ssim']:.3f}, {before['ssim']:.3f}",
         f"share of voxels inside their intervals, stated and measured: {coverage}",

@@ -53,7 +53,7 @@ def train_cascade_job(
     previous: Cascade | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Job[Cascade]:
-    """Train a detector for each level of ``volume`` and measure them on blocks kept apart.
+    """Train a detector for each level of ``volume`` and measure them on held-out blocks.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Make a domain from a labelled volume: train, measure on a block kept apart, keep features and a gate. Ours."""
+"""Make a domain from a labelled volume: train, measure on a held-out block, keep features and a gate. Ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a translator from a pair of aligned volumes; measure and recalibrate it on blocks kept apart. Ours."""
+"""Train a translator from a pair of aligned volumes; measure and recalibrate it on held-out blocks. Ours."""
 
 from __future__ import annotations
 
