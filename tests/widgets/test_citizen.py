@@ -133,7 +133,7 @@ def test_points_are_saved_in_nm_or_in_voxels(tmp_path):
 def test_what_would_freeze_napari_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(writers, "MOST_BYTES", 100)
     data, attributes, _ = Image(np.zeros((4, 6, 8))).as_layer_data_tuple()
-    with pytest.raises(InputError, match=r"napari would stand still .* use `napari-connecto convert`"):
+    with pytest.raises(InputError, match=r"would freeze napari: use `napari-connecto convert`"):
         writers.write_image(str(tmp_path / "a.zarr"), data, attributes)
     assert not list(tmp_path.iterdir())
 

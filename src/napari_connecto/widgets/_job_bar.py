@@ -30,7 +30,7 @@ from napari_connecto.widgets._theme import colour_text
 from napari_connecto.widgets._worker import State, Worker
 
 UNEXPECTED = (
-    "Nobody expected this. Try again; if it comes back, unfold the details and report them together with what "
+    "Unexpected error. Try again; if it comes back, report the details below together with what "
     "`napari-connecto doctor` prints"
 )
 

@@ -79,8 +79,9 @@ def _write_volume(path: str, data: Any, attributes: dict[str, Any], kind: Kind) 
     size = sum(level.nbytes for level in volume.levels)
     if size > MOST_BYTES:
         raise InputError(
-            f"the layer '{volume.name}' has {size / 1e9:.1f} GB; napari would stand still while more than "
-            f"{MOST_BYTES / 1e9:.1f} GB are saved: use `napari-connecto convert` or `napari-connecto export labels`"
+            f"the layer '{volume.name}' has {size / 1e9:.1f} GB; saving more than "
+            f"{MOST_BYTES / 1e9:.1f} GB would freeze napari: use `napari-connecto convert` or "
+            "`napari-connecto export labels`"
         )
     if Path(path).suffix == PRECOMPUTED:
         _drive(save_precomputed_job(volume, path, kind=kind), volume.name)
