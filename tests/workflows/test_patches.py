@@ -11,6 +11,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows import patches
 from napari_connecto.workflows.patches import candidates
+from tests.compute.parts import Chunked
 
 NM = (40.0, 8.0, 8.0)
 
@@ -118,3 +119,11 @@ def test_refuses():
         candidates(level, (1, 8, 8), 0)
     with pytest.raises(InputError, match=r"of shape \(1, 0, 8\)"):
         candidates(level, (1, 0, 8), 1)
+
+
+def test_patches_of_one_chunk_cost_it_once():
+    """A small image in one chunk was too large to sample: the chunk was counted again for every patch."""
+    image = tissue((4, 256, 256))
+    whole = Level(Chunked(image, image.shape), NM)
+    assert len(candidates(whole, (1, 32, 32), 20, most_bytes=image.nbytes).boxes) == 20
+    assert not candidates(whole, (1, 32, 32), 20, most_bytes=image.nbytes - 1).boxes

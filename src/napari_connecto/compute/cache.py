@@ -173,20 +173,24 @@ def chunk_shape(array: Any) -> Vec3 | None:
 
 def touched_bytes(level: Level, boxes: Iterable[Box]) -> int:
     """Uncompressed bytes of the distinct chunks that these boxes touch: the least that can be read for them."""
-    array = level.array
+    seen: dict[Cell, int] = {}
+    for box in boxes:
+        seen |= touched_chunks(level, box)
+    return sum(seen.values())
+
+
+def touched_chunks(level: Level, box: Box) -> dict[Cell, int]:
+    """Uncompressed bytes of each chunk that a box touches; of an array without chunks, of the box itself."""
+    array, inside = level.array, box.clip(level.shape)
     chunk = chunk_shape(array.cache.array if isinstance(array, CachedArray) else array)
     item = level.dtype.itemsize * (level.channels or 1)
     if chunk is None:
-        return item * sum(box.clip(level.shape).size for box in boxes)
-    cells: set[Cell] = set()
-    for box in boxes:
-        inside = box.clip(level.shape)
-        grid = [range(a // c, -(-b // c)) for a, b, c in zip(inside.start, inside.stop, chunk, strict=True)]
-        cells.update(map(vec3, product(*grid)))
-    sizes = (
-        prod(min((i + 1) * c, n) - i * c for i, c, n in zip(cell, chunk, level.shape, strict=True)) for cell in cells
-    )
-    return item * sum(sizes)
+        return {inside.start: item * inside.size}
+    grid = [range(a // c, -(-b // c)) for a, b, c in zip(inside.start, inside.stop, chunk, strict=True)]
+    return {
+        vec3(cell): item * prod(min((i + 1) * c, n) - i * c for i, c, n in zip(cell, chunk, level.shape, strict=True))
+        for cell in product(*grid)
+    }
 
 
 def _overlaps(start: int, stop: int, chunk: int) -> list[tuple[int, slice, slice]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_connecto.compute.cache import touched_bytes
+from napari_connecto.compute.cache import touched_chunks
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.pedestal import above, plain
@@ -86,7 +86,8 @@ def candidates(
     within
         Part of the level to draw from; all of it without.
     most_bytes
-        Stop when the chunks of the patches hold more than this, uncompressed; fewer than ``n`` may come back.
+        Stop when the chunks of the patches hold more than this, uncompressed and each counted once, as through a
+        cache; fewer than ``n`` may come back.
 
     Notes
     -----
@@ -107,12 +108,13 @@ def candidates(
         raise InputError(f"got {n} patches of shape {shape}; both must be at least 1")
     boxes: list[Box] = []
     contrast: list[float] = []
-    read = spent = 0
+    read, spent = 0, dict[Vec3, int]()
     places = _places(level.box if within is None else within, shape, seed, exclude)
     for box in places:
-        spent += touched_bytes(level, [box])
-        if most_bytes is not None and spent > most_bytes:
-            break
+        if most_bytes is not None:
+            spent |= touched_chunks(level, box)
+            if sum(spent.values()) > most_bytes:
+                break
         texture = _texture(level.read(box))
         read += 1
         if not texture.empty and not _smoothed(level, box):
