@@ -48,9 +48,8 @@ def panel(axis: plt.Axes, step: Step, looked: np.ndarray, passed: np.ndarray, re
         (_, y, x), (_, height, width) = tile.write.start, tile.write.shape
         axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=ORANGE, lw=1.2))
     level = next(level for level in report["levels"] if level["name"] == step.name)
-    axis.set_title(
-        f"{step.name.capitalize()}: {level['share']:.0%} of the volume read,\n{len(passed)} of {len(looked)} chunks pass"
-    )
+    title = f"{step.name.capitalize()}: {level['share']:.0%} of the volume read"
+    axis.set_title(f"{title},\n{len(passed)} of {len(looked)} chunks pass")
     axis.set_axis_off()
 
 
