@@ -21,9 +21,9 @@ import numpy as np
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.tile_store import TileStore
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 
 NM = (40.0, 8.0, 8.0)
 TILE = (8, 16, 16)

@@ -20,7 +20,7 @@ from napari_connecto.core.errors import ClusterError
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.io.tile_store import TileStore
+from napari_connecto.io.stores.tile_store import TileStore
 
 
 @dataclass
@@ -51,7 +51,7 @@ def site(folder: Path, seconds: float = 0.1) -> Iterator[Site]:
 
 
 def fill(store: TileStore, level: Level, model: Slow, client: Any = None) -> Iterator[int]:
-    """Run what is missing, as `workflows.filling` does; yields how many tiles are done."""
+    """Run what is missing, as `workflows.shared.filling` does; yields how many tiles are done."""
     plan = TilePlan(level.shape, TILE, model.card.halo)
     todo = store.missing()
     done, options = len(plan) - len(todo), ExecuteOptions(Scaling(0.0, 255.0))

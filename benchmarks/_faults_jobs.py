@@ -27,12 +27,12 @@ from napari_connecto import cli
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.io.disk import read_json
-from napari_connecto.io.journal import Journal
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.stores.journal import Journal
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, save_model
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.descent import Scores
-from napari_connecto.workflows.search import FLOOR
+from napari_connecto.workflows.cascade.search.descent import Scores
+from napari_connecto.workflows.cascade.search.run import FLOOR
 
 TIMEOUT_S = 600.0
 CHANGING = (".partial", ".lock", "recipe.yaml", "job.json", "batches.json", "costs.json", "scores_audit.bin")

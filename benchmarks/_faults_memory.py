@@ -17,7 +17,7 @@ from _faults_jobs import run
 from _faults_kill import Bench, Row
 
 import napari_connecto
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
 
 MEGABYTE = 2**20
 BY_A_SIGNAL = (-signal.SIGSEGV, -signal.SIGABRT)

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Output
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.suggest import Suggestion
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
 
 CARD = ModelCard("annotated", "boundary", (40.0, 8.0, 8.0), (1, 32, 32), (0, 0, 0), (Output("boundary"),))
 PATCHES, STROKES, SIDE = 6, 6, 32

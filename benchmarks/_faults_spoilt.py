@@ -13,7 +13,7 @@ from _faults_disk import told
 from _faults_jobs import Work, run
 from _faults_kill import Bench, Row
 
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 
 
 def spoil(path: Path, rng: np.random.Generator) -> str:

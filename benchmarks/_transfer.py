@@ -22,22 +22,22 @@ import napari_connecto as nc
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.model import Normalisation, Predictor
 from napari_connecto.core.partition_metrics import Contingency, variation_of_information
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.augment import Augment
-from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.mmd import median_distance, mmd2
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.domains import load_encoder, sample_features
-from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.fine_tune import boundary_card
-from napari_connecto.workflows.segment_block import segment_array
-from napari_connecto.workflows.tune import instances, tune_segmentation
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.augment import Augment
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.models.transfer.mmd import median_distance, mmd2
+from napari_connecto.workflows.adapt.domains import load_encoder, sample_features
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.fine_tune import boundary_card
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.tune import instances, tune_segmentation
+from napari_connecto.workflows.shared.whole import boundary_of
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "transfer"
 NAMES = tuple(DATASETS)

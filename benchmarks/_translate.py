@@ -19,21 +19,21 @@ from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.metrics import count
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.partition_metrics import Contingency, adapted_rand_error, variation_of_information
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
-from napari_connecto.workflows.em_labels import boundary_target
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fine_tune import fine_tune
-from napari_connecto.workflows.reliability import auroc, calibration
-from napari_connecto.workflows.segment_block import segment_array
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translation_metrics import brightness, likeness
-from napari_connecto.workflows.translator import Translator, load_translator
-from napari_connecto.workflows.tune import tune_segmentation
-from napari_connecto.workflows.uncertainty_kinds import entropy
-from napari_connecto.workflows.whole import answers, boundary_of
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.adapt.fine_tune import fine_tune
+from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.tune import tune_segmentation
+from napari_connecto.workflows.shared.em_labels import boundary_target
+from napari_connecto.workflows.shared.uncertainty_kinds import entropy
+from napari_connecto.workflows.shared.whole import answers, boundary_of
+from napari_connecto.workflows.xray.metrics import brightness, likeness
+from napari_connecto.workflows.xray.reliability import auroc, calibration
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import Translator, load_translator
 
 CACHE = Path(os.environ.get("NAPARI_CONNECTO_CACHE", HERE / "cache")) / "translate"
 STEPS, MEMBERS, SHORT = 1500, 4, 200

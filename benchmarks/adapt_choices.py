@@ -15,11 +15,11 @@ import numpy as np
 from _transfer import CACHE, SIZE, check_data, cut, kept, maps, place, sections, source
 
 from napari_connecto.core.model import Predictor
-from napari_connecto.models.average import between
-from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fine_tune import fine_tune
-from napari_connecto.workflows.tune import tune_segmentation
+from napari_connecto.models.transfer.average import between
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.adapt.fine_tune import fine_tune
+from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.segment.tune import tune_segmentation
 
 PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "mouse-cortex"), ("mouse-cortex", "mouse-ca1"))
 SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)

@@ -19,9 +19,9 @@ from _real_data import CACHE, DATA, TASKS, Part, Task
 
 import napari_connecto as nc
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.estimate import estimate
-from napari_connecto.workflows.evaluate import evaluate
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.workflows.cascade.estimate import estimate
+from napari_connecto.workflows.cascade.evaluate import evaluate
 
 REPEATS = 3
 

@@ -31,8 +31,8 @@ from napari_connecto.core.predict import Blocks, read_tile
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.models.files import new_model
-from napari_connecto.models.openvino import accelerated
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.openvino import accelerated
+from napari_connecto.models.inference.predictor import TorchPredictor
 
 NM = (8.0, 8.0, 8.0)
 SCALING = Scaling(0.0, 255.0)

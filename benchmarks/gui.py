@@ -22,7 +22,7 @@ import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_connecto.widgets._worker import State
+from napari_connecto.widgets.shared.worker import State
 
 ROUNDS = 5
 NOTES = """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import napari_connecto as nc
-from napari_connecto.workflows.translate_estimate import estimate_translate
+from napari_connecto.workflows.xray.estimate import estimate_translate
 
 JOBS: dict[str, Callable[[bool, Path], Any]] = {}
 

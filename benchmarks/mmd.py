@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from napari_connecto.models.mmd import mmd2, mmd_test
+from napari_connecto.models.transfer.mmd import mmd2, mmd_test
 
 N, D, PERMUTATIONS, RECOMPUTED = 2000, 512, 1000, 7
 LARGE = 20_000

@@ -26,8 +26,8 @@ from napari_connecto.compute.options import Meter
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 
 SHAPE: Vec3 = (128, 512, 512)
 CHUNK: Vec3 = (32, 128, 128)

@@ -33,12 +33,12 @@ from _transfer import (
 )
 
 import napari_connecto as nc
-from napari_connecto.models.adapt import adabn
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams, PrepareParams
-from napari_connecto.workflows.em_samples import EmSamples
-from napari_connecto.workflows.fine_tune import fine_tune
-from napari_connecto.workflows.playback import playback_job
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.transfer.adabn import adabn
+from napari_connecto.workflows.adapt.em_samples import EmSamples
+from napari_connecto.workflows.adapt.fine_tune import fine_tune
+from napari_connecto.workflows.adapt.params import FineTuneParams, PrepareParams
+from napari_connecto.workflows.adapt.playback import playback_job
 
 PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "fly-medulla"), ("mouse-ca1", "mouse-cortex"))
 """Source and target: MMD's pick for three targets, among sources of like voxel size."""

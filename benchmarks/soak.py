@@ -23,7 +23,7 @@ from _faults_jobs import differences, works
 from scipy.stats import linregress
 
 from napari_connecto.core.jobs import run
-from napari_connecto.workflows.recipe import recipe_job
+from napari_connecto.workflows.recipes.recipe import recipe_job
 
 WARM = 0.2
 """Share of the time after which caches and arenas have their size."""

@@ -32,8 +32,8 @@ from _transfer import (
 )
 from scipy.stats import rankdata, spearmanr
 
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.fine_tune import fine_tune
+from napari_connecto.workflows.adapt.fine_tune import fine_tune
+from napari_connecto.workflows.adapt.params import FineTuneParams
 
 SCRATCH, LONG = "scratch", " x3"
 LONG_ON = ("fly-larva",)

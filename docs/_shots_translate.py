@@ -8,7 +8,7 @@ from typing import Any
 import napari
 
 from napari_connecto.sample_data import list_translators
-from napari_connecto.widgets import translate
+from napari_connecto.widgets.xray import dock as translate
 
 
 def train(viewer: napari.Viewer, dock: Any, out: Path, tools: Any) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 import napari_connecto as nc
 from napari_connecto.sample_data import cascade_folder
-from napari_connecto.workflows.descent import Scores, Step, children, passing, plan_steps, roots
-from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.search.descent import Scores, Step, children, passing, plan_steps, roots
 
 ORANGE, GREY = "#e69f00", "#999999"
 

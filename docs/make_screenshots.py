@@ -18,15 +18,15 @@ import numpy as np
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
 
-from napari_connecto.core.invert import inverted
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.core.views.invert import inverted
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.sample_data import cascade_folder, open_sample
-from napari_connecto.widgets import _adapt_project
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.widgets._worker import State
-from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams
-from napari_connecto.workflows.em_labels import to_em
+from napari_connecto.widgets.adapt import project as _adapt_project
+from napari_connecto.widgets.shared.worker import State
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams
+from napari_connecto.workflows.shared.em_labels import to_em
 
 IMAGES = Path(__file__).parent / "images"
 

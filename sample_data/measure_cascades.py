@@ -10,11 +10,11 @@ from pathlib import Path
 
 import napari_connecto as nc
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.calibrate import measured_job
-from napari_connecto.workflows.cascade import Cascade, load_cascade
-from napari_connecto.workflows.examples import from_labels
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.train import blocks
+from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.thresholds.calibrate import measured_job
+from napari_connecto.workflows.cascade.training.examples import from_labels
+from napari_connecto.workflows.cascade.training.train import blocks
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_cascades import PARAMS, training_volume

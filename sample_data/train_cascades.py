@@ -15,7 +15,7 @@ from pathlib import Path
 
 import napari_connecto as nc
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.train import train_cascade_job
+from napari_connecto.workflows.cascade.training.train import train_cascade_job
 
 TRAINING_SEED = 101
 PARAMS = {

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import napari_connecto as nc
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.augment import Augment
-from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import DomainParams
-from napari_connecto.workflows.domains import load_encoder
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import EmSamples, Example
-from napari_connecto.workflows.fine_tune import boundary_card
-from napari_connecto.workflows.train_domain import About, train_domain_job
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.augment import Augment
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.adapt.domains import load_encoder
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
+from napari_connecto.workflows.adapt.fine_tune import boundary_card
+from napari_connecto.workflows.adapt.params import DomainParams
+from napari_connecto.workflows.adapt.train_domain import About, train_domain_job
+from napari_connecto.workflows.shared.em_labels import to_em
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _em_data import DATASETS

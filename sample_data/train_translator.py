@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 
 import napari_connecto as nc
-from napari_connecto.workflows.recipe_translate import trained_lines
-from napari_connecto.workflows.train_translator import train_translator_job
+from napari_connecto.workflows.recipes.translate import trained_lines
+from napari_connecto.workflows.xray.train import train_translator_job
 
 NAME = "synthetic"
 PARAMS = nc.TranslatorParams(name=NAME, steps=2000, crop=48)

@@ -10,17 +10,17 @@ import numpy as np
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, read_card, save_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.domains import sample_features, save_about
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import EmSamples, Example
-from napari_connecto.workflows.session import Session
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.domains import sample_features, save_about
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.shared.em_labels import to_em
 
 SHAPE = (8, 256, 256)
 NETWORK = {"kind": "smp", "encoder": "tu-resnet10t", "depth": 3, "width": 8}

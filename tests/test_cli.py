@@ -28,14 +28,14 @@ from napari_connecto.cli.options import drive, run_recipe
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, loading, run
 from napari_connecto.core.phases import Phases
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.sample_data import list_cascades, list_models, open_sample
-from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipe_parts import tile_of
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.recipes.parts import tile_of
 from tests import tiny
 
 COMMANDS = sorted(cli.cli.commands)
@@ -321,7 +321,7 @@ def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
         yield Progress(1, 1, "comparing", {"mmd2": float("nan")})
         return {"out": None, "ranks": [{"interval": [float("nan")] * 2, "p": float("nan")}], "lines": []}
 
-    monkeypatch.setattr("napari_connecto.workflows.recipe.recipe_job", found)
+    monkeypatch.setattr("napari_connecto.workflows.recipes.recipe.recipe_job", found)
     with cli.cli.make_context("napari-connecto", ["rank", "volume.zarr"]):
         run_recipe({"workflow": "rank"}, "json")
     _, step, *_, last = map(json.loads, capsys.readouterr().out.splitlines())

@@ -18,12 +18,12 @@ from napari_connecto import cli
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import write_json
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.models.kept import keep
-from napari_connecto.workflows import doctor
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.models.inference.kept import keep
+from napari_connecto.workflows.app import doctor
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
 
 
 def invoke(*arguments, **more) -> str:

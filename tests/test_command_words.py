@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from napari_connecto import cli
 from napari_connecto.core.params import from_mapping, option_words
-from napari_connecto.widgets._commands import volume_words
-from napari_connecto.workflows import adapt_params, params, translate_params, xray_params
-from napari_connecto.workflows.recipe import read_recipe, write_recipe
+from napari_connecto.widgets.shared.commands import volume_words
+from napari_connecto.workflows.adapt import params as adapt_params
+from napari_connecto.workflows.cascade import params
+from napari_connecto.workflows.recipes.recipe import read_recipe, write_recipe
+from napari_connecto.workflows.xray import params as xray_params
+from napari_connecto.workflows.xray import translate_params
 
 MODULES = {"adapt": cli.adapt, "cascade": cli.cascade, "translate": cli.translate, "xray": cli.xray}
 KINDS = [

@@ -25,18 +25,18 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.inflate import inflated
-from napari_connecto.io.plain_data import safe_arrays
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.limits.inflate import inflated
+from napari_connecto.io.packages.plain_data import safe_arrays
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.workflows.cascade_document import read_document
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
-from napari_connecto.workflows.session import Session, patch_states
+from napari_connecto.workflows.adapt.annotate.session import Session, patch_states
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.cascade.document import read_document
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.shared.em_labels import to_em
 from tests.models.cards import SCORER_3D, SMP_25D, UNET_3D
 
 

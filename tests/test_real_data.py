@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.tables import read_table
+from napari_connecto.io.tables.tables import read_table
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import list_cascades
 
 pytestmark = pytest.mark.real

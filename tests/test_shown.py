@@ -14,7 +14,7 @@ from PIL import Image
 import napari_connecto
 from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.cascade.detections import Detections
 
 WALLS = ("ndarray", "Volume", "Level", "Mapping", "Predictor", "dict", "Sequence")
 MODULES = sorted({f"napari_connecto.{home}" for home in napari_connecto._HOMES.values()})

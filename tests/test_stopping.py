@@ -8,7 +8,7 @@ import pytest
 
 from napari_connecto.cli.stopping import StopOnInterrupt
 from napari_connecto.core.jobs import Progress, run
-from napari_connecto.workflows.stop_file import STOP
+from napari_connecto.workflows.shared.stop_file import STOP
 
 
 def interrupted(stage, done):

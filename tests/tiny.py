@@ -18,13 +18,13 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.models.files import new_model
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.objects import ObjectRule
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.search.objects import ObjectRule
 from tests.workflows.fakes import calibration
 
 TILE, HALO = (8, 32, 32), (2, 8, 8)

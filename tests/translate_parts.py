@@ -7,10 +7,10 @@ from scipy.ndimage import gaussian_filter
 
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.reliability import Recalibration
-from napari_connecto.workflows.translate_params import TranslatorParams
-from napari_connecto.workflows.translator import Translator
-from napari_connecto.workflows.translator_design import translator_card
+from napari_connecto.workflows.xray.design import translator_card
+from napari_connecto.workflows.xray.reliability import Recalibration
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
+from napari_connecto.workflows.xray.translator import Translator
 
 EM_NM, XRAY_NM = (10.0, 10.0, 10.0), (20.0, 20.0, 20.0)
 PARAMS = TranslatorParams(name="tiny", members=2, steps=4, width=2, depth=2, dropout=0.2, crop=16, batch=2)

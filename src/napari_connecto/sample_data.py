@@ -12,7 +12,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 
 SAMPLES = {
     "cells": ("cells",),

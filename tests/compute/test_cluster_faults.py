@@ -22,7 +22,7 @@ from napari_connecto.compute.execute import execute
 from napari_connecto.core.errors import ClusterError
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
-from napari_connecto.io.tile_store import TileStore
+from napari_connecto.io.stores.tile_store import TileStore
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.invert import inverted
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.invert import inverted
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Volume
 
 

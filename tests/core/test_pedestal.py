@@ -7,17 +7,17 @@ import pytest
 from scipy import ndimage
 
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.invert import inverted
 from napari_connecto.core.model import Normalisation, Scaling
-from napari_connecto.core.pedestal import above, moments, percentiles
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.invert import inverted
+from napari_connecto.core.views.pedestal import above, moments, percentiles
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.pyramid import downsample
-from napari_connecto.workflows.align import Masked, banded, sampled
-from napari_connecto.workflows.degrade import Style, degrade
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.suggest import _thumbnail
-from napari_connecto.workflows.xray_physics import density
+from napari_connecto.io.volumes.pyramid import downsample
+from napari_connecto.workflows.adapt.annotate.suggest import _thumbnail
+from napari_connecto.workflows.shared.degrade import Style, degrade
+from napari_connecto.workflows.shared.patches import candidates
+from napari_connecto.workflows.xray.align import Masked, banded, sampled
+from napari_connecto.workflows.xray.physics import density
 
 NM = (40.0, 8.0, 8.0)
 PEDESTALS = [

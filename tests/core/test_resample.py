@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level
 
 

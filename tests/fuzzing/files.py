@@ -12,12 +12,19 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.volume import Level
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.journal import Journal
-from napari_connecto.io.tables import read_table, write_table
-from napari_connecto.workflows.point_formats import Told
-from napari_connecto.workflows.points import read_points, write_points
-from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts, read_verdicts, write_verdicts
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.stores.journal import Journal
+from napari_connecto.io.tables.tables import read_table, write_table
+from napari_connecto.workflows.cascade.training.point_formats import Told
+from napari_connecto.workflows.cascade.training.points import read_points, write_points
+from napari_connecto.workflows.cascade.verdicts import (
+    ACCEPTED,
+    REJECTED,
+    REVIEW,
+    Verdicts,
+    read_verdicts,
+    write_verdicts,
+)
 from tests.fuzzing.mutate import bytes_faults
 from tests.fuzzing.target import Target
 

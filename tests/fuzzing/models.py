@@ -18,18 +18,18 @@ import torch
 import yaml
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.models.adapter import Adapter, merge, parse_adapter
 from napari_connecto.models.files import load_model, new_model, read_card, save_model
-from napari_connecto.models.nets import KINDS, check_card
-from napari_connecto.models.weights import fill_weights
+from napari_connecto.models.nets.nets import KINDS, check_card
+from napari_connecto.models.nets.weights import fill_weights
+from napari_connecto.models.transfer.adapter import Adapter, merge, parse_adapter
 from napari_connecto.sample_data import shipped_folder
-from napari_connecto.workflows.cascade import Cascade, load_cascade
-from napari_connecto.workflows.convert import describe_cascade, describe_translator
-from napari_connecto.workflows.domains import Domain
-from napari_connecto.workflows.import_model import import_model
-from napari_connecto.workflows.objects import ObjectRule
-from napari_connecto.workflows.recipe_parts import tuned_params
-from napari_connecto.workflows.translator import load_translator
+from napari_connecto.workflows.adapt.domains import Domain
+from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
+from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.packages.import_model import import_model
+from napari_connecto.workflows.recipes.parts import tuned_params
+from napari_connecto.workflows.shared.convert import describe_cascade, describe_translator
+from napari_connecto.workflows.xray.translator import load_translator
 from tests import packages
 from tests.fuzzing.mutate import bytes_faults, json_text, mutated, text_faults
 from tests.fuzzing.target import Target, deep

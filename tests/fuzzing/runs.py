@@ -16,16 +16,16 @@ import yaml
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.fine_tune import fine_tune_job
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.suggest import Suggestion
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
+from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.shared.em_labels import to_em
 from tests.fuzzing.files import line, summed
 from tests.fuzzing.mutate import TEXTS, bytes_faults, json_text, mutated, odd, text_faults
 from tests.fuzzing.target import Target

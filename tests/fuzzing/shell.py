@@ -14,7 +14,7 @@ import click
 
 from napari_connecto import cli
 from napari_connecto.core.jobs import run
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.volumes.write import save_volume_job
 from tests.fuzzing.mutate import NUMBERS, TEXTS
 from tests.fuzzing.runs import begin
 from tests.fuzzing.target import Target, deep

@@ -20,9 +20,9 @@ from PIL import Image
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.ngff import Version
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.volumes.ngff import Version
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
 from tests.fuzzing.mutate import bytes_faults, json_text
 from tests.fuzzing.target import Target
 

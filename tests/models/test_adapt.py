@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.models.adapt import adabn
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fold import NORMS
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.models.weights import to_bytes
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.nets.fold import NORMS
+from napari_connecto.models.nets.weights import to_bytes
+from napari_connecto.models.transfer.adabn import adabn
 from tests.models.cards import SCORER_25D, SMP_25D, UNET_2D
 
 

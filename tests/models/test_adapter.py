@@ -12,12 +12,12 @@ import torch
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models.adapt import adabn
-from napari_connecto.models.adapter import Adapter, load_adapter, merge, onto, save_adapter, unmerge
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.fit import FitParams, Sample, fit
-from napari_connecto.models.fold import CONVS
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.nets.fold import CONVS
+from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.models.transfer.adabn import adabn
+from napari_connecto.models.transfer.adapter import Adapter, load_adapter, merge, onto, save_adapter, unmerge
 from tests.models.cards import SCORER_3D, SMP_25D, UNET_2D, card
 from tests.models.test_fit import agreement, bright, noise
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.models.average import between
 from napari_connecto.models.files import new_model
+from napari_connecto.models.transfer.average import between
 from tests.adapt_parts import tiny_card
 
 

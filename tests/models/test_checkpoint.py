@@ -11,8 +11,8 @@ from napari_connecto.core.errors import StoreError
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, Sample, fit
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.fit import FitParams, Sample, fit
 from tests.models.cards import SCORER_3D, UNET_2D
 from tests.models.test_fit import noise
 

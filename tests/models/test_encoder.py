@@ -9,8 +9,8 @@ import torch
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models.encoder import BATCH, TorchEncoder, encoder_parts
 from napari_connecto.models.files import new_model
+from napari_connecto.models.transfer.encoder import BATCH, TorchEncoder, encoder_parts
 from tests.models.cards import ALL, SCORER_25D, SMP_25D, UNET_2D, UNET_3D
 
 

@@ -9,9 +9,9 @@ import pytest
 import safetensors.torch
 
 from napari_connecto.core.errors import InputError, ModelError, StoreError
-from napari_connecto.models.device import cores, describe_device, free_memory, pick_device
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.device import cores, describe_device, free_memory, pick_device
+from napari_connecto.models.inference.predictor import TorchPredictor
 from tests.models.cards import SCORER_3D, UNET_2D
 
 

@@ -10,9 +10,9 @@ from scipy.ndimage import zoom
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.models.encoder import encoder_parts
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, Sample, fit
+from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.models.transfer.encoder import encoder_parts
 from tests.models.cards import SCORER_3D, SMP_25D, UNET_2D, card
 
 
@@ -170,7 +170,7 @@ def test_too_little_memory_is_said_in_a_sentence(error: Exception, monkeypatch: 
     def short(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("napari_connecto.models.losses.mixed_loss", short)
+    monkeypatch.setattr("napari_connecto.models.training.losses.mixed_loss", short)
     model = new_model(SCORER_3D, 0, device="cpu")
     message = r"batches of \(4, 1, 16, 32, 32\) does not fit into the memory of cpu; use fewer or smaller patches"
     with pytest.raises(ModelError, match=message):

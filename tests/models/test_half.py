@@ -13,10 +13,10 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.nets import build
-from napari_connecto.models.predictor import TorchPredictor, skeleton
-from napari_connecto.models.weights import fill_weights, to_bytes
+from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
+from napari_connecto.models.nets.nets import build
+from napari_connecto.models.nets.weights import fill_weights, to_bytes
+from napari_connecto.models.training.fit import FitParams, fit
 from tests.models.cards import SCORER_3D, SMP_25D, UNET_2D
 
 HALF = replace(UNET_2D, network={**UNET_2D.network, "half": True})

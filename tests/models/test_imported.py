@@ -18,10 +18,10 @@ from torch import nn
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Output, Predictor
-from napari_connecto.models.architectures import MONAI, SMP, architecture, read_state
 from napari_connecto.models.files import load_model, save_model
-from napari_connecto.models.imported import ImportedPredictor, converted, from_layout, to_layout
-from napari_connecto.models.torchscript import load_torchscript
+from napari_connecto.models.imported.architectures import MONAI, SMP, architecture, read_state
+from napari_connecto.models.imported.predictor import ImportedPredictor, converted, from_layout, to_layout
+from napari_connecto.models.imported.torchscript import load_torchscript
 from tests.contracts.predictor import PredictorContract
 from tests.packages import net, run, script, sigmoid
 

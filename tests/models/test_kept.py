@@ -7,8 +7,8 @@ import os
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.models.device import cores, list_devices, pick_device
-from napari_connecto.models.kept import cache_folder, keep, kept, list_kept, shrink
+from napari_connecto.models.inference.device import cores, list_devices, pick_device
+from napari_connecto.models.inference.kept import cache_folder, keep, kept, list_kept, shrink
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.models.files import new_model
-from napari_connecto.models.mixture import OUTPUTS, Mixture, ensemble, flips, mc_dropout, regression_outputs
+from napari_connecto.models.inference.mixture import OUTPUTS, Mixture, ensemble, flips, mc_dropout, regression_outputs
 from tests.contracts.predictor import PredictorContract
 from tests.models.cards import UNET_3D
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.models import mmd
-from napari_connecto.models.mmd import mmd2, mmd_test
+from napari_connecto.models.transfer import mmd
+from napari_connecto.models.transfer.mmd import mmd2, mmd_test
 
 
 def reference(x: np.ndarray, y: np.ndarray, widths: list[float], unbiased: bool = True) -> float:

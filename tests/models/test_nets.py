@@ -9,7 +9,7 @@ import torch
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.models.files import new_model
-from napari_connecto.models.nets import Blur, build, divisor
+from napari_connecto.models.nets.nets import Blur, build, divisor
 from tests.models.cards import ALL, SCORER_3D, UNET_2D, UNET_3D, card
 
 
@@ -138,6 +138,6 @@ def test_memory_that_runs_out_is_not_the_cards_fault(monkeypatch: pytest.MonkeyP
     def no_room(*_: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr("napari_connecto.models.nets._unet", no_room)
+    monkeypatch.setattr("napari_connecto.models.nets.nets._unet", no_room)
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         build(UNET_2D.network, 1, 1)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.model import Predictor
-from napari_connecto.models import openvino as home
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.kept import cache_folder, kept
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference import openvino as home
+from napari_connecto.models.inference.kept import cache_folder, kept
+from napari_connecto.models.inference.predictor import TorchPredictor
 from tests.contracts.predictor import PredictorContract
 from tests.models.cards import ALL, SCORER_25D, UNET_3D
 
@@ -176,7 +176,7 @@ def test_a_signal_after_the_last_model_is_no_crash() -> None:
     code = """
 import gc, os, signal
 from napari_connecto.models.files import new_model
-from napari_connecto.models.openvino import OpenVinoPredictor
+from napari_connecto.models.inference.openvino import OpenVinoPredictor
 from tests.models.cards import SCORER_25D
 model = OpenVinoPredictor(new_model(SCORER_25D, 2, device="cpu"))
 model._compile(2)

@@ -10,11 +10,11 @@ import torch
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.models import predictor as torch_predictor
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fold import NORMS, folded
-from napari_connecto.models.predictor import TorchPredictor, example, one_thread, skeleton
-from napari_connecto.models.weights import fill_weights, to_bytes
+from napari_connecto.models.inference import predictor as torch_predictor
+from napari_connecto.models.inference.predictor import TorchPredictor, example, one_thread, skeleton
+from napari_connecto.models.nets.fold import NORMS, folded
+from napari_connecto.models.nets.weights import fill_weights, to_bytes
 from tests.contracts.predictor import PredictorContract
 from tests.models.cards import ALL, SCORER_3D, SCORER_25D, SMP_25D, UNET_2D, UNET_3D
 

@@ -11,8 +11,8 @@ import torch
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import run
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.regression import RegressionLoss, gradient_difference
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.training.regression import RegressionLoss, gradient_difference
 from tests.models.test_mixture import CARD
 
 

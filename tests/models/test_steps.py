@@ -8,7 +8,7 @@ import pytest
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import Normalisation
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.steps import apply, dtype_after, pointwise, split
+from napari_connecto.models.imported.steps import apply, dtype_after, pointwise, split
 
 RANGE = {"id": "scale_range", "min_percentile": 2.0, "max_percentile": 98.0}
 IMAGE = np.random.default_rng(0).normal(3, 2, (2, 2, 1, 4, 5)).astype(np.float32)

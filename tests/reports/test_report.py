@@ -15,18 +15,18 @@ from click.testing import CliRunner
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.write import write_report
 from napari_connecto.sample_data import list_translators
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.predict import predict, predict_job
-from napari_connecto.workflows.segment import segment
-from napari_connecto.workflows.translate import translate, translate_job
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.segment.predict import predict, predict_job
+from napari_connecto.workflows.segment.segment import segment
+from napari_connecto.workflows.xray.translate import translate, translate_job
 from tests import translate_parts
 from tests.workflows import fakes
 

@@ -69,10 +69,11 @@ def files(tmp_path_factory):
 @pytest.fixture
 def dock(files, viewer, qtbot, monkeypatch, tmp_path):
     """The dock "Adapt to my data" on that image and library, in a real viewer."""
-    from napari_connecto.io.read import open_volume
-    from napari_connecto.widgets import _adapt_project, adapt
-    from napari_connecto.widgets._show import layer_data
-    from napari_connecto.workflows.adapt_params import SuggestParams
+    from napari_connecto.io.volumes.read import open_volume
+    from napari_connecto.widgets.adapt import dock as adapt
+    from napari_connecto.widgets.adapt import project as _adapt_project
+    from napari_connecto.widgets.viewer.show import layer_data
+    from napari_connecto.workflows.adapt.params import SuggestParams
 
     monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
     data, keywords, _ = layer_data(open_volume(files[0]))

@@ -9,8 +9,8 @@ from typing import Any
 from unittest.mock import patch
 
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.widgets import _worker
-from napari_connecto.widgets._job_bar import JobBar
+from napari_connecto.widgets.shared import worker as _worker
+from napari_connecto.widgets.shared.job_bar import JobBar
 from tests.widgets.monkey import Scene, close, threads, turn, until
 
 SLOWER_S = 0.03

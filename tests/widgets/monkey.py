@@ -26,11 +26,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import adapt, cascade, translate
-from napari_connecto.widgets._dock import Dock
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._show import layer_data
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.adapt import dock as adapt
+from napari_connecto.widgets.cascade import dock as cascade
+from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.widgets.xray import dock as translate
 from tests import adapt_parts, tiny, translate_dock_parts
 
 TEXTS = ("", "1", "-3", "1e999", "nan", "abc", "tcp://127.0.0.1:9", "é" * 200, "1 2 3", "../..", "/proc/x")

@@ -12,9 +12,9 @@ from scipy import ndimage
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import list_cascades
-from napari_connecto.widgets._cascade_jobs import Search, check_job, estimate_job
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.workflows.params import DetectParams
+from napari_connecto.widgets.cascade.jobs import Search, check_job, estimate_job
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.cascade.params import DetectParams
 
 MOST = 200e6
 VOXEL = (2000.0, 1000.0, 1000.0)

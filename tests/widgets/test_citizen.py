@@ -28,9 +28,9 @@ from superqt import QCollapsible
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.settings import settings
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.widgets import writers
-from napari_connecto.widgets._settings import apply_preferences
+from napari_connecto.widgets.shared.settings import apply_preferences
 from tests.widgets.test_plugin import MANIFEST
 
 DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM")
@@ -43,7 +43,7 @@ def preferences(npe2pm, plugin_settings, monkeypatch):
 
     for name in ("DEVICE", "THREADS", "CACHE", "CACHE_GB"):  # set first, so that monkeypatch puts them back
         monkeypatch.setenv(f"NAPARI_CONNECTO_{name}", "")
-    monkeypatch.setattr("napari_connecto.widgets._settings._before", {})
+    monkeypatch.setattr("napari_connecto.widgets.shared.settings._before", {})
     if "napari-connecto" not in npe2pm:
         npe2pm.register(PluginManifest.from_file(MANIFEST))
     return get_plugin_settings("napari-connecto").general
@@ -76,7 +76,7 @@ def test_a_preference_goes_before_the_environment_which_is_back_without_it(prefe
 
 def test_a_job_starts_with_the_preferences(preferences, qtbot):
     from napari_connecto.core.jobs import Progress
-    from napari_connecto.widgets._worker import Worker
+    from napari_connecto.widgets.shared.worker import Worker
 
     def job():
         yield Progress(0, 1)

@@ -11,10 +11,10 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import notification_manager
 
-from napari_connecto.widgets import cascade
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._view import LayerCombo
-from tests.widgets.test_cascade_dock import dock, fake  # noqa: F401 - fixtures
+from napari_connecto.widgets.cascade import dock as cascade
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.viewer.view import LayerCombo
+from tests.widgets.cascade.test_cascade_dock import dock, fake  # noqa: F401 - fixtures
 
 DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM")
 

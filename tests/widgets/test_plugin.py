@@ -19,9 +19,9 @@ from npe2 import PluginManifest
 import napari_connecto
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
-from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.cascade.detections import Detections
 
 MANIFEST = Path(napari_connecto.__file__).parent / "napari.yaml"
 
@@ -53,7 +53,7 @@ def test_manifest_reads_no_volumes_and_no_table_of_others():
 def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path):
     from napari.settings import get_plugin_settings
 
-    from napari_connecto.widgets._settings import output_folder, recall
+    from napari_connecto.widgets.shared.settings import output_folder, recall
 
     if "napari-connecto" not in npe2pm:
         npe2pm.register(PluginManifest.from_file(MANIFEST))
@@ -64,7 +64,7 @@ def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_pat
 
 
 def test_preferences_without_napari_knowing_the_plugin(plugin_settings):
-    from napari_connecto.widgets._settings import output_folder
+    from napari_connecto.widgets.shared.settings import output_folder
 
     assert output_folder() == Path.home() / "napari-connecto"
 
@@ -96,8 +96,8 @@ def test_every_sample_that_ships_is_in_the_menu_and_opens(sample):
 def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):
     from napari.layers import Image
 
-    from napari_connecto.widgets._layers import describe
     from napari_connecto.widgets.samples import cells
+    from napari_connecto.widgets.viewer.layers import describe
 
     (data, keywords, kind), *truths = cells()
     assert kind == "image"
@@ -113,7 +113,7 @@ def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):
 @pytest.mark.gl
 def test_layer_read_by_napari_ome_zarr_is_reopened_with_its_voxel_sizes(sample, viewer):
     pytest.importorskip("napari_ome_zarr")
-    from napari_connecto.widgets._layers import SPEC, describe
+    from napari_connecto.widgets.viewer.layers import SPEC, describe
 
     (layer,) = viewer.open(sample.source, plugin="napari-ome-zarr")
     volume = describe(layer).volume()
@@ -126,7 +126,7 @@ def test_layer_read_by_napari_ome_zarr_is_reopened_with_its_voxel_sizes(sample, 
 @pytest.mark.gl
 def test_a_result_on_part_of_a_volume_lies_on_it_when_both_are_dropped_on_napari(viewer, tmp_path):
     pytest.importorskip("napari_ome_zarr")
-    from napari_connecto.widgets._layers import describe
+    from napari_connecto.widgets.viewer.layers import describe
 
     array = np.arange(16 * 64 * 64, dtype="u4").reshape(16, 64, 64)
     whole = Level(array.astype("u1"), (40.0, 8.0, 8.0))

@@ -12,11 +12,11 @@ from napari.layers import Labels, Points
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import write_json
-from napari_connecto.io.write import save_volume
-from napari_connecto.widgets._show import layer_data
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.widgets.readers import get_reader
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
 
 VOXEL, ORIGIN = (40.0, 8.0, 8.0), (400.0, 0.0, -80.0)
 
@@ -78,7 +78,7 @@ def test_points_show_in_sections_half_a_usual_object_around(folder, viewer):
 
 def test_points_of_a_search_are_saved_as_voxels_of_its_image(folder, tmp_path):
     from napari_connecto.widgets.writers import write_points
-    from napari_connecto.workflows.points import read_points
+    from napari_connecto.workflows.cascade.training.points import read_points
 
     _, (data, keywords, _) = read(folder / "detections.csv")
     attributes = Points(data, **keywords).as_layer_data_tuple()[1]

@@ -15,10 +15,10 @@ from qtpy.QtCore import Qt
 from scipy.spatial import cKDTree
 from scipy.special import expit
 
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import cascade
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.cascade import dock as cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 

@@ -10,9 +10,9 @@ from scipy import ndimage
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.objects import Head, ObjectRule
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.search.objects import Head, ObjectRule
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 NM = (40.0, 20.0, 20.0)
 UNEQUAL = ((1, 2, 2), (2, 2, 2))

@@ -13,10 +13,10 @@ import pytest
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.jobs import run
-from napari_connecto.workflows.descent import Scores
-from napari_connecto.workflows.detect import detect, detect_job
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.descent import Scores
+from napari_connecto.workflows.cascade.search.detect import detect, detect_job
 from tests import tiny
 from tests.workflows import fakes
 
@@ -66,7 +66,7 @@ def test_a_finished_search_costs_nothing_again_and_keeps_its_figures(tmp_path):
 
 
 def test_what_was_spent_is_written_while_a_search_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_connecto.workflows.costs.WRITE_S", 0.0)
+    monkeypatch.setattr("napari_connecto.workflows.cascade.search.costs.WRITE_S", 0.0)
     job = detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(gate="off"), out=tmp_path)
     done = next(progress.done for progress in job if progress.stage == "level 1" and progress.done == 5)
     figures = costs(tmp_path)["level 1"]

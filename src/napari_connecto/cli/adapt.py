@@ -19,7 +19,7 @@ from napari_connecto.cli.options import (
     volume_options,
     volume_spec,
 )
-from napari_connecto.workflows.adapt_params import (
+from napari_connecto.workflows.adapt.params import (
     BEFORE_LABEL,
     DomainParams,
     FineTuneParams,
@@ -162,7 +162,7 @@ def segment(path: str, model: str | None, out: str, progress: str, **options: An
     recipe["params"] = _given(SegmentParams, options)
     recipe |= _entries(model=model, region=region, tile=options.pop("tile"))
     if only:
-        from napari_connecto.workflows.recipe_adapt import segment_cost
+        from napari_connecto.workflows.recipes.adapt import segment_cost
 
         finish_estimate(drive(segment_cost(recipe), progress), progress)
         return
@@ -196,7 +196,7 @@ def domains() -> None:
 @LIBRARY
 def list_domains(library: str | None) -> None:
     """Names, voxel sizes, tissue, terms and held-out figures."""
-    from napari_connecto.workflows.domains import load_library
+    from napari_connecto.workflows.adapt.domains import load_library
 
     for name, domain in load_library(library).items():
         about, voxel = domain.about, " x ".join(f"{v:g}" for v in domain.card.voxel_nm)

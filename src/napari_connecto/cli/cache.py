@@ -18,9 +18,9 @@ def cache() -> None:
 def show() -> None:
     """List what lies there, with sizes."""
     from napari_connecto.core.settings import settings
-    from napari_connecto.io.chunk_folder import list_levels
-    from napari_connecto.models.kept import cache_folder, list_kept
-    from napari_connecto.workflows.scratch import folder_bytes, list_scratch
+    from napari_connecto.io.stores.chunk_folder import list_levels
+    from napari_connecto.models.inference.kept import cache_folder, list_kept
+    from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch
 
     items, scratch = list_kept(), list_scratch()
     click.echo(f"{cache_folder()}: {len(items)} converted networks, {_size(sum(size for _, size, _ in items))}")
@@ -38,9 +38,9 @@ def show() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def empty(yes: bool) -> None:
     """Delete all that lies there; it is made again where it is needed."""
-    from napari_connecto.io.chunk_folder import list_levels
-    from napari_connecto.models.kept import cache_folder, list_kept, shrink
-    from napari_connecto.workflows.scratch import folder_bytes, list_scratch, remove_scratch
+    from napari_connecto.io.stores.chunk_folder import list_levels
+    from napari_connecto.models.inference.kept import cache_folder, list_kept, shrink
+    from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch, remove_scratch
 
     total, scratch = sum(size for _, size, _ in list_kept()), list_scratch()
     scratch += [(path, folder_bytes(path)) for path, _, _ in list_levels()]

@@ -18,7 +18,7 @@ from napari_connecto.cli.options import (
     volume_options,
     volume_spec,
 )
-from napari_connecto.workflows.params import DetectParams, TrainParams
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 
 
 @click.command()
@@ -42,7 +42,7 @@ def detect(path: str, cascade: str, out: str, table: str | None, **options: Any)
     if region:
         recipe["region"] = list(region)
     if only:
-        from napari_connecto.workflows.recipe import search_cost
+        from napari_connecto.workflows.recipes.recipe import search_cost
 
         finish_estimate(search_cost(recipe), progress)
         return

@@ -15,7 +15,7 @@ def doctor(as_json: bool, tiles: bool) -> None:
 
     Ends well also where parts are missing, and lists them.
     """
-    from napari_connecto.workflows.doctor import examine, missing, report
+    from napari_connecto.workflows.app.doctor import examine, missing, report
 
     found = examine(tiles=tiles)
     if as_json:

@@ -11,19 +11,19 @@ import click
 from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.views.without import without
 from napari_connecto.core.volume import Volume
-from napari_connecto.core.without import without
 
 
 def _zarr(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
-    from napari_connecto.io.write import save_volume_job
+    from napari_connecto.io.volumes.write import save_volume_job
 
     yield from save_volume_job(volume, out, version=version, **options)
     return ""
 
 
 def _precomputed(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
-    from napari_connecto.io.precomputed import save_precomputed_job
+    from napari_connecto.io.volumes.precomputed import save_precomputed_job
 
     kept = yield from save_precomputed_job(volume, out, **options)
     origin = _origin(volume)
@@ -31,7 +31,7 @@ def _precomputed(volume: Volume, out: str, version: Any, **options: Any) -> Job[
 
 
 def _tiff(volume: Volume, out: str, version: Any, levels: int | None, **options: Any) -> Job[str]:
-    from napari_connecto.io.tiff_write import save_tiff_job
+    from napari_connecto.io.volumes.tiff.write import save_tiff_job
 
     kept = yield from save_tiff_job(volume, out, **options)
     return "" if kept else f"TIFF cannot store the origin {_origin(volume)}; it was written as 0"
@@ -92,7 +92,7 @@ def export_labels(source: str, out: str, to: str | None, progress: str, **option
     SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
     ids of its table, and what was rejected in its review is left out. A name without a suffix is a precomputed folder.
     """
-    from napari_connecto.workflows.convert import open_spec
+    from napari_connecto.workflows.shared.convert import open_spec
 
     write, lines = FORMATS[to or _format_of(out)], []
     volume = open_spec(volume_spec(labels_of(source), options))
@@ -122,8 +122,8 @@ def labels_of(source: str) -> str:
 
 def _rejected(source: str) -> list[int]:
     """Ids of what was rejected, where this is the result folder of a search."""
-    from napari_connecto.workflows.detections import Detections
-    from napari_connecto.workflows.verdicts import REJECTED
+    from napari_connecto.workflows.cascade.detections import Detections
+    from napari_connecto.workflows.cascade.verdicts import REJECTED
 
     if not (Path(source) / "detections.csv").is_file():
         return []
@@ -142,7 +142,7 @@ def check_table(out: str, to: str | None = None) -> None:
         If the folder cannot be made.
     """
     from napari_connecto.io.disk import storing
-    from napari_connecto.workflows.point_formats import format_of
+    from napari_connecto.workflows.cascade.training.point_formats import format_of
 
     format_of(out, to)
     path = Path(out)
@@ -152,11 +152,11 @@ def check_table(out: str, to: str | None = None) -> None:
 
 def export_table(source: str, out: str, image: dict[str, Any] | None = None, to: str | None = None) -> str:
     """Write detections, or mere points, from one format into another; returns what to say of it."""
-    from napari_connecto.workflows.convert import open_spec
-    from napari_connecto.workflows.detections import Detections
-    from napari_connecto.workflows.point_formats import Told
-    from napari_connecto.workflows.points import read_points, write_points
-    from napari_connecto.workflows.verdicts import REJECTED
+    from napari_connecto.workflows.cascade.detections import Detections
+    from napari_connecto.workflows.cascade.training.point_formats import Told
+    from napari_connecto.workflows.cascade.training.points import read_points, write_points
+    from napari_connecto.workflows.cascade.verdicts import REJECTED
+    from napari_connecto.workflows.shared.convert import open_spec
 
     level, title = (open_spec(image).levels[0], Path(image["path"].rstrip("/")).name) if image else (None, "")
     if not Path(source).is_dir() and not _has_scores(source):
@@ -172,6 +172,6 @@ def export_table(source: str, out: str, image: dict[str, Any] | None = None, to:
 
 def _has_scores(source: str) -> bool:
     """Whether a table is one of detections, not of mere points."""
-    from napari_connecto.io.tables import READ, read_table
+    from napari_connecto.io.tables.tables import READ, read_table
 
     return Path(source).suffix.lower() in READ and "score" in read_table(source)[0]

@@ -28,7 +28,7 @@ from napari_connecto.core.phases import Phases
 @volume_options
 def info(path: str, **options: Any) -> None:
     """Print axes, levels, voxel sizes, bytes and dtype of PATH, and what there is to choose from in it."""
-    from napari_connecto.workflows.convert import describe_spec
+    from napari_connecto.workflows.shared.convert import describe_spec
 
     for line in describe_spec(volume_spec(path, options)):
         click.echo(line)
@@ -45,8 +45,8 @@ def info(path: str, **options: Any) -> None:
 @PROGRESS
 def convert(path: str, out: str, progress: str, **options: Any) -> None:
     """Make an OME-Zarr pyramid OUT of anything readable at PATH."""
-    from napari_connecto.io.write import save_volume_job
-    from napari_connecto.workflows.convert import describe, open_spec
+    from napari_connecto.io.volumes.write import save_volume_job
+    from napari_connecto.workflows.shared.convert import describe, open_spec
 
     volume = open_spec(volume_spec(path, options))
     drive(save_volume_job(volume, out, **options), progress)
@@ -67,8 +67,8 @@ def run_document(
     recipe: str, out: str | None, volume: str | None, progress: str, scheduler: str | None, workers: int
 ) -> None:
     """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
-    from napari_connecto.workflows.recipe import read_recipe
-    from napari_connecto.workflows.recipe_paths import check_inputs, with_volume
+    from napari_connecto.workflows.recipes.paths import check_inputs, with_volume
+    from napari_connecto.workflows.recipes.recipe import read_recipe
 
     document = read_recipe(recipe)
     if out is not None:
@@ -86,7 +86,7 @@ def models(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators
-    from napari_connecto.workflows.convert import describe_cascade, describe_translator
+    from napari_connecto.workflows.shared.convert import describe_cascade, describe_translator
 
     for name, folder in list_cascades().items():
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")
@@ -103,7 +103,7 @@ def models(context: click.Context) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a model that is in OUT.")
 def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, overwrite: bool) -> None:
     """Import a bioimage.io PACKAGE (a zip, a folder, or the .yaml in it) and check it by its test tensors."""
-    from napari_connecto.workflows.import_model import import_model
+    from napari_connecto.workflows.packages.import_model import import_model
 
     card = import_model(package, out, voxel_nm=voxel_nm, overwrite=overwrite)
     names = ", ".join(output.name for output in card.outputs)
@@ -116,7 +116,7 @@ def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, 
 @click.argument("out", type=click.Path(path_type=Path))
 def export_package(model: str, out: Path) -> None:
     """Export MODEL (a folder, or what ships by its name) as a bioimage.io package OUT (a zip), and check it."""
-    from napari_connecto.workflows.export_model import export_model
+    from napari_connecto.workflows.packages.export_model import export_model
 
     click.echo(f"{export_model(model, out)}: imported again, test tensors reproduced")
 
@@ -146,7 +146,7 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
             click.echo(line, err=apart)
     finish({"out": str(out), "report": page, "lines": ["", f"report, all of it on one page: {page}"]}, progress)
     if viewer:
-        from napari_connecto.workflows.demo import why_no_viewer
+        from napari_connecto.workflows.app.demo import why_no_viewer
 
         reason = why_no_viewer()
         if reason:
@@ -159,9 +159,9 @@ def _demo_job(out: Path, lines: list[str]) -> Job[Path]:
     """All parts of the demo; what there is to tell is added to ``lines``, and the page is returned."""
     yield loading("torch")
     from napari_connecto.reports.write import report_job
-    from napari_connecto.workflows.demo import demo_job
-    from napari_connecto.workflows.demo_adapt import adapt_demo_job
-    from napari_connecto.workflows.demo_translate import translate_demo_job
+    from napari_connecto.workflows.app.demo import demo_job
+    from napari_connecto.workflows.app.demo_adapt import adapt_demo_job
+    from napari_connecto.workflows.app.demo_translate import translate_demo_job
 
     phases = Phases({"search": 60, "adapt": 70, "translate": 60, "report": 5})  # seconds on two cores
     lines += (yield from phases.run("search", demo_job(out))).lines

@@ -30,7 +30,7 @@ def neuroglancer(
     Nothing but these folders is served, to this machine alone.
     """
     from napari_connecto.io.serve import FolderServer
-    from napari_connecto.workflows.neuroglancer import HOSTED, link, shown, state
+    from napari_connecto.workflows.app.neuroglancer import HOSTED, link, shown, state
 
     layers = [shown(labels_of(path)) for path in paths]
     with FolderServer([Path(layer.folder) for layer in layers], port) as server:

@@ -157,7 +157,7 @@ def _recipe_job(recipe: dict[str, Any], scheduler: str | None, workers: int, wit
     """A recipe's job, and what comes before and after it; what takes seconds to load has a name."""
     yield loading("torch")
     from napari_connecto.compute.cluster import connect
-    from napari_connecto.workflows.recipe import recipe_job
+    from napari_connecto.workflows.recipes.recipe import recipe_job
 
     if scheduler or workers:
         yield Progress(0, 0, f"connecting to {scheduler}" if scheduler else f"starting {workers} workers", overall=0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from napari_connecto.core.jobs import Job
-from napari_connecto.workflows.stop_file import ask_to_stop
+from napari_connecto.workflows.shared.stop_file import ask_to_stop
 
 WORKFLOWS = ("train-cascade", "fine-tune", "train-translator")
 """Whose trainings end well when they are asked to."""

@@ -18,8 +18,8 @@ from napari_connecto.cli.options import (
     volume_options,
     volume_spec,
 )
-from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.workflows.xray.params import PairParams
+from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
 
 
 @click.command("train-translator")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from napari_connecto.cli.options import SHIFT_ONLY, params_options, run_recipe, running, volume_options, volume_spec
-from napari_connecto.workflows.xray_params import PairParams, XrayParams
+from napari_connecto.workflows.xray.params import PairParams, XrayParams
 
 FOLDER = click.option("--out", required=True, type=click.Path(), help="Folder of the result; a new one, or empty.")
 

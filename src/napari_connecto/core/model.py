@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
-from napari_connecto.core.holes import readable
-from napari_connecto.core.pedestal import above, moments, narrow, percentiles
 from napari_connecto.core.shown import shown
+from napari_connecto.core.views.holes import readable
+from napari_connecto.core.views.pedestal import above, moments, narrow, percentiles
 from napari_connecto.core.volume import Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30

@@ -15,11 +15,11 @@ from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.whole import whole_file
-from napari_connecto.models.device import pick_device
-from napari_connecto.models.imported import FILES, KIND, ImportedPredictor
-from napari_connecto.models.openvino import accelerated, installed, torch_model
-from napari_connecto.models.predictor import TorchPredictor, skeleton
-from napari_connecto.models.weights import fill_weights
+from napari_connecto.models.imported.predictor import FILES, KIND, ImportedPredictor
+from napari_connecto.models.inference.device import pick_device
+from napari_connecto.models.inference.openvino import accelerated, installed, torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
+from napari_connecto.models.nets.weights import fill_weights
 
 log = logging.getLogger("napari_connecto")
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from napari_connecto.core.documents import number
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
-from napari_connecto.workflows.patch_states import PatchState, editing_text, patch_states
+from napari_connecto.workflows.adapt.annotate.patch_states import PatchState, editing_text, patch_states
 
 SHOWN = 6
 """Patches of a session that are drawn."""

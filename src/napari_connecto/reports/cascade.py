@@ -12,8 +12,8 @@ from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing
 from napari_connecto.reports.results import Result
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.report import report_lines
 
 LISTED = 20
 SLAB = 0.15

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words

@@ -12,7 +12,10 @@ from typing import Any
 
 from napari_connecto.reports.page import Section, Table
 from napari_connecto.reports.results import RECIPE, Result
-from napari_connecto.workflows import adapt_params, params, translate_params, xray_params
+from napari_connecto.workflows.adapt import params as adapt_params
+from napari_connecto.workflows.cascade import params
+from napari_connecto.workflows.xray import params as xray_params
+from napari_connecto.workflows.xray import translate_params
 
 KINDS: dict[str, type] = {
     "detect": params.DetectParams,

@@ -11,12 +11,12 @@ import numpy as np
 
 from napari_connecto.core.documents import number
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
-from napari_connecto.workflows.trust import Region, worst_regions
+from napari_connecto.workflows.xray.trust import Region, worst_regions
 
 PARTS = ("mean", "aleatoric", "epistemic")
 WORST, SHOWN = 10, 3

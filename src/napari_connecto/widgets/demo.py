@@ -9,11 +9,11 @@ import napari
 
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import SAMPLES, open_sample
-from napari_connecto.widgets._cascade_layers import ResultLayers
-from napari_connecto.widgets._cascade_review import Review
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.widgets.cascade import CascadeWidget
-from napari_connecto.workflows.detections import Detections
+from napari_connecto.widgets.cascade.dock import CascadeWidget
+from napari_connecto.widgets.cascade.layers import ResultLayers
+from napari_connecto.widgets.cascade.review import Review
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.cascade.detections import Detections
 
 
 def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections]]) -> CascadeWidget:

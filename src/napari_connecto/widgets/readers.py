@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_connecto.widgets._cascade_layers import MASKS, POINTS, named
-from napari_connecto.widgets._cascade_markers import BORDER, SYMBOLS, features, verdict_colours
-from napari_connecto.widgets._layers import GRID
-from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets.cascade.layers import MASKS, POINTS, named
+from napari_connecto.widgets.cascade.markers import BORDER, SYMBOLS, features, verdict_colours
+from napari_connecto.widgets.viewer.layers import GRID
+from napari_connecto.widgets.viewer.show import layer_data
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -32,7 +32,7 @@ def read_detections(path: str) -> list[LayerData]:
     InputError
         If it is no such table.
     """
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
     table = Path(path)
     of_a_folder = table.name == "detections.csv" and (table.parent / "report.json").is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
-from napari_connecto.widgets._show import layer_data
+from napari_connecto.widgets.viewer.show import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
 

@@ -16,7 +16,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Level
-from napari_connecto.widgets._layers import GRID, describe, nm_per_unit, world_grid
+from napari_connecto.widgets.viewer.layers import GRID, describe, nm_per_unit, world_grid
 
 MOST_BYTES = 2**30
 PRECOMPUTED = ".precomputed"
@@ -34,7 +34,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save a Points layer as a table in nm (.csv, .parquet), or in voxels: cellfinder (.xml), QuPath (.geojson)."""
-    from napari_connecto.workflows.points import write_points as write
+    from napari_connecto.workflows.cascade.training.points import write_points as write
 
     layer = Layer.create(data, attributes, "points")
     assert isinstance(layer, Points)
@@ -72,8 +72,8 @@ def _grid(layer: Points, needs_nm: bool) -> Level:
 
 
 def _write_volume(path: str, data: Any, attributes: dict[str, Any], kind: Kind) -> list[str]:
-    from napari_connecto.io.precomputed import save_precomputed_job
-    from napari_connecto.io.write import save_volume_job
+    from napari_connecto.io.volumes.precomputed import save_precomputed_job
+    from napari_connecto.io.volumes.write import save_volume_job
 
     volume = describe(Layer.create(data, attributes, kind)).volume()
     size = sum(level.nbytes for level in volume.levels)

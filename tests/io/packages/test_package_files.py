@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.io import package_files
-from napari_connecto.io.package_files import opened
-from napari_connecto.io.plain_data import safe_array, safe_yaml
+from napari_connecto.io.packages import package_files
+from napari_connecto.io.packages.package_files import opened
+from napari_connecto.io.packages.plain_data import safe_array, safe_yaml
 from tests.packages import npy
 
 

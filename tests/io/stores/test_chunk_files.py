@@ -9,8 +9,8 @@ import pytest
 import zarr
 
 from napari_connecto.core.errors import StoreError
-from napari_connecto.io.chunk_files import ChunkFiles
-from napari_connecto.io.ngff import COMPRESSOR
+from napari_connecto.io.stores.chunk_files import ChunkFiles
+from napari_connecto.io.volumes.ngff import COMPRESSOR
 
 SHAPE, CHUNK = (5, 20, 30), (2, 16, 16)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import StoreError
-from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.stores.job_folder import JobFolder
 
 FINGERPRINT = {"model": "abc", "params": {"threshold": 0.5, "tile": (64, 64, 64)}, "count": np.int64(3)}
 
@@ -56,7 +56,7 @@ def test_file_in_the_way_is_refused(tmp_path):
 
 def test_second_user_is_refused_in_this_process_and_in_another(tmp_path):
     script = (
-        "from napari_connecto.io.job_folder import JobFolder\n"
+        "from napari_connecto.io.stores.job_folder import JobFolder\n"
         "from napari_connecto.core.errors import StoreError\n"
         f"try:\n    JobFolder.open({str(tmp_path / 'job')!r}, {{'a': 1}})\n    print('opened')\n"
         "except StoreError as error:\n    print(error)\n"

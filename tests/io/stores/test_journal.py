@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import StoreError
-from napari_connecto.io.journal import Journal
+from napari_connecto.io.stores.journal import Journal
 
 PAIR = np.dtype([("tile", "<i8"), ("score", "<f4")])
 

@@ -19,9 +19,9 @@ import zarr
 from napari_connecto.core.errors import ChunkError, InputError, StoreError
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.io.pyramid import downsample
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.tile_store import TileStore
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.io.volumes.pyramid import downsample
+from napari_connecto.io.volumes.read import open_volume
 from tests.contracts.tile_cache import PLAN, TileCacheContract
 
 SHAPE, TILE = (40, 100, 90), (16, 32, 32)
@@ -220,8 +220,8 @@ def test_a_store_deleted_under_a_writer_is_an_error_not_a_new_store(tmp_path):
 FILL = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.io.test_tile_store import TILE, OUTPUTS, blocks_of, level
-from napari_connecto.io.tile_store import TileStore
+from tests.io.stores.test_tile_store import TILE, OUTPUTS, blocks_of, level
+from napari_connecto.io.stores.tile_store import TileStore
 store = TileStore.open({path!r}, level(), TILE, OUTPUTS)
 for index in store.missing():
     store.write(store.plan[int(index)], blocks_of(store.plan[int(index)]))

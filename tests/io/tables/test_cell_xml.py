@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.cell_xml import read_cells, write_cells
+from napari_connecto.io.tables.cell_xml import read_cells, write_cells
 
 THEIRS = """<?xml version="1.0" encoding="UTF-8"?>
 <CellCounter_Marker_File>

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError, StoreError
-from napari_connecto.io.tables import read_table, write_table
+from napari_connecto.io.tables.tables import read_table, write_table
 
 COLUMNS = {
     "z_nm": np.array([0.1 + 0.2, 1e-17, -3.0]),

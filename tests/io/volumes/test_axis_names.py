@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.axis_names import axis_letter, check_axes, understood
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.axis_names import axis_letter, check_axes, understood
+from napari_connecto.io.volumes.read import open_volume
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from tests.io.travel import travelled
 
 STACK = np.random.default_rng(0).integers(0, 60000, (6, 20, 30)).astype("u2")  # z y x

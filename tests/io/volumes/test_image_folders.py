@@ -8,10 +8,10 @@ import tifffile
 from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.convert import describe
-from tests.io.tiffs import STACK, UUIDS, image, ome, planes, sizes, write
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.shared.convert import describe
 from tests.io.travel import travelled
+from tests.io.volumes.tiffs import STACK, UUIDS, image, ome, planes, sizes, write
 
 
 def test_pixels_and_thickness_that_the_sections_state_are_the_voxel_size(tmp_path):

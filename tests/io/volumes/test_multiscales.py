@@ -8,7 +8,7 @@ import zarr
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 99, (8, 16, 20)).astype("u2")
 HALF = IMAGE[::2, ::2, ::2]

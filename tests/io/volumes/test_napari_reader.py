@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 
 pytest.importorskip("napari")
 reader = pytest.importorskip("napari_ome_zarr")

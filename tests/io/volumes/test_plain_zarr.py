@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 
 ARRAY = np.random.default_rng(0).integers(0, 99, (8, 6, 10)).astype("u1")
 

@@ -9,9 +9,9 @@ import pytest
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io import write
-from napari_connecto.io.precomputed import save_precomputed, save_precomputed_job
-from napari_connecto.io.pyramid import downsample
+from napari_connecto.io.volumes import write
+from napari_connecto.io.volumes.precomputed import save_precomputed, save_precomputed_job
+from napari_connecto.io.volumes.pyramid import downsample
 
 ts = pytest.importorskip("tensorstore")
 

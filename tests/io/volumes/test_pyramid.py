@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_connecto.io.pyramid import Grid, downsample, grids, halving
+from napari_connecto.io.volumes.pyramid import Grid, downsample, grids, halving
 
 FACTORS = st.tuples(*[st.sampled_from([1, 2])] * 3)
 BLOCKS = arrays(np.uint16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(0, 5))

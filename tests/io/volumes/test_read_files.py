@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from tests.io.travel import travelled
 
 STACK = np.random.default_rng(0).integers(0, 60000, (6, 40, 50)).astype("u2")

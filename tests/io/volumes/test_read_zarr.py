@@ -13,7 +13,7 @@ from zarr.codecs import BloscCodec
 
 from napari_connecto.core.errors import ChoiceError, ChunkError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from tests.io.travel import travelled
 
 RNG = np.random.default_rng(0)

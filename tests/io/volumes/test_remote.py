@@ -17,10 +17,10 @@ from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
-from napari_connecto.io import patient_store
-from napari_connecto.io.job_folder import JobFolder
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.stores.job_folder import JobFolder
+from napari_connecto.io.volumes import patient_store
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from tests.compute.parts import Identity
 from tests.io.travel import travelled
 

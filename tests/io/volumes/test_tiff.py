@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 from napari_connecto.core.errors import ChoiceError, InputError
-from napari_connecto.io import tiff_series
-from napari_connecto.io.read import open_volume
-from tests.io.tiffs import STACK, UUIDS, image, lsm, ome, planes, sizes, write
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.tiff import series as tiff_series
 from tests.io.travel import travelled
+from tests.io.volumes.tiffs import STACK, UUIDS, image, lsm, ome, planes, sizes, write
 
 
 def opened(path, **how):

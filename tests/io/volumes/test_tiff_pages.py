@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from napari_connecto.core.errors import ChunkError
-from napari_connecto.io.read import open_volume
-from tests.io.tiffs import STACK, write
+from napari_connecto.io.volumes.read import open_volume
 from tests.io.travel import travelled
+from tests.io.volumes.tiffs import STACK, write
 
 GREY, ZLIB = {"photometric": "minisblack"}, {"compression": "zlib"}
 LAYOUTS = {

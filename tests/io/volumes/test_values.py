@@ -11,8 +11,8 @@ from PIL import Image
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from tests.io.travel import travelled
 
 SHAPE = (3, 20, 24)

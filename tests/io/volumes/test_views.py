@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.views import guess_axes, view
+from napari_connecto.io.volumes.views import guess_axes, view
 from tests.io.travel import travelled
 
 

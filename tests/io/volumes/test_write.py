@@ -17,11 +17,11 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io import write
-from napari_connecto.io.precomputed import save_precomputed
-from napari_connecto.io.pyramid import downsample
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume, save_volume_job
+from napari_connecto.io.volumes import write
+from napari_connecto.io.volumes.precomputed import save_precomputed
+from napari_connecto.io.volumes.pyramid import downsample
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume, save_volume_job
 from tests.io.travel import travelled
 
 SHAPE, VOXEL, ORIGIN = (30, 150, 131), (40.0, 10.0, 10.0), (7.0, -30.0, 1000.0)
@@ -412,7 +412,7 @@ MEASURE = """
 import resource, sys
 import numpy as np
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.write import save_volume
 tile = np.random.default_rng(0).integers(0, 4096, (64, 64, 64)).astype("u2")
 class Virtual:
     def __init__(self, n):

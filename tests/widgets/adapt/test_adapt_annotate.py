@@ -12,12 +12,12 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_connecto.core.model import Scaling
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.widgets import _adapt_desk
-from napari_connecto.widgets._adapt_jobs import load
-from napari_connecto.workflows.adapt_params import PREFILLS
-from napari_connecto.workflows.prefill import prefilled
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.widgets.adapt.annotate import desk as _adapt_desk
+from napari_connecto.widgets.adapt.jobs import load
+from napari_connecto.workflows.adapt.annotate.prefill import prefilled
+from napari_connecto.workflows.adapt.params import PREFILLS
+from napari_connecto.workflows.shared.whole import boundary_of
 from tests.widgets.adapt_steps import canvas_of, commit, half, press
 
 

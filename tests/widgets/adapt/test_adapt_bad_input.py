@@ -11,10 +11,10 @@ pytest.importorskip("napari")
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import _adapt_tune
-from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams
-from napari_connecto.workflows.subprocess import why_ended
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams
+from napari_connecto.workflows.recipes.own_process import why_ended
 from tests.widgets.adapt_steps import commit, half, refused, settle, show
 
 VOXEL = (40.0, 8.0, 8.0)

@@ -13,16 +13,20 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.params import from_mapping
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model, save_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.widgets import _adapt_before, _adapt_contrast, _adapt_segment, _adapt_tune, adapt
-from napari_connecto.widgets._adapt_jobs import Source
-from napari_connecto.workflows import subprocess
-from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
-from napari_connecto.workflows.contrast import Contrast
-from napari_connecto.workflows.estimate_segment import SegmentEstimate
-from napari_connecto.workflows.recipe import read_recipe, write_recipe
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.widgets.adapt import before as _adapt_before
+from napari_connecto.widgets.adapt import contrast as _adapt_contrast
+from napari_connecto.widgets.adapt import dock as adapt
+from napari_connecto.widgets.adapt import segment as _adapt_segment
+from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt.jobs import Source
+from napari_connecto.workflows.adapt.contrast import Contrast
+from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.recipes import own_process as subprocess
+from napari_connecto.workflows.recipes.recipe import read_recipe, write_recipe
+from napari_connecto.workflows.segment.estimate import SegmentEstimate
 from tests.widgets.adapt_steps import commit, half, settle
 
 pytestmark = pytest.mark.gl

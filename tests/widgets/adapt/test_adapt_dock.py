@@ -23,21 +23,24 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import _adapt_choose, _adapt_compare, _adapt_tune, adapt
-from napari_connecto.widgets._adapt_jobs import Picture, Source
-from napari_connecto.widgets._adapt_kept import Gain, default_model
-from napari_connecto.widgets._adapt_layers import Canvas, shapes_box
-from napari_connecto.widgets._adapt_panels import Panels
-from napari_connecto.widgets._adapt_patch import PatchLayers
-from napari_connecto.widgets._adapt_plots import BAR, Curve
-from napari_connecto.widgets._adapt_session_jobs import PREFILLS
-from napari_connecto.widgets._adapt_train_jobs import Compared, stop_and_keep
-from napari_connecto.widgets._worker import State
-from napari_connecto.workflows.adapt_params import FineTuneParams, SuggestParams
-from napari_connecto.workflows.compare import Comparison, Scored
-from napari_connecto.workflows.rank import Rank, Ranking
-from napari_connecto.workflows.stop_file import STOP
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.adapt import choose as _adapt_choose
+from napari_connecto.widgets.adapt import compare as _adapt_compare
+from napari_connecto.widgets.adapt import dock as adapt
+from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
+from napari_connecto.widgets.adapt.annotate.session_jobs import PREFILLS
+from napari_connecto.widgets.adapt.jobs import Picture, Source
+from napari_connecto.widgets.adapt.kept import Gain, default_model
+from napari_connecto.widgets.adapt.layers import Canvas, shapes_box
+from napari_connecto.widgets.adapt.panels import Panels
+from napari_connecto.widgets.adapt.train_jobs import Compared, stop_and_keep
+from napari_connecto.widgets.shared.plots import BAR, Curve
+from napari_connecto.widgets.shared.worker import State
+from napari_connecto.workflows.adapt.compare import Comparison, Scored
+from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
+from napari_connecto.workflows.adapt.rank import Rank, Ranking
+from napari_connecto.workflows.shared.stop_file import STOP
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit, half, settle
 
@@ -48,7 +51,7 @@ VOXEL = (40.0, 8.0, 8.0)
 
 
 def ranking():
-    from napari_connecto.workflows.domain_map import distance_matrix
+    from napari_connecto.workflows.adapt.domain_map import distance_matrix
 
     rng = np.random.default_rng(0)
     features = {name: rng.normal(i, 1, (20, 4)) for i, name in enumerate(("far", "near", "this volume"))}
@@ -308,7 +311,7 @@ def test_tuning_without_a_commit_is_refused(opened):
 
 def a_comparison(interval):
     from napari_connecto.core.partition_metrics import VI
-    from napari_connecto.workflows.adapt_params import SegmentParams
+    from napari_connecto.workflows.adapt.params import SegmentParams
 
     old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
     before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_connecto.core.jobs import run
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import _adapt_project, adapt
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.workflows.adapt_params import FineTuneParams, RankParams, SegmentParams, SuggestParams
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.adapt import dock as adapt
+from napari_connecto.widgets.adapt import project as _adapt_project
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit
 

@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets import _adapt_segment
+from napari_connecto.widgets.adapt import segment as _adapt_segment
 from tests.widgets.adapt_steps import refused, settle
 
 

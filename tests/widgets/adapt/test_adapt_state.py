@@ -12,11 +12,12 @@ pytest.importorskip("napari")
 from napari.utils.notifications import notification_manager
 
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets import _adapt_tune, adapt
-from napari_connecto.widgets._adapt_train_jobs import Compared
-from napari_connecto.workflows.adapt_params import FineTuneParams
+from napari_connecto.widgets.adapt import dock as adapt
+from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt.train_jobs import Compared
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from tests.widgets.adapt.test_adapt_dock import a_comparison
 from tests.widgets.adapt_steps import commit, half, settle
-from tests.widgets.test_adapt_dock import a_comparison
 
 VOXEL = (40.0, 8.0, 8.0)
 
@@ -184,8 +185,8 @@ def test_figures_of_one_training_are_not_shown_for_the_next(opened, tmp_path):
 
 @pytest.mark.gl
 def test_a_ranking_of_the_image_before_is_not_shown(opened, viewer, monkeypatch, qtbot):
-    from napari_connecto.widgets import _adapt_choose
-    from tests.widgets.test_adapt_dock import ranking
+    from napari_connecto.widgets.adapt import choose as _adapt_choose
+    from tests.widgets.adapt.test_adapt_dock import ranking
 
     end = []
 

@@ -21,25 +21,23 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.tables import read_table
-from napari_connecto.widgets import (
-    _cascade_card,
-    _cascade_jobs,
-    _cascade_keeping,
-    _cascade_layers,
-    _cascade_setup,
-    cascade,
-)
-from napari_connecto.widgets._cascade_jobs import Peek
-from napari_connecto.widgets._commands import RunOn
-from napari_connecto.widgets._run_on import CLUSTER
-from napari_connecto.widgets._view import OKABE_ITO
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.estimate import Estimate, LevelEstimate
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import GateCheck
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.verdicts import write_verdicts
+from napari_connecto.io.tables.tables import read_table
+from napari_connecto.widgets.cascade import dock as cascade
+from napari_connecto.widgets.cascade import jobs as _cascade_jobs
+from napari_connecto.widgets.cascade import keeping as _cascade_keeping
+from napari_connecto.widgets.cascade import layers as _cascade_layers
+from napari_connecto.widgets.cascade import setup as _cascade_setup
+from napari_connecto.widgets.cascade.jobs import Peek
+from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.shared.commands import RunOn
+from napari_connecto.widgets.shared.run_on import CLUSTER
+from napari_connecto.widgets.viewer.view import OKABE_ITO
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.estimate import Estimate, LevelEstimate
+from napari_connecto.workflows.cascade.verdicts import write_verdicts
+from napari_connecto.workflows.ood.check import GateCheck
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.ood.judgement import Judgement
 
 pytestmark = pytest.mark.gl
 
@@ -119,7 +117,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
     monkeypatch.setattr(_cascade_setup, "list_job", list_job)
     monkeypatch.setattr(_cascade_setup, "peek", lambda _: peeked)
-    monkeypatch.setattr("napari_connecto.workflows.report.report_lines", lambda _: LINES)
+    monkeypatch.setattr("napari_connecto.workflows.cascade.report.report_lines", lambda _: LINES)
     fake.peeked = peeked
     return fake
 
@@ -409,7 +407,7 @@ def test_masks_are_shown_filtered_exported_and_trained_from(dock, fake, viewer, 
     dock.results.judge("accepted")
     with qtbot.waitSignal(dock.results.exporter.written, timeout=10000):
         dock.results.exporter.export(dock.results.review, tmp_path / "masks.zarr")
-    from napari_connecto.io.read import open_volume
+    from napari_connecto.io.volumes.read import open_volume
 
     written = open_volume(tmp_path / "masks.zarr").levels[0]
     assert set(np.unique(written.read(written.box))) == {0, 2, 3}
@@ -551,7 +549,7 @@ def test_the_score_slider_spans_the_scores_and_never_hides_verdicts(dock, fake, 
 
 def test_an_export_says_how_many_and_an_empty_one_is_refused(dock, fake, qtbot, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("napari_connecto.widgets._cascade_export.ask_path", lambda _: asked.append(0) or asked[0])
+    monkeypatch.setattr("napari_connecto.widgets.cascade.export.ask_path", lambda _: asked.append(0) or asked[0])
     run(dock, qtbot)
     for index in range(3):
         dock.results.review.current = index

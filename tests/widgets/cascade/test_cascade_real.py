@@ -11,14 +11,14 @@ pytest.importorskip("napari")
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.sample_data import cascade_folder, open_sample
-from napari_connecto.widgets import cascade
-from napari_connecto.widgets._run_on import CLUSTER, WORKERS
+from napari_connecto.widgets.cascade import dock as cascade
 from napari_connecto.widgets.samples import cells
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.widgets.shared.run_on import CLUSTER, WORKERS
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 

@@ -15,15 +15,17 @@ from napari.layers import Image
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
-from napari_connecto.io.tables import read_table
-from napari_connecto.widgets import _cascade_jobs, _cascade_train, _image
-from napari_connecto.widgets._cascade_jobs import training_job
-from napari_connecto.widgets._layers import SPEC, describe
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.stop_file import STOP
-from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED
-from tests.widgets.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
-from tests.widgets.test_cascade_dock import run as search
+from napari_connecto.io.tables.tables import read_table
+from napari_connecto.widgets.cascade import jobs as _cascade_jobs
+from napari_connecto.widgets.cascade import train as _cascade_train
+from napari_connecto.widgets.cascade.jobs import training_job
+from napari_connecto.widgets.shared import image as _image
+from napari_connecto.widgets.viewer.layers import SPEC, describe
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED
+from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.stop_file import STOP
+from tests.widgets.cascade.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
+from tests.widgets.cascade.test_cascade_dock import run as search
 
 pytestmark = pytest.mark.gl
 
@@ -53,7 +55,7 @@ def test_only_what_was_judged_is_taught(reviewed, fake, monkeypatch):  # noqa: F
         seen.update(recipe, table=read_table(recipe["points"])[0])
         return {}
 
-    monkeypatch.setattr("napari_connecto.workflows.subprocess.run_in_subprocess", in_subprocess)
+    monkeypatch.setattr("napari_connecto.workflows.recipes.own_process.run_in_subprocess", in_subprocess)
     run(training_job(training))
     assert seen["table"]["status"].tolist() == ["accepted", "new", "rejected"]
     assert (seen["params"]["unlabelled"], seen["previous"]) == ("auto", str(training.previous))
@@ -155,7 +157,7 @@ def test_rgb_images_are_trained_on_with_all_their_channels(dock, viewer, qtbot, 
         np.testing.assert_array_equal(opened[0].levels[0].read(opened[0].levels[0].box)[1, 0], colours[..., 1])
         return {}
 
-    monkeypatch.setattr("napari_connecto.workflows.subprocess.run_in_subprocess", in_subprocess)
+    monkeypatch.setattr("napari_connecto.workflows.recipes.own_process.run_in_subprocess", in_subprocess)
     run(training_job(dock.train.training()))
     assert opened[0].levels[0].channels == 3
 

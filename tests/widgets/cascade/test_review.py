@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_connecto.widgets._cascade_review import Review
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.widgets.cascade.review import Review
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 
 def found(*scores, shift=0.0):

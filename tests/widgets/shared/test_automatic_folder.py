@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.widgets._settings import AutomaticFolder
-from napari_connecto.widgets._spatial import serial
-from napari_connecto.widgets._volumes import lasting
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.widgets.shared.settings import AutomaticFolder
+from napari_connecto.widgets.viewer.spatial import serial
+from napari_connecto.widgets.viewer.volumes import lasting
 
 
 @pytest.fixture

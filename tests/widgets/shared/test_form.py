@@ -10,8 +10,8 @@ pytest.importorskip("qtpy")
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.workflows.translate_params import TranslatorParams
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 pytestmark = pytest.mark.usefixtures("qtbot")
 

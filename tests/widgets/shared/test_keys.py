@@ -12,12 +12,12 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLineEdit, QListWidget, QPushButton, QSpinBox
 
-from napari_connecto.widgets._dock import Dock
-from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._view import RESULT
+from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.viewer.view import RESULT
 from tests.widgets.adapt_steps import canvas_of, press
-from tests.widgets.test_cascade_dock import dock as cascade  # noqa: F401 - fixtures
-from tests.widgets.test_cascade_dock import fake, run  # noqa: F401
+from tests.widgets.cascade.test_cascade_dock import dock as cascade  # noqa: F401 - fixtures
+from tests.widgets.cascade.test_cascade_dock import fake, run  # noqa: F401
 
 LETTERS = "NPAXUCKM012"
 

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._report_button import ranking_job
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.report_button import ranking_job
 from tests.reports.test_report import keys, ranking, words
 
 

@@ -15,12 +15,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model
-from napari_connecto.widgets._commands import RunOn
-from napari_connecto.widgets._run_on import CHOICES, CLUSTER, THIS_MACHINE, WORKERS, RunOnRow
-from napari_connecto.workflows.gate_files import load_gate
-from napari_connecto.workflows.segment import segment
+from napari_connecto.widgets.shared.commands import RunOn
+from napari_connecto.widgets.shared.run_on import CHOICES, CLUSTER, THIS_MACHINE, WORKERS, RunOnRow
+from napari_connecto.workflows.ood.files import load_gate
+from napari_connecto.workflows.segment.segment import segment
 from tests.widgets.adapt_steps import refused
 from tests.widgets.test_plugin import MANIFEST
 

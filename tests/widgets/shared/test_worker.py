@@ -12,8 +12,8 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, loading
 from napari_connecto.core.phases import Phases
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._worker import State, Worker
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.worker import State, Worker
 
 
 def endless(closed: threading.Event, pause=0.01):

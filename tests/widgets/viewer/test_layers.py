@@ -13,9 +13,17 @@ from napari.layers import Image, Labels, Points
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import describe, grid_factor, nm_per_unit
-from napari_connecto.widgets._show import Relabelled, layer_data, placed_at, placed_on, store_layer, to_data, to_nm
-from napari_connecto.widgets._volumes import identity
+from napari_connecto.widgets.viewer.layers import describe, grid_factor, nm_per_unit
+from napari_connecto.widgets.viewer.show import (
+    Relabelled,
+    layer_data,
+    placed_at,
+    placed_on,
+    store_layer,
+    to_data,
+    to_nm,
+)
+from napari_connecto.widgets.viewer.volumes import identity
 
 RAMP = np.arange(8 * 20 * 20, dtype=np.uint16).reshape(8, 20, 20)
 
@@ -187,9 +195,9 @@ def test_colours_are_read_together_or_one_by_one_and_opacity_never(tmp_path, qtb
     from napari.components import ViewerModel
 
     from napari_connecto.core.jobs import run
-    from napari_connecto.widgets._image import InputBox
-    from napari_connecto.widgets._volumes import as_file_job
-    from napari_connecto.workflows.convert import open_spec
+    from napari_connecto.widgets.shared.image import InputBox
+    from napari_connecto.widgets.viewer.volumes import as_file_job
+    from napari_connecto.workflows.shared.convert import open_spec
 
     rgba = np.arange(5 * 6 * 4, dtype=np.uint8).reshape(5, 6, 4)
     viewer = ViewerModel()

@@ -10,15 +10,8 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import describe
-from napari_connecto.widgets._view import (
-    LevelPicker,
-    bytes_text,
-    default_level,
-    jump,
-    level_line,
-    view_box,
-)
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.view import LevelPicker, bytes_text, default_level, jump, level_line, view_box
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._layers import describe
-from napari_connecto.widgets._show import to_nm
-from napari_connecto.widgets._view import view_box
-from napari_connecto.widgets._voxel_size import give_size
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.show import to_nm
+from napari_connecto.widgets.viewer.view import view_box
+from napari_connecto.widgets.viewer.voxel_size import give_size
 
 STACK = np.zeros((8, 40, 50), np.uint8)
 

@@ -15,20 +15,22 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.jobs import Progress
-from napari_connecto.io.read import open_volume
-from napari_connecto.widgets import _cascade_card, _translate_choose, translate
-from napari_connecto.widgets._run_on import CLUSTER, WORKERS
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.widgets._translate_choose import SIMULATED, TRAIN
-from napari_connecto.widgets._translate_disputed import LAYER
-from napari_connecto.widgets._translate_layers import FADED, MEAN, UNCERTAINTY, WORST, part_name
-from napari_connecto.workflows.gate_check import GateCheck
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.recipe import read_recipe
-from napari_connecto.workflows.translate import translate as translate_headless
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import Recalibrated, load_translator
-from napari_connecto.workflows.trust import worst_regions
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.shared.run_on import CLUSTER, WORKERS
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.widgets.xray import choose as _translate_choose
+from napari_connecto.widgets.xray import dock as translate
+from napari_connecto.widgets.xray.choose import SIMULATED, TRAIN
+from napari_connecto.widgets.xray.disputed import LAYER
+from napari_connecto.widgets.xray.layers import FADED, MEAN, UNCERTAINTY, WORST, part_name
+from napari_connecto.workflows.ood.check import GateCheck
+from napari_connecto.workflows.ood.judgement import Judgement
+from napari_connecto.workflows.recipes.recipe import read_recipe
+from napari_connecto.workflows.xray.translate import translate as translate_headless
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import Recalibrated, load_translator
+from napari_connecto.workflows.xray.trust import worst_regions
 from tests import translate_dock_parts, translate_parts
 from tests.widgets.adapt_steps import canvas_of
 from tests.widgets.adapt_steps import press as press_key
@@ -211,7 +213,7 @@ def test_the_image_fades_where_it_is_not_certain(dock, viewer, qtbot, headless):
 
 
 def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tmp_path, monkeypatch, headless):
-    from napari_connecto.widgets import _translate_segment
+    from napari_connecto.widgets.xray import segment as _translate_segment
     from tests import adapt_parts
 
     library = adapt_parts.library(tmp_path / "library", steps=1)
@@ -262,7 +264,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tm
 @pytest.mark.slow
 def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, viewer, qtbot, tmp_path):
     from napari_connecto.models.files import load_model
-    from napari_connecto.workflows.membranes import membranes
+    from napari_connecto.workflows.xray.membranes import membranes
     from tests import adapt_parts
 
     library = adapt_parts.library(tmp_path / "library", steps=1)

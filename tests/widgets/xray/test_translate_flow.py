@@ -9,18 +9,19 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.widgets import _cascade_card, translate
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.widgets._translate_choose import SIMULATED
-from napari_connecto.widgets._translate_layers import MEAN, WORST
-from napari_connecto.widgets._translate_segment import NAMES
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.translate import translate as translate_headless
-from napari_connecto.workflows.translate_params import TranslatorParams
-from napari_connecto.workflows.translator import load_translator
+from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.widgets.xray import dock as translate
+from napari_connecto.widgets.xray.choose import SIMULATED
+from napari_connecto.widgets.xray.layers import MEAN, WORST
+from napari_connecto.widgets.xray.segment import NAMES
+from napari_connecto.workflows.xray.simulate import simulate_xray
+from napari_connecto.workflows.xray.translate import translate as translate_headless
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
+from napari_connecto.workflows.xray.translator import load_translator
 from tests import adapt_parts
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]

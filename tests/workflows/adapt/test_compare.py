@@ -10,9 +10,9 @@ from scipy.stats import ttest_rel
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.partition_metrics import VI, variation_of_information
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.compare import Comparison, Scored, compare, tune
-from napari_connecto.workflows.em_samples import Example
+from napari_connecto.workflows.adapt.compare import Comparison, Scored, compare, tune
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.adapt.params import SegmentParams
 from tests.workflows import fakes
 
 NM = (40.0, 8.0, 8.0)
@@ -57,7 +57,7 @@ def scored(values):
 
 
 def comparison(before, after):
-    from napari_connecto.workflows.compare import _interval
+    from napari_connecto.workflows.adapt.compare import _interval
 
     difference = np.array(before) - np.array(after)
     return Comparison(scored(before), scored(after), float(difference.mean()), _interval(difference))

@@ -8,16 +8,16 @@ from click.testing import CliRunner
 
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.invert import inverted
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
+from napari_connecto.core.views.invert import inverted
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import list_models
-from napari_connecto.workflows.contrast import Contrast, contrast_job, notices_job, thin
-from napari_connecto.workflows.convert import open_spec
+from napari_connecto.workflows.adapt.contrast import Contrast, contrast_job, notices_job, thin
+from napari_connecto.workflows.shared.convert import open_spec
 
 VOXEL = (40.0, 8.0, 8.0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.models.mmd import mmd2
-from napari_connecto.workflows.domain_map import distance_matrix, mantel
+from napari_connecto.models.transfer.mmd import mmd2
+from napari_connecto.workflows.adapt.domain_map import distance_matrix, mantel
 
 
 @pytest.fixture(scope="module")

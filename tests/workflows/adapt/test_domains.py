@@ -10,14 +10,14 @@ import pytest
 from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import new_model
+from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.adapt_params import DomainParams, RankParams
-from napari_connecto.workflows.domains import Domain, load_library
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.rank import rank_domains
-from napari_connecto.workflows.train_domain import About, split, train_domain_job
+from napari_connecto.workflows.adapt.domains import Domain, load_library
+from napari_connecto.workflows.adapt.params import DomainParams, RankParams
+from napari_connecto.workflows.adapt.rank import rank_domains
+from napari_connecto.workflows.adapt.train_domain import About, split, train_domain_job
+from napari_connecto.workflows.shared.em_labels import to_em
 from tests import adapt_parts
 from tests.workflows.watched import watched
 

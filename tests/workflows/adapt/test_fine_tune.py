@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from napari_connecto.models.files import new_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fine_tune import fine_tune, learnt_share, skill
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.adapt.fine_tune import fine_tune, learnt_share, skill
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.shared.whole import boundary_of
 from tests.adapt_parts import tiny_card
 from tests.workflows import fakes
 

@@ -13,19 +13,19 @@ from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import load_model, new_model
+from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.adapt_params import DomainParams, PrepareParams
-from napari_connecto.workflows.domains import PATCHES, Domain, save_about
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.playback import judged, playback_job
-from napari_connecto.workflows.prepare import prepare_job
-from napari_connecto.workflows.recipe import recipe_job
-from napari_connecto.workflows.recipe_adapt import tuned_params
-from napari_connecto.workflows.train_domain import train_domain_job
+from napari_connecto.workflows.adapt.domains import PATCHES, Domain, save_about
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.adapt.params import DomainParams, PrepareParams
+from napari_connecto.workflows.adapt.playback import judged, playback_job
+from napari_connecto.workflows.adapt.prepare import prepare_job
+from napari_connecto.workflows.adapt.train_domain import train_domain_job
+from napari_connecto.workflows.recipes.adapt import tuned_params
+from napari_connecto.workflows.recipes.recipe import recipe_job
+from napari_connecto.workflows.shared.em_labels import to_em
 from tests.adapt_parts import library, tiny_card
 from tests.workflows.watched import watched
 

@@ -10,13 +10,13 @@ import pytest
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.workflows.adapt_params import PREFILLS
-from napari_connecto.workflows.prefill import prefilled
-from napari_connecto.workflows.proof import Annotation
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.suggest import Suggestion
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.workflows.adapt.annotate.prefill import prefilled
+from napari_connecto.workflows.adapt.annotate.proof import Annotation
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
+from napari_connecto.workflows.adapt.params import PREFILLS
+from napari_connecto.workflows.shared.whole import boundary_of
 from tests.workflows import fakes
 
 NM = (40.0, 8.0, 8.0)

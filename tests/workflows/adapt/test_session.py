@@ -10,10 +10,10 @@ import pytest
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.workflows.patch_states import editing_text, share_text
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.suggest import Suggestion
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.workflows.adapt.annotate.patch_states import editing_text, share_text
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
 from tests.workflows import fakes
 
 NM = (40.0, 8.0, 8.0)

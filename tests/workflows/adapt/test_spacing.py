@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.spacing import LEAST_NM, apart_nm
-from napari_connecto.workflows.suggest import Suggestion, suggest
+from napari_connecto.workflows.adapt.annotate.spacing import LEAST_NM, apart_nm
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion, suggest
+from napari_connecto.workflows.adapt.params import SuggestParams
 from tests.workflows.checkers import NM, SIZE, Believer
 
 STRATEGIES = SuggestParams.__dataclass_fields__["strategy"].metadata["choices"]

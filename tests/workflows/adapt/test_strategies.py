@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.strategies import OTHERS, RANKINGS, Pool, k_center, needs_features, pick
+from napari_connecto.workflows.adapt.annotate.strategies import OTHERS, RANKINGS, Pool, k_center, needs_features, pick
+from napari_connecto.workflows.adapt.params import SuggestParams
 
 POOL = Pool(
     score=np.array([0.1, 0.42, 0.9, 0.4, 0.05, 0.36, 0.7]),

@@ -8,8 +8,8 @@ from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Output
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.suggest import Suggestion, suggest, suggest_job
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion, suggest, suggest_job
+from napari_connecto.workflows.adapt.params import SuggestParams
 from tests.workflows.checkers import NM, SIZE, Believer, bits, checkers, volume
 from tests.workflows.watched import watched
 

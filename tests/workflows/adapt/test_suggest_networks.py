@@ -7,12 +7,12 @@ import pytest
 
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.suggest import suggest
-from tests.workflows.test_patches import tissue
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.adapt.annotate.suggest import suggest
+from napari_connecto.workflows.shared.patches import candidates
+from tests.workflows.shared.test_patches import tissue
 
 TISSUE = {
     "isbi2012/image.tif": (50.0, 4.0, 4.0),

@@ -10,9 +10,9 @@ from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.uncertainty import check_boundary, patch_uncertainty
-from napari_connecto.workflows.uncertainty_kinds import KINDS, FlipVariance, entropy
+from napari_connecto.workflows.adapt.annotate.uncertainty import check_boundary, patch_uncertainty
+from napari_connecto.workflows.adapt.params import SuggestParams
+from napari_connecto.workflows.shared.uncertainty_kinds import KINDS, FlipVariance, entropy
 from tests.workflows.checkers import NM, Believer
 
 IMAGE = np.random.default_rng(0).random((3, 150, 170)).astype(np.float32)

@@ -12,8 +12,8 @@ import pytest
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.serve import FolderServer
-from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.neuroglancer import HOSTED, link, shown, state
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.app.neuroglancer import HOSTED, link, shown, state
 
 SHAPE, VOXEL, ORIGIN = (20, 60, 100), (40.0, 8.0, 4.0), (400.0, -80.0, 0.0)
 
@@ -42,7 +42,7 @@ def test_places_are_in_metres_and_voxels(stores):
 
 def test_precomputed_has_the_same_place(stores, tmp_path):
     pytest.importorskip("tensorstore")
-    from napari_connecto.io.precomputed import save_precomputed
+    from napari_connecto.io.volumes.precomputed import save_precomputed
 
     save_precomputed(Volume((stores[2],), name="cells", kind="labels"), tmp_path / "cells", levels=1)
     zarr, precomputed = shown(stores[1]), shown(tmp_path / "cells")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.workflows.audit import audit_bound, audit_plan, best_possible_bound
+from napari_connecto.workflows.cascade.search.audit import audit_bound, audit_plan, best_possible_bound
 
 
 def test_plan_draws_each_chunk_at_most_once():

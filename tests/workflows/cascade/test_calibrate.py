@@ -8,14 +8,14 @@ import pytest
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibrate import calibrate_job
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.estimate import estimate
-from napari_connecto.workflows.evaluate import evaluate
-from napari_connecto.workflows.examples import from_labels
-from napari_connecto.workflows.params import DetectParams
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.estimate import estimate
+from napari_connecto.workflows.cascade.evaluate import evaluate
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.thresholds.calibrate import calibrate_job
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.training.examples import from_labels
 from tests.workflows import fakes
 
 SHAPE, FACTORS = (8, 128, 128), ((1, 2, 2), (2, 2, 2))

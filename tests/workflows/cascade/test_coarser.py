@@ -13,10 +13,10 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import Normalisation
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io import chunk_folder
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.coarser import fill_job, making_bytes, with_coarser, with_levels_at
+from napari_connecto.io.stores import chunk_folder
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.cascade.search.coarser import fill_job, making_bytes, with_coarser, with_levels_at
 
 RNG = np.random.default_rng(0)
 

@@ -14,13 +14,13 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.pyramid import downsample
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.descent import Scores
-from napari_connecto.workflows.detect import detect, detect_job
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.estimate import estimate
-from napari_connecto.workflows.params import DetectParams
+from napari_connecto.io.volumes.pyramid import downsample
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.estimate import estimate
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.descent import Scores
+from napari_connecto.workflows.cascade.search.detect import detect, detect_job
 from tests.workflows import fakes
 from tests.workflows.watched import watched
 
@@ -351,7 +351,8 @@ def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path, mon
     assert len(found) > 0
     assert "making coarse levels" in {report.stage for report in reports}
     assert not (tmp_path / "made" / "coarse").exists()
-    monkeypatch.setattr("napari_connecto.workflows.estimate.MADE_BYTES_S", 1e3)  # else it takes no time to speak of
+    # else it takes no time to speak of
+    monkeypatch.setattr("napari_connecto.workflows.cascade.estimate.MADE_BYTES_S", 1e3)
     estimated = estimate(replace(stored, levels=stored.levels[kept]), fakes.cascade(), trial=False)
     assert any("Coarse levels are missing" in note for note in estimated.notes)
 

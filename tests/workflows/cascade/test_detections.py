@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.tables import read_table, write_table
-from napari_connecto.workflows.detections import Detections, join
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.io.tables.tables import read_table, write_table
+from napari_connecto.workflows.cascade.detections import Detections, join
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 
 def some(n=5, seed=0):

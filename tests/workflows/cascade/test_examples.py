@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.examples import Examples, crop, from_labels, from_points, split_region
+from napari_connecto.workflows.cascade.training.examples import Examples, crop, from_labels, from_points, split_region
 
 NM = (40.0, 20.0, 20.0)
 

@@ -10,14 +10,14 @@ import pytest
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibrate import calibrate_job
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.examples import from_labels
-from napari_connecto.workflows.least_size import SMALL, least_voxels
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.thresholds.calibrate import calibrate_job
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.training.examples import from_labels
+from napari_connecto.workflows.cascade.training.least_size import SMALL, least_voxels
 from tests.workflows import fakes
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.metrics import Counts
-from napari_connecto.workflows.matching import match_labels, match_points
+from napari_connecto.workflows.cascade.matching import match_labels, match_points
 
 
 def points(*x):

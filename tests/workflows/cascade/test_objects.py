@@ -10,8 +10,8 @@ from skimage import measure
 
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
-from napari_connecto.workflows.seen import only
+from napari_connecto.workflows.cascade.search.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.seen import only
 
 NM = (30.0, 10.0, 10.0)
 

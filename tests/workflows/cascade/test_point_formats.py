@@ -15,12 +15,12 @@ from napari_connecto import cli
 from napari_connecto.cli.export import POINT_FORMATS
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.cell_xml import read_cells
-from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.point_formats import FORMATS, Told
-from napari_connecto.workflows.points import read_points, write_points
-from napari_connecto.workflows.verdicts import NEW, REJECTED
+from napari_connecto.io.tables.cell_xml import read_cells
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.training.point_formats import FORMATS, Told
+from napari_connecto.workflows.cascade.training.points import read_points, write_points
+from napari_connecto.workflows.cascade.verdicts import NEW, REJECTED
 
 LEVEL = Level(np.zeros((20, 30, 40), "u1"), (5000.0, 2000.0, 2000.0), (10000.0, -4000.0, 0.0))
 VOXELS = np.array([[0.5, 0.5, 0.5], [3.2, 29.75, 7.25], [19.5, 1.0, 39.9]])

@@ -7,10 +7,10 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.io.cell_xml import read_cells, write_cells
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.points import read_points, write_points
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.io.tables.cell_xml import read_cells, write_cells
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.training.points import read_points, write_points
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 LEVEL = Level(np.empty((20, 30, 40), bool), (5000.0, 2000.0, 2000.0), (10000.0, -4000.0, 0.0))
 POINTS = LEVEL.to_nm(np.array([[0.5, 0.5, 0.5], [3.0, 29.99, 7.2], [19.5, 1.0, 39.9]]))

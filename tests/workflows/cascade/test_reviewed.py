@@ -11,15 +11,15 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.tables import write_table
-from napari_connecto.workflows.calibrate import calibrate_job, measured_job
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.examples import from_labels, from_places
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.points import Places, read_places, read_points
-from napari_connecto.workflows.samples import Patches
-from napari_connecto.workflows.train_stage import HighestKnown
-from napari_connecto.workflows.verdicts import Verdicts, write_verdicts
+from napari_connecto.io.tables.tables import write_table
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.thresholds.calibrate import calibrate_job, measured_job
+from napari_connecto.workflows.cascade.training.examples import from_labels, from_places
+from napari_connecto.workflows.cascade.training.points import Places, read_places, read_points
+from napari_connecto.workflows.cascade.training.samples import Patches
+from napari_connecto.workflows.cascade.training.stage import HighestKnown
+from napari_connecto.workflows.cascade.verdicts import Verdicts, write_verdicts
 from tests.workflows import fakes
 
 NM = (100.0, 100.0, 100.0)

@@ -10,7 +10,7 @@ import pytest
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.samples import Patches, augment, pool
+from napari_connecto.workflows.cascade.training.samples import Patches, augment, pool
 
 NM = (1.0, 1.0, 1.0)
 BLOCK = Box((2, 8, 8), (10, 56, 56))

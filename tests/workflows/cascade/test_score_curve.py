@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.detect import detect, fingerprint
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.score_curve import ScoreCurve
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect, fingerprint
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 from tests.workflows import fakes
 
 GRID = np.linspace(0, 1, 256)

@@ -11,10 +11,10 @@ import pytest
 from scipy.special import expit
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.threshold_rates import measure
-from napari_connecto.workflows.threshold_search import candidates, cheapest, tail_threshold
-from napari_connecto.workflows.thresholds import best_threshold, choose_thresholds
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.choose import best_threshold, choose_thresholds
+from napari_connecto.workflows.cascade.thresholds.combinations import candidates, cheapest, tail_threshold
+from napari_connecto.workflows.cascade.thresholds.rates import measure
 
 
 def blocks(seed, tops=600, steps=(8, 8), p=0.01, separation=(6, 5, 5), cost=(1.0, 1.0, 1.0), clustered=0.3):

@@ -7,7 +7,7 @@ import pytest
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.workflows.tile_memory import TileMemory
+from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
 
 SHAPE, TILE = (5, 9, 10), (2, 4, 4)
 

@@ -13,16 +13,16 @@ import tifffile
 from napari_connecto.core.errors import Cancelled, InputError, ModelError, VoxelSizeError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.evaluate import evaluate
-from napari_connecto.workflows.examples import from_labels, from_points
-from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.report import report_lines
-from napari_connecto.workflows.train import design, train_cascade, train_cascade_job
-from napari_connecto.workflows.training_summary import summarise
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.evaluate import evaluate
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.training.examples import from_labels, from_points
+from napari_connecto.workflows.cascade.training.summary import summarise
+from napari_connecto.workflows.cascade.training.train import design, train_cascade, train_cascade_job
 from tests import tiny
 from tests.workflows.watched import watched
 

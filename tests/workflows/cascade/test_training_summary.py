@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.jobs import run
-from napari_connecto.io.tables import write_table
-from napari_connecto.io.write import save_volume_job
+from napari_connecto.io.tables.tables import write_table
+from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.reports.cascade import _keys
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.held_out import HeldOut
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.recipe import recipe_job
-from napari_connecto.workflows.training_summary import summarise
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
+from napari_connecto.workflows.cascade.training.summary import summarise
+from napari_connecto.workflows.recipes.recipe import recipe_job
 from tests import tiny
 from tests.workflows import fakes
 
@@ -87,6 +87,6 @@ def test_a_reviewed_table_trains_and_is_compared_headless(tmp_path):
 
 
 def summarise_held_out(folder):
-    from napari_connecto.workflows.cascade_document import read_document
+    from napari_connecto.workflows.cascade.document import read_document
 
     return read_document(folder)["calibration"]["held_out"]

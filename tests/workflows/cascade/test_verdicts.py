@@ -9,8 +9,8 @@ import pytest
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.io.disk import write_json
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, read_verdicts, write_verdicts
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, read_verdicts, write_verdicts
 
 PLACES = np.array([[0.0, 0, 0], [100, 0, 0], [200.125, 1 / 3, 0]])
 

@@ -10,9 +10,9 @@ from scipy.stats import beta, binom
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.gate import Gate, fit_gate, inconsistency, judge_tiles
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.gaussian import Gaussian
+from napari_connecto.workflows.ood.gate import Gate, fit_gate, inconsistency, judge_tiles
+from napari_connecto.workflows.ood.gaussian import Gaussian
+from napari_connecto.workflows.ood.judgement import Judgement
 from tests.models.cards import ALL, UNET_3D
 
 

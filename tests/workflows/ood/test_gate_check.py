@@ -14,11 +14,13 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.cascade import Cascade, load_cascade
-from napari_connecto.workflows.detect import detect, detect_job
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import (
+from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect, detect_job
+from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.ood.check import (
     GateCheck,
     gate_check_job,
     gate_shape,
@@ -29,15 +31,13 @@ from napari_connecto.workflows.gate_check import (
     source_gate_job,
     surroundings,
 )
-from napari_connecto.workflows.gate_files import load_gate, save_gate
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.gaussian import Gaussian
-from napari_connecto.workflows.objects import ObjectRule
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.predict import predict
-from napari_connecto.workflows.report import report_lines
-from napari_connecto.workflows.segment import segment
+from napari_connecto.workflows.ood.files import load_gate, save_gate
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.ood.gaussian import Gaussian
+from napari_connecto.workflows.ood.judgement import Judgement
+from napari_connecto.workflows.segment.predict import predict
+from napari_connecto.workflows.segment.segment import segment
+from napari_connecto.workflows.shared.patches import candidates
 from tests.compute.parts import Chunked
 from tests.models.cards import SCORER_25D, SMP_25D, UNET_2D, UNET_3D
 from tests.workflows import fakes

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_connecto.core.invert import inverted
 from napari_connecto.core.jobs import run
+from napari_connecto.core.views.invert import inverted
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import load_model
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import list_models
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.gate_check import gate_check
-from napari_connecto.workflows.gate_files import load_gate
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.recipe_adapt import predict
+from napari_connecto.workflows.ood.check import gate_check
+from napari_connecto.workflows.ood.files import load_gate
+from napari_connecto.workflows.recipes.adapt import predict
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import candidates
 
 NAME = "synthetic-neuropil"
 SHAPE = (8, 320, 320)

@@ -13,10 +13,10 @@ from napari_connecto.cli import cli
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.workflows import import_model as import_model_module
-from napari_connecto.workflows.export_model import export_model
-from napari_connecto.workflows.import_model import import_model
-from napari_connecto.workflows.reliability import Recalibration
+from napari_connecto.workflows.packages import import_model as import_model_module
+from napari_connecto.workflows.packages.export_model import export_model
+from napari_connecto.workflows.packages.import_model import import_model
+from napari_connecto.workflows.xray.reliability import Recalibration
 from tests import translate_parts
 
 pytest.importorskip("bioimageio.spec", reason="the extra 'bioimageio' is not installed")

@@ -16,8 +16,8 @@ from torch import nn
 import napari_connecto as nc
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, ModelError, StoreError, VoxelSizeError
-from napari_connecto.models.architectures import MONAI, architecture
-from napari_connecto.workflows.import_model import import_model
+from napari_connecto.models.imported.architectures import MONAI, architecture
+from napari_connecto.workflows.packages.import_model import import_model
 from tests.models.test_imported import SMALL_UNET, Last, Runs, state_bytes
 from tests.packages import (
     FLOAT,

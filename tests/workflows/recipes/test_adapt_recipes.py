@@ -11,14 +11,14 @@ import pytest
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.models.adapter import load_adapter, merge
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import load_model
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
-from napari_connecto.workflows.recipe_adapt import model_folder, tuned_params
-from napari_connecto.workflows.session import patch_states
+from napari_connecto.models.transfer.adapter import load_adapter, merge
+from napari_connecto.workflows.adapt.annotate.session import patch_states
+from napari_connecto.workflows.recipes.adapt import model_folder, tuned_params
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
 from tests import adapt_parts
 from tests.workflows.watched import watched
 

@@ -13,15 +13,15 @@ import pytest
 from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detect import detect
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.recipe import read_recipe, recipe_job, write_recipe
-from napari_connecto.workflows.recipe_parts import tile_of
-from napari_connecto.workflows.recipe_paths import check_inputs
-from napari_connecto.workflows.subprocess import run_in_subprocess
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.recipes.own_process import run_in_subprocess
+from napari_connecto.workflows.recipes.parts import tile_of
+from napari_connecto.workflows.recipes.paths import check_inputs
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job, write_recipe
 from tests import tiny
 
 

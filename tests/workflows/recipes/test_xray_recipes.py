@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.xray_params import XrayParams
+from napari_connecto.workflows.xray.params import XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray
 
 
 def invoke(*arguments: object) -> str:

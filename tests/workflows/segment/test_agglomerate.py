@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_connecto.workflows.agglomerate import Graph, absorb, groups, merge_tree
+from napari_connecto.workflows.segment.agglomerate import Graph, absorb, groups, merge_tree
 
 
 def stripes():

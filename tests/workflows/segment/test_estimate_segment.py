@@ -13,11 +13,11 @@ from napari_connecto.compute.memory import process_bytes
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.write import save_volume
+from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.workflows import estimate
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.estimate_segment import estimate_segment
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.cascade import estimate
+from napari_connecto.workflows.segment.estimate import estimate_segment
 from tests.adapt_parts import tiny_card
 
 VOXEL = (40.0, 4.0, 4.0)

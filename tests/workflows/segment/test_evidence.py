@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.partition_metrics import Contingency, bits_by_instance, variation_of_information
-from napari_connecto.workflows.evidence import Evidence
+from napari_connecto.workflows.segment.evidence import Evidence
 
 
 def evidence(gains, noise, instances, seed=0):

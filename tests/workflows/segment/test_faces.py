@@ -10,8 +10,8 @@ import pytest
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.workflows import faces
-from napari_connecto.workflows.faces import Blocks, join, link, link_sections, overlaps, same
+from napari_connecto.workflows.segment import faces
+from napari_connecto.workflows.segment.faces import Blocks, join, link, link_sections, overlaps, same
 
 
 def row(*values):

@@ -15,10 +15,10 @@ from napari_connecto.core.jobs import Cancelled, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.partition_metrics import variation_of_information
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.segment import plan_blocks, segment, segment_job
-from napari_connecto.workflows.segment_block import segment_array
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.segment import plan_blocks, segment, segment_job
 from tests.workflows.watched import watched
 
 NM = (10.0, 10.0, 10.0)
@@ -241,7 +241,7 @@ def test_blocks_are_no_larger_than_they_need_be():
 
 
 def test_the_work_on_a_block_can_be_sent_away():
-    from napari_connecto.workflows import segment_block
+    from napari_connecto.workflows.segment import block as segment_block
 
     params = pickle.loads(pickle.dumps(DEEP))  # noqa: S301
     assert params == DEEP

@@ -7,10 +7,10 @@ import pytest
 
 from napari_connecto.compute.cluster import connect
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.segment import segment
-from tests.workflows.test_segment import DEEP, NM, cells, stored
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.segment.segment import segment
+from tests.workflows.segment.test_segment import DEEP, NM, cells, stored
 
 
 @pytest.mark.slow

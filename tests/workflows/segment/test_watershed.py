@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_connecto.workflows import watershed
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.segment_block import segment_array
-from napari_connecto.workflows.watershed import fragments
-from tests.workflows.test_segment import cells
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment import watershed
+from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.watershed import fragments
+from tests.workflows.segment.test_segment import cells
 
 DEEP = SegmentParams(mode="3d", boundary_threshold=0.5, smoothing=1.0, seed_distance=1.5)
 FLAT = SegmentParams(mode="2d", boundary_threshold=0.5, smoothing=1.0, seed_distance=1.5)

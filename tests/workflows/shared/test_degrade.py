@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.degrade import (
+from napari_connecto.workflows.shared.degrade import (
     BINS,
     CENTRES,
     LEVELS,

@@ -7,10 +7,10 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.model import Scaling
-from napari_connecto.workflows.em_labels import boundary_target, to_em
-from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.fine_tune import boundary_card
-from napari_connecto.workflows.tune import instances
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.fine_tune import boundary_card
+from napari_connecto.workflows.segment.tune import instances
+from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
 
 NM = (40.0, 8.0, 8.0)
 

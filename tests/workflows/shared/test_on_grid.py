@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.on_grid import kept_where, on_grid
+from napari_connecto.workflows.shared.on_grid import kept_where, on_grid
 
 RNG = np.random.default_rng(0)
 FINE = RNG.integers(1, 99, (6, 8, 10)).astype(np.uint16)

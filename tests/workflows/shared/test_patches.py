@@ -9,8 +9,8 @@ from scipy import ndimage
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows import patches
-from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.shared import patches
+from napari_connecto.workflows.shared.patches import candidates
 from tests.compute.parts import Chunked
 
 NM = (40.0, 8.0, 8.0)

@@ -11,9 +11,9 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.membranes import membranes, membranes_job
-from napari_connecto.workflows.translate import translate
-from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.workflows.xray.membranes import membranes, membranes_job
+from napari_connecto.workflows.xray.translate import translate
+from napari_connecto.workflows.xray.translate_params import TranslateParams
 from tests import translate_parts as parts
 
 SHAPE = (16, 20, 20)

@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows import pair_input
-from napari_connecto.workflows.align import BlockShift, Masked, banded, correlation, fitted, sampled, shifted
-from napari_connecto.workflows.pair import Pair, pair_volumes
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.xray_params import PairParams, XrayParams
+from napari_connecto.workflows.xray import pair_input
+from napari_connecto.workflows.xray.align import BlockShift, Masked, banded, correlation, fitted, sampled, shifted
+from napari_connecto.workflows.xray.pair import Pair, pair_volumes
+from napari_connecto.workflows.xray.params import PairParams, XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray
 
 XRAY_NM = 30.0
 

@@ -12,10 +12,11 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows import simulate, xray_physics
-from napari_connecto.workflows.degrade import Style
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.xray_params import XrayParams
+from napari_connecto.workflows.shared.degrade import Style
+from napari_connecto.workflows.xray import physics as xray_physics
+from napari_connecto.workflows.xray import simulate
+from napari_connecto.workflows.xray.params import XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray
 
 BARE = XrayParams(fwhm_nm=(0.0, 0.0, 0.0), edge_gain=1.0, photons=0.0, background=0.0, rings=0.0, stripes=0.0)
 """Nothing but density and the mean over X-ray voxels."""

@@ -13,15 +13,15 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.pair_samples import PairSamples, Scene
-from napari_connecto.workflows.recipe_translate import translator_folder
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.stop_file import STOP
-from napari_connecto.workflows.train_translator import train_translator_job
-from napari_connecto.workflows.translate_params import TranslatorParams
-from napari_connecto.workflows.translator import load_translator
-from napari_connecto.workflows.translator_design import SHARES, crop_shape, middle, parts, translator_card
-from napari_connecto.workflows.xray_params import PairParams, XrayParams
+from napari_connecto.workflows.recipes.translate import translator_folder
+from napari_connecto.workflows.shared.stop_file import STOP
+from napari_connecto.workflows.xray.design import SHARES, crop_shape, middle, parts, translator_card
+from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.params import PairParams, XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray
+from napari_connecto.workflows.xray.train import train_translator_job
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
+from napari_connecto.workflows.xray.translator import load_translator
 from tests import tiny
 from tests.translate_parts import EM_NM, PARAMS, texture
 from tests.workflows.watched import watched
@@ -162,8 +162,8 @@ def test_a_pair_that_says_nothing_is_refused(pair):
 @pytest.mark.slow
 def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(pair, tmp_path):
     """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
-    from napari_connecto.io.read import open_volume
-    from napari_connecto.io.write import save_volume
+    from napari_connecto.io.volumes.read import open_volume
+    from napari_connecto.io.volumes.write import save_volume
 
     for volume, name in zip(pair, ("xray", "em"), strict=True):
         save_volume(volume, tmp_path / f"{name}.zarr")

@@ -10,12 +10,12 @@ import pytest
 from napari_connecto.core.errors import ChunkError, InputError, ModelError, StoreError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.read import open_volume
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.translate import translate, translate_job
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import Translator, load_translator
-from napari_connecto.workflows.whole import answers
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.whole import answers
+from napari_connecto.workflows.xray.translate import translate, translate_job
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import Translator, load_translator
 from tests import translate_parts as parts
 
 
@@ -25,7 +25,7 @@ def whole(volume: Volume) -> np.ndarray:
 
 def retiled(translator: Translator, tile) -> Translator:
     """The same weights, other tiles."""
-    from napari_connecto.models.predictor import TorchPredictor
+    from napari_connecto.models.inference.predictor import TorchPredictor
 
     return replace(
         translator,

@@ -11,11 +11,11 @@ import pytest
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.models import mixture
-from napari_connecto.workflows import estimate
-from napari_connecto.workflows.translate_estimate import estimate_translate
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import load_translator
+from napari_connecto.models.inference import mixture
+from napari_connecto.workflows.cascade import estimate
+from napari_connecto.workflows.xray.estimate import estimate_translate
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import load_translator
 from tests import translate_dock_parts, translate_parts
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.seams import seams
-from napari_connecto.workflows.trust import certain, disputed_regions, worst_regions
+from napari_connecto.workflows.xray.seams import seams
+from napari_connecto.workflows.xray.trust import certain, disputed_regions, worst_regions
 
 NM = (20.0, 10.0, 10.0)
 

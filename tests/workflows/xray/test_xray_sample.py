@@ -7,17 +7,17 @@ import pytest
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.partition_metrics import variation_of_information
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import load_model
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import PAIRS, open_sample, shipped_folder
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.em_samples import nearest
-from napari_connecto.workflows.recipe_parts import model_folder
-from napari_connecto.workflows.segment import segment
-from napari_connecto.workflows.simulate import simulate_xray
-from napari_connecto.workflows.xray_params import XrayParams
+from napari_connecto.workflows.adapt.em_samples import nearest
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.recipes.parts import model_folder
+from napari_connecto.workflows.segment.segment import segment
+from napari_connecto.workflows.xray.params import XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.views.wrapped import Wrapped
 from napari_connecto.core.volume import Level
-from napari_connecto.core.wrapped import Wrapped
 
 LEAST = 16
 """Side in voxels of what is no longer divided to find more that can be read."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
-from napari_connecto.core.pedestal import narrow, wide
+from napari_connecto.core.views.pedestal import narrow, wide
 from napari_connecto.core.volume import Level
 
 SAME = 0.02

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.views.wrapped import Wrapped
 from napari_connecto.core.volume import Volume
-from napari_connecto.core.wrapped import Wrapped
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.inflate import STREAMS, inflated
+from napari_connecto.io.limits.inflate import STREAMS, inflated
 
 MOST_VOXELS = 2**62
 MOST_CHUNK = 2**31

@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.io.bioimage_axes import LETTERS, PackageAxis, channel_count, letters_of, output_names, space_of
-from napari_connecto.io.package_files import MAX_YAML, PackageFiles, check_name, opened
-from napari_connecto.io.plain_data import safe_array, safe_yaml
+from napari_connecto.io.packages.bioimage_axes import (
+    LETTERS,
+    PackageAxis,
+    channel_count,
+    letters_of,
+    output_names,
+    space_of,
+)
+from napari_connecto.io.packages.package_files import MAX_YAML, PackageFiles, check_name, opened
+from napari_connecto.io.packages.plain_data import safe_array, safe_yaml
 
 DOCUMENTS = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
 FORMATS = ("0.4", "0.5")

@@ -1,4 +1,4 @@
-"""Writing bioimage.io model packages (format 0.5) by ``bioimageio.spec``; the counterpart of `io.bioimage`. Ours."""
+"""Writing bioimage.io model packages (format 0.5) by ``bioimageio.spec``; the counterpart of `io.packages.bioimage`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard
-from napari_connecto.io.bioimage import spec_library
 from napari_connecto.io.disk import storing
+from napari_connecto.io.packages.bioimage import spec_library
 
 LICENCES: Mapping[str, Any] = {
     "MIT": "MIT",

@@ -12,7 +12,7 @@ from zarr.storage import LocalStore
 
 from napari_connecto.core.errors import StoreError
 from napari_connecto.io.disk import storing
-from napari_connecto.io.ngff import COMPRESSOR
+from napari_connecto.io.volumes.ngff import COMPRESSOR
 
 
 def open_draft(path: Path, start: np.ndarray, *, anew: bool = False) -> Any:

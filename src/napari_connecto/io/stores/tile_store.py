@@ -20,13 +20,13 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Kind, Level, Volume
-from napari_connecto.io.chunk_files import ChunkFiles
 from napari_connecto.io.disk import read_json, storing, write_json
-from napari_connecto.io.journal import Journal
-from napari_connecto.io.ngff import Image, create_group, create_level, finish_group
-from napari_connecto.io.pyramid import Grid, downsample, halving
-from napari_connecto.io.views import view
-from napari_connecto.io.zarr_arrays import ZarrSource, open_node
+from napari_connecto.io.stores.chunk_files import ChunkFiles
+from napari_connecto.io.stores.journal import Journal
+from napari_connecto.io.volumes.ngff import Image, create_group, create_level, finish_group
+from napari_connecto.io.volumes.pyramid import Grid, downsample, halving
+from napari_connecto.io.volumes.views import view
+from napari_connecto.io.volumes.zarr_arrays import ZarrSource, open_node
 
 _DESCRIPTION, _JOURNAL = "tiles.json", "tiles.journal"
 

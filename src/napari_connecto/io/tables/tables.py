@@ -14,8 +14,8 @@ import numpy as np
 from napari_connecto.core.documents import json_text, parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.whole import whole_file
-from napari_connecto.io.csv_text import read_text
 from napari_connecto.io.disk import plain, storing
+from napari_connecto.io.tables.csv_text import read_text
 
 _HEADER = b"napari-connecto"
 PLACES = ("z_nm", "y_nm", "x_nm")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.views import guess_axes
+from napari_connecto.io.volumes.views import guess_axes
 
 LETTERS = "tczyx"
 _WORDS = {

@@ -16,12 +16,12 @@ from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.axis_names import axes_of
-from napari_connecto.io.damage import ADVICE, header_errors
 from napari_connecto.io.files import open_binary, stat_text
-from napari_connecto.io.levels import Description, Request, Stored, volume_of
-from napari_connecto.io.tiff import open_file
-from napari_connecto.io.tiff_stated import TiffSize
+from napari_connecto.io.limits.damage import ADVICE, header_errors
+from napari_connecto.io.volumes.axis_names import axes_of
+from napari_connecto.io.volumes.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.volumes.tiff.read import open_file
+from napari_connecto.io.volumes.tiff.stated import TiffSize
 
 T = TypeVar("T")
 TIFFS = (".tif", ".tiff")

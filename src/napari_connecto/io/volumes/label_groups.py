@@ -11,7 +11,7 @@ from zarr.storage import LocalStore
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.disk import storing
-from napari_connecto.io.ngff import Image
+from napari_connecto.io.volumes.ngff import Image
 
 
 def check_parent(target: Path, image: Image) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.volume import FARTHEST_NM, Kind, Level, Volume
-from napari_connecto.io.axis_names import axes_of
-from napari_connecto.io.views import ChannelChoice, Source, view
+from napari_connecto.io.volumes.axis_names import axes_of
+from napari_connecto.io.volumes.views import ChannelChoice, Source, view
 
 NM_PER_UNIT = {
     "angstrom": 0.1,

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.axis_names import axis_letter, say, states_nothing, understood
-from napari_connecto.io.levels import ratio_scales, unit_nm
-from napari_connecto.io.placement import ALONE, Placement, applied
+from napari_connecto.io.volumes.axis_names import axis_letter, say, states_nothing, understood
+from napari_connecto.io.volumes.levels import ratio_scales, unit_nm
+from napari_connecto.io.volumes.placement import ALONE, Placement, applied
 
 _KNOWN = re.compile(r"0\.[1-6](?!\d).*")
 _SPATIAL = ("z", "y", "x")

@@ -22,7 +22,7 @@ from zarr.codecs import ZstdCodec
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.volume import Kind
-from napari_connecto.io.pyramid import Grid
+from napari_connecto.io.volumes.pyramid import Grid
 
 Version = Literal["0.4", "0.5"]
 OURS = "napari-connecto"

@@ -12,12 +12,12 @@ import zarr
 from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.cosem import as_ome_zarr
-from napari_connecto.io.levels import Description, Request, Stored, volume_of
-from napari_connecto.io.multiscales import check_units, check_version, geometry
-from napari_connecto.io.ngff import OURS, made_up
-from napari_connecto.io.plain_zarr import plain_array
-from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
+from napari_connecto.io.volumes.cosem import as_ome_zarr
+from napari_connecto.io.volumes.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.volumes.multiscales import check_units, check_version, geometry
+from napari_connecto.io.volumes.ngff import OURS, made_up
+from napari_connecto.io.volumes.plain_zarr import plain_array
+from napari_connecto.io.volumes.zarr_arrays import ZarrSource, above, open_node, store_revision
 
 _MOST_SERIES = 64
 _ASIDE = ("label", "label image", "macro", "macro image", "overview", "overview image", "thumbnail", "thumbnail image")

@@ -17,11 +17,11 @@ import zarr
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
-from napari_connecto.io.axis_names import axes_of, axistags, say, understood
-from napari_connecto.io.levels import Description, Request, Stored, unit_nm
-from napari_connecto.io.placement import numbers
-from napari_connecto.io.zarr_arrays import ZarrSource, above, open_node, store_revision
+from napari_connecto.io.volumes.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
+from napari_connecto.io.volumes.axis_names import axes_of, axistags, say, understood
+from napari_connecto.io.volumes.levels import Description, Request, Stored, unit_nm
+from napari_connecto.io.volumes.placement import numbers
+from napari_connecto.io.volumes.zarr_arrays import ZarrSource, above, open_node, store_revision
 
 _SAY = "give the voxel size in nm, (z, y, x): voxel_nm= (--voxel-nm Z Y X)"
 

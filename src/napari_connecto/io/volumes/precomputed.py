@@ -20,10 +20,10 @@ from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.volume import Kind, Volume
 from napari_connecto.io.files import check_path, is_url
-from napari_connecto.io.ngff import Image
 from napari_connecto.io.place import whole_folder
-from napari_connecto.io.pyramid import Grid
-from napari_connecto.io.write import chunk_shape, fill_levels, of_kind, pyramid_of
+from napari_connecto.io.volumes.ngff import Image
+from napari_connecto.io.volumes.pyramid import Grid
+from napari_connecto.io.volumes.write import chunk_shape, fill_levels, of_kind, pyramid_of
 
 _IMAGES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.geometry import FVec3, Vec3, vec3
-from napari_connecto.core.pedestal import above, narrow, plain, raised
+from napari_connecto.core.views.pedestal import above, narrow, plain, raised
 from napari_connecto.core.volume import Kind
 
 

@@ -9,14 +9,14 @@ from typing import Literal
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.axis_names import check_axes
 from napari_connecto.io.files import ZARR_FILES, check_path, is_url
-from napari_connecto.io.hdf5 import open_hdf5
-from napari_connecto.io.images import PICTURES, open_folder, open_image
-from napari_connecto.io.levels import Request, check_origin, check_voxel_size
-from napari_connecto.io.ome_zarr import open_zarr
-from napari_connecto.io.tiff import open_tiff
-from napari_connecto.io.views import ChannelChoice
+from napari_connecto.io.volumes.axis_names import check_axes
+from napari_connecto.io.volumes.hdf5.read import open_hdf5
+from napari_connecto.io.volumes.images import PICTURES, open_folder, open_image
+from napari_connecto.io.volumes.levels import Request, check_origin, check_voxel_size
+from napari_connecto.io.volumes.ome_zarr import open_zarr
+from napari_connecto.io.volumes.tiff.read import open_tiff
+from napari_connecto.io.volumes.views import ChannelChoice
 
 _BY_SUFFIX: dict[str, Callable[[Request], Volume]] = {
     **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".svs", ".ome"), open_tiff),

@@ -22,11 +22,11 @@ from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Kind, Level, Volume
 from napari_connecto.io.disk import storing
 from napari_connecto.io.files import ZARR_FILES, check_path, is_url
-from napari_connecto.io.label_groups import check_parent, register
-from napari_connecto.io.ngff import Image, Version, create_group, create_level, finish_group
 from napari_connecto.io.place import check_zarr_name, whole_folder
-from napari_connecto.io.pyramid import Grid, downsample, grids
-from napari_connecto.io.zarr_arrays import open_store
+from napari_connecto.io.volumes.label_groups import check_parent, register
+from napari_connecto.io.volumes.ngff import Image, Version, create_group, create_level, finish_group
+from napari_connecto.io.volumes.pyramid import Grid, downsample, grids
+from napari_connecto.io.volumes.zarr_arrays import open_store
 
 _BLOCK_BYTES = 2**25
 _SHARD_BYTES = 2**26

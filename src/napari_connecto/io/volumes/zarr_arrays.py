@@ -19,10 +19,10 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 from napari_connecto.core.documents import check_plain
 from napari_connecto.core.errors import ChunkError, InputError, out_of_memory
-from napari_connecto.io.damage import ADVICE, cells, damaged, header_errors, read_errors
 from napari_connecto.io.files import is_url, stat_text
-from napari_connecto.io.patient_store import http_store
-from napari_connecto.io.zarr_limits import limited
+from napari_connecto.io.limits.damage import ADVICE, cells, damaged, header_errors, read_errors
+from napari_connecto.io.limits.zarr_limits import limited
+from napari_connecto.io.volumes.patient_store import http_store
 
 
 def open_store(path: str, *, read_only: bool = True) -> Store:

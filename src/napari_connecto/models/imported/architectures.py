@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.models.bounds import encoder_name, few_weights
-from napari_connecto.models.weights import read_tensors
+from napari_connecto.models.nets.bounds import encoder_name, few_weights
+from napari_connecto.models.nets.weights import read_tensors
 
 MONAI, SMP = "monai.networks.nets.UNet", "segmentation_models_pytorch.Unet"
 ALLOWED = {

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.models import nets
-from napari_connecto.models.losses import LOG_VARIANCE_RANGE
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.nets import nets
+from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
 
 TOLERANCE = 1e-5
 """How far the traced network may be off the untraced one at another size, to pass for one of any size."""

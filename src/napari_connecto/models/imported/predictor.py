@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models.architectures import architecture, read_state
-from napari_connecto.models.device import cores, pick_device
-from napari_connecto.models.onnx import load_onnx
-from napari_connecto.models.predictor import one_thread
-from napari_connecto.models.steps import apply, dtype_after, pointwise
-from napari_connecto.models.torchscript import load_torchscript
-from napari_connecto.models.weights import fill_weights
+from napari_connecto.models.imported.architectures import architecture, read_state
+from napari_connecto.models.imported.onnx import load_onnx
+from napari_connecto.models.imported.steps import apply, dtype_after, pointwise
+from napari_connecto.models.imported.torchscript import load_torchscript
+from napari_connecto.models.inference.device import cores, pick_device
+from napari_connecto.models.inference.predictor import one_thread
+from napari_connecto.models.nets.weights import fill_weights
 
 KIND = "imported"
 FILES = {"torchscript": "weights.torchscript", "state_dict": "weights.safetensors", "onnx": "weights.onnx"}
@@ -37,8 +37,8 @@ class ImportedPredictor:
     card
         ``network`` is {"kind": "imported", "format": one of `FILES`, "axes": "bcyx", "answer": "bcyx",
         "before": [...], "after": [...], "architecture": "...", "kwargs": {...}}: order of the network's axes (of the
-        letters b c z y x; b, c and z may lack), steps as `napari_connecto.models.steps` has them, and for a state dict
-        how to build the network. ``digest`` is set to that of the weights.
+        letters b c z y x; b, c and z may lack), steps as `napari_connecto.models.imported.steps` has them, and
+        for a state dict how to build the network. ``digest`` is set to that of the weights.
     weights
         A TorchScript file, see `load_torchscript` for how far it can be trusted, a safetensors or an ONNX file.
     device

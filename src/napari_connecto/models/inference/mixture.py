@@ -17,8 +17,8 @@ import numpy as np
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Output, Predictor
-from napari_connecto.models.losses import LOG_VARIANCE_RANGE
-from napari_connecto.models.openvino import torch_model
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
 
 MEAN, LOG_VARIANCE = "mean", "log_variance"
 OUTPUTS = ("mean", "aleatoric", "epistemic")

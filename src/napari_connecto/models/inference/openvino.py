@@ -20,9 +20,9 @@ import torch
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.models.device import cores
-from napari_connecto.models.kept import keep, kept
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.device import cores
+from napari_connecto.models.inference.kept import keep, kept
+from napari_connecto.models.inference.predictor import TorchPredictor
 
 log = logging.getLogger("napari_connecto")
 

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models import nets
-from napari_connecto.models.device import cores, pick_device
-from napari_connecto.models.dropout import dropping
-from napari_connecto.models.fold import folded
-from napari_connecto.models.weights import fill_weights, round_to_half, to_bytes
+from napari_connecto.models.inference.device import cores, pick_device
+from napari_connecto.models.nets import nets
+from napari_connecto.models.nets.dropout import dropping
+from napari_connecto.models.nets.fold import folded
+from napari_connecto.models.nets.weights import fill_weights, round_to_half, to_bytes
 
 if TYPE_CHECKING:
-    from napari_connecto.models.adapter import Adapter
+    from napari_connecto.models.transfer.adapter import Adapter
 
 log = logging.getLogger("napari_connecto")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models.bounds import encoder_name, few_weights
-from napari_connecto.models.dropout import seeded_dropout
+from napari_connecto.models.nets.bounds import encoder_name, few_weights
+from napari_connecto.models.nets.dropout import seeded_dropout
 
 KINDS = ("scorer", "unet", "smp")
 BOUNDS = {"width": (1, 4096), "depth": (1, 8), "residual": (0, 8), "stride": (1, 256), "strides": (1, 256)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.params import check, param
-from napari_connecto.models.predictor import one_thread
+from napari_connecto.models.inference.predictor import one_thread
 
 
 @dataclass(frozen=True)

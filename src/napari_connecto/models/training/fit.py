@@ -17,10 +17,10 @@ from napari_connecto.core.errors import InputError, ModelError, out_of_memory
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import check, param
-from napari_connecto.models.checkpoint import Run, load_run, save_run
-from napari_connecto.models.learners import Learner, learner
-from napari_connecto.models.losses import MaskLoss
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.checkpoint import Run, load_run, save_run
+from napari_connecto.models.training.learners import Learner, learner
+from napari_connecto.models.training.losses import MaskLoss
 
 Sample: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 Samples: TypeAlias = Iterator[Sample] | Callable[[int], Iterator[Sample]]

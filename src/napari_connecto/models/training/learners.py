@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from napari_connecto.models.adapter import Adapter, merge, parse_adapter
-from napari_connecto.models.encoder import encoder_parts
-from napari_connecto.models.fold import CONVS, NORMS
-from napari_connecto.models.nets import dimensions
-from napari_connecto.models.predictor import TorchPredictor, skeleton
-from napari_connecto.models.weights import fill_weights
+from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
+from napari_connecto.models.nets.fold import CONVS, NORMS
+from napari_connecto.models.nets.nets import dimensions
+from napari_connecto.models.nets.weights import fill_weights
+from napari_connecto.models.transfer.adapter import Adapter, merge, parse_adapter
+from napari_connecto.models.transfer.encoder import encoder_parts
 
 Part = Literal["all", "decoder", "adapter"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.models.losses import LOG_VARIANCE_RANGE
+from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
 
 KINDS = ("gaussian", "laplace", "absolute")
 BETA = 0.5

@@ -12,9 +12,9 @@ import torch
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import Predictor
-from napari_connecto.models.fold import NORMS
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor, one_thread
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor, one_thread
+from napari_connecto.models.nets.fold import NORMS
 
 
 def adabn(model: Predictor, batches: Iterable[np.ndarray]) -> TorchPredictor:

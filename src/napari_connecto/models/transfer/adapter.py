@@ -24,8 +24,8 @@ from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.whole import whole_file
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.models.weights import read_tensors
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.nets.weights import read_tensors
 
 FORMAT = "napari-connecto adapter 1"
 

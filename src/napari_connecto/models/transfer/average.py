@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.models.predictor import TorchPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
 
 
 def between(start: TorchPredictor, end: TorchPredictor, share: float) -> TorchPredictor:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.models.fold import folded
-from napari_connecto.models.nets import Sections
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import example, one_thread
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import example, one_thread
+from napari_connecto.models.nets.fold import folded
+from napari_connecto.models.nets.nets import Sections
 
 BATCH = 16
 
@@ -26,7 +26,7 @@ def encoder_parts(net: nn.Module, network: Mapping[str, Any]) -> list[nn.Module]
     Parameters
     ----------
     net
-        As `napari_connecto.models.nets.build` made it.
+        As `napari_connecto.models.nets.nets.build` made it.
     network
         Of its card.
 

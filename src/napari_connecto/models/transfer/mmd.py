@@ -12,7 +12,7 @@ import torch
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.shown import shown
-from napari_connecto.models.device import pick_device
+from napari_connecto.models.inference.device import pick_device
 
 Bandwidth: TypeAlias = Literal["median"] | float | Sequence[float]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_connecto.widgets._adapt_jobs import has_patches
-from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets.adapt.jobs import has_patches
+from napari_connecto.widgets.shared.job_bar import text_line
 
 
 class BeforeLabel(QWidget):

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_connecto.core.phases import seconds_text
-from napari_connecto.widgets._cascade_card import PreflightCard
-from napari_connecto.widgets._view import bytes_text
-from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.widgets.shared.estimate_card import PreflightCard
+from napari_connecto.widgets.viewer.view import bytes_text
+from napari_connecto.workflows.adapt.params import SegmentParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.estimate_segment import SegmentEstimate
+    from napari_connecto.workflows.segment.estimate import SegmentEstimate
 
 TOOLTIP = (
     "What is segmented, at the size the model reads; two tiles are predicted and segmented here, and timed.\n"

@@ -18,22 +18,22 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets._adapt_before import BeforeLabel
-from napari_connecto.widgets._adapt_jobs import Source, peek_card, rank_job, told_of
-from napari_connecto.widgets._adapt_layers import patch_in_view
-from napari_connecto.widgets._adapt_library import FOLDER, LibraryCombo
-from napari_connecto.widgets._adapt_panels import Panels
-from napari_connecto.widgets._adapt_plots import Tree
-from napari_connecto.widgets._adapt_prepare_jobs import Place, Preview, preview_job
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_ranks import RankTable
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._report_button import ranking_job
-from napari_connecto.workflows.adapt_params import RankParams
+from napari_connecto.widgets.adapt.before import BeforeLabel
+from napari_connecto.widgets.adapt.jobs import Source, peek_card, rank_job, told_of
+from napari_connecto.widgets.adapt.layers import patch_in_view
+from napari_connecto.widgets.adapt.library import FOLDER, LibraryCombo
+from napari_connecto.widgets.adapt.panels import Panels
+from napari_connecto.widgets.adapt.prepare_jobs import Place, Preview, preview_job
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.ranks import RankTable
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.plots import Tree
+from napari_connecto.widgets.shared.report_button import ranking_job
+from napari_connecto.workflows.adapt.params import RankParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.rank import Ranking
+    from napari_connecto.workflows.adapt.rank import Ranking
 
 SCRATCH = "From scratch"
 

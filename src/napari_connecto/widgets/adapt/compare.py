@@ -9,16 +9,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets._adapt_kept import Gain, default_model, new_model, old_model
-from napari_connecto.widgets._adapt_panels import Panels
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_train_jobs import Compared, compared_job, tuned_model
-from napari_connecto.widgets._dock import row
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._theme import colour_text
+from napari_connecto.widgets.adapt.kept import Gain, default_model, new_model, old_model
+from napari_connecto.widgets.adapt.panels import Panels
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.train_jobs import Compared, compared_job, tuned_model
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.theme import colour_text
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.compare import Comparison
+    from napari_connecto.workflows.adapt.compare import Comparison
 
 
 class CompareBox(QWidget):

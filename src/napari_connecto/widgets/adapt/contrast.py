@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.widgets._adapt_jobs import contrast_job
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.widgets._theme import colour_text
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.adapt.jobs import contrast_job
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_connecto.core.volume import Volume
-    from napari_connecto.workflows.contrast import Contrast
+    from napari_connecto.workflows.adapt.contrast import Contrast
 
 OFFER = "Invert intensities on read; no file is changed, and recipes say invert: true"
 BEGUN = "The open session reads the image this way; start a new session in step 2 to change it"

@@ -9,17 +9,17 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 
-from napari_connecto.widgets._adapt_annotate import AnnotateBox
-from napari_connecto.widgets._adapt_choose import ChooseBox
-from napari_connecto.widgets._adapt_compare import CompareBox
-from napari_connecto.widgets._adapt_contrast import ContrastBanner
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_segment import SegmentBox
-from napari_connecto.widgets._adapt_tune import TuneBox
-from napari_connecto.widgets._dock import Dock
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._worker import State
+from napari_connecto.widgets.adapt.annotate.panel import AnnotateBox
+from napari_connecto.widgets.adapt.choose import ChooseBox
+from napari_connecto.widgets.adapt.compare import CompareBox
+from napari_connecto.widgets.adapt.contrast import ContrastBanner
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.segment import SegmentBox
+from napari_connecto.widgets.adapt.tune import TuneBox
+from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.worker import State
 
 if TYPE_CHECKING:
     import napari

@@ -20,13 +20,13 @@ from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import shipped_folder
-from napari_connecto.widgets._mesa import load_triton_apart, torch_job
-from napari_connecto.workflows.adapt_params import RankParams, SegmentParams
+from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.workflows.adapt.params import RankParams, SegmentParams
 
 if TYPE_CHECKING:
-    from napari_connecto.models.predictor import TorchPredictor
-    from napari_connecto.workflows.contrast import Contrast
-    from napari_connecto.workflows.rank import Ranking
+    from napari_connecto.models.inference.predictor import TorchPredictor
+    from napari_connecto.workflows.adapt.contrast import Contrast
+    from napari_connecto.workflows.adapt.rank import Ranking
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Picture:
 @lru_cache(maxsize=8)
 def _load(folder: Path, changed: float) -> TorchPredictor:
     from napari_connecto.models.files import load_model
-    from napari_connecto.models.openvino import torch_model
+    from napari_connecto.models.inference.openvino import torch_model
 
     return torch_model(load_model(folder, backend="torch"))
 
@@ -125,7 +125,7 @@ def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
     """Whether the volume's membranes are as dark, or as bright, as a model expects."""
     yield from torch_job()
     yield Progress(0, 0, "looking at the contrast")
-    from napari_connecto.workflows import contrast
+    from napari_connecto.workflows.adapt import contrast
 
     return (yield from contrast.contrast_job(volume, load(folder)))
 
@@ -134,14 +134,14 @@ def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ra
     """Rank the library's domains by how near their data are to the volume."""
     yield from torch_job()
     yield Progress(0, 0, "loading the library")
-    from napari_connecto.workflows.rank import rank_domains_job
+    from napari_connecto.workflows.adapt.rank import rank_domains_job
 
     return (yield from rank_domains_job(volume, library, params))
 
 
 def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
     """The level a model reads, and the part of it that ``box`` (finest voxels) covers."""
-    from napari_connecto.workflows.fitting import fitting_level
+    from napari_connecto.workflows.shared.fitting import fitting_level
 
     level = fitting_level(volume, card)
     own = volume.levels[0].box_in(box, level).clip(level.shape)
@@ -149,6 +149,6 @@ def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
 
 
 def asked(model: TorchPredictor, patch: Level, scaling: Scaling) -> Level:
-    from napari_connecto.workflows.whole import boundary_of
+    from napari_connecto.workflows.shared.whole import boundary_of
 
     return Level(boundary_of(model, scaling(np.asarray(patch.array))), patch.voxel_nm, patch.origin_nm)

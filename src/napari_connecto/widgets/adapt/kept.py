@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
 
-from napari_connecto.widgets._adapt_jobs import model_name, tuned_params
-from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER
-from napari_connecto.widgets._adapt_train_jobs import tuned_model
-from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.widgets.adapt.annotate.session_jobs import SCRATCH_FOLDER
+from napari_connecto.widgets.adapt.jobs import model_name, tuned_params
+from napari_connecto.widgets.adapt.train_jobs import tuned_model
+from napari_connecto.workflows.adapt.params import SegmentParams
 
 
 @dataclass(frozen=True)

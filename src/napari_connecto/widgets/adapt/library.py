@@ -7,8 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
-from napari_connecto.widgets._adapt_jobs import list_job
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.adapt.jobs import list_job
+from napari_connecto.widgets.shared.worker import Worker
 
 FOLDER, SHIPPED = "From folder…", "Shipped domains"
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 
-from napari_connecto.widgets._adapt_layers import GAP, Canvas, View
-from napari_connecto.widgets._layers import world_factor
-from napari_connecto.widgets._show import placed_at
+from napari_connecto.widgets.adapt.layers import GAP, Canvas, View
+from napari_connecto.widgets.viewer.layers import world_factor
+from napari_connecto.widgets.viewer.show import placed_at
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._adapt_jobs import Picture
+    from napari_connecto.widgets.adapt.jobs import Picture
 
 LETTER = 0.95
 """Pixels that a letter is wide, per point of its size."""

@@ -12,10 +12,10 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._adapt_jobs import Picture, Source, asked, cut, load, told_of
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.widgets._volumes import as_file_job
-from napari_connecto.workflows.adapt_params import PrepareParams
+from napari_connecto.widgets.adapt.jobs import Picture, Source, asked, cut, load, told_of
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.volumes import as_file_job
+from napari_connecto.workflows.adapt.params import PrepareParams
 
 ADABN = PrepareParams(patches=32)
 """Fewer tiles than the command line takes: it is to be seen while one waits."""
@@ -47,8 +47,8 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
     Playback trains, so it runs in a process of its own, which is killed when this is closed.
     """
     yield from torch_job()
-    from napari_connecto.workflows.recipe import recipe_job
-    from napari_connecto.workflows.subprocess import run_in_subprocess
+    from napari_connecto.workflows.recipes.own_process import run_in_subprocess
+    from napari_connecto.workflows.recipes.recipe import recipe_job
 
     if source.folder is None:
         raise InputError("an untrained model has no batch norm to adapt; choose a trained model, or clear the box")
@@ -117,6 +117,6 @@ def _picture(name: str, model: Any, place: Place, box: Box, title: str = "") -> 
 
 
 def _used_to(model: Any, volume: Volume) -> Any:
-    from napari_connecto.workflows.prepare import prepare_job
+    from napari_connecto.workflows.adapt.prepare import prepare_job
 
     return run(prepare_job(model, volume, "adabn", params=ADABN)).model

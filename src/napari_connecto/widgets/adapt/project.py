@@ -16,19 +16,19 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.invert import INVERTED, inverted
-from napari_connecto.widgets._adapt_jobs import Source, model_name, peek_card
-from napari_connecto.widgets._adapt_kept import Gain, Kept, default_model
-from napari_connecto.widgets._adapt_layers import Canvas
-from napari_connecto.widgets._adapt_session_jobs import SCRATCH_FOLDER, Begin, Work
-from napari_connecto.widgets._adapt_state import STATES, ImageState
-from napari_connecto.widgets._commands import HERE, RunOn
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._layers import SOURCE
-from napari_connecto.widgets._settings import output_folder
-from napari_connecto.widgets._show import layer_data
-from napari_connecto.widgets._view import RESULT
-from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.core.views.invert import INVERTED, inverted
+from napari_connecto.widgets.adapt.annotate.session_jobs import SCRATCH_FOLDER, Begin, Work
+from napari_connecto.widgets.adapt.jobs import Source, model_name, peek_card
+from napari_connecto.widgets.adapt.kept import Gain, Kept, default_model
+from napari_connecto.widgets.adapt.layers import Canvas
+from napari_connecto.widgets.adapt.state import STATES, ImageState
+from napari_connecto.widgets.shared.commands import HERE, RunOn
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.settings import output_folder
+from napari_connecto.widgets.viewer.layers import SOURCE
+from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.widgets.viewer.view import RESULT
+from napari_connecto.workflows.adapt.params import SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.core.volume import Level, Volume
@@ -250,7 +250,7 @@ class Project(QObject):
         """Lock the session again, after a process of its own had it."""
         if self.work is None:
             return
-        from napari_connecto.workflows.session import Session
+        from napari_connecto.workflows.adapt.annotate.session import Session
 
         work, old = self.work, self.work.session
         session = Session.open(old.path, work.volume, peek_card(work.base), spec=work.spec, model=str(work.base))
@@ -270,7 +270,7 @@ class Project(QObject):
 
     def copy_command(self, recipe: Mapping[str, Any], name: str, run_on: RunOn = HERE) -> str:
         """Write a recipe into the project's folder and put the command that runs it on the clipboard."""
-        from napari_connecto.workflows.recipe import write_recipe
+        from napari_connecto.workflows.recipes.recipe import write_recipe
 
         path = self.folder / "recipes" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)

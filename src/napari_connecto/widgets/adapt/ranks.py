@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_connecto.widgets._adapt_plots import BAR, IntervalDelegate
+from napari_connecto.widgets.shared.plots import BAR, IntervalDelegate
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.rank import Rank
+    from napari_connecto.workflows.adapt.rank import Rank
 
 
 class RankTable(QTableWidget):

@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 from napari.layers import Layer
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._adapt_jobs import Source
-    from napari_connecto.widgets._adapt_kept import Kept
-    from napari_connecto.widgets._adapt_session_jobs import Work
+    from napari_connecto.widgets.adapt.annotate.session_jobs import Work
+    from napari_connecto.widgets.adapt.jobs import Source
+    from napari_connecto.widgets.adapt.kept import Kept
 
 
 @dataclass(frozen=True)

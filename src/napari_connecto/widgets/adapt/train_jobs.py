@@ -15,20 +15,20 @@ from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_jobs import Picture, Source, load, tuned_params
-from napari_connecto.widgets._adapt_session_jobs import Work
-from napari_connecto.widgets._commands import HERE, RunOn, file_spec
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.workflows.adapt_params import FineTuneParams, SegmentParams
-from napari_connecto.workflows.stop_file import ask_to_stop
+from napari_connecto.widgets.adapt.annotate.session_jobs import Work
+from napari_connecto.widgets.adapt.jobs import Picture, Source, load, tuned_params
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.shared.stop_file import ask_to_stop
 
 if TYPE_CHECKING:
-    from napari_connecto.models.predictor import TorchPredictor
-    from napari_connecto.workflows.compare import Comparison
-    from napari_connecto.workflows.em_samples import Example
-    from napari_connecto.workflows.estimate_segment import SegmentEstimate
-    from napari_connecto.workflows.gate_check import GateCheck
-    from napari_connecto.workflows.patch_states import PatchState
+    from napari_connecto.models.inference.predictor import TorchPredictor
+    from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
+    from napari_connecto.workflows.adapt.compare import Comparison
+    from napari_connecto.workflows.adapt.em_samples import Example
+    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.segment.estimate import SegmentEstimate
 
 Recipe = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Compared:
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
     """Two steps are made here and thrown away; the second is timed."""
     yield from torch_job()
-    from napari_connecto.workflows.fine_tune import PRESETS, fine_tune_job
+    from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job
 
     yield Progress(0, 0, "timing two steps")
     model = load(work.base) if source.folder is not None else None
@@ -87,8 +87,8 @@ def tune_recipe(work: Work, source: Source, params: FineTuneParams, out: Path) -
 def tune_job(recipe: Recipe) -> Job[dict[str, Any]]:
     """Fine-tune in a process of its own, which is killed when this is closed; the session must be unlocked."""
     yield from torch_job()
-    from napari_connecto.workflows.recipe import write_recipe
-    from napari_connecto.workflows.subprocess import run_in_subprocess
+    from napari_connecto.workflows.recipes.own_process import run_in_subprocess
+    from napari_connecto.workflows.recipes.recipe import write_recipe
 
     out = Path(recipe["out"])
     summary = yield from run_in_subprocess(recipe, out.parent / "recipes" / out.name)
@@ -107,7 +107,7 @@ def stop_and_keep(recipe: Recipe) -> bool:
 
 def unfinished(folder: Path) -> Recipe | None:
     """The recipe of the last fine-tuning in a project's folder, if it was cut off and nothing was committed since."""
-    from napari_connecto.workflows.recipe import read_recipe
+    from napari_connecto.workflows.recipes.recipe import read_recipe
 
     runs = sorted(folder.glob("tuned-*/job.json"), key=lambda path: path.stat().st_mtime)
     if not runs or (tuned_model(runs[-1].parent) / "card.json").exists():
@@ -131,8 +131,8 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
     """Both models on the held-out patches, in the mode that will segment: figures, maps and segmentations."""
     yield from torch_job()
     yield Progress(0, 0, "loading models")
-    from napari_connecto.workflows.compare import compare_job
-    from napari_connecto.workflows.proof import Annotation
+    from napari_connecto.workflows.adapt.annotate.proof import Annotation
+    from napari_connecto.workflows.adapt.compare import compare_job
 
     old, new = load(before), load(after)
     annotation = Annotation.of(work.session, old)
@@ -151,9 +151,9 @@ def _drawing_job(
     work: Work, models: Sequence[TorchPredictor], found: Comparison, places: Sequence[tuple[PatchState, Example]]
 ) -> Job[list[list[list[Picture | None]]]]:
     """By held-out patch two rows of pictures: the maps of both models, and their segmentations."""
-    from napari_connecto.workflows.em_samples import prepared
-    from napari_connecto.workflows.segment_block import segment_array
-    from napari_connecto.workflows.whole import boundary_of
+    from napari_connecto.workflows.adapt.em_samples import prepared
+    from napari_connecto.workflows.segment.block import segment_array
+    from napari_connecto.workflows.shared.whole import boundary_of
 
     pictures: list[list[list[Picture | None]]] = []
     for state, example in places:
@@ -216,7 +216,7 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
     """What segmenting would cost; two tiles are timed here."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    from napari_connecto.workflows.estimate_segment import estimate_segment_job
+    from napari_connecto.workflows.segment.estimate import estimate_segment_job
 
     model = load(what.model)
     return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
@@ -225,8 +225,8 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
 def gate_job(what: Segmenting) -> Job[GateCheck]:
     """Whether the volume looks like what the model was trained on."""
     yield from torch_job()
-    from napari_connecto.workflows.gate_check import BEFORE_BYTES, gate_check_job
-    from napari_connecto.workflows.gate_files import load_gate
+    from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
+    from napari_connecto.workflows.ood.files import load_gate
 
     model, gate = load(what.model), load_gate(what.model)
     return (yield from gate_check_job(what.volume, model, gate, region=what.region, most_bytes=BEFORE_BYTES))
@@ -236,9 +236,9 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
     """Segment here or on a cluster, and leave the recipe in the result folder."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    from napari_connecto.workflows.gate_files import load_gate
-    from napari_connecto.workflows.recipe import write_recipe
-    from napari_connecto.workflows.segment import segment_job
+    from napari_connecto.workflows.ood.files import load_gate
+    from napari_connecto.workflows.recipes.recipe import write_recipe
+    from napari_connecto.workflows.segment.segment import segment_job
 
     model, gate = load(what.model), what.check or load_gate(what.model)
     yield Progress(0, 0, what.run_on.starting)

@@ -11,10 +11,9 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import seconds_text
-from napari_connecto.widgets._adapt_kept import Gain, default_model
-from napari_connecto.widgets._adapt_plots import Curve
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_train_jobs import (
+from napari_connecto.widgets.adapt.kept import Gain, default_model
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.train_jobs import (
     Recipe,
     Timing,
     stop_and_keep,
@@ -23,14 +22,15 @@ from napari_connecto.widgets._adapt_train_jobs import (
     tune_recipe,
     unfinished,
 )
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._worker import State, Worker
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.patch_states import editing_text
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.plots import Curve
+from napari_connecto.widgets.shared.worker import State, Worker
+from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
+from napari_connecto.workflows.adapt.params import FineTuneParams
 
 FEW = 8
-"""Of fewer patches all are learnt from, see `workflows.fine_tune`."""
+"""Of fewer patches all are learnt from, see `workflows.adapt.fine_tune`."""
 
 
 class TuneBox(QWidget):

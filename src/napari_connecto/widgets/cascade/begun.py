@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_connecto.widgets._cascade_jobs import Peek
+from napari_connecto.widgets.cascade.jobs import Peek
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -11,24 +11,24 @@ from qtpy.QtWidgets import QPushButton
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets._cascade_card import Fix, PreflightCard
-from napari_connecto.widgets._cascade_jobs import Backend, Search, check_job, command_line, estimate_job, search_job
-from napari_connecto.widgets._cascade_results import Begun, ResultBox
-from napari_connecto.widgets._cascade_setup import CascadeBox
-from napari_connecto.widgets._cascade_train import PREVIOUS, TrainBox
-from napari_connecto.widgets._dock import Dock
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._options import OptionsFold
-from napari_connecto.widgets._settings import AutomaticFolder, output_folder
-from napari_connecto.widgets._view import inner, view_box
-from napari_connecto.widgets._volumes import identity, lasting
-from napari_connecto.workflows.params import DetectParams
+from napari_connecto.widgets.cascade.jobs import Backend, Search, check_job, command_line, estimate_job, search_job
+from napari_connecto.widgets.cascade.results import Begun, ResultBox
+from napari_connecto.widgets.cascade.setup import CascadeBox
+from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
+from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.estimate_card import Fix, PreflightCard
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.options import OptionsFold
+from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
+from napari_connecto.widgets.viewer.view import inner, view_box
+from napari_connecto.widgets.viewer.volumes import identity, lasting
+from napari_connecto.workflows.cascade.params import DetectParams
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
 LONG_S = 120
 """Searches expected to take longer are worth converting the models for (OpenVINO, where it is installed)."""
@@ -175,7 +175,7 @@ class CascadeWidget(Dock):
             self.results.show_map(self._running.out)
 
     def _on_found(self, found: Detections) -> None:
-        from napari_connecto.workflows.report import report_lines  # loaded by the search already
+        from napari_connecto.workflows.cascade.report import report_lines  # loaded by the search already
 
         self.results.finish(found, report_lines(found.report))
         if self._running is not None:

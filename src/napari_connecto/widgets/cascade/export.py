@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_connecto.core.errors import ConnectoError, StoreError
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.widgets._cascade_review import Review
-from napari_connecto.widgets._show import Relabelled
-from napari_connecto.widgets._worker import Worker
-from napari_connecto.workflows.verdicts import ACCEPTED
+from napari_connecto.widgets.cascade.review import Review
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.show import Relabelled
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED
 
 FILTERS = ";;".join(
     (
@@ -70,7 +70,7 @@ def export_job(review: Review, path: Path) -> Job[Written]:
     labels = review.found.labels
     if labels is None:
         raise StoreError("this cascade finds centres, not masks; export a table (.csv or .parquet)")
-    from napari_connecto.io.write import save_volume_job  # zarr and its friends: not for the opening of a dock
+    from napari_connecto.io.volumes.write import save_volume_job  # zarr and its friends: not for the opening of a dock
 
     level = replace(labels.levels[0], array=Relabelled(labels.levels[0].array, review.label_table()))
     yield from save_volume_job(replace(labels, levels=(level,)), path, kind="labels")

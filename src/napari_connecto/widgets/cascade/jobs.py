@@ -24,19 +24,19 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.params import option_words
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.job_folder import SCRATCH
-from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
-from napari_connecto.widgets._mesa import load_triton_apart, torch_job
-from napari_connecto.widgets._volumes import as_file_job
-from napari_connecto.workflows.cascade_document import read_document
-from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.points import Places
+from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec, volume_words
+from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.widgets.viewer.volumes import as_file_job
+from napari_connecto.workflows.cascade.document import read_document
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.cascade.training.points import Places
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.cascade import Cascade
-    from napari_connecto.workflows.detections import Detections
-    from napari_connecto.workflows.estimate import Estimate
-    from napari_connecto.workflows.gate_check import GateCheck
+    from napari_connecto.workflows.cascade.cascade import Cascade
+    from napari_connecto.workflows.cascade.detections import Detections
+    from napari_connecto.workflows.cascade.estimate import Estimate
+    from napari_connecto.workflows.ood.check import GateCheck
 
 Recipe = dict[str, Any]
 Backend = Literal["auto", "torch"]
@@ -94,7 +94,7 @@ class Search:
 @lru_cache(maxsize=2)
 def _load(folder: Path, backend: Backend, changed: float) -> Cascade:
     load_triton_apart()
-    from napari_connecto.workflows.cascade import load_cascade
+    from napari_connecto.workflows.cascade.cascade import load_cascade
 
     return load_cascade(folder, backend=backend)
 
@@ -108,7 +108,7 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     """What the search will cost; each level is timed on two real tiles."""
     yield from torch_job()
-    from napari_connecto.workflows.estimate import estimate
+    from napari_connecto.workflows.cascade.estimate import estimate
 
     yield Progress(0, 0, "timing two tiles per level")
     return estimate(search.volume, load(search.cascade), search.params, region=region, out=search.out)
@@ -117,8 +117,8 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
 def check_job(search: Search) -> Job[GateCheck]:
     """Whether the volume looks like what the cascade was trained on."""
     yield from torch_job()
-    from napari_connecto.workflows.detect import check_job
-    from napari_connecto.workflows.gate_check import BEFORE_BYTES
+    from napari_connecto.workflows.cascade.search.detect import check_job
+    from napari_connecto.workflows.ood.check import BEFORE_BYTES
 
     cascade = load(search.cascade)
     return (yield from check_job(search.volume, cascade, search.params, most_bytes=BEFORE_BYTES))
@@ -127,8 +127,8 @@ def check_job(search: Search) -> Job[GateCheck]:
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
     """Run the search here or on a cluster, and leave its recipe in the result folder."""
     yield from torch_job()
-    from napari_connecto.workflows.detect import detect_job
-    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.cascade.search.detect import detect_job
+    from napari_connecto.workflows.recipes.recipe import write_recipe
 
     yield Progress(0, 0, "loading the cascade")
     cascade = load(search.cascade, search.backend)
@@ -218,7 +218,7 @@ def list_job() -> Job[dict[str, Path]]:
 
 def live_map(out: Path) -> Volume | None:
     """The probability map that a search is filling; zarr arrays, None before there is one."""
-    from napari_connecto.io.read import open_volume
+    from napari_connecto.io.volumes.read import open_volume
 
     path = out / "map" / "probability.zarr"
     return open_volume(path) if path.is_dir() else None
@@ -251,8 +251,8 @@ class Training:
 def training_job(training: Training) -> Job[dict[str, Any]]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
     yield from torch_job()
-    from napari_connecto.io.tables import write_table
-    from napari_connecto.workflows.subprocess import run_in_subprocess
+    from napari_connecto.io.tables.tables import write_table
+    from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as work:
         recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}

@@ -9,8 +9,8 @@ from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from napari_connecto.core.errors import ConnectoError, StoreError
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.widgets._worker import Worker
-from napari_connecto.workflows.verdicts import Verdicts, read_verdicts, write_verdicts
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.workflows.cascade.verdicts import Verdicts, read_verdicts, write_verdicts
 
 MEANWHILE = "until then verdicts are in memory alone: export before you close"
 

@@ -9,11 +9,11 @@ from napari.layers import Layer, Points
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._cascade_layers import REVIEWED
-from napari_connecto.widgets._layers import describe, nm_per_unit, world_grid
-from napari_connecto.widgets._show import to_nm
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.points import Places
+from napari_connecto.widgets.cascade.layers import REVIEWED
+from napari_connecto.widgets.viewer.layers import describe, nm_per_unit, world_grid
+from napari_connecto.widgets.viewer.show import to_nm
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.training.points import Places
 
 
 @dataclass(frozen=True)

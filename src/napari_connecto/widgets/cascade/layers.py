@@ -11,21 +11,13 @@ import numpy as np
 from napari.layers import Layer, Points
 
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets._cascade_jobs import live_map
-from napari_connecto.widgets._cascade_markers import (
-    BORDER,
-    SYMBOLS,
-    extents,
-    features,
-    sizes,
-    unit,
-    verdict_colours,
-)
-from napari_connecto.widgets._cascade_review import Review
-from napari_connecto.widgets._layers import GRID
-from napari_connecto.widgets._show import Relabelled, placed_on, store_layer, to_data
-from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW
+from napari_connecto.widgets.cascade.jobs import live_map
+from napari_connecto.widgets.cascade.markers import BORDER, SYMBOLS, extents, features, sizes, unit, verdict_colours
+from napari_connecto.widgets.cascade.review import Review
+from napari_connecto.widgets.viewer.layers import GRID
+from napari_connecto.widgets.viewer.show import Relabelled, placed_on, store_layer, to_data
+from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW
 
 REVIEWED = "connecto_review"
 """Key of a training layer's ``metadata``: `Places` that were rejected or not reviewed, see `training_layer`."""

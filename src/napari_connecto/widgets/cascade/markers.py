@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.utils.color import ColorArray
 
-from napari_connecto.widgets._view import OKABE_ITO
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.widgets.viewer.view import OKABE_ITO
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross"}
 BORDER = 0.12

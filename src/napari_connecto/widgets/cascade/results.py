@@ -12,20 +12,20 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 from superqt.utils import qthrottled
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets._cascade_begun import Begun
-from napari_connecto.widgets._cascade_buttons import in_pairs, make_buttons
-from napari_connecto.widgets._cascade_export import Exporter
-from napari_connecto.widgets._cascade_keeping import Keeper
-from napari_connecto.widgets._cascade_layers import ResultLayers
-from napari_connecto.widgets._cascade_review import Review
-from napari_connecto.widgets._job_bar import ErrorLine, text_line
-from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._slider import SpanSlider
-from napari_connecto.widgets._view import RESULT, jump
-from napari_connecto.workflows.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
+from napari_connecto.widgets.cascade.begun import Begun
+from napari_connecto.widgets.cascade.buttons import in_pairs, make_buttons
+from napari_connecto.widgets.cascade.export import Exporter
+from napari_connecto.widgets.cascade.keeping import Keeper
+from napari_connecto.widgets.cascade.layers import ResultLayers
+from napari_connecto.widgets.cascade.review import Review
+from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.slider import SpanSlider
+from napari_connecto.widgets.viewer.view import RESULT, jump
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
 
 class ResultBox(QGroupBox):
@@ -101,7 +101,7 @@ class ResultBox(QGroupBox):
         if self._next is not None or self.layers is None or self.review is None or not self.alive:
             return
         if parts:
-            from napari_connecto.workflows.detections import join
+            from napari_connecto.workflows.cascade.detections import join
 
             old = self.review
             self.review = Review(join([old.found, *parts]), reach_nm=old.reach_nm)
@@ -147,7 +147,7 @@ class ResultBox(QGroupBox):
         """Let the search that was begun take the place of what is shown; verdicts are taken up from its folder."""
         if self._next is None:
             return
-        from napari_connecto.workflows.detections import Detections  # the search has loaded it already
+        from napari_connecto.workflows.cascade.detections import Detections  # the search has loaded it already
 
         begun, self._next = self._next, None
         self.keeper.open(begun.folder)  # what was said of the earlier search is written first

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.workflows.points import Places
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, Verdicts
+from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.detections import Detections
+    from napari_connecto.workflows.cascade.detections import Detections
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from napari_connecto.widgets._cascade_jobs import list_job, peek
-from napari_connecto.widgets._choice import ChoiceBox, Words
+from napari_connecto.widgets.cascade.jobs import list_job, peek
+from napari_connecto.widgets.shared.choice import ChoiceBox, Words
 
 TRAIN = "Train from labels…"
 WORDS = Words(

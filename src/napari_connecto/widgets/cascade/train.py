@@ -16,15 +16,15 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._cascade_jobs import Training, training_job
-from napari_connecto.widgets._cascade_labels import caption, taught
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._layers import SPEC
-from napari_connecto.widgets._view import LayerCombo
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.stop_file import ask_to_stop
+from napari_connecto.widgets.cascade.jobs import Training, training_job
+from napari_connecto.widgets.cascade.labels import caption, taught
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.viewer.layers import SPEC
+from napari_connecto.widgets.viewer.view import LayerCombo
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.shared.stop_file import ask_to_stop
 
 PREVIOUS = "connecto_previous"
 """Key of a training layer's ``metadata``: folder of the cascade whose detections were reviewed."""

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QGroupBox
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job
-from napari_connecto.widgets._job_bar import ErrorLine, text_line
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.worker import Worker
 
 FOLDER = "From folder…"
 

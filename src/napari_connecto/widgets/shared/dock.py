@@ -9,9 +9,9 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._subject import Choice
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.subject import Choice
 
 
 class Dock(QWidget):

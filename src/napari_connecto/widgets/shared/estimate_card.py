@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLay
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import seconds_text
-from napari_connecto.widgets._job_bar import ErrorLine, text_line
-from napari_connecto.widgets._view import bytes_text
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.view import bytes_text
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.estimate import Estimate, LevelEstimate
-    from napari_connecto.workflows.gate_check import GateCheck
+    from napari_connecto.workflows.cascade.estimate import Estimate, LevelEstimate
+    from napari_connecto.workflows.ood.check import GateCheck
 
 PAUSE_MS = 600
 TOOLTIP = (

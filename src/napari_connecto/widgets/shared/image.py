@@ -16,12 +16,12 @@ from qtpy.QtWidgets import (
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._job_bar import ErrorLine
-from napari_connecto.widgets._layers import SPEC, describe
-from napari_connecto.widgets._view import LayerCombo, LevelPicker, default_level
-from napari_connecto.widgets._volumes import open_job, with_finest
-from napari_connecto.widgets._voxel_size import PIXELS, VoxelSize, give_size
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.shared.job_bar import ErrorLine
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.layers import SPEC, describe
+from napari_connecto.widgets.viewer.view import LayerCombo, LevelPicker, default_level
+from napari_connecto.widgets.viewer.volumes import open_job, with_finest
+from napari_connecto.widgets.viewer.voxel_size import PIXELS, VoxelSize, give_size
 
 CORRECT = "Set voxel size (nm)"
 FINE_ENOUGH = 1.25

@@ -24,10 +24,10 @@ from qtpy.QtWidgets import (
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
-from napari_connecto.widgets._report_button import ReportButton, folder_job, show_place
-from napari_connecto.widgets._subject import Choice, Subject, stopped_line, subject_line
-from napari_connecto.widgets._theme import colour_text
-from napari_connecto.widgets._worker import State, Worker
+from napari_connecto.widgets.shared.report_button import ReportButton, folder_job, show_place
+from napari_connecto.widgets.shared.subject import Choice, Subject, stopped_line, subject_line
+from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.worker import State, Worker
 
 UNEXPECTED = (
     "Unexpected error. Try again; if it comes back, report the details below together with what "

@@ -9,9 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
-from napari_connecto.widgets._dock import row
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._run_on import RunOnRow
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.run_on import RunOnRow
 
 P = TypeVar("P")
 

@@ -11,11 +11,11 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QStyledItemDelegate, QWidget
 
-from napari_connecto.widgets._theme import text_colour
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets.shared.theme import text_colour
+from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.domain_map import DomainMap
+    from napari_connecto.workflows.adapt.domain_map import DomainMap
 
 BAR = Qt.ItemDataRole.UserRole + 1
 """Of a table cell: (value, low, high, limit, full scale)."""

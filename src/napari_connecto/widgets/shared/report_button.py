@@ -11,11 +11,11 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.rank import Ranking
+    from napari_connecto.workflows.adapt.rank import Ranking
 
 
 class ReportButton(QPushButton):
@@ -59,7 +59,7 @@ def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[P
     yield from torch_job()
     yield Progress(0, 1, "writing the report")
     from napari_connecto.io.disk import storing, write_json
-    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.recipes.recipe import write_recipe
 
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets._commands import RunOn
-from napari_connecto.widgets._dock import row
-from napari_connecto.widgets._settings import recall, remember
+from napari_connecto.widgets.shared.commands import RunOn
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.settings import recall, remember
 
 THIS_MACHINE, WORKERS, CLUSTER = CHOICES = ("This machine", "Local workers", "Dask cluster")
 

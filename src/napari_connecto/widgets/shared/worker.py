@@ -22,7 +22,7 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.phases import share_of
-from napari_connecto.widgets._settings import apply_preferences
+from napari_connecto.widgets.shared.settings import apply_preferences
 
 POLL_MS = 50
 NICE = 5

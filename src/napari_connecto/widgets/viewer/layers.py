@@ -18,7 +18,7 @@ from napari.layers import Image, Labels, Layer
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.volume import Kind, Level, Volume
-from napari_connecto.widgets._spatial import Spatial
+from napari_connecto.widgets.viewer.spatial import Spatial
 
 _FROM_AXES = {"t": "time", "c": "channel"}
 SPEC = "spec"
@@ -82,7 +82,7 @@ class LayerImage:
     def _reopen(self) -> Volume | None:
         if not self.path:
             return None
-        from napari_connecto.io.read import open_volume  # zarr and its friends: not for the opening of a dock
+        from napari_connecto.io.volumes.read import open_volume  # zarr and its friends: not for the opening of a dock
 
         voxel_nm = self.voxel_nm if self.overridden else None
         picks = dict(self.picks) | ({"channel": "all"} if self.rgb else {})

@@ -11,7 +11,7 @@ from napari.layers import Layer
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import SOURCE, world_factor, world_grid
+from napari_connecto.widgets.viewer.layers import SOURCE, world_factor, world_grid
 
 
 def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QStyle, QStyleOptionComboBox, QSty
 
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import world_factor
+from napari_connecto.widgets.viewer.layers import world_factor
 
 OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "good": "#009E73"}
 """Colours that the colour-blind tell apart (Okabe and Ito, 2008); always used together with a symbol or a word."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._spatial import serial
+from napari_connecto.widgets.viewer.spatial import serial
 
 
 def open_job(described: Any) -> Job[Volume]:
@@ -50,7 +50,7 @@ def as_file_job(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> J
     """How a recipe names the volume; what is no file is written to ``path`` first."""
     if spec is not None:
         return dict(spec)
-    from napari_connecto.io.write import save_volume_job
+    from napari_connecto.io.volumes.write import save_volume_job
 
     if not path.exists():
         yield from save_volume_job(volume, path)

@@ -10,8 +10,8 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
 
-from napari_connecto.widgets._layers import nm_per_unit, world_factor, world_grid
-from napari_connecto.widgets._view import RESULT
+from napari_connecto.widgets.viewer.layers import nm_per_unit, world_factor, world_grid
+from napari_connecto.widgets.viewer.view import RESULT
 
 PIXELS = "connecto_pixels"
 """Key of ``layer.metadata``: the user has said that the voxel size is not known, and that pixels will do."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_connecto.core.phases import seconds_text
-from napari_connecto.widgets._cascade_card import PreflightCard
-from napari_connecto.widgets._view import bytes_text
+from napari_connecto.widgets.shared.estimate_card import PreflightCard
+from napari_connecto.widgets.viewer.view import bytes_text
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.translate_estimate import TranslateEstimate
+    from napari_connecto.workflows.xray.estimate import TranslateEstimate
 
 
 TOOLTIP = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from napari_connecto.widgets._choice import ChoiceBox, Words
-from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.widgets._theme import colour_text
-from napari_connecto.widgets._translate_jobs import list_job, peek
-from napari_connecto.widgets._translate_plots import CalibrationPlot
+from napari_connecto.widgets.shared.choice import ChoiceBox, Words
+from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.xray.jobs import list_job, peek
+from napari_connecto.widgets.xray.plots import CalibrationPlot
 
 TRAIN = "Train from pair…"
 SIMULATED = "Trained on simulated X-ray: a research preview, see docs/simulated.md."

@@ -15,16 +15,17 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets import _adapt_jobs, _translate_jobs
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.widgets._show import store_layer
-from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import RESULT, selection_kept
+from napari_connecto.widgets.adapt import jobs as _adapt_jobs
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.show import store_layer
+from napari_connecto.widgets.viewer.view import RESULT, selection_kept
+from napari_connecto.widgets.xray import jobs as _translate_jobs
+from napari_connecto.widgets.xray.trust import TrustBox
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._translate_segment_jobs import Source
-    from napari_connecto.workflows.trust import Region
+    from napari_connecto.widgets.xray.segment_jobs import Source
+    from napari_connecto.workflows.xray.trust import Region
 
 LAYER = "disagreement about membranes"
 SPAN = (0.0, 0.5)
@@ -116,8 +117,8 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     """Compute it, and find the ``n`` worst places."""
     yield from torch_job()
     yield Progress(0, 0, "loading translator and model")
-    from napari_connecto.workflows.membranes import membranes_job
-    from napari_connecto.workflows.trust import disputed_regions
+    from napari_connecto.workflows.xray.membranes import membranes_job
+    from napari_connecto.workflows.xray.trust import disputed_regions
 
     what, translator = asked.what, _translate_jobs.load(asked.what.translator)
     model, phases = _adapt_jobs.load(asked.model), Phases({"membranes": 1, "finding the most uncertain regions": 0.01})

@@ -9,16 +9,19 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets._cascade_card import Fix
-from napari_connecto.widgets._dock import Dock
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar
-from napari_connecto.widgets._options import OptionsFold
-from napari_connecto.widgets._settings import AutomaticFolder, output_folder
-from napari_connecto.widgets._translate_card import translate_card
-from napari_connecto.widgets._translate_choose import TranslatorBox
-from napari_connecto.widgets._translate_disputed import DisputedBox
-from napari_connecto.widgets._translate_jobs import (
+from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.estimate_card import Fix
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.options import OptionsFold
+from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
+from napari_connecto.widgets.shared.worker import State
+from napari_connecto.widgets.viewer.view import inner, view_box
+from napari_connecto.widgets.viewer.volumes import identity, lasting
+from napari_connecto.widgets.xray.card import translate_card
+from napari_connecto.widgets.xray.choose import TranslatorBox
+from napari_connecto.widgets.xray.disputed import DisputedBox
+from napari_connecto.widgets.xray.jobs import (
     Translated,
     Translating,
     check_job,
@@ -27,14 +30,11 @@ from napari_connecto.widgets._translate_jobs import (
     live,
     translating_job,
 )
-from napari_connecto.widgets._translate_segment import SideBySideBox
-from napari_connecto.widgets._translate_segment_jobs import Source
-from napari_connecto.widgets._translate_train import PairBox
-from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import inner, view_box
-from napari_connecto.widgets._volumes import identity, lasting
-from napari_connecto.widgets._worker import State
-from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.widgets.xray.segment import SideBySideBox
+from napari_connecto.widgets.xray.segment_jobs import Source
+from napari_connecto.widgets.xray.train import PairBox
+from napari_connecto.widgets.xray.trust import TrustBox
+from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
     import napari

@@ -22,16 +22,16 @@ from napari_connecto.core.params import option_words
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets._commands import HERE, RunOn, file_spec, volume_words
-from napari_connecto.widgets._mesa import load_triton_apart, torch_job
-from napari_connecto.workflows.translate_params import TranslateParams
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec, volume_words
+from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.gate_check import GateCheck
-    from napari_connecto.workflows.translate import Translation
-    from napari_connecto.workflows.translate_estimate import TranslateEstimate
-    from napari_connecto.workflows.translator import Translator
-    from napari_connecto.workflows.trust import Region
+    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.xray.estimate import TranslateEstimate
+    from napari_connecto.workflows.xray.translate import Translation
+    from napari_connecto.workflows.xray.translator import Translator
+    from napari_connecto.workflows.xray.trust import Region
 
 Recipe = dict[str, Any]
 WAIT_S = 0.1
@@ -97,7 +97,7 @@ class Translated(NamedTuple):
 @lru_cache(maxsize=2)
 def _load(folder: Path, changed: float) -> Translator:
     load_triton_apart()
-    from napari_connecto.workflows.translator import load_translator
+    from napari_connecto.workflows.xray.translator import load_translator
 
     return load_translator(folder, backend=BACKEND)
 
@@ -119,7 +119,7 @@ def list_job() -> Job[dict[str, Path]]:
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
     """What the translation will cost; two real tiles are timed."""
     yield from torch_job()
-    from napari_connecto.workflows.translate_estimate import estimate_translate
+    from napari_connecto.workflows.xray.estimate import estimate_translate
 
     yield Progress(0, 0, "timing two tiles")
     return estimate_translate(what.volume, load(what.translator), what.params, region=region, out=what.out)
@@ -128,7 +128,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
 def check_job(what: Translating) -> Job[GateCheck]:
     """Whether the volume looks like what the translator was trained on."""
     yield from torch_job()
-    from napari_connecto.workflows.gate_check import BEFORE_BYTES, gate_check_job
+    from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
 
     translator = load(what.translator)
     return (
@@ -155,10 +155,10 @@ def translating_job(what: Translating, n: int, region: Box | None = None, first:
 def _translating(what: Translating, n: int, region: Box | None, first: Box | None) -> Job[Translated]:
     yield from torch_job()
     yield Progress(0, 0, "loading the translator")
-    from napari_connecto.workflows.gate_check import GateCheck
-    from napari_connecto.workflows.recipe import write_recipe
-    from napari_connecto.workflows.translate import translate_job
-    from napari_connecto.workflows.trust import sd_span
+    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.recipes.recipe import write_recipe
+    from napari_connecto.workflows.xray.translate import translate_job
+    from napari_connecto.workflows.xray.trust import sd_span
 
     translator, phases = load(what.translator), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
     check = what.check
@@ -179,15 +179,15 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
 def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
     """The places where a translation is least certain, worst first."""
     yield Progress(0, 0, "finding the most uncertain regions")
-    from napari_connecto.workflows.trust import worst_regions
+    from napari_connecto.workflows.xray.trust import worst_regions
 
     return worst_regions(aleatoric, epistemic, n)
 
 
 def live(out: Path) -> dict[str, Volume] | None:
     """The images that a translation is filling, by name; zarr arrays, None before a tile is finished."""
-    from napari_connecto.io.read import open_volume
-    from napari_connecto.io.tile_store import TileStore
+    from napari_connecto.io.stores.tile_store import TileStore
+    from napari_connecto.io.volumes.read import open_volume
 
     folders = {name: out / f"{name}.zarr" for name in PARTS}
     if not all(folder.is_dir() for folder in folders.values()) or not TileStore.holds_tiles(out):

@@ -11,12 +11,12 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._layers import SOURCE
-from napari_connecto.widgets._show import Lazy, placed_at, store_layer
-from napari_connecto.widgets._view import OKABE_ITO, RESULT, selection_kept
+from napari_connecto.widgets.viewer.layers import SOURCE
+from napari_connecto.widgets.viewer.show import Lazy, placed_at, store_layer
+from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.trust import Region
+    from napari_connecto.workflows.xray.trust import Region
 
 MEAN, UNCERTAINTY, FADED, WORST = (
     "EM-like (from X-ray)",

@@ -8,8 +8,8 @@ from typing import Any
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 
-from napari_connecto.widgets._adapt_plots import Plot
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets.shared.plots import Plot
+from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 OURS, BEST = OKABE_ITO["accepted"], OKABE_ITO["new"]
 HEIGHT = 148

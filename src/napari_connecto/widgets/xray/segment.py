@@ -15,19 +15,19 @@ from superqt import QCollapsible
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._adapt_jobs import list_job, tuned_params
-from napari_connecto.widgets._adapt_layers import GAP
-from napari_connecto.widgets._adapt_train_jobs import Segmenting
-from napari_connecto.widgets._dock import row
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._job_bar import ErrorLine, JobBar, text_line
-from napari_connecto.widgets._show import store_layer
-from napari_connecto.widgets._translate_disputed import Disputing
-from napari_connecto.widgets._translate_segment_jobs import Source, both_job, inside, part, translated
-from napari_connecto.widgets._translate_trust import TrustBox
-from napari_connecto.widgets._view import RESULT, selection_kept, view_box
-from napari_connecto.widgets._worker import Worker
-from napari_connecto.workflows.adapt_params import SegmentParams
+from napari_connecto.widgets.adapt.jobs import list_job, tuned_params
+from napari_connecto.widgets.adapt.layers import GAP
+from napari_connecto.widgets.adapt.train_jobs import Segmenting
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.job_bar import ErrorLine, JobBar, text_line
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.show import store_layer
+from napari_connecto.widgets.viewer.view import RESULT, selection_kept, view_box
+from napari_connecto.widgets.xray.disputed import Disputing
+from napari_connecto.widgets.xray.segment_jobs import Source, both_job, inside, part, translated
+from napari_connecto.widgets.xray.trust import TrustBox
+from napari_connecto.workflows.adapt.params import SegmentParams
 
 VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")
@@ -259,8 +259,8 @@ class SideBySideBox(QGroupBox):
             return
         labels = self.labels[NAMES[1]]
         if self.leave.isChecked():
-            from napari_connecto.workflows.on_grid import kept_where
-            from napari_connecto.workflows.trust import certain
+            from napari_connecto.workflows.shared.on_grid import kept_where
+            from napari_connecto.workflows.xray.trust import certain
 
             parts = (trust.volumes["aleatoric"], trust.volumes["epistemic"])
             labels = kept_where(labels, certain(*parts, self._trust.limit.value()))

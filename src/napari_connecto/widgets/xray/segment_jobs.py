@@ -12,8 +12,8 @@ import numpy as np
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_train_jobs import Segmenting, segmenting_job
-from napari_connecto.widgets._translate_jobs import Translating
+from napari_connecto.widgets.adapt.train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets.xray.jobs import Translating
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -82,7 +82,7 @@ def translated(box: Box, aleatoric: Level, epistemic: Level) -> Box:
 
 def part(volume: Volume, box: Box) -> Volume:
     """A part of the finest level, read into memory."""
-    from napari_connecto.workflows.examples import crop
+    from napari_connecto.workflows.cascade.training.examples import crop
 
     level = crop(volume.levels[0], box)
     metadata = {**volume.metadata, "revision": f"{box.start} to {box.stop}"}

@@ -18,18 +18,18 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets._adapt_plots import Curve
-from napari_connecto.widgets._adapt_train_jobs import stop_and_keep
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._image import InputBox
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.widgets._layers import SPEC, LayerImage, describe
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.widgets._view import LayerCombo
-from napari_connecto.widgets._volumes import as_file_job, identity
-from napari_connecto.widgets._worker import State
-from napari_connecto.workflows.translate_params import TranslatorParams
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.widgets.adapt.train_jobs import stop_and_keep
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.shared.plots import Curve
+from napari_connecto.widgets.shared.worker import State
+from napari_connecto.widgets.viewer.layers import SPEC, LayerImage, describe
+from napari_connecto.widgets.viewer.view import LayerCombo
+from napari_connecto.widgets.viewer.volumes import as_file_job, identity
+from napari_connecto.workflows.xray.params import PairParams
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 PRESETS = {
     "Quick": TranslatorParams(members=2, steps=150, width=8),
@@ -194,7 +194,7 @@ class PairBox(QGroupBox):
 def training_job(training: Training) -> Job[dict[str, Any]]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
     yield from torch_job()
-    from napari_connecto.workflows.subprocess import run_in_subprocess
+    from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 
     yield Progress(0, 0, "opening")
     em, inputs = training.em.volume(), training.out.parent / f"{training.out.name}-inputs"

@@ -10,17 +10,17 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QListWi
 from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._dock import row
-from napari_connecto.widgets._job_bar import ErrorLine, text_line
-from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._slider import SpanSlider
-from napari_connecto.widgets._translate_jobs import Translated, worst_job
-from napari_connecto.widgets._translate_layers import KINDS, TranslationLayers, frame
-from napari_connecto.widgets._view import jump
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.slider import SpanSlider
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.view import jump
+from napari_connecto.widgets.xray.jobs import Translated, worst_job
+from napari_connecto.widgets.xray.layers import KINDS, TranslationLayers, frame
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.trust import Region
+    from napari_connecto.workflows.xray.trust import Region
 
 CERTAIN = 0.1
 """Standard deviation up to which the EM-like image is opaque at first: a tenth of the EM's range."""

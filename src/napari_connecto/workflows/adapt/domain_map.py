@@ -14,7 +14,7 @@ from scipy.spatial.distance import squareform
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.shown import shown
-from napari_connecto.models.mmd import median_distance, mmd2
+from napari_connecto.models.transfer.mmd import median_distance, mmd2
 
 ROWS = 1000
 """Rows of each domain behind the common bandwidth."""

@@ -20,15 +20,15 @@ from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
-from napari_connecto.io.plain_data import safe_array, safe_arrays
-from napari_connecto.models.encoder import TorchEncoder
+from napari_connecto.io.packages.plain_data import safe_array, safe_arrays
 from napari_connecto.models.files import Backend, load_model, read_card
+from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.sample_data import shipped_folder
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_files import load_gate
-from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.ood.files import load_gate
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
 FEW = 10

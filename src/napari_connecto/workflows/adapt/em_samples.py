@@ -13,13 +13,13 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.model import ModelCard, Scaling
-from napari_connecto.core.resample import resampled
 from napari_connecto.core.shown import shown
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.augment import Augment
-from napari_connecto.models.fit import Sample
-from napari_connecto.models.nets import divisor
-from napari_connecto.workflows.em_labels import boundary_target, check_numbers
+from napari_connecto.models.nets.nets import divisor
+from napari_connecto.models.training.augment import Augment
+from napari_connecto.models.training.fit import Sample
+from napari_connecto.workflows.shared.em_labels import boundary_target, check_numbers
 
 LARGEST = 1e30
 """Value of an image, so that what is made of it stays finite."""

@@ -20,16 +20,16 @@ from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Predictor
 from napari_connecto.core.shown import shown
-from napari_connecto.models.augment import Augment
-from napari_connecto.models.average import between
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.em_labels import boundary_target, check_labels
-from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.augment import Augment
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.transfer.average import between
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.shared.em_labels import boundary_target, check_labels
+from napari_connecto.workflows.shared.whole import boundary_of
 
 BOUNDARY = "boundary"
 TILE, HALO = 256, 32
@@ -114,7 +114,7 @@ def fine_tune_job(
     voxel_nm
         Of a model from scratch, (z, y, x); by default the examples'.
     stop, checkpoint
-        See `models.fit.fit`.
+        See `models.training.fit.fit`.
 
     Yields
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_connecto.core.params import check, param
-from napari_connecto.workflows.uncertainty_kinds import KINDS
+from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
 
 PREFILLS = ("membranes and insides", "neurites by number", "nothing")
 """What a patch may be filled with when it is first opened, see `prefill`."""

@@ -20,15 +20,15 @@ from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams, PrepareParams
-from napari_connecto.workflows.degrade import Style, degrade_all
-from napari_connecto.workflows.domains import FEW, Domain, sample_features
-from napari_connecto.workflows.em_samples import Example, unscaled
-from napari_connecto.workflows.fine_tune import fine_tune_job
-from napari_connecto.workflows.fitting import fitting_level
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.models.transfer.mmd import median_distance, mmd2, mmd_test
+from napari_connecto.workflows.adapt.domains import FEW, Domain, sample_features
+from napari_connecto.workflows.adapt.em_samples import Example, unscaled
+from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
+from napari_connecto.workflows.adapt.params import FineTuneParams, PrepareParams
+from napari_connecto.workflows.shared.degrade import Style, degrade_all
+from napari_connecto.workflows.shared.fitting import fitting_level
 
 PERMUTATIONS, ALIKE = 1000, 0.05
 """Of the test whether source and volume differ at all, and the p from which on they do not."""

@@ -19,15 +19,15 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.adapt import adabn
-from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import BEFORE_LABEL, PrepareParams
-from napari_connecto.workflows.domains import Domain
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.playback import Playback, playback_job
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.transfer.adabn import adabn
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.adapt.domains import Domain
+from napari_connecto.workflows.adapt.params import BEFORE_LABEL, PrepareParams
+from napari_connecto.workflows.adapt.playback import Playback, playback_job
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import candidates
 
 BATCH = 8
 """Tiles whose statistics AdaBN averages at a time."""

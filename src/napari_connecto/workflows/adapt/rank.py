@@ -17,12 +17,12 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.models.mmd import median_distance, mmd2, mmd_test
-from napari_connecto.workflows.adapt_params import RankParams
-from napari_connecto.workflows.domain_map import DomainMap, distance_matrix
-from napari_connecto.workflows.domains import Domain, load_encoder, load_library, sample_features
-from napari_connecto.workflows.fitting import voxel_ratio
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.models.transfer.mmd import median_distance, mmd2, mmd_test
+from napari_connecto.workflows.adapt.domain_map import DomainMap, distance_matrix
+from napari_connecto.workflows.adapt.domains import Domain, load_encoder, load_library, sample_features
+from napari_connecto.workflows.adapt.params import RankParams
+from napari_connecto.workflows.shared.fitting import voxel_ratio
 
 
 @shown
@@ -33,7 +33,7 @@ class Rank:
     Parameters
     ----------
     mmd2, interval, p
-        See `models.mmd.MmdTest`; NaN where the domain could not be compared.
+        See `models.transfer.mmd.MmdTest`; NaN where the domain could not be compared.
     voxel_ratio
         Model voxel over the volume's finest voxel, in the plane.
     fits

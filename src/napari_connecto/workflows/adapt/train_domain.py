@@ -20,23 +20,23 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing
-from napari_connecto.models.augment import Augment
-from napari_connecto.models.encoder import TorchEncoder
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.models.fit import FitParams, fit
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import DomainParams
-from napari_connecto.workflows.compare import score, tune
-from napari_connecto.workflows.domains import Domain, sample_features, save_about
-from napari_connecto.workflows.em_labels import boundary_target, to_em
-from napari_connecto.workflows.em_samples import EmSamples, Example, prepared
-from napari_connecto.workflows.fine_tune import BoundaryLoss, boundary_card
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import SOURCE_TILES, source_gate_job
-from napari_connecto.workflows.gate_files import save_gate
-from napari_connecto.workflows.patches import candidates
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.augment import Augment
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.adapt.compare import score, tune
+from napari_connecto.workflows.adapt.domains import Domain, sample_features, save_about
+from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.fine_tune import BoundaryLoss, boundary_card
+from napari_connecto.workflows.adapt.params import DomainParams
+from napari_connecto.workflows.ood.check import SOURCE_TILES, source_gate_job
+from napari_connecto.workflows.ood.files import save_gate
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import candidates
+from napari_connecto.workflows.shared.whole import boundary_of
 
 GAP_NM = 200.0
 """Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""

@@ -17,14 +17,14 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import SAMPLES, cascade_folder, open_sample
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.detect import detect_job
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.estimate import estimate
-from napari_connecto.workflows.evaluate import evaluate
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.recipe import write_recipe
-from napari_connecto.workflows.report import report_lines
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.estimate import estimate
+from napari_connecto.workflows.cascade.evaluate import evaluate
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect_job
+from napari_connecto.workflows.recipes.recipe import write_recipe
 
 ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
 

@@ -14,10 +14,10 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import open_sample
-from napari_connecto.workflows.em_samples import nearest
-from napari_connecto.workflows.recipe import Recipe, recipe_job
+from napari_connecto.workflows.adapt.em_samples import nearest
+from napari_connecto.workflows.recipes.recipe import Recipe, recipe_job
 
 ORANGE = (230, 159, 0)
 START = "fly-medulla"

@@ -10,15 +10,15 @@ from skimage.io import imsave
 
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Scaling
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import open_sample
-from napari_connecto.workflows.recipe import recipe_job
-from napari_connecto.workflows.reliability import calibration
-from napari_connecto.workflows.translate import REPORT
-from napari_connecto.workflows.translation_metrics import brightness, likeness
+from napari_connecto.workflows.recipes.recipe import recipe_job
+from napari_connecto.workflows.xray.metrics import brightness, likeness
+from napari_connecto.workflows.xray.reliability import calibration
+from napari_connecto.workflows.xray.translate import REPORT
 
 SAMPLE, TRANSLATOR = "xray-test", "synthetic"
 REGION = [0, 0, 0, 32, 32, 32]

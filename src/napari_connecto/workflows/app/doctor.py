@@ -107,7 +107,7 @@ def _tried(part: Callable[[], Any]) -> Any:
 
 
 def _system() -> dict[str, Any]:
-    from napari_connecto.models.device import cores
+    from napari_connecto.models.inference.device import cores
 
     return {
         "napari-connecto": __version__,
@@ -136,7 +136,7 @@ def _settings() -> dict[str, str]:
 
 
 def _devices() -> dict[str, str]:
-    from napari_connecto.models.device import describe_device, list_devices, pick_device
+    from napari_connecto.models.inference.device import describe_device, list_devices, pick_device
 
     return {"chosen by auto": str(pick_device("auto")), **{name: describe_device(name) for name in list_devices()}}
 
@@ -153,7 +153,7 @@ def _display() -> dict[str, Any]:
 
 
 def _memory() -> dict[str, str]:
-    from napari_connecto.models.device import free_memory, list_devices
+    from napari_connecto.models.inference.device import free_memory, list_devices
 
     return {f"free on {name}": _size(free_memory(name)) for name in list_devices()}
 
@@ -169,7 +169,7 @@ def _there(path: Path) -> Path:
 
 
 def _cache() -> dict[str, Any]:
-    from napari_connecto.models.kept import cache_folder, list_kept
+    from napari_connecto.models.inference.kept import cache_folder, list_kept
 
     items = list_kept()
     return {"folder": str(cache_folder()), "files": len(items), "size": _size(sum(size for _, size, _ in items))}
@@ -177,8 +177,8 @@ def _cache() -> dict[str, Any]:
 
 def _tiles() -> dict[str, Any]:
     """Seconds and speed of one tile of a shipped network, on each device and backend that is here."""
-    from napari_connecto.models import openvino
-    from napari_connecto.models.device import list_devices
+    from napari_connecto.models.inference import openvino
+    from napari_connecto.models.inference.device import list_devices
 
     ways = [("torch", device) for device in list_devices()]
     if openvino.installed():

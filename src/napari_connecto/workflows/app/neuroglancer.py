@@ -15,7 +15,7 @@ from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.volume import Kind, Volume
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 
 HOSTED = "https://neuroglancer-demo.appspot.com"
 """A page of neuroglancer's makers; it runs in the browser and gets the data from here."""

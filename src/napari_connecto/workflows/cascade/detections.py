@@ -13,13 +13,13 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.shown import brief, shown
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.cell_xml import CELL, NO_CELL
 from napari_connecto.io.disk import read_json
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.tables import READ, numbers_of, places_of, read_table, write_table
-from napari_connecto.workflows.point_formats import Told, format_of
-from napari_connecto.workflows.points import read_points, write_points
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, check_status, read_verdicts
+from napari_connecto.io.tables.cell_xml import CELL, NO_CELL
+from napari_connecto.io.tables.tables import READ, numbers_of, places_of, read_table, write_table
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.cascade.training.point_formats import Told, format_of
+from napari_connecto.workflows.cascade.training.points import read_points, write_points
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, check_status, read_verdicts
 
 EXAMPLES = 5
 """Objects in a notebook's table."""

@@ -19,17 +19,17 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.job_folder import SCRATCH
-from napari_connecto.io.tile_store import TileStore
-from napari_connecto.models.device import describe_device, free_memory
-from napari_connecto.workflows.audit import best_possible_bound
-from napari_connecto.workflows.averaged import Averaged
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.coarser import MADE_BYTES_S, making_bytes
-from napari_connecto.workflows.descent import Step, plan_steps, region_in, roots
-from napari_connecto.workflows.detect import inside, one_level, with_levels
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.search import MAP
+from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.models.inference.device import describe_device, free_memory
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.search.audit import best_possible_bound
+from napari_connecto.workflows.cascade.search.averaged import Averaged
+from napari_connecto.workflows.cascade.search.coarser import MADE_BYTES_S, making_bytes
+from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, region_in, roots
+from napari_connecto.workflows.cascade.search.detect import inside, one_level, with_levels
+from napari_connecto.workflows.cascade.search.run import MAP
 
 TIMED_WRITES = 5
 REMEMBERED = 2**27

@@ -9,9 +9,9 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.metrics import Counts, count
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.examples import from_labels
-from napari_connecto.workflows.matching import match_points
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.matching import match_points
+from napari_connecto.workflows.cascade.training.examples import from_labels
 
 
 @shown

@@ -10,12 +10,12 @@ import numpy as np
 
 from napari_connecto import __version__
 from napari_connecto.core.volume import PIXEL, UNIT
-from napari_connecto.workflows.audit import Audit
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.descent import Step
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.search import Search
-from napari_connecto.workflows.thresholds import Choice
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.search.audit import Audit
+from napari_connecto.workflows.cascade.search.descent import Step
+from napari_connecto.workflows.cascade.search.run import Search
+from napari_connecto.workflows.cascade.thresholds.choose import Choice
 
 
 def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detections, audit: Audit) -> dict[str, Any]:

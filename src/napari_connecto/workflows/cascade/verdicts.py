@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.tables import numbers_of, places_of, read_table, write_table
+from napari_connecto.io.tables.tables import numbers_of, places_of, read_table, write_table
 
 NEW, ACCEPTED, REJECTED = STATUSES = ("new", "accepted", "rejected")
 REVIEW = "review.csv"

@@ -12,18 +12,18 @@ import numpy as np
 from napari_connecto.compute.cache import cached, touched_bytes
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.core.holes import holed
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.shown import shown
+from napari_connecto.core.views.holes import holed
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.models.nets import dimensions, divisor
-from napari_connecto.workflows.descent import region_in
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.gate import FOLDS, Gate, check_fits, statistics
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.patches import candidates
+from napari_connecto.models.nets.nets import dimensions, divisor
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.cascade.search.descent import region_in
+from napari_connecto.workflows.ood.gate import FOLDS, Gate, check_fits, statistics
+from napari_connecto.workflows.ood.judgement import Judgement
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import candidates
 
 TILES, SOURCE_TILES = 32, 240
 """Tissue tiles that are judged, and that a gate is made from."""

@@ -11,9 +11,9 @@ import numpy as np
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.io.disk import read_json, storing, write_json
-from napari_connecto.io.plain_data import safe_arrays
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gaussian import Gaussian
+from napari_connecto.io.packages.plain_data import safe_arrays
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.ood.gaussian import Gaussian
 
 ARRAYS, FIGURES = "gate.npz", "gate.json"
 LARGEST = 64 * 2**20

@@ -25,10 +25,10 @@ from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.shown import shown
-from napari_connecto.models.encoder import TorchEncoder
-from napari_connecto.workflows.gate_judgement import Judgement
-from napari_connecto.workflows.gaussian import Gaussian
-from napari_connecto.workflows.uncertainty_kinds import FLIPS
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.workflows.ood.gaussian import Gaussian
+from napari_connecto.workflows.ood.judgement import Judgement
+from napari_connecto.workflows.shared.uncertainty_kinds import FLIPS
 
 FOLDS = 5
 
@@ -183,7 +183,7 @@ def fit_gate(
     Parameters
     ----------
     model
-        With an encoder, see `napari_connecto.models.encoder.encoder_parts`.
+        With an encoder, see `napari_connecto.models.transfer.encoder.encoder_parts`.
     tiles
         (n, c, z, y, x) float32, scaled, halo included.
     groups, false_alarm, seed

@@ -23,7 +23,7 @@ class Judgement:
     Parameters
     ----------
     distance, inconsistency
-        (n,) of each tile; see `napari_connecto.workflows.gate.Gate`.
+        (n,) of each tile; see `napari_connecto.workflows.ood.gate.Gate`.
     outside
         (n,) bool: beyond a limit.
     expected

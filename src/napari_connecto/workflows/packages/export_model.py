@@ -11,8 +11,9 @@ import numpy as np
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.bioimage_write import Draft, write_package
-from napari_connecto.models.exported import (
+from napari_connecto.io.packages.bioimage_write import Draft, write_package
+from napari_connecto.models.files import CARD, load_model
+from napari_connecto.models.imported.exported import (
     Scripted,
     extents_of,
     is_flat,
@@ -21,12 +22,11 @@ from napari_connecto.models.exported import (
     steps_of,
     torch_version,
 )
-from napari_connecto.models.files import CARD, load_model
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import TRANSLATOR, list_cascades, list_models, list_translators
-from napari_connecto.workflows.import_model import verified
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import load_translator
+from napari_connecto.workflows.packages.import_model import verified
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import load_translator
 
 CITATIONS: Mapping[str, tuple[str, str]] = {
     "detect": ("Athey, Sawmya and Shavit: cascades for large volumes", "10.48550/arXiv.2504.21598"),

@@ -13,11 +13,11 @@ from napari_connecto.core.errors import ModelError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3, Vec3, fvec3
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.bioimage import Package, read_package
-from napari_connecto.io.bioimage_axes import PackageAxis
+from napari_connecto.io.packages.bioimage import Package, read_package
+from napari_connecto.io.packages.bioimage_axes import PackageAxis
 from napari_connecto.models.files import save_model
-from napari_connecto.models.imported import KIND, ImportedPredictor, converted, from_layout
-from napari_connecto.models.steps import pointwise, split
+from napari_connecto.models.imported.predictor import KIND, ImportedPredictor, converted, from_layout
+from napari_connecto.models.imported.steps import pointwise, split
 
 TOLERANCE = 1e-4
 """How far a test tensor may be missed: this, and this share of its value."""
@@ -37,7 +37,7 @@ def import_model(
     package
         Zip or folder with ``rdf.yaml``, ``bioimageio.yaml`` or ``NAME.bioimageio.yaml``, or that file in its folder;
         format 0.4 or 0.5. Nothing is downloaded, unpacked or executed but the network itself, as TorchScript (see
-        `napari_connecto.models.torchscript.load_torchscript`) or ONNX.
+        `napari_connecto.models.imported.torchscript.load_torchscript`) or ONNX.
     out
         Folder to write.
     voxel_nm

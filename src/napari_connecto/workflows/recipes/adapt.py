@@ -15,29 +15,24 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import load_model
-from napari_connecto.workflows.adapt_params import (
-    DomainParams,
-    RankParams,
-    SegmentParams,
-    SuggestParams,
-)
-from napari_connecto.workflows.contrast import CALLS, notices_job
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.domains import load_encoder, load_library
-from napari_connecto.workflows.estimate_segment import SegmentEstimate, estimate_segment_job
-from napari_connecto.workflows.filling import tiles_in
-from napari_connecto.workflows.gate_check import CALLS as GATE_CALLS
-from napari_connecto.workflows.gate_check import TILES
-from napari_connecto.workflows.gate_files import load_gate
-from napari_connecto.workflows.predict import predict_job
-from napari_connecto.workflows.rank import rank_domains_job
-from napari_connecto.workflows.recipe_parts import model_folder, region_lines, region_of, tile_of, tuned_params
-from napari_connecto.workflows.recipe_prepare import prepare
-from napari_connecto.workflows.recipe_tune import fine_tune
-from napari_connecto.workflows.segment import segment_job
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.suggest import suggest_job
-from napari_connecto.workflows.train_domain import About, train_domain_job
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.annotate.suggest import suggest_job
+from napari_connecto.workflows.adapt.contrast import CALLS, notices_job
+from napari_connecto.workflows.adapt.domains import load_encoder, load_library
+from napari_connecto.workflows.adapt.params import DomainParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt.rank import rank_domains_job
+from napari_connecto.workflows.adapt.train_domain import About, train_domain_job
+from napari_connecto.workflows.ood.check import CALLS as GATE_CALLS
+from napari_connecto.workflows.ood.check import TILES
+from napari_connecto.workflows.ood.files import load_gate
+from napari_connecto.workflows.recipes.parts import model_folder, region_lines, region_of, tile_of, tuned_params
+from napari_connecto.workflows.recipes.prepare import prepare
+from napari_connecto.workflows.recipes.tune import fine_tune
+from napari_connecto.workflows.segment.estimate import SegmentEstimate, estimate_segment_job
+from napari_connecto.workflows.segment.predict import predict_job
+from napari_connecto.workflows.segment.segment import segment_job
+from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.filling import tiles_in
 
 BOUNDARY = "boundary"
 """Task of the models whose membranes have a contrast to look for."""

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from napari_connecto.core.errors import SHORT_OF_MEMORY, ConnectoError
 from napari_connecto.core.jobs import Job, Progress, progress_of
-from napari_connecto.workflows.recipe import Recipe, write_recipe
+from napari_connecto.workflows.recipes.recipe import Recipe, write_recipe
 
 HEARTBEAT_S = 0.2
 

@@ -9,8 +9,8 @@ from typing import Any
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.files import is_url
 from napari_connecto.sample_data import cascade_folder
-from napari_connecto.workflows.recipe_parts import model_folder
-from napari_connecto.workflows.recipe_translate import translator_folder
+from napari_connecto.workflows.recipes.parts import model_folder
+from napari_connecto.workflows.recipes.translate import translator_folder
 
 VOLUMES = ("volume", "labels", "em", "like")
 PATHS = ("out", "session", "library", "points", "review")

@@ -14,12 +14,12 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import CARD, load_model, save_model
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.workflows.adapt_params import BEFORE_LABEL, PrepareParams
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.domains import ABOUT, Domain, load_encoder
-from napari_connecto.workflows.prepare import Prepared, prepare_job
-from napari_connecto.workflows.recipe_parts import TUNED, model_folder, tuned_params
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.workflows.adapt.domains import ABOUT, Domain, load_encoder
+from napari_connecto.workflows.adapt.params import BEFORE_LABEL, PrepareParams
+from napari_connecto.workflows.adapt.prepare import Prepared, prepare_job
+from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
+from napari_connecto.workflows.shared.convert import open_spec
 
 Recipe = Mapping[str, Any]
 FIGURES = "prepare.json"

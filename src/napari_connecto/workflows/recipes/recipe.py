@@ -20,22 +20,24 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_text
-from napari_connecto.io.plain_data import safe_yaml
+from napari_connecto.io.packages.plain_data import safe_yaml
 from napari_connecto.sample_data import cascade_folder
-from napari_connecto.workflows import recipe_adapt, recipe_translate, recipe_xray
-from napari_connecto.workflows.cascade import load_cascade
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.detect import detect_job
-from napari_connecto.workflows.estimate import Estimate, estimate
-from napari_connecto.workflows.examples import Examples, from_places
-from napari_connecto.workflows.params import DetectParams, TrainParams
-from napari_connecto.workflows.points import read_places
-from napari_connecto.workflows.recipe_parts import check_entries, region_lines, region_of
-from napari_connecto.workflows.recipe_paths import whole_paths
-from napari_connecto.workflows.report import report_lines
-from napari_connecto.workflows.stop_file import STOP
-from napari_connecto.workflows.train import train_cascade_job
-from napari_connecto.workflows.training_summary import summarise
+from napari_connecto.workflows.cascade.cascade import load_cascade
+from napari_connecto.workflows.cascade.estimate import Estimate, estimate
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect_job
+from napari_connecto.workflows.cascade.training.examples import Examples, from_places
+from napari_connecto.workflows.cascade.training.points import read_places
+from napari_connecto.workflows.cascade.training.summary import summarise
+from napari_connecto.workflows.cascade.training.train import train_cascade_job
+from napari_connecto.workflows.recipes import adapt as recipe_adapt
+from napari_connecto.workflows.recipes import translate as recipe_translate
+from napari_connecto.workflows.recipes import xray as recipe_xray
+from napari_connecto.workflows.recipes.parts import check_entries, region_lines, region_of
+from napari_connecto.workflows.recipes.paths import whole_paths
+from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.stop_file import STOP
 
 Recipe = Mapping[str, Any]
 

@@ -12,19 +12,19 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
 from napari_connecto.io.disk import write_json
-from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import TRANSLATOR, list_translators
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.membranes import membranes_job
-from napari_connecto.workflows.recipe_parts import model_folder, named_folder, region_lines, region_of, tile_of
-from napari_connecto.workflows.stop_file import STOP
-from napari_connecto.workflows.train_translator import train_translator_job
-from napari_connecto.workflows.translate import translate_job
-from napari_connecto.workflows.translate_params import TranslateParams, TranslatorParams
-from napari_connecto.workflows.translator import load_translator
-from napari_connecto.workflows.trust import Region, disputed_regions, worst_regions
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.workflows.recipes.parts import model_folder, named_folder, region_lines, region_of, tile_of
+from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.stop_file import STOP
+from napari_connecto.workflows.xray.membranes import membranes_job
+from napari_connecto.workflows.xray.params import PairParams
+from napari_connecto.workflows.xray.train import train_translator_job
+from napari_connecto.workflows.xray.translate import translate_job
+from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
+from napari_connecto.workflows.xray.translator import load_translator
+from napari_connecto.workflows.xray.trust import Region, disputed_regions, worst_regions
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]

@@ -17,22 +17,22 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_json
-from napari_connecto.io.job_folder import JobFolder
-from napari_connecto.models.adapter import save_adapter
+from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model, save_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.adapt_params import FineTuneParams
-from napari_connecto.workflows.compare import Comparison, compare_job, tune
-from napari_connecto.workflows.contrast import notices_job
-from napari_connecto.workflows.convert import open_spec
-from napari_connecto.workflows.em_labels import to_em
-from napari_connecto.workflows.em_samples import nearest
-from napari_connecto.workflows.fine_tune import PRESETS, fine_tune_job, labels_hash
-from napari_connecto.workflows.proof import FILE, Annotation
-from napari_connecto.workflows.recipe_parts import TUNED, model_folder, tuned_params
-from napari_connecto.workflows.recipe_prepare import before_label, start_of
-from napari_connecto.workflows.session import Session
-from napari_connecto.workflows.stop_file import STOP
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.transfer.adapter import save_adapter
+from napari_connecto.workflows.adapt.annotate.proof import FILE, Annotation
+from napari_connecto.workflows.adapt.annotate.session import Session
+from napari_connecto.workflows.adapt.compare import Comparison, compare_job, tune
+from napari_connecto.workflows.adapt.contrast import notices_job
+from napari_connecto.workflows.adapt.em_samples import nearest
+from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job, labels_hash
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
+from napari_connecto.workflows.recipes.prepare import before_label, start_of
+from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.em_labels import to_em
+from napari_connecto.workflows.shared.stop_file import STOP
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]

@@ -13,12 +13,12 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import storing, write_json
-from napari_connecto.io.write import save_volume_job
-from napari_connecto.workflows.convert import describe, open_spec
-from napari_connecto.workflows.pair import Pair, pair_volumes_job
-from napari_connecto.workflows.recipe_parts import region_of
-from napari_connecto.workflows.simulate import simulate_xray_job
-from napari_connecto.workflows.xray_params import PairParams, XrayParams
+from napari_connecto.io.volumes.write import save_volume_job
+from napari_connecto.workflows.recipes.parts import region_of
+from napari_connecto.workflows.shared.convert import describe, open_spec
+from napari_connecto.workflows.xray.pair import Pair, pair_volumes_job
+from napari_connecto.workflows.xray.params import PairParams, XrayParams
+from napari_connecto.workflows.xray.simulate import simulate_xray_job
 
 Recipe = Mapping[str, Any]
 Summary = dict[str, Any]

@@ -20,14 +20,14 @@ from napari_connecto.core.predict import predict
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.job_folder import SCRATCH
-from napari_connecto.models.device import describe_device
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.descent import region_in
-from napari_connecto.workflows.estimate import duration, room_for, run_bytes
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
-from napari_connecto.workflows.segment_block import as_probability
+from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.models.inference.device import describe_device
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.cascade.estimate import duration, room_for, run_bytes
+from napari_connecto.workflows.cascade.search.descent import region_in
+from napari_connecto.workflows.segment.block import as_probability
+from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
+from napari_connecto.workflows.shared.fitting import fitting_level
 
 AT_ONCE = 2
 """Blocks that are segmented beside each other, see `compute.local.Pipeline`."""

@@ -20,7 +20,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
-from napari_connecto.workflows.agglomerate import groups
+from napari_connecto.workflows.segment.agglomerate import groups
 
 DEPTH = 3
 """Sections on each side of a face in which two blocks' segments are compared."""

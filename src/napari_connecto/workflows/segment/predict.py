@@ -10,10 +10,10 @@ from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.workflows.ood.check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 
 REPORT = "prediction.json"
 """Written last, and taken away before more is predicted: what makes a prediction a finished one."""

@@ -19,14 +19,14 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.adapt_params import SegmentParams
-from napari_connecto.workflows.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
-from napari_connecto.workflows.em_labels import numbered
-from napari_connecto.workflows.evidence import Evidence
-from napari_connecto.workflows.faces import link, overlaps
-from napari_connecto.workflows.segment_block import as_probability
-from napari_connecto.workflows.segment_mode import resolved
-from napari_connecto.workflows.watershed import fragments
+from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
+from napari_connecto.workflows.segment.block import as_probability
+from napari_connecto.workflows.segment.evidence import Evidence
+from napari_connecto.workflows.segment.faces import link, overlaps
+from napari_connecto.workflows.segment.mode import resolved
+from napari_connecto.workflows.segment.watershed import fragments
+from napari_connecto.workflows.shared.em_labels import numbered
 
 BOUNDARIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MERGES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)

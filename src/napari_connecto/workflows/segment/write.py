@@ -12,8 +12,8 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.io.tile_store import TileStore
-from napari_connecto.workflows.segment_block import LABELS
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.workflows.segment.block import LABELS
 
 WRITERS = 2
 

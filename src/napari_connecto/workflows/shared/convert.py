@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.errors import ChoiceError, InputError, ModelError
-from napari_connecto.core.invert import INVERTED, inverted
+from napari_connecto.core.views.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
-from napari_connecto.io.read import open_volume
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.workflows.cascade_document import read_document
+from napari_connecto.workflows.cascade.document import read_document
 
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:

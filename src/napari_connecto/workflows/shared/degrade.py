@@ -16,7 +16,7 @@ from scipy.optimize import isotonic_regression
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.patches import candidates
+from napari_connecto.workflows.shared.patches import candidates
 
 BINS = 36
 """Rings of a spectrum, of one width. Ours."""

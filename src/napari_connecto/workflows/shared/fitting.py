@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.model import ModelCard
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
 
 FINER, COARSER = 4.0, 16.0

@@ -11,9 +11,9 @@ import numpy as np
 from napari_connecto.compute.cache import touched_chunks
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.core.pedestal import above, plain
-from napari_connecto.core.resample import stored_part
 from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.views.pedestal import above, plain
+from napari_connecto.core.views.resample import stored_part
 from napari_connecto.core.volume import Level
 
 CONSTANT = 0.5

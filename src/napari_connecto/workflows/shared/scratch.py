@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from napari_connecto.io.job_folder import SCRATCH
+from napari_connecto.io.stores.job_folder import SCRATCH
 
 IDLE_S = 86400
 """A folder in which nothing changed for so long belongs to no run that goes on."""

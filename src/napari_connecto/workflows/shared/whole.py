@@ -12,8 +12,8 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.models.nets import divisor
-from napari_connecto.models.openvino import OpenVinoPredictor
+from napari_connecto.models.inference.openvino import OpenVinoPredictor
+from napari_connecto.models.nets.nets import divisor
 
 
 def answers(predictor: Predictor, image: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -17,7 +17,7 @@ from scipy.optimize import least_squares
 from skimage.registration import phase_cross_correlation
 
 from napari_connecto.core.geometry import Box, FVec3, vec3
-from napari_connecto.core.pedestal import wide
+from napari_connecto.core.views.pedestal import wide
 from napari_connecto.core.volume import Level
 
 BAND = (1.0, 6.0)

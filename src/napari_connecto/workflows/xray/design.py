@@ -9,8 +9,8 @@ from math import prod
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.model import ModelCard, Normalisation
-from napari_connecto.models.mixture import regression_outputs
-from napari_connecto.workflows.translate_params import TranslatorParams
+from napari_connecto.models.inference.mixture import regression_outputs
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 SIDE = 96
 """What a tile owns along y and x, and along z of the same length in nm."""

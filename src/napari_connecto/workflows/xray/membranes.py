@@ -24,14 +24,14 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume_job
-from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
-from napari_connecto.workflows.on_grid import part_of
-from napari_connecto.workflows.segment import inside
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import Translator
+from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume_job
+from napari_connecto.workflows.segment.segment import inside
+from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
+from napari_connecto.workflows.shared.on_grid import part_of
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import Translator
 
 PASSES = "passes"
 COMBINED: dict[str, Callable[..., np.ndarray]] = {"membrane": np.mean, "membrane_sd": np.std}

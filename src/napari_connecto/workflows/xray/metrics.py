@@ -8,10 +8,10 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from skimage.metrics import structural_similarity
 
-from napari_connecto.workflows.pair_samples import Scene
-from napari_connecto.workflows.reliability import calibration
-from napari_connecto.workflows.translator import Translator
-from napari_connecto.workflows.whole import answers
+from napari_connecto.workflows.shared.whole import answers
+from napari_connecto.workflows.xray.pair_samples import Scene
+from napari_connecto.workflows.xray.reliability import calibration
+from napari_connecto.workflows.xray.translator import Translator
 
 
 def measured(translator: Translator, test: Scene, train: Scene) -> dict[str, Any]:

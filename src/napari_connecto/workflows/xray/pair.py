@@ -12,7 +12,7 @@ from napari_connecto.core.geometry import Box, FVec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.align import (
+from napari_connecto.workflows.xray.align import (
     BlockShift,
     Masked,
     block_shifts,
@@ -22,8 +22,8 @@ from napari_connecto.workflows.align import (
     sampled,
     shifted,
 )
-from napari_connecto.workflows.pair_input import as_coarse, levels_of, part, parts_of, times, voxel_nm3
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.workflows.xray.pair_input import as_coarse, levels_of, part, parts_of, times, voxel_nm3
+from napari_connecto.workflows.xray.params import PairParams
 
 ROUNDS = 5
 """Times that blocks are matched and the map is refined."""

@@ -9,11 +9,11 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, FVec3, vec3
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.device import free_memory
-from napari_connecto.workflows.align import Masked
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.models.inference.device import free_memory
+from napari_connecto.workflows.xray.align import Masked
+from napari_connecto.workflows.xray.params import PairParams
 
 BYTES = 32
 """Memory that a voxel of either takes: 29 measured, uint8, and some room."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.models.fit import Sample
+from napari_connecto.models.training.fit import Sample
 
 VALID, TRIES = 0.5, 50
 """Share of a crop's voxels that must be valid, and how often one is drawn until they are."""

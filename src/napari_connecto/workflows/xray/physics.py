@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
-from napari_connecto.core.pedestal import wide
-from napari_connecto.workflows.degrade import multiplied
+from napari_connecto.core.views.pedestal import wide
+from napari_connecto.workflows.shared.degrade import multiplied
 
 SIGMA = 1 / np.sqrt(8 * np.log(2))
 """Standard deviation of a Gaussian whose full width at half maximum is 1."""

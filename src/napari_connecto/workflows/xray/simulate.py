@@ -16,12 +16,12 @@ import numpy as np
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.core.resample import resampled
+from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.device import free_memory
-from napari_connecto.workflows import xray_physics as physics
-from napari_connecto.workflows.degrade import Style, degrade
-from napari_connecto.workflows.xray_params import XrayParams
+from napari_connecto.models.inference.device import free_memory
+from napari_connecto.workflows.shared.degrade import Style, degrade
+from napari_connecto.workflows.xray import physics
+from napari_connecto.workflows.xray.params import XrayParams
 
 VOXEL_NM = 30.0
 """Of a simulated volume when nothing is said: that of fine holographic nano-tomography. Ours."""

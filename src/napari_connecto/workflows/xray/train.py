@@ -14,25 +14,25 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
-from napari_connecto.core.pedestal import percentiles
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.views.pedestal import percentiles
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import load_model, new_model, save_model
-from napari_connecto.models.fit import FitParams, Sample, fit
-from napari_connecto.models.losses import LOG_VARIANCE_RANGE
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.models.regression import RegressionLoss
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import source_gate_job
-from napari_connecto.workflows.pair import Pair, pair_volumes_job
-from napari_connecto.workflows.pair_samples import PairSamples, Scene
-from napari_connecto.workflows.reliability import Recalibration
-from napari_connecto.workflows.translate_params import KINDS, TranslateParams, TranslatorParams
-from napari_connecto.workflows.translation_metrics import measured
-from napari_connecto.workflows.translator import Translator, mixture
-from napari_connecto.workflows.translator_design import crop_shape, middle, parts, translator_card
-from napari_connecto.workflows.whole import answers
-from napari_connecto.workflows.xray_params import PairParams
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
+from napari_connecto.models.training.regression import RegressionLoss
+from napari_connecto.workflows.ood.check import source_gate_job
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.shared.whole import answers
+from napari_connecto.workflows.xray.design import crop_shape, middle, parts, translator_card
+from napari_connecto.workflows.xray.metrics import measured
+from napari_connecto.workflows.xray.pair import Pair, pair_volumes_job
+from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.params import PairParams
+from napari_connecto.workflows.xray.reliability import Recalibration
+from napari_connecto.workflows.xray.translate_params import KINDS, TranslateParams, TranslatorParams
+from napari_connecto.workflows.xray.translator import Translator, mixture
 
 TARGET = (0.5, 99.5)
 """Percentiles of the EM that become 0 and 1."""

@@ -15,12 +15,12 @@ from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.filling import fill_job, fingerprint, tiles_in
-from napari_connecto.workflows.gate_check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
-from napari_connecto.workflows.seams import seams
-from napari_connecto.workflows.translate_params import TranslateParams
-from napari_connecto.workflows.translator import LABEL, Translator
+from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.workflows.ood.check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
+from napari_connecto.workflows.xray.seams import seams
+from napari_connecto.workflows.xray.translate_params import TranslateParams
+from napari_connecto.workflows.xray.translator import LABEL, Translator
 
 REPORT, NAME = "translation.json", "EM-like (from X-ray)"
 

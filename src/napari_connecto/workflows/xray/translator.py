@@ -26,12 +26,12 @@ from napari_connecto.core.shown import shown
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
-from napari_connecto.models.mixture import Mixture, ensemble, flips, mc_dropout
+from napari_connecto.models.inference.mixture import Mixture, ensemble, flips, mc_dropout
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_files import load_gate, save_gate
-from napari_connecto.workflows.reliability import Recalibration
-from napari_connecto.workflows.translate_params import KINDS, TranslateParams
+from napari_connecto.workflows.ood.files import load_gate, save_gate
+from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.xray.reliability import Recalibration
+from napari_connecto.workflows.xray.translate_params import KINDS, TranslateParams
 
 MOST_MEMBERS = 64
 LABEL = "EM-like (simulated from X-ray)"

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS
-from napari_connecto.io.levels import Request
+from napari_connecto.io.volumes.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS
+from napari_connecto.io.volumes.levels import Request
 
 _KEYS = (*AXES, "axistags", *SIZES, *CORNERS, *CENTRES, *UNITS, "pixelResolution", "downsamplingFactors")
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.damage import damaged, header_errors, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, open_binary
-from napari_connecto.io.hdf5_stated import stated_axes, stated_geometry
-from napari_connecto.io.levels import Description, Request, Stored, volume_of
-from napari_connecto.io.zarr_limits import check_declared
+from napari_connecto.io.limits.damage import damaged, header_errors, read_errors
+from napari_connecto.io.limits.zarr_limits import check_declared
+from napari_connecto.io.volumes.hdf5.stated import stated_axes, stated_geometry
+from napari_connecto.io.volumes.levels import Description, Request, Stored, volume_of
 
 DEEPEST_LINK = 16
 FILTERS = {

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
-from napari_connecto.io.axis_names import axes_of, axistags, say, understood
-from napari_connecto.io.hdf5_attributes import (
+from napari_connecto.io.volumes.attribute_names import AXES, CENTRES, CORNERS, SIZES, UNITS, own_unit, size_unit
+from napari_connecto.io.volumes.axis_names import axes_of, axistags, say, understood
+from napari_connecto.io.volumes.hdf5.attributes import (
     attributes_of,
     dimension_names,
     dimension_scales,
@@ -21,7 +21,7 @@ from napari_connecto.io.hdf5_attributes import (
     texts,
     words,
 )
-from napari_connecto.io.levels import Request, unit_nm
+from napari_connecto.io.volumes.levels import Request, unit_nm
 
 SPACE = "zyx"
 _CORRECT = "correct the attribute, or give the size: voxel_nm= (--voxel-nm Z Y X)"

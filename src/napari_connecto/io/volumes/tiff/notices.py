@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import tifffile
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.io.damage import header_errors
+from napari_connecto.io.limits.damage import header_errors
 
 # what says nothing of pixels, their order or their place
 _HARMLESS = re.compile(

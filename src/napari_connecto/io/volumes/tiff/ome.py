@@ -13,7 +13,7 @@ import tifffile
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.files import is_url, open_binary
-from napari_connecto.io.levels import unit_nm
+from napari_connecto.io.volumes.levels import unit_nm
 
 MOST_PLANES = 10**7
 Plane = tuple[str, int]

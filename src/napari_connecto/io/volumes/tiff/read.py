@@ -13,16 +13,16 @@ import tifffile
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.axis_names import axes_of
-from napari_connecto.io.damage import damaged, read_errors
 from napari_connecto.io.files import Reopened, file_revision, is_url, stat_text
-from napari_connecto.io.levels import Description, Request, Stored, ratio_scales, volume_of
-from napari_connecto.io.tiff_notices import opening, refusing
-from napari_connecto.io.tiff_ome import OmeImage, check_files, image_of, ome_images, open_ome
-from napari_connecto.io.tiff_pages import Contiguous, Pages, check_pages
-from napari_connecto.io.tiff_series import Chosen, check_codec, choose
-from napari_connecto.io.tiff_stated import TiffSize, stated_size
-from napari_connecto.io.zarr_limits import check_declared
+from napari_connecto.io.limits.damage import damaged, read_errors
+from napari_connecto.io.limits.zarr_limits import check_declared
+from napari_connecto.io.volumes.axis_names import axes_of
+from napari_connecto.io.volumes.levels import Description, Request, Stored, ratio_scales, volume_of
+from napari_connecto.io.volumes.tiff.notices import opening, refusing
+from napari_connecto.io.volumes.tiff.ome import OmeImage, check_files, image_of, ome_images, open_ome
+from napari_connecto.io.volumes.tiff.pages import Contiguous, Pages, check_pages
+from napari_connecto.io.volumes.tiff.series import Chosen, check_codec, choose
+from napari_connecto.io.volumes.tiff.stated import TiffSize, stated_size
 
 _AXES = {"T": "t", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tifffile
 
 from napari_connecto.core.errors import ChoiceError, InputError
-from napari_connecto.io.damage import header_errors
+from napari_connecto.io.limits.damage import header_errors
 
 _ASIDE = {"thumbnail", "label image", "macro", "macro image", "thumbnail image", "overview", "overview image", "map"}
 _SLIDES = {"svs", "scn", "qpi", "ndpi", "bif", "philips"}

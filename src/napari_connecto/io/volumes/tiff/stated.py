@@ -11,8 +11,8 @@ from typing import Any
 
 import tifffile
 
-from napari_connecto.io.levels import unit_nm
-from napari_connecto.io.tiff_ome import OmeImage
+from napari_connecto.io.volumes.levels import unit_nm
+from napari_connecto.io.volumes.tiff.ome import OmeImage
 
 Size = dict[str, tuple[float, float | None]]
 """Voxel size by axis, with nm per unit; None where the unit is no length."""

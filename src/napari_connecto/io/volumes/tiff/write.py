@@ -15,7 +15,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Kind, Level, Volume
 from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
-from napari_connecto.io.ngff import check_labels
+from napari_connecto.io.volumes.ngff import check_labels
 
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _SLAB_BYTES = 2**25

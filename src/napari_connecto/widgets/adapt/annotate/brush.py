@@ -9,8 +9,8 @@ from typing import Any
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
-from napari_connecto.widgets._adapt_patch import INSIDE, MEMBRANE
-from napari_connecto.widgets._job_bar import text_line
+from napari_connecto.widgets.adapt.annotate.patch import INSIDE, MEMBRANE
+from napari_connecto.widgets.shared.job_bar import text_line
 
 MEANING = (
     "Unlabelled voxels (0) are ignored: they neither train nor measure. "

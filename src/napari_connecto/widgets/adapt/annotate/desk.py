@@ -9,14 +9,14 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets._adapt_patch import PatchLayers
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_session_jobs import Work, commit_job, open_patch_job
-from napari_connecto.widgets._keys import Keys
-from napari_connecto.widgets._worker import Worker
+from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
+from napari_connecto.widgets.adapt.annotate.session_jobs import Work, commit_job, open_patch_job
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.session import Draft, PatchState
+    from napari_connecto.workflows.adapt.annotate.session import Draft, PatchState
 
 
 WRITTEN_S = 10.0

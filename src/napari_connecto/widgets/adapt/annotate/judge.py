@@ -7,8 +7,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.widgets._theme import colour_text
+from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.theme import colour_text
 
 COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
 UNEDITED = (

@@ -17,20 +17,20 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets._adapt_brush import Brushes
-from napari_connecto.widgets._adapt_desk import Desk
-from napari_connecto.widgets._adapt_judge import JudgeBox
-from napari_connecto.widgets._adapt_project import Project
-from napari_connecto.widgets._adapt_queue import Queue
-from napari_connecto.widgets._adapt_session_jobs import Work, resume_job, suggest_job, suggest_recipe
-from napari_connecto.widgets._adapt_session_row import SessionRow, count_text
-from napari_connecto.widgets._form import ParamsForm
-from napari_connecto.widgets._job_bar import JobBar, text_line
-from napari_connecto.workflows.adapt_params import PREFILLS, SuggestParams
-from napari_connecto.workflows.patch_states import PatchState
+from napari_connecto.widgets.adapt.annotate.brush import Brushes
+from napari_connecto.widgets.adapt.annotate.desk import Desk
+from napari_connecto.widgets.adapt.annotate.judge import JudgeBox
+from napari_connecto.widgets.adapt.annotate.queue import Queue
+from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_recipe
+from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
+from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
+from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._adapt_patch import PatchLayers
+    from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 
 PATCHES, AT_RANDOM = 6, 2
 

@@ -10,12 +10,12 @@ from napari.utils.color import ColorArray
 from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets._adapt_layers import Canvas, View
-from napari_connecto.widgets._show import placed_at
-from napari_connecto.widgets._view import OKABE_ITO
+from napari_connecto.widgets.adapt.layers import Canvas, View
+from napari_connecto.widgets.viewer.show import placed_at
+from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.session import Draft
+    from napari_connecto.workflows.adapt.annotate.session import Draft
 
 MEMBRANE, INSIDE = OKABE_ITO["rejected"], OKABE_ITO["accepted"]
 """Colours of the labels 1 and 2."""

@@ -11,7 +11,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.session import PatchState
+    from napari_connecto.workflows.adapt.annotate.session import PatchState
 
 SIDE = 56
 SIGNS = {"waiting": "○", "committed": "✔", "skipped": "✘"}

@@ -16,14 +16,14 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets._adapt_jobs import Source, asked, cut, load
-from napari_connecto.widgets._adapt_prepare_jobs import Place, prepared_job
-from napari_connecto.widgets._mesa import torch_job
-from napari_connecto.widgets._volumes import as_file_job
-from napari_connecto.workflows.adapt_params import PREFILLS, SuggestParams
+from napari_connecto.widgets.adapt.jobs import Source, asked, cut, load
+from napari_connecto.widgets.adapt.prepare_jobs import Place, prepared_job
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.volumes import as_file_job
+from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.session import Draft, PatchState, Session
+    from napari_connecto.workflows.adapt.annotate.session import Draft, PatchState, Session
 
 SCRATCH_FOLDER = "scratch"
 THUMBNAIL = 96
@@ -54,7 +54,7 @@ class Work:
 def base_job(begin: Begin, library: Path | None) -> Job[Path]:
     """The folder of the model to start from; one that is made for this image is kept beside the session."""
     from napari_connecto.models.files import new_model, save_model
-    from napari_connecto.workflows.fine_tune import boundary_card
+    from napari_connecto.workflows.adapt.fine_tune import boundary_card
 
     if begin.source.folder is not None:
         return (yield from prepared_job(begin.source, Place(begin.volume, begin.spec, begin.folder, library)))
@@ -68,11 +68,11 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
     """Put ``n`` more patches into the queue of a session, which is made if there is none."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
-    from napari_connecto.workflows.convert import open_spec
-    from napari_connecto.workflows.domains import load_encoder
-    from napari_connecto.workflows.session import Session
-    from napari_connecto.workflows.strategies import needs_features
-    from napari_connecto.workflows.suggest import suggest_job as suggestions
+    from napari_connecto.workflows.adapt.annotate.session import Session
+    from napari_connecto.workflows.adapt.annotate.strategies import needs_features
+    from napari_connecto.workflows.adapt.annotate.suggest import suggest_job as suggestions
+    from napari_connecto.workflows.adapt.domains import load_encoder
+    from napari_connecto.workflows.shared.convert import open_spec
 
     phases = Phases({"writing the image": 1, "making the model": 1, "suggesting": 10})
     if work is None:
@@ -105,8 +105,8 @@ def resume_job(folder: Path) -> Job[Work]:
     """Open a session's folder (or the one around it) again."""
     yield from torch_job()
     yield Progress(0, 0, "opening the session")
-    from napari_connecto.workflows.convert import open_spec
-    from napari_connecto.workflows.session import Session
+    from napari_connecto.workflows.adapt.annotate.session import Session
+    from napari_connecto.workflows.shared.convert import open_spec
 
     folder = folder / "session" if (folder / "session" / "session.json").exists() else folder
     try:
@@ -159,12 +159,12 @@ def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, D
     state = next(s for s in work.session.patches if s.id == id)
     labels = None
     if state.held_out and state.status == "waiting" and (old := work.session.old_draft(id)) is not None:
-        from napari_connecto.workflows.prefill import is_own_output
+        from napari_connecto.workflows.adapt.annotate.prefill import is_own_output
 
         if is_own_output(load(work.base), old):
             work.session.forget_draft(id)
     if prefill != PREFILLS[2] and state.status == "waiting" and not state.held_out:
-        from napari_connecto.workflows.prefill import prefilled
+        from napari_connecto.workflows.adapt.annotate.prefill import prefilled
 
         box, scaling = _box(work, state), Scaling(**work.session.about["scaling"])
         patch = Level(work.session.level.read(box), work.session.level.voxel_nm)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.widgets._job_bar import text_line
-from napari_connecto.workflows.patch_states import editing_text
+from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
 
 if TYPE_CHECKING:
-    from napari_connecto.widgets._adapt_session_jobs import Work
+    from napari_connecto.widgets.adapt.annotate.session_jobs import Work
 
 NONE = "No session of this image yet: suggest patches, or resume one."
 

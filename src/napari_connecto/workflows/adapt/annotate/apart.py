@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.spacing import HELD_OUT, Spacing, apart_nm
-from napari_connecto.workflows.strategies import Pick, Pool, pick
+from napari_connecto.workflows.adapt.annotate.spacing import HELD_OUT, Spacing, apart_nm
+from napari_connecto.workflows.adapt.annotate.strategies import Pick, Pool, pick
+from napari_connecto.workflows.adapt.params import SuggestParams
 
 TRIALS, STRIDE = 40, 7919
 """Draws of the random arm until the rest finds room, and the step between their seeds."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from napari_connecto.core.model import Predictor
-from napari_connecto.workflows.adapt_params import PREFILLS, SegmentParams
-from napari_connecto.workflows.em_samples import Example, prepared
-from napari_connecto.workflows.segment_block import segment_array
-from napari_connecto.workflows.whole import boundary_of
+from napari_connecto.workflows.adapt.em_samples import Example, prepared
+from napari_connecto.workflows.adapt.params import PREFILLS, SegmentParams
+from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.shared.whole import boundary_of
 
 CLASSES, NEURITES, _ = PREFILLS
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.model import Predictor
-from napari_connecto.workflows.patch_states import PatchState, editing_text
-from napari_connecto.workflows.prefill import is_own_output
+from napari_connecto.workflows.adapt.annotate.patch_states import PatchState, editing_text
+from napari_connecto.workflows.adapt.annotate.prefill import is_own_output
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.em_samples import Example
-    from napari_connecto.workflows.session import Session
+    from napari_connecto.workflows.adapt.annotate.session import Session
+    from napari_connecto.workflows.adapt.em_samples import Example
 
 FILE = "annotation.json"
 """In the folder of a fine-tuning: what is known of its patches."""

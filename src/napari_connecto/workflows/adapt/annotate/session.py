@@ -28,18 +28,18 @@ from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json, storing, write_json
-from napari_connecto.io.drafts import open_draft, read_draft
-from napari_connecto.io.event_log import EventLog
-from napari_connecto.io.job_folder import JobFolder
-from napari_connecto.io.read import open_volume
-from napari_connecto.io.write import save_volume
-from napari_connecto.workflows.em_labels import check_labels, check_numbers
-from napari_connecto.workflows.em_samples import Example
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.patch_states import PatchState as PatchState
-from napari_connecto.workflows.patch_states import checked_about, history
-from napari_connecto.workflows.patch_states import patch_states as patch_states
-from napari_connecto.workflows.suggest import Suggestion
+from napari_connecto.io.stores.drafts import open_draft, read_draft
+from napari_connecto.io.stores.event_log import EventLog
+from napari_connecto.io.stores.job_folder import JobFolder
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.adapt.annotate.patch_states import PatchState as PatchState
+from napari_connecto.workflows.adapt.annotate.patch_states import checked_about, history
+from napari_connecto.workflows.adapt.annotate.patch_states import patch_states as patch_states
+from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
+from napari_connecto.workflows.adapt.em_samples import Example
+from napari_connecto.workflows.shared.em_labels import check_labels, check_numbers
+from napari_connecto.workflows.shared.fitting import fitting_level
 
 ABOUT = "session.json"
 

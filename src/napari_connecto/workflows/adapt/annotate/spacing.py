@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.pedestal import above, plain
+from napari_connecto.core.views.pedestal import above, plain
 from napari_connecto.core.volume import Level
 
 LEAST_NM = 200.0

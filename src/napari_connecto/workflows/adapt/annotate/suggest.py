@@ -14,18 +14,18 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
-from napari_connecto.core.pedestal import above, plain
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.shown import shown
+from napari_connecto.core.views.pedestal import above, plain
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.adapt_params import SuggestParams
-from napari_connecto.workflows.fitting import fitting_level
-from napari_connecto.workflows.patches import Candidates, candidates
-from napari_connecto.workflows.strategies import Pool, needs_features
-from napari_connecto.workflows.suggest_apart import Places, choices
-from napari_connecto.workflows.uncertainty import check_boundary, patch_uncertainty
-from napari_connecto.workflows.uncertainty_kinds import KINDS
+from napari_connecto.workflows.adapt.annotate.apart import Places, choices
+from napari_connecto.workflows.adapt.annotate.strategies import Pool, needs_features
+from napari_connecto.workflows.adapt.annotate.uncertainty import check_boundary, patch_uncertainty
+from napari_connecto.workflows.adapt.params import SuggestParams
+from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.patches import Candidates, candidates
+from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
 
 THUMBNAIL = 128
 
@@ -112,7 +112,7 @@ def suggest_job(
     exclude, held_out
         What is already annotated or unwanted, and what is held out already, in voxels of the volume's finest level.
     encoder
-        For strategies that look at likeness, such as ``models.encoder.TorchEncoder``.
+        For strategies that look at likeness, such as ``models.transfer.encoder.TorchEncoder``.
     params
         See `SuggestParams`.
     **fields

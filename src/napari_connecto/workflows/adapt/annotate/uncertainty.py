@@ -14,7 +14,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.uncertainty_kinds import BOUNDARY, kind_of
+from napari_connecto.workflows.shared.uncertainty_kinds import BOUNDARY, kind_of
 
 
 def check_boundary(card: ModelCard) -> None:

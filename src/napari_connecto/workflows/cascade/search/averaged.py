@@ -13,9 +13,9 @@ from napari_connecto.compute.cache import CachedArray, ChunkCache, chunk_shape
 from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.volume import Kind
-from napari_connecto.io.chunk_folder import ChunkFolder
-from napari_connecto.io.pyramid import Grid, downsample
-from napari_connecto.io.write import chunk_shape as usual_chunk
+from napari_connecto.io.stores.chunk_folder import ChunkFolder
+from napari_connecto.io.volumes.pyramid import Grid, downsample
+from napari_connecto.io.volumes.write import chunk_shape as usual_chunk
 
 SOURCE_BYTES, LEVEL_BYTES = 2**28, 2**26
 """Decoded chunks that are kept in memory: of what is stored, and of each level that is made."""

@@ -17,10 +17,10 @@ from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.chunk_folder import ChunkFolder, cached_levels
-from napari_connecto.io.pyramid import Grid, grids
-from napari_connecto.workflows.averaged import LEVEL_BYTES, Averaged
-from napari_connecto.workflows.descent import region_in
+from napari_connecto.io.stores.chunk_folder import ChunkFolder, cached_levels
+from napari_connecto.io.volumes.pyramid import Grid, grids
+from napari_connecto.workflows.cascade.search.averaged import LEVEL_BYTES, Averaged
+from napari_connecto.workflows.cascade.search.descent import region_in
 
 MAKING = "making coarse levels"
 TOLERANCE = 0.25

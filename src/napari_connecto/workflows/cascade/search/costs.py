@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from napari_connecto.compute.options import Meter
 from napari_connecto.core.errors import StoreError
-from napari_connecto.io.job_folder import JobFolder
+from napari_connecto.io.stores.job_folder import JobFolder
 
 T = TypeVar("T")
 

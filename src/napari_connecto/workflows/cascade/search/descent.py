@@ -17,9 +17,9 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.journal import Journal
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.thresholds import Choice
+from napari_connecto.io.stores.journal import Journal
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.thresholds.choose import Choice
 
 PATIENCE_S = 0.1
 """What a killed search computes again at most."""

@@ -12,16 +12,22 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import PIXEL, UNIT, Volume
-from napari_connecto.io.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.coarser import MADE_BYTES_S, MAKING, fill_job, making_bytes, with_levels_at
-from napari_connecto.workflows.descent import Step, plan_steps
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.gate_check import CALLS, RUN_BYTES, STAGE, TILES, GateCheck, gate_check_job
-from napari_connecto.workflows.params import DetectParams
-from napari_connecto.workflows.report import build_report
-from napari_connecto.workflows.search import REPORT, RunOptions, Search
-from napari_connecto.workflows.thresholds import Choice, exhaustive_choice
+from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.report import build_report
+from napari_connecto.workflows.cascade.search.coarser import (
+    MADE_BYTES_S,
+    MAKING,
+    fill_job,
+    making_bytes,
+    with_levels_at,
+)
+from napari_connecto.workflows.cascade.search.descent import Step, plan_steps
+from napari_connecto.workflows.cascade.search.run import REPORT, RunOptions, Search
+from napari_connecto.workflows.cascade.thresholds.choose import Choice, exhaustive_choice
+from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, GateCheck, gate_check_job
 
 LEVELS = "coarse"
 """Folder, in a result, of levels that were made while it was searched."""

@@ -21,7 +21,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.detections import Detections
+from napari_connecto.workflows.cascade.detections import Detections
 
 MEMORY_BYTES = 2**27
 """Tiles' labels kept between the two passes of `MaskFinder`."""

@@ -23,16 +23,24 @@ from napari_connecto.core.predict import Blocks, OnBadChunk
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import storing
-from napari_connecto.io.job_folder import JobFolder
-from napari_connecto.io.tile_store import TileStore
-from napari_connecto.workflows.audit import Audit, audit_bound, audit_plan
-from napari_connecto.workflows.costs import Costs
-from napari_connecto.workflows.descent import HighestValue, Scores, Step, children, passing, region_in, roots
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.objects import MaskFinder, ObjectRule, find_objects
-from napari_connecto.workflows.score_curve import ScoreCurve
-from napari_connecto.workflows.seen import only
-from napari_connecto.workflows.tile_memory import TileMemory
+from napari_connecto.io.stores.job_folder import JobFolder
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.search.audit import Audit, audit_bound, audit_plan
+from napari_connecto.workflows.cascade.search.costs import Costs
+from napari_connecto.workflows.cascade.search.descent import (
+    HighestValue,
+    Scores,
+    Step,
+    children,
+    passing,
+    region_in,
+    roots,
+)
+from napari_connecto.workflows.cascade.search.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.seen import only
+from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
+from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 
 MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.json"
 """The report is written last: a folder without it holds no finished search."""

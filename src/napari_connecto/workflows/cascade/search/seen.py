@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.views.wrapped import Wrapped
 from napari_connecto.core.volume import Level
-from napari_connecto.core.wrapped import Wrapped
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.descent import HighestValue
-from napari_connecto.workflows.held_out import HeldOut, judge, measure_held_out
-from napari_connecto.workflows.labelled_region import Examples
-from napari_connecto.workflows.objects import ObjectRule, find_objects
-from napari_connecto.workflows.score_curve import ScoreCurve
+from napari_connecto.workflows.cascade.search.descent import HighestValue
+from napari_connecto.workflows.cascade.search.objects import ObjectRule, find_objects
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut, judge, measure_held_out
+from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
+from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 COARSE = 0.08
 """What a call of a coarse level takes of one of the finest: measured on the sample cells. It shares out the bar."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.held_out import HeldOut
-from napari_connecto.workflows.score_curve import ScoreCurve
+from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
+from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 
 
 @shown

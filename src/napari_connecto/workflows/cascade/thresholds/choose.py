@@ -13,9 +13,10 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.rates import CascadeExpectation
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.calibration import Calibration
-from napari_connecto.workflows.held_out import LabelledRecall
-from napari_connecto.workflows.threshold_rates import (
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.combinations import Cheapest, below, cheapest
+from napari_connecto.workflows.cascade.thresholds.held_out import LabelledRecall
+from napari_connecto.workflows.cascade.thresholds.rates import (
     Intervals,
     LevelRates,
     Measured,
@@ -25,7 +26,6 @@ from napari_connecto.workflows.threshold_rates import (
     measure,
     predict,
 )
-from napari_connecto.workflows.threshold_search import Cheapest, below, cheapest
 
 
 @shown

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import beta
 
-from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 _MIN_TAIL = 5  # object-holding chunks below which no tail is fitted
 _MIN_SCALE = 0.5  # logits; saturated scores would fit a tail of no width

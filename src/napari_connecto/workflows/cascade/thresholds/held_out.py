@@ -13,10 +13,10 @@ from napari_connecto.core.metrics import Counts
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.detections import Detections
-from napari_connecto.workflows.labelled_region import Examples
-from napari_connecto.workflows.matching import match_points
-from napari_connecto.workflows.objects import ObjectRule, find_objects
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.matching import match_points
+from napari_connecto.workflows.cascade.search.objects import ObjectRule, find_objects
+from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 
 @shown

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import beta
 
 from napari_connecto.core.rates import CascadeExpectation, expected_cascade
-from napari_connecto.workflows.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 
 @dataclass(frozen=True)

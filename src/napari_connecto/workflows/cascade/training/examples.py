@@ -7,11 +7,11 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.labelled_region import Examples, crop, split_region
-from napari_connecto.workflows.objects import Head
-from napari_connecto.workflows.points import Places
-from napari_connecto.workflows.reviewed import statuses, with_known
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.workflows.cascade.search.objects import Head
+from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
+from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.cascade.training.reviewed import statuses, with_known
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
 __all__ = ["MAX_VOXELS", "Examples", "crop", "from_labels", "from_points", "split_region"]

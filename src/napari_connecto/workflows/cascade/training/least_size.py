@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.labelled_region import Examples
+from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 SMALL = 0.05
 """Quantile of the labelled objects' sizes that the least size starts from: at most this share can lie below it."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.io.cell_xml import CELL, NO_CELL, read_cells, write_cells
-from napari_connecto.io.geojson import read_geojson, write_geojson
-from napari_connecto.io.imagej_roi import need_roifile, read_rois, write_rois
-from napari_connecto.io.tables import PLACES, need_pyarrow, numbers_of, write_table
+from napari_connecto.io.tables.cell_xml import CELL, NO_CELL, read_cells, write_cells
+from napari_connecto.io.tables.geojson import read_geojson, write_geojson
+from napari_connecto.io.tables.imagej_roi import need_roifile, read_rois, write_rois
+from napari_connecto.io.tables.tables import PLACES, need_pyarrow, numbers_of, write_table
 
 FORMATS = {
     "table": (".csv", ".parquet"),

@@ -10,9 +10,16 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level
-from napari_connecto.io.tables import PLACES, check_finite, places_of, read_table, write_table
-from napari_connecto.workflows.point_formats import Told, counts_voxels, format_of, marks_of, read_marks, write_marks
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
+from napari_connecto.io.tables.tables import PLACES, check_finite, places_of, read_table, write_table
+from napari_connecto.workflows.cascade.training.point_formats import (
+    Told,
+    counts_voxels,
+    format_of,
+    marks_of,
+    read_marks,
+    write_marks,
+)
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
 
 DETECTIONS = "detections.csv"
 """What a search's result folder lists."""

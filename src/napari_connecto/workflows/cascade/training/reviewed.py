@@ -11,9 +11,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.labelled_region import Examples
-from napari_connecto.workflows.points import Places
-from napari_connecto.workflows.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.workflows.cascade.training.labelled_region import Examples
+from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 REACH = 0.75
 """Diameters from an object's centre within which its surroundings count as seen: background, if no other is there."""

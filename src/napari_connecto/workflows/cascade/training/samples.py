@@ -10,7 +10,7 @@ import numpy as np
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.volume import Level
-from napari_connecto.models.fit import Sample
+from napari_connecto.models.training.fit import Sample
 
 POSITIVE, HARD = 0.5, 0.25
 

@@ -18,12 +18,12 @@ from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.models.fit import FitParams, Sample, fit
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.descent import HighestValue
-from napari_connecto.workflows.labelled_region import Examples, crop
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.samples import Patches
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.search.descent import HighestValue
+from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
+from napari_connecto.workflows.cascade.training.samples import Patches
 
 WARM = 0.1
 """Share of the learning rate for networks that know something already."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.held_out import HeldOut
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,20 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output, Predict
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.volume import PIXEL, UNIT, Level, Volume
-from napari_connecto.models.openvino import torch_model
-from napari_connecto.models.predictor import TorchPredictor
-from napari_connecto.workflows.calibrate import COARSE, calibrate_job, measured_job
-from napari_connecto.workflows.cascade import Cascade
-from napari_connecto.workflows.coarser import with_coarser
-from napari_connecto.workflows.examples import Examples, from_labels, split_region
-from napari_connecto.workflows.gate import Gate
-from napari_connecto.workflows.gate_check import CALLS, SOURCE_TILES, source_gate_job
-from napari_connecto.workflows.labelled_region import check_place
-from napari_connecto.workflows.least_size import least_voxels
-from napari_connecto.workflows.objects import ObjectRule
-from napari_connecto.workflows.params import TrainParams
-from napari_connecto.workflows.points import Places
-from napari_connecto.workflows.train_stage import LOOK, train_stage_job
+from napari_connecto.models.inference.openvino import torch_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.search.coarser import with_coarser
+from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
+from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, split_region
+from napari_connecto.workflows.cascade.training.labelled_region import check_place
+from napari_connecto.workflows.cascade.training.least_size import least_voxels
+from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.cascade.training.stage import LOOK, train_stage_job
+from napari_connecto.workflows.ood.check import CALLS, SOURCE_TILES, source_gate_job
+from napari_connecto.workflows.ood.gate import Gate
 
 
 def train_cascade(

@@ -1,0 +1,1 @@
+"""Arrays seen differently: computed where they are read, nothing copied."""

@@ -1,0 +1,1 @@
+"""What a running job keeps on disk: tiles, journals, events, drafts."""

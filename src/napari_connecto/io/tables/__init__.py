@@ -1,0 +1,1 @@
+"""Tables and points, and the formats of other programs."""

@@ -1,0 +1,1 @@
+"""Networks from elsewhere: ONNX, TorchScript, state dicts."""

@@ -1,0 +1,1 @@
+"""Running networks: predictors, devices, OpenVINO, ensembles."""

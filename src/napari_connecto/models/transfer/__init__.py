@@ -1,0 +1,1 @@
+"""Transfer: adapters, AdaBN, encoders, maximum mean discrepancy."""

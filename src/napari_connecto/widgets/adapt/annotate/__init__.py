@@ -1,0 +1,1 @@
+"""The annotation part of the dock *Adapt to my data*."""

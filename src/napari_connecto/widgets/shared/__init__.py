@@ -1,0 +1,1 @@
+"""What docks share: forms, job bars, image inputs, plots."""

@@ -1,0 +1,1 @@
+"""napari's layers and their coordinates, in nanometres and voxels."""

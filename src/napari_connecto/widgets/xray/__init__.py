@@ -1,0 +1,1 @@
+"""The dock *X-ray to EM*."""

@@ -1,0 +1,1 @@
+"""Adapting a boundary model: ranking domains, preparing, fine-tuning, comparing."""

@@ -1,0 +1,1 @@
+"""The demo, the doctor and the view in neuroglancer."""

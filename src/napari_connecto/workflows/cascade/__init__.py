@@ -1,0 +1,1 @@
+"""Cascade detection: coarse detectors rule out background, fine ones classify what remains."""

@@ -1,0 +1,1 @@
+"""Choosing levels and thresholds of a cascade from scores on held-out blocks."""

@@ -1,0 +1,1 @@
+"""Training a cascade: examples, samples, one detector per level."""

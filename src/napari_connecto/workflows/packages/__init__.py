@@ -1,0 +1,1 @@
+"""Models as bioimage.io packages, out and in."""

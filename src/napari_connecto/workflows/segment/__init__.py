@@ -1,0 +1,1 @@
+"""Instance segmentation from a boundary model, block by block."""

@@ -1,0 +1,1 @@
+"""X-ray to EM: simulation, alignment, training, translation, uncertainty."""
