@@ -34,8 +34,8 @@ from napari_connecto.models.transfer.mmd import median_distance, mmd2
 from napari_connecto.workflows.adapt.domains import load_encoder, sample_features
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.adapt.fine_tune import boundary_card
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import instances, tune_segmentation
 from napari_connecto.workflows.shared.whole import boundary_of
 

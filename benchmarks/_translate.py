@@ -24,8 +24,9 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.adapt.fine_tune import fine_tune
-from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import tune_segmentation
 from napari_connecto.workflows.shared.em_labels import boundary_target
 from napari_connecto.workflows.shared.uncertainty_kinds import entropy

@@ -34,7 +34,8 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.adapt.annotate.suggest import suggest
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.adapt.fine_tune import fine_tune
-from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 PAIRS = (("mouse-cortex", "mouse-ca1"), ("mouse-cortex", "fly-larva"))
 """Source and target: MMD's pick for the two targets with the largest labelled sections."""

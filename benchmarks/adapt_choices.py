@@ -18,7 +18,8 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.models.transfer.average import between
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.adapt.fine_tune import fine_tune
-from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import tune_segmentation
 
 PAIRS = (("mouse-cortex", "fly-larva"), ("mouse-ca1", "mouse-cortex"), ("mouse-cortex", "mouse-ca1"))

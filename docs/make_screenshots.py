@@ -22,7 +22,7 @@ from napari_connecto.core.views.invert import inverted
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.sample_data import cascade_folder, open_sample
-from napari_connecto.widgets.adapt import project as _adapt_project
+from napari_connecto.widgets.adapt import project as adapt_project
 from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams
@@ -117,7 +117,7 @@ def neuropil(viewer: napari.Viewer, out: Path) -> None:
 
 def adapt(viewer: napari.Viewer, out: Path) -> None:
     """The five steps, annotated by the sample's truth."""
-    _adapt_project.output_folder = lambda: out
+    adapt_project.output_folder = lambda: out
     _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
     wait(lambda: dock.image.full is not None and dock.choose.folders)
     truth = to_em(np.asarray(open_sample("neuropil", "neurons").levels[0].array[:]), "instances")
@@ -145,7 +145,7 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
 
 def preview(viewer: napari.Viewer, out: Path) -> None:
     """What AdaBN and playback make of the models; on data of its own kind a model has nothing to play back."""
-    _adapt_project.output_folder = lambda: out
+    adapt_project.output_folder = lambda: out
     _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
     wait(lambda: dock.image.full is not None and dock.choose.folders)
     dock.choose.form.value = RankParams(patches=40)
@@ -161,7 +161,7 @@ def preview(viewer: napari.Viewer, out: Path) -> None:
 
 def contrast(viewer: napari.Viewer, out: Path) -> None:
     """The sample with bright membranes, and the banner that offers to read it inverted."""
-    _adapt_project.output_folder = lambda: out
+    adapt_project.output_folder = lambda: out
     save_volume(inverted(open_sample("neuropil")), out / "bright.ome.zarr")
     data, keywords, _ = layer_data(open_volume(out / "bright.ome.zarr"))
     viewer.add_image(data, **keywords)

@@ -19,7 +19,7 @@ from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.domains import sample_features, save_about
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.em_labels import to_em
 
 SHAPE = (8, 256, 256)

@@ -31,11 +31,12 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.sample_data import list_cascades, list_models, open_sample
-from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SuggestParams
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.recipes.parts import tile_of
+from napari_connecto.workflows.segment.params import SegmentParams
 from tests import tiny
 
 COMMANDS = sorted(cli.cli.commands)

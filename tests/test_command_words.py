@@ -17,6 +17,7 @@ from napari_connecto.widgets.shared.commands import volume_words
 from napari_connecto.workflows.adapt import params as adapt_params
 from napari_connecto.workflows.cascade import params
 from napari_connecto.workflows.recipes.recipe import read_recipe, write_recipe
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.xray import params as xray_params
 from napari_connecto.workflows.xray import translate_params
 
@@ -30,7 +31,7 @@ KINDS = [
 OF = {
     params.DetectParams: ["detect", "--cascade", "c"],
     params.TrainParams: ["train-cascade", "--labels", "l"],
-    adapt_params.SegmentParams: ["segment"],
+    SegmentParams: ["segment"],
     adapt_params.SuggestParams: ["suggest", "--model", "m"],
     adapt_params.RankParams: ["rank"],
     adapt_params.FineTuneParams: ["fine-tune", "--model", "m", "--session", "."],

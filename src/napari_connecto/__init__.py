@@ -53,7 +53,7 @@ _HOMES = {
     "load_gate": "workflows.ood.files",
     "save_gate": "workflows.ood.files",
     "segment": "workflows.segment.segment",
-    "SegmentParams": "workflows.adapt.params",
+    "SegmentParams": "workflows.segment.params",
     "tune_segmentation": "workflows.segment.tune",
     "suggest": "workflows.adapt.annotate.suggest",
     "Suggestion": "workflows.adapt.annotate.suggest",

@@ -25,10 +25,11 @@ from napari_connecto.models.transfer.adapter import Adapter, merge, parse_adapte
 from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.adapt.domains import Domain
 from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
+from napari_connecto.workflows.cascade.document import describe_cascade
 from napari_connecto.workflows.cascade.search.objects import ObjectRule
 from napari_connecto.workflows.packages.import_model import import_model
 from napari_connecto.workflows.recipes.parts import tuned_params
-from napari_connecto.workflows.shared.convert import describe_cascade, describe_translator
+from napari_connecto.workflows.xray.document import describe_translator
 from napari_connecto.workflows.xray.translator import load_translator
 from tests import packages
 from tests.fuzzing.mutate import bytes_faults, json_text, mutated, text_faults

@@ -21,9 +21,9 @@ from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.write import write_report
 from napari_connecto.sample_data import list_translators
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict, predict_job
 from napari_connecto.workflows.segment.segment import segment
 from napari_connecto.workflows.xray.translate import translate, translate_job

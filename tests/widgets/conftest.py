@@ -71,11 +71,11 @@ def dock(files, viewer, qtbot, monkeypatch, tmp_path):
     """The dock "Adapt to my data" on that image and library, in a real viewer."""
     from napari_connecto.io.volumes.read import open_volume
     from napari_connecto.widgets.adapt import dock as adapt
-    from napari_connecto.widgets.adapt import project as _adapt_project
+    from napari_connecto.widgets.adapt import project as adapt_project
     from napari_connecto.widgets.viewer.show import layer_data
     from napari_connecto.workflows.adapt.params import SuggestParams
 
-    monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(adapt_project, "output_folder", lambda: tmp_path / "results")
     data, keywords, _ = layer_data(open_volume(files[0]))
     viewer.add_image(data, **keywords)
     widget = adapt.AdaptWidget(viewer)

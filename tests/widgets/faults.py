@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.widgets.shared import worker as _worker
+from napari_connecto.widgets.shared import worker
 from napari_connecto.widgets.shared.job_bar import JobBar
 from tests.widgets.monkey import Scene, close, threads, turn, until
 
@@ -77,7 +77,7 @@ def disturbed(viewer: Any, scene: Scene, name: str, job: str, fault: Callable[[P
     str
         "done", "cancelled", "said: " and the line that the dock shows, or what is wrong.
     """
-    with patch.object(_worker, "run", _slowly):
+    with patch.object(worker, "run", _slowly):
         dock = scene.shown(viewer, name)
         button, seen = scene.jobs[job](dock), list[Progress]()
         bar = _bar_of(scene, dock, button)

@@ -15,10 +15,10 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict
 from napari_connecto.workflows.segment.segment import segment
 from napari_connecto.workflows.xray.translate import translate

@@ -25,9 +25,9 @@ from napari_connecto.workflows.adapt.params import (
     FineTuneParams,
     PrepareParams,
     RankParams,
-    SegmentParams,
     SuggestParams,
 )
+from napari_connecto.workflows.segment.params import SegmentParams
 
 MODEL_HELP = "A shipped domain (see `models`), a model's folder, or what fine-tune wrote."
 LIBRARY = click.option("--library", type=click.Path(), help="Folder of domains; default: the shipped ones.")

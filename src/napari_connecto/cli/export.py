@@ -92,7 +92,7 @@ def export_labels(source: str, out: str, to: str | None, progress: str, **option
     SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
     ids of its table, and what was rejected in its review is left out. A name without a suffix is a precomputed folder.
     """
-    from napari_connecto.workflows.shared.convert import open_spec
+    from napari_connecto.workflows.shared.spec import open_spec
 
     write, lines = FORMATS[to or _format_of(out)], []
     volume = open_spec(volume_spec(labels_of(source), options))
@@ -156,7 +156,7 @@ def export_table(source: str, out: str, image: dict[str, Any] | None = None, to:
     from napari_connecto.workflows.cascade.training.point_formats import Told
     from napari_connecto.workflows.cascade.training.points import read_points, write_points
     from napari_connecto.workflows.cascade.verdicts import REJECTED
-    from napari_connecto.workflows.shared.convert import open_spec
+    from napari_connecto.workflows.shared.spec import open_spec
 
     level, title = (open_spec(image).levels[0], Path(image["path"].rstrip("/")).name) if image else (None, "")
     if not Path(source).is_dir() and not _has_scores(source):

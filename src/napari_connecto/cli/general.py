@@ -28,7 +28,7 @@ from napari_connecto.core.phases import Phases
 @volume_options
 def info(path: str, **options: Any) -> None:
     """Print axes, levels, voxel sizes, bytes and dtype of PATH, and what there is to choose from in it."""
-    from napari_connecto.workflows.shared.convert import describe_spec
+    from napari_connecto.workflows.shared.spec import describe_spec
 
     for line in describe_spec(volume_spec(path, options)):
         click.echo(line)
@@ -46,7 +46,7 @@ def info(path: str, **options: Any) -> None:
 def convert(path: str, out: str, progress: str, **options: Any) -> None:
     """Make an OME-Zarr pyramid OUT of anything readable at PATH."""
     from napari_connecto.io.volumes.write import save_volume_job
-    from napari_connecto.workflows.shared.convert import describe, open_spec
+    from napari_connecto.workflows.shared.spec import describe, open_spec
 
     volume = open_spec(volume_spec(path, options))
     drive(save_volume_job(volume, out, **options), progress)
@@ -86,7 +86,8 @@ def models(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators
-    from napari_connecto.workflows.shared.convert import describe_cascade, describe_translator
+    from napari_connecto.workflows.cascade.document import describe_cascade
+    from napari_connecto.workflows.xray.document import describe_translator
 
     for name, folder in list_cascades().items():
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")

@@ -14,6 +14,7 @@ from napari_connecto.reports.page import Section, Table
 from napari_connecto.reports.results import RECIPE, Result
 from napari_connecto.workflows.adapt import params as adapt_params
 from napari_connecto.workflows.cascade import params
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.xray import params as xray_params
 from napari_connecto.workflows.xray import translate_params
 
@@ -24,7 +25,7 @@ KINDS: dict[str, type] = {
     "session": adapt_params.SuggestParams,
     "prepare": adapt_params.PrepareParams,
     "fine-tune": adapt_params.FineTuneParams,
-    "segment": adapt_params.SegmentParams,
+    "segment": SegmentParams,
     "train-domain": adapt_params.DomainParams,
     "translate": translate_params.TranslateParams,
     "train-translator": translate_params.TranslatorParams,

@@ -13,7 +13,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.workflows.recipes.parts import TUNED
 from napari_connecto.workflows.recipes.recipe import read_recipe
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 
 RECIPE, JOB = "recipe.yaml", "job.json"
 MARKS = {

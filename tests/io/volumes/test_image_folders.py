@@ -9,7 +9,7 @@ from PIL import Image
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.workflows.shared.convert import describe
+from napari_connecto.workflows.shared.spec import describe
 from tests.io.travel import travelled
 from tests.io.volumes.tiffs import STACK, UUIDS, image, ome, planes, sizes, write
 

@@ -13,8 +13,8 @@ from qtpy.QtCore import Qt
 
 from napari_connecto.core.model import Scaling
 from napari_connecto.io.stores.event_log import EventLog
-from napari_connecto.widgets.adapt.annotate import desk as _adapt_desk
-from napari_connecto.widgets.adapt.jobs import load
+from napari_connecto.widgets.adapt.annotate import desk as adapt_desk
+from napari_connecto.widgets.shared.boundary_models import load
 from napari_connecto.workflows.adapt.annotate.prefill import prefilled
 from napari_connecto.workflows.adapt.params import PREFILLS
 from napari_connecto.workflows.shared.whole import boundary_of
@@ -187,14 +187,14 @@ def test_a_commit_is_written_off_the_gui_thread_and_waited_for(opened, monkeypat
     import threading
 
     annotate, session = opened.annotate, opened.project.work.session
-    gate, threads, plain = threading.Event(), [], _adapt_desk.commit_job
+    gate, threads, plain = threading.Event(), [], adapt_desk.commit_job
 
     def commit_job(*args):
         threads.append(threading.current_thread())
         gate.wait(20)
         return (yield from plain(*args))
 
-    monkeypatch.setattr(_adapt_desk, "commit_job", commit_job)
+    monkeypatch.setattr(adapt_desk, "commit_job", commit_job)
     half(opened)
     annotate.commit()
     qtbot.waitUntil(lambda: bool(threads), timeout=5000)

@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt import tune as adapt_tune
 from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams
 from napari_connecto.workflows.recipes.own_process import why_ended
 from tests.widgets.adapt_steps import commit, half, refused, settle, show
@@ -139,7 +139,7 @@ def test_no_memory_while_training_is_said_and_the_session_goes_on(opened, monkey
         yield Progress(1, 10, "training", {"step": 1, "loss": 1.0, "score": None})
         raise ConnectoError(why_ended(["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"], 1))
 
-    monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
+    monkeypatch.setattr(adapt_tune, "tune_job", tune_job)
     half(opened)
     commit(opened, qtbot)
     opened.tune.form.value = FineTuneParams(batch=64)

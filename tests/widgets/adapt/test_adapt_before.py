@@ -16,17 +16,18 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model, save_model
 from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.widgets.adapt import before as _adapt_before
-from napari_connecto.widgets.adapt import contrast as _adapt_contrast
+from napari_connecto.widgets.adapt import before as adapt_before
+from napari_connecto.widgets.adapt import contrast as adapt_contrast
 from napari_connecto.widgets.adapt import dock as adapt
-from napari_connecto.widgets.adapt import segment as _adapt_segment
-from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt import segment as adapt_segment
+from napari_connecto.widgets.adapt import tune as adapt_tune
 from napari_connecto.widgets.adapt.jobs import Source
 from napari_connecto.workflows.adapt.contrast import Contrast
-from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
+from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.recipes import own_process as subprocess
 from napari_connecto.workflows.recipes.recipe import read_recipe, write_recipe
 from napari_connecto.workflows.segment.estimate import SegmentEstimate
+from napari_connecto.workflows.segment.params import SegmentParams
 from tests.widgets.adapt_steps import commit, half, settle
 
 pytestmark = pytest.mark.gl
@@ -64,7 +65,7 @@ def played(monkeypatch, dock):
     def answer(said):
         apart = Apart(said)
         monkeypatch.setattr(subprocess, "run_in_subprocess", apart)
-        monkeypatch.setattr(_adapt_before, "has_patches", lambda folder: True)
+        monkeypatch.setattr(adapt_before, "has_patches", lambda folder: True)
         dock.choose.choose("near")
         dock.choose.before.playback.setChecked(True)
         return apart
@@ -166,7 +167,7 @@ def looked(monkeypatch, dock, qtbot):
         yield Progress(0, 0)
         return seen(0.3 if volume.metadata.get("inverted") else -0.3)
 
-    monkeypatch.setattr(_adapt_contrast, "contrast_job", contrast_job)
+    monkeypatch.setattr(adapt_contrast, "contrast_job", contrast_job)
     dock.choose.choose("near")
     qtbot.waitUntil(lambda: dock.contrast.found is not None, timeout=10000)
     return asked
@@ -181,7 +182,7 @@ def test_an_inverted_image_is_told_and_read_inverted_at_a_click(looked, dock, fi
     assert dock.project.spec() == {"path": str(files[0]), "invert": True}
     qtbot.waitUntil(lambda: dock.contrast.found is not None, timeout=10000)
     assert len(looked) == 2
-    assert banner.text.text() == _adapt_contrast.SEEN
+    assert banner.text.text() == adapt_contrast.SEEN
     dock.choose.copy.click()
     assert read_recipe(dock.project.folder / "recipes/rank.yaml")["volume"]["invert"] is True
     banner.button.click()
@@ -201,7 +202,7 @@ def test_a_session_keeps_how_its_image_is_read(looked, dock, viewer, files, qtbo
         other.annotate.resume_from(folder)
         settle(other.annotate.bar, qtbot)
         assert other.project.invert
-        assert other.contrast.text.text() == _adapt_contrast.SEEN
+        assert other.contrast.text.text() == adapt_contrast.SEEN
         assert other.project.work.volume.metadata["inverted"] is True
     finally:
         other.close_jobs()
@@ -232,7 +233,7 @@ def ask(dock, monkeypatch, qtbot, answer):
             raise answer
         return answer
 
-    monkeypatch.setattr(_adapt_segment, "segment_cost_job", segment_cost_job)
+    monkeypatch.setattr(adapt_segment, "segment_cost_job", segment_cost_job)
     dock.choose.choose("near")
     dock.segment.where.setCurrentText("Everywhere")
     dock.go_to(5)
@@ -296,7 +297,7 @@ def begin_and_kill(opened, monkeypatch, qtbot):
         while True:
             yield Progress(1, 10, "training", {"step": 1, "loss": 1.0, "score": None})
 
-    monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
+    monkeypatch.setattr(adapt_tune, "tune_job", tune_job)
     half(opened)
     commit(opened, qtbot)
     opened.tune.form.value = FineTuneParams(preset="quick", steps=10, seed=3)

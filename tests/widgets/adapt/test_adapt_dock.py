@@ -24,23 +24,23 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.widgets.adapt import choose as _adapt_choose
-from napari_connecto.widgets.adapt import compare as _adapt_compare
+from napari_connecto.widgets.adapt import choose as adapt_choose
+from napari_connecto.widgets.adapt import compare as adapt_compare
 from napari_connecto.widgets.adapt import dock as adapt
-from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt import tune as adapt_tune
 from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 from napari_connecto.widgets.adapt.annotate.session_jobs import PREFILLS
 from napari_connecto.widgets.adapt.jobs import Picture, Source
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.layers import Canvas, shapes_box
 from napari_connecto.widgets.adapt.panels import Panels
-from napari_connecto.widgets.adapt.train_jobs import Compared, stop_and_keep
+from napari_connecto.widgets.adapt.train_jobs import Compared
 from napari_connecto.widgets.shared.plots import BAR, Curve
 from napari_connecto.widgets.shared.worker import State
 from napari_connecto.workflows.adapt.compare import Comparison, Scored
 from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import Rank, Ranking
-from napari_connecto.workflows.shared.stop_file import STOP
+from napari_connecto.workflows.shared.stop_file import STOP, stop_and_keep
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit, half, settle
 
@@ -69,7 +69,7 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
         yield Progress(0, 1)
         return ranking()
 
-    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
     dock.choose.bar.button.click()
     settle(dock.choose.bar, qtbot)
     table = dock.choose.table
@@ -93,7 +93,7 @@ def test_ranks_of_one_image_are_not_shown_for_another(dock, viewer, monkeypatch,
         yield Progress(0, 1)
         return ranking()
 
-    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
     choose = dock.choose
     choose.bar.button.click()
     settle(choose.bar, qtbot)
@@ -119,7 +119,7 @@ def test_a_ranking_is_cancelled_at_once_though_it_reports_seldom(dock, monkeypat
         yield Progress(1, 2, "comparing")
         return ranking()
 
-    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
     dock.choose.bar.button.click()
     qtbot.wait(200)
     dock.choose.bar.button.click()
@@ -280,7 +280,7 @@ def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile
                 yield Progress(step, 500, "training", {"step": step, "loss": 1 / step, "score": -0.5})
             time.sleep(0.005)
 
-    monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
+    monkeypatch.setattr(adapt_tune, "tune_job", tune_job)
     half(opened)
     commit(opened, qtbot)
     opened.go_to(3)
@@ -311,7 +311,7 @@ def test_tuning_without_a_commit_is_refused(opened):
 
 def a_comparison(interval):
     from napari_connecto.core.partition_metrics import VI
-    from napari_connecto.workflows.adapt.params import SegmentParams
+    from napari_connecto.workflows.segment.params import SegmentParams
 
     old, new = SegmentParams(boundary_threshold=0.4), SegmentParams(boundary_threshold=0.2)
     before = Scored(old, (VI(0.5, 0.5), VI(0.2, 0.3)), VI(0.35, 0.4))
@@ -341,7 +341,7 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
         modes.append(mode)
         return Compared(replace(found, ids=(3, 5)), (), "held-out patch 4 is left out", mode)
 
-    monkeypatch.setattr(_adapt_compare, "compared_job", compared_job)
+    monkeypatch.setattr(adapt_compare, "compared_job", compared_job)
     session = SimpleNamespace(patches=(), counts=lambda: (0, 0), path=tmp_path / "session", close=lambda: None)
     work = SimpleNamespace(base=tmp_path / base, volume=None, session=session, thumbnails={}, spec={})
     monkeypatch.setattr(dock.project, "need_work", lambda: work)
@@ -421,12 +421,11 @@ def test_a_resumed_session_segments_with_the_new_model_only_where_it_was_signifi
 
 
 def test_stop_and_keep_waits_until_the_run_has_begun(tmp_path):
-    recipe = {"out": str(tmp_path / "tuned-1")}
-    assert not stop_and_keep(recipe)
+    assert not stop_and_keep(tmp_path / "tuned-1")
     assert not (tmp_path / "tuned-1").exists()  # or its job would be refused as a stranger's folder
     (tmp_path / "tuned-1").mkdir()
     (tmp_path / "tuned-1" / "job.json").write_text("{}")
-    assert stop_and_keep(recipe)
+    assert stop_and_keep(tmp_path / "tuned-1")
     assert (tmp_path / "tuned-1" / STOP).exists()
 
 

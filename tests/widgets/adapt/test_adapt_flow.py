@@ -12,10 +12,11 @@ pytest.importorskip("napari")
 from napari_connecto.core.jobs import run
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.widgets.adapt import dock as adapt
-from napari_connecto.widgets.adapt import project as _adapt_project
+from napari_connecto.widgets.adapt import project as adapt_project
 from napari_connecto.widgets.viewer.show import layer_data
-from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SuggestParams
 from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.segment.params import SegmentParams
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit
 
@@ -31,7 +32,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def dock(files, viewer, qtbot, monkeypatch, tmp_path):
-    monkeypatch.setattr(_adapt_project, "output_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(adapt_project, "output_folder", lambda: tmp_path / "results")
     data, keywords, _ = layer_data(open_volume(files[0]))
     viewer.add_image(data, **keywords)
     widget = adapt.AdaptWidget(viewer)

@@ -12,13 +12,13 @@ pytest.importorskip("napari")
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.adapt import segment as _adapt_segment
+from napari_connecto.widgets.adapt import segment as adapt_segment
 from tests.widgets.adapt_steps import refused, settle
 
 
 @pytest.mark.gl
 def test_a_red_card_disables_the_button_until_the_view_is_another(dock, viewer, monkeypatch, qtbot):
-    plain, asked = _adapt_segment.segment_cost_job, []
+    plain, asked = adapt_segment.segment_cost_job, []
 
     def segment_cost_job(what):
         asked.append(what.region)
@@ -26,7 +26,7 @@ def test_a_red_card_disables_the_button_until_the_view_is_another(dock, viewer, 
             raise InputError("got too much memory; choose less")
         return (yield from plain(what))
 
-    monkeypatch.setattr(_adapt_segment, "segment_cost_job", segment_cost_job)
+    monkeypatch.setattr(adapt_segment, "segment_cost_job", segment_cost_job)
     dock.choose.choose("near")
     viewer.fit_to_view()
     dock.go_to(5)
@@ -50,7 +50,7 @@ def test_a_red_card_disables_the_button_until_the_view_is_another(dock, viewer, 
 def test_a_segmentation_that_fails_leaves_no_layer_and_its_error_goes_with_the_next_action(
     dock, viewer, monkeypatch, qtbot
 ):
-    plain = _adapt_segment.segmenting_job
+    plain = adapt_segment.segmenting_job
 
     def segmenting_job(what):
         level = what.volume.levels[0]
@@ -61,7 +61,7 @@ def test_a_segmentation_that_fails_leaves_no_layer_and_its_error_goes_with_the_n
         raise InputError("got no room on disk; make some")
 
     had = len(viewer.layers)
-    monkeypatch.setattr(_adapt_segment, "segmenting_job", segmenting_job)
+    monkeypatch.setattr(adapt_segment, "segmenting_job", segmenting_job)
     dock.choose.choose("near")
     dock.go_to(5)
     segment = dock.segment
@@ -73,14 +73,14 @@ def test_a_segmentation_that_fails_leaves_no_layer_and_its_error_goes_with_the_n
     assert segment.summary == ""
     segment.form.change(min_size=7)
     assert segment.bar.error.label.text() == ""
-    monkeypatch.setattr(_adapt_segment, "segmenting_job", plain)
+    monkeypatch.setattr(adapt_segment, "segmenting_job", plain)
     segment.where.setCurrentText("Everywhere")
     qtbot.waitUntil(lambda: segment.card.estimate is not None, timeout=60000)
     segment.bar.button.click()
     settle(segment.bar, qtbot)
     first = segment.layer
     assert first in viewer.layers
-    monkeypatch.setattr(_adapt_segment, "segmenting_job", segmenting_job)
+    monkeypatch.setattr(adapt_segment, "segmenting_job", segmenting_job)
     had = len(viewer.layers)
     segment.form.change(min_size=9)
     segment.bar.button.click()

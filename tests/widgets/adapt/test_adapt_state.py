@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.adapt import dock as adapt
-from napari_connecto.widgets.adapt import tune as _adapt_tune
+from napari_connecto.widgets.adapt import tune as adapt_tune
 from napari_connecto.widgets.adapt.train_jobs import Compared
 from napari_connecto.workflows.adapt.params import FineTuneParams
 from tests.widgets.adapt.test_adapt_dock import a_comparison
@@ -110,7 +110,7 @@ def test_an_image_chosen_while_a_job_runs_waits_until_it_has_ended(opened, viewe
             time.sleep(0.01)
         return {"out": recipe["out"], "lines": ["learnt well"]}
 
-    monkeypatch.setattr(_adapt_tune, "tune_job", tune_job)
+    monkeypatch.setattr(adapt_tune, "tune_job", tune_job)
     half(opened)
     commit(opened, qtbot)
     qtbot.waitUntil(lambda: not opened.annotate.desk.busy, timeout=20000)
@@ -185,7 +185,7 @@ def test_figures_of_one_training_are_not_shown_for_the_next(opened, tmp_path):
 
 @pytest.mark.gl
 def test_a_ranking_of_the_image_before_is_not_shown(opened, viewer, monkeypatch, qtbot):
-    from napari_connecto.widgets.adapt import choose as _adapt_choose
+    from napari_connecto.widgets.adapt import choose as adapt_choose
     from tests.widgets.adapt.test_adapt_dock import ranking
 
     end = []
@@ -196,7 +196,7 @@ def test_a_ranking_of_the_image_before_is_not_shown(opened, viewer, monkeypatch,
             time.sleep(0.01)
         return ranking()
 
-    monkeypatch.setattr(_adapt_choose, "rank_job", rank_job)
+    monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
     opened.choose.bar.button.click()
     another(viewer)
     choose(opened, "other", qtbot)

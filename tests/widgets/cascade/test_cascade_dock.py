@@ -23,12 +23,12 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.tables.tables import read_table
 from napari_connecto.widgets.cascade import dock as cascade
-from napari_connecto.widgets.cascade import jobs as _cascade_jobs
-from napari_connecto.widgets.cascade import keeping as _cascade_keeping
-from napari_connecto.widgets.cascade import layers as _cascade_layers
-from napari_connecto.widgets.cascade import setup as _cascade_setup
+from napari_connecto.widgets.cascade import jobs as cascade_jobs
+from napari_connecto.widgets.cascade import keeping as cascade_keeping
+from napari_connecto.widgets.cascade import layers as cascade_layers
+from napari_connecto.widgets.cascade import setup as cascade_setup
 from napari_connecto.widgets.cascade.jobs import Peek
-from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.shared import estimate_card
 from napari_connecto.widgets.shared.commands import RunOn
 from napari_connecto.widgets.shared.run_on import CLUSTER
 from napari_connecto.widgets.viewer.view import OKABE_ITO
@@ -110,13 +110,13 @@ def fake(monkeypatch, tmp_path):
         yield Progress(0, 0)
         return {"bodies": folder}
 
-    monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
+    monkeypatch.setattr(estimate_card, "PAUSE_MS", 10)
     monkeypatch.setattr(cascade, "search_job", fake.search_job)
     monkeypatch.setattr(cascade, "estimate_job", fake.estimate_job)
     monkeypatch.setattr(cascade, "check_job", fake.check_job)
     monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
-    monkeypatch.setattr(_cascade_setup, "list_job", list_job)
-    monkeypatch.setattr(_cascade_setup, "peek", lambda _: peeked)
+    monkeypatch.setattr(cascade_setup, "list_job", list_job)
+    monkeypatch.setattr(cascade_setup, "peek", lambda _: peeked)
     monkeypatch.setattr("napari_connecto.workflows.cascade.report.report_lines", lambda _: LINES)
     fake.peeked = peeked
     return fake
@@ -173,10 +173,10 @@ def test_an_unlike_image_is_asked_about_once_and_the_answer_goes_along(dock, fak
 
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=5000):
         dock.preview.click()  # that is how one finds out
-    monkeypatch.setattr(_cascade_card, "run_anyway", answer(False))
+    monkeypatch.setattr(estimate_card, "run_anyway", answer(False))
     dock.bar.button.click()
     assert len(fake.calls) == 1
-    monkeypatch.setattr(_cascade_card, "run_anyway", answer(True))
+    monkeypatch.setattr(estimate_card, "run_anyway", answer(True))
     run(dock, qtbot)
     run(dock, qtbot)
     assert len(asked) == 2
@@ -191,7 +191,7 @@ def test_the_question_can_be_answered(dock, qtbot):
             next(b for b in box.buttons() if word in b.text()).click()
 
         QTimer.singleShot(100, click)
-        return _cascade_card.run_anyway(dock, "7 of 32 tiles are out of distribution")
+        return estimate_card.run_anyway(dock, "7 of 32 tiles are out of distribution")
 
     assert press("Run anyway")
     assert not press("Cancel")
@@ -258,7 +258,7 @@ def test_cancel_stops_within_a_second_keeps_points_and_resumes_in_the_same_folde
 def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, viewer, qtbot, monkeypatch):
     monkeypatch.setattr(dock.cascade, "peeked", replace(fake.peeked, head="masks"))
     maps = Volume((Level(np.zeros((8, 50, 50), np.uint8), (50, 8, 8)),))
-    monkeypatch.setattr(_cascade_layers, "live_map", lambda out: maps if deleted.is_set() else None)
+    monkeypatch.setattr(cascade_layers, "live_map", lambda out: maps if deleted.is_set() else None)
     deleted = threading.Event()
     fake.endless = True
     dock.bar.button.click()
@@ -656,7 +656,7 @@ def test_command_line_needs_a_file(dock):
 def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
     search = dock.search()
     recipe = {**_recipe(search, tmp_path)}
-    line = _cascade_jobs.command_line(recipe, RunOn("tcp://here:8786"))
+    line = cascade_jobs.command_line(recipe, RunOn("tcp://here:8786"))
     assert line == (
         f"napari-connecto detect '{tmp_path}/a b.zarr' --channel 1 --voxel-nm 50 4 4 --cascade {search.cascade} "
         f"--out {search.out} --exhaustive --audit 20 --scheduler tcp://here:8786"
@@ -787,7 +787,7 @@ def test_a_burst_ends_in_the_latest_and_closing_loses_nothing(dock, viewer, qtbo
         time.sleep(0.2)
         write_verdicts(folder, verdicts)
 
-    monkeypatch.setattr(_cascade_keeping, "write_verdicts", slowly)
+    monkeypatch.setattr(cascade_keeping, "write_verdicts", slowly)
     dock.options.out.setText(str(out))
     run(dock, qtbot)
     qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)

@@ -16,13 +16,13 @@ from napari.layers import Image
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.tables.tables import read_table
-from napari_connecto.widgets.cascade import jobs as _cascade_jobs
-from napari_connecto.widgets.cascade import train as _cascade_train
+from napari_connecto.widgets.cascade import jobs as cascade_jobs
+from napari_connecto.widgets.cascade import train as cascade_train
 from napari_connecto.widgets.cascade.jobs import training_job
-from napari_connecto.widgets.shared import image as _image
+from napari_connecto.widgets.shared import image as image_box
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 from tests.widgets.cascade.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
 from tests.widgets.cascade.test_cascade_dock import run as search
@@ -69,7 +69,7 @@ def train(dock, qtbot, monkeypatch, tmp_path, **summary):  # noqa: F811
         yield Progress(1, 2, "training level 0")
         return {"out": str(out), "lines": ["a line", "F1 0.50, that of the previous cascade 0.80"], **summary}
 
-    monkeypatch.setattr(_cascade_train, "training_job", job)
+    monkeypatch.setattr(cascade_train, "training_job", job)
     with qtbot.waitSignal(dock.train.bar.worker.returned, timeout=5000):
         dock.train.bar.button.click()
     return out
@@ -174,8 +174,8 @@ def test_an_rgb_file_is_opened_again_with_all_its_channels(tmp_path):
 
 
 def test_a_cascade_says_what_it_found_of_the_held_out_objects():
-    assert _cascade_jobs._recall(None) == ""
-    said = _cascade_jobs._recall({"found": [True, False, True]})
+    assert cascade_jobs._recall(None) == ""
+    said = cascade_jobs._recall({"found": [True, False, True]})
     assert said == " It found 2 of 3 labelled held-out objects."
 
 
@@ -190,7 +190,7 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
         yield Progress(1, 2, "measuring level 0")
         return {"out": str(training.out), "lines": ["Stopped at level 0"], "failure": "", "worse": True}
 
-    monkeypatch.setattr(_cascade_train, "training_job", job)
+    monkeypatch.setattr(cascade_train, "training_job", job)
     train = reviewed.train
     assert not train.stop.isEnabled()
     train.bar.button.click()
@@ -220,8 +220,8 @@ def test_train_waits_for_an_image_that_is_being_opened(dock, viewer, qtbot, monk
         yield Progress(1, 9, "training level 0")
         return {"out": str(training.out), "lines": [], "failure": "", "worse": True}
 
-    monkeypatch.setattr(_image, "open_job", slow)
-    monkeypatch.setattr(_cascade_train, "training_job", job)
+    monkeypatch.setattr(image_box, "open_job", slow)
+    monkeypatch.setattr(cascade_train, "training_job", job)
     dock.image.ask_voxel_size()
     for box, nm in zip(dock.image.voxel.boxes, (50, 5, 5), strict=True):
         box.setValue(nm)

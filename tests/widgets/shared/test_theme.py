@@ -15,7 +15,7 @@ from qtpy.QtGui import QColor
 
 from napari_connecto import widgets
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets.shared import theme as _theme
+from napari_connecto.widgets.shared import theme
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.theme import ON_DARK, ON_LIGHT
 
@@ -47,8 +47,8 @@ def test_coloured_text_is_legible(theme, colours):
 
 
 def test_colours_of_text_have_one_home():
-    home = Path(_theme.__file__)
-    for path in Path(widgets.__file__).parent.glob("*.py"):
+    home = Path(theme.__file__)
+    for path in Path(widgets.__file__).parent.rglob("*.py"):
         if path != home:
             set_there = re.findall(r"setStyleSheet\(.*\bcolor:.*", path.read_text(encoding="utf-8"))
             assert not set_there, f"{path.name}: {set_there}; use colour_text"
@@ -59,8 +59,8 @@ def test_an_error_follows_the_theme(viewer, qtbot):
     bar = JobBar("test", "Run", "Run it")
     viewer.window.add_dock_widget(bar, name="bar")
     bar.error.show_error(InputError("got nothing; give something"))
-    for theme, colours in (("light", ON_LIGHT), ("dark", ON_DARK), ("light", ON_LIGHT)):
-        viewer.theme = theme
+    for name, colours in (("light", ON_LIGHT), ("dark", ON_DARK), ("light", ON_LIGHT)):
+        viewer.theme = name
         qtbot.waitUntil(lambda c=colours: c["error"] in bar.error.label.styleSheet(), timeout=2000)
         shown = bar.error.label.palette().color(bar.error.label.foregroundRole()).name()
         assert shown.lower() == colours["error"].lower()

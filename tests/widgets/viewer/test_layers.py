@@ -197,7 +197,7 @@ def test_colours_are_read_together_or_one_by_one_and_opacity_never(tmp_path, qtb
     from napari_connecto.core.jobs import run
     from napari_connecto.widgets.shared.image import InputBox
     from napari_connecto.widgets.viewer.volumes import as_file_job
-    from napari_connecto.workflows.shared.convert import open_spec
+    from napari_connecto.workflows.shared.spec import open_spec
 
     rgba = np.arange(5 * 6 * 4, dtype=np.uint8).reshape(5, 6, 4)
     viewer = ViewerModel()

@@ -20,7 +20,7 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.widgets.viewer.show import layer_data, store_layer
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 
 STACK = (np.random.default_rng(0).random((6, 20, 24)) * 60000).astype(np.uint16)
 NM = (1000.0, 500.0, 250.0)

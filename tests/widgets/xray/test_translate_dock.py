@@ -16,10 +16,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.jobs import Progress
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.shared import estimate_card
 from napari_connecto.widgets.shared.run_on import CLUSTER, WORKERS
 from napari_connecto.widgets.viewer.show import layer_data
-from napari_connecto.widgets.xray import choose as _translate_choose
+from napari_connecto.widgets.xray import choose as xray_choose
 from napari_connecto.widgets.xray import dock as translate
 from napari_connecto.widgets.xray.choose import SIMULATED, TRAIN
 from napari_connecto.widgets.xray.disputed import LAYER
@@ -57,9 +57,9 @@ def dock(files, viewer, qtbot, monkeypatch, tmp_path):
         yield Progress(0, 0)
         return {"tiny": files[2]}
 
-    monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
+    monkeypatch.setattr(estimate_card, "PAUSE_MS", 10)
     monkeypatch.setattr(translate, "output_folder", lambda: tmp_path / "results")
-    monkeypatch.setattr(_translate_choose, "list_job", list_job)
+    monkeypatch.setattr(xray_choose, "list_job", list_job)
     data, keywords, _ = layer_data(open_volume(files[0]))
     viewer.add_image(data, **keywords)
     widget = translate.TranslateWidget(viewer)
@@ -213,7 +213,7 @@ def test_the_image_fades_where_it_is_not_certain(dock, viewer, qtbot, headless):
 
 
 def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tmp_path, monkeypatch, headless):
-    from napari_connecto.widgets.xray import segment as _translate_segment
+    from napari_connecto.widgets.xray import segment as xray_segment
     from tests import adapt_parts
 
     library = adapt_parts.library(tmp_path / "library", steps=1)
@@ -228,7 +228,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tm
     dock.segment.where.setCurrentText("Everywhere")
     dock.segment.bar.button.click()
     wait(dock.segment.bar, qtbot)
-    raw, made = (viewer.layers[name] for name in _translate_segment.NAMES)
+    raw, made = (viewer.layers[name] for name in xray_segment.NAMES)
     assert values(raw).max() > 1
     assert values(made).max() > 1
     raw.opacity = 0.3
@@ -434,7 +434,7 @@ def test_an_image_unlike_the_training_data_asks_once(dock, viewer, qtbot, monkey
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(translate, "check_job", check_job)
-    monkeypatch.setattr(_cascade_card, "run_anyway", run_anyway)
+    monkeypatch.setattr(estimate_card, "run_anyway", run_anyway)
     dock.options.changed.emit()
     qtbot.waitUntil(lambda: dock.card.check is not None, timeout=30000)
     dock.bar.button.click()

@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.widgets.shared import estimate_card as _cascade_card
+from napari_connecto.widgets.shared import estimate_card
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.xray import dock as translate
 from napari_connecto.widgets.xray.choose import SIMULATED
@@ -38,7 +38,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def dock(files, viewer, qtbot, monkeypatch, tmp_path):
-    monkeypatch.setattr(_cascade_card, "PAUSE_MS", 10)
+    monkeypatch.setattr(estimate_card, "PAUSE_MS", 10)
     monkeypatch.setattr(translate, "output_folder", lambda: tmp_path / "results")
     for path, name in zip(files[:2], ("X-ray", "EM"), strict=True):
         data, keywords, _ = layer_data(open_volume(path), name=name)

@@ -12,7 +12,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.partition_metrics import VI, variation_of_information
 from napari_connecto.workflows.adapt.compare import Comparison, Scored, compare, tune
 from napari_connecto.workflows.adapt.em_samples import Example
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 from tests.workflows import fakes
 
 NM = (40.0, 8.0, 8.0)

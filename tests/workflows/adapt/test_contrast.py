@@ -17,7 +17,7 @@ from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.adapt.contrast import Contrast, contrast_job, notices_job, thin
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 
 VOXEL = (40.0, 8.0, 8.0)
 

@@ -15,9 +15,9 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.workflows.adapt.params import SegmentParams
-from napari_connecto.workflows.cascade import estimate
 from napari_connecto.workflows.segment.estimate import estimate_segment
+from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared import room
 from tests.adapt_parts import tiny_card
 
 VOXEL = (40.0, 4.0, 4.0)
@@ -60,8 +60,8 @@ def test_a_region_of_a_map_costs_its_share(boundary):
 
 
 def test_no_room_is_said_with_what_helps(boundary, monkeypatch):
-    monkeypatch.setattr(estimate, "free_memory", lambda _: 1000)
-    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1000))
+    monkeypatch.setattr(room, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1000))
     found = estimate_segment(boundary)
     assert not found.fits
     assert "use smaller blocks" in found.notes[0]

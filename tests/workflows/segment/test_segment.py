@@ -16,8 +16,8 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.partition_metrics import variation_of_information
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import plan_blocks, segment, segment_job
 from tests.workflows.watched import watched
 

@@ -14,10 +14,10 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.partition_metrics import variation_of_information
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.adapt.em_samples import nearest
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.estimate import estimate_segment
 from napari_connecto.workflows.segment.mode import mode_of
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment, segment_job
 from napari_connecto.workflows.segment.tune import tune_segmentation
 from tests.workflows.segment.test_segment import agree, cells, stored

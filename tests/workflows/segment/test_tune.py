@@ -8,8 +8,8 @@ from scipy import ndimage
 from skimage.metrics import variation_of_information as skimage_vi
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import instances, tune_segmentation
 from tests.workflows.segment.test_segment import cells
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment import watershed
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.watershed import fragments
 from tests.workflows.segment.test_segment import cells
 

@@ -12,7 +12,7 @@ from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inference import mixture
-from napari_connecto.workflows.cascade import estimate
+from napari_connecto.workflows.shared import room
 from napari_connecto.workflows.xray.estimate import estimate_translate
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import load_translator
@@ -70,7 +70,7 @@ def test_a_region_counts_the_tiles_it_touches(translator):
 
 
 def test_too_little_memory_is_said(translator, monkeypatch):
-    monkeypatch.setattr(estimate, "free_memory", lambda _: 10)
+    monkeypatch.setattr(room, "free_memory", lambda _: 10)
     found = estimate_translate(xray((8, 8, 8)), translator)
     assert not found.fits
     assert "of memory" in found.notes[0]

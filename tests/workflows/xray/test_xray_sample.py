@@ -13,8 +13,8 @@ from napari_connecto.models.files import load_model
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import PAIRS, open_sample, shipped_folder
 from napari_connecto.workflows.adapt.em_samples import nearest
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.recipes.parts import model_folder
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment
 from napari_connecto.workflows.xray.params import XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray

@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_connecto.widgets.adapt.jobs import has_patches
+from napari_connecto.widgets.shared.boundary_models import has_patches
 from napari_connecto.widgets.shared.job_bar import text_line
 
 

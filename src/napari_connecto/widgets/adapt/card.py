@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets.shared.estimate_card import PreflightCard
 from napari_connecto.widgets.viewer.view import bytes_text
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.segment.estimate import SegmentEstimate

@@ -19,13 +19,14 @@ from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.adapt.before import BeforeLabel
-from napari_connecto.widgets.adapt.jobs import Source, peek_card, rank_job, told_of
+from napari_connecto.widgets.adapt.jobs import Source, rank_job
 from napari_connecto.widgets.adapt.layers import patch_in_view
 from napari_connecto.widgets.adapt.library import FOLDER, LibraryCombo
 from napari_connecto.widgets.adapt.panels import Panels
 from napari_connecto.widgets.adapt.prepare_jobs import Place, Preview, preview_job
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.ranks import RankTable
+from napari_connecto.widgets.shared.boundary_models import peek_card, told_of
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.plots import Tree

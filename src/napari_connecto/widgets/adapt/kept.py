@@ -8,9 +8,9 @@ from math import isfinite, nan
 from pathlib import Path
 
 from napari_connecto.widgets.adapt.annotate.session_jobs import SCRATCH_FOLDER
-from napari_connecto.widgets.adapt.jobs import model_name, tuned_params
 from napari_connecto.widgets.adapt.train_jobs import tuned_model
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
+from napari_connecto.workflows.segment.params import SegmentParams
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from napari.layers import Layer
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import world_factor
-from napari_connecto.widgets.viewer.show import placed_at, store_layer
+from napari_connecto.widgets.viewer.show import GAP, placed_at, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, view_box
 
-GAP = 0.14
-"""Between pictures, as a share of their width; titles are written there."""
 MARGIN = 1.1
 PREVIEW = 192
 """Side of the preview patch, in voxels of the image's finest level."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
-from napari_connecto.widgets.adapt.jobs import list_job
+from napari_connecto.widgets.shared.boundary_models import list_job
 from napari_connecto.widgets.shared.worker import Worker
 
 FOLDER, SHIPPED = "From folder…", "Shipped domains"

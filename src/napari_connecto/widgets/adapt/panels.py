@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 
-from napari_connecto.widgets.adapt.layers import GAP, Canvas, View
+from napari_connecto.widgets.adapt.layers import Canvas, View
 from napari_connecto.widgets.viewer.layers import world_factor
-from napari_connecto.widgets.viewer.show import placed_at
+from napari_connecto.widgets.viewer.show import GAP, placed_at
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.jobs import Picture

@@ -12,7 +12,8 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.adapt.jobs import Picture, Source, asked, cut, load, told_of
+from napari_connecto.widgets.adapt.jobs import Picture, Source, asked, cut
+from napari_connecto.widgets.shared.boundary_models import load, told_of
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PrepareParams

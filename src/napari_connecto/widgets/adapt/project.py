@@ -18,17 +18,18 @@ from qtpy.QtWidgets import QApplication
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.views.invert import INVERTED, inverted
 from napari_connecto.widgets.adapt.annotate.session_jobs import SCRATCH_FOLDER, Begin, Work
-from napari_connecto.widgets.adapt.jobs import Source, model_name, peek_card
+from napari_connecto.widgets.adapt.jobs import Source
 from napari_connecto.widgets.adapt.kept import Gain, Kept, default_model
 from napari_connecto.widgets.adapt.layers import Canvas
 from napari_connecto.widgets.adapt.state import STATES, ImageState
+from napari_connecto.widgets.shared.boundary_models import model_name, peek_card
 from napari_connecto.widgets.shared.commands import HERE, RunOn
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.settings import output_folder
 from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.viewer.view import RESULT
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.core.volume import Level, Volume

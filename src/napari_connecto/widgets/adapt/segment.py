@@ -15,17 +15,17 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.adapt.card import segment_card, with_small_blocks
-from napari_connecto.widgets.adapt.jobs import model_name, tuned_params
 from napari_connecto.widgets.adapt.kept import Kept
 from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.adapt.train_jobs import Segmenting, gate_job, segment_cost_job, segmenting_job
+from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.run_on import RunOnRow
+from napari_connecto.widgets.shared.segmentation import Segmenting, gate_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets.viewer.view import LayerCombo, view_box
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 MOVED_MS = 800
 """How long the view must stand still before what it shows is estimated."""

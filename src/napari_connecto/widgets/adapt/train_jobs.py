@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.core.geometry import Box, fvec3
+from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Level
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work
-from napari_connecto.widgets.adapt.jobs import Picture, Source, load, tuned_params
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
+from napari_connecto.widgets.adapt.jobs import Picture, Source
+from napari_connecto.widgets.shared.boundary_models import load, tuned_params
 from napari_connecto.widgets.shared.mesa import torch_job
-from napari_connecto.workflows.adapt.params import FineTuneParams, SegmentParams
-from napari_connecto.workflows.shared.stop_file import ask_to_stop
+from napari_connecto.workflows.adapt.params import FineTuneParams
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
     from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
     from napari_connecto.workflows.adapt.compare import Comparison
     from napari_connecto.workflows.adapt.em_samples import Example
-    from napari_connecto.workflows.ood.check import GateCheck
-    from napari_connecto.workflows.segment.estimate import SegmentEstimate
 
 Recipe = dict[str, Any]
 
@@ -94,15 +91,6 @@ def tune_job(recipe: Recipe) -> Job[dict[str, Any]]:
     summary = yield from run_in_subprocess(recipe, out.parent / "recipes" / out.name)
     write_recipe(recipe, out / "recipe.yaml")
     return summary
-
-
-def stop_and_keep(recipe: Recipe) -> bool:
-    """Ask a running fine-tuning to end with its best model; False while it has not begun."""
-    out = Path(recipe["out"])
-    if not (out / "job.json").exists():
-        return False
-    ask_to_stop(out)
-    return True
 
 
 def unfinished(folder: Path) -> Recipe | None:
@@ -175,77 +163,3 @@ def _drawing_job(
         ]
         pictures.append([list(first), list(second)])
     return pictures
-
-
-@dataclass(frozen=True)
-class Segmenting:
-    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
-
-    ``check`` is what the model's gate said already; ``run_on`` is where it runs, which changes nothing of it.
-    """
-
-    volume: Volume
-    spec: Mapping[str, Any] | None
-    model: Path
-    params: SegmentParams
-    region: Box | None
-    out: Path
-    check: GateCheck | None = field(default=None, compare=False)
-    run_on: RunOn = field(default=HERE, compare=False)
-
-    def recipe(self) -> Recipe:
-        """The same as a document.
-
-        Raises
-        ------
-        InputError
-            If the volume is no file.
-        """
-        recipe: Recipe = {
-            "workflow": "segment",
-            "volume": file_spec(self.volume.name, self.spec),
-            "model": str(self.model),
-        }
-        recipe |= {"params": asdict(self.params), "out": str(self.out), "backend": "torch"}  # as here: the same voxels
-        if self.region is not None:
-            recipe["region"] = [*self.region.start, *self.region.stop]
-        return recipe
-
-
-def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
-    """What segmenting would cost; two tiles are timed here."""
-    yield from torch_job()
-    yield Progress(0, 0, "loading the model")
-    from napari_connecto.workflows.segment.estimate import estimate_segment_job
-
-    model = load(what.model)
-    return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
-
-
-def gate_job(what: Segmenting) -> Job[GateCheck]:
-    """Whether the volume looks like what the model was trained on."""
-    yield from torch_job()
-    from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
-    from napari_connecto.workflows.ood.files import load_gate
-
-    model, gate = load(what.model), load_gate(what.model)
-    return (yield from gate_check_job(what.volume, model, gate, region=what.region, most_bytes=BEFORE_BYTES))
-
-
-def segmenting_job(what: Segmenting) -> Job[Volume]:
-    """Segment here or on a cluster, and leave the recipe in the result folder."""
-    yield from torch_job()
-    yield Progress(0, 0, "loading the model")
-    from napari_connecto.workflows.ood.files import load_gate
-    from napari_connecto.workflows.recipes.recipe import write_recipe
-    from napari_connecto.workflows.segment.segment import segment_job
-
-    model, gate = load(what.model), what.check or load_gate(what.model)
-    yield Progress(0, 0, what.run_on.starting)
-    with what.run_on.client() as client:
-        made = yield from segment_job(
-            what.volume, what.params, model=model, out=what.out, region=what.region, client=client, gate=gate
-        )
-    if what.spec is not None:
-        write_recipe(what.recipe(), what.out / "recipe.yaml")
-    return made

@@ -13,21 +13,14 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.adapt.train_jobs import (
-    Recipe,
-    Timing,
-    stop_and_keep,
-    timing_job,
-    tune_job,
-    tune_recipe,
-    unfinished,
-)
+from napari_connecto.widgets.adapt.train_jobs import Recipe, Timing, timing_job, tune_job, tune_recipe, unfinished
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State, Worker
 from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.shared.stop_file import stop_and_keep
 
 FEW = 8
 """Of fewer patches all are learnt from, see `workflows.adapt.fine_tune`."""
@@ -185,7 +178,7 @@ class TuneBox(QWidget):
             self.bar.error.show_error(error)
 
     def _on_stop(self) -> None:
-        if self.recipe is not None and stop_and_keep(self.recipe):
+        if self.recipe is not None and stop_and_keep(Path(self.recipe["out"])):
             self.stop.setEnabled(False)
             self.bar.status.setText("Stopping after this step; the best is kept…")
 

@@ -1,4 +1,4 @@
-"""From napari layers to core volumes: scale, unit and grid; `_show` is the way back.
+"""From napari layers to core volumes: scale, unit and grid; `show` is the way back.
 
 napari places the *centre* of voxel 0 at ``translate``, in the layer's own unit; a `Level` places its *corner* at
 ``origin_nm``. A volume is where its layer is, also where the file behind it is opened again: a file that states no

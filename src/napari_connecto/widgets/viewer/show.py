@@ -1,4 +1,4 @@
-"""From core volumes and positions to napari layers: scale, unit and grid; `_layers` is the way back."""
+"""From core volumes and positions to napari layers: scale, unit and grid; `layers` is the way back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from napari.layers import Layer
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor, world_grid
+
+GAP = 0.14
+"""Between pictures side by side, as a share of their width; titles are written there."""
 
 
 def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:

@@ -15,12 +15,12 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.adapt import jobs as _adapt_jobs
+from napari_connecto.widgets.shared import boundary_models
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.show import store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
-from napari_connecto.widgets.xray import jobs as _translate_jobs
+from napari_connecto.widgets.xray import jobs
 from napari_connecto.widgets.xray.trust import TrustBox
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Disputing:
     everywhere), and the EM-like image on whose grid places are told.
     """
 
-    what: _translate_jobs.Translating
+    what: jobs.Translating
     model: Path
     region: Box | None
     out: Path
@@ -120,8 +120,9 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     from napari_connecto.workflows.xray.membranes import membranes_job
     from napari_connecto.workflows.xray.trust import disputed_regions
 
-    what, translator = asked.what, _translate_jobs.load(asked.what.translator)
-    model, phases = _adapt_jobs.load(asked.model), Phases({"membranes": 1, "finding the most uncertain regions": 0.01})
+    what, translator = asked.what, jobs.load(asked.what.translator)
+    model = boundary_models.load(asked.model)
+    phases = Phases({"membranes": 1, "finding the most uncertain regions": 0.01})
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
         where: dict[str, Any] = {"out": asked.out, "region": asked.region, "client": client}

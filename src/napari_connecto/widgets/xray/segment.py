@@ -15,19 +15,18 @@ from superqt import QCollapsible
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.adapt.jobs import list_job, tuned_params
-from napari_connecto.widgets.adapt.layers import GAP
-from napari_connecto.widgets.adapt.train_jobs import Segmenting
+from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import ErrorLine, JobBar, text_line
+from napari_connecto.widgets.shared.segmentation import Segmenting
 from napari_connecto.widgets.shared.worker import Worker
-from napari_connecto.widgets.viewer.show import store_layer
+from napari_connecto.widgets.viewer.show import GAP, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept, view_box
 from napari_connecto.widgets.xray.disputed import Disputing
 from napari_connecto.widgets.xray.segment_jobs import Source, both_job, inside, part, translated
 from napari_connecto.widgets.xray.trust import TrustBox
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")

@@ -12,7 +12,7 @@ import numpy as np
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.adapt.train_jobs import Segmenting, segmenting_job
+from napari_connecto.widgets.shared.segmentation import Segmenting, segmenting_job
 from napari_connecto.widgets.xray.jobs import Translating
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.adapt.train_jobs import stop_and_keep
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
@@ -28,6 +27,7 @@ from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.layers import SPEC, LayerImage, describe
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.widgets.viewer.volumes import as_file_job, identity
+from napari_connecto.workflows.shared.stop_file import stop_and_keep
 from napari_connecto.workflows.xray.params import PairParams
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
@@ -180,7 +180,7 @@ class PairBox(QGroupBox):
             self.stop.setEnabled(False)
 
     def _on_stop(self) -> None:
-        if self._last is not None and stop_and_keep({"out": str(self._last.out)}):
+        if self._last is not None and stop_and_keep(self._last.out):
             self.stop.setEnabled(False)
             self.bar.status.setText("Stopping after this step; what is learnt is kept and measured…")
 

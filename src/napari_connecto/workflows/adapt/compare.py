@@ -16,9 +16,9 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.partition_metrics import VI, Contingency, variation_of_information
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.adapt.em_samples import Example, prepared
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.mode import mode_of
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import instances, tune_segmentation
 from napari_connecto.workflows.shared.em_labels import FOREGROUND
 from napari_connecto.workflows.shared.whole import boundary_of

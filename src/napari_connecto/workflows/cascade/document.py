@@ -22,3 +22,15 @@ def read_document(folder: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ModelError(f"{path} has an unknown format; this version reads format {FORMAT}")
     return document
+
+
+def describe_cascade(folder: Path) -> str:
+    """One line on a cascade, without loading its weights."""
+    document = read_document(folder)
+    try:
+        rule, metadata = document["rule"], document["metadata"]
+        source = metadata.get("volume", "unknown data")
+        levels = len(document["digests"])
+        return f"finds {document['name']} as {rule['head']}, {levels} levels, trained on {source} ({folder})"
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"the cascade in '{folder}' is damaged ({error!r}); copy it again") from error

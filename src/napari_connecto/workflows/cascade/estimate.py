@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,25 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_connecto.compute.memory import pass_bytes, process_bytes
-from napari_connecto.compute.options import ExecuteOptions, default_batch
+from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.geometry import Box, FVec3, Vec3
-from napari_connecto.core.model import ModelCard
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.models.inference.device import describe_device, free_memory
+from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.audit import best_possible_bound
 from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.coarser import MADE_BYTES_S, making_bytes
-from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, region_in, roots
+from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, roots
 from napari_connecto.workflows.cascade.search.detect import inside, one_level, with_levels
 from napari_connecto.workflows.cascade.search.run import MAP
+from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 
 TIMED_WRITES = 5
 REMEMBERED = 2**27
@@ -155,13 +154,6 @@ def estimate(
     )
 
 
-def duration(seconds: float) -> str:
-    """A duration in words: "12 min"."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _trial(volume: Volume, step: Step, on_bad: str) -> Trial:
     """Of a level that is not made yet, on tiles of the finest: the network takes as long for any voxels."""
     scaling = step.predictor.card.normalisation.resolve(volume, damaged=on_bad != "fail")
@@ -197,42 +189,8 @@ def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
     )
 
 
-def run_bytes(level: Level, plan: TilePlan, card: ModelCard, trial: Trial | None, batch: int) -> int:
-    """Highest memory of this process while a model runs over a level's tiles.
-
-    What a trial took here, else what passes take on top of what is there now, and what the pipeline keeps: chunks,
-    tiles read ahead, answers that wait.
-    """
-    calls = trial.calls if trial else 1
-    there = trial.peak_bytes if trial else process_bytes() + pass_bytes(card, batch)
-    read = int(np.prod(plan.read_shape)) * card.channels * level.dtype.itemsize
-    made = int(np.prod(plan.tile)) * len(card.outputs) * 4
-    return there + (2 * calls + 1) * batch * (read + made) + min(level.nbytes, ExecuteOptions().cache_bytes)
-
-
 def _memory(step: Step, trial: Trial | None) -> int:
     """Of a stage; maps of the finest are kept in memory too."""
     card = step.predictor.card
     needed = run_bytes(step.level, step.plan, card, trial, trial.batch if trial else default_batch(card))
     return needed + (min(step.level.box.size, REMEMBERED) if step.stage == 0 else 0)
-
-
-def room_for(
-    memory: int, disk: int, out: str | Path | None, spare: str = "use a smaller batch"
-) -> tuple[list[str], bool]:
-    """What is lacking of these bytes, in words, and whether nothing is.
-
-    ``memory`` is that of the whole process, ``out`` where the result would lie, ``spare`` what saves memory.
-    """
-    notes = []
-    free = free_memory("cpu")
-    more = memory - process_bytes()
-    if more > free:
-        notes.append(f"Needs another {more / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: {spare}.")
-    folder = Path(out) if out is not None else Path.cwd()
-    while not folder.exists():
-        folder = folder.parent
-    room = shutil.disk_usage(folder).free
-    if disk > room:
-        notes.append(f"Needs up to {disk / 1e9:.1f} GB of disk, {room / 1e9:.1f} GB are free: choose another folder.")
-    return notes, not notes

@@ -19,11 +19,11 @@ from napari_connecto.core.views.holes import holed
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.nets.nets import dimensions, divisor
 from napari_connecto.models.transfer.encoder import TorchEncoder
-from napari_connecto.workflows.cascade.search.descent import region_in
 from napari_connecto.workflows.ood.gate import FOLDS, Gate, check_fits, statistics
 from napari_connecto.workflows.ood.judgement import Judgement
 from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
+from napari_connecto.workflows.shared.region import region_in
 
 TILES, SOURCE_TILES = 32, 240
 """Tissue tiles that are judged, and that a gate is made from."""

@@ -19,7 +19,7 @@ from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.annotate.suggest import suggest_job
 from napari_connecto.workflows.adapt.contrast import CALLS, notices_job
 from napari_connecto.workflows.adapt.domains import load_encoder, load_library
-from napari_connecto.workflows.adapt.params import DomainParams, RankParams, SegmentParams, SuggestParams
+from napari_connecto.workflows.adapt.params import DomainParams, RankParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import rank_domains_job
 from napari_connecto.workflows.adapt.train_domain import About, train_domain_job
 from napari_connecto.workflows.ood.check import CALLS as GATE_CALLS
@@ -29,10 +29,11 @@ from napari_connecto.workflows.recipes.parts import model_folder, region_lines, 
 from napari_connecto.workflows.recipes.prepare import prepare
 from napari_connecto.workflows.recipes.tune import fine_tune
 from napari_connecto.workflows.segment.estimate import SegmentEstimate, estimate_segment_job
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.segment import segment_job
-from napari_connecto.workflows.shared.convert import open_spec
 from napari_connecto.workflows.shared.filling import tiles_in
+from napari_connecto.workflows.shared.spec import open_spec
 
 BOUNDARY = "boundary"
 """Task of the models whose membranes have a contrast to look for."""

@@ -16,7 +16,7 @@ from napari_connecto.io.files import check_path
 from napari_connecto.models.files import CARD
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.adapt.domains import ABOUT
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 TUNED = "segment.json"
 """Thresholds tuned with a model, beside it."""

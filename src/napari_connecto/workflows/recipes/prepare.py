@@ -19,7 +19,7 @@ from napari_connecto.workflows.adapt.domains import ABOUT, Domain, load_encoder
 from napari_connecto.workflows.adapt.params import BEFORE_LABEL, PrepareParams
 from napari_connecto.workflows.adapt.prepare import Prepared, prepare_job
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 
 Recipe = Mapping[str, Any]
 FIGURES = "prepare.json"

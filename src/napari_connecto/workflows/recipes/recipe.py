@@ -36,7 +36,7 @@ from napari_connecto.workflows.recipes import translate as recipe_translate
 from napari_connecto.workflows.recipes import xray as recipe_xray
 from napari_connecto.workflows.recipes.parts import check_entries, region_lines, region_of
 from napari_connecto.workflows.recipes.paths import whole_paths
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 
 Recipe = Mapping[str, Any]

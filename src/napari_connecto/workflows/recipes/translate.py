@@ -16,7 +16,7 @@ from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.recipes.parts import model_folder, named_folder, region_lines, region_of, tile_of
-from napari_connecto.workflows.shared.convert import open_spec
+from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 from napari_connecto.workflows.xray.membranes import membranes_job
 from napari_connecto.workflows.xray.params import PairParams

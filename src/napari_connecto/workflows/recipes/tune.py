@@ -30,8 +30,8 @@ from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job, la
 from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
 from napari_connecto.workflows.recipes.prepare import before_label, start_of
-from napari_connecto.workflows.shared.convert import open_spec
 from napari_connecto.workflows.shared.em_labels import to_em
+from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 
 Recipe = Mapping[str, Any]

@@ -15,7 +15,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.workflows.recipes.parts import region_of
-from napari_connecto.workflows.shared.convert import describe, open_spec
+from napari_connecto.workflows.shared.spec import describe, open_spec
 from napari_connecto.workflows.xray.pair import Pair, pair_volumes_job
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray_job

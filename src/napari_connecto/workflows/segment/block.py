@@ -14,10 +14,10 @@ from napari_connecto.core.predict import Blocks as Predicted
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.agglomerate import Graph, absorb, merge_tree
 from napari_connecto.workflows.segment.faces import Blocks, link_sections
 from napari_connecto.workflows.segment.mode import resolved
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.watershed import fragments
 
 BOUNDARY, LABELS = "boundary", "labels"

@@ -22,12 +22,12 @@ from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
-from napari_connecto.workflows.adapt.params import SegmentParams
-from napari_connecto.workflows.cascade.estimate import duration, room_for, run_bytes
-from napari_connecto.workflows.cascade.search.descent import region_in
 from napari_connecto.workflows.segment.block import as_probability
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
 from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 
 AT_ONCE = 2
 """Blocks that are segmented beside each other, see `compute.local.Pipeline`."""

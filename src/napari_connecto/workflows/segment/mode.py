@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 DEEPEST = 3.0
 """Times as deep as wide up to which voxels are cut in 3-D.

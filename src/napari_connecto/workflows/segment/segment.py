@@ -23,16 +23,16 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.adapt.params import SegmentParams
-from napari_connecto.workflows.cascade.search.descent import region_in
 from napari_connecto.workflows.ood.check import CHECK, GateCheck
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.block import LABELS, Passing, SegmentBlock, scaling_of
 from napari_connecto.workflows.segment.faces import Blocks, join
 from napari_connecto.workflows.segment.mode import mode_of
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.write import Numbered, write_job
 from napari_connecto.workflows.shared.fitting import fitting_level, stored_level
+from napari_connecto.workflows.shared.region import region_in
 
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
 FLAT: tuple[Vec3, Vec3] = (16, 512, 512), (0, 32, 32)

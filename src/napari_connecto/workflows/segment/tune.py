@@ -19,12 +19,12 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.adapt.params import SegmentParams
 from napari_connecto.workflows.segment.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.evidence import Evidence
 from napari_connecto.workflows.segment.faces import link, overlaps
 from napari_connecto.workflows.segment.mode import resolved
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.watershed import fragments
 from napari_connecto.workflows.shared.em_labels import numbered
 

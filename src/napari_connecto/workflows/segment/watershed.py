@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
-from napari_connecto.workflows.adapt.params import SegmentParams
+from napari_connecto.workflows.segment.params import SegmentParams
 
 try:  # extra `fast`: 8 to 16 times faster than scikit-image's (measured), without Python's lock; not built everywhere
     from bioimage_cpp.segmentation import watershed as fast_watershed

@@ -22,8 +22,8 @@ from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.cascade.search.descent import region_in
 from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.region import region_in
 
 PATIENCE_S = 0.1
 """What a killed run computes again at most."""

@@ -17,9 +17,9 @@ from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inference.device import describe_device
-from napari_connecto.workflows.cascade.estimate import duration, room_for, run_bytes
-from napari_connecto.workflows.cascade.search.descent import region_in
 from napari_connecto.workflows.shared.fitting import fitting_level
+from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator
 

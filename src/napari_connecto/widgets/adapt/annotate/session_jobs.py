@@ -16,8 +16,9 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.adapt.jobs import Source, asked, cut, load
+from napari_connecto.widgets.adapt.jobs import Source, asked, cut
 from napari_connecto.widgets.adapt.prepare_jobs import Place, prepared_job
+from napari_connecto.widgets.shared.boundary_models import load
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
@@ -72,7 +73,7 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
     from napari_connecto.workflows.adapt.annotate.strategies import needs_features
     from napari_connecto.workflows.adapt.annotate.suggest import suggest_job as suggestions
     from napari_connecto.workflows.adapt.domains import load_encoder
-    from napari_connecto.workflows.shared.convert import open_spec
+    from napari_connecto.workflows.shared.spec import open_spec
 
     phases = Phases({"writing the image": 1, "making the model": 1, "suggesting": 10})
     if work is None:
@@ -106,7 +107,7 @@ def resume_job(folder: Path) -> Job[Work]:
     yield from torch_job()
     yield Progress(0, 0, "opening the session")
     from napari_connecto.workflows.adapt.annotate.session import Session
-    from napari_connecto.workflows.shared.convert import open_spec
+    from napari_connecto.workflows.shared.spec import open_spec
 
     folder = folder / "session" if (folder / "session" / "session.json").exists() else folder
     try:

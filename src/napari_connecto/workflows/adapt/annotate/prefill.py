@@ -6,8 +6,9 @@ import numpy as np
 
 from napari_connecto.core.model import Predictor
 from napari_connecto.workflows.adapt.em_samples import Example, prepared
-from napari_connecto.workflows.adapt.params import PREFILLS, SegmentParams
+from napari_connecto.workflows.adapt.params import PREFILLS
 from napari_connecto.workflows.segment.block import segment_array
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.whole import boundary_of
 
 CLASSES, NEURITES, _ = PREFILLS

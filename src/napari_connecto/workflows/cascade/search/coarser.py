@@ -20,7 +20,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.chunk_folder import ChunkFolder, cached_levels
 from napari_connecto.io.volumes.pyramid import Grid, grids
 from napari_connecto.workflows.cascade.search.averaged import LEVEL_BYTES, Averaged
-from napari_connecto.workflows.cascade.search.descent import region_in
+from napari_connecto.workflows.shared.region import region_in
 
 MAKING = "making coarse levels"
 TOLERANCE = 0.25

@@ -138,13 +138,3 @@ class Scores:
 def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -> np.ndarray:
     """Those of ``indices`` whose score reaches the threshold; chunks that were skipped as damaged do not pass."""
     return np.array([i for i in indices.tolist() if known.get(i, -1.0) >= threshold], np.int64)
-
-
-def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:
-    """A region of the volume's finest level in a level's voxels, clipped; where a coarse level ends short, its rim."""
-    if region is None:
-        return None
-    box = volume.levels[0].box_in(region, level)
-    start = [min(max(a, 0), n - 1) for a, n in zip(box.start, level.shape, strict=True)]
-    stop = [max(min(b, n), a + 1) for a, b, n in zip(start, box.stop, level.shape, strict=True)]
-    return Box(vec3(start), vec3(stop))

@@ -28,19 +28,12 @@ from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.search.audit import Audit, audit_bound, audit_plan
 from napari_connecto.workflows.cascade.search.costs import Costs
-from napari_connecto.workflows.cascade.search.descent import (
-    HighestValue,
-    Scores,
-    Step,
-    children,
-    passing,
-    region_in,
-    roots,
-)
+from napari_connecto.workflows.cascade.search.descent import HighestValue, Scores, Step, children, passing, roots
 from napari_connecto.workflows.cascade.search.objects import MaskFinder, ObjectRule, find_objects
 from napari_connecto.workflows.cascade.search.seen import only
 from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
+from napari_connecto.workflows.shared.region import region_in
 
 MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.json"
 """The report is written last: a folder without it holds no finished search."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import ChoiceError, InputError, ModelError
+from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.core.views.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.disk import read_json
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.workflows.cascade.document import read_document
 
 
 def open_spec(source: str | Mapping[str, Any]) -> Volume:
@@ -62,33 +58,6 @@ def describe_spec(spec: Mapping[str, Any]) -> Iterator[str]:
             yield from describe_spec({**spec, **error.chosen})
         return
     yield from describe(volume)
-
-
-def describe_cascade(folder: Path) -> str:
-    """One line on a cascade, without loading its weights."""
-    document = read_document(folder)
-    try:
-        rule, metadata = document["rule"], document["metadata"]
-        source = metadata.get("volume", "unknown data")
-        levels = len(document["digests"])
-        return f"finds {document['name']} as {rule['head']}, {levels} levels, trained on {source} ({folder})"
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"the cascade in '{folder}' is damaged ({error!r}); copy it again") from error
-
-
-def describe_translator(folder: Path) -> str:
-    """One line on a translator, without loading its weights."""
-    told = read_json(folder / TRANSLATOR)
-    try:
-        about, metrics = told["about"], told["about"]["metrics"]
-        source = "simulated X-ray" if about.get("simulated") else "X-ray"
-        psnr, before = metrics["translated"]["psnr"], metrics["interpolated"]["psnr"]
-        return (
-            f"{told['members']} members, trained on {source} of '{about['em']}'; held out: PSNR {psnr:.1f} dB, "
-            f"interpolated {before:.1f} ({folder})"
-        )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"the translator in '{folder}' is damaged ({error!r}); copy it again") from error
 
 
 def _bytes(n: int) -> str:

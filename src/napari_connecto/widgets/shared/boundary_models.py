@@ -1,0 +1,81 @@
+"""Boundary models in folders, as docks list, load and read them; torch is imported only where a model is loaded."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard
+from napari_connecto.core.params import from_mapping
+from napari_connecto.sample_data import shipped_folder
+from napari_connecto.widgets.shared.mesa import load_triton_apart
+from napari_connecto.workflows.segment.params import SegmentParams
+
+if TYPE_CHECKING:
+    from napari_connecto.models.inference.predictor import TorchPredictor
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, changed: float) -> TorchPredictor:
+    from napari_connecto.models.files import load_model
+    from napari_connecto.models.inference.openvino import torch_model
+
+    return torch_model(load_model(folder, backend="torch"))
+
+
+def load(folder: Path) -> TorchPredictor:
+    """A model that can be trained further, kept loaded until its card changes."""
+    load_triton_apart()
+    card = folder / "card.json"
+    return _load(folder, card.stat().st_mtime if card.exists() else 0.0)
+
+
+def peek_card(folder: Path) -> ModelCard:
+    """A model's card, read without loading torch."""
+    try:
+        card = ModelCard.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"got {folder}; a model is a folder with card.json and weights.safetensors") from error
+    if card.outputs[0].name != "boundary":
+        raise ModelError(f"'{card.name}' gives {card.outputs[0].name}, not boundary; choose a boundary model")
+    return card
+
+
+def tuned_params(folder: Path) -> SegmentParams | None:
+    """The thresholds that were tuned with a model, read without loading torch; None where there are none."""
+    for path, key in ((folder.parent / "segment.json", None), (folder / "domain.json", "segment")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return from_mapping(SegmentParams, document[key] if key else document)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def told_of(model: Path) -> list[str]:
+    """What was done to a model before any label, in words; [] for nothing."""
+    try:
+        return [str(line) for line in json.loads((model.parent / "prepare.json").read_text(encoding="utf-8"))["lines"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def has_patches(folder: Path) -> bool:
+    """Whether a domain comes with labelled patches of its data, which playback needs."""
+    return (folder / "patches.npz").is_file()
+
+
+def model_name(folder: Path) -> str:
+    """What a model's folder is called: what was made lies in a folder of that name, as "model"."""
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
+def list_job(library: Path | None) -> Job[dict[str, Path]]:
+    """The domains of a library, the shipped one without a folder: folder by name."""
+    yield Progress(0, 0, "listing domains")
+    where = library or shipped_folder() / "domains"
+    return {path.parent.name: path.parent for path in sorted(where.glob("*/domain.json"))}

@@ -1,0 +1,96 @@
+"""Segmenting from a dock: what is asked for, what it costs, and the job; no Qt, no napari."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.shared.boundary_models import load
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
+from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.workflows.segment.params import SegmentParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.segment.estimate import SegmentEstimate
+
+Recipe = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
+
+    ``check`` is what the model's gate said already; ``run_on`` is where it runs, which changes nothing of it.
+    """
+
+    volume: Volume
+    spec: Mapping[str, Any] | None
+    model: Path
+    params: SegmentParams
+    region: Box | None
+    out: Path
+    check: GateCheck | None = field(default=None, compare=False)
+    run_on: RunOn = field(default=HERE, compare=False)
+
+    def recipe(self) -> Recipe:
+        """The same as a document.
+
+        Raises
+        ------
+        InputError
+            If the volume is no file.
+        """
+        recipe: Recipe = {
+            "workflow": "segment",
+            "volume": file_spec(self.volume.name, self.spec),
+            "model": str(self.model),
+        }
+        recipe |= {"params": asdict(self.params), "out": str(self.out), "backend": "torch"}  # as here: the same voxels
+        if self.region is not None:
+            recipe["region"] = [*self.region.start, *self.region.stop]
+        return recipe
+
+
+def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
+    """What segmenting would cost; two tiles are timed here."""
+    yield from torch_job()
+    yield Progress(0, 0, "loading the model")
+    from napari_connecto.workflows.segment.estimate import estimate_segment_job
+
+    model = load(what.model)
+    return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
+
+
+def gate_job(what: Segmenting) -> Job[GateCheck]:
+    """Whether the volume looks like what the model was trained on."""
+    yield from torch_job()
+    from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
+    from napari_connecto.workflows.ood.files import load_gate
+
+    model, gate = load(what.model), load_gate(what.model)
+    return (yield from gate_check_job(what.volume, model, gate, region=what.region, most_bytes=BEFORE_BYTES))
+
+
+def segmenting_job(what: Segmenting) -> Job[Volume]:
+    """Segment here or on a cluster, and leave the recipe in the result folder."""
+    yield from torch_job()
+    yield Progress(0, 0, "loading the model")
+    from napari_connecto.workflows.ood.files import load_gate
+    from napari_connecto.workflows.recipes.recipe import write_recipe
+    from napari_connecto.workflows.segment.segment import segment_job
+
+    model, gate = load(what.model), what.check or load_gate(what.model)
+    yield Progress(0, 0, what.run_on.starting)
+    with what.run_on.client() as client:
+        made = yield from segment_job(
+            what.volume, what.params, model=model, out=what.out, region=what.region, client=client, gate=gate
+        )
+    if what.spec is not None:
+        write_recipe(what.recipe(), what.out / "recipe.yaml")
+    return made

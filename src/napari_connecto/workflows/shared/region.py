@@ -1,0 +1,16 @@
+"""A region of interest, given in voxels of the finest level, on any level of a volume."""
+
+from __future__ import annotations
+
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.volume import Level, Volume
+
+
+def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:
+    """A region of the volume's finest level in a level's voxels, clipped; where a coarse level ends short, its rim."""
+    if region is None:
+        return None
+    box = volume.levels[0].box_in(region, level)
+    start = [min(max(a, 0), n - 1) for a, n in zip(box.start, level.shape, strict=True)]
+    stop = [max(min(b, n), a + 1) for a, b, n in zip(start, box.stop, level.shape, strict=True)]
+    return Box(vec3(start), vec3(stop))
