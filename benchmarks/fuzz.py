@@ -1,4 +1,4 @@
-"""Broken and hostile input: ``python benchmarks/fuzz.py`` prints the table of docs/reliability.md.
+"""Broken and hostile input: ``python benchmarks/fuzz.py`` prints the table of docs/benchmarks/fuzzing.md.
 
 Every class of input that is parsed is broken by structure (`tests/fuzzing`) and fed to the program. An input must be
 accepted, or refused by one of our own errors in one short line, within 5 s of processor time, within 2 GiB, and
