@@ -1,6 +1,7 @@
 """Find sparse objects, adapt models and translate modalities in big microscopy volumes.
 
-The names below are loaded when first used: importing this package loads neither torch nor Qt.
+The names below are loaded when first used: importing this package loads neither torch nor Qt. ``__init__.pyi`` beside
+this file tells type checkers what they are.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from napari_connecto import jobs
 
 try:
     __version__ = version("napari-connecto")
@@ -92,7 +95,7 @@ _HOMES = {
     "open_sample": "sample_data",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", "jobs", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -159,7 +159,7 @@ def demo(out: Path, viewer: bool, progress: str) -> None:
 def _demo_job(out: Path, lines: list[str]) -> Job[Path]:
     """All parts of the demo; what there is to tell is added to ``lines``, and the page is returned."""
     yield loading("torch")
-    from napari_connecto.reports.write import report_job
+    from napari_connecto.reports.write import write_report_job
     from napari_connecto.workflows.app.demo import demo_job
     from napari_connecto.workflows.app.demo_adapt import adapt_demo_job
     from napari_connecto.workflows.app.demo_translate import translate_demo_job
@@ -168,4 +168,4 @@ def _demo_job(out: Path, lines: list[str]) -> Job[Path]:
     lines += (yield from phases.run("search", demo_job(out))).lines
     lines += ["", *(yield from phases.run("adapt", adapt_demo_job(out / "adapt")))]
     lines += ["", *(yield from phases.run("translate", translate_demo_job(out / "translate")))]
-    return (yield from phases.run("report", report_job(out)))
+    return (yield from phases.run("report", write_report_job(out)))

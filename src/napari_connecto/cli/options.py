@@ -165,9 +165,9 @@ def _recipe_job(recipe: dict[str, Any], scheduler: str | None, workers: int, wit
     with connect(scheduler, workers) as client:
         summary = yield from phases.run("working", recipe_job(recipe, client))
     if with_report:
-        from napari_connecto.reports.write import report_job
+        from napari_connecto.reports.write import write_report_job
 
-        page = yield from phases.run("writing the report", report_job(summary["out"]))
+        page = yield from phases.run("writing the report", write_report_job(summary["out"]))
         summary |= {"report": str(page)}
     return summary
 

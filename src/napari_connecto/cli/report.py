@@ -15,7 +15,7 @@ from napari_connecto.cli.options import PROGRESS, drive, finish
 @PROGRESS
 def report(folder: Path, out: Path | None, progress: str) -> None:
     """Write one HTML page of the result in FOLDER, or of all results below it; it needs no network."""
-    from napari_connecto.reports.write import report_job
+    from napari_connecto.reports.write import write_report_job
 
-    page = str(drive(report_job(folder, out), progress))
+    page = str(drive(write_report_job(folder, out), progress))
     finish({"report": page, "lines": [f"report: {page}"]}, progress)

@@ -30,11 +30,11 @@ CHAPTERS: dict[str, Callable[[Result], Chapter]] = {
 
 
 def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write the page of a result; blocks. See `report_job`."""
-    return run(report_job(folder, out))
+    """Write the page of a result; blocks. See `write_report_job`."""
+    return run(write_report_job(folder, out))
 
 
-def report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
+def write_report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
     """Write one self-contained HTML page from the files of a finished result.
 
     Parameters

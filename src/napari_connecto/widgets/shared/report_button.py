@@ -49,9 +49,9 @@ def folder_job(folder: Path) -> Job[Path]:
     """The page of a result folder."""
     yield from torch_job()
     yield Progress(0, 1, "writing the report")
-    from napari_connecto.reports.write import report_job  # matplotlib: not for the opening of a dock
+    from napari_connecto.reports.write import write_report_job  # matplotlib: not for the opening of a dock
 
-    return (yield from report_job(folder))
+    return (yield from write_report_job(folder))
 
 
 def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[Path]:

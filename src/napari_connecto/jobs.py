@@ -1,0 +1,44 @@
+"""The same functions as jobs: generators that yield `Progress` and return the result.
+
+``nc.jobs.NAME`` takes the arguments of ``nc.NAME``. `napari_connecto.run` runs a job to its end. Closing a job cancels
+it; finished tiles stay on disk. Where a job also takes ``first=``, that region is computed before the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_NAMES = (
+    "compare",
+    "detect",
+    "estimate_segment",
+    "fine_tune",
+    "gate_check",
+    "membranes",
+    "pair_volumes",
+    "predict",
+    "rank_domains",
+    "save_precomputed",
+    "save_volume",
+    "segment",
+    "simulate_xray",
+    "suggest",
+    "train_cascade",
+    "train_translator",
+    "translate",
+    "write_report",
+)
+__all__ = [*_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    from napari_connecto import _HOMES
+
+    if name not in _NAMES:
+        raise AttributeError(f"module 'napari_connecto.jobs' has no attribute '{name}'")
+    return getattr(import_module(f"napari_connecto.{_HOMES[name]}"), f"{name}_job")
+
+
+def __dir__() -> list[str]:
+    return __all__

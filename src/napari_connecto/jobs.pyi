@@ -1,0 +1,41 @@
+"""What type checkers see of `napari_connecto.jobs`."""
+
+from napari_connecto.io.volumes.precomputed import save_precomputed_job as save_precomputed
+from napari_connecto.io.volumes.write import save_volume_job as save_volume
+from napari_connecto.reports.write import write_report_job as write_report
+from napari_connecto.workflows.adapt.annotate.suggest import suggest_job as suggest
+from napari_connecto.workflows.adapt.compare import compare_job as compare
+from napari_connecto.workflows.adapt.fine_tune import fine_tune_job as fine_tune
+from napari_connecto.workflows.adapt.rank import rank_domains_job as rank_domains
+from napari_connecto.workflows.cascade.search.detect import detect_job as detect
+from napari_connecto.workflows.cascade.training.train import train_cascade_job as train_cascade
+from napari_connecto.workflows.ood.check import gate_check_job as gate_check
+from napari_connecto.workflows.segment.estimate import estimate_segment_job as estimate_segment
+from napari_connecto.workflows.segment.predict import predict_job as predict
+from napari_connecto.workflows.segment.segment import segment_job as segment
+from napari_connecto.workflows.xray.membranes import membranes_job as membranes
+from napari_connecto.workflows.xray.pair import pair_volumes_job as pair_volumes
+from napari_connecto.workflows.xray.simulate import simulate_xray_job as simulate_xray
+from napari_connecto.workflows.xray.train import train_translator_job as train_translator
+from napari_connecto.workflows.xray.translate import translate_job as translate
+
+__all__ = [
+    "compare",
+    "detect",
+    "estimate_segment",
+    "fine_tune",
+    "gate_check",
+    "membranes",
+    "pair_volumes",
+    "predict",
+    "rank_domains",
+    "save_precomputed",
+    "save_volume",
+    "segment",
+    "simulate_xray",
+    "suggest",
+    "train_cascade",
+    "train_translator",
+    "translate",
+    "write_report",
+]
