@@ -229,7 +229,7 @@ def half_written(out: Path, reference: Path) -> list[str]:
             done = [index for index, score in Scores.open(scores).known.items() if score >= FLOOR]
         for index in done:
             found += [f"{key} of a done tile" for key in _chunks(store, plan, index) if _other(store, where, key)]
-    for name in ("detections.csv", "segments.json", "translation.json", "worst.json", "gate_check.json"):
+    for name in ("detections.csv", "segments.json", "translation.json", "worst.json", "ood_check.json"):
         if (out / name).exists() and (out / name).read_bytes() != (reference / name).read_bytes():
             found.append(f"{name} differs")
     return found

@@ -574,7 +574,7 @@ def test_entries_of_a_wrong_type(tmp_path: Path, entry: dict[Any, Any], message:
         ({"batch": "4"}, "got batch='4'; it must be a whole number or empty"),
         ({"threshold": [1]}, r"got threshold=\(1,\); it must be a number or empty"),
         ({"exhaustive": "no"}, "got exhaustive='no'; it must be true or false"),
-        ({"gate": 3}, "got gate=3; it must be text"),
+        ({"ood_check": 3}, "got ood_check=3; it must be text"),
     ],
 )
 def test_parameters_of_a_wrong_type(values: dict[str, Any], message: str) -> None:

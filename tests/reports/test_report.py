@@ -217,7 +217,7 @@ def test_a_prediction_that_was_stopped_is_not_told_as_one(tmp_path):
     volume, model = fakes.pyramid(fakes.spots(count=3)), fakes.cascade().stages[0]
     predict(volume, model, out=tmp_path / "made")
     job = predict_job(volume, model, out=tmp_path / "made")
-    while not (tmp_path / "made" / "gate_check.json").exists() or (tmp_path / "made" / "prediction.json").exists():
+    while not (tmp_path / "made" / "ood_check.json").exists() or (tmp_path / "made" / "prediction.json").exists():
         next(job)
     job.close()
     with pytest.raises(StoreError, match=r"not finished \(no prediction\.json\); run it again"):

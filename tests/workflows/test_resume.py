@@ -67,7 +67,7 @@ def test_a_finished_search_costs_nothing_again_and_keeps_its_figures(tmp_path):
 
 def test_what_was_spent_is_written_while_a_search_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_connecto.workflows.cascade.search.costs.WRITE_S", 0.0)
-    job = detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(gate="off"), out=tmp_path)
+    job = detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(ood_check="off"), out=tmp_path)
     done = next(progress.done for progress in job if progress.stage == "level 1" and progress.done == 5)
     figures = costs(tmp_path)["level 1"]
     job.close()

@@ -14,6 +14,7 @@ from napari_connecto.reports.provenance import closing
 from napari_connecto.reports.results import Result
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.ood.document import stated
 
 LISTED = 20
 SLAB = 0.15
@@ -25,13 +26,13 @@ def detect_chapter(result: Result) -> Chapter:
     found = Detections.load(result.path)
     report = found.report
     volume, why = result.input()
-    gate = report.get("gate") or {}
-    warnings = [gate["sentence"]] if gate.get("warns") else []
+    check = stated(report)
+    warnings = [check["sentence"]] if check.get("warns") else []
     warnings += [line for line in report_lines(report) if "damaged chunks" in line]
     sections = [
         Section("Funnel", figures=(Figure(charts.funnel(report["levels"]), FUNNEL),), tables=(_levels(report),)),
         *([_audit(report)] if report["audit"]["rejected"] else []),
-        *([_gate(gate)] if gate else []),
+        *([_ood(check)] if check else []),
         Section("What was found", (why,) if why else (), _pictures(found, volume), (_table(found),)),
     ]
     inside = f" in '{result.name}'" if result.name else ""
@@ -124,14 +125,14 @@ def _audit(report: Mapping[str, Any]) -> Section:
     return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))
 
 
-def _gate(gate: Mapping[str, Any]) -> Section:
+def _ood(check: Mapping[str, Any]) -> Section:
     """Whether the volume looks like what the cascade was trained on."""
-    rows = [("tissue tiles judged", gate.get("tiles")), ("unlike the training data", gate.get("outside"))]
-    rows += [("expected by chance, at most", f"{gate['expected']:.1%}" if gate.get("expected") is not None else None)]
-    rows += [("p", f"{gate['p']:.3g}" if gate.get("p") is not None else None)]
+    rows = [("tissue tiles checked", check.get("tiles")), ("out of distribution", check.get("outside"))]
+    rows += [("expected by chance, at most", f"{check['expected']:.1%}" if check.get("expected") is not None else None)]
+    rows += [("p", f"{check['p']:.3g}" if check.get("p") is not None else None)]
     shown = tuple((name, str(value)) for name, value in rows if value is not None)
     table = (Table(("", "number"), shown),) if shown else ()
-    return Section("Is it like what the cascade learnt from?", (str(gate["sentence"]),), tables=table)
+    return Section("Out-of-distribution check", (str(check["sentence"]),), tables=table)
 
 
 def _pictures(found: Detections, volume: Volume | None) -> tuple[Figure, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from napari_connecto.core.errors import ConnectoError
@@ -10,6 +13,7 @@ from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
+from napari_connecto.workflows.ood.document import CHECK, OLD_CHECK
 
 LABELS = "labels/labels.zarr"
 LARGEST = 8
@@ -17,7 +21,7 @@ LARGEST = 8
 
 def segment_chapter(result: Result) -> Chapter:
     """Of a segmentation."""
-    told, gate = result.json("segments.json"), result.json("gate_check.json")
+    told, check = result.json("segments.json"), _check(result)
     labels = open_volume(result.path / LABELS)
     volume, why = result.input()
     cut = pictures.section(labels)
@@ -41,11 +45,11 @@ def segment_chapter(result: Result) -> Chapter:
     )
     reason = str(told.get("reason", ""))
     how = f"{reason[0].upper()}{reason[1:]}." if reason else ""
-    lines = tuple(line for line in (how, gate.get("sentence", ""), why) if line)
+    lines = tuple(line for line in (how, check.get("sentence", ""), why) if line)
     sections = (Section("A look at it", lines, (figure,), (_sizes(cut),)), *closing(result))
     title = f"Segments of '{result.name}'" if result.name else "Segments"
     verdict = f"{told['segments']} segments in {' × '.join(map(str, level.shape))} voxels."
-    return Chapter(title, "Segmentation", str(result.path), verdict, keys, _warned(gate), sections)
+    return Chapter(title, "Segmentation", str(result.path), verdict, keys, _warned(check), sections)
 
 
 def _sizes(cut: pictures.Section) -> Table:
@@ -59,11 +63,11 @@ def _sizes(cut: pictures.Section) -> Table:
 
 def predict_chapter(result: Result) -> Chapter:
     """Of a prediction: each output beside the input."""
-    gate = result.json("gate_check.json")
+    check = _check(result)
     outputs = {path.stem: open_volume(path) for path in sorted(result.path.glob("*.zarr"))}
     volume, why = result.input()
     first = next(iter(outputs.values()), None)
-    lines = [line for line in (gate.get("sentence", ""), why) if line]
+    lines = [line for line in (check.get("sentence", ""), why) if line]
     figures: list[Figure] = []
     keys = [(", ".join(outputs), "outputs")]
     if first is not None:
@@ -82,11 +86,16 @@ def predict_chapter(result: Result) -> Chapter:
     title = f"Prediction of '{result.name}'" if result.name else "Prediction"
     sections = (Section("A look at it", tuple(lines), tuple(figures)), *closing(result))
     verdict = f"{', '.join(outputs)}: a value from 0 to 1 per voxel, stored as 0 to 255."
-    return Chapter(title, "Prediction", str(result.path), verdict, tuple(keys), _warned(gate), sections)
+    return Chapter(title, "Prediction", str(result.path), verdict, tuple(keys), _warned(check), sections)
 
 
-def _warned(gate: dict[str, object]) -> tuple[str, ...]:
-    return (str(gate["sentence"]),) if gate.get("warns") else ()
+def _check(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = result.json(CHECK) or result.json(OLD_CHECK)
+    return found
+
+
+def _warned(check: Mapping[str, Any]) -> tuple[str, ...]:
+    return (str(check["sentence"]),) if check.get("warns") else ()
 
 
 def volume_chapter(result: Result) -> Chapter:

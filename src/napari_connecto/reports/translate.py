@@ -16,6 +16,7 @@ from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
+from napari_connecto.workflows.ood.document import stated
 from napari_connecto.workflows.xray.trust import Region, worst_regions
 
 PARTS = ("mean", "aleatoric", "epistemic")
@@ -38,12 +39,12 @@ def translate_chapter(result: Result) -> Chapter:
     if seams:
         keys.append((f"{max(seams.values()):.2f}", "gradient at tile borders over that elsewhere (1: no seam)"))
     keys += _held_out_keys(metrics)
-    gate = report.get("gate") or {}
-    warnings = [SIMULATED, *([gate["sentence"]] if gate.get("warns") else [])]
+    check = stated(report)
+    warnings = [SIMULATED, *([check["sentence"]] if check.get("warns") else [])]
     sections = [
         Section(
             "A look at it",
-            tuple(x for x in (gate.get("sentence", ""), why) if x),
+            tuple(x for x in (check.get("sentence", ""), why) if x),
             _look(volume, mean, aleatoric, epistemic, worst),
         ),
         Section("Where to believe it least", (PLACES,), _close(mean, aleatoric, epistemic, worst), (_places(worst),)),

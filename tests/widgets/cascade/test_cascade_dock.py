@@ -35,7 +35,7 @@ from napari_connecto.widgets.viewer.view import OKABE_ITO
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.estimate import Estimate, LevelEstimate
 from napari_connecto.workflows.cascade.verdicts import write_verdicts
-from napari_connecto.workflows.ood.check import GateCheck
+from napari_connecto.workflows.ood.check import OodCheck
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.ood.judgement import Judgement
 
@@ -83,11 +83,11 @@ class Fake:
         return detections(self.labels) if self.found is None else self.found
 
     def check_job(self, search):
-        yield Progress(0, 32, "gate")
+        yield Progress(0, 32, "comparing")
         if self.unlike:
             judged = Judgement(np.ones(32), np.zeros(32), np.arange(32) < 7, 0.05)
-            return GateCheck("bodies", judged, gate=GATE)
-        return GateCheck("bodies", reason="it has no gate")
+            return OodCheck("bodies", judged, gate=GATE)
+        return OodCheck("bodies", reason="not fitted for this model")
 
     def estimate_job(self, search):
         yield Progress(0, 0, "timing")
@@ -156,7 +156,7 @@ def test_card_says_what_it_will_cost(dock):
 
 def test_card_says_whether_the_image_was_checked(dock, qtbot):
     qtbot.waitUntil(lambda: dock.card.check is not None, timeout=5000)
-    sentence = "Out-of-distribution check for 'bodies' skipped: it has no gate."
+    sentence = "Out-of-distribution check for 'bodies' skipped: not fitted for this model."
     assert dock.card.unlike.text() == sentence
     assert dock.card.sure()
 
@@ -225,7 +225,7 @@ def test_run_starts_with_the_field_of_view_and_preview_is_nothing_else(dock, fak
         dock.preview.click()
     run(dock, qtbot)
     (preview, region, middle), (whole, none, first) = fake.calls
-    assert (preview.params.gate, whole.params.gate) == ("off", "warn")
+    assert (preview.params.ood_check, whole.params.ood_check) == ("off", "warn")
     assert region.contains(middle)
     assert 0 < middle.size < region.size / 10
     np.testing.assert_allclose(middle.centre, region.centre, atol=1)

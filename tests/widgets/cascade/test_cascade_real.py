@@ -42,7 +42,7 @@ def dock(viewer, qtbot, monkeypatch, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_and_one_of_two_workers(dock, qtbot):
-    dock.options.form.value = DetectParams(audit=0, gate="off")
+    dock.options.form.value = DetectParams(audit=0, ood_check="off")
     dock.options.run_on.where.setCurrentText(CLUSTER)
     dock.options.run_on.address.setText("tcp://127.0.0.1:9")
     dock.bar.button.click()
@@ -52,7 +52,9 @@ def test_a_cluster_that_is_not_there_and_one_of_two_workers(dock, qtbot):
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.bar.button.click()
     expected = detect(
-        open_sample("cells"), load_cascade(cascade_folder("cells"), backend="torch"), DetectParams(audit=0, gate="off")
+        open_sample("cells"),
+        load_cascade(cascade_folder("cells"), backend="torch"),
+        DetectParams(audit=0, ood_check="off"),
     )
     np.testing.assert_array_equal(dock.results.review.found.centre_nm, expected.centre_nm)
     np.testing.assert_array_equal(dock.results.review.found.score, expected.score)
@@ -84,7 +86,7 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
 
 
 def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
-    dock.options.form.value = DetectParams(audit=0, gate="off")
+    dock.options.form.value = DetectParams(audit=0, ood_check="off")
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.preview.click()
     dock.results.step(1)
@@ -100,7 +102,7 @@ def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
     qtbot.waitUntil(lambda: again.cascade.folder is not None, timeout=20_000)
     again.cascade.use(cascade_folder("cells"))
     qtbot.waitUntil(lambda: again.card.estimate is not None, timeout=120_000)
-    again.options.form.value = DetectParams(audit=0, gate="off")
+    again.options.form.value = DetectParams(audit=0, ood_check="off")
     assert again.bar.status.text() == f"Resumes an earlier run in {out}"
     with qtbot.waitSignal(again.bar.worker.returned, timeout=240_000):
         again.bar.button.click()

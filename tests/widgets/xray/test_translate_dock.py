@@ -24,7 +24,7 @@ from napari_connecto.widgets.xray import dock as translate
 from napari_connecto.widgets.xray.choose import SIMULATED, TRAIN
 from napari_connecto.widgets.xray.disputed import LAYER
 from napari_connecto.widgets.xray.layers import FADED, MEAN, UNCERTAINTY, WORST, part_name
-from napari_connecto.workflows.ood.check import GateCheck
+from napari_connecto.workflows.ood.check import OodCheck
 from napari_connecto.workflows.ood.judgement import Judgement
 from napari_connecto.workflows.recipes.recipe import read_recipe
 from napari_connecto.workflows.xray.translate import translate as translate_headless
@@ -427,7 +427,7 @@ def test_an_image_unlike_the_training_data_asks_once(dock, viewer, qtbot, monkey
 
     def check_job(what):
         yield Progress(0, 0)
-        return GateCheck("tiny", Judgement(np.ones(8), np.ones(8), np.ones(8, bool), 0.05))
+        return OodCheck("tiny", Judgement(np.ones(8), np.ones(8), np.ones(8, bool), 0.05))
 
     def run_anyway(_parent, sentence):
         asked.append(sentence)
@@ -444,7 +444,7 @@ def test_an_image_unlike_the_training_data_asks_once(dock, viewer, qtbot, monkey
         wait(dock.bar, qtbot)
     assert len(asked) == 2
     assert asked[0].startswith("8 of 8 tiles are out of distribution for 'tiny'")
-    told = json.loads((dock.translating().out / "gate_check.json").read_text())
+    told = json.loads((dock.translating().out / "ood_check.json").read_text())
     assert told["answer"] == "run anyway"
     assert MEAN in viewer.layers
 

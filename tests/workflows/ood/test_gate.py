@@ -96,11 +96,11 @@ def test_warns_where_chance_does_not_explain_it():
     assert judged.warns
     assert judged.lines("fly") == [
         "7 of 32 tiles are out of distribution for 'fly' (up to 5.0% expected by chance, p = 0.00087): "
-        "check the preview before you trust this."
+        "check a preview before relying on the result."
     ]
     usual = replace(judged, outside=np.arange(32) < 2)
     assert not usual.warns
-    assert usual.lines("fly")[0].endswith("p = 0.48); only p below 0.001 is a warning.")
+    assert usual.lines("fly")[0].endswith("p = 0.48); no warning, which takes p < 0.001.")
     assert usual.to_json() == {
         "tiles": 32,
         "outside": 2,
@@ -112,7 +112,7 @@ def test_warns_where_chance_does_not_explain_it():
     }
     none = Judgement(np.empty(0), np.empty(0), np.empty(0, bool), 0.05)
     assert (none.share, none.p, none.warns) == (0.0, 1.0, False)
-    assert none.lines("fly") == ["No tissue was found to compare with the training data of 'fly'."]
+    assert none.lines("fly") == ["No tissue found to compare with the training data of 'fly'."]
 
 
 class Ramp:
@@ -152,9 +152,9 @@ def test_another_model_and_other_tiles_are_refused():
     model, other = (new_model(UNET_3D, seed, device="cpu") for seed in (1, 2))
     tiles = _tiles(UNET_3D, 20, 0)
     gate = fit_gate(model, tiles)
-    with pytest.raises(ModelError, match=r"got the gate of model \w+ for model \w+; fit one for it"):
+    with pytest.raises(ModelError, match=r"this Gate was fitted for model \w+, not for \w+; fit one for this model"):
         judge_tiles(gate, other, tiles)
-    with pytest.raises(InputError, match=r"got tiles of \(8, 32, 32\) voxels; this gate is for tiles of \(16"):
+    with pytest.raises(InputError, match=r"got tiles of \(8, 32, 32\) voxels; this Gate takes tiles of \(16"):
         judge_tiles(gate, model, tiles[:, :, :8])
 
 

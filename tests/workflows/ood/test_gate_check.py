@@ -21,16 +21,17 @@ from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect, detect_job
 from napari_connecto.workflows.cascade.search.objects import ObjectRule
 from napari_connecto.workflows.ood.check import (
-    GateCheck,
+    OodCheck,
     gate_check_job,
-    gate_shape,
     holding,
     own_shape,
     read_tiles,
     slabs,
     source_gate_job,
     surroundings,
+    tile_shape,
 )
+from napari_connecto.workflows.ood.document import KEY, OLD_KEY
 from napari_connecto.workflows.ood.files import load_gate, save_gate
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.ood.gaussian import Gaussian
@@ -107,10 +108,10 @@ def test_what_cannot_be_checked_says_why(model, gate):
     volume = Volume((Level(np.full((4, 96, 96), 7, np.uint8), NM),))
     none = run(gate_check_job(volume, model, None))
     assert (none.warns, none.to_json()["checked"]) == (False, False)
-    assert none.sentence == "Out-of-distribution check for 'small' skipped: it has no gate."
+    assert none.sentence == "Out-of-distribution check for 'small' skipped: not fitted for this model."
     empty = run(gate_check_job(volume, model, gate))
     assert (empty.warns, empty.to_json()["warns"]) == (True, True)
-    assert "No tissue was found: 16 patches are constant or noise. Check the image" in empty.sentence
+    assert "No tissue found: 16 patches are constant or noise. Check the image" in empty.sentence
 
     noise = np.random.default_rng(0).integers(0, 256, (20, 144, 144)).astype(np.uint8)
     some = run(gate_check_job(Volume((Level(noise, NM),)), model, gate, tiles=2))  # of 180 places 50 are looked at
@@ -125,16 +126,16 @@ def test_what_cannot_be_checked_says_why(model, gate):
 
     broken = Volume((Level(Damaged(), NM),))
     assert "chunk 0/0/0 cannot be decoded" in run(gate_check_job(broken, model, gate, level=broken.levels[0])).sentence
-    with pytest.raises(ModelError, match="fit one for it"):
+    with pytest.raises(ModelError, match="fit one for this model"):
         run(gate_check_job(volume, new_model(UNET_2D, 2, device="cpu"), gate))
-    with pytest.raises(InputError, match="got no tissue to make a gate from"):
+    with pytest.raises(InputError, match="no tissue found to fit the out-of-distribution check to"):
         run(source_gate_job(volume.levels[0], Scaling(), model))
 
 
 def test_tiles_are_what_the_model_reads():
-    assert gate_shape(UNET_3D) == (16, 32, 32)
-    assert gate_shape(SCORER_25D) == (3, 48, 48)
-    assert gate_shape(replace(SMP_25D, tile=(2, 256, 256))) == (5, 96, 96)
+    assert tile_shape(UNET_3D) == (16, 32, 32)
+    assert tile_shape(SCORER_25D) == (3, 48, 48)
+    assert tile_shape(replace(SMP_25D, tile=(2, 256, 256))) == (5, 96, 96)
     image = cells((20, 64, 64), 0)
     level = Level(image, NM)
     assert own_shape(UNET_3D, (16, 32, 32)) == (8, 16, 16)
@@ -204,7 +205,10 @@ def test_a_damaged_gate_is_refused(gate, tmp_path, damage):
     else:
         with zipfile.ZipFile(tmp_path / "gate.npz", "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("mean.npy", bytes(65 * 2**20))
-    with pytest.raises(ModelError, match=r"the gate in '.*' is damaged \(.*\); copy it again, or remove gate.json"):
+    with pytest.raises(
+        ModelError,
+        match=r"the out-of-distribution check in '.*' is damaged \(.*\); copy the folder again, or remove gate.json",
+    ):
         load_gate(tmp_path)
 
 
@@ -216,30 +220,32 @@ def test_a_cascade_keeps_its_gate_and_one_without_still_opens(model, gate, tmp_p
     assert again.gate.space == again.cards[0].digest
     other = Volume((Level(255 - cells((20, 144, 144), 1) // 2, NM),))
     report = detect(other, again, DetectParams(audit=0), out=tmp_path / "found").report
-    assert report["gate"]["warns"]
-    assert report_lines(report)[-1] == report["gate"]["sentence"]
-    assert report["gate"]["sentence"].startswith("32 of 32 tiles are out of distribution for 'c'")
+    assert report["ood"]["warns"]
+    assert report_lines(report)[-1] == report["ood"]["sentence"]
+    assert report["ood"]["sentence"].startswith("32 of 32 tiles are out of distribution for 'c'")
     (tmp_path / "gate.json").unlink()
     assert load_cascade(tmp_path, device="cpu", backend="torch").gate is None
 
 
 def test_what_a_user_answered_is_kept_and_nothing_is_checked_again(tmp_path):
-    answered = GateCheck("spots", Judgement(np.ones(4), np.zeros(4), np.ones(4, bool), 0.05), answer="run anyway")
+    answered = OodCheck("spots", Judgement(np.ones(4), np.zeros(4), np.ones(4, bool), 0.05), answer="run anyway")
     volume = fakes.pyramid(fakes.spots())
     found = run(detect_job(volume, fakes.cascade(), DetectParams(audit=0), out=tmp_path / "a", check=answered))
-    assert found.report["gate"]["answer"] == "run anyway"
-    assert Detections.load(tmp_path / "a").report["gate"]["outside"] == 4
+    assert found.report["ood"]["answer"] == "run anyway"
+    assert Detections.load(tmp_path / "a").report["ood"]["outside"] == 4
 
 
 def test_a_search_and_a_map_say_that_nothing_was_checked(tmp_path):
     volume = fakes.pyramid(fakes.spots())
-    reports = [detect(volume, fakes.cascade(), DetectParams(audit=0, gate=g)).report for g in ("warn", "off")]
-    assert [r["gate"]["checked"] for r in reports] == [False, False]
-    assert "it has no gate" in report_lines(reports[0])[-1]
-    assert "it was switched off" in report_lines(reports[1])[-1]
+    reports = [detect(volume, fakes.cascade(), DetectParams(audit=0, ood_check=g)).report for g in ("warn", "off")]
+    assert [r["ood"]["checked"] for r in reports] == [False, False]
+    assert "not fitted for this model" in report_lines(reports[0])[-1]
+    assert report_lines(reports[1])[-1].endswith("skipped: switched off.")
+    older = {**{key: value for key, value in reports[0].items() if key != KEY}, OLD_KEY: reports[0][KEY]}
+    assert report_lines(older) == report_lines(reports[0])  # reports of earlier versions
     made = predict(volume, fakes.Blur(fakes.NM), out=tmp_path)
-    assert made.metadata["gate"]["sentence"].endswith("skipped: it has no gate.")
-    assert json.loads((tmp_path / "gate_check.json").read_text()) == made.metadata["gate"]
+    assert made.metadata["ood"]["sentence"].endswith("skipped: not fitted for this model.")
+    assert json.loads((tmp_path / "ood_check.json").read_text()) == made.metadata["ood"]
 
 
 def test_a_segmentation_says_what_the_gate_of_its_model_said(gate, model):
@@ -249,7 +255,7 @@ def test_a_segmentation_says_what_the_gate_of_its_model_said(gate, model):
         def __call__(self, batch, seeds):
             return {"boundary": batch[:, 0] * 0}
 
-    said = GateCheck("small", gate.judge(np.ones((32, len(gate.gaussian.mean))) * 9, np.zeros(32)), gate=gate)
+    said = OodCheck("small", gate.judge(np.ones((32, len(gate.gaussian.mean))) * 9, np.zeros(32)), gate=gate)
     labels = segment(Volume((Level(cells((2, 64, 64), 1), NM),)), model=Boundary(), gate=said)
-    assert labels.metadata["gate"] == said.to_json()
-    assert labels.metadata["gate"]["outside"] == 32
+    assert labels.metadata["ood"] == said.to_json()
+    assert labels.metadata["ood"]["outside"] == 32

@@ -58,7 +58,7 @@ def test_the_gate_warns_of_what_is_no_tissue(domain, kind):
     check = gate_check(Volume((Level(noise(kind), (40.0, 8.0, 8.0)),)), *domain)
     assert check.warns
     assert check.to_json()["warns"]
-    assert "before you trust" in check.sentence
+    assert "before relying on" in check.sentence
 
 
 @pytest.mark.slow

@@ -133,6 +133,14 @@ def test_a_recipe_does_what_the_function_does_and_repeats_itself(tmp_path, parts
     assert (tmp_path / "b/detections.csv").read_bytes() == (tmp_path / "a/detections.csv").read_bytes()
 
 
+def test_a_recipe_of_an_earlier_version_is_read_by_its_present_names(tmp_path, parts):
+    older = {**recipe(parts, tmp_path / "out"), "params": {"audit": 0, "gate": "off"}}
+    run(recipe_job(older))
+    assert "switched off" in Detections.load(tmp_path / "out").report["ood"]["sentence"]
+    write_recipe(older, tmp_path / "older.yaml")
+    assert read_recipe(tmp_path / "older.yaml")["params"] == {"audit": 0, "ood_check": "off"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -23,7 +23,7 @@ from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.run_on import RunOnRow
-from napari_connecto.widgets.shared.segmentation import Segmenting, gate_job, segment_cost_job, segmenting_job
+from napari_connecto.widgets.shared.segmentation import Segmenting, check_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets.viewer.view import LayerCombo, view_box
 from napari_connecto.workflows.segment.params import SegmentParams
 
@@ -117,7 +117,7 @@ class SegmentBox(QWidget):
         if asked == self._asked:
             return
         self._asked = asked
-        self.card.ask(lambda: segment_cost_job(what), self._repair, lambda: gate_job(what))
+        self.card.ask(lambda: segment_cost_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
         """One click that helps: for voxels the model cannot read, for memory, for the disk."""

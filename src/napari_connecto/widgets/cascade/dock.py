@@ -134,8 +134,8 @@ class CascadeWidget(Dock):
 
     def _on_preview(self) -> None:
         def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
-            """Without audit and gate, from the middle outwards, tile by tile: the first result comes soonest."""
-            params = replace(search.params, audit=0, gate="off", batch=search.params.batch or 1)
+            """No audit and no out-of-distribution check; tile by tile from the middle, for a first result soon."""
+            params = replace(search.params, audit=0, ood_check="off", batch=search.params.batch or 1)
             return replace(search, params=params), view, inner(view)
 
         self._begin(plan, False)

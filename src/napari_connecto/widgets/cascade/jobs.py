@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.cascade import Cascade
     from napari_connecto.workflows.cascade.detections import Detections
     from napari_connecto.workflows.cascade.estimate import Estimate
-    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.ood.check import OodCheck
 
 Recipe = dict[str, Any]
 Backend = Literal["auto", "torch"]
@@ -61,7 +61,7 @@ class Search:
     backend
         "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
     check
-        What the cascade's gate said of the volume beforehand, and the user.
+        Out-of-distribution check before the run, with the user's answer.
     """
 
     volume: Volume
@@ -71,7 +71,7 @@ class Search:
     out: Path
     run_on: RunOn = HERE
     backend: Backend = "torch"
-    check: GateCheck | None = None
+    check: OodCheck | None = None
 
     def recipe(self) -> Recipe:
         """The same search as a document.
@@ -114,7 +114,7 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
     return estimate(search.volume, load(search.cascade), search.params, region=region, out=search.out)
 
 
-def check_job(search: Search) -> Job[GateCheck]:
+def check_job(search: Search) -> Job[OodCheck]:
     """Whether the volume looks like what the cascade was trained on."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import check_job

@@ -18,7 +18,7 @@ from napari_connecto.widgets.viewer.view import bytes_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.estimate import Estimate, LevelEstimate
-    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.ood.check import OodCheck
 
 PAUSE_MS = 600
 TOOLTIP = (
@@ -32,9 +32,9 @@ Fix = tuple[str, Callable[[], None]]
 class PreflightCard(QGroupBox):
     """Levels, calls, seconds, memory, disk and device; a red line and a button where it will not do.
 
-    `ask` waits a moment for further changes and then runs the estimate in a worker, and after it the gate; answers to
-    old questions are never shown. ``blocked(str)`` says why the job cannot be run, "" where it can; ``check`` is what
-    the gate said, None until it did.
+    `ask` waits briefly for further changes, then runs the estimate and the out-of-distribution check in a worker;
+    outdated answers are dropped. ``blocked(str)`` says why the job cannot be run, "" if it can; ``check`` is the result
+    of the check, None until there is one.
     """
 
     blocked = Signal(str)
@@ -64,16 +64,16 @@ class PreflightCard(QGroupBox):
         for widget in (self.text, self.notes, self.unlike, self.error, self.fix):
             layout.addWidget(widget)
         self.estimate: Any = None
-        self.check: GateCheck | None = None
-        self._check: Callable[[], Job[GateCheck]] | None = None
+        self.check: OodCheck | None = None
+        self._check: Callable[[], Job[OodCheck]] | None = None
         self._make: Callable[[], Job[Any]] | None = None
         self._repair: Callable[[BaseException | None], Fix | None] = lambda error: None
         self._run_fix: Callable[[], None] = lambda: None
         self._worker = Worker("estimate", self, quiet=True)
         self._worker.returned.connect(self._on_estimated)
         self._worker.failed.connect(self._on_failed)
-        self._gate = Worker("gate", self, quiet=True)
-        self._gate.returned.connect(self._on_checked)
+        self._ood = Worker("out-of-distribution check", self, quiet=True)
+        self._ood.returned.connect(self._on_checked)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
@@ -85,7 +85,7 @@ class PreflightCard(QGroupBox):
         self,
         make: Callable[[], Job[Any]],
         repair: Callable[[BaseException | None], Fix | None],
-        check: Callable[[], Job[GateCheck]],
+        check: Callable[[], Job[OodCheck]],
     ) -> None:
         """Estimate and check in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
         self._make, self._repair, self._check = make, repair, check
@@ -103,7 +103,7 @@ class PreflightCard(QGroupBox):
 
     def _show_text(self, text: str) -> None:
         self._pause.stop()
-        self._gate.cancel()
+        self._ood.cancel()
         self.estimate = self.check = None
         self.text.setText(text)
         for widget in (self.notes, self.unlike, self.error, self.fix):
@@ -114,7 +114,7 @@ class PreflightCard(QGroupBox):
 
         A check that still runs is left to the search itself.
         """
-        self._gate.cancel()
+        self._ood.cancel()
         if self.check is None or not self.check.warns or self.check.answer:
             return True
         if not run_anyway(self, self.check.sentence):
@@ -125,7 +125,7 @@ class PreflightCard(QGroupBox):
     def close_jobs(self) -> None:
         """Stop estimating."""
         self._pause.stop()
-        for worker in (self._worker, self._gate):
+        for worker in (self._worker, self._ood):
             worker.close(wait_s=0)
 
     def _on_pause_over(self) -> None:
@@ -143,9 +143,9 @@ class PreflightCard(QGroupBox):
         else:
             self._refuse(ConnectoError(" ".join(estimate.notes)), self._repair(None))
         if self._check is not None:
-            self._gate.start(self._check)
+            self._ood.start(self._check)
 
-    def _on_checked(self, check: GateCheck) -> None:
+    def _on_checked(self, check: OodCheck) -> None:
         if self._pause.isActive() or self.estimate is None:
             return
         self.check = check

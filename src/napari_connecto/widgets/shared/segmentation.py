@@ -16,7 +16,7 @@ from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.ood.check import OodCheck
     from napari_connecto.workflows.segment.estimate import SegmentEstimate
 
 Recipe = dict[str, Any]
@@ -26,7 +26,8 @@ Recipe = dict[str, Any]
 class Segmenting:
     """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
 
-    ``check`` is what the model's gate said already; ``run_on`` is where it runs, which changes nothing of it.
+    ``check`` is the out-of-distribution check, if it was made already; ``run_on`` is where it runs and does not change
+    the result.
     """
 
     volume: Volume
@@ -35,7 +36,7 @@ class Segmenting:
     params: SegmentParams
     region: Box | None
     out: Path
-    check: GateCheck | None = field(default=None, compare=False)
+    check: OodCheck | None = field(default=None, compare=False)
     run_on: RunOn = field(default=HERE, compare=False)
 
     def recipe(self) -> Recipe:
@@ -67,7 +68,7 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
     return (yield from estimate_segment_job(what.volume, what.params, model=model, region=what.region, out=what.out))
 
 
-def gate_job(what: Segmenting) -> Job[GateCheck]:
+def check_job(what: Segmenting) -> Job[OodCheck]:
     """Whether the volume looks like what the model was trained on."""
     yield from torch_job()
     from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job

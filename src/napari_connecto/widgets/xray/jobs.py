@@ -27,7 +27,7 @@ from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.ood.check import OodCheck
     from napari_connecto.workflows.xray.estimate import TranslateEstimate
     from napari_connecto.workflows.xray.translate import Translation
     from napari_connecto.workflows.xray.translator import Translator
@@ -58,7 +58,7 @@ class Translating:
     run_on
         This process, workers of its own, or a Dask cluster.
     check
-        What the translator's gate said of the volume beforehand, and the user.
+        Out-of-distribution check before the run, with the user's answer.
     """
 
     volume: Volume
@@ -67,7 +67,7 @@ class Translating:
     params: TranslateParams
     out: Path
     run_on: RunOn = HERE
-    check: GateCheck | None = None
+    check: OodCheck | None = None
 
     def recipe(self) -> Recipe:
         """The same as a document.
@@ -125,7 +125,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
     return estimate_translate(what.volume, load(what.translator), what.params, region=region, out=what.out)
 
 
-def check_job(what: Translating) -> Job[GateCheck]:
+def check_job(what: Translating) -> Job[OodCheck]:
     """Whether the volume looks like what the translator was trained on."""
     yield from torch_job()
     from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
@@ -141,7 +141,7 @@ def check_job(what: Translating) -> Job[GateCheck]:
 def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:
     """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder.
 
-    With a ``region``, a preview, the translator's gate is not asked: the first tile is what somebody waits for.
+    With a ``region``, a preview, there is no out-of-distribution check, so that the first tile comes soon.
     A forward pass cannot be interrupted and takes seconds: whoever cancels need not wait for it, but the next one does.
     """
     while not _TURN.acquire(timeout=WAIT_S):
@@ -155,7 +155,7 @@ def translating_job(what: Translating, n: int, region: Box | None = None, first:
 def _translating(what: Translating, n: int, region: Box | None, first: Box | None) -> Job[Translated]:
     yield from torch_job()
     yield Progress(0, 0, "loading the translator")
-    from napari_connecto.workflows.ood.check import GateCheck
+    from napari_connecto.workflows.ood.check import OodCheck
     from napari_connecto.workflows.recipes.recipe import write_recipe
     from napari_connecto.workflows.xray.translate import translate_job
     from napari_connecto.workflows.xray.trust import sd_span
@@ -163,7 +163,7 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     translator, phases = load(what.translator), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
     check = what.check
     if check is None and region is not None:
-        check = GateCheck(translator.name, reason="only a part was translated")
+        check = OodCheck(translator.name, reason="only a part was translated")
     yield Progress(0, 0, what.run_on.starting)
     with what.run_on.client() as client:
         where: dict[str, Any] = {"out": what.out, "region": region, "first": first, "client": client}

@@ -85,7 +85,7 @@ class Domain:
         return load_model(self.folder, device=device, backend=backend)
 
     def gate(self) -> Gate | None:
-        """That of its model, which tells volumes unlike its data; None for domains older than gates."""
+        """Out-of-distribution detector of its model; None for domains of early versions."""
         return load_gate(self.folder)
 
     def patches(self) -> list[Example]:

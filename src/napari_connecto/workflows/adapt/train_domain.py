@@ -1,4 +1,4 @@
-"""Make a domain from a labelled volume: train, measure on a held-out block, keep features and a gate. Ours."""
+"""Make a domain from a labelled volume: train, measure on a held-out block, keep features and an OOD detector."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from napari_connecto.workflows.adapt.domains import Domain, sample_features, sav
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.adapt.fine_tune import BoundaryLoss, boundary_card
 from napari_connecto.workflows.adapt.params import DomainParams
-from napari_connecto.workflows.ood.check import SOURCE_TILES, source_gate_job
+from napari_connecto.workflows.ood.check import FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.files import save_gate
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
@@ -126,7 +126,7 @@ def train_domain_job(
         "params": asdict(params),
         "version": __version__,
     }
-    gate = yield from phases.run("gate", _gate(volume, model, params.seed))
+    gate = yield from phases.run(FITTING, _gate(volume, model, params.seed))
     crops = _crops(train, card, params.seed) if params.keep_patches else None
     return _written(out, model, told, sample.vectors, crops, gate)
 
@@ -138,12 +138,12 @@ def _work(params: DomainParams) -> dict[str, float]:
         "choosing thresholds": 3.0,
         "measuring on the held-out block": 2.0,
         "sampling features": params.patches * 0.03,
-        "gate": SOURCE_TILES * 0.15,
+        FITTING: SOURCE_TILES * 0.15,
     }
 
 
 def _gate(volume: Volume, model: TorchPredictor, seed: int) -> Job[Gate | None]:
-    """From all of the volume, as the sample of features; None where it holds too little tissue."""
+    """Fitted to the whole volume, like the sample of features; None if it holds too little tissue."""
     scaling = model.card.normalisation.resolve(volume)
     try:
         return (yield from source_gate_job(fitting_level(volume, model.card), scaling, model, seed=seed))

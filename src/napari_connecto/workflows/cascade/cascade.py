@@ -41,8 +41,8 @@ class Cascade:
     metadata
         How it was trained: data, licence, parameters, versions. JSON.
     gate
-        Of the finest stage: tells volumes that look unlike the training data. None for cascades older than gates, and
-        for those of too little data.
+        Out-of-distribution detector of the finest stage. None for cascades of early versions, and where there was
+        too little training data to fit one.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Cascade:
         return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``cascade.json``, a folder per stage (card + safetensors) and the gate.
+        """Write ``cascade.json``, a folder per stage (card + safetensors) and ``gate.json``/``gate.npz``.
 
         Raises
         ------

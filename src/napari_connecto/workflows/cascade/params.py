@@ -28,9 +28,9 @@ class DetectParams:
         "fail", "What to do with a damaged chunk or NaN.", choices=("fail", "fill", "skip"), advanced=True
     )
     batch: int | None = param(None, "Tiles per forward pass; empty: timed.", low=1, high=1024, advanced=True)
-    gate: str = param(
+    ood_check: str = param(
         "warn",
-        "Compare some tissue with what the cascade was trained on, and warn if it looks different; off: do not.",
+        "Out-of-distribution check: compare a sample of tissue with the training data, and warn if it looks different.",
         choices=("warn", "off"),
         advanced=True,
     )

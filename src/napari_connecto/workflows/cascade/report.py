@@ -16,6 +16,7 @@ from napari_connecto.workflows.cascade.search.audit import Audit
 from napari_connecto.workflows.cascade.search.descent import Step
 from napari_connecto.workflows.cascade.search.run import Search
 from napari_connecto.workflows.cascade.thresholds.choose import Choice
+from napari_connecto.workflows.ood.document import stated
 
 
 def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detections, audit: Audit) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _share(step: Step, seen: np.ndarray) -> float:
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """Funnel, cost, audit, recall of labelled objects and gate, a sentence a line."""
+    """Funnel, cost, audit, recall of labelled objects and out-of-distribution check, one sentence per line."""
     lines, unit = [], "pixels" if report.get(UNIT) == PIXEL else "nm"
     for level in report["levels"]:
         voxel = "x".join(f"{v:g}" for v in level["voxel_nm"])
@@ -106,8 +107,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             lines.append(report["audit"]["sentence"])
     if "held_out" in report:
         lines.append(f"On the held-out block: {report['held_out']['sentence']}")
-    if "gate" in report:
-        lines.append(report["gate"]["sentence"])
+    if check := stated(report):
+        lines.append(check["sentence"])
     return lines
 
 

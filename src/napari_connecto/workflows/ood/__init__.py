@@ -1,1 +1,1 @@
-"""Out-of-distribution check: is an image like what a model was trained on?"""
+"""Out-of-distribution check: does an image look like what a model was trained on?"""

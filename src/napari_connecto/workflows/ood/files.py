@@ -1,4 +1,4 @@
-"""A gate in files, ``gate.npz`` beside ``gate.json``; nothing is ever unpickled. Ours."""
+"""A `Gate` on disk: ``gate.npz`` and ``gate.json`` in a model's folder; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from napari_connecto.workflows.ood.gaussian import Gaussian
 
 ARRAYS, FIGURES = "gate.npz", "gate.json"
 LARGEST = 64 * 2**20
-"""Bytes that a gate's arrays may take once unpacked; 2 MB are usual."""
+"""Bytes that the unpacked arrays may take; about 2 MB is usual."""
 
 
 def save_gate(gate: Gate, folder: str | Path) -> None:
-    """Write a gate into a model's or a cascade's folder; the figures come last, so that with them it is whole.
+    """Write a `Gate` into the folder of a model or a cascade. ``gate.json`` is written last and marks it as complete.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def save_gate(gate: Gate, folder: str | Path) -> None:
 
 
 def load_gate(folder: str | Path) -> Gate | None:
-    """The gate of a model's or a cascade's folder; None where there is none.
+    """Read the `Gate` in the folder of a model or a cascade; None if there is none.
 
     Raises
     ------
     ModelError
-        If it is damaged, or far larger than any gate.
+        If it is damaged or implausibly large.
     """
     folder = Path(folder)
     if not (folder / FIGURES).is_file():
@@ -56,7 +56,10 @@ def load_gate(folder: str | Path) -> Gate | None:
         gate = Gate(gaussian, **{**figures, "shape": vec3(figures["shape"])})
         _check(gate)
     except (StoreError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise ModelError(f"the gate in '{folder}' is damaged ({error}); copy it again, or remove {FIGURES}") from error
+        raise ModelError(
+            f"the out-of-distribution check in '{folder}' is damaged ({error}); copy the folder again, or remove "
+            f"{FIGURES} to do without"
+        ) from error
     return gate
 
 

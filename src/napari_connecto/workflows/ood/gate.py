@@ -1,14 +1,13 @@
-"""Does a tile look like what a model was trained on? A gate that asks, and never blocks.
+"""Out-of-distribution (OOD) detection for tiles of an image: the class `Gate`.
 
-Two statistics of a tile: how far its vector of the model's own encoder lies from those of training tiles (Mahalanobis,
-by probabilistic PCA), and how much the model's answer changes when the tile is flipped. A tile beyond the limit of
-either is outside. Limits are conformal quantiles over training tiles that were kept apart, block by block.
+Two statistics of a tile: the Mahalanobis distance of its features, from the model's own encoder, to those of the
+training tiles (by probabilistic PCA), and how much the model's output changes when the tile is flipped. A tile beyond
+the limit of either is out of distribution. The limits are conformal quantiles over held-out blocks of training tiles.
 
 References
 ----------
 Lee et al., NeurIPS 2018, arXiv 1807.03888 (Mahalanobis distance of a network's features); Bates, Candes, Lei, Romano,
-Sesia, Ann. Statist. 51 (2023) 149, arXiv 2104.08279 (conformal limits of outliers). Flips, one quantile for both
-statistics, and folds by blocks are ours.
+Sesia, Ann. Statist. 51 (2023) 149, arXiv 2104.08279 (conformal limits of outliers).
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ FOLDS = 5
 @shown
 @dataclass(frozen=True)
 class Gate:
-    """What training tiles looked like to a model, and from where on a tile does not.
+    """Out-of-distribution detector of one model, fitted to tiles it was trained on.
 
     Parameters
     ----------
     gaussian
-        Of the encoder's vectors of all training tiles.
+        Fitted to the encoder's feature vectors of all training tiles.
     distance_limit
-        Mahalanobis distance over sqrt(d) beyond which a tile is outside.
+        Largest Mahalanobis distance, divided by sqrt(d), of a tile in distribution.
     inconsistency_limit
-        Mean absolute difference of the answers to a tile's flips beyond which it is outside.
+        Largest mean absolute difference between the outputs for a tile's flips of a tile in distribution.
     false_alarm
-        Stated: share of training-like tiles that may be outside.
+        Target false-alarm rate: share of tiles like the training data that may be flagged.
     alarms, tiles, blocks
-        Measured: so many of the training tiles, which lie in so many blocks, are outside when neither the Gaussian nor
-        the limits know their part.
+        Measured false alarms: how many of the training tiles, from how many blocks, are flagged when their part is
+        held out from both the Gaussian and the limits.
     shape
-        Of a tile, voxels (z, y, x), as the model reads it.
+        Shape of a tile as the model reads it, voxels (z, y, x).
     space
         Digest of the model.
     """
@@ -79,22 +78,22 @@ class Gate:
         shape: Vec3 = (1, 1, 1),
         space: str = "",
     ) -> Gate:
-        """From the statistics of training tiles.
+        """Fit to the statistics of training tiles.
 
         Parameters
         ----------
         vectors
-            (n, d) of the model's encoder.
+            (n, d) feature vectors of the model's encoder.
         inconsistency
             (n,) see `inconsistency`.
         groups
-            (n,) block of each tile, in the order of their places: five parts of whole, neighbouring blocks are kept
-            apart in turn, for neighbouring tiles are near copies. Without it tiles are parted at random (``seed``),
-            and what is measured is too good where they are neighbours.
+            (n,) block of each tile, numbered in spatial order. Five-fold cross-validation holds out whole neighbouring
+            blocks, because neighbouring tiles are near copies. Without it the folds are random, which makes the
+            measured rate too good where tiles are neighbours.
         false_alarm
-            To be kept on tiles like these.
+            Target false-alarm rate on tiles like these.
         seed
-            Of the parts, where there are no groups.
+            Random seed of the folds, without ``groups``.
         shape, space
             See `Gate`.
 
@@ -120,18 +119,18 @@ class Gate:
 
     @property
     def measured(self) -> float:
-        """Share of training tiles that were false alarms."""
+        """Measured false-alarm rate on held-out training tiles."""
         return self.alarms / self.tiles
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Clopper-Pearson interval of `measured`; tiles count as independent, so it is rather too narrow."""
+        """95 % Clopper-Pearson interval of `measured`; somewhat too narrow, for it takes tiles as independent."""
         found = binomtest(self.alarms, self.tiles).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
 
     @property
     def sentence(self) -> str:
-        """What is known of it, in words."""
+        """The measured false-alarm rate in words."""
         low, high = self.interval
         return (
             f"Of {self.tiles} training tiles in {self.blocks} blocks {self.measured:.1%} are out of distribution "
@@ -139,7 +138,7 @@ class Gate:
         )
 
     def judge(self, vectors: np.ndarray, inconsistency: np.ndarray) -> Judgement:
-        """Which tiles are outside.
+        """Decide which tiles are out of distribution.
 
         Parameters
         ----------
@@ -153,12 +152,12 @@ class Gate:
 
 
 def inconsistency(model: Predictor, tiles: np.ndarray) -> np.ndarray:
-    """How much the answers to the four flips in plane of each tile differ.
+    """How much the model's outputs differ between the four in-plane flips of each tile.
 
     Parameters
     ----------
     model
-        Of any outputs.
+        Any predictor.
     tiles
         (n, c, z, y, x) float32, scaled.
 
@@ -171,19 +170,19 @@ def inconsistency(model: Predictor, tiles: np.ndarray) -> np.ndarray:
 
 
 def statistics(encoder: TorchEncoder, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (n, d) and inconsistencies (n,) of tiles (n, c, z, y, x) float32, scaled."""
+    """Feature vectors (n, d) and inconsistencies (n,) of tiles (n, c, z, y, x) float32, scaled."""
     return encoder(tiles), inconsistency(encoder.model, tiles)
 
 
 def fit_gate(
     model: Predictor, tiles: np.ndarray, groups: np.ndarray | None = None, false_alarm: float = 0.05, *, seed: int = 0
 ) -> Gate:
-    """A model's gate, from tiles it was trained on.
+    """Fit an out-of-distribution detector to tiles that a model was trained on.
 
     Parameters
     ----------
     model
-        With an encoder, see `napari_connecto.models.transfer.encoder.encoder_parts`.
+        A model with an encoder, see `napari_connecto.models.transfer.encoder.encoder_parts`.
     tiles
         (n, c, z, y, x) float32, scaled, halo included.
     groups, false_alarm, seed
@@ -200,33 +199,34 @@ def fit_gate(
 
 
 def judge_tiles(gate: Gate, model: Predictor, tiles: np.ndarray) -> Judgement:
-    """Which tiles are outside of what a model was trained on.
+    """Decide which tiles are out of distribution for a model.
 
     Parameters
     ----------
     gate, model
-        The gate is this model's.
+        A model and the `Gate` fitted for it.
     tiles
-        (n, c, z, y, x) float32, scaled, of the gate's shape.
+        (n, c, z, y, x) float32, scaled; (z, y, x) is ``gate.shape``.
 
     Raises
     ------
     ModelError
-        If the gate is another model's.
+        If the gate was fitted for another model.
     InputError
         If tiles have another shape.
     """
     check_fits(gate, model)
     if tiles.shape[2:] != gate.shape:
-        raise InputError(f"got tiles of {tiles.shape[2:]} voxels; this gate is for tiles of {gate.shape}")
+        raise InputError(f"got tiles of {tiles.shape[2:]} voxels; this Gate takes tiles of {gate.shape}")
     return gate.judge(*statistics(TorchEncoder(model), tiles))
 
 
 def check_fits(gate: Gate, model: Predictor) -> None:
-    """Raise `ModelError` unless the gate is this model's: distances of two encoders mean nothing to each other."""
+    """Raise `ModelError` unless the gate was fitted for this model: distances of two encoders are not comparable."""
     if gate.space != model.card.digest:
         raise ModelError(
-            f"got the gate of model {gate.space[:12] or 'unknown'} for model {model.card.digest[:12]}; fit one for it"
+            f"this Gate was fitted for model {gate.space[:12] or 'unknown'}, not for {model.card.digest[:12]}; "
+            "fit one for this model"
         )
 
 
@@ -241,9 +241,9 @@ def _spread_of_flips(model: Predictor, tile: np.ndarray) -> float:
 
 
 def _limits(distance: np.ndarray, unsure: np.ndarray, false_alarm: float) -> tuple[float, float]:
-    """The same quantile of both, so that a share of ``false_alarm`` of tiles like these is beyond one of them.
+    """The same quantile of both, so that a share of ``false_alarm`` of tiles like these exceeds either limit.
 
-    The k-th smallest of n, ``k = ceil((n + 1) (1 - false_alarm))``, is passed by at most that share of further tiles.
+    At most that share of new tiles exceeds the k-th smallest of n, ``k = ceil((n + 1) (1 - false_alarm))``.
     """
     n = len(distance)
     k = min(n, ceil((n + 1) * (1 - false_alarm)))
@@ -253,10 +253,10 @@ def _limits(distance: np.ndarray, unsure: np.ndarray, false_alarm: float) -> tup
 
 
 def _parts(blocks: np.ndarray) -> Iterator[np.ndarray]:
-    """Masks (n,) of up to five parts of whole blocks, neighbours together."""
+    """Masks (n,) of up to five folds of whole neighbouring blocks."""
     names = np.unique(blocks)
     if len(names) < 2:
-        raise InputError(f"got {len(names)} block of tiles; 2 or more are needed to keep one apart")
+        raise InputError(f"got {len(names)} block of tiles; 2 or more are needed to hold one out")
     for part in np.array_split(names, min(FOLDS, len(names))):
         yield np.isin(blocks, part)
 

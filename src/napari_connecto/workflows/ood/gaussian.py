@@ -1,4 +1,4 @@
-"""A Gaussian of few directions, for vectors of which there are fewer than they have numbers."""
+"""A low-rank Gaussian for feature vectors with more dimensions than samples."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 EXPLAINED = 0.9
-"""Share of the variance that the directions hold, unless too few vectors are there to know so many."""
+"""Share of the variance that the kept axes explain, as far as `PER_DIRECTION` allows."""
 PER_DIRECTION = 5
-"""Vectors needed for each direction."""
+"""Samples needed per axis."""
 LEAST_SCALE = 0.1
-"""A feature that hardly varies counts as varying by a tenth of what features do on average."""
+"""Smallest scale of a feature, as a share of the root mean square scale: nearly constant features are not blown up."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Gaussian:
     Parameters
     ----------
     mean, scale
-        (d,) of each feature; vectors are compared as ``(vector - mean) / scale``.
+        (d,) per feature; vectors are standardised as ``(vector - mean) / scale``.
     directions
-        (k, d) orthonormal rows: the principal axes.
+        (k, d) principal axes, orthonormal rows.
     variances
-        (k,) along them, the largest first.
+        (k,) along the axes, largest first.
     residual
         Variance along each of the other d - k axes.
 
     References
     ----------
     Tipping & Bishop, J. R. Stat. Soc. B 61 (1999) 611: covariance ``W W' + s^2 I``, s^2 the mean of the discarded
-    eigenvalues. Standardising, and how many directions are kept, are ours.
+    eigenvalues.
     """
 
     mean: np.ndarray
@@ -43,7 +43,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, vectors: np.ndarray) -> Gaussian:
-        """Of vectors (n, d), n >= 2."""
+        """Fit to vectors (n, d), n >= 2."""
         mean, spread = vectors.mean(axis=0), vectors.std(axis=0, ddof=1)
         typical = float(np.sqrt(np.mean(spread**2))) or 1.0
         scale = np.maximum(spread, LEAST_SCALE * typical)
@@ -57,7 +57,7 @@ class Gaussian:
         return cls(mean, scale, axes[:k], np.maximum(eigenvalues[:k], least), max(rest, least))
 
     def distance(self, vectors: np.ndarray) -> np.ndarray:
-        """Mahalanobis distance (n,) of vectors (n, d) from the mean, over sqrt(d): about 1 is usual."""
+        """Mahalanobis distance (n,) of vectors (n, d) from the mean, divided by sqrt(d): typically about 1."""
         z = (vectors - self.mean) / self.scale
         along = z @ self.directions.T
         beyond = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)

@@ -1,4 +1,4 @@
-"""What a gate says of tiles, as numbers and in words. Ours."""
+"""Outcome of the out-of-distribution check for a set of tiles, as numbers and in words."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from scipy.stats import binomtest
 from napari_connecto.core.shown import shown
 
 SIGNIFICANT = 0.001
-"""A user is asked where so many tiles outside come by chance less often than this: tiles of one volume are alike, so
-that a hundredth would be passed far more often than once in a hundred volumes."""
+"""Warn where p is below this. Tiles of one volume are correlated, so a limit of 0.01 would warn of far more than one in
+a hundred volumes."""
 
 
 @shown
 @dataclass(frozen=True)
 class Judgement:
-    """What a gate says of tiles.
+    """Which tiles are out of distribution.
 
     Parameters
     ----------
     distance, inconsistency
-        (n,) of each tile; see `napari_connecto.workflows.ood.gate.Gate`.
+        (n,) per tile; see `napari_connecto.workflows.ood.gate.Gate`.
     outside
-        (n,) bool: beyond a limit.
+        (n,) bool: out of distribution.
     expected
-        Share of tiles outside among those that are like the training data, at most: the upper end of what was measured.
+        Upper bound of the share expected by chance among tiles like the training data.
     """
 
     distance: np.ndarray = field(repr=False)
@@ -37,12 +37,12 @@ class Judgement:
 
     @property
     def share(self) -> float:
-        """Of tiles that are outside; 0 where there is no tile."""
+        """Share of tiles out of distribution; 0 if there are no tiles."""
         return float(self.outside.mean()) if len(self.outside) else 0.0
 
     @property
     def p(self) -> float:
-        """Chance of so many tiles outside, or more, among like ones (binomial, tiles taken as independent)."""
+        """One-sided binomial p-value of this many tiles or more, taking tiles as independent."""
         if not len(self.outside):
             return 1.0
         count = int(self.outside.sum())
@@ -50,19 +50,19 @@ class Judgement:
 
     @property
     def warns(self) -> bool:
-        """Whether more tiles are outside than chance explains."""
+        """Whether more tiles are out of distribution than chance explains."""
         return self.p < SIGNIFICANT
 
     def lines(self, name: str) -> list[str]:
-        """What a user reads; ``name`` is the model's."""
+        """The outcome in words; ``name`` is the model's."""
         if not len(self.outside):
-            return [f"No tissue was found to compare with the training data of '{name}'."]
+            return [f"No tissue found to compare with the training data of '{name}'."]
         told = (
             f"{self.outside.sum()} of {len(self.outside)} tiles are out of distribution for '{name}' "
             f"(up to {self.expected:.1%} expected by chance, p = {self.p:.2g})"
         )
-        usual = f"{told}; only p below {SIGNIFICANT:g} is a warning."
-        return [f"{told}: check the preview before you trust this." if self.warns else usual]
+        usual = f"{told}; no warning, which takes p < {SIGNIFICANT:g}."
+        return [f"{told}: check a preview before relying on the result." if self.warns else usual]
 
     def to_json(self) -> dict[str, Any]:
         """Figures for a report."""

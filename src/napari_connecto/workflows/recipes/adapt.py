@@ -22,8 +22,9 @@ from napari_connecto.workflows.adapt.domains import load_encoder, load_library
 from napari_connecto.workflows.adapt.params import DomainParams, RankParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import rank_domains_job
 from napari_connecto.workflows.adapt.train_domain import About, train_domain_job
-from napari_connecto.workflows.ood.check import CALLS as GATE_CALLS
+from napari_connecto.workflows.ood.check import CALLS as OOD_CALLS
 from napari_connecto.workflows.ood.check import TILES
+from napari_connecto.workflows.ood.document import KEY, stated
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.recipes.parts import model_folder, region_lines, region_of, tile_of, tuned_params
 from napari_connecto.workflows.recipes.prepare import prepare
@@ -85,7 +86,7 @@ def segment(recipe: Recipe, client: Any) -> Job[Summary]:
     gate, region = None, region_of(recipe)
     phases = Phases({"contrast": 0, "segmenting": 1})
     if model is not None:
-        phases = Phases({"contrast": CALLS, "segmenting": TILES * GATE_CALLS + tiles_in(volume, model, region)})
+        phases = Phases({"contrast": CALLS, "segmenting": TILES * OOD_CALLS + tiles_in(volume, model, region)})
         told = yield from phases.run("contrast", notices_job(volume, model))
         gate = load_gate(model_folder(recipe["model"]))
     where: dict[str, Any] = {"out": recipe["out"], "region": region, "client": client}
@@ -94,11 +95,11 @@ def segment(recipe: Recipe, client: Any) -> Job[Summary]:
     shown = ", ".join(f"{k} {getattr(params, k)}" for k in ("boundary_threshold", "merge_threshold", "min_size"))
     voxel = " x ".join(f"{v:.4g}" for v in level.voxel_nm)
     made = f"{count} segments ({shown}) in {' x '.join(map(str, level.shape))} voxels of {voxel} nm"
-    lines, seen = [*told, *region_lines(recipe, volume), made, labels.metadata["reason"]], labels.metadata.get("gate")
-    if seen is not None:
+    lines, seen = [*told, *region_lines(recipe, volume), made, labels.metadata["reason"]], stated(labels.metadata)
+    if seen:
         lines.append(seen["sentence"])
     mode = labels.metadata["mode"]
-    return {"out": str(recipe["out"]), "segments": count, "mode": mode, "gate": seen, "lines": lines}
+    return {"out": str(recipe["out"]), "segments": count, "mode": mode, KEY: seen or None, "lines": lines}
 
 
 def segment_cost(recipe: Recipe) -> Job[SegmentEstimate]:
@@ -122,15 +123,15 @@ def predict(recipe: Recipe, client: Any) -> Job[Summary]:
     model = load_model(folder, backend=recipe.get("backend", "auto"), tile=tile_of(recipe))
     volume, gate, region = open_spec(recipe["volume"]), load_gate(folder), region_of(recipe)
     looked = model.card.task == BOUNDARY
-    work = TILES * GATE_CALLS + tiles_in(volume, model, region)
+    work = TILES * OOD_CALLS + tiles_in(volume, model, region)
     phases = Phases({"contrast": CALLS * looked, "predicting": work})
     notices = (yield from phases.run("contrast", notices_job(volume, model))) if looked else []
     job = predict_job(volume, model, out=recipe["out"], region=region, client=client, gate=gate)
     found = yield from phases.run("predicting", job)
-    told = found.metadata["gate"]
+    told = stated(found.metadata)
     made = f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"
     lines = [*notices, *region_lines(recipe, volume), made, told["sentence"]]
-    return {"out": str(recipe["out"]), "gate": told, "lines": lines}
+    return {"out": str(recipe["out"]), KEY: told, "lines": lines}
 
 
 def train_domain(recipe: Recipe, client: Any) -> Job[Summary]:

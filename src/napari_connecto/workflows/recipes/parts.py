@@ -33,6 +33,18 @@ KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
 """What the entries of recipes are, beside paths and ``region``."""
 
 
+OLD_PARAMS = {"gate": "ood_check"}
+"""Params by the names that earlier versions wrote into recipes."""
+
+
+def renamed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with its params by their present names."""
+    params = recipe.get("params")
+    if not isinstance(params, Mapping) or OLD_PARAMS.keys().isdisjoint(params):
+        return recipe
+    return {**recipe, "params": {OLD_PARAMS.get(name, name): value for name, value in params.items()}}
+
+
 def check_entries(recipe: Mapping[str, Any]) -> None:
     """Raise `InputError` for an entry of a recipe that is of a wrong type."""
     for key, value in recipe.items():

@@ -34,7 +34,7 @@ from napari_connecto.workflows.cascade.training.train import train_cascade_job
 from napari_connecto.workflows.recipes import adapt as recipe_adapt
 from napari_connecto.workflows.recipes import translate as recipe_translate
 from napari_connecto.workflows.recipes import xray as recipe_xray
-from napari_connecto.workflows.recipes.parts import check_entries, region_lines, region_of
+from napari_connecto.workflows.recipes.parts import check_entries, region_lines, region_of, renamed
 from napari_connecto.workflows.recipes.paths import whole_paths
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
@@ -57,7 +57,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     recipe = safe_yaml(text, f"the recipe '{path}'", InputError, "correct it, or write it again")
     if not isinstance(recipe, dict) or recipe.get("workflow") not in list(_WORKFLOWS):
         raise InputError(f"{path} is no recipe; it needs a line 'workflow:' with one of {', '.join(_WORKFLOWS)}")
-    return recipe
+    return renamed(recipe)
 
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
@@ -91,6 +91,7 @@ def recipe_job(recipe: Recipe, client: Any = None) -> Job[dict[str, Any]]:
         problem = f"lacks {odd}" if lacking else f"has unknown {odd}"
         raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(needed | allowed))}")
     check_entries(recipe)
+    recipe = renamed(dict(recipe))
     summary = yield from Phases({name: 1}).run(name, _WORKFLOWS[name](recipe, client))
     if summary.get("out"):
         write_recipe(recipe, Path(summary["out"]) / "recipe.yaml")

@@ -11,7 +11,8 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.ood.check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.ood.check import CALLS, STAGE, TILES, OodCheck, gate_check_job
+from napari_connecto.workflows.ood.document import CHECK, KEY
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 
@@ -26,7 +27,7 @@ def predict(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
-    gate: Gate | GateCheck | None = None,
+    gate: Gate | OodCheck | None = None,
 ) -> Volume:
     """Run a model; blocks. See `predict_job`."""
     return run(predict_job(volume, model, out=out, region=region, client=client, gate=gate))
@@ -40,7 +41,7 @@ def predict_job(
     region: Box | None = None,
     first: Box | None = None,
     client: Any = None,
-    gate: Gate | GateCheck | None = None,
+    gate: Gate | OodCheck | None = None,
 ) -> Job[Volume]:
     """Run a model over a volume.
 
@@ -57,7 +58,8 @@ def predict_job(
     client
         A ``distributed.Client``.
     gate
-        The model's, or what it said of this volume before; it is asked first, warns, and never stops a run.
+        The model's `Gate`, for an out-of-distribution check before the run, or the result of an earlier check. It may
+        warn; it never stops a run.
 
     Yields
     ------
@@ -68,8 +70,8 @@ def predict_job(
     -------
     Volume
         The first output, uint8 (255 is 1), on the grid the model read; ``metadata["outputs"]`` names all, each in
-        ``out/NAME.zarr``; ``metadata["gate"]``, also in ``out/gate_check.json``, is what the gate said. Tiles outside
-        the region are 0.
+        ``out/NAME.zarr``; ``metadata["ood"]``, also in ``out/ood_check.json``, is the out-of-distribution check. Tiles
+        outside the region are 0.
 
     Raises
     ------
@@ -80,13 +82,13 @@ def predict_job(
     """
     with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
         job.remove(REPORT)
-        asked = gate is not None and not isinstance(gate, GateCheck)
+        asked = gate is not None and not isinstance(gate, OodCheck)
         phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles_in(volume, model, region)})
         check = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
         job.write_json(CHECK, check.to_json())
-        told = {"gate": check.to_json()}
+        told = {KEY: check.to_json()}
         place: dict[str, Any] = {"region": region, "first": first, "client": client}
         filling = fill_job(job.path, volume, model, "uint8", "predicting", metadata=told, **place)
         store = yield from phases.run("predicting", filling)
-        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], "gate": check.to_json()})
+        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], KEY: check.to_json()})
         return store.volume(model.card.outputs[0].name)

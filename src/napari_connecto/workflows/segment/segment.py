@@ -23,7 +23,8 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.ood.check import CHECK, GateCheck
+from napari_connecto.workflows.ood.check import OodCheck
+from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.block import LABELS, Passing, SegmentBlock, scaling_of
 from napari_connecto.workflows.segment.faces import Blocks, join
@@ -53,7 +54,7 @@ def segment(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
-    gate: Gate | GateCheck | None = None,
+    gate: Gate | OodCheck | None = None,
 ) -> Volume:
     """Segment into instances; blocks. See `segment_job`."""
     return run(segment_job(volume, params, model=model, out=out, region=region, client=client, gate=gate))
@@ -67,7 +68,7 @@ def segment_job(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
-    gate: Gate | GateCheck | None = None,
+    gate: Gate | OodCheck | None = None,
 ) -> Job[Volume]:
     """Segment into instances, ids consistent over the whole volume.
 
@@ -88,7 +89,7 @@ def segment_job(
         A ``distributed.Client``: blocks are predicted and segmented on its workers, joined and written here. ``out``
         must be a folder that they see.
     gate
-        The model's, as in `predict_job`.
+        The model's `Gate` or an earlier check, as in `predict_job`.
 
     Yields
     ------
@@ -101,7 +102,7 @@ def segment_job(
         Labels 1 to n, uint32 (uint64 beyond 2^32), on the grid of the stored level that was read (the model's with
         ``grid="model"``: ids go from one to the other at voxel centres), of the region's shape and place, coarser
         levels by mode; no voxel is left out. ``metadata`` holds ``segments`` (n), ``mode`` and ``reason`` (of the
-        mode), and with a model ``gate``, also in ``out/gate_check.json``: what its gate said.
+        mode), and with a model ``ood``, also in ``out/ood_check.json``: the out-of-distribution check.
 
     Raises
     ------
@@ -125,8 +126,9 @@ def segment_job(
         labels = yield from phases.run("segmenting", whole.make(job, client, reason))
         if model is None:
             return labels
-        job.write_json(CHECK, boundary.metadata["gate"])
-        return replace(labels, metadata={**labels.metadata, "gate": boundary.metadata["gate"]})
+        check = stated(boundary.metadata)
+        job.write_json(CHECK, check)
+        return replace(labels, metadata={**labels.metadata, KEY: check})
 
 
 @shown

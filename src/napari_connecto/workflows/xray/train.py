@@ -22,7 +22,7 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.training.fit import FitParams, Sample, fit
 from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
 from napari_connecto.models.training.regression import RegressionLoss
-from napari_connecto.workflows.ood.check import source_gate_job
+from napari_connecto.workflows.ood.check import FITTING, source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.whole import answers
 from napari_connecto.workflows.xray.design import crop_shape, middle, parts, translator_card
@@ -38,7 +38,7 @@ TARGET = (0.5, 99.5)
 """Percentiles of the EM that become 0 and 1."""
 CHECKED = 16
 """Crops that choose when to stop."""
-GATE_TILES = 100
+OOD_TILES = 100
 MEASURED = 2**21
 """Voxels of a part on which is recalibrated and measured, at most."""
 
@@ -100,7 +100,7 @@ def train_translator_job(
     recalibrating = _recalibration_job(members, params, blocks["calibration"])
     recalibration = yield from phases.run("recalibrating", recalibrating)
     fitting = _gate(pair.xray, card.normalisation.resolve(xray), members[0], boxes["train"])
-    gate = yield from phases.run("gate", fitting)
+    gate = yield from phases.run(FITTING, fitting)
     about = {
         "params": asdict(params),
         "pair": list(pair.lines()),
@@ -123,7 +123,7 @@ def _work(params: TranslatorParams) -> dict[str, float]:
         "aligning": 4e6,  # 4 s, and 1 us per voxel, on two cores
         "training": 3.0 * params.members * params.steps * params.batch * params.crop**3,
         "recalibrating": float(MEASURED * passes),
-        "gate": GATE_TILES * 48.0**3,
+        FITTING: OOD_TILES * 48.0**3,
         "measuring on the held-out block": float(MEASURED * params.members),
     }
 
@@ -245,9 +245,9 @@ class Likelihood:
 
 
 def _gate(xray: Level, scaling: Scaling, model: Predictor, box: Box) -> Job[Gate | None]:
-    """What the training part looks like to a member; None where there is too little of it."""
+    """Out-of-distribution detector fitted to the training part; None if that holds too little tissue."""
     try:
-        return (yield from source_gate_job(xray, scaling, model, within=box, tiles=GATE_TILES))
+        return (yield from source_gate_job(xray, scaling, model, within=box, tiles=OOD_TILES))
     except InputError:
         return None
 

@@ -16,7 +16,8 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
-from napari_connecto.workflows.ood.check import CALLS, CHECK, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.ood.check import CALLS, STAGE, TILES, OodCheck, gate_check_job
+from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.xray.seams import seams
 from napari_connecto.workflows.xray.translate_params import TranslateParams
@@ -37,7 +38,7 @@ class Translation:
     aleatoric, epistemic
         Standard deviations on that scale: what the X-ray cannot tell, and what the translator does not know.
     report
-        JSON: ``translator``, ``uncertainty``, ``seams``, ``gate``, ``target`` (offset and scale from the EM's
+        JSON: ``translator``, ``uncertainty``, ``seams``, ``ood``, ``target`` (offset and scale from the EM's
         brightness to the mean's), ``metrics`` (the translator's, of a held-out block of the pair ``trained_on``).
     """
 
@@ -53,7 +54,7 @@ class Translation:
         of = f" of '{self.mean.metadata['of']}'" if "of" in self.mean.metadata else ""
         told = [f"{self.mean.name}{of}: {self.mean.levels[0].shape} voxels by '{self.report['translator']}'"]
         told.append(f"seams: gradient at tile borders {worst:.2f} times that elsewhere" if figures else "one tile only")
-        told.append(self.report["gate"]["sentence"])
+        told.append(stated(self.report)["sentence"])
         metrics = self.report.get("metrics") or {}
         if metrics:
             coverage = metrics["calibration"]["coverage"]["0.9"]
@@ -73,7 +74,7 @@ def translate(
     out: str | Path | None = None,
     region: Box | None = None,
     client: Any = None,
-    gate: GateCheck | None = None,
+    gate: OodCheck | None = None,
 ) -> Translation:
     """Translate; blocks. See `translate_job`."""
     return run(translate_job(volume, translator, params, out=out, region=region, client=client, gate=gate))
@@ -88,7 +89,7 @@ def translate_job(
     region: Box | None = None,
     first: Box | None = None,
     client: Any = None,
-    gate: GateCheck | None = None,
+    gate: OodCheck | None = None,
 ) -> Job[Translation]:
     """Translate an X-ray volume, or part of it.
 
@@ -107,7 +108,8 @@ def translate_job(
     client
         A ``distributed.Client``.
     gate
-        What the translator's gate said of this volume before; without it, it is asked first. It warns, and never stops.
+        Out-of-distribution check of this volume, if it was made before; without it the check comes first. It may warn;
+        it never stops a run.
 
     Yields
     ------
@@ -141,7 +143,7 @@ def translate_job(
         check = yield from phases.run(STAGE, checking)
         job.write_json(CHECK, check.to_json())
         place: dict[str, Any] = {"region": region, "first": first, "client": client}
-        place |= {"metadata": metadata if region is not None else {**metadata, "gate": check.to_json()}}
+        place |= {"metadata": metadata if region is not None else {**metadata, KEY: check.to_json()}}
         filling = fill_job(job.path, volume, predictor, "float32", "translating", **place)
         store = yield from phases.run("translating", filling)
         mean = replace(store.volume("mean"), name=NAME)
@@ -155,7 +157,7 @@ def translate_job(
             "target": translator.about.get("target"),
             "metrics": translator.about.get("metrics") or {},
             "trained_on": [str(translator.about[key]) for key in ("xray", "em") if key in translator.about],
-            "gate": check.to_json(),
+            KEY: check.to_json(),
         }
         job.write_json(REPORT, report)
         return Translation(mean, store.volume("aleatoric"), store.volume("epistemic"), report)

@@ -4,7 +4,7 @@
 
     translator.json         recalibration by kind of uncertainty, what it was trained on, held-out figures
     member_0/ ...           models: card.json and weights.safetensors
-    gate.json, gate.npz     what its training data looked like to its first member, see `gate`
+    gate.json, gate.npz     out-of-distribution detector of its first member, see `Gate`
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Translator:
         JSON: ``params``, ``pair``, ``target`` (offset and scale of the EM's brightness), ``metrics`` (held out),
         ``simulated`` (parameters of the forward model, where the X-ray was simulated), ``version``.
     gate
-        Of the first member; None where its training data had too little tissue for one.
+        Out-of-distribution detector of the first member; None if there was too little training data to fit one.
     """
 
     name: str

@@ -27,7 +27,8 @@ from napari_connecto.workflows.cascade.search.coarser import (
 from napari_connecto.workflows.cascade.search.descent import Step, plan_steps
 from napari_connecto.workflows.cascade.search.run import REPORT, RunOptions, Search
 from napari_connecto.workflows.cascade.thresholds.choose import Choice, exhaustive_choice
-from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, GateCheck, gate_check_job
+from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
+from napari_connecto.workflows.ood.document import KEY
 
 LEVELS = "coarse"
 """Folder, in a result, of levels that were made while it was searched."""
@@ -58,7 +59,7 @@ def detect_job(
     region: Box | None = None,
     first: Box | None = None,
     live: bool = False,
-    check: GateCheck | None = None,
+    check: OodCheck | None = None,
 ) -> Job[Detections]:
     """Look everywhere coarsely, then closely only where it matters.
 
@@ -83,8 +84,8 @@ def detect_job(
     live
         Say what is found while it is found, for somebody who looks on; costs about as much as a cheap network.
     check
-        What the cascade's gate said of this volume, where it was asked before; it is asked first without it, unless
-        ``params.gate`` is "off". It warns in the report, and never stops a search.
+        Out-of-distribution check of this volume, if it was made before. Without it the check comes first, unless
+        ``params.ood_check`` is "off". It may add a warning to the report; it never stops a search.
 
     Yields
     ------
@@ -127,7 +128,7 @@ def detect_job(
         yield from phases.run("search", search.descend(region))
         found = yield from phases.run("objects", search.objects())
         audit = yield from phases.run("audit", search.audit(region, found, params.audit, params.seed))
-        report = {**build_report(search, cascade, choice, found, audit), "gate": check.to_json()}
+        report = {**build_report(search, cascade, choice, found, audit), KEY: check.to_json()}
         if volume.metadata.get(UNIT) == PIXEL:
             report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
         found = replace(found, report=report)
@@ -145,16 +146,16 @@ def check_job(
     region: Box | None = None,
     *,
     most_bytes: int = RUN_BYTES,
-) -> Job[GateCheck]:
-    """Whether a volume looks like what a cascade was trained on, by the gate of its finest stage.
+) -> Job[OodCheck]:
+    """Out-of-distribution check of a volume for the finest stage of a cascade.
 
     Raises
     ------
     VoxelSizeError
         If no level is within 25 % of that stage's voxel size.
     """
-    if params is not None and params.gate == "off":
-        return GateCheck(cascade.name, reason="it was switched off")
+    if params is not None and params.ood_check == "off":
+        return OodCheck(cascade.name, reason="switched off")
     finest = cascade.stages[0]
     volume = with_levels(volume, cascade)
     level = volume.level_at(finest.card.voxel_nm)
@@ -179,7 +180,7 @@ def _work(
     search_s = chunks * (level_s if params.exhaustive else max(choice.cost_s, 1e-9))
     seen = view.size / within.size if view is not None else 0.0
     return {
-        STAGE: 0.0 if known or params.gate == "off" else TILES * CALLS * level_s,
+        STAGE: 0.0 if known or params.ood_check == "off" else TILES * CALLS * level_s,
         MAKING: making_bytes(volume) / MADE_BYTES_S * within.size / everything.size,
         "view": search_s * seen,
         "search": search_s * (1 - seen),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
 
+UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit one."
+
 
 @dataclass(frozen=True)
 class TrainingSummary:
@@ -45,7 +47,7 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     lines += [held_out.sentence] if held_out is not None and not failure else []
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []
-    lines.append(cascade.gate.sentence if cascade.gate else "The labelled part is too small for a gate.")
+    lines.append(cascade.gate.sentence if cascade.gate else UNCHECKED)
     return TrainingSummary(failure, comparison, worse, tuple([failure] if failure else []) + tuple(lines))
 
 

@@ -28,7 +28,7 @@ from napari_connecto.workflows.cascade.training.labelled_region import check_pla
 from napari_connecto.workflows.cascade.training.least_size import least_voxels
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.stage import LOOK, train_stage_job
-from napari_connecto.workflows.ood.check import CALLS, SOURCE_TILES, source_gate_job
+from napari_connecto.workflows.ood.check import CALLS, FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
 
 
@@ -121,7 +121,7 @@ def train_cascade_job(
     if previous is not None:
         comparing = _measured_job(volume, examples, measure_box, previous)
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
-    gate = yield from phases.run("gate", cascade_gate_job(volume, examples, stages[0], params.seed))
+    gate = yield from phases.run(FITTING, cascade_gate_job(volume, examples, stages[0], params.seed))
     return Cascade(params.name, tuple(stages), rule, calibration, metadata, gate)
 
 
@@ -136,7 +136,7 @@ def _work(
         **{f"training level {k}": training * (1.0 if k == 0 else COARSE) for k in range(len(cards))},
         "measuring": chunks,
         "measuring the previous cascade": chunks * (previous is not None),
-        "gate": float(SOURCE_TILES * CALLS),
+        FITTING: float(SOURCE_TILES * CALLS),
     }
 
 
@@ -179,9 +179,9 @@ def _measured_job(volume: Volume, examples: Examples, measured: Box, previous: C
 
 
 def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed: int = 0) -> Job[Gate | None]:
-    """The gate of a cascade's finest stage, half of it from tiles with objects, from the labelled part.
+    """Fit the `Gate` of a cascade's finest stage to tiles of the labelled part, half of which contain objects.
 
-    None where that holds too little tissue.
+    None if that part holds too little tissue.
     """
     level = volume.level_at(finest.card.voxel_nm)
     scaling, places = finest.card.normalisation.resolve(volume), level.to_voxels(examples.centres_nm)
