@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import voxel_ratio
 from napari_connecto.core.jobs import run
 from napari_connecto.core.views.invert import inverted
 from napari_connecto.core.volume import Volume
@@ -21,7 +22,6 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt.contrast import contrast_job
 from napari_connecto.workflows.adapt.domains import load_library
-from napari_connecto.workflows.shared.fitting import voxel_ratio
 
 DATA = Path(os.environ.get("NAPARI_CONNECTO_DATA", Path(__file__).resolve().parents[1] / "../shared/data")).resolve()
 EM = {

@@ -21,13 +21,13 @@ from scipy.stats import binomtest
 
 import napari_connecto as nc
 from napari_connecto.core.errors import VoxelSizeError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.ood.check import TILES, gate_check_job
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.ood.gate import Gate
-from napari_connecto.workflows.shared.fitting import fitting_level
 
 HELD_OUT_SEED, NOISE_SEED = 202, 5
 MANY = 240

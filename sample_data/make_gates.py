@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import napari_connecto as nc
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import load_model
 from napari_connecto.workflows.cascade.cascade import load_cascade
@@ -16,7 +17,6 @@ from napari_connecto.workflows.cascade.training.train import cascade_gate_job
 from napari_connecto.workflows.ood.check import source_gate_job
 from napari_connecto.workflows.ood.files import save_gate
 from napari_connecto.workflows.ood.gate import Gate
-from napari_connecto.workflows.shared.fitting import fitting_level
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_cascades import PARAMS, training_volume

@@ -10,11 +10,12 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 import numpy as np
 
 from napari_connecto.core.errors import ModelError, TooBigError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.shown import shown
 from napari_connecto.core.views.holes import readable
 from napari_connecto.core.views.pedestal import above, moments, narrow, percentiles
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import Level, Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
 """Voxels along an axis, and values in all, that a tile may read."""
@@ -236,6 +237,10 @@ class ModelCard:
             if output.name == name:
                 return output
         raise ModelError(f"model '{self.name}' has outputs {[o.name for o in self.outputs]}, not '{name}'")
+
+    def level_in(self, volume: Volume) -> Level:
+        """The level of a volume that the model reads, and the grid of its outputs of stride 1; see `fitting_level`."""
+        return fitting_level(volume, self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; inverse of `from_json`."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.jobs import run
 from napari_connecto.core.views.invert import inverted
 from napari_connecto.core.volume import Level, Volume
@@ -16,7 +17,6 @@ from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.ood.check import gate_check
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.recipes.adapt import predict
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 
 NAME = "synthetic-neuropil"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError, TooBigError, VoxelSizeError
+from napari_connecto.core.fitting import fitting_level, voxel_ratio
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.segment.predict import predict, predict_job
-from napari_connecto.workflows.shared.fitting import fitting_level, voxel_ratio
 from tests.workflows import fakes
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import ChunkError, InputError, ModelError, StoreError, VoxelSizeError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.whole import answers
 from napari_connecto.workflows.xray.translate import translate, translate_job
 from napari_connecto.workflows.xray.translate_params import TranslateParams

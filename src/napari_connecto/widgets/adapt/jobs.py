@@ -75,7 +75,7 @@ def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ra
 
 def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
     """The level a model reads, and the part of it that ``box`` (finest voxels) covers."""
-    from napari_connecto.workflows.shared.fitting import fitting_level
+    from napari_connecto.core.fitting import fitting_level
 
     level = fitting_level(volume, card)
     own = volume.levels[0].box_in(box, level).clip(level.shape)

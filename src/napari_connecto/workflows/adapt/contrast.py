@@ -14,12 +14,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.views.pedestal import percentiles
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 from napari_connecto.workflows.shared.whole import boundary_of
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
@@ -27,7 +28,6 @@ from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.ood.gate import Gate
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"

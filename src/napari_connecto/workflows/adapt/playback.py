@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.phases import Phases
@@ -28,7 +29,6 @@ from napari_connecto.workflows.adapt.em_samples import Example, unscaled
 from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
 from napari_connecto.workflows.adapt.params import FineTuneParams, PrepareParams
 from napari_connecto.workflows.shared.degrade import Style, degrade_all
-from napari_connecto.workflows.shared.fitting import fitting_level
 
 PERMUTATIONS, ALIKE = 1000, 0.05
 """Of the test whether source and volume differ at all, and the p from which on they do not."""

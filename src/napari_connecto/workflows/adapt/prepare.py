@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
@@ -26,7 +27,6 @@ from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.adapt.domains import Domain
 from napari_connecto.workflows.adapt.params import BEFORE_LABEL, PrepareParams
 from napari_connecto.workflows.adapt.playback import Playback, playback_job
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 
 BATCH = 8

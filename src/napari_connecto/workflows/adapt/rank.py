@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.fitting import voxel_ratio
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
@@ -22,7 +23,6 @@ from napari_connecto.models.transfer.mmd import median_distance, mmd2, mmd_test
 from napari_connecto.workflows.adapt.domain_map import DomainMap, distance_matrix
 from napari_connecto.workflows.adapt.domains import Domain, load_encoder, load_library, sample_features
 from napari_connecto.workflows.adapt.params import RankParams
-from napari_connecto.workflows.shared.fitting import voxel_ratio
 
 
 @shown

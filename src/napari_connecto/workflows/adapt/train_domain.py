@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.metrics import count
@@ -34,7 +35,6 @@ from napari_connecto.workflows.ood.check import FITTING, SOURCE_TILES, source_ga
 from napari_connecto.workflows.ood.files import save_gate
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 from napari_connecto.workflows.shared.whole import boundary_of
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_connecto.compute.cache import cached
 from napari_connecto.core.errors import ChunkError, InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor, Scaling
@@ -28,7 +29,6 @@ from napari_connecto.workflows.ood.tiles import (
     surroundings,
     tile_shape,
 )
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import candidates
 from napari_connecto.workflows.shared.region import region_in
 

@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.compute.memory import process_bytes
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
@@ -25,7 +26,6 @@ from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.region import region_in
 from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 

@@ -14,6 +14,7 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level, stored_level
 from napari_connecto.core.geometry import Box, Vec3, fvec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
@@ -32,7 +33,6 @@ from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.write import Numbered, write_job
-from napari_connecto.workflows.shared.fitting import fitting_level, stored_level
 from napari_connecto.workflows.shared.region import region_in
 
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"

@@ -15,6 +15,7 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
@@ -22,7 +23,6 @@ from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.region import region_in
 
 PATIENCE_S = 0.1

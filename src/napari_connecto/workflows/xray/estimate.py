@@ -11,13 +11,13 @@ import numpy as np
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inference.device import describe_device
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.region import region_in
 from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 from napari_connecto.workflows.xray.translate_params import TranslateParams

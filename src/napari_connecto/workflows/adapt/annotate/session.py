@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, StoreError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.shown import shown
@@ -39,7 +40,6 @@ from napari_connecto.workflows.adapt.annotate.patch_states import patch_states a
 from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.shared.em_labels import check_labels, check_numbers
-from napari_connecto.workflows.shared.fitting import fitting_level
 
 ABOUT = "session.json"
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
@@ -23,7 +24,6 @@ from napari_connecto.workflows.adapt.annotate.apart import Places, choices
 from napari_connecto.workflows.adapt.annotate.strategies import Pool, needs_features
 from napari_connecto.workflows.adapt.annotate.uncertainty import check_boundary, patch_uncertainty
 from napari_connecto.workflows.adapt.params import SuggestParams
-from napari_connecto.workflows.shared.fitting import fitting_level
 from napari_connecto.workflows.shared.patches import Candidates, candidates
 from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
 

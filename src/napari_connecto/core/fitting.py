@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import FVec3
-from napari_connecto.core.model import ModelCard
 from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
+
+if TYPE_CHECKING:
+    from napari_connecto.core.model import ModelCard
 
 FINER, COARSER = 4.0, 16.0
 """How many times as fine or coarse as the volume's finest voxels a model's may be."""
