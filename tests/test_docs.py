@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import operator
 import os
 import re
 import subprocess
@@ -84,9 +85,10 @@ def test_python_uses_public_names_and_their_arguments(block):
     for node in ast.walk(ast.parse(block.body)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "nc":
             assert node.attr in nc.__all__
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("nc.") and "*" not in ast.unparse(node):
-            function = getattr(nc, node.func.attr, None)
-            if function is not None and node.func.value.id == "nc":
+        if isinstance(node, ast.Call) and "*" not in ast.unparse(node):
+            called = re.fullmatch(r"nc\.([\w.]+)", ast.unparse(node.func))
+            if called:
+                function = operator.attrgetter(called[1])(nc)
                 inspect.signature(function).bind(*node.args, **{k.arg: k.value for k in node.keywords})
 
 
