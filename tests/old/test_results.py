@@ -1,0 +1,193 @@
+"""Law: a result folder that an older version left is opened, read, reported and resumed, and not computed anew."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import napari_connecto as nc
+from napari_connecto.workflows.descent import Scores
+from napari_connecto.workflows.recipe import read_recipe, recipe_job
+from tests.old.home import files, restored
+
+NETWORK = "napari_connecto.models.predictor.TorchPredictor.__call__"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return restored(tmp_path / "home")
+
+
+@pytest.fixture
+def search(home):
+    (found,) = home.glob("results/blobs*")
+    return found
+
+
+@pytest.fixture
+def translation(home):
+    (found,) = home.glob("results/em-like-xray*")
+    return found
+
+
+@pytest.fixture
+def project(home):
+    return home / "results/adapt-em"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Tiles that networks are asked for, by the name in their card."""
+    from napari_connecto.models.predictor import TorchPredictor
+
+    asked, call = [], TorchPredictor.__call__
+
+    def counted(self, batch, seeds):
+        asked.extend([self.card.name] * len(batch))
+        return call(self, batch, seeds)
+
+    monkeypatch.setattr(NETWORK, counted)
+    return asked
+
+
+def voxels(path) -> np.ndarray:
+    level = nc.open_volume(path).levels[0]
+    return np.asarray(level.read(level.box))
+
+
+def chunks(folder) -> dict:
+    """Every file of voxels, tables and scores, and what is in it."""
+    return {p: p.read_bytes() for p in files(folder) if "/c/" in p.as_posix() or p.suffix in (".csv", ".bin")}
+
+
+def resumed(folder, **changes):
+    """Run a result's own recipe again, into the same folder."""
+    before = chunks(folder)
+    summary = nc.run(recipe_job({**read_recipe(folder / "recipe.yaml"), **changes}))
+    assert chunks(folder) == before
+    return summary
+
+
+def test_a_finished_search_is_not_searched_again(search, calls):
+    recipe, report = read_recipe(search / "recipe.yaml"), json.loads((search / "report.json").read_text())
+    summary = resumed(search, params={**recipe["params"], "gate": "off"})
+    assert calls == []
+    now = json.loads((search / "report.json").read_text())
+    assert summary["objects"] == report["objects"] == 7
+    assert {k: v for k, v in now.items() if k not in ("gate", "version")} == {
+        k: v for k, v in report.items() if k not in ("gate", "version")
+    }
+
+
+def test_a_finished_segmentation_is_not_made_again(project, calls):
+    assert resumed(project / "segments-1")["segments"] == 26
+    assert len(calls) < 24  # tiles that show the contrast of membranes; there are 24 to predict
+
+
+def test_a_finished_translation_is_not_made_again(translation, calls):
+    before = json.loads((translation / "translation.json").read_text())
+    resumed(translation)
+    assert calls == []
+    assert json.loads((translation / "translation.json").read_text()) == before
+
+
+def test_detections_are_read_with_their_verdicts(search):
+    found = nc.Detections.load(search)
+    assert found.status.tolist() == ["accepted", "rejected", "new", "new", "accepted", "new", "new"]
+    assert found.id.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    np.testing.assert_allclose(found.centre_nm[0], [7240, 40204, 70644])
+    assert found.labels is not None
+    ids = voxels(search / "labels/objects.zarr")
+    assert np.unique(ids).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert 0 < voxels(search / "map/probability.zarr").max() <= 255
+
+
+def test_segments_are_read(project):
+    ids = voxels(project / "segments-1/labels/labels.zarr")
+    assert ids.shape == (24, 64, 64)
+    assert np.unique(ids).tolist() == list(range(1, 27))
+    assert voxels(project / "segments-1/boundary/boundary.zarr").std() > 0
+
+
+def test_a_translation_is_read(translation):
+    for part in ("mean", "aleatoric", "epistemic"):
+        volume = nc.open_volume(translation / f"{part}.zarr")
+        assert volume.levels[0].voxel_nm == (10.0, 10.0, 10.0)
+        assert voxels(translation / f"{part}.zarr").shape == (24, 32, 32)
+        assert np.isfinite(voxels(translation / f"{part}.zarr")).all()
+
+
+def test_a_session_goes_on_where_it_was(home, project):
+    image, model = home / "em.ome.zarr", nc.load_model(home / "models/boundary", device="cpu", backend="torch")
+    with nc.Session.open(project / "session", nc.open_volume(image), model.card) as session:
+        states = session.patches
+        assert [s.status for s in states] == ["committed"] * 3 + ["skipped"] + ["committed"] * 2
+        assert [s.held_out for s in states] == [False] * 4 + [True] * 2
+        assert [s.origin for s in states[:3]] == ["25 % of the pre-fill edited"] * 2 + ["without pre-fill"]
+        learnt, held_out = session.examples(), session.examples(held_out=True)
+        assert (len(learnt), len(held_out)) == (3, 2)
+        assert {e.labels.shape for e in learnt + held_out} == {(1, 32, 32)}
+        draft = session.open_patch(1)
+        np.testing.assert_array_equal(draft.labels[:], learnt[0].labels)
+        assert session.undo().id == 6
+        assert session.patches[5].status == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("blobs*", "7 objects found"),
+        ("em-like-xray*", "24 × 32 × 32 voxels, EM-like, by &#39;em-like&#39;"),
+        ("adapt-em/segments-1", "26 segments in 24 × 64 × 64 voxels"),
+        ("adapt-em/tuned-1", "Trained on 3 patches: 2 edited (25 % of voxels), 1 without pre-fill."),
+        ("adapt-em/session", "5 of 6 suggested patches are annotated"),
+    ],
+)
+def test_the_report_of_a_result_is_written(home, folder, said):
+    (result,) = home.glob(f"results/{folder}")
+    body = nc.write_report(result).read_text(encoding="utf-8").split("<main>")[1]
+    assert said in " ".join(re.sub(r"<[^>]*>", " ", body).split())
+    assert "is not shown" not in body
+
+
+@pytest.mark.slow
+def test_the_report_of_all_results_names_what_is_unfinished(home):
+    text = nc.write_report(home / "results").read_text(encoding="utf-8")
+    assert [text.count(said) for said in ("7 objects found", "26 segments in", "EM-like, by", "are annotated")] == [
+        1
+    ] * 4
+    for folder in ("interrupted", "adapt-em/tuned-2"):
+        assert f"{home / 'results' / folder}&#39; is not finished (no " in text
+    assert "is damaged" not in text
+
+
+def test_an_interrupted_search_goes_on_and_ends_as_the_other_did(home, search, calls):
+    out, report = home / "results/interrupted", json.loads((search / "report.json").read_text())
+    kept = [len(Scores.open(out / f"scores_{n}.bin").known) for n in range(2)]
+    recipe = read_recipe(search / "recipe.yaml")
+    params = {**recipe["params"], "gate": "off", "batch": 1}
+    nc.run(recipe_job({**recipe, "out": str(out), "params": params, "backend": "torch"}))
+    now = json.loads((out / "report.json").read_text())
+    coarse, fine = (level["calls"] for level in report["levels"])
+    assert [level["calls"] for level in now["levels"]] == [coarse, fine]
+    assert kept[1] == coarse
+    assert 0 < kept[0] < fine
+    assert calls == ["cells-0"] * (fine - kept[0] + now["audit"]["sampled"])
+    then, found = nc.Detections.load(search), nc.Detections.load(out)
+    np.testing.assert_allclose(found.centre_nm, then.centre_nm, atol=1000)
+    np.testing.assert_allclose(found.score, then.score, atol=0.02)
+
+
+@pytest.mark.slow
+def test_an_interrupted_fine_tuning_goes_on(project):
+    recipe = read_recipe(project / "recipes/tuned-2/recipe.yaml")
+    steps = [p.done for p in recipe_job(recipe) if p.stage == "training"]
+    assert steps[0] == 0
+    assert min(steps[1:]) > 10
+    assert steps[-1] == 30
+    made = nc.load_model(project / "tuned-2/model", device="cpu", backend="torch")
+    assert made.card.metrics["fine_tune"]["patches"] == 3
+    assert not (project / "tuned-2/training.safetensors").exists()
