@@ -102,13 +102,13 @@ def adapted(home: Path) -> None:
 
 def _recipe(path: Path, **changes: Any) -> dict[str, Any]:
     """A recipe with other entries; None leaves one out."""
-    from napari_connecto.workflows.recipe import read_recipe
+    from napari_connecto.workflows.recipes.recipe import read_recipe
 
     return {key: value for key, value in (read_recipe(path) | changes).items() if value is not None}
 
 
 def _write_recipe(document: dict[str, Any], path: Path) -> None:
-    from napari_connecto.workflows.recipe import write_recipe
+    from napari_connecto.workflows.recipes.recipe import write_recipe
 
     write_recipe(document, path)
 
@@ -132,7 +132,7 @@ def searched(home: Path) -> None:
     """A search and its review in the dock, and one from the shell that was killed."""
     import napari
 
-    from napari_connecto.widgets.cascade import CascadeWidget
+    from napari_connecto.widgets.cascade.dock import CascadeWidget
 
     viewer = napari.Viewer(show=False)
     _open(viewer, home / "cells.ome.zarr")
@@ -161,7 +161,7 @@ def translated(home: Path) -> None:
     """A translation in the dock."""
     import napari
 
-    from napari_connecto.widgets.translate import TranslateWidget
+    from napari_connecto.widgets.xray.dock import TranslateWidget
 
     viewer = napari.Viewer(show=False)
     _open(viewer, home / "xray.ome.zarr")
@@ -177,7 +177,7 @@ def translated(home: Path) -> None:
 
 
 def _open(viewer: Any, path: Path) -> None:
-    from napari_connecto.widgets._show import layer_data
+    from napari_connecto.widgets.viewer.show import layer_data
 
     data, keywords, _ = layer_data(nc.open_volume(path))
     viewer.add_image(data, **keywords)
@@ -207,7 +207,7 @@ def expected(home: Path) -> None:
 
 def named_for_good(home: Path) -> None:
     """Let the digits in the names of the docks' folders be those of a home at `HOME`."""
-    from napari_connecto.widgets._volumes import lasting
+    from napari_connecto.widgets.viewer.volumes import lasting
 
     for folder, image, model, params in (
         ("blobs-2-cells-*", "cells", "models/cells", ()),

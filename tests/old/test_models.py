@@ -64,7 +64,7 @@ def test_a_translator_keeps_its_calibration():
 
 
 def test_a_model_keeps_the_thresholds_that_were_tuned_with_it():
-    from napari_connecto.workflows.recipe_parts import tuned_params
+    from napari_connecto.workflows.recipes.parts import tuned_params
 
     folder = V0_1 / "results/adapt-em/tuned-1"
     kept = json.loads((folder / "segment.json").read_text())

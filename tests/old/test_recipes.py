@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import napari_connecto as nc
 from napari_connecto.cli import cli
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
 from tests.old.home import V0_1, restored
 
 RECIPES = sorted(path.relative_to(V0_1) for path in V0_1.rglob("recipe.yaml"))

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import napari_connecto as nc
-from napari_connecto.workflows.descent import Scores
-from napari_connecto.workflows.recipe import read_recipe, recipe_job
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.workflows.cascade.search.descent import Scores
+from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
 from tests.old.home import files, restored
-
-NETWORK = "napari_connecto.models.predictor.TorchPredictor.__call__"
 
 
 @pytest.fixture
@@ -41,15 +40,13 @@ def project(home):
 @pytest.fixture
 def calls(monkeypatch):
     """Tiles that networks are asked for, by the name in their card."""
-    from napari_connecto.models.predictor import TorchPredictor
-
     asked, call = [], TorchPredictor.__call__
 
     def counted(self, batch, seeds):
         asked.extend([self.card.name] * len(batch))
         return call(self, batch, seeds)
 
-    monkeypatch.setattr(NETWORK, counted)
+    monkeypatch.setattr(TorchPredictor, "__call__", counted)
     return asked
 
 
