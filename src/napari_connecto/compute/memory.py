@@ -1,4 +1,4 @@
-"""What memory this process takes, and how many forward passes at once it affords. Ours."""
+"""What memory this process takes, and how many forward passes at once it affords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A digest of voxels, for volumes in memory: nothing else tells two of one shape apart. Ours."""
+"""A digest of voxels, for volumes in memory: nothing else tells two of one shape apart."""
 
 from __future__ import annotations
 

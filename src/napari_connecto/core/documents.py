@@ -1,4 +1,4 @@
-"""JSON documents: read strictly, for they may come from anywhere, and written so that any reader takes them. Ours."""
+"""JSON documents: read strictly, for they may come from anywhere, and written so that any reader takes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The level of a volume that a model can read, resampled where its voxels differ. Ours."""
+"""The level of a volume that a model can read, resampled where its voxels differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One bar over a job of several phases: how far the whole has come, and how long the rest will take. Ours."""
+"""One bar over a job of several phases: how far the whole has come, and how long the rest will take."""
 
 from __future__ import annotations
 

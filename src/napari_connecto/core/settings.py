@@ -1,4 +1,4 @@
-"""What a user sets once for all: device, threads, cache, where results go. Ours.
+"""What a user sets once for all: device, threads, cache, where results go.
 
 Each setting is taken from the environment, else from a TOML file, else it has its default. napari's preferences are
 put into the environment of napari's process, so that processes started from there know them too.

@@ -1,4 +1,4 @@
-"""How results look in a notebook: a few lines as text, a small table as HTML; arrays by type and shape. Ours."""
+"""How results look in a notebook: a few lines as text, a small table as HTML; arrays by type and shape."""
 
 from __future__ import annotations
 

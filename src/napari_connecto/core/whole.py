@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside their place, moved into it at the end. Ours."""
+"""Files and folders that are whole or not there: written beside their place, moved into it at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapters of an adaptation: ranking, annotation session, fine-tuning and whether it helped. Ours."""
+"""Chapters of an adaptation: ranking, annotation session, fine-tuning and whether it helped."""
 
 from __future__ import annotations
 

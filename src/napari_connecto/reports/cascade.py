@@ -1,4 +1,4 @@
-"""Chapter of a search: the funnel, what it cost, what it may have missed, and what it found. Ours."""
+"""Chapter of a search: the funnel, what it cost, what it may have missed, and what it found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts as SVG in data URIs, in colours that the colour-blind tell apart (Okabe and Ito, 2008). Ours."""
+"""Charts as SVG in data URIs, in colours that the colour-blind tell apart (Okabe and Ito, 2008)."""
 
 from __future__ import annotations
 

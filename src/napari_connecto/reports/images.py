@@ -1,4 +1,4 @@
-"""Chapters of runs that make images: predictions and segmentations. Ours."""
+"""Chapters of runs that make images: predictions and segmentations."""
 
 from __future__ import annotations
 

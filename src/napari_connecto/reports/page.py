@@ -1,4 +1,4 @@
-"""What a page consists of, and its HTML: one file that needs nothing beside it. Ours."""
+"""What a page consists of, and its HTML: one file that needs nothing beside it."""
 
 from __future__ import annotations
 

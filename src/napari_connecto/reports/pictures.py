@@ -1,4 +1,4 @@
-"""Sections of volumes as small JPEGs in data URIs; what is read is bounded whatever the volume's size. Ours."""
+"""Sections of volumes as small JPEGs in data URIs; what is read is bounded whatever the volume's size."""
 
 from __future__ import annotations
 

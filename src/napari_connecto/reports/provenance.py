@@ -1,4 +1,4 @@
-"""What every chapter ends with: parameters, what was used, the recipe. Ours."""
+"""What every chapter ends with: parameters, what was used, the recipe."""
 
 from __future__ import annotations
 

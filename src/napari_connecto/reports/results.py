@@ -1,4 +1,4 @@
-"""Result folders: what lies in them, of which workflow, and which of them lie below a folder. Ours."""
+"""Result folders: what lies in them, of which workflow, and which of them lie below a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapters of "X-ray to EM": a translation with its worst places, a translator with its calibration. Ours."""
+"""Chapters of "X-ray to EM": a translation with its worst places, a translator with its calibration."""
 
 from __future__ import annotations
 

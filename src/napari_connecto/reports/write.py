@@ -1,4 +1,4 @@
-"""One HTML page from a finished result folder, or from all results below a folder. Ours."""
+"""One HTML page from a finished result folder, or from all results below a folder."""
 
 from __future__ import annotations
 

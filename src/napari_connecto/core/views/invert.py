@@ -1,4 +1,4 @@
-"""An image with dark and bright exchanged, where it is read; what is stored stays as it is. Ours."""
+"""An image with dark and bright exchanged, where it is read; what is stored stays as it is."""
 
 from __future__ import annotations
 

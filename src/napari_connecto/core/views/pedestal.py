@@ -1,4 +1,4 @@
-"""Arithmetic on values that stand on a large constant: subtracted in the stored type, before anything is rounded. Ours.
+"""Arithmetic on values that stand on a large constant: subtracted in the stored type, before anything is rounded.
 
 float32 holds 24 bits. Of an image of 0 to 255 on a pedestal of 4 * 10^9 a cast to it leaves one grey value.
 """

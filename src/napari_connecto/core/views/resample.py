@@ -36,7 +36,7 @@ def resampled(level: Level, voxel_nm: FVec3) -> Level:
     -----
     Separable linear interpolation between voxel centres; towards larger voxels the kernel is a triangle as wide as the
     new voxel on each side, so nothing aliases (as Pillow and torch do with ``antialias``). A voxel depends on its place
-    alone, never on the box it is read in. Ours.
+    alone, never on the box it is read in.
     """
     ratio = [new / old for new, old in zip(voxel_nm, level.voxel_nm, strict=True)]
     steps = [1.0 if abs(r - 1) < SAME else r for r in ratio]

@@ -1,4 +1,4 @@
-"""Labels without some of them, lazily: nothing is copied. Ours."""
+"""Labels without some of them, lazily: nothing is copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An array seen differently: what such views of a level's array share. Ours."""
+"""An array seen differently: what such views of a level's array share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a compressed chunk may become: what it declares is read before anything is allocated. Ours.
+"""How much a compressed chunk may become: what it declares is read before anything is allocated.
 
 The decoders of blosc, zstd and lz4 allocate what a chunk's header says, that of blosc reads past the end of a chunk
 that was cut off, and those of gzip, zlib, bz2 and lzma go on until memory is full. A chunk has no use for more than

@@ -1,4 +1,4 @@
-"""What an array may declare, checked before anything of it is allocated. Ours."""
+"""What an array may declare, checked before anything of it is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The description of a bioimage.io model package (format 0.4 and 0.5), read offline by ``bioimageio.spec``. Ours."""
+"""The description of a bioimage.io model package (format 0.4 and 0.5), read offline by ``bioimageio.spec``."""
 
 from __future__ import annotations
 

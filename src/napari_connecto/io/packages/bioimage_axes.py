@@ -1,4 +1,4 @@
-"""Axes of bioimage.io tensors (format 0.5): their order, extents, and how the answer lies on the image. Ours."""
+"""Axes of bioimage.io tensors (format 0.5): their order, extents, and how the answer lies on the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML and numpy files that came from elsewhere, read for plain values only. Ours."""
+"""YAML and numpy files that came from elsewhere, read for plain values only."""
 
 from __future__ import annotations
 

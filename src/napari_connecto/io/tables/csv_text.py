@@ -1,6 +1,6 @@
 """CSV as spreadsheets and people write it: byte order marks, UTF-16, semicolons, tabs, decimal commas, blank lines.
 
-What is not unambiguous is refused: a table is never read as something else than what its author sees. Ours.
+What is not unambiguous is refused: a table is never read as something else than what its author sees.
 """
 
 from __future__ import annotations

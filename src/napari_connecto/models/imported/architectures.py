@@ -1,4 +1,4 @@
-"""Networks of well-known libraries for imported state dicts: a short list, plain arguments, no downloads. Ours."""
+"""Networks of well-known libraries for imported state dicts: a short list, plain arguments, no downloads."""
 
 from __future__ import annotations
 

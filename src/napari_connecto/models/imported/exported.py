@@ -1,4 +1,4 @@
-"""Networks of ours as TorchScript, which runs wherever torch does, without this package. Ours."""
+"""Networks of ours as TorchScript, which runs wherever torch does, without this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX networks by onnxruntime (extra "onnx"), checked before they are loaded; nothing is unpickled. Ours."""
+"""ONNX networks by onnxruntime (extra "onnx"), checked before they are loaded; nothing is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pre- and postprocessing of imported models, voxel by voxel: nothing here depends on how a volume is tiled. Ours.
+"""Pre- and postprocessing of imported models, voxel by voxel: nothing here depends on how a volume is tiled.
 
 Steps that need statistics of the image are left to the card's `Normalisation`, one pair of numbers for a volume.
 """

@@ -1,4 +1,4 @@
-"""What a network that is described by a file may be: so large, and of the libraries' own parts. Ours."""
+"""What a network that is described by a file may be: so large, and of the libraries' own parts."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from napari_connecto.core.errors import InputError
 
 LOG_VARIANCE_RANGE = (-10.0, 2.0)
-"""Of a regression on the scale 0 to 1: standard deviations of 0.007 to 2.7. Ours."""
+"""Of a regression on the scale 0 to 1: standard deviations of 0.007 to 2.7."""
 
 
 class MaskLoss(nn.Module):

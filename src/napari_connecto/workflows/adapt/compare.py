@@ -1,4 +1,4 @@
-"""Did it help? Two models on the same held-out patches, by variation of information of their segmentations. Ours."""
+"""Did it help? Two models on the same held-out patches, by variation of information of their segmentations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a volume's membranes are as dark, or as bright, as a boundary model expects them. Ours.
+"""Whether a volume's membranes are as dark, or as bright, as a boundary model expects them.
 
 Membranes are thin. Top hats (Meyer 1979) say whether what is thin in an image is darker or brighter than what is around
 it, and what the model calls boundary says which of the two it looks for: a model of dark membranes goes on following

@@ -1,4 +1,4 @@
-"""Domains: models of neuron boundaries, each with what is known of its data and a sample of its features. Ours.
+"""Domains: models of neuron boundaries, each with what is known of its data and a sample of its features.
 
 A domain is a model's folder (card and weights) with ``domain.json`` (tissue, organism, modality, licence, how to cut
 instances) and ``features.npy`` beside it, so that no source image is needed to compare with it (source-free, as Sawmya

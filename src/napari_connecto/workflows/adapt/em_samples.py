@@ -1,4 +1,4 @@
-"""Annotated patches as training samples of a boundary model: each a function of its number, so a run resumes. Ours."""
+"""Annotated patches as training samples of a boundary model: each a function of its number, so a run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapt a boundary model to annotated patches, or train one from scratch with the same budget. Ours.
+"""Adapt a boundary model to annotated patches, or train one from scratch with the same budget.
 
 Source-free adaptation of a chosen backbone: Sawmya et al., arXiv 2503.06196; presets, augmentation and losses are ours.
 """
@@ -159,7 +159,7 @@ def fine_tune_job(
 
 
 def learnt_share(start: Predictor, patches: Sequence[Example], parent_worth: float) -> float:
-    """How far to go from the old model's weights to those learnt: n / (n + parent_worth * skill). Ours.
+    """How far to go from the old model's weights to those learnt: n / (n + parent_worth * skill).
 
     n is the labelled area in patches of 128 x 128, and skill how well the old model ranks the labelled voxels. Few
     patches show few of the things that are not membrane: learning from them alone, a model forgets what it knew of the

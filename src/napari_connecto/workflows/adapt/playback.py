@@ -1,4 +1,4 @@
-"""Playback: a model learns again from its own source's patches, degraded until they look like a new volume. Ours.
+"""Playback: a model learns again from its own source's patches, degraded until they look like a new volume.
 
 No label of the volume is used. What the degradation is, see `degrade`; it is allowed only where it brings the source
 nearer to the volume by maximum mean discrepancy (Gretton et al., JMLR 2012; between domains: Sawmya et al., arXiv

@@ -1,4 +1,4 @@
-"""Before any label: a model made used to a volume by AdaBN, by playback, or by both in turn. Ours.
+"""Before any label: a model made used to a volume by AdaBN, by playback, or by both in turn.
 
 Nothing is lost: the model that was given stays as it is, so undoing is to go on with it.
 """

@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, devices, display, memory, disks, and how fast a tile is. Ours."""
+"""What a bug report needs: versions, devices, display, memory, disks, and how fast a tile is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What neuroglancer is told to show: layers of served folders, and where to look, in metres as it counts. Ours."""
+"""What neuroglancer is told to show: layers of served folders, and where to look, in metres as it counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a search was, where the truth is known. Ours."""
+"""How good a search was, where the truth is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search cost and may have missed, as numbers (JSON) and in words. Ours."""
+"""What a search cost and may have missed, as numbers (JSON) and in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reviewer said of detections, and the file in a search's folder that keeps it. Light: docks load it. Ours.
+"""What a reviewer said of detections, and the file in a search's folder that keeps it. Light: docks load it.
 
 Numbers of detections change when a folder is searched again (Run all after Preview, another threshold); places do not.
 So a verdict is on a place: it belongs to the nearest detection within half the diameter of what is looked for, as two

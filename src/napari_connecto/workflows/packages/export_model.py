@@ -1,4 +1,4 @@
-"""A model of ours as a bioimage.io package, checked by importing it. Ours."""
+"""A model of ours as a bioimage.io package, checked by importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bioimage.io package as a model of ours, if it gives here what its makers say it gives. Ours."""
+"""A bioimage.io package as a model of ours, if it gives here what its makers say it gives."""
 
 from __future__ import annotations
 

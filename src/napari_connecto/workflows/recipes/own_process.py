@@ -1,4 +1,4 @@
-"""Run a recipe in a process of its own: killable, and its memory is given back. Ours."""
+"""Run a recipe in a process of its own: killable, and its memory is given back."""
 
 from __future__ import annotations
 

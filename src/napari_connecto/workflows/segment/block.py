@@ -1,4 +1,4 @@
-"""One block's worth of instance segmentation, and the block as a unit of work that can be sent anywhere. Ours."""
+"""One block's worth of instance segmentation, and the block as a unit of work that can be sent anywhere."""
 
 from __future__ import annotations
 

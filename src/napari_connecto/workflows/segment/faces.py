@@ -1,4 +1,4 @@
-"""Segments of blocks become segments of the whole: who is whom is read off where blocks overlap. Ours.
+"""Segments of blocks become segments of the whole: who is whom is read off where blocks overlap.
 
 Each block leaves a small record; the records are joined by union-find, in memory that grows with segments, not voxels.
 """

@@ -1,4 +1,4 @@
-"""In which mode a boundary map is cut where nobody said: as the shape of its voxels suggests. Ours."""
+"""In which mode a boundary map is cut where nobody said: as the shape of its voxels suggests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a model over a volume, or part of it, into a live OME-Zarr image. Ours."""
+"""Run a model over a volume, or part of it, into a live OME-Zarr image."""
 
 from __future__ import annotations
 

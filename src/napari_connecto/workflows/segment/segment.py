@@ -1,4 +1,4 @@
-"""Instances in a volume of any size: blocks by themselves, then joined where they overlap. Ours."""
+"""Instances in a volume of any size: blocks by themselves, then joined where they overlap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds of a segmentation from a few annotated patches, as far as these say more than what was known before. Ours.
+"""Thresholds of a segmentation from a few annotated patches, as far as these say more than what was known before.
 
 A model that was tuned on a few patches answers with other probabilities than before; a fixed threshold then measures
 the probabilities' scale and not the model. But hundreds of points of a grid are more than a few patches can tell apart:

@@ -1,4 +1,4 @@
-"""Segments of all blocks under their final ids, on the map's grid or another one. Ours."""
+"""Segments of all blocks under their final ids, on the map's grid or another one."""
 
 from __future__ import annotations
 

@@ -19,20 +19,20 @@ from napari_connecto.core.volume import Level
 from napari_connecto.workflows.shared.patches import candidates
 
 BINS = 36
-"""Rings of a spectrum, of one width. Ours."""
+"""Rings of a spectrum, of one width."""
 EDGES = np.linspace(0.0, np.sqrt(0.5), BINS + 1)
 """Their borders, cycles per voxel; the corner of the plane of frequencies is at 0.7071."""
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
 COARSE = 0.06
-"""Cycles per voxel up to which a spectrum tells contrast: structures of 17 voxels and more. Ours."""
+"""Cycles per voxel up to which a spectrum tells contrast: structures of 17 voxels and more."""
 FINE = 0.4
-"""Cycles per voxel from which on a spectrum is taken for noise: structures below 2.5 voxels. Ours."""
+"""Cycles per voxel from which on a spectrum is taken for noise: structures below 2.5 voxels."""
 KNOWN = 0.1
-"""Share of a ring's power that must be structure for the ring to tell sharpness. Ours."""
+"""Share of a ring's power that must be structure for the ring to tell sharpness."""
 LEVELS = np.concatenate([[0.1, 0.5], np.arange(1.0, 100.0), [99.5, 99.9]])
-"""Percentiles of a histogram. Ours."""
+"""Percentiles of a histogram."""
 LEAST = 16
-"""Voxels along y and x below which a patch has no spectrum worth the name. Ours."""
+"""Voxels along y and x below which a patch has no spectrum worth the name."""
 
 
 @dataclass(frozen=True)

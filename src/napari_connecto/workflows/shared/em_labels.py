@@ -1,4 +1,4 @@
-"""Labels of EM: 0 not labelled, 1 background (membrane, extracellular), 2 foreground, 3 and more instances. Ours."""
+"""Labels of EM: 0 not labelled, 1 background (membrane, extracellular), 2 foreground, 3 and more instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill a result store with what a predictor says of a volume: view first, resumable, anywhere. Ours."""
+"""Fill a result store with what a predictor says of a volume: view first, resumable, anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A level seen on another grid (the nearest voxel) or in part, computed where it is read. Ours."""
+"""A level seen on another grid (the nearest voxel) or in part, computed where it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches of tissue to choose from: drawn evenly from a volume, without resin, padding and what is taken. Ours."""
+"""Patches of tissue to choose from: drawn evenly from a volume, without resin, padding and what is taken."""
 
 from __future__ import annotations
 

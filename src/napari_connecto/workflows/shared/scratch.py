@@ -1,4 +1,4 @@
-"""Scratch folders of runs that were killed before they could tidy up. Ours."""
+"""Scratch folders of runs that were killed before they could tidy up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of how unsure a boundary model is, by name; apart from what runs networks, for forms know them. Ours."""
+"""Measures of how unsure a boundary model is, by name; apart from what runs networks, for forms know them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def entropy(probability: np.ndarray) -> np.ndarray:
 
 
 class FlipVariance:
-    """A predictor whose boundary is the variance of another's over its four flips in plane. Ours.
+    """A predictor whose boundary is the variance of another's over its four flips in plane.
 
     A model that was trained on all orientations is as sure of a patch as of its mirror image; where its answers
     disagree, it does not know. Costs four passes.

@@ -1,4 +1,4 @@
-"""What a predictor says of an array in memory, put together from tiles. Ours."""
+"""What a predictor says of an array in memory, put together from tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of a translator, and which part of a pair it learns from. Ours."""
+"""The network of a translator, and which part of a pair it learns from."""
 
 from __future__ import annotations
 

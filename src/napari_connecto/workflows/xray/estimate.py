@@ -1,4 +1,4 @@
-"""What a translation will cost, before it is run. Ours."""
+"""What a translation will cost, before it is run."""
 
 from __future__ import annotations
 

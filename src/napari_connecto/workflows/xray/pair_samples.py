@@ -1,4 +1,4 @@
-"""Aligned X-ray and EM as training samples of a translator: each a function of its number, so a run resumes. Ours."""
+"""Aligned X-ray and EM as training samples of a translator: each a function of its number, so a run resumes."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from napari_connecto.workflows.shared.degrade import multiplied
 SIGMA = 1 / np.sqrt(8 * np.log(2))
 """Standard deviation of a Gaussian whose full width at half maximum is 1."""
 ENDS = (0.5, 99.5)
-"""Percentiles of an EM's intensity that are taken for resin and full stain. Ours."""
+"""Percentiles of an EM's intensity that are taken for resin and full stain."""
 BAD_PROJECTIONS = 3
-"""Of a scan, each of which leaves stripes at its own angle. Ours."""
+"""Of a scan, each of which leaves stripes at its own angle."""
 
 
 def density(em: np.ndarray, stain: str) -> np.ndarray:
-    """Relative electron density of an EM image, float32 in 0..1: linear in intensity between its `ENDS`. Ours.
+    """Relative electron density of an EM image, float32 in 0..1: linear in intensity between its `ENDS`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def transferred(
     Paganin et al., J. Microsc. 206, 33 (2002): by transport of intensity, propagation multiplies the projected density
     of a homogeneous object by 1 + (L k)^2, retrieval divides by it, L from `paganin_length_nm`. Retrieving with a
     delta/beta that is g times too small leaves the fraction above. For a hologram of many Fresnel fringes (Cloetens et
-    al., Appl. Phys. Lett. 75, 2912 (1999)) that is no physics any more, only the shape of what is left. Ours.
+    al., Appl. Phys. Lett. 75, 2912 (1999)) that is no physics any more, only the shape of what is left.
     """
     axes = [
         np.arange(n, dtype=np.float32) * np.float32(np.pi / (n * v)) for n, v in zip(rho.shape, voxel_nm, strict=True)
@@ -103,7 +103,7 @@ def averaged(image: np.ndarray, ratio: Sequence[float]) -> np.ndarray:
 
 
 def background(shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """A slow field: a random quadratic polynomial of the position, of mean 0, at most 1 in size. Ours."""
+    """A slow field: a random quadratic polynomial of the position, of mean 0, at most 1 in size."""
     z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij", sparse=True)
     terms = (z, y, x, z * z, y * y, x * x, z * y, z * x, y * x)
     field = sum(c * term for c, term in zip(rng.standard_normal(len(terms)), terms, strict=True))
@@ -125,7 +125,7 @@ def rings(shape: Sequence[int], axis: Sequence[float] | np.ndarray, rng: np.rand
     """Ring artefacts of standard deviation 1, one voxel wide; in every section others.
 
     A detector pixel that is off by a constant leaves a ring at its distance from the axis of rotation, in the section
-    that its row sees (Münch et al., Opt. Express 17, 8567 (2009)). Laplace-distributed: few rings stand out. Ours.
+    that its row sees (Münch et al., Opt. Express 17, 8567 (2009)). Laplace-distributed: few rings stand out.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def rings(shape: Sequence[int], axis: Sequence[float] | np.ndarray, rng: np.rand
 
 
 def stripes(shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Stripes of standard deviation 1 along `BAD_PROJECTIONS` angles: a projection's error, smeared back. Ours."""
+    """Stripes of standard deviation 1 along `BAD_PROJECTIONS` angles: a projection's error, smeared back."""
     y, x = np.ogrid[: shape[1], : shape[2]]
     total = np.zeros(tuple(shape))
     for angle in rng.uniform(0, np.pi, BAD_PROJECTIONS):

@@ -16,7 +16,7 @@ from napari_connecto.core.shown import shown
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 RANKED = 1_000_000
-"""Voxels, evenly spaced, that are sorted at most. Ours."""
+"""Voxels, evenly spaced, that are sorted at most."""
 NOMINAL = 0.9
 """Coverage that recalibration aims at."""
 BINS, PER_BIN = 24, 500
@@ -113,7 +113,7 @@ def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Recalibration:
-    """A rising map of standard deviations: linear between knots, in proportion beyond them. Ours.
+    """A rising map of standard deviations: linear between knots, in proportion beyond them.
 
     Equal counts of voxels, sorted by stated sd, each say which sd would have made their 90 % intervals hold 90 %;
     isotonic regression (Barlow et al. 1972) makes these rise with the stated one. No blocks but those kept for it are

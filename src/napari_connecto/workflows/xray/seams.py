@@ -1,4 +1,4 @@
-"""Do tiles show? The gradient across their borders, relative to that elsewhere. Ours."""
+"""Do tiles show? The gradient across their borders, relative to that elsewhere."""
 
 from __future__ import annotations
 

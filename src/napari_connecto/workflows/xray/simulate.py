@@ -24,7 +24,7 @@ from napari_connecto.workflows.xray import physics
 from napari_connecto.workflows.xray.params import XrayParams
 
 VOXEL_NM = 30.0
-"""Of a simulated volume when nothing is said: that of fine holographic nano-tomography. Ours."""
+"""Of a simulated volume when nothing is said: that of fine holographic nano-tomography."""
 BYTES = 32
 """Memory that an EM voxel takes while it is simulated: 28 measured, uint8, and some room."""
 STEPS = 4

@@ -1,4 +1,4 @@
-"""Train a translator from a pair of aligned volumes; measure and recalibrate it on held-out blocks. Ours."""
+"""Train a translator from a pair of aligned volumes; measure and recalibrate it on held-out blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A translator: an ensemble of regression networks with recalibrated uncertainty, as one folder. Ours.
+"""A translator: an ensemble of regression networks with recalibrated uncertainty, as one folder.
 
 ::
 

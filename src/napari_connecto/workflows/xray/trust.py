@@ -1,4 +1,4 @@
-"""What to do with a translation's uncertainty: look at the worst places first, leave out what is not certain. Ours."""
+"""What to do with a translation's uncertainty: look at the worst places first, leave out what is not certain."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Attributes of an HDF5 dataset and of its group, and the labels and scales of its dimensions.
 
 h5py reads labels and scales through HDF5's own functions, which end the process where these attributes have another
-type than HDF5 itself writes; here their types are looked at first. Ours.
+type than HDF5 itself writes; here their types are looked at first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a TIFF states of voxel sizes, per axis, in the words of the program that wrote it. Ours."""
+"""What a TIFF states of voxel sizes, per axis, in the words of the program that wrote it."""
 
 from __future__ import annotations
 

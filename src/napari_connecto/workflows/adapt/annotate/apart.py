@@ -1,4 +1,4 @@
-"""Which patches of a pool are suggested together: those that a strategy prefers, at the distances they keep. Ours."""
+"""Which patches of a pool are suggested together: those that a strategy prefers, at the distances they keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents of a session say: what it belongs to, and what became of its suggested patches. Ours."""
+"""What the documents of a session say: what it belongs to, and what became of its suggested patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a patch is filled with when it is first opened: a model's prediction, to be corrected. Ours."""
+"""What a patch is filled with when it is first opened: a model's prediction, to be corrected."""
 
 from __future__ import annotations
 

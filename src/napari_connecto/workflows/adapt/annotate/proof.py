@@ -1,4 +1,4 @@
-"""Which held-out patches measure a gain: those that somebody painted, not those a model filled. Ours."""
+"""Which held-out patches measure a gain: those that somebody painted, not those a model filled."""
 
 from __future__ import annotations
 

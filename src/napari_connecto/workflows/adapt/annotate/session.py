@@ -1,4 +1,4 @@
-"""An annotation session as a folder that loses at most the stroke in hand. Ours.
+"""An annotation session as a folder that loses at most the stroke in hand.
 
 ::
 

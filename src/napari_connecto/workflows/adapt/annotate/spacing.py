@@ -1,4 +1,4 @@
-"""How far patches of a session lie from each other, so that none is a near copy of another. Ours.
+"""How far patches of a session lie from each other, so that none is a near copy of another.
 
 Patches over each other keep a distance along z; side by side they may touch, for they share no voxel's surroundings but
 at a border. A held-out patch keeps twice the distance from all that is learnt from, in every direction.

@@ -1,4 +1,4 @@
-"""What a cascade may have missed: look again, closely, at a random sample of what it rejected. Ours."""
+"""What a cascade may have missed: look again, closely, at a random sample of what it rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A level made of the next finer one, chunk by chunk as it is read: images by mean, labels by mode. Ours."""
+"""A level made of the next finer one, chunk by chunk as it is read: images by mean, labels by mode."""
 
 from __future__ import annotations
 

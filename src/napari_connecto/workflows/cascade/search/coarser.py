@@ -1,4 +1,4 @@
-"""Coarse levels of a volume that lacks them, made as they are read: no pyramid has to be written first. Ours."""
+"""Coarse levels of a volume that lacks them, made as they are read: no pyramid has to be written first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search has cost, kept in its folder: runs that follow each other add up. Ours."""
+"""What a search has cost, kept in its folder: runs that follow each other add up."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From a probability map that exists only where it was worth computing to objects, tile by tile.
 
-The map is never held whole. An object that lies in several tiles is one object. Ours.
+The map is never held whole. An object that lies in several tiles is one object.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A map as this search knows it: what an earlier search of the same folder computed elsewhere does not count. Ours."""
+"""A map as this search knows it: what an earlier search of the same folder computed elsewhere does not count."""
 
 from __future__ import annotations
 

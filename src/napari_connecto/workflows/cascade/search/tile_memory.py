@@ -1,4 +1,4 @@
-"""The tiles of a map that were computed last, kept in memory over the store that holds all of them. Ours.
+"""The tiles of a map that were computed last, kept in memory over the store that holds all of them.
 
 Reading a small chunk back through a store costs about as much as computing it, and objects are read off a map that has
 just been written.

@@ -1,4 +1,4 @@
-"""Measure a cascade's detectors on labelled blocks that none of them was trained on. Ours."""
+"""Measure a cascade's detectors on labelled blocks that none of them was trained on."""
 
 from __future__ import annotations
 

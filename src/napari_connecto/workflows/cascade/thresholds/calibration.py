@@ -1,4 +1,4 @@
-"""What was measured on labelled validation blocks, for thresholds to be chosen from: all chunks' scores. Ours."""
+"""What was measured on labelled validation blocks, for thresholds to be chosen from: all chunks' scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which levels to use, and at which thresholds: least expected cost for a target recall. Ours.
+"""Which levels to use, and at which thresholds: least expected cost for a target recall.
 
 Recall is relative to one-level detection: of the objects that level 0 alone finds, how many keep all their ancestors.
 """

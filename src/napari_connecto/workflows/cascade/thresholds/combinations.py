@@ -1,4 +1,4 @@
-"""Every combination of levels and candidate thresholds at once: histograms of scores, summed from above. Ours."""
+"""Every combination of levels and candidate thresholds at once: histograms of scores, summed from above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cascade of given thresholds does on the validation blocks: measured, by the formulas, with intervals. Ours."""
+"""What a cascade of given thresholds does on the validation blocks: measured, by the formulas, with intervals."""
 
 from __future__ import annotations
 

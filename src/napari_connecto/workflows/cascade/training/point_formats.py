@@ -1,4 +1,4 @@
-"""Files of positions by their suffix: which format a name means, and those of other programs. Ours."""
+"""Files of positions by their suffix: which format a name means, and those of other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Positions in nm <-> files: tables with columns in nm, and files of other programs, which count voxels. Ours."""
+"""Positions in nm <-> files: tables with columns in nm, and files of other programs, which count voxels."""
 
 from __future__ import annotations
 

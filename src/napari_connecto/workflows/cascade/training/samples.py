@@ -1,4 +1,4 @@
-"""Training samples for one level of a cascade: balanced, augmented, endless, seeded. Ours."""
+"""Training samples for one level of a cascade: balanced, augmented, endless, seeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a cascade from labels on part of a volume: a detector per level, then measure them. Ours."""
+"""Train a cascade from labels on part of a volume: a detector per level, then measure them."""
 
 from __future__ import annotations
 
