@@ -23,13 +23,13 @@ import zarr
 
 from napari_connecto.compute.cache import touched_bytes
 from napari_connecto.compute.execute import ExecuteOptions, Meter, execute
-from napari_connecto.compute.lazy import lazy
+from napari_connecto.compute.lazy import arrays
 from napari_connecto.compute.order import reading_order
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.predict import Blocks, read_tile
 from napari_connecto.core.tiles import Tile, TilePlan
-from napari_connecto.core.volume import Level
+from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.openvino import accelerated
 from napari_connecto.models.inference.predictor import TorchPredictor
@@ -293,10 +293,10 @@ def planning() -> None:
     begin = time.process_time()
     count = sum(1 for _ in plan.tiles(indices))
     note(f"{count} tiles made, one by one", f"{time.process_time() - begin:.1f} s", "< 5 s")
-    model = Identity((64, 64, 64), (8, 8, 8))
-    lazy(level, model, "p")[:64, :64, :64].compute(scheduler="sync")
+    model, volume = Identity((64, 64, 64), (8, 8, 8)), Volume((level,))
+    arrays(volume, level, model)["p"][:64, :64, :64].compute(scheduler="sync")
     begin = time.perf_counter()
-    lazy(level, model, "p")[:64, :64, :64].compute(scheduler="sync")
+    arrays(volume, level, model)["p"][:64, :64, :64].compute(scheduler="sync")
     note("lazy array of 10^6 tiles built and one block computed", f"{1e3 * (time.perf_counter() - begin):.0f} ms")
 
 

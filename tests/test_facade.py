@@ -77,6 +77,6 @@ def test_a_type_checker_knows_every_public_name(tmp_path: Path, monkeypatch: pyt
     told, errors, status = api.run(["--config-file", str(ROOT / "pyproject.toml"), str(snippet)])
     assert (errors, status) == ("", 0), told
     shown = dict(zip(names, re.findall(r'Revealed type is "(.*)"', told), strict=True))
-    assert shown.pop("nc.__version__") == "builtins.str"
+    assert shown.pop("nc.__version__") in ("str", "builtins.str")  # by the version of mypy
     assert "Module" in shown.pop("nc.jobs")
     assert not {name: kind for name, kind in shown.items() if not re.match(r"def |Overload\(", kind)}

@@ -49,6 +49,7 @@ _HOMES = {
     "Detections": "workflows.cascade.detections",
     "estimate": "workflows.cascade.estimate",
     "predict": "workflows.segment.predict",
+    "lazy": "workflows.segment.lazy",
     "Gate": "workflows.ood.gate",
     "fit_gate": "workflows.ood.gate",
     "judge_tiles": "workflows.ood.gate",

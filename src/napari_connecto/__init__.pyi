@@ -50,6 +50,7 @@ from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gat
 from napari_connecto.workflows.packages.export_model import export_model as export_model
 from napari_connecto.workflows.packages.import_model import import_model as import_model
 from napari_connecto.workflows.segment.estimate import estimate_segment as estimate_segment
+from napari_connecto.workflows.segment.lazy import lazy as lazy
 from napari_connecto.workflows.segment.params import SegmentParams as SegmentParams
 from napari_connecto.workflows.segment.predict import predict as predict
 from napari_connecto.workflows.segment.segment import segment as segment

@@ -119,7 +119,7 @@ class Window:
     """Tasks that were given out: waiting, done but not at their turn, and how often each was lost."""
 
     client: Client
-    parcel: Parcel
+    parcel: Parcel[Work]
     work: Work
     watch: Watch
     shared: Future
@@ -131,7 +131,8 @@ class Window:
     @classmethod
     def open(cls, client: Client, work: Work) -> Window:
         """Send the shared part to all workers."""
-        parcel, watch = Parcel.pack(work), Watch(client, gpu=bool(work.predictor.card.network))
+        parcel = Parcel.pack(replace(work, options=replace(work.options, meter=None)))
+        watch = Watch(client, gpu=bool(work.predictor.card.network))
         done = as_completed(loop=client.loop, raise_errors=False)  # without the loop, Dask takes its default client
         return cls(client, parcel, work, watch, _share(watch, parcel), done)
 
@@ -278,7 +279,7 @@ def _unequal(error: Exception) -> ClusterError:
     return ClusterError(f"a worker cannot run this ({error}); install the same napari-connecto on all workers")
 
 
-def _share(watch: Watch, parcel: Parcel) -> Future:
+def _share(watch: Watch, parcel: Parcel[Work]) -> Future:
     """Send the shared part to all workers that answer; once more where one of them fell silent meanwhile."""
     while True:
         watch.wait()

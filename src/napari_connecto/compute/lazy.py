@@ -1,68 +1,124 @@
-"""A model's output as a dask array: nothing is computed before it is looked at."""
+"""What a model answers, as dask arrays: nothing is read or computed before it is asked for."""
 
 from __future__ import annotations
 
-from functools import partial
+import threading
+from functools import cached_property
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 
 from napari_connecto.compute.cache import cached
+from napari_connecto.compute.memory import affordable
+from napari_connecto.compute.parcel import Parcel
+from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.geometry import Vec3
-from napari_connecto.core.model import Predictor, Scaling
-from napari_connecto.core.predict import check_channels, read_tile, run_batch
+from napari_connecto.core.model import Output, Predictor, Scaling
+from napari_connecto.core.predict import Blocks, check_channels, read_tile, run_batch
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.core.volume import Level
+from napari_connecto.core.volume import Level, Volume
+
+Array: TypeAlias = da.Array
+CACHE_BYTES = 2**28
 
 
-def lazy(
-    level: Level, predictor: Predictor, output: str, *, scaling: Scaling | None = None, cache_bytes: int = 2**28
-) -> da.Array:
-    """One output over a whole level, a dask chunk per tile.
-
-    Building it computes and reads nothing, whatever the number of tiles; a plane computes the tiles it crosses once.
-    For whole volumes `execute` is faster (it reads ahead and runs batches).
+def arrays(volume: Volume, level: Level, predictor: Predictor) -> dict[str, Array]:
+    """Every output of a model over a level, in chunks of what the tiles own.
 
     Parameters
     ----------
-    level
-        Picklable, if computed by a distributed scheduler.
+    volume, level
+        The volume gives the brightness range, the level the voxels. Both picklable, if workers are to compute.
     predictor
-        Called with one tile at a time, from dask's threads.
-    output
-        Name of one of the card's outputs.
-    scaling
-        From ``card.normalisation.resolve(volume)``.
-    cache_bytes
-        Decoded chunks kept in memory.
+        Called with one tile at a time, from as many threads at once as it has ``calls`` (one without).
 
     Returns
     -------
-    dask.array.Array
-        Float32 (z, y, x) at the output's stride.
+    dict
+        Float32 (z, y, x) at each output's stride, by name. Arrays of one call share the graph's tiles: computed
+        together, a tile is computed once for all of them.
+
+    Raises
+    ------
+    InputError
+        If the level has other channels than the model takes.
     """
-    card = predictor.card
-    check_channels(level, card)
-    stride = card.output(output).stride
-    plan = TilePlan(level.shape, card.tile, card.halo)
-    chunks = tuple(
-        tuple(-(-min(t, s - i) // k) for i in range(0, s, t))
-        for s, t, k in zip(level.shape, card.tile, stride, strict=True)
+    check_channels(level, predictor.card)
+    tiles = Tiles(volume, level, predictor)
+    token = uuid4().hex
+    shared = delayed(Parcel(thing=tiles), name=f"model-{token}", traverse=False)
+    ones = tuple((1,) * n for n in tiles.plan.grid)
+    answers = da.map_blocks(
+        _answer, shared, chunks=ones, dtype=object, meta=np.empty((0, 0, 0), object), name=f"tiles-{token}"
     )
-    block = partial(
-        _block, cached(level, cache_bytes), plan, predictor=predictor, output=output, scaling=scaling or Scaling()
-    )
-    return da.map_blocks(
-        block, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32), name=f"{output}-{uuid4().hex}"
-    )
+    return {
+        output.name: answers.map_blocks(
+            _picked,
+            output.name,
+            chunks=_chunks(tiles.plan, output),
+            dtype=np.float32,
+            meta=np.empty((0, 0, 0), np.float32),
+            name=f"{output.name}-{token}",
+        )
+        for output in predictor.card.outputs
+    }
 
 
-def _block(
-    level: Level, plan: TilePlan, *, predictor: Predictor, output: str, scaling: Scaling, block_id: Vec3
-) -> np.ndarray:
-    tile = plan[int(np.ravel_multi_index(block_id, plan.grid))]
-    read = read_tile(level, tile)
-    assert read is not None  # only on_bad="skip" leaves tiles out
-    [(_, blocks)] = run_batch([tile], [read], predictor, scaling, 1)
-    return blocks[output]
+class Tiles:
+    """One model and one level, for all tasks of a graph; a worker opens it once, its threads share it."""
+
+    def __init__(self, volume: Volume, level: Level, predictor: Predictor) -> None:
+        card = predictor.card
+        self.parts = volume, level, predictor
+        self.plan = TilePlan(level.shape, card.tile, card.halo)
+        self._level = cached(level, CACHE_BYTES)
+        self._calls = threading.Semaphore(affordable(card, 1, int(getattr(predictor, "calls", 1))))
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tiles, self.parts
+
+    def answer(self, cell: Vec3) -> Blocks:
+        """Every output in the tile at this place of the grid."""
+        _, _, predictor = self.parts
+        tile = self.plan[int(np.ravel_multi_index(cell, self.plan.grid))]
+        block = read_tile(self._level, tile)
+        assert block is not None  # only on_bad="skip" leaves tiles out
+        with self._lock:
+            scaling = self._scaling
+        try:
+            with self._calls:
+                [(_, blocks)] = run_batch([tile], [block], predictor, scaling, 1)
+        except (MemoryError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise predictor.card.too_big() from error
+            raise
+        return blocks
+
+    @cached_property
+    def _scaling(self) -> Scaling:
+        volume, _, predictor = self.parts
+        return predictor.card.normalisation.resolve(volume)
+
+
+def _answer(shared: Parcel[Tiles], block_id: Vec3) -> np.ndarray:
+    """A block of one element: the tile's answer."""
+    found = np.empty((1, 1, 1), object)
+    found[0, 0, 0] = shared.open().answer(block_id)
+    return found
+
+
+def _picked(answer: np.ndarray, output: str) -> np.ndarray:
+    block: np.ndarray = answer[0, 0, 0][output]
+    return block
+
+
+def _chunks(plan: TilePlan, output: Output) -> tuple[tuple[int, ...], ...]:
+    """What the tiles own along each axis, in voxels of the output."""
+    return tuple(
+        tuple(-(-min(t, n - a) // s) for a in range(0, n, t))
+        for n, t, s in zip(plan.shape, plan.tile, output.stride, strict=True)
+    )

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import cloudpickle
-from distributed import Event, get_client
 
 from napari_connecto.compute.local import Pipeline, Sink
 from napari_connecto.compute.options import ExecuteOptions, Meter
@@ -19,6 +18,7 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 
+T = TypeVar("T")
 Results: TypeAlias = list[tuple[Tile, Any]]
 
 
@@ -33,40 +33,48 @@ class Work:
     stop: str
 
 
-class Parcel:
-    """`Work`, pickled; sent to each worker once and opened there by the first task, for all tasks to share.
+class Parcel(Generic[T]):
+    """A thing that many tasks share: sent to each worker once, and opened there by the first task.
 
-    So a worker's event loop is not blocked by importing torch, and what cannot be pickled is said in one line.
+    So a worker's event loop, and the scheduler, are not blocked by importing torch. In the process that made it nothing
+    is pickled.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes = b"", thing: T | None = None) -> None:
         self.content = content
         self._lock = threading.Lock()
-        self._work: Work | None = None
+        self._thing = thing
 
     @classmethod
-    def pack(cls, work: Work) -> Parcel:
-        """Pickle ``work``; raise `InputError` if that cannot be."""
-        try:
-            return cls(cloudpickle.dumps(replace(work, options=replace(work.options, meter=None))))
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise InputError(
-                f"the volume, model or sink cannot be sent to workers ({error}); open it from a path, or run locally"
-            ) from error
+    def pack(cls, thing: T) -> Parcel[T]:
+        """Pickle ``thing`` now; raise `InputError` if that cannot be."""
+        return cls(_pickled(thing))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        self.content = self.content or _pickled(self._thing)
         return Parcel, (self.content,)
 
-    def open(self) -> Work:
-        """The same object for every task of a worker."""
+    def open(self) -> T:
+        """The same object for every task of a process."""
         with self._lock:
-            if self._work is None:
-                self._work = pickle.loads(self.content)  # noqa: S301 (made by `pack` on the client)
-            return self._work
+            if self._thing is None:
+                self._thing = pickle.loads(self.content)  # noqa: S301 (made by `_pickled` on the client)
+            return self._thing
 
 
-def run_tiles(parcel: Parcel, tiles: Sequence[Tile]) -> tuple[Results, dict[str, float]]:
+def _pickled(thing: Any) -> bytes:
+    try:
+        return cloudpickle.dumps(thing)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise InputError(
+            f"the volume, model or sink cannot be sent to workers ({error}); open it from a path, or run locally"
+        ) from error
+
+
+def run_tiles(parcel: Parcel[Work], tiles: Sequence[Tile]) -> tuple[Results, dict[str, float]]:
     """On a worker: run some tiles, unless the run was stopped meanwhile."""
+    from distributed import Event, get_client  # costs 0.5 s: only who uses it pays
+
     work, meter = parcel.open(), Meter()
     pipeline = Pipeline(work.level, work.predictor, work.sink, replace(work.options, meter=meter))
     stop, asked = Event(work.stop, client=get_client()), monotonic()
