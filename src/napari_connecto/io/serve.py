@@ -6,24 +6,33 @@ cannot guess, requests must name this machine as their host, and links that lead
 
 from __future__ import annotations
 
-import re
 import secrets
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+
+from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.utils import send_file
 
 from napari_connecto.core.errors import InputError
 
 HOST = "127.0.0.1"
-_PART = 2**20
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "Range",
+    "Access-Control-Expose-Headers": "Content-Range, Content-Length, Accept-Ranges",
+    "Access-Control-Allow-Private-Network": "true",
+}
+"""Of every answer: the page of neuroglancer, which comes from elsewhere, may read it."""
 
 
-class FolderServer(ThreadingHTTPServer):
+class FolderServer:
     """Serves folders at ``url(i)`` until it is closed; a context manager that starts and ends its thread.
 
     Parameters
@@ -39,8 +48,6 @@ class FolderServer(ThreadingHTTPServer):
         If a folder is absent, or the port is taken.
     """
 
-    daemon_threads = True
-
     def __init__(self, folders: Sequence[Path], port: int = 0) -> None:
         for folder in folders:
             if not folder.is_dir():
@@ -48,10 +55,17 @@ class FolderServer(ThreadingHTTPServer):
         self.folders = [folder.resolve() for folder in folders]
         self.secret = secrets.token_urlsafe(16)
         try:
-            super().__init__((HOST, port), _Handler)
+            bound = socket.create_server((HOST, port))
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot listen on port {port} of {HOST} ({error}); choose another (--port)") from error
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="connecto serve", daemon=True)
+        with bound:  # werkzeug ends the process where it cannot bind a port itself
+            app = Request.application(self._answer)
+            self._server = make_server(HOST, 0, app, threaded=True, request_handler=_Quiet, fd=bound.fileno())
+        self.server_address = self._server.server_address
+        self.server_port = int(self.server_address[1])
+        self._hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        run = self._server.serve_forever
+        self._thread = threading.Thread(target=run, args=(0.05,), name="connecto serve", daemon=True)
 
     @property
     def root(self) -> str:
@@ -63,98 +77,48 @@ class FolderServer(ThreadingHTTPServer):
         return f"{self.root}/{number}/"
 
     def find(self, target: str) -> Path | None:
-        """The file that a request names, if it lies in a folder that is served."""
-        parts = unquote(urlsplit(target).path).split("/")
+        """The file that the path of a request names, if it lies in a folder that is served."""
+        parts = target.split("/")
         if len(parts) < 4 or not secrets.compare_digest(parts[1].encode(), self.secret.encode()):
             return None
-        if not parts[2].isdecimal() or int(parts[2]) >= len(self.folders) or any("\0" in part for part in parts):
+        if not parts[2].isdecimal() or int(parts[2]) >= len(self.folders) or "\0" in target:
             return None
         folder = self.folders[int(parts[2])]
         path = folder.joinpath(*(part or "." for part in parts[3:])).resolve()
         return path if path.is_relative_to(folder) and path.is_file() else None
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            response = self._file(request)
+        except HTTPException as refused:
+            response = refused.get_response(request.environ)
+        response.headers.update(HEADERS)
+        return response
+
+    def _file(self, request: Request) -> Response:
+        if request.method == "OPTIONS":  # a browser asks before it sends a range from another page
+            return Response(status=HTTPStatus.NO_CONTENT)
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
+        path = self.find(request.path) if request.host in self._hosts else None
+        if path is None:
+            raise NotFound
+        kind = "application/json" if "json" in path.name or path.name == "info" else "application/octet-stream"
+        try:
+            return send_file(path, request.environ, kind)
+        except OSError as error:  # it has just gone, or may not be read
+            raise NotFound from error
 
     def __enter__(self) -> FolderServer:
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.shutdown()
+        self._server.shutdown()
         self._thread.join()
-        self.server_close()
+        self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: FolderServer
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_OPTIONS(self) -> None:
-        """A browser asks before it sends a range from another page."""
-        self._start(HTTPStatus.NO_CONTENT, 0)
-
-    def log_message(self, format: str, *args: object) -> None:
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: object) -> None:
         """A browser asks for thousands of chunks: nothing is logged."""
-
-    def _answer(self, body: bool) -> None:
-        own = {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}
-        path = self.server.find(self.path) if self.headers.get("Host") in own else None
-        if path is None:
-            self._start(HTTPStatus.NOT_FOUND, 0)
-            return
-        try:
-            with path.open("rb") as file:
-                self._send(file, path.stat().st_size, "json" in path.name or path.name == "info", body)
-        except OSError:  # the file went, or the browser did
-            self.close_connection = True
-
-    def _send(self, file: BinaryIO, size: int, is_json: bool, body: bool) -> None:
-        wanted = self.headers.get("Range")
-        part = _range(wanted, size) if wanted else (0, size)
-        if part is None:
-            self._start(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, {"Content-Range": f"bytes */{size}"})
-            return
-        start, stop = part
-        kind = {"Content-Type": "application/json" if is_json else "application/octet-stream"}
-        where = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"} if wanted else {}
-        self._start(HTTPStatus.PARTIAL_CONTENT if wanted else HTTPStatus.OK, stop - start, kind | where)
-        if not body:
-            return
-        file.seek(start)
-        left = stop - start
-        while left and (block := file.read(min(left, _PART))):
-            self.wfile.write(block)
-            left -= len(block)
-
-    def _start(self, status: HTTPStatus, length: int, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        always = {
-            "Content-Length": str(length),
-            "Accept-Ranges": "bytes",
-            "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-            "Access-Control-Allow-Headers": "Range",
-            "Access-Control-Expose-Headers": "Content-Range, Content-Length, Accept-Ranges",
-            "Access-Control-Allow-Private-Network": "true",
-        }
-        for name, value in {**always, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-
-def _range(text: str, size: int) -> tuple[int, int] | None:
-    """Start and stop of a Range header with one part; None where it asks for nothing that is there."""
-    match = _RANGE.match(text.strip())
-    if match is None or match.groups() == ("", ""):
-        return None
-    first, last = match.groups()
-    if not first:
-        return (max(0, size - int(last)), size) if int(last) and size else None
-    start, stop = int(first), min(int(last) + 1 if last else size, size)
-    return (start, stop) if start < stop else None
