@@ -308,7 +308,7 @@ def test_wrong_options(good, tmp_path, refused):
     assert "nonsense" in refused(*detect(good[0], good[1], tmp_path / "out", "--nonsense"))
     assert "channel" in refused(*detect(good[0], good[1], tmp_path / "out", "--channel", "red"))
     assert "channel" in refused("info", good[0], "--channel", "²")
-    assert "--labels or --points" in refused("train-cascade", good[0], "--out", tmp_path / "out")
+    assert "either labels or points" in refused("train-cascade", good[0], "--out", tmp_path / "out")
     assert "nonsense" in refused("nonsense")
 
 

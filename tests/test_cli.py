@@ -24,7 +24,8 @@ from click.testing import CliRunner
 
 import napari_connecto
 from napari_connecto import cli
-from napari_connecto.cli.options import drive, run_recipe
+from napari_connecto.cli.options import drive
+from napari_connecto.cli.runs import How, do_run
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, loading, run
 from napari_connecto.core.phases import Phases
@@ -35,8 +36,10 @@ from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, S
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipes.parts import tile_of
+from napari_connecto.workflows.recipes.entries.adapt import Rank
+from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from tests import tiny
 
 COMMANDS = sorted(cli.cli.commands)
@@ -320,11 +323,10 @@ def last_of(*arguments) -> dict:
 def test_json_has_null_where_a_domain_was_not_compared(monkeypatch, capsys):
     def found(*_):
         yield Progress(1, 1, "comparing", {"mmd2": float("nan")})
-        return {"out": None, "ranks": [{"interval": [float("nan")] * 2, "p": float("nan")}], "lines": []}
+        return Summary("", [], {"ranks": [{"interval": [float("nan")] * 2, "p": float("nan")}]})
 
-    monkeypatch.setattr("napari_connecto.workflows.recipes.recipe.recipe_job", found)
-    with cli.cli.make_context("napari-connecto", ["rank", "volume.zarr"]):
-        run_recipe({"workflow": "rank"}, "json")
+    monkeypatch.setattr(Rank, "job", found)
+    do_run(Rank(volume=VolumeSpec("volume.zarr")), How(progress="json"))
     _, step, *_, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert step["payload"] == {"mmd2": None}
     assert last["summary"]["ranks"] == [{"interval": [None, None], "p": None}]
@@ -440,18 +442,6 @@ def test_the_demo(tmp_path):
     invoke("run", tmp_path / "demo/neuropil/recipe.yaml", *again)
     table = (tmp_path / "demo/neuropil/detections.csv").read_text()
     assert (tmp_path / "again/detections.csv").read_text() == table
-
-
-@pytest.mark.parametrize("command", ["predict", "segment", "translate"])
-def test_smaller_tiles_can_be_asked_for(command, monkeypatch):
-    asked = []
-    for module in (cli.adapt, cli.translate):
-        monkeypatch.setattr(module, "run_recipe", lambda recipe, *_: asked.append(recipe))
-    model = ("--translator", "t") if command == "translate" else ("--model", "m")
-    invoke(command, "volume.zarr", *model, "--out", "out", "--tile", 8, 16, 32)
-    invoke(command, "volume.zarr", *model, "--out", "out")
-    assert tile_of(asked[0]) == (8, 16, 32)
-    assert "tile" not in asked[1]
 
 
 @pytest.mark.parametrize(

@@ -526,7 +526,7 @@ def test_jobs_of_hostile_recipes_end_before_they_begin(tmp_path: Path) -> None:
 
 def test_a_model_that_is_no_name(tmp_path: Path) -> None:
     recipe = {"workflow": "predict", "volume": str(tmp_path / "none.zarr"), "model": None, "out": str(tmp_path / "out")}
-    with pytest.raises(InputError, match="got model None; give a model's folder"):
+    with pytest.raises(InputError, match="the recipe lacks model"):
         run(recipe_job(recipe))
 
 
@@ -548,13 +548,13 @@ def test_a_patch_beyond_reason() -> None:
         ({"model": "x" * 20_000}, "got the path .*allowed are 1 to 4096 characters"),
         ({"model": "a\0b"}, "got the path .*allowed are 1 to 4096 characters"),
         ({"volume": 7}, "got volume 7; it is a path, or a mapping with 'path'"),
-        ({"volume": {"path": ["a"]}}, r"got the path \['a'\]; it is text"),
-        ({"volume": {"path": "a", "time": "x"}}, "got time='x'; allowed: a number from 0"),
-        ({"volume": {"path": "a", "array": 3}}, "got array=3; it is text"),
-        ({"volume": {"path": "a", "invert": []}}, r"got invert \[\]; allowed: true, false"),
+        ({"volume": {"path": ["a"]}}, r"got path=.*; it must be text"),
+        ({"volume": {"path": "a", "time": "x"}}, "got time='x'; it must be a whole number or empty"),
+        ({"volume": {"path": "a", "array": 3}}, "got array=3; it must be text or empty"),
+        ({"volume": {"path": "a", "invert": []}}, r"got invert=\(\); it must be true or false"),
         ({"params": 7}, "got params 7; it is a mapping of names to values"),
         ({"params": {1: 2}}, r"got SuggestParams \{1: 2\}; it is a mapping of names to values"),
-        ({"n": "three"}, "got n 'three'; it is a whole number"),
+        ({"n": "three"}, "got n='three'; it must be a whole number"),
     ],
 )
 def test_entries_of_a_wrong_type(tmp_path: Path, entry: dict[Any, Any], message: str) -> None:

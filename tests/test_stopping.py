@@ -8,6 +8,10 @@ import pytest
 
 from napari_connecto.cli.stopping import StopOnInterrupt
 from napari_connecto.core.jobs import Progress, run
+from napari_connecto.core.params import REQUIRED
+from napari_connecto.workflows.recipes.document import run_of
+from napari_connecto.workflows.recipes.entries import ENTRIES
+from napari_connecto.workflows.recipes.entries.leaves import leaves
 from napari_connecto.workflows.shared.stop_file import STOP
 
 
@@ -26,16 +30,22 @@ def heard():
     signal.signal(signal.SIGINT, before)
 
 
+def asked(workflow, tmp_path):
+    """A run of a workflow, with all that it needs."""
+    needed = {leaf.path[0]: "x" for leaf in leaves(ENTRIES[workflow]) if leaf.default is REQUIRED}
+    labels = {"labels": "x"} if workflow == "train-cascade" else {}
+    return run_of({"workflow": workflow, **needed, **labels, "out": str(tmp_path / "out")})
+
+
 @pytest.mark.parametrize("workflow", ["train-cascade", "fine-tune", "train-translator"])
 def test_the_first_interrupt_of_a_training_asks_it_to_stop(workflow, tmp_path):
-    with StopOnInterrupt({"workflow": workflow, "out": str(tmp_path / "out")}) as stopping:
+    with StopOnInterrupt(asked(workflow, tmp_path)) as stopping:
         assert run(stopping.watched(interrupted("training member 1", 3))) == {}
     assert (tmp_path / "out" / STOP).exists()
 
 
 @pytest.mark.parametrize(("workflow", "stage", "done"), [("detect", "training", 3), ("fine-tune", "training", 0)])
 def test_before_the_first_step_and_elsewhere_it_cancels(workflow, stage, done, tmp_path):
-    recipe = {"workflow": workflow, "out": str(tmp_path / "out")}
-    with pytest.raises(KeyboardInterrupt), StopOnInterrupt(recipe) as stopping:
+    with pytest.raises(KeyboardInterrupt), StopOnInterrupt(asked(workflow, tmp_path)) as stopping:
         run(stopping.watched(interrupted(stage, done)))
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -24,7 +23,8 @@ from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
 from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
 from napari_connecto.workflows.adapt.params import FineTuneParams
-from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
+from napari_connecto.workflows.recipes.entries.run import Run
+from napari_connecto.workflows.recipes.recipe import read_run, run_job
 from napari_connecto.workflows.shared.em_labels import to_em
 from tests.fuzzing.files import line, summed
 from tests.fuzzing.mutate import TEXTS, bytes_faults, json_text, mutated, odd, text_faults
@@ -33,9 +33,9 @@ from tests.fuzzing.volumes import image
 from tests.models.cards import UNET_2D
 
 
-def begin(recipe: Mapping[str, Any]) -> None:
-    """Start what a recipe says, and stop it at its first sign of life."""
-    with closing(recipe_job(recipe)) as job:
+def begin(run: Run) -> None:
+    """Start a run, and stop it at its first sign of life."""
+    with closing(run_job(run)) as job:
         next(job, None)
 
 
@@ -66,7 +66,7 @@ def recipes(folder: Path) -> Target:
         before = Path.cwd()
         os.chdir(cwd)
         try:
-            begin(read_recipe(folder / "recipe.yaml"))
+            begin(read_run(folder / "recipe.yaml"))
         finally:
             os.chdir(before)
 

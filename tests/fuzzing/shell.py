@@ -13,8 +13,10 @@ from unittest import mock
 import click
 
 from napari_connecto import cli
+from napari_connecto.cli.runs import How
 from napari_connecto.core.jobs import run
 from napari_connecto.io.volumes.write import save_volume_job
+from napari_connecto.workflows.recipes.entries.run import Run
 from tests.fuzzing.mutate import NUMBERS, TEXTS
 from tests.fuzzing.runs import begin
 from tests.fuzzing.target import Target, deep
@@ -33,14 +35,14 @@ def arguments(folder: Path) -> Target:
 
     callbacks = {command: command.callback for command in commands.values()}
 
-    def start(recipe: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        begin(recipe)
+    def start(run: Run, how: How) -> None:
+        begin(run)
 
     def feed(given: list[str]) -> None:
         shutil.rmtree(cwd, ignore_errors=True)
         cwd.mkdir()
         before, run_it = Path.cwd(), deep(" ".join(given).encode("utf-8", "surrogatepass"))
-        patches = [mock.patch.object(module, "run_recipe", start) for module in _running()]
+        patches = [mock.patch.object(module, "do_run", start) for module in _running()]
         patches += [mock.patch("click.echo"), mock.patch("builtins.print")]
         try:
             os.chdir(cwd)
@@ -68,7 +70,7 @@ def arguments(folder: Path) -> Target:
 
 def _running() -> list[ModuleType]:
     """The modules of commands that run a recipe."""
-    return [module for module in vars(cli).values() if isinstance(module, ModuleType) and hasattr(module, "run_recipe")]
+    return [module for module in vars(cli).values() if isinstance(module, ModuleType) and hasattr(module, "do_run")]
 
 
 def _can_be_given(word: str) -> bool:

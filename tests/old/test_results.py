@@ -79,12 +79,12 @@ def test_a_finished_search_is_not_searched_again(search, calls):
     summary = resumed(search, params={**recipe["params"], "gate": "off"})
     assert calls == []
     now = json.loads((search / "report.json").read_text())
-    assert summary["objects"] == report["objects"] == 7
+    assert summary.figures["objects"] == report["objects"] == 7
     assert kept(now) == kept(report)
 
 
 def test_a_finished_segmentation_is_not_made_again(project, calls):
-    assert resumed(project / "segments-1")["segments"] == 26
+    assert resumed(project / "segments-1").figures["segments"] == 26
     assert len(calls) < 24  # tiles that show the contrast of membranes; there are 24 to predict
 
 

@@ -22,6 +22,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
 from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 MANIFEST = Path(napari_connecto.__file__).parent / "napari.yaml"
 
@@ -118,7 +119,7 @@ def test_layer_read_by_napari_ome_zarr_is_reopened_with_its_voxel_sizes(sample, 
     (layer,) = viewer.open(sample.source, plugin="napari-ome-zarr")
     volume = describe(layer).volume()
     assert volume.source == sample.source
-    assert volume.metadata[SPEC] == {"path": sample.source}
+    assert volume.metadata[SPEC] == VolumeSpec(sample.source)
     for mine, level in zip(volume.levels, sample.levels, strict=True):
         assert (mine.voxel_nm, mine.origin_nm) == (level.voxel_nm, level.origin_nm)
 

@@ -12,9 +12,11 @@ from typing import Any, cast
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import adapt, cache, cascade, doctor, export, general, neuroglancer, report, translate, xray
+from napari_connecto.cli import cache, cascade, doctor, domains, export, general, neuroglancer, report
+from napari_connecto.cli.runs import run_command
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
+from napari_connecto.workflows.recipes.entries import ENTRIES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True})
@@ -73,24 +75,15 @@ def _leave(line: str, code: int) -> None:
     sys.exit(code)
 
 
+OWN = {"detect": cascade.detect, "train-domain": domains.domains}
+"""Commands of workflows that have more than their entry says."""
+
 for command in (
     general.demo,
     general.samples,
     general.info,
     general.convert,
-    cascade.detect,
-    cascade.train_cascade,
-    adapt.rank,
-    adapt.suggest,
-    adapt.prepare,
-    adapt.fine_tune,
-    adapt.segment,
-    adapt.predict,
-    adapt.domains,
-    xray.simulate_xray,
-    xray.pair,
-    translate.train_translator,
-    translate.translate,
+    *(OWN.get(name) or run_command(kind) for name, kind in ENTRIES.items()),
     export.export,
     neuroglancer.neuroglancer,
     doctor.doctor,

@@ -13,6 +13,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.views.without import without
 from napari_connecto.core.volume import Volume
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 def _zarr(volume: Volume, out: str, version: Any, **options: Any) -> Job[str]:
@@ -150,7 +151,7 @@ def check_table(out: str, to: str | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def export_table(source: str, out: str, image: dict[str, Any] | None = None, to: str | None = None) -> str:
+def export_table(source: str, out: str, image: VolumeSpec | None = None, to: str | None = None) -> str:
     """Write detections, or mere points, from one format into another; returns what to say of it."""
     from napari_connecto.workflows.cascade.detections import Detections
     from napari_connecto.workflows.cascade.training.point_formats import Told
@@ -158,7 +159,7 @@ def export_table(source: str, out: str, image: dict[str, Any] | None = None, to:
     from napari_connecto.workflows.cascade.verdicts import REJECTED
     from napari_connecto.workflows.shared.spec import open_spec
 
-    level, title = (open_spec(image).levels[0], Path(image["path"].rstrip("/")).name) if image else (None, "")
+    level, title = (open_spec(image).levels[0], Path(image.path.rstrip("/")).name) if image else (None, "")
     if not Path(source).is_dir() and not _has_scores(source):
         points = read_points(source, level)
         write_points(out, points, level, Told(title=title), to=to)

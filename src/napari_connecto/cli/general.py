@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from napari_connecto.cli.options import (
-    PROGRESS,
-    cluster_options,
-    drive,
-    finish,
-    run_recipe,
-    running,
-    volume_options,
-    volume_spec,
-)
+from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
+from napari_connecto.cli.runs import do_run, how_options, take_how
 from napari_connecto.core.jobs import Job, loading
 from napari_connecto.core.phases import Phases
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 @click.command()
@@ -53,30 +47,35 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
     dtype, lines = volume.levels[0].dtype, []
     if options["kind"] is None and volume.kind == "image" and dtype.kind in "iu" and dtype.itemsize >= 4:
         lines = [f"{dtype} was averaged as an image; if these are labels, repeat with --kind labels --overwrite"]
-    written = {"path": out} if volume.levels[0].channels is None else {"path": out, "channel": "all"}
+    written = VolumeSpec(out, channel=None if volume.levels[0].channels is None else "all")
     finish({"out": out, "lines": [*describe(open_spec(written)), *lines]}, progress)
 
 
-@click.command("run")
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
-@click.option("--out", help="Write here instead of where the recipe says.")
-@click.option("--volume", help="Another volume than the recipe's, opened by its array, voxel size, channel.")
-@cluster_options
-@running
-def run_document(
-    recipe: str, out: str | None, volume: str | None, progress: str, scheduler: str | None, workers: int
-) -> None:
+def _run_document(recipe: str, out: str | None, volume: str | None, **options: Any) -> None:
     """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
-    from napari_connecto.workflows.recipes.paths import check_inputs, with_volume
-    from napari_connecto.workflows.recipes.recipe import read_recipe
+    from napari_connecto.workflows.recipes.paths import check_inputs
+    from napari_connecto.workflows.recipes.recipe import read_run
 
-    document = read_recipe(recipe)
+    how, run = take_how(options), read_run(recipe)
     if out is not None:
-        document["out"] = out
+        run = replace(run, out=out)
     if volume is not None:
-        document = with_volume(document, volume)
-    check_inputs(document, recipe)
-    run_recipe(document, progress, scheduler, workers)
+        run = replace(run, volume=replace(run.volume, path=volume))
+    check_inputs(run, recipe)
+    do_run(run, how)
+
+
+run_document = click.Command(
+    "run",
+    callback=_run_document,
+    help=_run_document.__doc__,
+    params=[
+        click.Argument(["recipe"], type=click.Path(exists=True, dir_okay=False)),
+        click.Option(["--out"], help="Write here instead of where the recipe says."),
+        click.Option(["--volume"], help="Another volume than the recipe's, opened by its array, voxel size, channel."),
+        *how_options(clustered=True),
+    ],
+)
 
 
 @click.group(invoke_without_command=True)

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import click
 
 from napari_connecto.core.jobs import Job
+from napari_connecto.workflows.recipes.entries.run import Run, Summary
 from napari_connecto.workflows.shared.stop_file import ask_to_stop
-
-WORKFLOWS = ("train-cascade", "fine-tune", "train-translator")
-"""Whose trainings end well when they are asked to."""
 
 
 class StopOnInterrupt:
-    """Within it, Ctrl-C asks the recipe's training to stop once it has begun; before that, and again, it cancels."""
+    """Within it, Ctrl-C asks a run's training to stop once it has begun; before that, and again, it cancels."""
 
-    def __init__(self, recipe: Mapping[str, Any]) -> None:
-        self._out = recipe.get("out") if recipe.get("workflow") in WORKFLOWS else None
+    def __init__(self, run: Run) -> None:
+        self._out = run.out if run.trains else None
         self._training = False
         self._before: Any = None
 
-    def watched(self, job: Job[dict[str, Any]]) -> Job[dict[str, Any]]:
-        """The recipe's job, of which is noticed when training begins."""
+    def watched(self, job: Job[Summary]) -> Job[Summary]:
+        """The run's job; this notices when training begins."""
         try:
             while True:
                 progress = next(job)
                 self._training |= progress.stage.startswith("training") and progress.done > 0
                 yield progress
         except StopIteration as end:
-            summary: dict[str, Any] = end.value
+            summary: Summary = end.value
             return summary
         finally:
             job.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 from napari_connecto.core.documents import json_text
@@ -75,6 +75,18 @@ def run(
                 report(progress)
             if cancelled is not None and cancelled():
                 raise Cancelled(f"cancelled at {progress.stage} {progress.done}/{progress.total}; run again to resume")
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
+
+
+def named(name: str, job: Job[T]) -> Job[T]:
+    """A job whose stages begin with a name; its payloads are left out."""
+    try:
+        while True:
+            progress = next(job)
+            yield replace(progress, stage=f"{name}: {progress.stage}", payload=None)
     except StopIteration as end:
         return end.value
     finally:

@@ -14,6 +14,8 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 
 P = TypeVar("P")
+REQUIRED: Any = dataclasses.MISSING
+"""Default of a field that must be given."""
 
 
 def param(
@@ -25,13 +27,15 @@ def param(
     high: float | None = None,
     choices: Sequence[str] | None = None,
     advanced: bool = False,
+    role: str = "",
+    old: Sequence[str] = (),
 ) -> Any:
     """A dataclass field with what a form and a command line need to know of it.
 
     Parameters
     ----------
     default
-        Its value when nothing is said.
+        Its value when nothing is said; `REQUIRED` for none.
     help
         One sentence, shown as tooltip and in ``--help``.
     unit
@@ -42,8 +46,13 @@ def param(
         Allowed words.
     advanced
         Hidden behind "more" in a form.
+    role
+        What a path leads to ("model", "folder", ...), where the field is one; "" otherwise.
+    old
+        Names that it had in older versions: recipes and commands that say them are understood.
     """
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "advanced": advanced}
+    metadata |= {"role": role, "old": tuple(old)}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -55,7 +64,7 @@ def check(params: Any) -> None:
         if not meta:
             continue
         if not any(_is(value, hint) for hint in hints[field.name]):
-            told = " or ".join(_WORDS.get(hint, f"{len(get_args(hint))} numbers") for hint in hints[field.name])
+            told = " or ".join(map(_in_words, hints[field.name]))
             raise InputError(f"got {field.name}={value!r}; it must be {told}")
         if value is None:
             continue
@@ -71,6 +80,12 @@ def check(params: Any) -> None:
                 unit = f" {meta['unit']}" if meta["unit"] else ""
                 allowed = f"{'-inf' if low is None else low} to {'inf' if high is None else high}{unit}"
                 raise InputError(f"got {field.name}={value!r}; allowed: {allowed}")
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return f"{len(get_args(hint))} numbers"
+    return _WORDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "empty"}
@@ -98,30 +113,7 @@ def _is(value: Any, hint: Any) -> bool:
 
 def flag(name: str) -> str:
     """The option of a field on a command line; that of a switch that turns it off is ``--no-`` and the same."""
-    return f"--{name.replace('_', '-')}"
-
-
-def option_words(kind: type[Any], values: Mapping[str, Any]) -> list[str]:
-    """Params as the words of a command line; fields at their default are left out.
-
-    Parameters
-    ----------
-    kind
-        The params dataclass.
-    values
-        Field values by name, as `dataclasses.asdict` or a recipe has them: lists stand for tuples.
-    """
-    words: list[str] = []
-    for field in dataclasses.fields(kind):
-        value = values.get(field.name, field.default)
-        value = tuple(value) if isinstance(value, list) else value
-        if value is None or value == field.default:
-            continue
-        if isinstance(value, bool | np.bool_):
-            words.append(flag(field.name) if value else flag(f"no_{field.name}"))
-        else:
-            words += [flag(field.name), *map(word, value if isinstance(value, tuple) else (value,))]
-    return words
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
 def word(value: Any) -> str:
@@ -132,11 +124,18 @@ def word(value: Any) -> str:
     return short if float(short) == value else repr(float(value))
 
 
+def today(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the names that fields have today; of two names for one field today's counts."""
+    names = {old: field.name for field in dataclasses.fields(kind) for old in field.metadata.get("old", ())}
+    renamed = {names[key]: value for key, value in values.items() if key in names}
+    return renamed | {key: value for key, value in values.items() if key not in names}
+
+
 def from_mapping(kind: type[P], values: Mapping[str, Any]) -> P:
     """Params from a recipe's plain values; lists become tuples, unknown names are refused."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
         raise InputError(f"got {kind.__name__} {values!r:.200}; it is a mapping of names to values")
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values, known = today(kind, values), {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = set(values) - known
     if unknown:
         raise InputError(f"got unknown {kind.__name__} {sorted(unknown)}; known: {sorted(known)}")

@@ -10,33 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.params import today
 from napari_connecto.reports.page import Section, Table
 from napari_connecto.reports.results import RECIPE, Result
-from napari_connecto.workflows.adapt import params as adapt_params
-from napari_connecto.workflows.cascade import params
-from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.xray import params as xray_params
-from napari_connecto.workflows.xray import translate_params
+from napari_connecto.workflows.recipes.entries import ENTRIES
+from napari_connecto.workflows.recipes.entries.leaves import params_of
+from napari_connecto.workflows.recipes.entries.run import Run
 
-KINDS: dict[str, type] = {
-    "detect": params.DetectParams,
-    "train-cascade": params.TrainParams,
-    "rank": adapt_params.RankParams,
-    "session": adapt_params.SuggestParams,
-    "prepare": adapt_params.PrepareParams,
-    "fine-tune": adapt_params.FineTuneParams,
-    "segment": SegmentParams,
-    "train-domain": adapt_params.DomainParams,
-    "translate": translate_params.TranslateParams,
-    "train-translator": translate_params.TranslatorParams,
-    "simulate-xray": xray_params.XrayParams,
-    "pair": xray_params.PairParams,
-}
 PACKAGES = ("napari-connecto", "numpy", "torch", "zarr", "scikit-image", "dask")
 """Whose versions matter for the numbers."""
-USED = ("cascade", "model", "translator", "session", "labels", "em", "library")
 DIGESTS = {"model": "weights used (SHA-256)", "models": "weights used (SHA-256)", "parent": "made from (SHA-256)"}
-"""Entries of recipes, and of jobs, that say what was used."""
+"""Entries of jobs that say what was used."""
 
 
 def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, str]] = ()) -> tuple[Section, ...]:
@@ -59,12 +43,19 @@ def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, 
     return tuple(s for s in sections if s is not None)
 
 
+def _entry(result: Result) -> type[Run] | None:
+    """Of the workflow that made a result; None for a result of no workflow of this version."""
+    return ENTRIES.get("suggest" if result.kind == "session" else result.kind)
+
+
 def _parameters(result: Result) -> Section | None:
     """Those of the job where it says them, else of the recipe; where neither does, the defaults."""
-    kind = KINDS.get(result.kind)
-    given = {**dict(result.recipe.get("params") or {}), **dict(result.fingerprint.get("params") or {})}
+    entry = _entry(result)
+    kind = params_of(entry) if entry is not None else None
     if kind is None:
         return None
+    given = {**dict(result.recipe.get("params") or {}), **dict(result.fingerprint.get("params") or {})}
+    given = today(kind, given)
     rows, known = [], {field.name for field in fields(kind)}
     for field in fields(kind):
         value, default = given.get(field.name, field.default), field.default
@@ -81,7 +72,10 @@ def _parameters(result: Result) -> Section | None:
 
 def _origin(result: Result, version_used: str, models: Sequence[tuple[str, str]]) -> Section:
     rows = [("input", result.source or "not a file"), *_volume(result.fingerprint.get("volume")), *models]
-    rows += [(name, in_words(result.recipe[name])) for name in USED if result.recipe.get(name)]
+    workflow = _entry(result)
+    roles = {field.name: field.metadata["role"] for field in fields(workflow)} if workflow is not None else {}
+    used = [name for name, role in roles.items() if role not in ("", "out") and result.recipe.get(name)]
+    rows += [(name, in_words(result.recipe[name])) for name in used]
     for entry, said in DIGESTS.items():
         digest = result.fingerprint.get(entry)
         if digest:

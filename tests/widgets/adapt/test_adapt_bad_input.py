@@ -135,7 +135,7 @@ def test_labels_of_another_shape_are_refused_and_the_draft_is_kept(opened, qtbot
 
 @pytest.mark.gl
 def test_no_memory_while_training_is_said_and_the_session_goes_on(opened, monkeypatch, qtbot):
-    def tune_job(recipe):
+    def tune_job(run):
         yield Progress(1, 10, "training", {"step": 1, "loss": 1.0, "score": None})
         raise ConnectoError(why_ended(["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"], 1))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 pytest.importorskip("napari")
 
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.core.params import from_mapping
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model, save_model
 from napari_connecto.models.inference.predictor import TorchPredictor
@@ -25,9 +25,11 @@ from napari_connecto.widgets.adapt.jobs import Source
 from napari_connecto.workflows.adapt.contrast import Contrast
 from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.recipes import own_process as subprocess
-from napari_connecto.workflows.recipes.recipe import read_recipe, write_recipe
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.recipe import write_recipe
 from napari_connecto.workflows.segment.estimate import SegmentEstimate
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from tests.widgets.adapt_steps import commit, half, settle
 
 pytestmark = pytest.mark.gl
@@ -39,13 +41,13 @@ class Apart:
     """What runs in a process of its own, here without one: playback that is allowed or not."""
 
     def __init__(self, said: str) -> None:
-        self.said, self.recipes, self.closed = said, [], False
+        self.said, self.runs, self.closed = said, [], False
 
-    def __call__(self, recipe, folder):
-        self.recipes.append(recipe)
+    def __call__(self, run, folder):
+        self.runs.append(run)
         try:
             yield Progress(1, 60, "training")
-            model = load_model(recipe["model"], device="cpu", backend="torch")
+            model = load_model(run.model, device="cpu", backend="torch")
             if self.said == NEARER:
                 next(model.net.parameters()).data.mul_(1.5)
                 model = TorchPredictor(replace(model.card, digest=""), model.net, "cpu")
@@ -53,7 +55,7 @@ class Apart:
             out.mkdir(parents=True)
             save_model(model, out / "model")
             (out / "prepare.json").write_text(json.dumps({"lines": [self.said]}))
-            return {"out": str(out), "lines": [self.said]}
+            return Summary(str(out), [self.said])
         finally:
             self.closed = True
 
@@ -99,15 +101,15 @@ def test_a_session_begins_with_the_model_that_was_played_back(played, dock, qtbo
     apart = played(NEARER)
     dock.annotate.bar.button.click()
     settle(dock.annotate.bar, qtbot)
-    (recipe,) = apart.recipes
+    (run,) = apart.runs
     near = str(dock.choose.folders["near"])
-    assert (recipe["workflow"], recipe["how"], recipe["model"]) == ("prepare", "playback", near)
+    assert (run.workflow, run.how, run.model) == ("prepare", "playback", near)
     work = dock.project.work
     assert work.base == work.session.path.parent / "near-playback" / "model"
     assert dock.choose.before.told.text() == NEARER[:1].upper() + NEARER[1:]
     dock.annotate.bar.button.click()  # more patches: the model is there already
     settle(dock.annotate.bar, qtbot)
-    assert len(apart.recipes) == 1
+    assert len(apart.runs) == 1
 
 
 def test_the_preview_shows_each_effect_on_the_same_patch(played, dock, qtbot):
@@ -179,21 +181,21 @@ def test_an_inverted_image_is_told_and_read_inverted_at_a_click(looked, dock, fi
     assert banner.button.text() == "Invert"
     banner.button.click()
     assert dock.project.volume().levels[0].read(raw.box).tolist() == (255 - raw.read(raw.box)).tolist()
-    assert dock.project.spec() == {"path": str(files[0]), "invert": True}
+    assert dock.project.spec() == VolumeSpec(str(files[0]), invert=True)
     qtbot.waitUntil(lambda: dock.contrast.found is not None, timeout=10000)
     assert len(looked) == 2
     assert banner.text.text() == adapt_contrast.SEEN
     dock.choose.copy.click()
-    assert read_recipe(dock.project.folder / "recipes/rank.yaml")["volume"]["invert"] is True
+    assert QApplication.clipboard().text().startswith(f"napari-connecto rank {files[0]} --invert --out ")
     banner.button.click()
-    assert dock.project.spec() == {"path": str(files[0])}
+    assert dock.project.spec() == VolumeSpec(str(files[0]))
 
 
 def test_a_session_keeps_how_its_image_is_read(looked, dock, viewer, files, qtbot):
     dock.contrast.button.click()
     dock.annotate.bar.button.click()
     settle(dock.annotate.bar, qtbot)
-    assert dock.project.work.spec["invert"] is True
+    assert dock.project.work.spec.invert is True
     assert not dock.contrast.button.isEnabled()
     folder = dock.project.folder
     dock.close_jobs()
@@ -284,14 +286,14 @@ def test_voxels_the_model_cannot_read_lead_back_to_the_image(dock, monkeypatch, 
 
 def begin_and_kill(opened, monkeypatch, qtbot):
     """A fine-tuning has begun in its folder, and napari is gone."""
-    recipes = []
+    runs = []
 
-    def tune_job(recipe):
-        recipes.append(recipe)
+    def tune_job(run):
+        runs.append(run)
         yield Progress(0, 0)
         out = opened.project.folder / "tuned-1"
         (out.parent / "recipes/tuned-1").mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, out.parent / "recipes/tuned-1/recipe.yaml")
+        write_recipe(run, out.parent / "recipes/tuned-1/recipe.yaml")
         out.mkdir(exist_ok=True)
         (out / "job.json").write_text("{}")
         while True:
@@ -304,37 +306,37 @@ def begin_and_kill(opened, monkeypatch, qtbot):
     opened.tune.bar.button.click()
     qtbot.waitUntil(lambda: len(opened.tune.curve.loss) > 0, timeout=30000)
     opened.close_jobs()
-    return recipes
+    return runs
 
 
 def test_a_fine_tuning_that_was_cut_off_is_offered_again_after_a_restart(opened, viewer, monkeypatch, qtbot):
-    recipes, folder = begin_and_kill(opened, monkeypatch, qtbot), opened.project.folder
+    runs, folder = begin_and_kill(opened, monkeypatch, qtbot), opened.project.folder
     other = adapt.AdaptWidget(viewer)
     try:
         other.annotate.resume_from(folder)
         settle(other.annotate.bar, qtbot)
         assert other.tune.bar.button.text() == "Resume"
         assert "tuned-1 was cut off" in other.tune.about.text()
-        assert other.tune.form.value == from_mapping(FineTuneParams, recipes[0]["params"])
+        assert other.tune.form.value == runs[0].params
         other.tune.bar.button.click()
-        qtbot.waitUntil(lambda: len(recipes) == 2, timeout=30000)
-        assert json.loads(json.dumps(recipes[1])) == json.loads(json.dumps(recipes[0]))
+        qtbot.waitUntil(lambda: len(runs) == 2, timeout=30000)
+        assert runs[1] == runs[0]
     finally:
         other.close_jobs()
 
 
 def test_what_was_begun_with_other_labels_or_other_parameters_is_not_gone_on_with(opened, viewer, monkeypatch, qtbot):
-    recipes, folder = begin_and_kill(opened, monkeypatch, qtbot), opened.project.folder
+    runs, folder = begin_and_kill(opened, monkeypatch, qtbot), opened.project.folder
     other = adapt.AdaptWidget(viewer)
     try:
         other.annotate.resume_from(folder)
         settle(other.annotate.bar, qtbot)
         other.tune.form.value = FineTuneParams(preset="quick", steps=11, seed=3)
         assert other.tune.bar.button.text() == "Start"
-        assert other.tune._recipe()["out"].endswith("tuned-2")
-        other.tune.form.value = from_mapping(FineTuneParams, recipes[0]["params"])
-        assert other.tune._recipe()["out"].endswith("tuned-1")
+        assert other.tune._run().out.endswith("tuned-2")
+        other.tune.form.value = runs[0].params
+        assert other.tune._run().out.endswith("tuned-1")
         other.project.work.session.skip(2)
-        assert other.tune._recipe()["out"].endswith("tuned-2")
+        assert other.tune._run().out.endswith("tuned-2")
     finally:
         other.close_jobs()

@@ -40,7 +40,9 @@ from napari_connecto.widgets.shared.worker import State
 from napari_connecto.workflows.adapt.compare import Comparison, Scored
 from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import Rank, Ranking
+from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.shared.stop_file import STOP, stop_and_keep
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from tests import adapt_parts
 from tests.widgets.adapt_steps import commit, half, settle
 
@@ -255,7 +257,7 @@ def test_an_image_that_is_no_file_is_kept_with_the_session(dock, viewer, files, 
     dock.annotate.bar.button.click()
     settle(dock.annotate.bar, qtbot)
     work = dock.project.work
-    assert work.spec == {"path": str(work.session.path.parent / "image.ome.zarr")}
+    assert work.spec == VolumeSpec(str(work.session.path.parent / "image.ome.zarr"))
     assert work.base == work.session.path.parent / "near-adabn" / "model"
     assert "AdaBN on" in (work.base / "card.json").read_text()
     assert dock.headings[0].text() == "1 Choose: near + AdaBN"
@@ -267,10 +269,10 @@ def test_an_image_that_is_no_file_is_kept_with_the_session(dock, viewer, files, 
 
 @pytest.mark.gl
 def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile(opened, monkeypatch, qtbot):
-    recipes = []
+    runs = []
 
-    def tune_job(recipe):
-        recipes.append(recipe)
+    def tune_job(run):
+        runs.append(run)
         with adapt_parts.session_of(opened.project.work) as session:  # another process would get the lock
             assert len(session.patches) == 3
         step = 0
@@ -294,12 +296,12 @@ def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile
     opened.tune.bar.button.click()
     qtbot.waitUntil(lambda: opened.tune.bar.worker.state is State.CANCELLED, timeout=20000)
     assert time.perf_counter() - start < 20  # on a busy machine; benchmarks/gui.py measures it
-    assert recipes[0]["workflow"] == "fine-tune"
-    assert recipes[0]["params"]["steps"] == 500
+    assert isinstance(runs[0], FineTune)
+    assert runs[0].params.steps == 500
     assert opened.annotate.summary == "1 of 3"
     opened.tune.bar.button.click()  # Resume: into the same folder
-    qtbot.waitUntil(lambda: len(recipes) == 2, timeout=5000)
-    assert recipes[1] == recipes[0]
+    qtbot.waitUntil(lambda: len(runs) == 2, timeout=5000)
+    assert runs[1] == runs[0]
     opened.tune.bar.worker.close()
 
 
@@ -396,8 +398,8 @@ def test_segments_in_a_region_of_shapes_and_the_command_line(dock, viewer, qtbot
     dock.segment.where.setCurrentText("Region of a Shapes layer")
     dock.segment.copy.click()
     text = QApplication.clipboard().text()
-    assert text.startswith("napari-connecto run ")
-    assert "region:" in (dock.project.folder / "recipes" / "segment.yaml").read_text()
+    assert text.startswith("napari-connecto segment ")
+    assert "--region 2 64 64 3 161 161 --backend torch" in text
 
 
 @pytest.mark.parametrize(

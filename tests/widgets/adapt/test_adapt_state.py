@@ -16,6 +16,7 @@ from napari_connecto.widgets.adapt import dock as adapt
 from napari_connecto.widgets.adapt import tune as adapt_tune
 from napari_connecto.widgets.adapt.train_jobs import Compared
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.entries.run import Summary
 from tests.widgets.adapt.test_adapt_dock import a_comparison
 from tests.widgets.adapt_steps import commit, half, settle
 
@@ -64,7 +65,7 @@ NOTHING = {
 def fill(dock, tmp_path):
     """As after a training, a comparison and a segmentation."""
     dock.tune.time.setText("About 3 min")
-    dock.tune._on_tuned({"out": str(dock.project.folder / "tuned-1"), "lines": ["learnt"]})
+    dock.tune._on_tuned(Summary(str(dock.project.folder / "tuned-1"), ["learnt"]))
     dock.tune.curve.add([{"step": 1, "loss": 1.0, "score": None}], 10)
     dock.compare._on_compared(Compared(a_comparison((0.1, 0.4)), ()))
     dock.segment.about.setText("12 segments")
@@ -102,13 +103,13 @@ def test_another_image_has_a_session_of_its_own_and_the_first_comes_back(opened,
 def test_an_image_chosen_while_a_job_runs_waits_until_it_has_ended(opened, viewer, monkeypatch, qtbot, how):
     end = []
 
-    def tune_job(recipe):
+    def tune_job(run):
         step = 0
         while not end:
             step += 1
             yield Progress(step, 500, "training", {"step": step, "loss": 1 / step, "score": None})
             time.sleep(0.01)
-        return {"out": recipe["out"], "lines": ["learnt well"]}
+        return Summary(run.out, ["learnt well"])
 
     monkeypatch.setattr(adapt_tune, "tune_job", tune_job)
     half(opened)
@@ -177,7 +178,7 @@ def test_a_new_session_on_the_same_image_starts_in_a_folder_of_its_own(opened, v
 def test_figures_of_one_training_are_not_shown_for_the_next(opened, tmp_path):
     fill(opened, tmp_path)
     assert opened.compare.table.isVisibleTo(opened.compare)
-    opened.tune._on_tuned({"out": str(opened.project.folder / "tuned-2"), "lines": []})
+    opened.tune._on_tuned(Summary(str(opened.project.folder / "tuned-2"), []))
     assert not opened.compare.table.isVisibleTo(opened.compare)
     assert opened.headings[3].text() == "4 Compare"
     assert opened.compare.compared is None

@@ -23,7 +23,6 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.tables.tables import read_table
 from napari_connecto.widgets.cascade import dock as cascade
-from napari_connecto.widgets.cascade import jobs as cascade_jobs
 from napari_connecto.widgets.cascade import keeping as cascade_keeping
 from napari_connecto.widgets.cascade import layers as cascade_layers
 from napari_connecto.widgets.cascade import setup as cascade_setup
@@ -38,6 +37,8 @@ from napari_connecto.workflows.cascade.verdicts import write_verdicts
 from napari_connecto.workflows.ood.check import OodCheck
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.ood.judgement import Judgement
+from napari_connecto.workflows.recipes.words import command_line
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 pytestmark = pytest.mark.gl
 
@@ -655,20 +656,19 @@ def test_command_line_needs_a_file(dock):
 
 def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
     search = dock.search()
-    recipe = {**_recipe(search, tmp_path)}
-    line = cascade_jobs.command_line(recipe, RunOn("tcp://here:8786"))
+    line = command_line(_differing(search, tmp_path), RunOn("tcp://here:8786").words)
     assert line == (
-        f"napari-connecto detect '{tmp_path}/a b.zarr' --channel 1 --voxel-nm 50 4 4 --cascade {search.cascade} "
-        f"--out {search.out} --exhaustive --audit 20 --scheduler tcp://here:8786"
+        f"napari-connecto detect '{tmp_path}/a b.zarr' --voxel-nm 50 4 4 --channel 1 --out {search.out} "
+        f"--cascade {search.cascade} --exhaustive --audit 20 --scheduler tcp://here:8786"
     )
 
 
-def _recipe(search, tmp_path):
+def _differing(search, tmp_path):
     from dataclasses import replace
 
     params = replace(search.params, audit=20, exhaustive=True)
-    spec = {"path": f"{tmp_path}/a b.zarr", "channel": 1, "voxel_nm": [50.0, 4.0, 4.0]}
-    return replace(search, spec=spec, params=params).recipe()
+    spec = VolumeSpec(f"{tmp_path}/a b.zarr", channel=1, voxel_nm=(50.0, 4.0, 4.0))
+    return replace(search, spec=spec, params=params).run()
 
 
 def test_cluster_needs_an_address(dock, qtbot):

@@ -22,6 +22,7 @@ from napari_connecto.widgets.cascade.jobs import training_job
 from napari_connecto.widgets.shared import image as image_box
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED
+from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 from tests.widgets.cascade.test_cascade_dock import CENTRES, dock, fake  # noqa: F401
@@ -50,15 +51,15 @@ def test_only_what_was_judged_is_taught(reviewed, fake, monkeypatch):  # noqa: F
     assert "what is not labelled is unknown. 1 rejected detections are background" in reviewed.train.caption.text()
     seen = {}
 
-    def in_subprocess(recipe, work):
+    def in_subprocess(asked, work):
         yield Progress(0, 0)
-        seen.update(recipe, table=read_table(recipe["points"])[0])
-        return {}
+        seen.update(run=asked, table=read_table(asked.points)[0])
+        return Summary("", [])
 
     monkeypatch.setattr("napari_connecto.workflows.recipes.own_process.run_in_subprocess", in_subprocess)
     run(training_job(training))
     assert seen["table"]["status"].tolist() == ["accepted", "new", "rejected"]
-    assert (seen["params"]["unlabelled"], seen["previous"]) == ("auto", str(training.previous))
+    assert (seen["run"].params.unlabelled, seen["run"].previous) == ("auto", str(training.previous))
 
 
 def train(dock, qtbot, monkeypatch, tmp_path, **summary):  # noqa: F811
@@ -67,7 +68,7 @@ def train(dock, qtbot, monkeypatch, tmp_path, **summary):  # noqa: F811
 
     def job(_):
         yield Progress(1, 2, "training level 0")
-        return {"out": str(out), "lines": ["a line", "F1 0.50, that of the previous cascade 0.80"], **summary}
+        return Summary(str(out), ["a line", "F1 0.50, that of the previous cascade 0.80"], summary)
 
     monkeypatch.setattr(cascade_train, "training_job", job)
     with qtbot.waitSignal(dock.train.bar.worker.returned, timeout=5000):
@@ -151,11 +152,11 @@ def test_rgb_images_are_trained_on_with_all_their_channels(dock, viewer, qtbot, 
     dock.train.labels.setCurrentText("mask")
     opened = []
 
-    def in_subprocess(recipe, work):
+    def in_subprocess(asked, work):
         yield Progress(0, 0)
-        opened.append(open_spec(recipe["volume"]))
+        opened.append(open_spec(asked.volume))
         np.testing.assert_array_equal(opened[0].levels[0].read(opened[0].levels[0].box)[1, 0], colours[..., 1])
-        return {}
+        return Summary("", [])
 
     monkeypatch.setattr("napari_connecto.workflows.recipes.own_process.run_in_subprocess", in_subprocess)
     run(training_job(dock.train.training()))
@@ -168,7 +169,7 @@ def test_an_rgb_file_is_opened_again_with_all_its_channels(tmp_path):
     layer = Image(colours, rgb=True, scale=(500, 500), units="nm")
     layer._source = layer.source.model_copy(update={"path": str(tmp_path / "slide.tif")})  # as after File > Open
     volume = describe(layer).volume()
-    assert volume.metadata[SPEC]["channel"] == "all"
+    assert volume.metadata[SPEC].channel == "all"
     level = volume.levels[0]
     np.testing.assert_array_equal(np.asarray(level.read(level.box))[:, 0], np.moveaxis(colours, -1, 0))
 
@@ -188,7 +189,7 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
             yield Progress(1, 9, "training level 0")
         asked.append(training.out)
         yield Progress(1, 2, "measuring level 0")
-        return {"out": str(training.out), "lines": ["Stopped at level 0"], "failure": "", "worse": True}
+        return Summary(str(training.out), ["Stopped at level 0"], {"failure": "", "worse": True})
 
     monkeypatch.setattr(cascade_train, "training_job", job)
     train = reviewed.train
@@ -218,7 +219,7 @@ def test_train_waits_for_an_image_that_is_being_opened(dock, viewer, qtbot, monk
     def job(training):
         started.append(training.volume.levels[0].voxel_nm)
         yield Progress(1, 9, "training level 0")
-        return {"out": str(training.out), "lines": [], "failure": "", "worse": True}
+        return Summary(str(training.out), [], {"failure": "", "worse": True})
 
     monkeypatch.setattr(image_box, "open_job", slow)
     monkeypatch.setattr(cascade_train, "training_job", job)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import NoneType
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -11,6 +13,8 @@ pytest.importorskip("qtpy")
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.workflows.recipes.entries import ENTRIES
+from napari_connecto.workflows.recipes.entries.leaves import bare, params_kind
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 pytestmark = pytest.mark.usefixtures("qtbot")
@@ -92,3 +96,31 @@ def test_changing_some_fields_leaves_the_others():
     form.value = Params(recall=0.9, name="nuclei", threshold=0.5)
     form.change(audit=7, threshold=None)
     assert form.value == Params(recall=0.9, name="nuclei", audit=7)
+
+
+def other(field, hint):
+    """A value that the field may have, and that is not its default."""
+    meta, parts = field.metadata, [part for part in get_args(hint) if part is not NoneType]
+    kind = parts[0] if NoneType in get_args(hint) else hint
+    if get_origin(kind) is tuple:
+        return tuple(other(field, part) for part in get_args(kind))
+    if meta["choices"]:
+        return next(choice for choice in meta["choices"] if choice != field.default)
+    if kind is bool:
+        return not field.default
+    if kind is str:
+        return "another word"
+    low, high = meta["low"] or 0, meta["high"] or 1e6
+    return next(kind(value) for value in (low + 2, low + 0.25, high) if kind(value) != field.default and value <= high)
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_a_form_loses_no_parameter_of_any_workflow(entry):
+    """Its editor, label and bounds suit every field: what is set is what the run asks for."""
+    for kind in filter(None, (params_kind(bare(hint)) for hint in get_type_hints(entry).values())):
+        hints = get_type_hints(kind)
+        params = kind(**{field.name: other(field, hints[field.name]) for field in dataclasses.fields(kind)})
+        assert all(getattr(params, field.name) != field.default for field in dataclasses.fields(kind))
+        form = ParamsForm(kind)
+        form.value = params
+        assert form.value == params

@@ -116,7 +116,7 @@ def test_two_local_workers_end_in_the_layer_of_a_local_run(dock, viewer, qtbot, 
     dock.segment.run_on.where.setCurrentText(WORKERS)
     what = dock.segment.segmenting()
     dock.segment.copy.click()
-    assert QApplication.clipboard().text().endswith("segment.yaml --workers 2")
+    assert QApplication.clipboard().text().endswith(" --workers 2")
     dock.segment.bar.button.click()
     qtbot.waitUntil(lambda: not dock.segment.bar.worker.state.busy, timeout=250_000)
     assert dock.segment.bar.error.label.text() == ""

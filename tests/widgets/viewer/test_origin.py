@@ -21,6 +21,7 @@ from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.widgets.viewer.show import layer_data, store_layer
 from napari_connecto.workflows.shared.spec import open_spec
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 STACK = (np.random.default_rng(0).random((6, 20, 24)) * 60000).astype(np.uint16)
 NM = (1000.0, 500.0, 250.0)
@@ -151,7 +152,7 @@ def test_our_own_layers_are_where_their_files_are(origin, tmp_path):
         image, Labels(np.zeros(STACK.shape, np.uint8), scale=image.scale, translate=image.translate, units="nm")
     )
     assert [level.origin_nm for level in volume.levels] == [level.origin_nm for level in stored.levels]
-    assert volume.metadata[SPEC] == {"path": str(path)}
+    assert volume.metadata[SPEC] == VolumeSpec(str(path))
     assert volume.fingerprint() == stored.fingerprint()
 
 

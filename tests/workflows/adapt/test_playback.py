@@ -23,7 +23,7 @@ from napari_connecto.workflows.adapt.params import DomainParams, PrepareParams
 from napari_connecto.workflows.adapt.playback import judged, playback_job
 from napari_connecto.workflows.adapt.prepare import prepare_job
 from napari_connecto.workflows.adapt.train_domain import train_domain_job
-from napari_connecto.workflows.recipes.adapt import tuned_params
+from napari_connecto.workflows.recipes.parts import tuned_params
 from napari_connecto.workflows.recipes.recipe import recipe_job
 from napari_connecto.workflows.shared.em_labels import to_em
 from tests.adapt_parts import library, tiny_card
@@ -166,7 +166,7 @@ def preparing(work, out: str, **more) -> dict:
 def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
     found = run(recipe_job(preparing(work, "both", how="both")))
     model = load_model(work / "both/model", backend="torch")
-    assert model.card.digest == found["digest"] != Domain.load(work / "library/near").card.digest
+    assert model.card.digest == found.figures["digest"] != Domain.load(work / "library/near").card.digest
     told = json.loads((work / "both/prepare.json").read_text())
     assert told["playback"]["allowed"]
     assert told["playback"]["mmd2_after"] < 0.1 * told["playback"]["mmd2_before"]
@@ -176,8 +176,8 @@ def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
             preparing(work, "again", how="playback", model=str(work / "both"), source=str(work / "library/near"))
         )
     )
-    assert load_model(work / "again/model", backend="torch").card.parent == found["digest"]
-    assert chained["lines"][0].startswith("playback done")
+    assert load_model(work / "again/model", backend="torch").card.parent == found.figures["digest"]
+    assert chained.lines[0].startswith("playback done")
     with pytest.raises(InputError, match="is no domain; name the domain that has them as the source"):
         run(recipe_job(preparing(work, "none", how="playback", model=str(work / "both"))))
     with pytest.raises(InputError, match="domain 'far' holds no patches"):
@@ -193,7 +193,7 @@ def test_the_shell_does_what_the_recipe_does(work):
     assert shown.exit_code == 0, shown.output
     assert shown.stdout.startswith("AdaBN on 48 unlabelled tiles")
     made = load_model(work / "shell/model", backend="torch").card.digest
-    assert run(recipe_job(preparing(work, "adabn", how="adabn")))["digest"] == made
+    assert run(recipe_job(preparing(work, "adabn", how="adabn"))).figures["digest"] == made
     assert (work / "shell/recipe.yaml").is_file()
 
 
@@ -218,9 +218,9 @@ def test_fine_tuning_begins_with_what_was_prepared(work):
     start = load_model(work / "tuned/start", backend="torch").card
     assert load_model(work / "tuned/model", backend="torch").card.parent == start.digest
     assert start.parent == Domain.load(work / "library/near").card.digest
-    assert "AdaBN on 48 unlabelled tiles" in "\n".join(found["lines"])
-    with pytest.raises(InputError, match="got before_label 'blur'; allowed: none, adabn, playback, both"):
+    assert "AdaBN on 48 unlabelled tiles" in "\n".join(found.lines)
+    with pytest.raises(InputError, match="got before_label='blur'; allowed: none, adabn, playback, both"):
         run(recipe_job(tune | {"before_label": "blur", "out": str(work / "none")}))
-    with pytest.raises(InputError, match="which has no model to prepare"):
+    with pytest.raises(InputError, match="an untrained model cannot be prepared"):
         run(recipe_job(tune | {"before_label": "both", "from_scratch": True, "out": str(work / "none")}))
     assert not (work / "none").exists()

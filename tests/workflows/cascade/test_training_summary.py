@@ -74,10 +74,10 @@ def test_a_reviewed_table_trains_and_is_compared_headless(tmp_path):
     params = {"steps": 10, "width": 2, "diameter_nm": 8000, "head": "centres", "device": "cpu"}
     recipe = {"workflow": "train-cascade", "volume": {"path": str(tmp_path / "image.ome.zarr")}, "params": params}
     first = run(recipe_job({**recipe, "points": str(tmp_path / "reviewed.csv"), "out": str(tmp_path / "a")}))
-    assert (first["comparison"], first["worse"]) == ("", False)
+    assert (first.figures["comparison"], first.figures["worse"]) == ("", False)
     second = {**recipe, "points": str(tmp_path / "reviewed.csv"), "out": str(tmp_path / "b")}
     told = run(recipe_job({**second, "previous": str(tmp_path / "a")}))
-    assert "that of 'cascade'" in told["comparison"]
+    assert "that of 'cascade'" in told.figures["comparison"]
     held_out = summarise_held_out(tmp_path / "b")
     assert not held_out["complete"]
     before, after = (load_cascade(tmp_path / name, backend="torch").stages[0].net.state_dict() for name in "ab")

@@ -16,8 +16,9 @@ from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.ood.check import gate_check
 from napari_connecto.workflows.ood.files import load_gate
-from napari_connecto.workflows.recipes.adapt import predict
+from napari_connecto.workflows.recipes.entries.segment import Predict
 from napari_connecto.workflows.shared.patches import candidates
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 NAME = "synthetic-neuropil"
 SHAPE = (8, 320, 320)
@@ -66,6 +67,8 @@ def test_predict_says_that_an_image_looks_inverted(tmp_path):
     image = phantom("neuropil", (8, 256, 256), seed=5).image
     for name, volume in (("as it is", image), ("inverted", inverted(image))):
         save_volume(volume, tmp_path / f"{name}.zarr", levels=1)
-        recipe = {"volume": str(tmp_path / f"{name}.zarr"), "model": NAME, "out": str(tmp_path / f"{name} out")}
-        lines = run(predict(recipe, None))["lines"]
+        asked = Predict(
+            volume=VolumeSpec(str(tmp_path / f"{name}.zarr")), model=NAME, out=str(tmp_path / f"{name} out")
+        )
+        lines = run(asked.job(None)).lines
         assert any("looks inverted" in line and "--invert" in line for line in lines) is (name == "inverted")

@@ -17,7 +17,7 @@ from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import load_model
 from napari_connecto.models.transfer.adapter import load_adapter, merge
 from napari_connecto.workflows.adapt.annotate.session import patch_states
-from napari_connecto.workflows.recipes.adapt import model_folder, tuned_params
+from napari_connecto.workflows.recipes.parts import model_folder, tuned_params
 from napari_connecto.workflows.recipes.recipe import read_recipe, recipe_job
 from tests import adapt_parts
 from tests.workflows.watched import watched
@@ -59,13 +59,13 @@ def test_the_domain_of_the_same_kind_is_nearest_and_the_other_does_not_fit(work)
     params = {"patches": 40, "patch": 64, "permutations": 200}
     recipe = {"workflow": "rank", "volume": volume(work), "library": str(work / "library"), "params": params}
     found = watched(recipe_job(recipe | {"out": str(work / "ranking")}))
-    assert found["best"] == "near"
-    near, far = found["ranks"]
+    assert found.figures["best"] == "near"
+    near, far = found.figures["ranks"]
     assert (near["name"], near["fits"], near["voxel_ratio"]) == ("near", True, 1.0)
     assert (far["name"], far["p"]) == ("far", pytest.approx(1 / 201))
     assert near["mmd2"] < 0.2 * far["mmd2"]
     assert json.loads((work / "ranking/ranking.json").read_text())["ranks"][0]["name"] == "near"
-    assert run(recipe_job(read_recipe(work / "ranking/recipe.yaml")))["ranks"] == found["ranks"]
+    assert run(recipe_job(read_recipe(work / "ranking/recipe.yaml"))).figures["ranks"] == found.figures["ranks"]
 
 
 def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, monkeypatch):
@@ -75,14 +75,14 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     parent = load_model(work / "library/near", backend="torch").card
     after = load_model(model_folder(work / "tuned"), backend="torch").card
     assert after.parent == parent.digest
-    assert after.digest == found["digest"] != parent.digest
+    assert after.digest == found.figures["digest"] != parent.digest
     assert after.metrics["fine_tune"]["patches"] == 4
-    assert "trained on 4 patches: 4 without pre-fill" in found["lines"]
+    assert "trained on 4 patches: 4 without pre-fill" in found.lines
     annotated = json.loads((work / "tuned/annotation.json").read_text())["patches"]
     assert [(p["held_out"], p["labels"], p["edited"], p["counted"]) for p in annotated] == [
         (s.held_out, "without pre-fill", None, True) for s in session_states(work)
     ]
-    comparison = found["comparison"]
+    comparison = found.figures["comparison"]
     assert len(comparison["before"]["vi"]) == len(comparison["after"]["vi"]) == 2
     gains = [
         b["total"] - a["total"] for b, a in zip(comparison["before"]["vi"], comparison["after"]["vi"], strict=True)
@@ -90,7 +90,7 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     assert comparison["gain"] == pytest.approx(np.mean(gains))
     assert tuned_params(work / "tuned").boundary_threshold == comparison["after"]["params"]["boundary_threshold"]
     again = read_recipe(work / "tuned/recipe.yaml") | {"out": str(work / "again")}
-    assert run(recipe_job(again))["digest"] == found["digest"]
+    assert run(recipe_job(again)).figures["digest"] == found.figures["digest"]
     labels = watched(
         recipe_job(
             {"workflow": "segment", "volume": volume(work), "model": str(work / "tuned"), "out": str(work / "labels")}
@@ -98,8 +98,8 @@ def test_fine_tuning_learns_from_the_session_and_says_whether_it_helped(work, mo
     )
     stored = open_volume(work / "labels/labels/labels.zarr")
     ids = np.unique(stored.levels[0].read(stored.levels[0].box))
-    assert ids.tolist() == list(range(1, labels["segments"] + 1))
-    assert labels["segments"] > 5
+    assert ids.tolist() == list(range(1, labels.figures["segments"] + 1))
+    assert labels.figures["segments"] > 5
 
 
 def session_states(folder):
@@ -120,7 +120,7 @@ def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_weights(work)
     assert (work / "cut/training.safetensors").is_file()
     steps = [p.done for p in recipe_job(tuning(work, "cut")) if p.stage == "training"]
     assert steps == [0, 6, 7, 8, 9, 10, 11, 12]  # kept after the fifth
-    assert load_model(model_folder(work / "cut"), backend="torch").card.digest == whole["digest"]
+    assert load_model(model_folder(work / "cut"), backend="torch").card.digest == whole.figures["digest"]
 
 
 def test_a_stop_file_ends_training_and_keeps_the_best(work):
@@ -138,7 +138,7 @@ def test_an_adapter_is_a_small_file_that_makes_the_model_of_its_base(work):
     found = run(recipe_job(tuning(work, "adapted", params={**TUNE, "preset": "adapter"})))
     base = load_model(work / "library/near", backend="torch")
     made = merge(base, load_adapter(work / "adapted/adapter.safetensors"))
-    assert made.card.digest == found["digest"]
+    assert made.card.digest == found.figures["digest"]
     assert (work / "adapted/adapter.safetensors").stat().st_size < 0.5 * len(made.weights)
 
 

@@ -13,7 +13,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.recipes.translate import translator_folder
+from napari_connecto.workflows.recipes.parts import translator_folder
 from napari_connecto.workflows.shared.stop_file import STOP
 from napari_connecto.workflows.xray.design import SHARES, crop_shape, middle, parts, translator_card
 from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene

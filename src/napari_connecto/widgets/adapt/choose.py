@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +26,14 @@ from napari_connecto.widgets.adapt.prepare_jobs import Place, Preview, preview_j
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.ranks import RankTable
 from napari_connecto.widgets.shared.boundary_models import peek_card, told_of
+from napari_connecto.widgets.shared.commands import file_spec
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.plots import Tree
 from napari_connecto.widgets.shared.report_button import ranking_job
 from napari_connecto.workflows.adapt.params import RankParams
+from napari_connecto.workflows.recipes.entries.adapt import Rank
+from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.rank import Ranking
@@ -47,7 +49,7 @@ class ChooseBox(QWidget):
         self.project = project
         self.panels: Panels | None = None
         self.ranking: Ranking | None
-        self._ranked: dict[str, Any] = {}
+        self._ranked: Rank | None = None
         self.folders: dict[str, Path] = {}
         self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
         self.bar = JobBar("ranking", "Rank", "Compare patches of the image with the data of every model (MMD²)")
@@ -61,7 +63,7 @@ class ChooseBox(QWidget):
         self.before = BeforeLabel()
         self.about = text_line("What the chosen model is")
         self.copy = QPushButton("Copy command line")
-        self.copy.setToolTip("Copy the shell command that ranks the same way; its recipe.yaml is written")
+        self.copy.setToolTip("Copy the shell command that ranks the same way, without a screen")
         self._lay_out()
         self._connect()
         self._fill()
@@ -110,7 +112,7 @@ class ChooseBox(QWidget):
         self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
         self.project.changed.connect(self._on_changed)
         self.project.image.layers.chosen.connect(self._on_other_image)
-        self.copy.clicked.connect(self._on_copy)
+        self.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self._rank())))
 
     def choose(self, name: str) -> None:
         """Start from the domain of this name, or from scratch."""
@@ -197,7 +199,7 @@ class ChooseBox(QWidget):
     def _on_rank(self) -> None:
         try:
             volume, params = self.project.volume(), self.form.value
-            self._ranked = {"workflow": "rank", "volume": self.project.spec(), "params": asdict(params)}
+            self._ranked = self._rank() if self.project.spec() is not None else None
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -219,8 +221,8 @@ class ChooseBox(QWidget):
         self.verdict.show()
         self.tree.show_map(ranking.map)
         self.choose((ranking.best or ranking.ranks[0]).name)
-        recipe, folder = self._ranked, self.project.folder / "ranking"  # what was asked: the layer may be gone
-        self.bar.offer_report(lambda: ranking_job(ranking, recipe, folder))
+        asked, folder = self._ranked, self.project.folder / "ranking"  # what was asked: the layer may be gone
+        self.bar.offer_report(lambda: ranking_job(ranking, asked, folder))
 
     def _forget_ranking(self) -> None:
         """Ranks are of one image and one library."""
@@ -254,19 +256,13 @@ class ChooseBox(QWidget):
         if done:
             self.before.say(done)
 
-    def _on_copy(self) -> None:
-        try:
-            spec = self.project.spec()
-            if spec is None:
-                raise InputError("the image is no file; save it as OME-Zarr first to use it from a command line")
-            recipe: dict[str, Any] = {"workflow": "rank", "volume": spec, "params": asdict(self.form.value)}
-            if self.project.library is not None:
-                recipe["library"] = str(self.project.library)
-            text = self.project.copy_command(recipe | {"out": str(self.project.folder / "ranking")}, "rank")
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.bar.say(f"On the clipboard: {text}")
+    def _rank(self) -> Rank:
+        """The ranking that the settings describe."""
+        project = self.project
+        volume = file_spec(project.volume().name, project.spec())
+        library, out = project.library, project.folder / "ranking"
+        params = self.form.value
+        return Rank(volume=volume, library=str(library) if library else None, params=params, out=str(out))
 
 
 def _about(folder: Path | None) -> str:

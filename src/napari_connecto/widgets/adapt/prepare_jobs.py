@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from napari_connecto.widgets.shared.boundary_models import load, told_of
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PrepareParams
+from napari_connecto.workflows.recipes.entries.adapt import Prepare
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ADABN = PrepareParams(patches=32)
 """Fewer tiles than the command line takes: it is to be seen while one waits."""
@@ -26,10 +28,10 @@ Rows = list[list[Picture | None]]
 
 @dataclass(frozen=True)
 class Place:
-    """The image, how a recipe names it (None: it is no file), where what is made is kept, and whose encoder counts."""
+    """The image, its file (None: it is none), where what is made is kept, and whose encoder counts."""
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     folder: Path
     library: Path | None = None
 
@@ -49,22 +51,27 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
     """
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
-    from napari_connecto.workflows.recipes.recipe import recipe_job
+    from napari_connecto.workflows.recipes.recipe import run_job
 
     if source.folder is None:
         raise InputError("an untrained model has no batch norm to adapt; choose a trained model, or clear the box")
     spec = yield from as_file_job(place.volume, place.spec, place.folder / "image.ome.zarr")
-    base, name = source.folder, re.sub(r"[^\w.-]+", "-", source.name) + ("-inverted" if spec.get("invert") else "")
+    base, name = source.folder, re.sub(r"[^\w.-]+", "-", source.name) + ("-inverted" if spec.invert else "")
     for how in source.steps:
         name = f"{name}-{how}"
         out = place.folder / name
         if not (out / "model" / "card.json").exists():
-            recipe = {"workflow": "prepare", "volume": spec, "model": str(base), "how": how, "out": str(out)}
-            recipe |= {"params": {"patches": ADABN.patches}} if how == "adabn" else {}
-            recipe |= {"library": str(place.library)} if place.library is not None else {}
+            run = Prepare(
+                volume=spec,
+                model=str(base),
+                how=how,
+                library=None if place.library is None else str(place.library),
+                params=ADABN if how == "adabn" else PrepareParams(),
+                out=str(out),
+            )
             yield Progress(0, 0, f"{how} of {source.name}")
             apart = how == "playback"
-            yield from run_in_subprocess(recipe, place.folder / "recipes" / name) if apart else recipe_job(recipe)
+            yield from run_in_subprocess(run, place.folder / "recipes" / name) if apart else run_job(run)
         base = out / "model"
     return base
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QApplication
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.views.invert import INVERTED, inverted
@@ -23,13 +21,13 @@ from napari_connecto.widgets.adapt.kept import Gain, Kept, default_model
 from napari_connecto.widgets.adapt.layers import Canvas
 from napari_connecto.widgets.adapt.state import STATES, ImageState
 from napari_connecto.widgets.shared.boundary_models import model_name, peek_card
-from napari_connecto.widgets.shared.commands import HERE, RunOn
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.settings import output_folder
 from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.viewer.view import RESULT
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.core.volume import Level, Volume
@@ -171,12 +169,12 @@ class Project(QObject):
         volume = self.image.need_volume()
         return inverted(volume) if self.invert else volume
 
-    def spec(self) -> dict[str, Any] | None:
-        """How a recipe names the image; None where it is no file."""
+    def spec(self) -> VolumeSpec | None:
+        """What names the image in a recipe; None where it is no file."""
         if self.work is not None:
-            return dict(self.work.spec)
+            return self.work.spec
         spec = self.image.spec(self.volume())
-        return spec | {"invert": True} if spec is not None and self.invert else spec
+        return dataclasses.replace(spec, invert=True) if spec is not None and self.invert else spec
 
     def begin(self) -> Begin:
         """What a session would be begun with.
@@ -268,16 +266,3 @@ class Project(QObject):
         while (self.folder / f"{stem}-{n}").exists():
             n += 1
         return self.folder / f"{stem}-{n}"
-
-    def copy_command(self, recipe: Mapping[str, Any], name: str, run_on: RunOn = HERE) -> str:
-        """Write a recipe into the project's folder and put the command that runs it on the clipboard."""
-        from napari_connecto.workflows.recipes.recipe import write_recipe
-
-        path = self.folder / "recipes" / f"{name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, path)
-        text = shlex.join(["napari-connecto", "run", str(path), *run_on.words])
-        clipboard = QApplication.clipboard()
-        if clipboard is not None:
-            clipboard.setText(text)
-        return text

@@ -25,6 +25,7 @@ from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.run_on import RunOnRow
 from napari_connecto.widgets.shared.segmentation import Segmenting, check_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets.viewer.view import LayerCombo, view_box
+from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.segment.params import SegmentParams
 
 MOVED_MS = 800
@@ -56,7 +57,7 @@ class SegmentBox(QWidget):
         self.bar = JobBar("segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are kept")
         self.about = text_line("How many segments there are, and where they are kept")
         self.copy = QPushButton("Copy command line")
-        self.copy.setToolTip("Copy the shell command that segments the same way; its recipe.yaml is written")
+        self.copy.setToolTip("Copy the shell command that segments the same way, without a screen")
         self.rows = QFormLayout()
         self.rows.addRow("Where", self.where)
         self.rows.addRow("Shapes", self.shapes)
@@ -74,7 +75,7 @@ class SegmentBox(QWidget):
         self.bar.clicked.connect(self._on_segment)
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.worker.returned.connect(self._on_segmented)
-        self.copy.clicked.connect(self._on_copy)
+        self.copy.clicked.connect(lambda: self.bar.copy_command(self.command))
         project.changed.connect(self.show_state)
         project.switched.connect(self._on_switched)
         self.card.blocked.connect(self._on_blocked)
@@ -200,6 +201,11 @@ class SegmentBox(QWidget):
             return replace(same, run_on=run_on)
         return replace(wanted, out=self.project.next_folder("segments"))
 
+    def command(self) -> str:
+        """The shell command that does the same."""
+        what = self.segmenting()
+        return command_line(what.run(), what.run_on.words)
+
     def _region(self, volume: Volume) -> Box | None:
         where, canvas, finest = self.where.currentText(), self.project.canvas(), volume.levels[0]
         if where == ALL:
@@ -268,12 +274,3 @@ class SegmentBox(QWidget):
             self.bar.error.show_error(error)
             return
         self._shown_out = what.out
-
-    def _on_copy(self) -> None:
-        try:
-            what = self.segmenting()
-            text = self.project.copy_command(what.recipe(), "segment", what.run_on)
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.bar.say(f"On the clipboard: {text}")

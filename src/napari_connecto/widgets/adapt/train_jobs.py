@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,14 @@ from napari_connecto.widgets.adapt.jobs import Picture, Source
 from napari_connecto.widgets.shared.boundary_models import load, tuned_params
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.entries.adapt import FineTune
+from napari_connecto.workflows.recipes.entries.run import Summary
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
     from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
     from napari_connecto.workflows.adapt.compare import Comparison
     from napari_connecto.workflows.adapt.em_samples import Example
-
-Recipe = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,33 @@ def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing
     return Timing(params.steps or PRESETS[params.preset].steps, step_s, str(trained.device))
 
 
-def tune_recipe(work: Work, source: Source, params: FineTuneParams, out: Path) -> Recipe:
-    """Fine-tuning as a document."""
-    recipe: Recipe = {"workflow": "fine-tune", "volume": dict(work.spec), "session": str(work.session.path)}
-    recipe |= {"model": str(work.base), "params": asdict(params), "out": str(out)}
-    return recipe | ({"from_scratch": True} if source.folder is None else {})
+def tune_run(work: Work, source: Source, params: FineTuneParams, out: Path) -> FineTune:
+    """Fine-tuning as a run."""
+    return FineTune(
+        volume=work.spec,
+        model=str(work.base),
+        session=str(work.session.path),
+        from_scratch=source.folder is None,
+        params=params,
+        out=str(out),
+    )
 
 
-def tune_job(recipe: Recipe) -> Job[dict[str, Any]]:
+def tune_job(run: FineTune) -> Job[Summary]:
     """Fine-tune in a process of its own, which is killed when this is closed; the session must be unlocked."""
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
     from napari_connecto.workflows.recipes.recipe import write_recipe
 
-    out = Path(recipe["out"])
-    summary = yield from run_in_subprocess(recipe, out.parent / "recipes" / out.name)
-    write_recipe(recipe, out / "recipe.yaml")
+    out = Path(run.out)
+    summary = yield from run_in_subprocess(run, out.parent / "recipes" / out.name)
+    write_recipe(run, out / "recipe.yaml")
     return summary
 
 
-def unfinished(folder: Path) -> Recipe | None:
-    """The recipe of the last fine-tuning in a project's folder, if it was cut off and nothing was committed since."""
-    from napari_connecto.workflows.recipes.recipe import read_recipe
+def unfinished(folder: Path) -> FineTune | None:
+    """The last fine-tuning in a project's folder, if it was cut off and nothing was committed since."""
+    from napari_connecto.workflows.recipes.recipe import read_run
 
     runs = sorted(folder.glob("tuned-*/job.json"), key=lambda path: path.stat().st_mtime)
     if not runs or (tuned_model(runs[-1].parent) / "card.json").exists():
@@ -104,10 +109,10 @@ def unfinished(folder: Path) -> Recipe | None:
     try:
         if (folder / "session" / "events.jsonl").stat().st_mtime > begun:
             return None
-        recipe = read_recipe(folder / "recipes" / out.name / "recipe.yaml")
+        run = read_run(folder / "recipes" / out.name / "recipe.yaml")
     except (OSError, ConnectoError):
         return None
-    return recipe if Path(recipe["out"]) == out.absolute() else None
+    return run if isinstance(run, FineTune) and Path(run.out) == out.absolute() else None
 
 
 def tuned_model(out: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.adapt.train_jobs import Recipe, Timing, timing_job, tune_job, tune_recipe, unfinished
+from napari_connecto.widgets.adapt.train_jobs import Timing, timing_job, tune_job, tune_run, unfinished
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State, Worker
 from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.entries.adapt import FineTune
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.shared.stop_file import stop_and_keep
 
 FEW = 8
@@ -32,7 +35,7 @@ class TuneBox(QWidget):
     def __init__(self, project: Project) -> None:
         super().__init__()
         self.project = project
-        self.recipe: Recipe | None = None
+        self.run: FineTune | None = None
         self._seen: Path | None = None
         self.form: ParamsForm[FineTuneParams] = ParamsForm(FineTuneParams)
         self.learns_from = text_line("What is learnt from, and what only measures")
@@ -48,7 +51,7 @@ class TuneBox(QWidget):
         self.curve = Curve()
         self.about = text_line("What came out")
         self.copy = QPushButton("Copy command line")
-        self.copy.setToolTip("Copy the shell command that fine-tunes the same way; its recipe.yaml is written")
+        self.copy.setToolTip("Copy the shell command that fine-tunes the same way, without a screen")
         self._timer = Worker("timing", self, quiet=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
@@ -64,7 +67,7 @@ class TuneBox(QWidget):
         self.bar.worker.returned.connect(self._on_tuned)
         self.bar.worker.state_changed.connect(self._on_state)
         self.stop.clicked.connect(self._on_stop)
-        self.copy.clicked.connect(self._on_copy)
+        self.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self._run())))
         project.changed.connect(self.show_state)
         project.changed.connect(self._on_changed)
         project.switched.connect(self._on_switched)
@@ -95,17 +98,14 @@ class TuneBox(QWidget):
         cut_off = unfinished(self.project.folder)
         if cut_off is None:
             return
-        try:
-            self.form.value = from_mapping(FineTuneParams, cut_off["params"])
-        except ConnectoError:
-            return
+        self.form.value = cut_off.params
         self.bar.offer_resume()
-        self.about.setText(f"{Path(cut_off['out']).name} was cut off; Resume goes on from its last saved step.")
+        self.about.setText(f"{Path(cut_off.out).name} was cut off; Resume goes on from its last saved step.")
 
     def _on_switched(self) -> None:
         """What was said is of another image, or of another session."""
         self._timer.cancel()
-        self._seen = self.recipe = None
+        self._seen = self.run = None
         self.curve.clear()
         for line in (self.time, self.about):
             line.setText("")
@@ -116,15 +116,14 @@ class TuneBox(QWidget):
         self._timer.close()
         self.bar.close_jobs()
 
-    def _recipe(self) -> Recipe:
+    def _run(self) -> FineTune:
+        """The fine-tuning that the settings describe; one that was cut off goes on."""
         work, begin = self.project.need_work(), self.project.begin()
         if not any(s.status == "committed" and not s.held_out for s in work.session.patches):
             raise InputError("no patch to learn from is committed; paint and commit one that is not held out")
-        wanted = tune_recipe(work, begin.source, self.form.value, Path())
+        wanted = tune_run(work, begin.source, self.form.value, self.project.next_folder("tuned"))
         cut_off = unfinished(self.project.folder)
-        if cut_off is not None and {**cut_off, "out": wanted["out"]} == wanted:
-            return cut_off
-        return {**wanted, "out": str(self.project.next_folder("tuned"))}
+        return cut_off if cut_off is not None and replace(cut_off, out=wanted.out) == wanted else wanted
 
     def _on_form_changed(self) -> None:
         self.time.setText("")
@@ -152,16 +151,16 @@ class TuneBox(QWidget):
 
     def _on_start(self) -> None:
         try:
-            recipe = self._recipe()
+            run = self._run()
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
         self._timer.close(wait_s=0)
-        self.recipe = recipe
+        self.run = run
         self.curve.clear()
         self.about.setText("")
         self.project.close_session()  # the process reads it; the drafts stay writable
-        self.bar.start(lambda: tune_job(recipe), out=Path(recipe["out"]))
+        self.bar.start(lambda: tune_job(run), out=Path(run.out))
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         if progress.stage == "training":
@@ -178,23 +177,15 @@ class TuneBox(QWidget):
             self.bar.error.show_error(error)
 
     def _on_stop(self) -> None:
-        if self.recipe is not None and stop_and_keep(Path(self.recipe["out"])):
+        if self.run is not None and stop_and_keep(Path(self.run.out)):
             self.stop.setEnabled(False)
             self.bar.status.setText("Stopping after this step; the best is kept…")
 
-    def _on_tuned(self, summary: dict[str, Any]) -> None:
-        out = Path(summary["out"])
+    def _on_tuned(self, summary: Summary) -> None:
+        out = Path(summary.out)
         work = self.project.work
         kept = default_model(work.base, out, Gain.of(out)) if work is not None else None
         chosen = [f"Step 5 segments with {kept.name}: {kept.reason}. Step 4 changes that."] if kept else []
-        self.about.setText("\n".join([*summary["lines"], *chosen, f"Saved in {out}"]))
+        self.about.setText("\n".join([*summary.lines, *chosen, f"Saved in {out}"]))
         self.bar.offer_report(out)
         self.project.update(tuned=out, kept=kept)
-
-    def _on_copy(self) -> None:
-        try:
-            text = self.project.copy_command(self._recipe(), "fine-tune")
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.bar.say(f"On the clipboard: {text}")

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets.cascade.jobs import Backend, Search, check_job, command_line, estimate_job, search_job
+from napari_connecto.widgets.cascade.jobs import Backend, Search, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
@@ -24,6 +24,7 @@ from napari_connecto.widgets.shared.settings import AutomaticFolder, output_fold
 from napari_connecto.widgets.viewer.view import inner, view_box
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     import napari
@@ -98,7 +99,7 @@ class CascadeWidget(Dock):
     def command(self) -> str:
         """The shell command that does the same."""
         search = self.search()
-        return command_line(search.recipe(), search.run_on)
+        return command_line(search.run(), search.run_on.words)
 
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked

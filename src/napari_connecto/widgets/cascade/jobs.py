@@ -5,9 +5,7 @@ The workflows (torch behind them) are imported inside the jobs, so that opening 
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,16 +19,18 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
-from napari_connecto.core.params import option_words
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec, volume_words
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.cascade.document import read_document
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.cascade import Cascade
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.estimate import Estimate
     from napari_connecto.workflows.ood.check import OodCheck
 
-Recipe = dict[str, Any]
 Backend = Literal["auto", "torch"]
 
 
@@ -51,7 +50,7 @@ class Search:
     volume
         Its finest level is the finest to be read.
     spec
-        How a recipe names the volume; None where it is no file.
+        Of the file that the volume is; None where it is none.
     cascade
         Folder.
     out
@@ -65,7 +64,7 @@ class Search:
     """
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     cascade: Path
     params: DetectParams
     out: Path
@@ -73,22 +72,16 @@ class Search:
     backend: Backend = "torch"
     check: OodCheck | None = None
 
-    def recipe(self) -> Recipe:
-        """The same search as a document.
+    def run(self) -> Detect:
+        """The same search as a run.
 
         Raises
         ------
         InputError
             If the volume is no file.
         """
-        params = dataclasses.asdict(self.params)
-        return {
-            "workflow": "detect",
-            "volume": file_spec(self.volume.name, self.spec),
-            "cascade": str(self.cascade),
-            "params": params,
-            "out": str(self.out),
-        }
+        volume = file_spec(self.volume.name, self.spec)
+        return Detect(volume=volume, cascade=str(self.cascade), params=self.params, out=str(self.out))
 
 
 @lru_cache(maxsize=2)
@@ -146,7 +139,7 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
             check=search.check,
         )
     if search.spec is not None:
-        write_recipe(search.recipe(), search.out / "recipe.yaml")
+        write_recipe(search.run(), search.out / "recipe.yaml")
     return found
 
 
@@ -239,41 +232,46 @@ class Training:
     """
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     labels: Volume | np.ndarray
-    labels_spec: Mapping[str, Any] | None
+    labels_spec: VolumeSpec | None
     params: TrainParams
     out: Path
     review: Places | None = None
     previous: Path | None = None
 
 
-def training_job(training: Training) -> Job[dict[str, Any]]:
+def training_job(training: Training) -> Job[Summary]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
     yield from torch_job()
     from napari_connecto.io.tables.tables import write_table
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as work:
-        recipe: Recipe = {"workflow": "train-cascade", "out": str(training.out)}
         phases = Phases({"writing the image": 1, "writing the labels": 1, "training": 100})
         writing = as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
-        recipe["volume"] = yield from phases.run("writing the image", writing)
+        volume = yield from phases.run("writing the image", writing)
+        labels, points, review = None, None, None
         if isinstance(training.labels, np.ndarray):
-            table = Path(work) / "points.csv"
-            write_table(table, _columns(training.labels, training.review))
-            recipe["points"] = str(table)
+            points = str(Path(work) / "points.csv")
+            write_table(points, _columns(training.labels, training.review))
         else:
             path = Path(work) / "labels.ome.zarr"
             writing = as_file_job(training.labels, training.labels_spec, path)
-            recipe["labels"] = yield from phases.run("writing the labels", writing)
+            labels = yield from phases.run("writing the labels", writing)
             if training.review is not None:
-                recipe["review"] = str(Path(work) / "review.csv")
-                write_table(recipe["review"], _columns(np.empty((0, 3)), training.review))
-        if training.previous is not None:
-            recipe["previous"] = str(training.previous)
-        recipe["params"] = dataclasses.asdict(training.params)
-        return (yield from phases.run("training", run_in_subprocess(recipe, work)))
+                review = str(Path(work) / "review.csv")
+                write_table(review, _columns(np.empty((0, 3)), training.review))
+        run = TrainCascade(
+            volume=volume,
+            labels=labels,
+            points=points,
+            review=review,
+            previous=None if training.previous is None else str(training.previous),
+            params=training.params,
+            out=str(training.out),
+        )
+        return (yield from phases.run("training", run_in_subprocess(run, work)))
 
 
 def _columns(points: np.ndarray, review: Places | None) -> dict[str, Any]:
@@ -283,11 +281,3 @@ def _columns(points: np.ndarray, review: Places | None) -> dict[str, Any]:
     centres = np.concatenate([points, review.centre_nm])
     status = np.concatenate([np.full(len(points), "accepted"), review.status])
     return {f"{axis}_nm": centres[:, i] for i, axis in enumerate("zyx")} | {"status": status}
-
-
-def command_line(recipe: Recipe, run_on: RunOn) -> str:
-    """The shell command that does what a detect recipe says; params at their default are left out."""
-    words = ["napari-connecto", "detect", *volume_words(recipe["volume"])]
-    words += ["--cascade", recipe["cascade"], "--out", recipe["out"]]
-    words += option_words(DetectParams, recipe["params"])
-    return shlex.join(words + run_on.words)

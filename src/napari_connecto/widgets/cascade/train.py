@@ -24,6 +24,7 @@ from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.shared.stop_file import ask_to_stop
 
 PREVIOUS = "connecto_previous"
@@ -151,13 +152,13 @@ class TrainBox(QGroupBox):
         previous = layer.metadata.get(PREVIOUS)
         return Training(volume, self._source.spec(volume), what.labels, spec, params, out, what.review, previous)
 
-    def _on_trained(self, summary: dict[str, Any]) -> None:
-        out = Path(summary["out"])
-        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
-        if summary.get("failure"):
-            self.bar.error.show_error(ConnectoError(summary["failure"]))
+    def _on_trained(self, summary: Summary) -> None:
+        out = Path(summary.out)
+        self.about.setText("\n".join([*summary.lines, f"Kept in {out}"]))
+        if summary.figures["failure"]:
+            self.bar.error.show_error(ConnectoError(summary.figures["failure"]))
             self.bar.say("The new cascade finds nothing; it is kept, but not chosen.")
-        elif summary.get("worse"):
+        elif summary.figures["worse"]:
             self.bar.say("The new cascade is worse than the previous one; it is kept, but not chosen.")
         else:
             self.trained.emit(out)

@@ -1,33 +1,17 @@
-"""Words of shell commands that do what a dock does, and the machine that a job is sent to; no Qt, no napari."""
+"""What a dock's run needs beside its parameters: a file, and the machine that it is sent to; no Qt, no napari."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.params import word
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
-def volume_words(spec: Mapping[str, Any]) -> list[str]:
-    """A volume of a recipe as path and options."""
-    path = str(spec["path"])
-    words = [f"./{path}" if path.startswith("-") else path]
-    for name in ("array", "channel", "time", "axes"):
-        if spec.get(name) is not None:
-            words += [f"--{name}", str(spec[name])]
-    for name in ("voxel_nm", "origin_nm"):
-        if spec.get(name):
-            words += [f"--{name.replace('_', '-')}", *map(word, spec[name])]
-    if spec.get("invert"):
-        words.append("--invert")
-    return words
-
-
-def file_spec(name: str, spec: Mapping[str, Any] | None) -> dict[str, Any]:
-    """How a recipe names the volume ``name``.
+def file_spec(name: str, spec: VolumeSpec | None) -> VolumeSpec:
+    """What names the volume ``name`` in a recipe.
 
     Raises
     ------
@@ -36,7 +20,7 @@ def file_spec(name: str, spec: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if spec is None:
         raise InputError(f"'{name}' is no file; save it as OME-Zarr first to run it from a command line")
-    return dict(spec)
+    return spec
 
 
 @dataclass(frozen=True)

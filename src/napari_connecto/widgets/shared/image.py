@@ -22,6 +22,7 @@ from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.widgets.viewer.view import LayerCombo, LevelPicker, default_level
 from napari_connecto.widgets.viewer.volumes import open_job, with_finest
 from napari_connecto.widgets.viewer.voxel_size import PIXELS, VoxelSize, give_size
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 CORRECT = "Set voxel size (nm)"
 FINE_ENOUGH = 1.25
@@ -124,10 +125,11 @@ class InputBox(QGroupBox):
         """Wait a moment for what is being opened: a click may follow a keystroke at once."""
         self._opener.settle()
 
-    def spec(self, volume: Volume) -> dict[str, Any] | None:
+    def spec(self, volume: Volume) -> VolumeSpec | None:
         """How a recipe names the volume; None where no file is exactly that."""
         same = self.full is not None and len(volume.levels) == len(self.full.levels)
-        return dict(volume.metadata[SPEC]) if same and SPEC in volume.metadata else None
+        found: VolumeSpec | None = volume.metadata.get(SPEC)
+        return found if same else None
 
     def way_out(self) -> tuple[str, Callable[[], None]] | None:
         """One click that helps where the model cannot read voxels of this size; None where nothing is chosen."""

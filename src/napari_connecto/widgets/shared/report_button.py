@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtWidgets import QLabel, QPushButton
@@ -16,6 +16,7 @@ from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.rank import Ranking
+    from napari_connecto.workflows.recipes.entries.adapt import Rank
 
 
 class ReportButton(QPushButton):
@@ -54,8 +55,8 @@ def folder_job(folder: Path) -> Job[Path]:
     return (yield from write_report_job(folder))
 
 
-def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[Path]:
-    """The page of a ranking, which is written into a folder first."""
+def ranking_job(ranking: Ranking, run: Rank | None, folder: Path) -> Job[Path]:
+    """The page of a ranking, which is written into a folder first; ``run`` is None where the image is no file."""
     yield from torch_job()
     yield Progress(0, 1, "writing the report")
     from napari_connecto.io.disk import storing, write_json
@@ -64,8 +65,8 @@ def ranking_job(ranking: Ranking, recipe: dict[str, Any], folder: Path) -> Job[P
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "ranking.json", ranking.to_json())
-    if recipe.get("volume"):
-        write_recipe(recipe, folder / "recipe.yaml")
+    if run is not None:
+        write_recipe(run, folder / "recipe.yaml")
     return (yield from folder_job(folder))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
@@ -13,13 +12,14 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import load
 from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.workflows.recipes.entries.run import Given
+from napari_connecto.workflows.recipes.entries.segment import Segment
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.ood.check import OodCheck
     from napari_connecto.workflows.segment.estimate import SegmentEstimate
-
-Recipe = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Segmenting:
     """
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     model: Path
     params: SegmentParams
     region: Box | None
@@ -39,23 +39,22 @@ class Segmenting:
     check: OodCheck | None = field(default=None, compare=False)
     run_on: RunOn = field(default=HERE, compare=False)
 
-    def recipe(self) -> Recipe:
-        """The same as a document.
+    def run(self) -> Segment:
+        """The same as a run of its own; the network runs as here, so that the voxels are the same.
 
         Raises
         ------
         InputError
             If the volume is no file.
         """
-        recipe: Recipe = {
-            "workflow": "segment",
-            "volume": file_spec(self.volume.name, self.spec),
-            "model": str(self.model),
-        }
-        recipe |= {"params": asdict(self.params), "out": str(self.out), "backend": "torch"}  # as here: the same voxels
-        if self.region is not None:
-            recipe["region"] = [*self.region.start, *self.region.stop]
-        return recipe
+        return Segment(
+            volume=file_spec(self.volume.name, self.spec),
+            model=str(self.model),
+            region=self.region,
+            backend="torch",
+            params=Given(SegmentParams, asdict(self.params)),
+            out=str(self.out),
+        )
 
 
 def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
@@ -93,5 +92,5 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
             what.volume, what.params, model=model, out=what.out, region=what.region, client=client, gate=gate
         )
     if what.spec is not None:
-        write_recipe(what.recipe(), what.out / "recipe.yaml")
+        write_recipe(what.run(), what.out / "recipe.yaml")
     return made

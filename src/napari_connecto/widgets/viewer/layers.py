@@ -19,10 +19,11 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.volume import Kind, Level, Volume
 from napari_connecto.widgets.viewer.spatial import Spatial
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 _FROM_AXES = {"t": "time", "c": "channel"}
 SPEC = "spec"
-"""Key of ``Volume.metadata``: how a recipe names the file behind a layer."""
+"""Key of ``Volume.metadata``: the `VolumeSpec` of the file behind a layer."""
 SOURCE = "connecto_source"
 """Key of ``layer.metadata`` where our own layers say which file they show."""
 GRID = "connecto_grid"
@@ -102,10 +103,9 @@ class LayerImage:
         theirs = [(level.array.shape, level.dtype) for level in volume.levels]
         if theirs != mine or volume.kind != self.kind:
             return None
-        spec = {"path": volume.source, **picks} | ({"voxel_nm": list(voxel_nm)} if voxel_nm else {})
         placed = volume.placed_at(self._origin(volume.levels[0].voxel_nm))
-        if placed is not volume:
-            spec["origin_nm"] = list(placed.levels[0].origin_nm)
+        origin_nm = placed.levels[0].origin_nm if placed is not volume else None
+        spec = VolumeSpec(volume.source, voxel_nm=voxel_nm, origin_nm=origin_nm, **picks)
         return replace(placed, metadata={**placed.metadata, SPEC: spec})
 
     def _origin(self, voxel_nm: FVec3) -> FVec3:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.viewer.spatial import serial
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 def open_job(described: Any) -> Job[Volume]:
@@ -46,13 +46,13 @@ def lasting(volume: Volume, model: Path, *more: object) -> str:
     return hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
 
 
-def as_file_job(volume: Volume, spec: Mapping[str, Any] | None, path: Path) -> Job[dict[str, Any]]:
+def as_file_job(volume: Volume, spec: VolumeSpec | None, path: Path) -> Job[VolumeSpec]:
     """How a recipe names the volume; what is no file is written to ``path`` first."""
     if spec is not None:
-        return dict(spec)
+        return spec
     from napari_connecto.io.volumes.write import save_volume_job
 
     if not path.exists():
         yield from save_volume_job(volume, path)
     channels = volume.levels[0].channels is not None
-    return {"path": str(path)} | ({"channel": "all"} if channels else {})
+    return VolumeSpec(str(path), channel="all" if channels else None)

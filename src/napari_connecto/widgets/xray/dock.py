@@ -25,7 +25,6 @@ from napari_connecto.widgets.xray.jobs import (
     Translated,
     Translating,
     check_job,
-    command_line,
     estimate_job,
     live,
     translating_job,
@@ -34,6 +33,7 @@ from napari_connecto.widgets.xray.segment import SideBySideBox
 from napari_connecto.widgets.xray.segment_jobs import Source
 from napari_connecto.widgets.xray.train import PairBox
 from napari_connecto.widgets.xray.trust import TrustBox
+from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TranslateWidget(Dock):
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
         self.image.layers.chosen.connect(self.bar.reset)
-        self.options.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self.translating())))
+        self.options.copy.clicked.connect(lambda: self.bar.copy_command(self.command))
         self.card.blocked.connect(self.bar.block)
         self.preview.clicked.connect(self._on_preview)
         self.bar.clicked.connect(self._on_run)
@@ -108,6 +108,11 @@ class TranslateWidget(Dock):
         mark = lasting(volume, folder, params)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value)
+
+    def command(self) -> str:
+        """The shell command that does the same."""
+        what = self.translating()
+        return command_line(what.run(), what.run_on.words)
 
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training

@@ -6,10 +6,9 @@ The workflows (torch behind them) are imported inside the jobs, so that opening 
 from __future__ import annotations
 
 import json
-import shlex
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,12 +17,13 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
-from napari_connecto.core.params import option_words
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec, volume_words
+from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.workflows.recipes.entries.xray import Translate
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.xray.translator import Translator
     from napari_connecto.workflows.xray.trust import Region
 
-Recipe = dict[str, Any]
 WAIT_S = 0.1
 PARTS = ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
@@ -50,7 +49,7 @@ class Translating:
     volume
         X-ray; its finest level is the finest to be read.
     spec
-        How a recipe names it; None where it is no file.
+        Of the file that it is; None where it is none.
     translator
         Folder.
     out
@@ -62,27 +61,28 @@ class Translating:
     """
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     translator: Path
     params: TranslateParams
     out: Path
     run_on: RunOn = HERE
     check: OodCheck | None = None
 
-    def recipe(self) -> Recipe:
-        """The same as a document.
+    def run(self) -> Translate:
+        """The same as a run of its own.
 
         Raises
         ------
         InputError
             If the volume is no file.
         """
-        recipe: Recipe = {
-            "workflow": "translate",
-            "volume": file_spec(self.volume.name, self.spec),
-            "translator": str(self.translator),
-        }
-        return recipe | {"params": asdict(self.params), "out": str(self.out), "backend": BACKEND}
+        return Translate(
+            volume=file_spec(self.volume.name, self.spec),
+            translator=str(self.translator),
+            params=self.params,
+            out=str(self.out),
+            backend=BACKEND,
+        )
 
 
 class Translated(NamedTuple):
@@ -170,7 +170,7 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
         running = translate_job(what.volume, translator, what.params, gate=check, **where)
         found = yield from phases.run("translating", running)
     if what.spec is not None:
-        write_recipe(what.recipe(), what.out / "recipe.yaml")
+        write_recipe(what.run(), what.out / "recipe.yaml")
     looking = worst_job(found.aleatoric, found.epistemic, n)
     worst = yield from phases.run("finding the most uncertain regions", looking)
     return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
@@ -260,18 +260,3 @@ def peek(folder: Path) -> Peek:
         return Peek(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"got {folder}; a translator is a folder with {TRANSLATOR}, made by training") from error
-
-
-def command_line(what: Translating) -> str:
-    """The shell command that does the same; params at their default are left out.
-
-    Raises
-    ------
-    InputError
-        If the volume is no file.
-    """
-    recipe = what.recipe()
-    words = ["napari-connecto", "translate", *volume_words(recipe["volume"])]
-    words += ["--translator", recipe["translator"], "--out", recipe["out"], "--backend", BACKEND]
-    words += option_words(TranslateParams, recipe["params"])
-    return shlex.join(words + what.run_on.words)

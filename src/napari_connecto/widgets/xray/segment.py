@@ -27,6 +27,7 @@ from napari_connecto.widgets.xray.disputed import Disputing
 from napari_connecto.widgets.xray.segment_jobs import Source, both_job, inside, part, translated
 from napari_connecto.widgets.xray.trust import TrustBox
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")
@@ -123,7 +124,7 @@ class SideBySideBox(QGroupBox):
             made, raw = self._translated(made, mean, xray)
             mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
-        spec, run_on = {"path": mean.source} if mean is whole else None, source.what.run_on
+        spec, run_on = VolumeSpec(mean.source) if mean is whole else None, source.what.run_on
         return (
             Segmenting(xray, source.what.spec, folder, params, raw, out / "xray", run_on=run_on),
             Segmenting(mean, spec, folder, params, made, out / "em-like", run_on=run_on),

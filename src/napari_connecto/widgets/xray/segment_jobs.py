@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_connecto.core.geometry import Box, vec3
-from napari_connecto.core.jobs import Job
+from napari_connecto.core.jobs import Job, named
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.segmentation import Segmenting, segmenting_job
 from napari_connecto.widgets.xray.jobs import Translating
@@ -36,18 +36,9 @@ class Source:
 
 def both_job(tasks: Sequence[Segmenting]) -> Job[tuple[Volume, Volume]]:
     """Segment one after the other; stages say which."""
-    made = []
-    for name, task in zip(("X-ray", "EM-like"), tasks, strict=True):
-        job = segmenting_job(task)
-        try:
-            while True:
-                progress = next(job)
-                yield replace(progress, stage=f"{name}: {progress.stage}", payload=None)
-        except StopIteration as end:
-            made.append(end.value)
-        finally:
-            job.close()
-    return made[0], made[1]
+    xray, em_like = tasks
+    first = yield from named("X-ray", segmenting_job(xray))
+    return first, (yield from named("EM-like", segmenting_job(em_like)))
 
 
 def inside(view: Box, finest: Level, volume: Volume) -> Box:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,10 @@ from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.layers import SPEC, LayerImage, describe
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.widgets.viewer.volumes import as_file_job, identity
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.entries.xray import TrainTranslator
 from napari_connecto.workflows.shared.stop_file import stop_and_keep
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.params import PairParams
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
@@ -46,7 +49,7 @@ class Training(NamedTuple):
     """Everything a training needs; ``em`` is opened by its job."""
 
     xray: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     em: LayerImage
     params: TranslatorParams
     pairing: PairParams
@@ -184,26 +187,26 @@ class PairBox(QGroupBox):
             self.stop.setEnabled(False)
             self.bar.status.setText("Stopping after this step; what is learnt is kept and measured…")
 
-    def _on_trained(self, summary: dict[str, Any]) -> None:
-        out = Path(summary["out"])
-        self.about.setText("\n".join([*summary["lines"], f"Kept in {out}"]))
+    def _on_trained(self, summary: Summary) -> None:
+        out = Path(summary.out)
+        self.about.setText("\n".join([*summary.lines, f"Kept in {out}"]))
         self.bar.offer_report(out)
         self.trained.emit(out / TRANSLATOR)
 
 
-def training_job(training: Training) -> Job[dict[str, Any]]:
+def training_job(training: Training) -> Job[Summary]:
     """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 
     yield Progress(0, 0, "opening")
     em, inputs = training.em.volume(), training.out.parent / f"{training.out.name}-inputs"
-    recipe: dict[str, Any] = {"workflow": "train-translator", "out": str(training.out)}
     phases = Phases({"writing the X-ray": 1, "writing the EM": 1, "training": 100})
     writing = as_file_job(training.xray, training.spec, inputs / "xray.ome.zarr")
-    recipe["volume"] = yield from phases.run("writing the X-ray", writing)
+    xray_spec = yield from phases.run("writing the X-ray", writing)
     writing = as_file_job(em, em.metadata.get(SPEC), inputs / "em.ome.zarr")
-    recipe["em"] = yield from phases.run("writing the EM", writing)
-    recipe["params"], recipe["pairing"] = asdict(training.params), asdict(training.pairing)
-    running = run_in_subprocess(recipe, training.out.parent / "recipes" / training.out.name)
+    em_spec = yield from phases.run("writing the EM", writing)
+    params, pairing, out = training.params, training.pairing, str(training.out)
+    run = TrainTranslator(volume=xray_spec, em=em_spec, params=params, pairing=pairing, out=out)
+    running = run_in_subprocess(run, training.out.parent / "recipes" / training.out.name)
     return (yield from phases.run("training", running))

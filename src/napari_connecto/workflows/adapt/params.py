@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from napari_connecto.core.params import check, param
 from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
@@ -147,3 +147,21 @@ class PrepareParams:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a user wants to know of a domain before using it."""
+
+    organism: str = param("", "Organism of the data.")
+    tissue: str = param("", "Tissue of the data.")
+    modality: str = param("", "FIB-SEM, ssTEM, ...")
+    data: str = param("", "Source of the data, as it is to be cited.")
+    licence: str = param("", "Terms of the weights, as the data's terms allow.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def to_json(self) -> dict[str, str]:
+        """Plain types."""
+        return asdict(self)

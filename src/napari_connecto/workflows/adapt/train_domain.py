@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from napari_connecto.workflows.adapt.compare import score, tune
 from napari_connecto.workflows.adapt.domains import Domain, sample_features, save_about
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.adapt.fine_tune import BoundaryLoss, boundary_card
-from napari_connecto.workflows.adapt.params import DomainParams
+from napari_connecto.workflows.adapt.params import About, DomainParams
 from napari_connecto.workflows.ood.check import FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.files import save_gate
 from napari_connecto.workflows.ood.gate import Gate
@@ -46,21 +46,6 @@ CROPS, CROP = 24, 160
 """Patches that are kept at most for playback, and their extent along y and x, voxels."""
 SECTIONS = 12
 """At most so many sections tune and measure."""
-
-
-@dataclass(frozen=True)
-class About:
-    """What a user wants to know of a domain before using it."""
-
-    organism: str = ""
-    tissue: str = ""
-    modality: str = ""
-    data: str = ""
-    licence: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Plain types."""
-        return asdict(self)
 
 
 def train_domain_job(
@@ -143,7 +128,7 @@ def _work(params: DomainParams) -> dict[str, float]:
 
 
 def _gate(volume: Volume, model: TorchPredictor, seed: int) -> Job[Gate | None]:
-    """Fitted to the whole volume, like the sample of features; None if it holds too little tissue."""
+    """From all of the volume, as the sample of features; None where it holds too little tissue."""
     scaling = model.card.normalisation.resolve(volume)
     try:
         return (yield from source_gate_job(fitting_level(volume, model.card), scaling, model, seed=seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from skimage.draw import circle_perimeter
 from skimage.io import imsave
 
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job
+from napari_connecto.core.jobs import Job, named
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import SAMPLES, cascade_folder, open_sample
@@ -24,7 +24,9 @@ from napari_connecto.workflows.cascade.evaluate import evaluate
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect_job
+from napari_connecto.workflows.recipes.entries.cascade import Detect
 from napari_connecto.workflows.recipes.recipe import write_recipe
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
 
@@ -46,15 +48,13 @@ def demo_job(out: Path) -> Job[Demo]:
         volume, truth = open_sample(sample), open_sample(sample, truths[0])
         cascade = load_cascade(cascade_folder(truths[0]))
         expected = estimate(volume, cascade, trial=True, out=out)
-        searching = _named(sample, detect_job(volume, cascade, out=out / sample))
+        searching = named(sample, detect_job(volume, cascade, out=out / sample))
         fast = yield from phases.run(sample, searching)
         exhaustive = DetectParams(exhaustive=True, audit=0)
-        searching = _named(sample, detect_job(volume, cascade, exhaustive, out=out / f"{sample}_everywhere"))
+        searching = named(sample, detect_job(volume, cascade, exhaustive, out=out / f"{sample}_everywhere"))
         slow = yield from phases.run(f"{sample}, everywhere", searching)
-        write_recipe(
-            {"workflow": "detect", "volume": volume.source, "cascade": truths[0], "out": str(out / sample)},
-            out / sample / "recipe.yaml",
-        )
+        run = Detect(volume=VolumeSpec(volume.source), cascade=truths[0], out=str(out / sample))
+        write_recipe(run, out / sample / "recipe.yaml")
         picture = out / f"{sample}.png"
         imsave(picture, draw(volume, fast, open_sample(sample, truths[0])), check_contrast=False)
         found[sample] = (volume, fast)
@@ -69,15 +69,6 @@ def demo_job(out: Path) -> Job[Demo]:
             f"table, map, labels, report, recipe: {out / sample}",
         ]
     return Demo(found, lines[1:])
-
-
-def _named(sample: str, job: Job[Detections]) -> Job[Detections]:
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as end:
-            return end.value
-        yield replace(progress, stage=f"{sample}: {progress.stage}", payload=None)
 
 
 def _seconds(found: Detections) -> str:

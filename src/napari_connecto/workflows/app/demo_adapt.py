@@ -4,67 +4,67 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from skimage.io import imsave
 from skimage.segmentation import find_boundaries
 
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import Job
+from napari_connecto.core.jobs import Job, named
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import open_sample
 from napari_connecto.workflows.adapt.em_samples import nearest
-from napari_connecto.workflows.recipes.recipe import Recipe, recipe_job
+from napari_connecto.workflows.adapt.params import FineTuneParams, RankParams, SuggestParams
+from napari_connecto.workflows.recipes.entries.adapt import FineTune, Rank, Suggest
+from napari_connecto.workflows.recipes.entries.run import Run, Summary
+from napari_connecto.workflows.recipes.entries.segment import Segment
+from napari_connecto.workflows.recipes.recipe import run_job
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ORANGE = (230, 159, 0)
 START = "fly-medulla"
 """A domain of real data: the nearest one has seen phantoms like the sample, and would have little to learn."""
-RANK = {"patches": 100}
-SUGGEST = {"pool": 60, "random_arm": 2, "size": 160}
-TUNE = {"preset": "standard", "steps": 60, "crop": 128, "batch": 2}
-REGION = [8, 0, 0, 16, 320, 320]
+RANK = RankParams(patches=100)
+SUGGEST = SuggestParams(pool=60, random_arm=2, size=160)
+TUNE = FineTuneParams(preset="standard", steps=60, crop=128, batch=2)
+REGION = Box((8, 0, 0), (16, 320, 320))
 
 
 def adapt_demo_job(out: Path) -> Job[list[str]]:
     """Rank, suggest, annotate, fine-tune, compare and segment into ``out``; returns what to tell about it."""
     volume, truth = open_sample("neuropil"), open_sample("neuropil", "neurons")
-    image = {"path": volume.source}
+    image = VolumeSpec(volume.source)
     session, tuned = out / "session", out / "fine-tuned"
     phases = Phases({"rank": 8, "suggest": 18, "fine-tune": 30, "segment": 10})  # seconds on two cores
-    ranking = yield from phases.run(
-        "rank", _step({"workflow": "rank", "volume": image, "params": RANK, "out": str(out / "ranking")})
-    )
-    lines = ["== adapting a model to the sample 'neuropil' (synthetic) ==", *ranking["lines"]]
+
+    def step(run: Run) -> Job[Summary]:
+        return phases.run(run.workflow, named(run.workflow, run_job(run)))
+
+    ranking = yield from step(Rank(volume=image, params=RANK, out=str(out / "ranking")))
+    lines = ["== adapting a model to the sample 'neuropil' (synthetic) ==", *ranking.lines]
     if not session.exists():
-        asked = {"model": START, "n": 6, "params": SUGGEST, "out": str(session)}
-        found = yield from phases.run("suggest", _step({"workflow": "suggest", "volume": image, **asked}))
-        lines += [f"suggested with '{START}', which has never seen it:", *found["lines"]]
-    painted = {"labels": {"path": truth.source}, "label_kind": "instances"}
-    tuning = {"workflow": "fine-tune", "volume": image, "model": START, "session": str(session), "out": str(tuned)}
-    learnt = yield from phases.run("fine-tune", _step(tuning | {"params": TUNE} | painted))
-    lines += ["fine-tuned on 4 patches that a simulated annotator painted (the truth):", *learnt["lines"]]
-    cutting = {"workflow": "segment", "volume": image, "model": str(tuned), "out": str(out / "segments")}
-    pieces = yield from phases.run("segment", _step(cutting | {"region": REGION}))
+        found = yield from step(Suggest(volume=image, model=START, n=6, params=SUGGEST, out=str(session)))
+        lines += [f"suggested with '{START}', which has never seen it:", *found.lines]
+    learnt = yield from step(
+        FineTune(
+            volume=image,
+            model=START,
+            session=str(session),
+            labels=VolumeSpec(truth.source),
+            label_kind="instances",
+            params=TUNE,
+            out=str(tuned),
+        )
+    )
+    lines += ["fine-tuned on 4 patches that a simulated annotator painted (the truth):", *learnt.lines]
+    pieces = yield from step(Segment(volume=image, model=str(tuned), region=REGION, out=str(out / "segments")))
     picture = out / "neurons.png"
     imsave(picture, draw(volume, open_volume(out / "segments/labels/labels.zarr")), check_contrast=False)
-    lines += [f"a part of the sample cut into {pieces['segments']} neurites"]
+    lines += [f"a part of the sample cut into {pieces.figures['segments']} neurites"]
     lines += [f"picture: {picture}: image and segments; models, session, recipes: {out}"]
     return lines
-
-
-def _step(recipe: Recipe) -> Job[dict[str, Any]]:
-    job = recipe_job(recipe)
-    try:
-        while True:
-            progress = next(job)
-            yield replace(progress, stage=f"{recipe['workflow']}: {progress.stage}", payload=None)
-    except StopIteration as end:
-        return end.value
-    finally:
-        job.close()
 
 
 def draw(volume: Volume, labels: Volume) -> np.ndarray:

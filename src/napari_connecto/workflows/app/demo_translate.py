@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from skimage.io import imsave
 
-from napari_connecto.core.jobs import Job
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, named
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import open_sample
-from napari_connecto.workflows.recipes.recipe import recipe_job
+from napari_connecto.workflows.recipes.entries.xray import Translate
+from napari_connecto.workflows.recipes.recipe import run_job
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.metrics import brightness, likeness
 from napari_connecto.workflows.xray.reliability import calibration
 from napari_connecto.workflows.xray.translate import REPORT
 
 SAMPLE, TRANSLATOR = "xray-test", "synthetic"
-REGION = [0, 0, 0, 32, 32, 32]
+REGION = Box((0, 0, 0), (32, 32, 32))
 """X-ray voxels: 96 of the EM's along each axis."""
 
 
 def translate_demo_job(out: Path) -> Job[list[str]]:
     """Translate a corner of the sample into ``out``; returns what to tell about it."""
     xray, em = open_sample(SAMPLE), open_sample(SAMPLE, "em")
-    recipe = {"workflow": "translate", "volume": {"path": xray.source}, "translator": TRANSLATOR, "region": REGION}
-    job = recipe_job(recipe | {"out": str(out / "translated")})
-    try:
-        while True:
-            progress = next(job)
-            yield replace(progress, stage=f"translate: {progress.stage}", payload=None)
-    except StopIteration as end:
-        told = end.value["lines"]
-    finally:
-        job.close()
+    run = Translate(volume=VolumeSpec(xray.source), translator=TRANSLATOR, region=REGION, out=str(out / "translated"))
+    told = (yield from named("translate", run_job(run))).lines
     volumes = {name: open_volume(out / "translated" / f"{name}.zarr") for name in ("mean", "aleatoric", "epistemic")}
     target = Scaling(**read_json(out / "translated" / REPORT)["target"])
     lines = ["== X-ray to EM on the sample 'xray-test' (synthetic EM, simulated X-ray) ==", *told]
@@ -71,7 +65,7 @@ def _levels(xray: Volume, em: Volume, found: dict[str, Volume]) -> list[Level]:
 
 def _region(level: Level) -> np.ndarray:
     """The demo's region on the EM's grid."""
-    side = 3 * REGION[-1]
+    side = 3 * REGION.stop[-1]
     return level.array[:side, :side, :side].astype(np.float64)
 
 

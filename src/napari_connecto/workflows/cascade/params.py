@@ -33,6 +33,7 @@ class DetectParams:
         "Out-of-distribution check: compare a sample of tissue with the training data, and warn if it looks different.",
         choices=("warn", "off"),
         advanced=True,
+        old=("gate",),
     )
     seed: int = param(0, "Of the audit's sample.", low=0, advanced=True)
 

@@ -10,22 +10,23 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from napari_connecto.core.errors import SHORT_OF_MEMORY, ConnectoError
 from napari_connecto.core.jobs import Job, Progress, progress_of
-from napari_connecto.workflows.recipes.recipe import Recipe, write_recipe
+from napari_connecto.workflows.recipes.entries.run import Run, Summary
+from napari_connecto.workflows.recipes.recipe import write_recipe
 
 HEARTBEAT_S = 0.2
 
 
-def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]:
-    """Run a recipe as ``napari-connecto run`` does, in another process.
+def run_in_subprocess(run: Run, folder: str | Path) -> Job[Summary]:
+    """Do a run as ``napari-connecto run`` does, in another process.
 
     Parameters
     ----------
-    recipe
-        See `recipe_job`; inputs must be files.
+    run
+        What to do; inputs are files.
     folder
         Where the recipe is written.
 
@@ -41,7 +42,7 @@ def run_in_subprocess(recipe: Recipe, folder: str | Path) -> Job[dict[str, Any]]
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / "recipe.yaml"
-    write_recipe(recipe, path)
+    write_recipe(run, path)
     command = [sys.executable, "-m", "napari_connecto", "run", str(path), "--progress", "json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     assert process.stdout is not None
@@ -92,7 +93,7 @@ def _pump(stream: Iterable[str] | IO[str], lines: queue.Queue[str | None]) -> No
     lines.put(None)
 
 
-def _follow(lines: queue.Queue[str | None]) -> Job[dict[str, Any] | None]:
+def _follow(lines: queue.Queue[str | None]) -> Job[Summary | None]:
     """Progress from JSON lines, repeated as a heartbeat while nothing comes; returns the summary line."""
     last, summary = Progress(0, 0, "starting"), None
     while True:
@@ -108,6 +109,6 @@ def _follow(lines: queue.Queue[str | None]) -> Job[dict[str, Any] | None]:
         except json.JSONDecodeError:
             continue
         if "summary" in message:
-            summary = message["summary"]
+            summary = Summary.from_json(message["summary"])
         elif "stage" in message:
             last = progress_of(message)

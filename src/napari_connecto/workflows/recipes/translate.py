@@ -1,72 +1,57 @@
-"""Recipes of the workflow "X-ray to EM": train-translator, translate."""
+"""What train-translator and translate do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
-from napari_connecto.sample_data import TRANSLATOR, list_translators
-from napari_connecto.workflows.recipes.parts import model_folder, named_folder, region_lines, region_of, tile_of
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.entries.xray import TrainTranslator, Translate
+from napari_connecto.workflows.recipes.parts import TRAINED, clipped_lines, model_folder, translator_folder
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 from napari_connecto.workflows.xray.membranes import membranes_job
-from napari_connecto.workflows.xray.params import PairParams
 from napari_connecto.workflows.xray.train import train_translator_job
 from napari_connecto.workflows.xray.translate import translate_job
-from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
 from napari_connecto.workflows.xray.translator import load_translator
 from napari_connecto.workflows.xray.trust import Region, disputed_regions, worst_regions
 
-Recipe = Mapping[str, Any]
-Summary = dict[str, Any]
-TRAINED, WORST, MEMBRANES = "translator", "worst.json", "membranes"
-"""What training makes; places to look at first; a folder of `membranes_job`."""
+WORST, MEMBRANES = "worst.json", "membranes"
+"""Places to look at first; a folder of `membranes_job`."""
 SHOWN = 10
+DISPUTED = "finding where passes disagree"
 
 
-def translator_folder(name_or_path: str | Path) -> Path:
-    """The folder of a translator, given as a path (also of what train-translator wrote) or by a shipped one's name.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    return named_folder("translator", name_or_path, TRAINED, TRANSLATOR, list_translators())
-
-
-def train_translator(recipe: Recipe, client: Any) -> Job[Summary]:
+def train_translator(run: TrainTranslator) -> Job[Summary]:
     """Train a translator from an X-ray and an EM volume of one tissue; ``out`` gets ``translator``."""
-    params = from_mapping(TranslatorParams, recipe.get("params") or {})
-    pairing = from_mapping(PairParams, recipe.get("pairing") or {})
-    xray, em = open_spec(recipe["volume"]), open_spec(recipe["em"])
+    xray, em = open_spec(run.volume), open_spec(run.em)
     told = {
         "workflow": "train-translator",
         "xray": xray.fingerprint(),
         "em": em.fingerprint(),
-        "params": asdict(params),
-        "pairing": asdict(pairing),
+        "params": asdict(run.params),
+        "pairing": asdict(run.pairing),
     }
-    with JobFolder.open(recipe["out"], told) as job:
+    with JobFolder.open(run.out, told) as job:
         done = job.path / TRAINED
         if done.exists():
-            return {"out": str(job.path), "lines": [*trained_lines(load_translator(done).about), "was trained before"]}
+            return Summary(str(job.path), [*trained_lines(load_translator(done).about), "was trained before"])
         stop = job.path / STOP
         stop.unlink(missing_ok=True)
         translator = yield from train_translator_job(
-            xray, em, params, pairing=pairing, folder=job.path / "members", stop=stop.exists
+            xray, em, run.params, pairing=run.pairing, folder=job.path / "members", stop=stop.exists
         )
         translator.save(done)
-        return {"out": str(job.path), "metrics": translator.about["metrics"], "lines": trained_lines(translator.about)}
+        about = translator.about
+        return Summary(str(job.path), trained_lines(about), {"metrics": about["metrics"]})
 
 
 def trained_lines(about: Mapping[str, Any]) -> list[str]:
@@ -83,26 +68,24 @@ def trained_lines(about: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def translate(recipe: Recipe, client: Any) -> Job[Summary]:
+def translate(run: Translate, client: Any) -> Job[Summary]:
     """Translate an X-ray volume; with ``membranes``, a boundary model, also tell where passes disagree about them."""
-    params = from_mapping(TranslateParams, recipe.get("params") or {})
-    backend = recipe.get("backend", "auto")
-    tile = tile_of(recipe)
-    translator = load_translator(translator_folder(recipe["translator"]), backend=backend, tile=tile)
-    volume, region = open_spec(recipe["volume"]), region_of(recipe)
-    out, where = Path(recipe["out"]), {"region": region, "client": client}
-    again = 1.2 if "membranes" in recipe else 0.0  # every pass is made once more for its membranes
-    phases = Phases({"translating": 1, "finding the most uncertain regions": 0.01, "membranes": again})
-    found = yield from phases.run("translating", translate_job(volume, translator, params, out=out, **where))
-    looking = partial(worst_regions, found.aleatoric, found.epistemic, SHOWN)
-    worst = yield from phases.call("finding the most uncertain regions", looking)
-    lines = region_lines(recipe, volume) + found.lines() + _listed(worst, out / WORST)
-    if "membranes" in recipe:
-        segmenter = load_model(model_folder(recipe["membranes"]), backend=backend)
-        asking = membranes_job(volume, translator, segmenter, params, out=out / MEMBRANES, **where)
+    translator = load_translator(translator_folder(run.translator), backend=run.backend, tile=run.tile)
+    volume, out = open_spec(run.volume), Path(run.out)
+    where: dict[str, Any] = {"region": run.region, "client": client}
+    again = 1.2 if run.membranes else 0.0  # every pass is made once more for its membranes
+    uncertain = "finding the most uncertain regions"
+    phases = Phases({"translating": 1, uncertain: 0.01, "membranes": again, DISPUTED: again / 100})
+    found = yield from phases.run("translating", translate_job(volume, translator, run.params, out=out, **where))
+    worst = yield from phases.call(uncertain, partial(worst_regions, found.aleatoric, found.epistemic, SHOWN))
+    lines = clipped_lines(run.region, volume) + found.lines() + _listed(worst, out / WORST)
+    if run.membranes:
+        segmenter = load_model(model_folder(run.membranes), backend=run.backend)
+        asking = membranes_job(volume, translator, segmenter, run.params, out=out / MEMBRANES, **where)
         told = yield from phases.run("membranes", asking)
-        lines += _listed(disputed_regions(told.sd, SHOWN), out / MEMBRANES / WORST)
-    return {"out": str(out), "seams": found.report["seams"], "lines": lines}
+        disputed = yield from phases.call(DISPUTED, partial(disputed_regions, told.sd, SHOWN))
+        lines += _listed(disputed, out / MEMBRANES / WORST)
+    return Summary(run.out, lines, {"seams": found.report["seams"]})
 
 
 def _listed(regions: Sequence[Region], path: Path) -> list[str]:
@@ -113,14 +96,3 @@ def _listed(regions: Sequence[Region], path: Path) -> list[str]:
         return []
     at = ", ".join(f"{c:.0f}" for c in regions[0].centre_nm)
     return [f"least certain at z y x {at} nm: {regions[0].reason}; {len(regions)} such places in {path}"]
-
-
-WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {
-    "train-translator": train_translator,
-    "translate": translate,
-}
-ENTRIES: dict[str, tuple[set[str], set[str]]] = {
-    "train-translator": ({"volume", "em", "out"}, {"params", "pairing"}),
-    "translate": ({"volume", "translator", "out"}, {"params", "region", "backend", "membranes", "tile"}),
-}
-"""Entries that a workflow's recipe must have, and may have."""

@@ -1,8 +1,7 @@
-"""Recipe of fine-tuning: learn from a session's commits, keep what came out, compare on what was held out."""
+"""What fine-tune does: learn from a session's commits, keep what came out, compare on what was held out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import Predictor
-from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_json
@@ -28,57 +26,62 @@ from napari_connecto.workflows.adapt.contrast import notices_job
 from napari_connecto.workflows.adapt.em_samples import nearest
 from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job, labels_hash
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.recipes.entries.adapt import FineTune
+from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
 from napari_connecto.workflows.recipes.prepare import before_label, start_of
-from napari_connecto.workflows.shared.em_labels import to_em
+from napari_connecto.workflows.shared.em_labels import LabelKind, to_em
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 
-Recipe = Mapping[str, Any]
-Summary = dict[str, Any]
 
-
-def fine_tune(recipe: Recipe, client: Any) -> Job[Summary]:
+def fine_tune(run: FineTune) -> Job[Summary]:
     """Fine-tune on a session's commits, then compare on those held out; ``out`` gets model, thresholds, comparison."""
-    params, volume = from_mapping(FineTuneParams, recipe.get("params") or {}), open_spec(recipe["volume"])
-    prepared, device = before_label(recipe), params.device
-    before = load_model(model_folder(recipe["model"]), device=device, backend="torch")
-    session = Session.open(recipe["session"], volume, before.card, spec=recipe["volume"], model=str(recipe["model"]))
+    params, volume, prepared = run.params, open_spec(run.volume), before_label(run)
+    before = load_model(model_folder(run.model), device=params.device, backend="torch")
+    session = Session.open(run.session, volume, before.card, spec=run.volume, model=run.model)
     with closing(session):
-        if recipe.get("labels"):
-            _commit_from(session, volume, open_spec(recipe["labels"]), recipe.get("label_kind", "em"))
+        if run.labels is not None:
+            _commit_from(session, volume, open_spec(run.labels), run.label_kind)
         annotation = Annotation.of(session, before)
     examples = annotation.examples
     if not examples:
-        raise InputError(f"the session '{recipe['session']}' has no committed patch to learn from; annotate one first")
+        raise InputError(f"the session '{run.session}' has no committed patch to learn from; annotate one first")
     identity = {
         "workflow": "fine-tune",
         "parent": before.card.digest,
         "labels": labels_hash(examples),
         "params": asdict(params),
-        "from_scratch": bool(recipe.get("from_scratch")),
+        "from_scratch": run.from_scratch,
         **prepared,
     }
-    with JobFolder.open(recipe["out"], identity) as job:
+    with JobFolder.open(run.out, identity) as job:
         stop = job.path / STOP
         stop.unlink(missing_ok=True)
-        scratch, phases = bool(recipe.get("from_scratch")), Phases(_work(params, len(session.patches), bool(prepared)))
-        told: list[str] = [] if scratch else (yield from phases.run("contrast", notices_job(volume, before)))
-        start, done = yield from phases.run("before any label", start_of(recipe, before, volume, job.path))
-        how: dict[str, Any] = {"stop": stop.exists, "checkpoint": job.path / "training.safetensors"}
-        how |= {"voxel_nm": before.card.voxel_nm}
-        after = yield from phases.run("training", fine_tune_job(None if scratch else start, examples, params, **how))
+        phases = Phases(_work(params, len(session.patches), bool(prepared)))
+        told: list[str] = [] if run.from_scratch else (yield from phases.run("contrast", notices_job(volume, before)))
+        start, done = yield from phases.run("before any label", start_of(run, before, volume, job.path))
+        training = fine_tune_job(
+            None if run.from_scratch else start,
+            examples,
+            params,
+            stop=stop.exists,
+            checkpoint=job.path / "training.safetensors",
+            voxel_nm=before.card.voxel_nm,
+        )
+        after = yield from phases.run("training", training)
         lines = [*told, *done, *annotation.lines(), *_keep(job.path, after)]
         write_json(job.path / FILE, annotation.to_json())
-        summary: Summary = {"out": str(job.path), "digest": after.card.digest, "lines": lines}
-        comparison = yield from phases.run("measuring", _compared(before, after, annotation, recipe, job.path))
+        figures: dict[str, Any] = {"digest": after.card.digest}
+        comparison = yield from phases.run("measuring", _compared(before, after, annotation, run.model, job.path))
         if comparison is not None:
-            summary |= {"comparison": comparison.to_json(), "lines": [*lines, *comparison.lines()]}
+            figures["comparison"] = comparison.to_json()
+            lines += comparison.lines()
         elif annotation.unedited:
             lines.append("No held-out patch was usable, so the gain is unknown; paint and commit some.")
         else:
-            lines.append("No patch was held out, so whether it helped is not known; suggest some with --random-arm.")
-        return summary
+            lines.append("No patch was held out, so the gain is unknown; suggest some at random, which are held out.")
+        return Summary(str(job.path), lines, figures)
 
 
 def _work(params: FineTuneParams, patches: int, prepared: bool) -> dict[str, float]:
@@ -104,10 +107,10 @@ def _keep(out: Path, model: TorchPredictor) -> list[str]:
 
 
 def _compared(
-    before: Predictor, after: Predictor, annotation: Annotation, recipe: Recipe, out: Path
+    before: Predictor, after: Predictor, annotation: Annotation, model: str, out: Path
 ) -> Job[Comparison | None]:
     """On the held-out patches, if any; the thresholds are tuned, and kept, in any case."""
-    prior, held_out, examples = tuned_params(recipe["model"]), annotation.proof, annotation.examples
+    prior, held_out, examples = tuned_params(model), annotation.proof, annotation.examples
     if not held_out:
         write_json(out / TUNED, asdict(tune(after, examples, prior if after.card.parent else None)))
         return None
@@ -118,7 +121,7 @@ def _compared(
     return comparison
 
 
-def _commit_from(session: Session, volume: Volume, labels: Volume, kind: str) -> None:
+def _commit_from(session: Session, volume: Volume, labels: Volume, kind: LabelKind) -> None:
     """Label what is waiting in a session from labels that were made elsewhere."""
     truth, level = labels.levels[0], session.level
     for patch in session.patches:
@@ -128,7 +131,7 @@ def _commit_from(session: Session, volume: Volume, labels: Volume, kind: str) ->
         there = level.box_in(box, truth).clip(truth.shape)
         if there.size == 0:
             raise InputError(f"the labels do not cover patch {patch.id} ({patch.box.start} to {patch.box.stop})")
-        found = to_em(np.asarray(truth.read(there)), kind)  # type: ignore[arg-type]
+        found = to_em(np.asarray(truth.read(there)), kind)
         part = replace(truth, array=found)
         own = replace(level, array=np.broadcast_to(np.uint8(0), box.shape))
         session.commit(patch.id, nearest(found, part, own).astype(np.uint32))

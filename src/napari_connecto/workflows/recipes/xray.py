@@ -1,8 +1,7 @@
-"""Recipes of the data side of "X-ray to EM": simulate-xray, pair. Both write into a folder."""
+"""What simulate-xray and pair do; both write into a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +9,30 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.io.volumes.write import save_volume_job
-from napari_connecto.workflows.recipes.parts import region_of
+from napari_connecto.workflows.recipes.entries import xray as entries
+from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.shared.spec import describe, open_spec
 from napari_connecto.workflows.xray.pair import Pair, pair_volumes_job
-from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray_job
 
-Recipe = Mapping[str, Any]
-Summary = dict[str, Any]
 XRAY, EM, VALID, REPORT = "xray.ome.zarr", "em.ome.zarr", "valid.ome.zarr", "pair.json"
 
 
-def simulate_xray(recipe: Recipe, client: Any) -> Job[Summary]:
+def simulate_xray(run: entries.SimulateXray) -> Job[Summary]:
     """Simulate an X-ray volume of an EM; ``out`` gets `XRAY`."""
-    params, out = from_mapping(XrayParams, recipe.get("params") or {}), _empty(recipe)
-    like = open_spec(recipe["like"]) if recipe.get("like") else None
-    made = yield from simulate_xray_job(open_spec(recipe["volume"]), params, like=like, region=region_of(recipe))
+    out, like = _empty(run.out), open_spec(run.like) if run.like is not None else None
+    made = yield from simulate_xray_job(open_spec(run.volume), run.params, like=like, region=run.region)
     yield from _saved(made, out / XRAY)
-    return {"out": str(out), "lines": [*describe(made), "simulated: nobody measured it"]}
+    return Summary(run.out, [*describe(made), "simulated: nobody measured it"])
 
 
-def pair(recipe: Recipe, client: Any) -> Job[Summary]:
+def pair(run: entries.Pair) -> Job[Summary]:
     """Lay an X-ray volume over an EM; ``out`` gets both on one grid, where they are valid, and `REPORT`."""
-    params, out = from_mapping(PairParams, recipe.get("params") or {}), _empty(recipe)
-    xray, em = open_spec(recipe["volume"]), open_spec(recipe["em"])
-    found = yield from pair_volumes_job(xray, em, params)
+    out, xray, em = _empty(run.out), open_spec(run.volume), open_spec(run.em)
+    found = yield from pair_volumes_job(xray, em, run.params)
     yield from _saved(Volume((found.xray,), name=f"{xray.name}, aligned", metadata=xray.metadata), out / XRAY)
     yield from _saved(Volume((found.em,), name=em.name, metadata=em.metadata), out / EM)
     mask = found.valid.astype(np.uint8)
@@ -46,7 +40,7 @@ def pair(recipe: Recipe, client: Any) -> Job[Summary]:
     yield from _saved(shown, out / VALID)
     lines = list(found.lines())
     write_json(out / REPORT, _report(found) | {"lines": lines})
-    return {"out": str(out), "residual_nm": float(np.median(found.off_nm)), "lines": lines}
+    return Summary(run.out, lines, {"residual_nm": float(np.median(found.off_nm))})
 
 
 def _report(found: Pair) -> dict[str, Any]:
@@ -63,9 +57,9 @@ def _report(found: Pair) -> dict[str, Any]:
     }
 
 
-def _empty(recipe: Recipe) -> Path:
+def _empty(folder: str) -> Path:
     """The folder that is written to; nothing in it is overwritten."""
-    out = Path(recipe["out"])
+    out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; choose another folder")
     return out
@@ -75,11 +69,3 @@ def _saved(volume: Volume, path: Path) -> Job[None]:
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     yield from save_volume_job(volume, path)
-
-
-WORKFLOWS: dict[str, Callable[[Recipe, Any], Job[Summary]]] = {"simulate-xray": simulate_xray, "pair": pair}
-ENTRIES: dict[str, tuple[set[str], set[str]]] = {
-    "simulate-xray": ({"volume", "out"}, {"params", "like", "region"}),
-    "pair": ({"volume", "em", "out"}, {"params"}),
-}
-"""Entries that a workflow's recipe must have, and may have."""

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from napari_connecto.core.errors import ChoiceError, InputError
+from napari_connecto.core.errors import ChoiceError
 from napari_connecto.core.views.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
-def open_spec(source: str | Mapping[str, Any]) -> Volume:
-    """Open a path, or a mapping with ``path`` and any of `open_volume`'s options and ``invert``."""
-    if not isinstance(source, str | Mapping):
-        raise InputError(f"got volume {source!r}; it is a path, or a mapping with 'path'")
-    spec: dict[str, Any] = {"path": source} if isinstance(source, str) else dict(source)
-    known = {"path", "array", "voxel_nm", "channel", "time", "axes", "origin_nm", "invert"}
-    if "path" not in spec or set(spec) - known:
-        raise InputError(f"got volume {spec}; it needs 'path' and may have {', '.join(sorted(known - {'path'}))}")
-    invert = spec.pop("invert", None)
-    if not (invert is None or isinstance(invert, bool)):
-        raise InputError(f"got invert {invert!r}; allowed: true, false")
-    volume = open_volume(spec.pop("path"), **{k: v for k, v in spec.items() if v is not None})
+def open_spec(source: str | Mapping[str, Any] | VolumeSpec) -> Volume:
+    """Open what a path, a mapping (see `VolumeSpec.of`) or a `VolumeSpec` names."""
+    spec = VolumeSpec.of(source).to_json()
+    invert = spec.pop("invert", False)
+    volume = open_volume(spec.pop("path"), **spec)
     return inverted(volume) if invert else volume
 
 
@@ -45,8 +40,8 @@ def describe(volume: Volume) -> Iterator[str]:
         yield f"level {k}: {shape} voxels of {size}, {_bytes(level.nbytes)}{chunked}"
 
 
-def describe_spec(spec: Mapping[str, Any]) -> Iterator[str]:
-    """`describe` what a mapping names; where it leaves a choice also what there is: arrays, channels, time points.
+def describe_spec(spec: VolumeSpec) -> Iterator[str]:
+    """`describe` what a spec names; where it leaves a choice also what there is: arrays, channels, time points.
 
     All channels are then described, and the first time point.
     """
@@ -55,7 +50,7 @@ def describe_spec(spec: Mapping[str, Any]) -> Iterator[str]:
     except ChoiceError as error:
         yield from error.lines
         if error.chosen:
-            yield from describe_spec({**spec, **error.chosen})
+            yield from describe_spec(replace(spec, **error.chosen))
         return
     yield from describe(volume)
 

@@ -21,13 +21,14 @@ from napari_connecto.widgets.adapt.annotate.brush import Brushes
 from napari_connecto.widgets.adapt.annotate.desk import Desk
 from napari_connecto.widgets.adapt.annotate.judge import JudgeBox
 from napari_connecto.widgets.adapt.annotate.queue import Queue
-from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_recipe
+from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_run
 from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar, text_line
 from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
+from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
@@ -69,7 +70,7 @@ class AnnotateBox(QWidget):
         self.queue = Queue()
         self.counter = text_line("Committed patches of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
-        self.judge = JudgeBox({**slots, "undo": self.undo, "copy": self._on_copy})
+        self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
         self._lay_out()
         self.row.fresh.clicked.connect(lambda: self._close_session())
         self.resume.clicked.connect(self._on_resume)
@@ -275,11 +276,6 @@ class AnnotateBox(QWidget):
             if waiting:
                 self.queue.choose(waiting[0])
 
-    def _on_copy(self) -> None:
-        try:
-            work, params = self.project.need_work(), self.form.value
-            text = self.project.copy_command(suggest_recipe(work, self.count.value(), params), "suggest")
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.bar.say(f"On the clipboard: {text}")
+    def command(self) -> str:
+        """The shell command that suggests as many patches into the session."""
+        return command_line(suggest_run(self.project.need_work(), self.count.value(), self.form.value))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from napari_connecto.widgets.shared.boundary_models import load
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
+from napari_connecto.workflows.recipes.entries.adapt import Suggest
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.annotate.session import Draft, PatchState, Session
@@ -32,10 +34,10 @@ THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class Begin:
-    """What a session needs: the image, how a recipe names it (None: it is no file), where to start, where to keep."""
+    """What a session needs: the image, its file (None: it is none), where to start, where to keep."""
 
     volume: Volume
-    spec: Mapping[str, Any] | None
+    spec: VolumeSpec | None
     source: Source
     folder: Path
 
@@ -46,7 +48,7 @@ class Work:
 
     session: Session
     volume: Volume
-    spec: Mapping[str, Any]
+    spec: VolumeSpec
     base: Path
     thumbnails: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False)
     note: str = field(default="", compare=False)
@@ -81,7 +83,7 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
         spec = yield from phases.run("writing the image", writing)
         volume = begin.volume if begin.spec is not None else open_spec(spec)
     else:
-        volume, spec = work.volume, dict(work.spec)
+        volume, spec = work.volume, work.spec
     making = base_job(Begin(volume, spec, begin.source, begin.folder), library)
     base = yield from phases.run("making the model", making)
     model = load(base)
@@ -112,9 +114,10 @@ def resume_job(folder: Path) -> Job[Work]:
     folder = folder / "session" if (folder / "session" / "session.json").exists() else folder
     try:
         about = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-        spec, base = dict(about["volume"]), Path(about["model"])
+        named, base = dict(about["volume"]), Path(about["model"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"'{folder}' holds no session; choose a folder with session.json") from error
+    spec = VolumeSpec.of(named)
     volume = open_spec(spec)
     session = Session.open(folder, volume, load(base).card, spec=spec, model=str(base))
     return with_thumbnails(Work(session, volume, spec, base))
@@ -134,10 +137,9 @@ def with_thumbnails(work: Work) -> Work:
     return replace(work, thumbnails=found)
 
 
-def suggest_recipe(work: Work, n: int, params: SuggestParams) -> dict[str, Any]:
-    """Suggesting ``n`` more patches into a session as a document."""
-    recipe: dict[str, Any] = {"workflow": "suggest", "volume": dict(work.spec), "model": str(work.base)}
-    return recipe | {"out": str(work.session.path), "n": n, "params": asdict(params)}
+def suggest_run(work: Work, n: int, params: SuggestParams) -> Suggest:
+    """Suggesting ``n`` more patches into a session, as a run."""
+    return Suggest(volume=work.spec, model=str(work.base), out=str(work.session.path), n=n, params=params)
 
 
 def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> Job[PatchState | None]:

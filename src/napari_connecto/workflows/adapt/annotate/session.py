@@ -40,6 +40,7 @@ from napari_connecto.workflows.adapt.annotate.patch_states import patch_states a
 from napari_connecto.workflows.adapt.annotate.suggest import Suggestion
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.shared.em_labels import check_labels, check_numbers
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ABOUT = "session.json"
 
@@ -83,7 +84,7 @@ class Session:
         volume: Volume,
         card: ModelCard,
         *,
-        spec: str | Mapping[str, Any] | None = None,
+        spec: str | Mapping[str, Any] | VolumeSpec | None = None,
         model: str = "",
     ) -> Session:
         """Make a session, or come back to it.
@@ -97,7 +98,7 @@ class Session:
         card
             Of the model that suggests: its voxel size and normalisation.
         spec, model
-            How a recipe names both.
+            What names both in a recipe.
 
         Raises
         ------
@@ -114,7 +115,7 @@ class Session:
                 about = checked_about(read_json(job.path / ABOUT), job.path / ABOUT)
             else:
                 scaling = asdict(card.normalisation.resolve(volume))
-                told = {"path": spec} if isinstance(spec, str) else dict(spec or {})
+                told = VolumeSpec.of(spec).to_json() if spec else {}
                 about = {"volume": told, "model": model, "scaling": scaling}
                 write_json(job.path / ABOUT, about)
         except BaseException:

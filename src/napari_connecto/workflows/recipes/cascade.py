@@ -1,0 +1,74 @@
+"""What detect and train-cascade do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Volume
+from napari_connecto.sample_data import cascade_folder
+from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
+from napari_connecto.workflows.cascade.estimate import Estimate, estimate
+from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.detect import detect_job
+from napari_connecto.workflows.cascade.training.examples import Examples, from_places
+from napari_connecto.workflows.cascade.training.points import read_places
+from napari_connecto.workflows.cascade.training.summary import summarise
+from napari_connecto.workflows.cascade.training.train import train_cascade_job
+from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.parts import clipped_lines
+from napari_connecto.workflows.shared.spec import open_spec
+from napari_connecto.workflows.shared.stop_file import STOP
+
+
+def detect(run: Detect, client: Any) -> Job[Summary]:
+    """Search."""
+    volume = open_spec(run.volume)
+    found = yield from detect_job(volume, _cascade(run), run.params, out=run.out, client=client, region=run.region)
+    lines = [*clipped_lines(run.region, volume), *report_lines(found.report)]
+    return Summary(run.out, lines, {"objects": len(found)})
+
+
+def detect_cost(run: Detect) -> Estimate:
+    """What `detect` would cost."""
+    return estimate(open_spec(run.volume), _cascade(run), run.params, region=run.region, out=run.out)
+
+
+def _cascade(run: Detect) -> Cascade:
+    return load_cascade(cascade_folder(run.cascade), backend=run.backend)
+
+
+def train_cascade(run: TrainCascade) -> Job[Summary]:
+    """Train, then save the cascade; ``out`` stays as it was where that fails."""
+    volume, out = open_spec(run.volume), Path(run.out)
+    stop = out / STOP
+    if out.exists() and (not out.is_dir() or any(path != stop for path in out.iterdir())):
+        raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
+    stop.unlink(missing_ok=True)
+    labels = open_spec(run.labels) if run.labels is not None else _points(run, volume)
+    review = read_places(run.review, volume.levels[0]) if run.review else None
+    previous = load_cascade(cascade_folder(run.previous), backend="torch") if run.previous else None
+    try:
+        cascade = yield from train_cascade_job(
+            volume, labels, run.params, review=review, previous=previous, stop=stop.exists
+        )
+        cascade.save(out)
+    finally:
+        stop.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds the cascade, or never was
+            out.rmdir()
+    told = summarise(cascade)
+    figures = {"levels": len(cascade.stages), "failure": told.failure, "worse": told.worse}
+    return Summary(run.out, told.lines, figures | {"comparison": told.comparison})
+
+
+def _points(run: TrainCascade, volume: Volume) -> Examples:
+    """Centres in nm from a table or a file of cells, see `read_places`; the labelled region is the whole volume."""
+    assert run.points is not None
+    places = read_places(run.points, volume.levels[0])
+    sparse = run.params.sparse(reviewed=places.reviewed)
+    return from_places(places, run.params.diameter_nm, volume.levels[0], sparse=sparse)

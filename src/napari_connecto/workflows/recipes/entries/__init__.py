@@ -1,0 +1,29 @@
+"""The registry: one entry per workflow. Recipe files, commands and docks derive from it; loads no torch."""
+
+from __future__ import annotations
+
+from napari_connecto.workflows.recipes.entries.adapt import FineTune, Prepare, Rank, Suggest, TrainDomain
+from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
+from napari_connecto.workflows.recipes.entries.run import Run
+from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
+from napari_connecto.workflows.recipes.entries.xray import Pair, SimulateXray, TrainTranslator, Translate
+
+ENTRIES: dict[str, type[Run]] = {
+    kind.workflow: kind
+    for kind in (
+        Detect,
+        TrainCascade,
+        Rank,
+        Suggest,
+        Prepare,
+        FineTune,
+        Segment,
+        Predict,
+        TrainDomain,
+        SimulateXray,
+        Pair,
+        TrainTranslator,
+        Translate,
+    )
+}
+"""Workflows by the name that recipes give them."""

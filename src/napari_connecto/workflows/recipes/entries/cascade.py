@@ -1,0 +1,83 @@
+"""Find sparse objects: detect, train-cascade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job, loading
+from napari_connecto.core.params import REQUIRED, param
+from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
+from napari_connecto.workflows.recipes.entries.run import Backend, Run, Summary, backend_field, region_field
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.cascade.estimate import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(Run):
+    """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
+
+    workflow: ClassVar[str] = "detect"
+    clustered: ClassVar[bool] = True
+    estimates: ClassVar[bool] = True
+
+    cascade: str = param(REQUIRED, "Folder of a cascade, or the name of a shipped one (see `models`).", role="cascade")
+    region: Box | None = region_field()
+    backend: Backend = backend_field()
+    params: DetectParams = param(DetectParams(), "How it searches.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Search."""
+        from napari_connecto.workflows.recipes.cascade import detect
+
+        return detect(self, client)
+
+    def estimate_job(self) -> Job[Estimate]:
+        """What the search would cost; each level is timed on two tiles."""
+        yield loading("torch")
+        from napari_connecto.workflows.recipes.cascade import detect_cost
+
+        return detect_cost(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCascade(Run):
+    """Train a cascade on PATH from labels on part of it.
+
+    A table of points with a column status, as a review leaves it, teaches only what was accepted and rejected.
+    """
+
+    workflow: ClassVar[str] = "train-cascade"
+    trains: ClassVar[bool] = True
+
+    labels: VolumeSpec | None = param(
+        None, "Mask or instance labels in the same world: any readable volume.", role="labels"
+    )
+    points: str | None = param(None, "Centres, see `export points`; they need a diameter.", role="input")
+    review: str | None = param(
+        None,
+        "With labels: verdicts on the objects; result folder of a search, or a table with a column status.",
+        role="input",
+    )
+    previous: str | None = param(None, "Cascade to compare with on the same held-out objects.", role="cascade")
+    out: str = param(REQUIRED, "Folder of the cascade; a new one, or empty.", role="out")
+    params: TrainParams = param(TrainParams(), "How it is trained.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.labels is None) == (self.points is None):
+            raise InputError("training a cascade needs either labels or points; give one of them")
+        if self.points is not None and self.review is not None:
+            raise InputError("points have their own verdicts, and a review goes with labels; leave one out")
+        if self.points is not None and self.params.diameter_nm <= 0:
+            raise InputError("points need a diameter: give diameter_nm, the typical size of an object in nm")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Train, then save the cascade."""
+        from napari_connecto.workflows.recipes.cascade import train_cascade
+
+        return train_cascade(self)

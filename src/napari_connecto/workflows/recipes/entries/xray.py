@@ -1,0 +1,104 @@
+"""X-ray to EM: simulate-xray, pair, train-translator, translate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari_connecto.core.geometry import Box, Vec3
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.params import REQUIRED, param
+from napari_connecto.workflows.recipes.entries.run import Backend, Run, Summary, backend_field, region_field, tile_field
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
+from napari_connecto.workflows.xray.params import PairParams, XrayParams
+from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
+
+EM = "EM of the same tissue: any readable volume."
+NEW = "Folder of the result; a new one, or empty."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateXray(Run):
+    """Simulate an X-ray volume of the tissue in the EM volume PATH; the result says that nobody measured it."""
+
+    workflow: ClassVar[str] = "simulate-xray"
+    options: ClassVar[Mapping[str, str]] = {"params.voxel_nm": "xray_voxel_nm"}
+
+    out: str = param(REQUIRED, NEW, role="out")
+    like: VolumeSpec | None = param(
+        None, "A real X-ray volume; its blur, noise and histogram are measured and applied.", role="image"
+    )
+    region: Box | None = region_field()
+    params: XrayParams = param(XrayParams(), "The forward model.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Simulate."""
+        from napari_connecto.workflows.recipes.xray import simulate_xray
+
+        return simulate_xray(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Run):
+    """Lay the X-ray volume PATH over the volume EM of the same tissue, and say how well they fit."""
+
+    workflow: ClassVar[str] = "pair"
+    arguments: ClassVar[Sequence[str]] = ("volume", "em")
+    options: ClassVar[Mapping[str, str]] = {"params.voxel_nm": "grid_nm"}
+
+    em: VolumeSpec = param(REQUIRED, EM, role="image")
+    out: str = param(REQUIRED, NEW, role="out")
+    params: PairParams = param(PairParams(), "How they are aligned.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Align."""
+        from napari_connecto.workflows.recipes.xray import pair
+
+        return pair(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTranslator(Run):
+    """Train a translator from the X-ray volume PATH and the EM volume EM of the same tissue."""
+
+    workflow: ClassVar[str] = "train-translator"
+    trains: ClassVar[bool] = True
+    arguments: ClassVar[Sequence[str]] = ("volume", "em")
+    options: ClassVar[Mapping[str, str]] = {"pairing.voxel_nm": "grid_nm"}
+
+    em: VolumeSpec = param(REQUIRED, EM, role="image")
+    out: str = param(REQUIRED, "Folder of the result; an interrupted one is resumed.", role="out")
+    params: TranslatorParams = param(TranslatorParams(), "How it is trained.")
+    pairing: PairParams = param(PairParams(), "How the pair is aligned.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Align, then train."""
+        from napari_connecto.workflows.recipes.translate import train_translator
+
+        return train_translator(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate(Run):
+    """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
+
+    workflow: ClassVar[str] = "translate"
+    clustered: ClassVar[bool] = True
+
+    translator: str = param(
+        REQUIRED, "A translator's folder, or the name of a shipped one (see `models`).", role="translator"
+    )
+    region: Box | None = region_field()
+    membranes: str | None = param(
+        None, "Also tell where passes disagree about membranes, by this boundary model.", role="model"
+    )
+    backend: Backend = backend_field()
+    tile: Vec3 | None = tile_field()
+    params: TranslateParams = param(TranslateParams(), "How it is translated.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Translate."""
+        from napari_connecto.workflows.recipes.translate import translate
+
+        return translate(self, client)
