@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -70,38 +69,33 @@ def test_commands():
     assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers]) == COMMANDS
 
 
-def test_help_is_quick_and_loads_no_torch():
-    program = (
-        "import sys, time\n"
-        "from napari_connecto.cli import cli\n"
-        f"for name in {COMMANDS}:\n"
-        "    begin = time.perf_counter()\n"
-        "    cli([name, '--help'], standalone_mode=False)\n"
-        "    assert time.perf_counter() - begin < 1, name\n"
-        "heavy = {'torch', 'napari', 'qtpy', 'zarr', 'dask', 'scipy', 'skimage'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: ") == len(COMMANDS)
-    assert time.perf_counter() - begin < 10  # seconds are for a busy machine; benchmarks time it on a quiet one
-
-
-@pytest.mark.parametrize("words", [["models"], ["info", "{cells}"], ["samples", "--out", "{folder}"]])
-def test_what_only_lists_loads_no_torch(words, tmp_path):
-    cells = open_sample("cells").source
-    words = [word.format(cells=cells, folder=tmp_path) for word in words]
+def test_help_loads_no_torch():
     program = (
         "import sys\n"
         "from napari_connecto.cli import cli\n"
-        f"cli({words}, standalone_mode=False)\n"
-        "heavy = {'torch', 'monai', 'dask', 'skimage', 'matplotlib'} & set(sys.modules)\n"
+        f"for name in {COMMANDS}:\n"
+        "    cli([name, '--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'napari', 'qtpy', 'zarr', 'dask', 'scipy', 'skimage'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "cells" in done.stdout
+    assert done.stdout.count("Usage: ") == len(COMMANDS)
+
+
+def test_what_only_lists_loads_no_torch(tmp_path):
+    listing = [["models"], ["info", open_sample("cells").source], ["samples", "--out", str(tmp_path)]]
+    program = (
+        "import sys\n"
+        "from napari_connecto.cli import cli\n"
+        f"for words in {listing}:\n"
+        "    cli(words, standalone_mode=False)\n"
+        "    heavy = {'torch', 'monai', 'dask', 'skimage', 'matplotlib'} & set(sys.modules)\n"
+        "    assert not heavy, (words, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cells") >= len(listing)
 
 
 def test_every_parameter_is_an_option_with_its_help():

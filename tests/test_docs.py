@@ -92,6 +92,7 @@ def test_python_uses_public_names_and_their_arguments(block):
                 inspect.signature(function).bind(*node.args, **{k.arg: k.value for k in node.keywords})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["own_data.md", "scripting.md", "large_data.md"])
 def test_pages_run_from_top_to_bottom(page, tmp_path, monkeypatch):
     """In this process, for a process each would load everything again; what is refused is refused as it says there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -16,9 +18,9 @@ EM_NM, XRAY_NM = (10.0, 10.0, 10.0), (20.0, 20.0, 20.0)
 PARAMS = TranslatorParams(name="tiny", members=2, steps=4, width=2, depth=2, dropout=0.2, crop=16, batch=2)
 
 
-def untrained(members: int = 2, recalibrated: float = 2.0, **changes) -> Translator:
-    """Random networks; the ensemble's standard deviations are multiplied by ``recalibrated``."""
-    card = translator_card(PARAMS, EM_NM)
+def untrained(members: int = 2, recalibrated: float = 2.0, tile=(32, 32, 32), **changes) -> Translator:
+    """Random networks, on tiles that small volumes fill; standard deviations are multiplied by ``recalibrated``."""
+    card = replace(translator_card(PARAMS, EM_NM), tile=tile)
     models = tuple(new_model(card, seed, device="cpu") for seed in range(members))
     fix = {"ensemble": Recalibration((1.0,), (recalibrated,))}
     return Translator("tiny", models, fix, {"params": {}, "metrics": {}, "simulated": None, **changes})
@@ -30,6 +32,6 @@ def texture(shape, seed: int = 0) -> np.ndarray:
     return np.clip(128 + 40 * image / image.std(), 0, 255).astype(np.uint8)
 
 
-def xray(shape=(40, 44, 36), seed: int = 0) -> Volume:
+def xray(shape=(20, 24, 28), seed: int = 0) -> Volume:
     """Half as fine as the translators' EM."""
     return Volume.from_array(texture(shape, seed), XRAY_NM, name="X-ray")

@@ -18,7 +18,7 @@ TARGETS = {
     "hdf5": "volumes.hdf5s",
     "pictures": "volumes.pictures",
     "cards": "models.cards",
-    "safetensors": "models.nets.weights",
+    "safetensors": "models.weights",
     "adapters": "models.adapters",
     "descriptions": "models.descriptions",
     "archives": "models.archives",

@@ -37,13 +37,19 @@ def _killed_at(job: Job[TorchPredictor], step: int) -> None:
     job.close()
 
 
-@pytest.mark.parametrize("part", ["all", "decoder", "adapter"])
+@pytest.fixture(scope="module", params=["all", "decoder", "adapter"])
+def trained(request: pytest.FixtureRequest) -> tuple[FitParams, TorchPredictor]:
+    """Every part that can be trained, and what an undisturbed training makes of it."""
+    params = replace(PARAMS, train=request.param)
+    return params, run(fit(new_model(HALF, 1, device="cpu"), from_step(HALF), params, validate=_brightest(HALF)))
+
+
 @pytest.mark.parametrize("killed", [1, 3, 7, 12])
-def test_killed_and_started_again_ends_with_the_same_weights(part: str, killed: int, tmp_path: Path) -> None:
-    model = new_model(HALF, 1, device="cpu")
-    params = replace(PARAMS, train=part)
-    check = _brightest(HALF)
-    undisturbed = run(fit(model, from_step(HALF), params, validate=check))
+def test_killed_and_started_again_ends_with_the_same_weights(
+    trained: tuple[FitParams, TorchPredictor], killed: int, tmp_path: Path
+) -> None:
+    model, check = new_model(HALF, 1, device="cpu"), _brightest(HALF)
+    params, undisturbed = trained
     path = tmp_path / "run.safetensors"
     _killed_at(fit(model, from_step(HALF), params, validate=check, checkpoint=path), killed)
     reports = []
@@ -51,8 +57,8 @@ def test_killed_and_started_again_ends_with_the_same_weights(part: str, killed: 
     assert [r.done for r in reports] == list(range(killed // 3 * 3 + 1, 13))
     assert resumed.card == undisturbed.card
     assert resumed.weights == undisturbed.weights
-    assert [p.name for p in tmp_path.iterdir()] == (["run.safetensors"])
-    if part == "adapter":
+    assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
+    if params.train == "adapter":
         assert resumed.adapter is not None
         assert resumed.adapter.to_bytes() == undisturbed.adapter.to_bytes()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -29,11 +29,19 @@ def costs(out):
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A search run to the end: its folder, its result, and the tiles that its stages were asked for."""
+    out, cascade = tmp_path_factory.mktemp("finished"), fakes.cascade()
+    found = detect(fakes.pyramid(fakes.spots()), cascade, out=out)
+    return out, found, fakes.calls(cascade)
+
+
 @pytest.mark.parametrize("steps", [1, 3, 20, 45, 70, 95])
-def test_closed_at_any_step_and_resumed(tmp_path, steps):
+def test_closed_at_any_step_and_resumed(finished, tmp_path, steps):
     volume = fakes.pyramid(fakes.spots())
-    whole, first, second = fakes.cascade(), fakes.cascade(), fakes.cascade()
-    reference = detect(volume, whole, out=tmp_path / "whole")
+    whole, reference, calls = finished
+    first, second = fakes.cascade(), fakes.cascade()
     job = detect_job(volume, first, out=tmp_path / "cut")
     for _ in range(steps):
         next(job)
@@ -42,8 +50,8 @@ def test_closed_at_any_step_and_resumed(tmp_path, steps):
     spent = costs(tmp_path / "cut")
     assert sum(figures["calls"] for figures in spent.values()) == kept
     resumed = detect(volume, second, out=tmp_path / "cut")
-    assert (tmp_path / "cut/detections.csv").read_bytes() == (tmp_path / "whole/detections.csv").read_bytes()
-    assert sum(fakes.calls(second)) == sum(fakes.calls(whole)) - kept
+    assert (tmp_path / "cut/detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()
+    assert sum(fakes.calls(second)) == sum(calls) - kept
     assert [level["calls"] for level in resumed.report["levels"]] == [
         level["calls"] for level in reference.report["levels"]
     ]
@@ -76,12 +84,11 @@ def test_what_was_spent_is_written_while_a_search_goes_on(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"level 0": 3}', '{"level 0": {"calls": 1, "seconds": "2", "bytes": 3}}'])
-def test_damaged_figures_are_named(tmp_path, content):
-    volume = fakes.pyramid(fakes.spots())
-    detect(volume, fakes.cascade(), out=tmp_path)
-    (tmp_path / "costs.json").write_text(content)
+def test_damaged_figures_are_named(finished, tmp_path, content):
+    out = shutil.copytree(finished[0], tmp_path / "out")
+    (out / "costs.json").write_text(content)
     with pytest.raises(StoreError, match=r"'.*costs\.json' is damaged; remove it"):
-        detect(volume, fakes.cascade(), out=tmp_path)
+        detect(fakes.pyramid(fakes.spots()), fakes.cascade(), out=out)
 
 
 def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
@@ -157,7 +164,7 @@ def undisturbed(tmp_path_factory):
         "detect",
         volume,
         "--cascade",
-        tiny.cascade(volume, folder / "cascade"),
+        tiny.cascade(volume, folder / "cascade", head="centres"),
         "--audit",
         "60",
         "--backend",
@@ -202,13 +209,11 @@ def test_interrupted_says_how_to_go_on(undisturbed, tmp_path):
     arguments, whole, _ = undisturbed
     process = tiny.start(*arguments, "--out", tmp_path / "out")
     tiny.wait_for(process, "level 1", 0)  # the first pass of a network takes long enough to be interrupted
-    begin = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again to resume" in err
     assert "Traceback" not in err
-    assert time.monotonic() - begin < 10
     again = tiny.command(*arguments, "--out", tmp_path / "out")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out/detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()

@@ -54,7 +54,7 @@ def lawful(found: list[Suggestion]) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("arm", [0, 2])
 def test_no_strategy_takes_one_place_on_neighbouring_sections(strategy, arm):
-    for seed in range(4):
+    for seed in range(2):
         found = suggest(
             tissue(seed=seed), Believer(), 8, strategy=strategy, size=SIZE, random_arm=arm, seed=seed, encoder=Encoder()
         )
@@ -88,9 +88,9 @@ def test_where_the_volume_is_too_small_there_are_fewer_and_it_is_said_why():
 
 def test_held_out_patches_are_drawn_from_everywhere():
     places = set()
-    for seed in range(30):
+    for seed in range(12):
         places.add(suggest(tissue(), Believer(), 2, size=SIZE, random_arm=1, seed=seed, pool=60)[-1].box.start)
-    assert len(places) > 20
+    assert len(places) > 8
 
 
 @pytest.mark.parametrize("sigma", [4, 8])

@@ -75,7 +75,7 @@ def test_what_is_excluded_is_not_proposed():
 
 def test_the_random_arm_is_drawn_from_all_and_says_so():
     last, levels = [], np.tile(LEVELS, (1, 2, 2))
-    for seed in range(60):
+    for seed in range(20):
         found = suggest(
             volume(levels), Believer(), 3, params=SuggestParams(strategy="entropy", size=SIZE, random_arm=1), seed=seed
         )
@@ -85,7 +85,7 @@ def test_the_random_arm_is_drawn_from_all_and_says_so():
         far = [v for (_, i, j), v in np.ndenumerate(levels) if v > 0 and max(abs(i - y), abs(j - x)) > 2]
         np.testing.assert_allclose([s.score for s in found[:2]], sorted(map(bits, far))[:-3:-1], atol=1e-6)
         last.append((y, x))
-    assert len(set(last)) > 25
+    assert len(set(last)) > 10
 
 
 def test_flips_of_a_symmetric_model_agree():

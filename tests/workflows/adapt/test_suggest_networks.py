@@ -25,7 +25,7 @@ TISSUE = {
 
 @pytest.fixture(scope="module")
 def model():
-    network = {"kind": "smp", "encoder": "resnet18", "depth": 3}
+    network = {"kind": "smp", "encoder": "mobilenet_v2", "depth": 2, "width": 4}
     card = ModelCard(
         "m", "boundary", (40.0, 8.0, 8.0), (1, 64, 64), (0, 16, 16), (Output("boundary"),), network=network
     )

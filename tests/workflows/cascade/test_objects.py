@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
@@ -28,7 +28,6 @@ def maps(draw, low=1, high=12):
 
 
 @given(maps(), st.integers(1, 5), st.sampled_from([0.3, 0.5, 0.501, 0.7, 0.9]))
-@settings(max_examples=80)
 def test_masks_joined_across_tiles_are_skimages(case, least, threshold):
     image, tile = case
     finder = MaskFinder(
@@ -54,7 +53,6 @@ def test_masks_joined_across_tiles_are_skimages(case, least, threshold):
 
 
 @given(maps(4, 14), st.sampled_from([20.0, 60.0, 90.0, 130.0]))
-@settings(max_examples=60)
 def test_centres_found_in_tiles_are_those_of_the_whole_map(case, diameter):
     image, tile = case
     level, rule = Level(image, NM), ObjectRule("centres", 0.45, diameter)

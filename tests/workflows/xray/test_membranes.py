@@ -67,7 +67,7 @@ def test_passes_that_agree_leave_no_doubt():
 
 
 def test_a_region_is_that_part_and_is_scaled_by_itself(tmp_path):
-    translator, xray = parts.untrained(2), parts.xray((40, 44, 36))
+    translator, xray = parts.untrained(2), parts.xray((18, 28, 28))
     found = membranes(xray, translator, Threshold(), region=Box((4, 4, 4), (14, 24, 24)))
     level = found.sd.levels[0]
     assert level.shape == (20, 40, 40)

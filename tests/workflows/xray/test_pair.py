@@ -147,9 +147,8 @@ def test_blocks_with_one_outlier_give_the_map_of_the_others():
     np.testing.assert_allclose((found @ [500.0, 500.0, 500.0, 1.0])[:3] - 500, [5.0, 0.0, -8.0], atol=1.0)
 
 
-@pytest.mark.parametrize("seed", [22, 23])
-def test_other_tissue_is_refused_and_how_far_it_is_off_is_said(xray, seed):
-    other = phantom("neuropil-isotropic", (96, 120, 120), seed=seed).image
+def test_other_tissue_is_refused_and_how_far_it_is_off_is_said(xray):
+    other = phantom("neuropil-isotropic", (96, 120, 120), seed=22).image
     with pytest.raises(InputError, match=r"cannot align.* moved by \d+ nm"):
         pair_volumes(xray, other)
 

@@ -31,7 +31,11 @@ PAIRING = PairParams(affine=False)
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Volume, Volume]:
-    em = Volume.from_array(texture((96, 64, 64), 3), EM_NM, name="EM")
+    return simulated((96, 32, 32))
+
+
+def simulated(shape: tuple[int, int, int]) -> tuple[Volume, Volume]:
+    em = Volume.from_array(texture(shape, 3), EM_NM, name="EM")
     return simulate_xray(em, XrayParams(voxel_nm=(20, 20, 20), fwhm_nm=(30, 30, 30))), em
 
 
@@ -52,20 +56,20 @@ def test_parts_lie_apart_by_what_the_network_sees():
 
 def test_the_halo_is_all_that_the_network_sees():
     """A change outside of tile and halo changes nothing, one just inside the halo may."""
-    params = replace(PARAMS, depth=3, width=4)
+    params = replace(PARAMS, depth=3)
     for voxel in (EM_NM, (40.0, 8.0, 8.0)):
         card = replace(translator_card(params, voxel), tile=(8, 8, 8))
         model = new_model(card, 0, device="cpu")
         halo = card.halo
-        shape = [8 + 4 * h for h in halo]
+        shape = [8 + 2 * (h + 4) for h in halo]
         x = np.random.default_rng(0).random((1, 1, *shape), np.float32)
-        own = tuple(slice(2 * h, 2 * h + 8) for h in halo)
+        own = tuple(slice(h + 4, h + 12) for h in halo)
         before = model(x, [0])["mean"][0][own]
         for axis in range(3):
             for reach, differs in ((halo[axis] + 1, False), (1, True)):
                 changed = x.copy()
                 here = [slice(None)] * 5
-                here[axis + 2] = slice(0, 2 * halo[axis] - reach + 1)
+                here[axis + 2] = slice(0, halo[axis] + 4 - reach + 1)
                 changed[tuple(here)] += 1
                 assert (np.abs(model(changed, [0])["mean"][0][own] - before).max() > 0) == differs, (voxel, axis, reach)
 
@@ -151,8 +155,8 @@ def test_what_is_told_of_a_translator(pair):
     json.dumps(found.about)
 
 
-def test_a_pair_that_says_nothing_is_refused(pair):
-    xray, em = pair
+def test_a_pair_that_says_nothing_is_refused():
+    xray, em = simulated((96, 64, 64))
     black = np.asarray(em.levels[0].array).copy()
     black[:44] = 7
     with pytest.raises(InputError, match="has one brightness in the training part"):
@@ -160,12 +164,12 @@ def test_a_pair_that_says_nothing_is_refused(pair):
 
 
 @pytest.mark.slow
-def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(pair, tmp_path):
+def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(tmp_path):
     """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
     from napari_connecto.io.volumes.read import open_volume
     from napari_connecto.io.volumes.write import save_volume
 
-    for volume, name in zip(pair, ("xray", "em"), strict=True):
+    for volume, name in zip(simulated((96, 64, 64)), ("xray", "em"), strict=True):
         save_volume(volume, tmp_path / f"{name}.zarr")
     options = ["--steps", "150", "--members", "2", "--width", "8", "--depth", "2", "--crop", "16", "--device", "cpu"]
     command = ["train-translator", tmp_path / "xray.zarr", tmp_path / "em.zarr", "--shift-only", *options]

@@ -37,7 +37,7 @@ def test_the_result_is_what_the_networks_say_of_the_interpolated_whole(tmp_path)
     translator, xray = parts.untrained(), parts.xray()
     found = translate(xray, translator, out=tmp_path / "t")
     level = fitting_level(xray, translator.card)
-    assert found.mean.levels[0].shape == (80, 88, 72)
+    assert found.mean.levels[0].shape == (40, 48, 56)
     assert found.mean.levels[0].voxel_nm == parts.EM_NM
     scaled = translator.card.normalisation.resolve(xray)(level.read(level.box))
     single = [answers(m, scaled) for m in translator.members]
@@ -50,7 +50,7 @@ def test_the_result_is_what_the_networks_say_of_the_interpolated_whole(tmp_path)
 
 def test_tiles_of_another_size_change_nothing(tmp_path):
     """The halo is the network's whole field of view."""
-    saved, xray, tiles = parts.untrained().save(tmp_path / "saved"), parts.xray(), ((96, 96, 96), (32, 48, 16))
+    saved, xray, tiles = parts.untrained().save(tmp_path / "saved"), parts.xray(), ((48, 48, 48), (32, 16, 24))
     loaded = [load_translator(saved, backend="torch", tile=tile) for tile in tiles]
     assert [translator.card.tile for translator in loaded] == list(tiles)
     found = [whole(translate(xray, translator).mean) for translator in loaded]
@@ -70,7 +70,7 @@ def test_what_is_written_is_an_ome_zarr_that_says_what_it_is(tmp_path):
 
 @pytest.mark.parametrize("kind", ["flips", "dropout", "single"])
 def test_cheaper_uncertainties(kind):
-    translator, xray = parts.untrained(), parts.xray((20, 20, 20))
+    translator, xray = parts.untrained(), parts.xray((12, 12, 12))
     found = translate(xray, translator, TranslateParams(uncertainty=kind, passes=3))
     assert not found.report["recalibrated"]
     assert (whole(found.epistemic).max() > 0) == (kind != "single")
@@ -80,14 +80,14 @@ def test_cheaper_uncertainties(kind):
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
-    translator, xray = retiled(parts.untrained(), (16, 16, 16)), parts.xray((32, 32, 32))
+    translator, xray = retiled(parts.untrained(), (16, 16, 16)), parts.xray((16, 32, 32))
     job = translate_job(xray, translator, out=tmp_path / "t")
     for progress in job:
-        if progress.done >= 20:
+        if progress.done >= 10:
             break
     job.close()
     kept = next(translate_job(xray, translator, out=tmp_path / "t")).done
-    assert 20 <= kept < 64
+    assert 10 <= kept < 32
     found, fresh = translate(xray, translator, out=tmp_path / "t"), translate(xray, translator)
     for name in ("mean", "aleatoric", "epistemic"):
         np.testing.assert_array_equal(whole(getattr(found, name)), whole(getattr(fresh, name)))
@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path):
 
 
 def test_a_translator_in_a_folder_is_the_same_translator(tmp_path):
-    translator, xray = parts.untrained(simulated={"fwhm_nm": 60}), parts.xray((20, 20, 20))
+    translator, xray = parts.untrained(simulated={"fwhm_nm": 60}), parts.xray((12, 12, 12))
     translator.save(tmp_path / "t")
     again = load_translator(tmp_path / "t", backend="torch")
     assert again.about == translator.about

@@ -16,12 +16,12 @@ from napari_connecto.workflows.shared import room
 from napari_connecto.workflows.xray.estimate import estimate_translate
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import load_translator
-from tests import translate_dock_parts, translate_parts
+from tests import translate_parts
 
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory):
-    return load_translator(translate_dock_parts.translator(tmp_path_factory.mktemp("t") / "tiny"), backend="torch")
+    return load_translator(translate_parts.untrained().save(tmp_path_factory.mktemp("t") / "tiny"), backend="torch")
 
 
 def xray(shape=(12, 12, 60), voxel_nm=translate_parts.XRAY_NM):
@@ -31,14 +31,14 @@ def xray(shape=(12, 12, 60), voxel_nm=translate_parts.XRAY_NM):
 def test_tiles_voxels_and_disk_are_counted(translator):
     found = estimate_translate(xray(), translator)
     assert found.shape == (24, 24, 120)
-    assert found.tiles == 2  # of 96 along x
+    assert found.tiles == 4  # of 32 along x
     assert found.voxels == 24 * 24 * 120
     assert found.disk_bytes == int(found.voxels * 4 / 3) * 4 * 3
     assert (found.voxel_nm, found.source_nm) == (translate_parts.EM_NM, translate_parts.XRAY_NM)
     assert found.fits
     assert found.seconds > 0
     assert (
-        next(found.lines()) == "24 x 24 x 120 voxels of 10x10x10 nm from X-ray of 20x20x20 nm: 2 tiles, 2 passes each"
+        next(found.lines()) == "24 x 24 x 120 voxels of 10x10x10 nm from X-ray of 20x20x20 nm: 4 tiles, 2 passes each"
     )
 
 
