@@ -24,7 +24,6 @@ import zarr
 from napari_connecto.compute.cache import touched_bytes
 from napari_connecto.compute.execute import ExecuteOptions, Meter, execute
 from napari_connecto.compute.lazy import arrays
-from napari_connecto.compute.order import reading_order
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.predict import Blocks, read_tile
@@ -288,9 +287,6 @@ def planning() -> None:
     indices = plan.order(np.arange(len(plan)))
     note("10^6 tiles put into Morton order", f"{time.process_time() - begin:.1f} s", "< 5 s")
     begin = time.process_time()
-    reading_order(level, plan, np.arange(len(plan)))
-    note("10^6 tiles put into reading order", f"{time.process_time() - begin:.1f} s", "< 5 s")
-    begin = time.process_time()
     count = sum(1 for _ in plan.tiles(indices))
     note(f"{count} tiles made, one by one", f"{time.process_time() - begin:.1f} s", "< 5 s")
     model, volume = Identity((64, 64, 64), (8, 8, 8)), Volume((level,))
@@ -303,16 +299,12 @@ def planning() -> None:
 def full_scan() -> None:
     """Chunks decoded in a whole scan larger than the cache; decoding is all that is counted."""
     side = 1280
-    for name in ("rows", "Morton", "reading_order"):
+    for name in ("rows", "Morton"):
         level, meter = Level(Virtual((side, side, side)), NM), Meter()
         plan = TilePlan(level.shape, (64, 64, 64), (8, 8, 8))
         everything = np.arange(len(plan))
         cache = 2**27  # 512 of 8000 chunks
-        order = {
-            "rows": everything,
-            "Morton": plan.order(everything),
-            "reading_order": reading_order(level, plan, everything, cache),
-        }[name]
+        order = everything if name == "rows" else plan.order(everything)
         options = ExecuteOptions(batch=1, cache_bytes=cache, meter=meter)
         for _ in execute(level, plan.tiles(order), Identity((64, 64, 64), (8, 8, 8)), _nothing, options=options):
             pass

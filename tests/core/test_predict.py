@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Output, Scaling
-from napari_connecto.core.predict import fill, owned, predict, read_tile, read_tiles, tile_seed
+from napari_connecto.core.predict import owned, predict, read_tile, read_tiles, tile_seed
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level
 
@@ -177,25 +176,3 @@ def test_a_value_that_is_not_finite_is_named_where_it_lies_not_where_padding_rep
     assert tile.read.stop > array.shape
     with pytest.raises(ChunkError, match=r"the first at voxel \(1, 5, 6\)"):
         read_tile(Level(array, (1, 1, 1)), tile)
-
-
-def test_fill_writes_every_tile_and_counts():
-    class Memory:
-        def __init__(self):
-            self.written = {}
-
-        def done(self):
-            return np.array(sorted(self.written), int)
-
-        def write(self, tile, blocks):
-            self.written[tile.index] = blocks["same"]
-
-    level, plan = Level(np.arange(6).reshape(1, 1, 6), (1, 1, 1)), TilePlan((1, 1, 6), (1, 1, 2))
-    cache, reports = Memory(), []
-    results = predict(level, plan, Identity(card((1, 1, 2), (0, 0, 0))))
-    assert run(fill(cache, results, len(plan), "level 0"), reports.append) == 3
-    assert cache.done().tolist() == [0, 1, 2]
-    assert cache.written[2].ravel().tolist() == [4, 5]
-    assert [(r.done, r.total, r.stage, r.payload) for r in reports] == [
-        (i + 1, 3, "level 0", plan[i].write) for i in range(3)
-    ]

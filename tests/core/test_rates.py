@@ -177,7 +177,6 @@ def test_cost_and_break_even():
     tpr, fpr, cost = (0.95, 0.97), (0.05, 0.1), (2.0, 3.0)
     got = expected_cascade(0.01, tpr, fpr, 8)
     assert got.cost(cost) == pytest.approx(got.calls[0] * 2 + 3 / 8)
-    assert got.cost_saving(cost) == pytest.approx(1 - got.cost(cost) / 2)
     p = break_even(tpr, fpr, 8, cost)
     assert expected_cascade(p, tpr, fpr, 8).cost(cost) == pytest.approx(2.0)
     assert expected_cascade(p, tpr, fpr, 8).calls[0] == pytest.approx(1 - 3 / (8 * 2))

@@ -44,11 +44,6 @@ class Phases:
             self._places[name] = (start, work / total)
             start += work / total
 
-    @property
-    def shares(self) -> dict[str, float]:
-        """Of the whole, by phase; they sum to 1."""
-        return {name: share for name, (_, share) in self._places.items()}
-
     def run(self, name: str, job: Job[T]) -> Job[T]:
         """A job as the phase ``name``: the same reports with ``overall`` and ``left_s``, and one at its end if need be.
 

@@ -10,7 +10,6 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from napari_connecto.core.errors import ChunkError, InputError
-from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard, Output, Predictor, Scaling
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
@@ -155,13 +154,3 @@ class TileCache(Protocol):
     def done(self) -> np.ndarray: ...
 
     def write(self, tile: Tile, blocks: Blocks) -> None: ...
-
-
-def fill(cache: TileCache, results: Iterable[tuple[Tile, Blocks]], total: int, stage: str = "") -> Job[int]:
-    """Write results into a cache as they come; returns how many were written."""
-    count = 0
-    for tile, blocks in results:
-        cache.write(tile, blocks)
-        count += 1
-        yield Progress(count, total, stage, payload=tile.write)
-    return count

@@ -57,10 +57,6 @@ class CascadeExpectation:
         cost = _numbers("cost", weights, len(self.calls), 0, np.inf)
         return float(np.dot(self.calls, cost))
 
-    def cost_saving(self, weights: Sequence[float]) -> float:
-        """Share of the one-level detector's cost that is saved."""
-        return 1 - self.cost(weights) / float(weights[0])
-
 
 def expected_cascade(
     prevalence: float | Sequence[float],

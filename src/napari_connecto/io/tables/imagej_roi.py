@@ -20,7 +20,6 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.whole import whole_file
 from napari_connecto.io.disk import storing
 
-SUFFIXES = (".zip", ".roi")
 _DAMAGED = (OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, IndexError, EOFError, RuntimeError)
 """What broken bytes raise in zipfile and roifile; RuntimeError is of encrypted archives and unknown compressions."""
 _LARGEST = 2**20
