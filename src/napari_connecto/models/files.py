@@ -20,6 +20,7 @@ from napari_connecto.models.inference.device import pick_device
 from napari_connecto.models.inference.openvino import accelerated, installed, torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
 from napari_connecto.models.nets.weights import fill_weights
+from napari_connecto.models.transfer.adapter import load_adapter, merge
 
 log = logging.getLogger("napari_connecto")
 
@@ -65,7 +66,12 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
 
 
 def load_model(
-    folder: str | Path, *, device: str = "auto", backend: Backend = "auto", tile: Vec3 | None = None
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    backend: Backend = "auto",
+    tile: Vec3 | None = None,
+    adapter: str | Path | None = None,
 ) -> Predictor:
     """Read a model and check that its weights are those the card speaks of.
 
@@ -80,13 +86,16 @@ def load_model(
         is installed and the device is the CPU.
     tile
         Instead of the card's (z, y, x), to fit into memory.
+    adapter
+        The file ``adapter.safetensors`` of a fine-tuning of this model: what is loaded is the fine-tuned one.
 
     Raises
     ------
     ModelError
-        If something is missing, pickled, damaged, of another digest or does not fit the card's network.
+        If something is missing, pickled, damaged, of another digest or does not fit the card's network, or the adapter
+        belongs to another model.
     InputError
-        If the backend is unknown or does not run there, or the model takes no other tile.
+        If the backend is unknown or does not run there, or the model takes no other tile or no adapter.
     """
     if backend not in ("auto", "torch", "openvino"):
         raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
@@ -101,6 +110,8 @@ def load_model(
         )
     if tile is not None and _imported(card):
         raise InputError(f"got tile {tile}; the imported model '{card.name}' takes {card.tile} alone: leave it out")
+    if adapter is not None and _imported(card):
+        raise InputError(f"got an adapter; the imported model '{card.name}' takes none: leave it out")
     card = replace(card, tile=tile or card.tile)
     if _imported(card):
         if backend == "openvino":
@@ -109,6 +120,7 @@ def load_model(
     net = skeleton(card)
     fill_weights(net, weights)
     model = TorchPredictor(card, net, device)
+    model = model if adapter is None else merge(model, load_adapter(adapter))
     cpu = pick_device(device).type == "cpu"
     if backend == "openvino" and not cpu:
         raise InputError(f"got backend 'openvino' on device {device!r}; it runs on cpu")

@@ -3,8 +3,8 @@
 After ConvLoRA (Aleem et al., arXiv 2402.04964): a convolution's weights W become W + scale * up @ down of a small
 rank, and W itself stays. Ours: one (out, rank) and one (rank, in * kernel) factor per convolution (a kernel of few
 filters and a 1x1 one after it) where theirs has rank * kernel of them; the decoder's convolutions too; biases and
-batch norm's values, small as they are, are replaced by new ones (so the statistics of a target, AdaBN, go along);
-factors in half precision, sums in double, so that merging gives the same bits everywhere and can be undone.
+batch norm's values, small as they are, are replaced by new ones; factors in half precision, sums in double, so that
+merging gives the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def merge(base: TorchPredictor, adapter: Adapter) -> TorchPredictor:
             f"the adapter belongs to the model of digest {adapter.card.digest[:12]} ('{adapter.card.name}'), got "
             f"{base.card.digest[:12]} ('{base.card.name}'); load that model"
         )
-    net = _changed(base.net, adapter, adapter.new, sign=1)
+    net = _changed(base.net, adapter)
     network = dict(base.card.network)
     if network.get("half"):
         network["half"] = False
@@ -168,65 +168,13 @@ def merge(base: TorchPredictor, adapter: Adapter) -> TorchPredictor:
     return merged
 
 
-def unmerge(merged: TorchPredictor, adapter: Adapter) -> TorchPredictor:
-    """The base again, bit by bit.
-
-    A base of half precision lies on a grid that the rounding of the merged weights (float32) does not leave, so the
-    nearest point is the base; its digest proves it.
-
-    Raises
-    ------
-    ModelError
-        If what comes out is not the adapter's base: the adapter is not the one merged, or the base was not of half
-        precision and cannot be had back exactly.
-    """
-    if merged.card.parent != adapter.card.digest:
-        raise ModelError(
-            f"the adapter belongs to the model of digest {adapter.card.digest[:12]}, "
-            f"'{merged.card.name}' comes from {merged.card.parent[:12] or 'no other'}; give the adapter that was merged"
-        )
-    base = TorchPredictor(adapter.card, _changed(merged.net, adapter, adapter.old, sign=-1), str(merged.device))
-    if base.card.digest != adapter.card.digest:
-        raise ModelError(
-            f"without the adapter the weights have digest {base.card.digest[:12]}, its base has "
-            f"{adapter.card.digest[:12]}; this adapter was not merged here, or the base is of full precision: load it"
-        )
-    return base
-
-
-def onto(adapter: Adapter, start: TorchPredictor, base: TorchPredictor) -> Adapter:
-    """The same adapted model told from ``base``, where ``start`` differs from it in small tensors only (AdaBN).
-
-    Raises
-    ------
-    ModelError
-        If the adapter does not belong to ``start``, or ``start`` has other convolutions than ``base``.
-    """
-    if adapter.card.digest != start.card.digest:
-        raise ModelError(
-            f"the adapter belongs to the model of digest {adapter.card.digest[:12]}, got {start.card.digest[:12]}"
-        )
-    here, there = start.net.state_dict(), base.net.state_dict()
-    if set(here) != set(there) or any(t.dim() >= 2 and not torch.equal(t, there[name]) for name, t in here.items()):
-        raise ModelError(
-            f"'{start.card.name}' has other convolutions than '{base.card.name}'; only biases and batch norm may differ"
-        )
-    final = {name: adapter.new.get(name, t) for name, t in here.items() if _small(t)}
-    new = {name: t for name, t in final.items() if not torch.equal(t, there[name])}
-    return replace(adapter, card=base.card, new=new, old={name: there[name] for name in new})
-
-
-def _small(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dim() < 2
-
-
-def _changed(net: nn.Module, adapter: Adapter, small: Mapping[str, Tensor], *, sign: int) -> nn.Module:
+def _changed(net: nn.Module, adapter: Adapter) -> nn.Module:
     net = deepcopy(net)
     own = net.state_dict()
     try:
         for name in adapter.up:
-            own[name].copy_(own[name].double() + sign * adapter.change(name, own[name].shape))
-        for name, tensor in small.items():
+            own[name].copy_(own[name].double() + adapter.change(name, own[name].shape))
+        for name, tensor in adapter.new.items():
             own[name].copy_(tensor)
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"the adapter is damaged ({error!r}); copy it again") from error
