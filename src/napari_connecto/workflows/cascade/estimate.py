@@ -25,9 +25,9 @@ from napari_connecto.workflows.cascade.search.audit import best_possible_bound
 from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.coarser import MADE_BYTES_S, making_bytes
 from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, roots
-from napari_connecto.workflows.cascade.search.detect import inside, one_level, with_levels
+from napari_connecto.workflows.cascade.search.detect import one_level, with_levels
 from napari_connecto.workflows.cascade.search.run import MAP
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 
 TIMED_WRITES = 5
@@ -115,7 +115,7 @@ def estimate(
         If no level is within 25 % of a stage's voxel size.
     """
     params = params or DetectParams()
-    region = inside(volume, region)
+    region = None if region is None else inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     volume = with_levels(volume, cascade, Path(out) if out is not None else None)
     steps = plan_steps(volume, cascade, choice)

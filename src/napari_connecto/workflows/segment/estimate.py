@@ -25,8 +25,8 @@ from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, inside, plan_blocks, segment_job
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, plan_blocks, segment_job
+from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 
 AT_ONCE = 2

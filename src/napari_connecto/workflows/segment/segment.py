@@ -33,7 +33,7 @@ from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.write import Numbered, write_job
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.region import inside, region_in
 
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
 FLAT: tuple[Vec3, Vec3] = (16, 512, 512), (0, 32, 32)
@@ -246,17 +246,6 @@ def chosen(
 def geometry(level: Level, box: Box) -> Level:
     """Shape and place of a box of a level, without values."""
     return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
-
-
-def inside(volume: Volume, region: Box | None) -> Box:
-    """The region, or all of the volume, clipped to its finest level; `InputError` where nothing is left."""
-    level = volume.levels[0]
-    found = level.box if region is None else region.clip(level.shape)
-    if found.size == 0 and region is not None:
-        raise InputError(
-            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, {level.shape}"
-        )
-    return found
 
 
 def _fingerprint(

@@ -14,7 +14,6 @@ import numpy as np
 
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
@@ -23,7 +22,7 @@ from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.region import inside, region_in
 
 PATIENCE_S = 0.1
 """What a killed run computes again at most."""
@@ -136,11 +135,7 @@ def _marked(store: TileStore, results: Iterator[tuple[Tile, Any]]) -> Iterator[T
 
 def _ordered(plan: TilePlan, volume: Volume, level: Level, region: Box | None, first: Box | None) -> np.ndarray:
     """Tiles of the region, those of ``first`` before the rest, neighbours together."""
-    if region is not None and region.clip(volume.levels[0].shape).size == 0:
-        raise InputError(
-            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, "
-            f"{volume.levels[0].shape}"
-        )
+    inside(volume, region)
     within = region_in(region, volume, level)
     indices = plan.order(plan.touching([within if within is not None else level.box]))
     if first is None or first.clip(volume.levels[0].shape).size == 0:

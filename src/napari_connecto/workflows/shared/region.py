@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
+
+
+def inside(volume: Volume, region: Box | None) -> Box:
+    """The region, or all of the volume, clipped to its finest level.
+
+    Raises
+    ------
+    InputError
+        If nothing is left of the region.
+    """
+    level = volume.levels[0]
+    found = level.box if region is None else region.clip(level.shape)
+    if found.size == 0 and region is not None:
+        raise InputError(
+            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, {level.shape}"
+        )
+    return found
 
 
 def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:

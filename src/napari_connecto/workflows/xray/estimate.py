@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.predict import check_channels
@@ -18,7 +17,7 @@ from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inference.device import describe_device
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator
@@ -102,11 +101,7 @@ def estimate_translate(
     predictor, card = translator.predictor(params), translator.card
     level = fitting_level(volume, card)
     check_channels(level, card)
-    if region is not None and region.clip(volume.levels[0].shape).size == 0:
-        raise InputError(
-            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, "
-            f"{volume.levels[0].shape}"
-        )
+    inside(volume, region)
     plan = TilePlan(level.shape, card.tile, card.halo)
     touched = plan.touching([region_in(region, volume, level) or level.box])
     passes = len(predictor.mixture.passes)

@@ -27,9 +27,9 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume_job
-from napari_connecto.workflows.segment.segment import inside
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.shared.on_grid import part_of
+from napari_connecto.workflows.shared.region import inside
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator
 

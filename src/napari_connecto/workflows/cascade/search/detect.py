@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
@@ -29,6 +29,7 @@ from napari_connecto.workflows.cascade.search.run import REPORT, RunOptions, Sea
 from napari_connecto.workflows.cascade.thresholds.choose import Choice, exhaustive_choice
 from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import KEY
+from napari_connecto.workflows.shared.region import inside
 
 LEVELS = "coarse"
 """Folder, in a result, of levels that were made while it was searched."""
@@ -109,7 +110,7 @@ def detect_job(
     Athey, Sawmya, Shavit, arXiv 2504.21598 (the gating rule); thresholds, audit and objects are ours.
     """
     params = params or DetectParams()
-    region = inside(volume, region)
+    region = None if region is None else inside(volume, region)
     choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     plan_steps(with_levels(volume, cascade), cascade, choice)  # raises before anything is written
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
@@ -220,24 +221,6 @@ def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
         "tiles": [[list(card.tile), list(card.halo)] for card in cascade.cards],
         "rule": asdict(cascade.rule),
     }
-
-
-def inside(volume: Volume, region: Box | None) -> Box | None:
-    """``region`` clipped to the volume's finest level.
-
-    Raises
-    ------
-    InputError
-        If nothing is left of it.
-    """
-    if region is None:
-        return None
-    shape = volume.levels[0].shape
-    if region.clip(shape).size == 0:
-        raise InputError(
-            f"got the region {region.start} to {region.stop}; it must hold voxels of the finest level, {shape}"
-        )
-    return region.clip(shape)
 
 
 def one_level(cascade: Cascade) -> Choice:
