@@ -200,6 +200,23 @@ def test_sections_that_were_appended_are_a_stack(tmp_path, how):
         np.testing.assert_array_equal(opened(path, array="3")[1], STACK[3:4])
 
 
+@pytest.mark.parametrize("xml", [None, "<OME><<Image/></OME>", '<OME><BinaryOnly MetadataFile="../a.ome"/></OME>'])
+def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch, xml):
+    """Also while the error is held: else nobody could replace the file on Windows."""
+    path = append(tmp_path / "s.tif", [STACK, STACK]) if xml is None else write(tmp_path / "s.ome.tif", STACK, xml)
+    seen, made = [], tifffile.TiffFile.__init__
+
+    def noted(self, *arguments, **keywords):
+        seen.append(self)
+        made(self, *arguments, **keywords)
+
+    monkeypatch.setattr(tifffile.TiffFile, "__init__", noted)
+    with pytest.raises(InputError) as held:
+        open_volume(path)
+    assert held.value.args
+    assert [file.filehandle.closed for file in seen] == [True] * len(seen) != []
+
+
 @pytest.mark.parametrize(
     "arrays",
     [[STACK, STACK], [STACK[0], STACK[1].astype("u1")], [STACK[0], STACK[1][:20]], [STACK, STACK[0]]],

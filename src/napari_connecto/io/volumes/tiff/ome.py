@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -62,13 +63,14 @@ def open_ome(path: str) -> tuple[tifffile.TiffFile, str | None]:
         if not there:
             raise InputError(f"'{path}' describes {names[:4]}, none of which is beside it; copy them into its folder")
         return _open(_beside(path, there[0]), companion), companion
-    file = _open(path)
-    xml = file.ome_metadata if file.is_ome else None
-    binary = next((part for part in _root(xml, path) if _is(part, "BinaryOnly")), None) if xml else None
-    if binary is None:
-        return file, xml
-    name = _plain(binary.get("MetadataFile", ""), path)
-    file.close()
+    with ExitStack() as held:  # another file is opened instead, or none
+        file = held.enter_context(_open(path))
+        xml = file.ome_metadata if file.is_ome else None
+        binary = next((part for part in _root(xml, path) if _is(part, "BinaryOnly")), None) if xml else None
+        if binary is None:
+            held.pop_all()
+            return file, xml
+        name = _plain(binary.get("MetadataFile", ""), path)
     try:
         if name.lower().endswith((".tif", ".tiff", ".btf", ".tf2", ".tf8")):
             return open_ome(_beside(path, name))

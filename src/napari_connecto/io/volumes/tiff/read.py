@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,7 @@ class OpenTiff:
 
     def close(self) -> None:
         """Close the file."""
-        self.file.close()
-        self.file.filehandle.close()
+        _close(self.file)
 
 
 class Sections:
@@ -121,21 +121,30 @@ def open_tiff(request: Request) -> Volume:
 
 def open_file(path: str, array: str | None, fill: bool = True) -> OpenTiff:
     """Open a file for reading and choose what is meant of it; ``fill`` is of `Pages`, the rest of `open_tiff`."""
-    with opening(path) as notes:
-        file, xml = open_ome(path)
-        images = ome_images(xml, file, path) if xml else []
-        chosen = choose(_series(file, path, images), file, array, path)
-        series = chosen.series[0]
-        image = image_of(series, images, path) if images and series.kind != "imagej" else None
-        for level in (level for one in chosen.series for level in one.levels):
-            check_codec(level.keyframe, path)
-            check_pages(level, path)
-        used = {ifd for one in images for name, ifd in one.planes.values() if name == file.filename}
-        if used and len(used) < len(file.pages):
-            notes.append(f"{len(used)} of its {len(file.pages)} pages belong to an image")
-        file.filehandle.set_lock(True)
-        stated, levels = stated_size(file, series, image), _levels(path, chosen, fill)
-    return OpenTiff(file, chosen, image, stated, levels, tuple(notes))
+    with ExitStack() as held:  # what is refused is closed
+        with opening(path) as notes:
+            file, xml = open_ome(path)
+            held.callback(_close, file)
+            images = ome_images(xml, file, path) if xml else []
+            chosen = choose(_series(file, path, images), file, array, path)
+            series = chosen.series[0]
+            image = image_of(series, images, path) if images and series.kind != "imagej" else None
+            for level in (level for one in chosen.series for level in one.levels):
+                check_codec(level.keyframe, path)
+                check_pages(level, path)
+            used = {ifd for one in images for name, ifd in one.planes.values() if name == file.filename}
+            if used and len(used) < len(file.pages):
+                notes.append(f"{len(used)} of its {len(file.pages)} pages belong to an image")
+            file.filehandle.set_lock(True)
+            stated, levels = stated_size(file, series, image), _levels(path, chosen, fill)
+        found = OpenTiff(file, chosen, image, stated, levels, tuple(notes))
+        held.pop_all()
+    return found
+
+
+def _close(file: tifffile.TiffFile) -> None:
+    file.close()
+    file.filehandle.close()
 
 
 def _levels(path: str, chosen: Chosen, fill: bool) -> list[Any]:
