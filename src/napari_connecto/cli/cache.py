@@ -6,6 +6,7 @@ import time
 
 import click
 
+from napari_connecto.core.amounts import bytes_text
 from napari_connecto.core.errors import InputError
 
 
@@ -23,15 +24,15 @@ def show() -> None:
     from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch
 
     items, scratch = list_kept(), list_scratch()
-    click.echo(f"{cache_folder()}: {len(items)} converted networks, {_size(sum(size for _, size, _ in items))}")
+    click.echo(f"{cache_folder()}: {len(items)} converted networks, {bytes_text(sum(size for _, size, _ in items))}")
     for path, size, used in items:
-        click.echo(f"  {path.name}  {_size(size)}, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(used))}")
+        click.echo(f"  {path.name}  {bytes_text(size)}, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(used))}")
     click.echo(f"at most {settings().cache_gb:g} GB are kept; the least recently used entries are removed first")
     for path, _, used in list_levels():
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
-        click.echo(f"  coarse levels: {path}  {_size(folder_bytes(path))}, used {when}")
+        click.echo(f"  coarse levels: {path}  {bytes_text(folder_bytes(path))}, used {when}")
     for path, size in scratch:
-        click.echo(f"  left behind: {path}  {_size(size)}")
+        click.echo(f"  left behind: {path}  {bytes_text(size)}")
 
 
 @cache.command()
@@ -49,9 +50,9 @@ def empty(yes: bool) -> None:
         click.echo(f"{cache_folder()} is empty")
         return
     if not yes:
-        _ask(f"delete {_size(total)} in {cache_folder().parent} and in left-over scratch folders?")
+        _ask(f"delete {bytes_text(total)} in {cache_folder().parent} and in left-over scratch folders?")
     gone = shrink(0) + sum(remove_scratch(path) for path, _ in scratch)
-    click.echo(f"{_size(gone)} deleted")
+    click.echo(f"{bytes_text(gone)} deleted")
 
 
 def _ask(question: str) -> None:
@@ -61,11 +62,3 @@ def _ask(question: str) -> None:
         if isinstance(error.__context__, EOFError):
             raise InputError("no terminal to ask on; give --yes") from error
         raise
-
-
-def _size(n: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000  # type: ignore[assignment]
-    return f"{n:.3g} GB"

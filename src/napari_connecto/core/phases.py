@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.jobs import Job, Progress
 
 T = TypeVar("T")
@@ -137,15 +138,6 @@ def share_of(progress: Progress) -> float | None:
 def left_text(seconds: float | None) -> str:
     """What stands beside a bar: ", 2 min 05 s left"; "" where that is not known, or less than a second."""
     return f", {seconds_text(seconds)} left" if seconds is not None and seconds >= 1 else ""
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration a person reads: "2 min 05 s"."""
-    if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
 
 
 class Watch:

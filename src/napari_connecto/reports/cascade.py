@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.volume import Volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -59,7 +60,7 @@ def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
     audit = report["audit"]
     keys = [
         (f"{count:,}".replace(",", " "), "objects found"),
-        (_seconds(report["seconds"]), "computing, audit included"),
+        (seconds_text(report["seconds"]), "computing, audit included"),
     ]
     if report["mode"] == "cascade":
         keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than by the finest level alone"))
@@ -179,13 +180,3 @@ def _table(found: Detections) -> Table:
     )
     rest = f"; all {len(found)} are in detections.csv" if len(found) > LISTED else ""
     return Table(("id", "z (nm)", "y (nm)", "x (nm)", "score"), rows, f"Highest scores first{rest}.")
-
-
-def _seconds(seconds: float) -> str:
-    return (
-        f"{seconds:.1f} s"
-        if seconds < 120
-        else f"{seconds / 60:.1f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_connecto.core.phases import seconds_text
+from napari_connecto.core.amounts import bytes_text, seconds_text
 from napari_connecto.widgets.shared.estimate_card import PreflightCard
-from napari_connecto.widgets.viewer.view import bytes_text
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:

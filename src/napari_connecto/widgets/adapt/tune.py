@@ -8,9 +8,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Timing, timing_job, tune_job, tune_run, unfinished

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import bytes_text, seconds_text
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.phases import seconds_text
 from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
 from napari_connecto.widgets.shared.worker import Worker
-from napari_connecto.widgets.viewer.view import bytes_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.estimate import Estimate, LevelEstimate

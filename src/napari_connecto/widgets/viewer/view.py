@@ -12,6 +12,7 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QStyle, QStyleOptionComboBox, QStylePainter, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import bytes_text
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import world_factor
@@ -91,15 +92,6 @@ def level_line(volume: Volume, index: int) -> str:
     voxel = " × ".join(f"{v:.4g}" for v in level.voxel_nm)
     unit = "nm" if volume.calibrated else "(no unit)"
     return f"{index}: {shape}, {voxel} {unit}, {bytes_text(level.nbytes)}"
-
-
-def bytes_text(n: float) -> str:
-    """A size a person reads: "1.3 GB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} TB"
 
 
 class _LevelCombo(QComboBox):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto import __version__
+from napari_connecto.core.amounts import bytes_text
 from napari_connecto.core.settings import config_file, settings
 
 PACKAGES = {
@@ -40,7 +41,6 @@ PACKAGES = {
 }
 OPENGL = "napari_connecto.widgets.opengl"
 """Module that prints what Qt and OpenGL say; run in a process of its own, which a bad driver may kill."""
-_GB = 1e9
 
 
 def examine(*, tiles: bool = True) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def _display() -> dict[str, Any]:
 def _memory() -> dict[str, str]:
     from napari_connecto.models.inference.device import free_memory, list_devices
 
-    return {f"free on {name}": _size(free_memory(name)) for name in list_devices()}
+    return {f"free on {name}": bytes_text(free_memory(name)) for name in list_devices()}
 
 
 def _disks() -> dict[str, str]:
     places = {"results": settings().results, "cache": settings().cache, "temporary": Path(tempfile.gettempdir())}
-    return {f"free for {name}": f"{_size(shutil.disk_usage(_there(p)).free)} in {p}" for name, p in places.items()}
+    return {f"free for {name}": f"{bytes_text(shutil.disk_usage(_there(p)).free)} in {p}" for name, p in places.items()}
 
 
 def _there(path: Path) -> Path:
@@ -172,7 +172,7 @@ def _cache() -> dict[str, Any]:
     from napari_connecto.models.inference.kept import cache_folder, list_kept
 
     items = list_kept()
-    return {"folder": str(cache_folder()), "files": len(items), "size": _size(sum(size for _, size, _ in items))}
+    return {"folder": str(cache_folder()), "files": len(items), "size": bytes_text(sum(size for _, size, _ in items))}
 
 
 def _tiles() -> dict[str, Any]:
@@ -203,7 +203,3 @@ def _tile(backend: Any, device: str) -> str:
         times.append(time.perf_counter() - start)
     voxels = int(np.prod(card.tile))
     return f"{min(times):.3f} s for {voxels / 1e6:.2f} million voxels of '{name}', one call at a time"
-
-
-def _size(n: int) -> str:
-    return f"{n / _GB:.1f} GB" if n >= _GB / 10 else f"{n / 1e6:.1f} MB"

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import Trial, choose_batch
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
@@ -28,7 +29,7 @@ from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, r
 from napari_connecto.workflows.cascade.search.detect import one_level, with_levels
 from napari_connecto.workflows.cascade.search.run import MAP
 from napari_connecto.workflows.shared.region import inside, region_in
-from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
+from napari_connecto.workflows.shared.room import room_for, run_bytes
 
 TIMED_WRITES = 5
 REMEMBERED = 2**27
@@ -84,9 +85,9 @@ class Estimate:
             voxel = "x".join(f"{v:g}" for v in level.voxel_nm)
             yield (
                 f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
-                f"{level.share:.0%} of it, {duration(level.seconds)}"
+                f"{level.share:.0%} of it, {seconds_text(level.seconds)}"
             )
-        yield f"in all about {duration(self.seconds)}; exhaustive search {duration(self.seconds_exhaustive)}"
+        yield f"in all about {seconds_text(self.seconds)}; exhaustive search {seconds_text(self.seconds_exhaustive)}"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 
@@ -137,7 +138,7 @@ def estimate(
         read_gb = volume.levels[0].nbytes / 1e9
         notes.append(
             f"Coarse levels are missing. They are computed first: reads {read_gb:.1f} GB once, takes about "
-            f"{duration(making_s)}."
+            f"{seconds_text(making_s)}."
         )
     if len(steps) > 1 and audited:
         bound = best_possible_bound(audited, rejected, max(1, round(choice.rates[0].prevalence * chunks)))

@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.compute.memory import process_bytes
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
@@ -27,7 +28,7 @@ from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, plan_blocks, segment_job
 from napari_connecto.workflows.shared.region import inside, region_in
-from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
+from napari_connecto.workflows.shared.room import room_for, run_bytes
 
 AT_ONCE = 2
 """Blocks that are segmented beside each other, see `compute.local.Pipeline`."""
@@ -90,9 +91,9 @@ class SegmentEstimate:
             yield f"labels on the image's own grid: {' x '.join(f'{n}' for n in self.labels)} voxels"
         yield self.reason
         if self.tiles:
-            yield f"boundary map: {self.tiles} tiles, about {duration(self.predict_s)}"
-        yield f"segments: {self.blocks} blocks, about {duration(self.segment_s)}"
-        yield f"in all about {duration(self.seconds)}, from two tiles timed here"
+            yield f"boundary map: {self.tiles} tiles, about {seconds_text(self.predict_s)}"
+        yield f"segments: {self.blocks} blocks, about {seconds_text(self.segment_s)}"
+        yield f"in all about {seconds_text(self.seconds)}, from two tiles timed here"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 

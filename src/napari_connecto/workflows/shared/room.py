@@ -16,13 +16,6 @@ from napari_connecto.core.volume import Level
 from napari_connecto.models.inference.device import free_memory
 
 
-def duration(seconds: float) -> str:
-    """A duration in words: "12 min"."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def run_bytes(level: Level, plan: TilePlan, card: ModelCard, trial: Trial | None, batch: int) -> int:
     """Highest memory of this process while a model runs over a level's tiles.
 

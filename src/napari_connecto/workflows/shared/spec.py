@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from napari_connecto.core.amounts import bytes_text
 from napari_connecto.core.errors import ChoiceError
 from napari_connecto.core.views.invert import INVERTED, inverted
 from napari_connecto.core.volume import Volume
@@ -37,7 +38,7 @@ def describe(volume: Volume) -> Iterator[str]:
         size = f"{voxel} nm" if volume.calibrated else f"{voxel} (relative)"
         chunks = getattr(level.array, "chunks", None)
         chunked = f", chunks {' x '.join(str(n) for n in chunks[-3:])}" if chunks else ""
-        yield f"level {k}: {shape} voxels of {size}, {_bytes(level.nbytes)}{chunked}"
+        yield f"level {k}: {shape} voxels of {size}, {bytes_text(level.nbytes)}{chunked}"
 
 
 def describe_spec(spec: VolumeSpec) -> Iterator[str]:
@@ -53,11 +54,3 @@ def describe_spec(spec: VolumeSpec) -> Iterator[str]:
             yield from describe_spec(replace(spec, **error.chosen))
         return
     yield from describe(volume)
-
-
-def _bytes(n: int) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000  # type: ignore[assignment]
-    return f"{n:.3g} TB"

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.predict import check_channels
@@ -18,7 +19,7 @@ from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.shared.region import inside, region_in
-from napari_connecto.workflows.shared.room import duration, room_for, run_bytes
+from napari_connecto.workflows.shared.room import room_for, run_bytes
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator
 
@@ -72,7 +73,7 @@ class TranslateEstimate:
         shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
         source = "x".join(f"{v:g}" for v in self.source_nm)
         yield f"{shape} voxels of {voxel} nm from X-ray of {source} nm: {self.tiles} tiles, {self.passes} passes each"
-        yield f"about {duration(self.seconds)}, from two tiles timed here"
+        yield f"about {seconds_text(self.seconds)}, from two tiles timed here"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 

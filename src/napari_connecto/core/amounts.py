@@ -1,0 +1,21 @@
+"""Bytes and seconds in words, as a person reads them; the same everywhere."""
+
+from __future__ import annotations
+
+
+def bytes_text(n: float) -> str:
+    """A size: "1.3 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration: "2 min 05 s"."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
