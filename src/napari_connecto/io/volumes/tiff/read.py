@@ -21,7 +21,7 @@ from napari_connecto.io.volumes.axis_names import axes_of
 from napari_connecto.io.volumes.levels import Description, Request, Stored, ratio_scales, volume_of
 from napari_connecto.io.volumes.tiff.notices import opening, refusing
 from napari_connecto.io.volumes.tiff.ome import OmeImage, check_files, image_of, ome_images, open_ome
-from napari_connecto.io.volumes.tiff.pages import Contiguous, Pages, check_pages
+from napari_connecto.io.volumes.tiff.pages import check_pages, pages
 from napari_connecto.io.volumes.tiff.series import Chosen, check_codec, choose
 from napari_connecto.io.volumes.tiff.stated import TiffSize, stated_size
 
@@ -120,7 +120,7 @@ def open_tiff(request: Request) -> Volume:
 
 
 def open_file(path: str, array: str | None, fill: bool = True) -> OpenTiff:
-    """Open a file for reading and choose what is meant of it; ``fill`` is of `Pages`, the rest of `open_tiff`."""
+    """Open a file for reading and choose what is meant of it; ``fill`` is of `pages`, the rest of `open_tiff`."""
     with ExitStack() as held:  # what is refused is closed
         with opening(path) as notes:
             file, xml = open_ome(path)
@@ -174,9 +174,7 @@ def _array(path: str, series: tifffile.TiffPageSeries, level: int, fill: bool) -
     if part.dataoffset is not None and not (part.is_multifile or part.transform or is_url(path)):
         dtype = np.dtype(part.dtype).newbyteorder(parent.byteorder)
         return np.memmap(parent.filehandle.path, dtype, "r", part.dataoffset, part.shape)
-    if part.dataoffset is not None and part.is_truncated and not part.transform:
-        return Contiguous(part)
-    return Pages(part, path, fill=fill)
+    return pages(part, fill=fill)
 
 
 def _source(path: str, opened: Reopened[OpenTiff], level: int) -> TiffSource:
