@@ -30,43 +30,45 @@ CHAPTERS: dict[str, Callable[[Result], Chapter]] = {
 
 
 def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write the page of a result; blocks. See `write_report_job`."""
-    return run(write_report_job(folder, out))
-
-
-def write_report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
     """Write one self-contained HTML page from the files of a finished result.
 
     Parameters
     ----------
     folder
-        That a command or a dock wrote: a search, ranking, annotation session, fine-tuning, segmentation, prediction,
-        translation or trained translator; or a folder in which such folders lie, for one page of all.
+        Result folder of a command or dock: search, ranking, annotation session, fine-tuning, segmentation, prediction,
+        translation or trained translator; or a folder that contains such folders, for one page of all.
     out
-        Of the page; ``report.html`` in the folder without it. A page that is there is replaced.
-
-    Yields
-    ------
-    Progress
-        A step per result.
+        Path of the page, which is replaced if it exists. Default: ``report.html`` in the folder.
 
     Returns
     -------
     Path
-        Of the page. Pictures lie in it, so that it needs no network and can be sent as it is.
+        The page. Its pictures are embedded, so that it needs no network and can be sent as it is.
 
     Raises
     ------
     InputError
-        If the folder holds no result.
+        If the folder contains no result.
     StoreError
         If the only result is unfinished or damaged, or the page cannot be written.
 
     Notes
     -----
     The page is made anew from what is on disk, also of old results. Pictures are single sections of at most 900 voxels
-    a side, read from a level that fits; the input is opened where the recipe says, and left out where it is gone.
+    a side, read from a level that fits; the input is opened where the recipe says, and left out if it is gone.
+
+    Examples
+    --------
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> boundary = nc.predict(nc.open_sample("neuropil"), model, out="boundary", region=nc.Box((0, 0, 0), (1, 64, 64)))
+    >>> nc.write_report("boundary").name
+    'report.html'
     """
+    return run(write_report_job(folder, out))
+
+
+def write_report_job(folder: str | Path, out: str | Path | None = None) -> Job[Path]:
+    """`write_report` as a job, with a report per result."""
     folder = Path(folder)
     results = results_in(folder)
     path = Path(out) if out is not None else folder / PAGE

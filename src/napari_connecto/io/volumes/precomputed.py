@@ -62,6 +62,14 @@ def save_precomputed(
     -----
     A precomputed level starts at a whole number of its own voxels. Where an origin is none on every level, all levels
     start at 0: see `places_origin`.
+
+    Examples
+    --------
+    >>> cells = nc.phantom("cells", (16, 64, 64))
+    >>> nc.save_precomputed(cells.truth["cells"], "cells.precomputed")
+    >>> import os
+    >>> "info" in os.listdir("cells.precomputed")
+    True
     """
     run(save_precomputed_job(volume, path, levels=levels, kind=kind, overwrite=overwrite))
 

@@ -73,6 +73,15 @@ def open_volume(
     ------
     InputError
         If the path is missing or unreachable, holds no image, has unusable axes or is damaged, or a choice is needed.
+
+    Examples
+    --------
+    >>> nc.save_volume(nc.phantom("cells", (16, 64, 64)).image, "cells.ome.zarr")
+    >>> level = nc.open_volume("cells.ome.zarr").levels[0]
+    >>> level.voxel_nm
+    (2000.0, 1000.0, 1000.0)
+    >>> level.read(nc.Box((0, 0, 0), (1, 4, 4))).shape  # (z, y, x), the end is exclusive
+    (1, 4, 4)
     """
     text = check_path(path)
     if not is_url(text):

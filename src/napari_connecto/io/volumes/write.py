@@ -67,6 +67,13 @@ def save_volume(
         If an option is not allowed, labels are not integers, or ``path`` ends like another format (.zip, .tif).
     StoreError
         If something is at ``path`` already or it cannot be written; what is there is left alone.
+
+    Examples
+    --------
+    >>> cells = nc.phantom("cells", (16, 64, 64))
+    >>> nc.save_volume(cells.image, "cells.ome.zarr", levels=2)
+    >>> [level.shape for level in nc.open_volume("cells.ome.zarr").levels]
+    [(16, 64, 64), (16, 32, 32)]
     """
     run(save_volume_job(volume, path, levels=levels, version=version, kind=kind, overwrite=overwrite))
 

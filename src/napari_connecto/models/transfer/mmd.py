@@ -120,6 +120,14 @@ def mmd_test(
     ------
     InputError
         As `mmd2`, or if there are no permutations.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> near, far = rng.normal(0, 1, (50, 4)), rng.normal(2, 1, (50, 4))
+    >>> test = nc.mmd_test(near, far, permutations=99)
+    >>> test.mmd2 > 0, test.p
+    (True, 0.01)
     """
     if permutations < 1:
         raise InputError(f"got {permutations} permutations; at least 1 is needed, 1000 is usual")

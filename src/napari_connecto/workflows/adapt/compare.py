@@ -122,7 +122,44 @@ def compare(
     prior: SegmentParams | None = None,
     mode: str = "auto",
 ) -> Comparison:
-    """Compare two models; blocks. See `compare_job`."""
+    """Compare two boundary models by the segmentation of held-out patches.
+
+    Parameters
+    ----------
+    before, after
+        Boundary models of one voxel size.
+    held_out
+        Patches that neither training nor tuning has seen, in the forms that `fine_tune` takes.
+    annotated
+        Patches on which the thresholds of each model are tuned: one fixed threshold for both would compare the scale of
+        their probabilities.
+    prior
+        Thresholds of ``before``, where its tuning starts; those of ``after`` too, unless it was trained from scratch.
+        Default: `SegmentParams()`.
+    mode
+        The `SegmentParams.mode` in which the volume will be segmented.
+
+    Returns
+    -------
+    Comparison
+        ``before`` and ``after`` (thresholds and variation of information per patch, in bits), ``gain`` (mean
+        difference; above 0 the new model is better) and its 95 % confidence ``interval`` (Student's t over patches).
+
+    Raises
+    ------
+    InputError
+        If there are no held-out or no annotated patches, or none has the inside of a neurite.
+
+    Examples
+    --------
+    >>> box = nc.Box((0, 0, 0), (1, 64, 64))
+    >>> image = nc.open_sample("neuropil").levels[0].read(box)[0]
+    >>> neurons = nc.open_sample("neuropil", "neurons").levels[0].read(box)[0]
+    >>> patch = image, np.where(neurons > 0, neurons + 2, 1)
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> nc.compare(model, model, held_out=[patch], annotated=[patch]).gain  # with itself
+    0.0
+    """
     return run(compare_job(before, after, held_out, annotated, prior, mode))
 
 
@@ -134,27 +171,7 @@ def compare_job(
     prior: SegmentParams | None = None,
     mode: str = "auto",
 ) -> Job[Comparison]:
-    """Segment held-out patches by two models.
-
-    Parameters
-    ----------
-    before, after
-        Boundary models of one voxel size.
-    held_out
-        Patches that neither training nor tuning saw; see `fine_tune` for the forms.
-    annotated
-        Patches on which each model's thresholds are tuned; a fixed threshold would measure the probabilities' scale.
-    prior
-        Thresholds known before, those of ``before``, see `tune`; they are the prior of ``after`` too, unless that was
-        trained from scratch.
-    mode
-        Of `SegmentParams`: the one that will segment the volume, for a comparison in another one says little of it.
-
-    Raises
-    ------
-    InputError
-        If there are no held-out or no annotated patches, or nothing in them can be measured.
-    """
+    """`compare` as a job, with a report per model."""
     if not held_out:
         raise InputError("got no held-out patch; commit at least one of the patches drawn at random")
     measured, tuned_on = ([Example.of(e) for e in part] for part in (held_out, annotated))

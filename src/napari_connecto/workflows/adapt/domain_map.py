@@ -80,6 +80,14 @@ def distance_matrix(features: Mapping[str, np.ndarray]) -> DomainMap:
     ----------
     MMD between domains: Sawmya et al., arXiv 2503.06196. The common bandwidth (the median distance over up to
     `ROWS` evenly spaced rows of each domain) and average linkage are ours.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = {name: rng.normal(mean, 1, (40, 4)) for name, mean in (("a", 0), ("b", 0.1), ("c", 3))}
+    >>> matrix = nc.distance_matrix(features).mmd2
+    >>> bool(matrix[0, 1] < matrix[0, 2])
+    True
     """
     names = tuple(features)
     if len(names) < 2:

@@ -80,7 +80,49 @@ def fine_tune(
     held_out: Sequence[Any] = (),
     voxel_nm: FVec3 | None = None,
 ) -> TorchPredictor:
-    """Adapt a model; blocks. See `fine_tune_job`."""
+    """Fine-tune a boundary model on annotated patches, or train one from scratch.
+
+    Parameters
+    ----------
+    model
+        The model to start from, which is not changed; None trains from scratch.
+    examples
+        (image, labels) pairs of (y, x) or (z, y, x) arrays, or `Example` objects. Labels: 0 not labelled, 1 boundary, 2
+        inside of some neurite, 3 and more instances.
+    params
+        Preset, steps, learning rate and more, see `FineTuneParams`.
+    held_out
+        Patches that choose when to stop and which state to keep. Default: every fifth of ``examples`` if there are
+        eight or more, else none, and the last state is kept. To measure the gain, use patches that are in neither list.
+    voxel_nm
+        Voxel size of a model from scratch, (z, y, x). Default: that of the examples.
+
+    Returns
+    -------
+    TorchPredictor
+        ``card.parent`` is the digest of ``model``; ``card.metrics["fine_tune"]`` has parameters, seed, versions and the
+        hash of the labels. With the preset "adapter", ``.adapter`` is what was learnt.
+
+    Raises
+    ------
+    InputError
+        If there is no patch, nothing or one class only is labelled, or shapes differ.
+
+    Notes
+    -----
+    When all weights are trained, the result is a weighted mean of the old and the new weights, see `learnt_share`.
+
+    Examples
+    --------
+    >>> box = nc.Box((0, 0, 0), (1, 64, 64))
+    >>> image = nc.open_sample("neuropil").levels[0].read(box)[0]
+    >>> neurons = nc.open_sample("neuropil", "neurons").levels[0].read(box)[0]
+    >>> labels = np.where(neurons > 0, 2, 1)  # 1 boundary, 2 inside
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> tuned = nc.fine_tune(model, [(image, labels)], nc.FineTuneParams(steps=2, batch=1, crop=64))
+    >>> tuned.card.parent == model.card.digest
+    True
+    """
     return run(fine_tune_job(model, examples, params, held_out=held_out, voxel_nm=voxel_nm))
 
 
@@ -94,25 +136,12 @@ def fine_tune_job(
     stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
 ) -> Job[TorchPredictor]:
-    """Adapt a boundary model to annotated patches.
-
-    Where all of it learns, the old weights keep a say, see `learnt_share`.
+    """`fine_tune` as a job.
 
     Parameters
     ----------
-    model
-        Where to start; None trains from scratch, with the steps and the augmentation of the preset.
-    examples
-        `Example`, or (image, labels) pairs of (y, x) or (z, y, x) arrays; labels are 0 ignore, 1 background, 2
-        foreground, 3 and more instances.
-    params
-        See `FineTuneParams`.
-    held_out
-        Patches that only choose when to stop and which state to keep. Without them, from eight patches on, every fifth
-        does that; of fewer all are learnt from, and the last state is kept. What is to prove that it helped must be
-        neither here nor among the examples.
-    voxel_nm
-        Of a model from scratch, (z, y, x); by default the examples'.
+    model, examples, params, held_out, voxel_nm
+        As in `fine_tune`.
     stop, checkpoint
         See `models.training.fit.fit`.
 
@@ -120,17 +149,6 @@ def fine_tune_job(
     ------
     Progress
         ``payload`` is ``{"step", "loss", "score"}``; ``score`` is minus the cross-entropy on the held-out patches.
-
-    Returns
-    -------
-    TorchPredictor
-        ``card.parent`` is the digest it started from; ``card.metrics["fine_tune"]`` has parameters, seed, versions and
-        the hash of the labels. Of the preset "adapter", ``.adapter`` is what was learnt.
-
-    Raises
-    ------
-    InputError
-        If nothing, or only one class is labelled, or shapes differ.
     """
     params = params or FineTuneParams()
     preset, patches = PRESETS[params.preset], [Example.of(e) for e in examples]

@@ -113,33 +113,48 @@ class Ranking:
 
 
 def rank_domains(volume: Volume, library: str | Path | None = None, params: RankParams | None = None) -> Ranking:
-    """Rank domains; blocks. See `rank_domains_job`."""
+    """Rank the domains of a library by the distance between their training data and a volume.
+
+    Parameters
+    ----------
+    volume
+        Image with a voxel size; a few hundred patches are read, at the voxel size of each domain.
+    library
+        Folder of domains. Default: the shipped ones.
+    params
+        Number and size of patches, see `RankParams`.
+
+    Returns
+    -------
+    Ranking
+        ``ranks``, nearest first, each with ``mmd2``, its 95 % ``interval``, ``p`` and ``fits``; ``best`` is the first,
+        or None if none fits.
+
+    Raises
+    ------
+    InputError
+        If the library is empty or made by another encoder, or too few patches contain tissue.
+    VoxelSizeError
+        If the volume states no voxel size.
+
+    Notes
+    -----
+    The distance is the squared maximum mean discrepancy (`mmd2`). All kernels have one bandwidth, the median distance
+    of the library's features, so that the distances can be compared.
+
+    Examples
+    --------
+    >>> ranking = nc.rank_domains(nc.open_sample("neuropil"), params=nc.RankParams(patches=16))
+    >>> ranking.ranks[0].name
+    'synthetic-neuropil'
+    """
     return run(rank_domains_job(volume, library, params))
 
 
 def rank_domains_job(
     volume: Volume, library: str | Path | None = None, params: RankParams | None = None
 ) -> Job[Ranking]:
-    """Rank the domains of a library by how near their training data are to a volume.
-
-    Parameters
-    ----------
-    volume
-        Image with a voxel size; a few hundred patches of it are read, at each domain's voxel size.
-    library
-        Folder of domains; the shipped ones without it.
-    params
-        See `RankParams`.
-
-    Notes
-    -----
-    All kernels have one bandwidth, the median distance of the library's features, so that distances can be compared.
-
-    Raises
-    ------
-    InputError
-        If the library is empty, of another encoder, or too few patches hold tissue for any domain.
-    """
+    """`rank_domains` as a job, with a report per domain."""
     params = params or RankParams()
     domains, encoder = load_library(library), load_encoder(library)
     check_space(domains, encoder)

@@ -101,19 +101,35 @@ def estimate(
     out: str | Path | None = None,
     trial: bool = True,
 ) -> Estimate:
-    """Expected calls, seconds, memory and disk of a search.
+    """Expected calls, seconds, memory and disk space of a search, without running it.
 
     Parameters
     ----------
     volume, cascade, params, region, out
         As in `detect`.
     trial
-        Time each level on two real tiles; without it the seconds per call measured when the cascade was trained.
+        Time each level on two real tiles. False: use the seconds per call that were measured when the cascade was
+        trained.
+
+    Returns
+    -------
+    Estimate
+        ``seconds``, ``seconds_exhaustive``, ``memory_bytes``, ``disk_bytes``, ``fits``, and per level the expected
+        calls and the share of all chunks; ``lines()`` are sentences.
 
     Raises
     ------
     VoxelSizeError
         If no level is within 25 % of a stage's voxel size.
+    InputError
+        If ``region`` does not touch the volume.
+
+    Examples
+    --------
+    >>> cascade = nc.load_cascade(nc.list_cascades()["cells"], device="cpu")
+    >>> cost = nc.estimate(nc.open_sample("cells"), cascade, trial=False)
+    >>> cost.fits and cost.seconds < cost.seconds_exhaustive
+    True
     """
     params = params or DetectParams()
     region = None if region is None else inside(volume, region)

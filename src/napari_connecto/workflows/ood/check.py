@@ -97,7 +97,37 @@ class OodCheck:
 
 
 def gate_check(volume: Volume, model: Predictor, gate: Gate | None, *, region: Box | None = None) -> OodCheck:
-    """Out-of-distribution check: compare a volume with what a model was trained on; blocks. See `gate_check_job`."""
+    """Out-of-distribution check: compare tissue tiles of a volume with the data a model was trained on.
+
+    Parameters
+    ----------
+    volume
+        Image that the model is about to be run on.
+    model, gate
+        A model and its `Gate`. Without a gate the check is skipped.
+    region
+        Part to sample, in voxels of the finest level. Default: all of it.
+
+    Returns
+    -------
+    OodCheck
+        ``warns``, ``sentence`` (the result in words) and ``judgement`` (tiles, p-value). A check never stops a run.
+
+    Raises
+    ------
+    VoxelSizeError
+        If the volume does not fit the model.
+    ModelError
+        If the gate was fitted for another model.
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> folder = nc.list_models()["synthetic-neuropil"]
+    >>> check = nc.gate_check(volume, nc.load_model(folder, device="cpu"), nc.load_gate(folder))
+    >>> check.warns
+    False
+    """
     return run(gate_check_job(volume, model, gate, region=region))
 
 
@@ -114,18 +144,12 @@ def gate_check_job(
     damaged: bool = False,
     most_bytes: int = RUN_BYTES,
 ) -> Job[OodCheck]:
-    """Out-of-distribution check: compare tissue tiles of a volume with what a model was trained on.
-
-    The result may be a warning; it never stops a run.
+    """`gate_check` as a job.
 
     Parameters
     ----------
-    volume
-        Image the model is about to be run on.
-    model, gate
-        A model and its `Gate`. Without a gate the check is skipped; an `OodCheck` is returned as it is.
-    region
-        Part of the volume to sample, in voxels of the finest level. Default: all of it.
+    volume, model, gate, region
+        As in `gate_check`; an `OodCheck` in place of the gate is returned as it is.
     level
         Level that the model will read. Default: the one `predict` would choose.
     name
@@ -136,13 +160,6 @@ def gate_check_job(
         Leave out tiles that cannot be read.
     most_bytes
         Approximate limit of the bytes to decode; may reduce the number of tiles.
-
-    Raises
-    ------
-    VoxelSizeError
-        If the volume does not fit the model.
-    ModelError
-        If the gate was fitted for another model.
     """
     if isinstance(gate, OodCheck):
         return gate

@@ -106,7 +106,31 @@ def estimate_segment(
     region: Box | None = None,
     out: str | Path | None = None,
 ) -> SegmentEstimate:
-    """Seconds, memory and disk of a segmentation; blocks. See `estimate_segment_job`."""
+    """Seconds, memory and disk space of a segmentation; two tiles are predicted and segmented to measure the speed.
+
+    Parameters
+    ----------
+    volume, params, model, region, out
+        As in `segment`.
+
+    Returns
+    -------
+    SegmentEstimate
+        ``seconds`` and its parts, ``memory_bytes``, ``disk_bytes``, ``fits``; ``lines()`` are sentences.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        As in `segment`.
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> cost = nc.estimate_segment(volume, model=model, region=nc.Box((0, 0, 0), (2, 64, 64)))
+    >>> cost.fits, cost.tiles
+    (True, 2)
+    """
     return run(estimate_segment_job(volume, params, model=model, region=region, out=out))
 
 
@@ -118,18 +142,7 @@ def estimate_segment_job(
     region: Box | None = None,
     out: str | Path | None = None,
 ) -> Job[SegmentEstimate]:
-    """Seconds, memory and disk of a segmentation; two tiles are predicted and segmented to see how long it takes.
-
-    Parameters
-    ----------
-    volume, params, model, region, out
-        As for `segment_job`.
-
-    Raises
-    ------
-    VoxelSizeError, InputError
-        As `segment_job` does.
-    """
+    """`estimate_segment` as a job."""
     region = inside(volume, region)
     params, reason, own = chosen(volume, params or SegmentParams(), model, region)
     level = volume.levels[0] if model is None else fitting_level(volume, model.card)

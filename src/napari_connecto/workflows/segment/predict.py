@@ -29,7 +29,53 @@ def predict(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
 ) -> Volume:
-    """Run a model; blocks. See `predict_job`."""
+    """Run a model over a volume, into OME-Zarr images.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x), or (c, z, y, x) for models of several channels. Resampled to the model's voxel size if no level has
+        it.
+    model
+        Its outputs are of stride 1 and in [0, 1], such as a boundary probability.
+    out
+        Result folder, one image per output: ``out/NAME.zarr``. An unfinished result of the same volume and model is
+        resumed. Default: a temporary folder.
+    region
+        Part to predict, in voxels of the finest level; the rest is 0. Default: all of it.
+    client
+        A ``distributed.Client``: tiles run on its workers.
+    gate
+        The model's `Gate`, or an earlier out-of-distribution check of this volume. A gate is run first; it warns, and
+        never stops a run.
+
+    Returns
+    -------
+    Volume
+        The first output, uint8 (255 is 1), on the grid that the model reads. ``metadata["outputs"]`` names all outputs;
+        ``metadata["ood"]``, also in ``out/ood_check.json``, is the result of the check.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        If volume and model do not fit, or the region lies outside.
+    StoreError
+        If ``out`` belongs to something else.
+    ChunkError
+        If a chunk is damaged or a value is not finite.
+
+    See Also
+    --------
+    lazy : the same as dask arrays, computed where they are looked at.
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> boundary = nc.predict(volume, model, out="boundary", region=nc.Box((0, 0, 0), (1, 64, 64)))
+    >>> boundary.levels[0].shape, str(boundary.levels[0].dtype)
+    ((32, 512, 512), 'uint8')
+    """
     return run(predict_job(volume, model, out=out, region=region, client=client, gate=gate))
 
 
@@ -43,42 +89,9 @@ def predict_job(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
 ) -> Job[Volume]:
-    """Run a model over a volume.
+    """`predict` as a job; each report's ``payload`` is the box just finished, in voxels of the result's finest level.
 
-    Parameters
-    ----------
-    volume
-        Resampled to the model's voxel size where no level has it, see `fitting_level`.
-    model
-        Of outputs at stride 1 in [0, 1].
-    out
-        Folder of the result; an unfinished one of the same volume and model is resumed. Without it a temporary one.
-    region, first
-        Where to run (everywhere without), and what to do before the rest; voxels of the finest level.
-    client
-        A ``distributed.Client``.
-    gate
-        The model's `Gate`, for an out-of-distribution check before the run, or the result of an earlier check. It may
-        warn; it never stops a run.
-
-    Yields
-    ------
-    Progress
-        ``payload`` is the box just finished, voxels of the result's finest level.
-
-    Returns
-    -------
-    Volume
-        The first output, uint8 (255 is 1), on the grid the model read; ``metadata["outputs"]`` names all, each in
-        ``out/NAME.zarr``; ``metadata["ood"]``, also in ``out/ood_check.json``, is the out-of-distribution check. Tiles
-        outside the region are 0.
-
-    Raises
-    ------
-    VoxelSizeError, InputError
-        If volume and model do not fit, or the region lies outside.
-    StoreError
-        If ``out`` belongs to something else.
+    ``first`` is predicted before the rest, in voxels of the volume's finest level.
     """
     with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
         job.remove(REPORT)

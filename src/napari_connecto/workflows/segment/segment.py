@@ -56,7 +56,54 @@ def segment(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
 ) -> Volume:
-    """Segment into instances; blocks. See `segment_job`."""
+    """Segment a volume into instances, with ids that are consistent over all of it.
+
+    Parameters
+    ----------
+    volume
+        With ``model``, an image; else a boundary probability, float in [0, 1] or uint8 in 0..255. (z, y, x).
+    params
+        Thresholds, mode and smallest size, see `SegmentParams`.
+    model
+        Predicts the boundary probability; its first output is used.
+    out
+        Result folder: ``labels/labels.zarr``, ``segments.json`` and, with a model, ``boundary``. An unfinished result
+        of the same job is resumed. Default: a temporary folder.
+    region
+        Part to segment, in voxels of the finest level. Default: all of it.
+    client
+        A ``distributed.Client``: blocks are predicted and segmented on its workers, joined and written here. ``out``
+        must be a folder that the workers see.
+    gate
+        The model's `Gate`, or an earlier out-of-distribution check, as in `predict`.
+
+    Returns
+    -------
+    Volume
+        Labels 1 to n, uint32 (uint64 beyond 2^32), of the region's shape and place; every voxel belongs to a segment.
+        The grid is that of the stored level that was read, with ``grid="model"`` that of the model; coarser levels are
+        made by mode. ``metadata`` has ``segments`` (n), ``mode``, ``reason`` (of the mode) and, with a model, ``ood``.
+
+    Raises
+    ------
+    InputError
+        If the region lies outside, or there is no model and the volume is not a boundary probability.
+    VoxelSizeError
+        If volume and model do not fit.
+    StoreError
+        If ``out`` belongs to something else.
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> labels = nc.segment(volume, model=model, out="segments", region=nc.Box((0, 0, 0), (2, 64, 64)))
+    >>> labels.levels[0].shape, labels.kind
+    ((2, 64, 64), 'labels')
+    >>> found = labels.levels[0].read(labels.levels[0].box)
+    >>> int(found.max()) == labels.metadata["segments"]
+    True
+    """
     return run(segment_job(volume, params, model=model, out=out, region=region, client=client, gate=gate))
 
 
@@ -70,47 +117,7 @@ def segment_job(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
 ) -> Job[Volume]:
-    """Segment into instances, ids consistent over the whole volume.
-
-    Parameters
-    ----------
-    volume
-        An image if there is a model, else a boundary probability: float in 0..1 or uint8 in 0..255.
-    params
-        See `SegmentParams`.
-    model
-        Makes the boundary probability; its first output is taken.
-    out
-        Folder of the result: ``labels/labels.zarr``, ``segments.json``, with a model ``boundary``. An unfinished one
-        of the same job is resumed. Without it, a temporary one.
-    region
-        What to segment, in voxels of the volume's finest level; everything without it.
-    client
-        A ``distributed.Client``: blocks are predicted and segmented on its workers, joined and written here. ``out``
-        must be a folder that they see.
-    gate
-        The model's `Gate` or an earlier check, as in `predict_job`.
-
-    Yields
-    ------
-    Progress
-        Stages "predicting", "segment", "join", "write"; ``payload`` of the last is the live labels.
-
-    Returns
-    -------
-    Volume
-        Labels 1 to n, uint32 (uint64 beyond 2^32), on the grid of the stored level that was read (the model's with
-        ``grid="model"``: ids go from one to the other at voxel centres), of the region's shape and place, coarser
-        levels by mode; no voxel is left out. ``metadata`` holds ``segments`` (n), ``mode`` and ``reason`` (of the
-        mode), and with a model ``ood``, also in ``out/ood_check.json``: the out-of-distribution check.
-
-    Raises
-    ------
-    InputError
-        If the region lies outside, or what is given as boundary map is none.
-    StoreError
-        If ``out`` holds something else.
-    """
+    """`segment` as a job: stages "predicting", "segment", "join" and "write", whose ``payload`` is the live labels."""
     region = inside(volume, region)
     params, reason, own = chosen(volume, params or SegmentParams(), model, region)
     with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region, own)) as job:

@@ -75,25 +75,42 @@ def tune_segmentation(
     *,
     voxel_nm: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Tuned:
-    """Choose boundary threshold, merge threshold and least size on annotated patches.
+    """Choose boundary threshold, merge threshold and smallest size on annotated patches.
 
     Parameters
     ----------
     boundary
-        What a model predicts on a patch: float in 0..1 or uint8 in 0..255, (y, x) or (z, y, x); or several of them.
+        Boundary probability that a model predicts on a patch, float in [0, 1] or uint8 in 0..255, (y, x) or (z, y, x);
+        or a list of them.
     labels
-        Its annotation, same shape: 0 not labelled (does not count), 1 boundary (does not count), 2 inside of some
-        neurite, 3 and more instances. What is 2 becomes one instance for each region of a section that hangs together.
+        Annotation of the same shape: 0 not labelled and 1 boundary (both ignored), 2 inside of some neurite, 3 and more
+        instances. Of 2, each connected region of a section becomes an instance.
     params
-        The prior: those of the model's own domain or parent; the defaults for a model without one. Thresholds leave it
-        only where the gain has a 95 % interval above zero, paired over instances; what is not tuned stays.
+        Where to start: the thresholds of the model's domain or parent. Default: `SegmentParams()`. A threshold changes
+        only if the gain has a 95 % confidence interval above zero, paired over instances.
     voxel_nm
-        Size of a voxel, (z, y, x); only ratios matter.
+        Voxel size, (z, y, x); only ratios matter.
+
+    Returns
+    -------
+    Tuned
+        ``params``, their ``vi`` on these patches (optimistic: they were chosen there), and a ``table`` of all
+        combinations.
 
     Raises
     ------
     InputError
-        If shapes differ, or no patch holds two instances.
+        If shapes differ, or no patch has two instances.
+
+    Examples
+    --------
+    >>> image, truth = nc.open_sample("neuropil"), nc.open_sample("neuropil", "neurons")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> boundary = nc.lazy(image, model)[0, :64, :64].compute()
+    >>> neurons = truth.levels[0].read(nc.Box((0, 0, 0), (1, 64, 64)))[0]
+    >>> tuned = nc.tune_segmentation(boundary, np.where(neurons > 0, neurons + 2, 1))
+    >>> tuned.params.boundary_threshold
+    0.5
     """
     prior = params or SegmentParams()
     patches = _patches(boundary, labels)

@@ -64,7 +64,49 @@ def membranes(
     region: Box | None = None,
     client: Any = None,
 ) -> Membranes:
-    """Find membranes and doubt about them; blocks. See `membranes_job`."""
+    """Find membranes in X-ray, and where the passes of a translator disagree about them.
+
+    Each pass (ensemble member, mirror image, dropout) is translated by itself, and membranes are found in each.
+
+    Parameters
+    ----------
+    volume, translator, params
+        As in `translate`; ``params`` decide what the passes are.
+    segmenter
+        A boundary model for EM; its first output is used.
+    out
+        Result folder: ``membrane.zarr`` and ``membrane_sd.zarr``. While it runs, it also holds an image and a map of
+        every pass. An unfinished result of the same job is resumed. Default: a temporary folder.
+    region
+        Part to look at, in voxels of the finest level. Default: all of it.
+    client
+        A ``distributed.Client``: tiles run on its workers.
+
+    Returns
+    -------
+    Membranes
+        ``probability`` (float32, 0 to 1: mean over passes) and ``sd`` (standard deviation over passes, 0 to 0.5), on
+        the segmenter's grid, over the region.
+
+    Raises
+    ------
+    InputError
+        If there is only one pass, which cannot disagree, or the region lies outside.
+    VoxelSizeError
+        If volume, translator and segmenter do not fit.
+    StoreError
+        If ``out`` belongs to something else.
+
+    Examples
+    --------
+    >>> xray = nc.open_sample("xray").levels[0]
+    >>> xray = nc.Volume.from_array(xray.read(nc.Box((0, 0, 0), (8, 8, 8))), xray.voxel_nm)
+    >>> translator = nc.load_translator(nc.list_translators()["synthetic"], device="cpu", tile=(24, 24, 24))
+    >>> segmenter = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> found = nc.membranes(xray, translator, segmenter)
+    >>> found.probability.levels[0].shape == found.sd.levels[0].shape
+    True
+    """
     return run(membranes_job(volume, translator, segmenter, params, out=out, region=region, client=client))
 
 
@@ -78,41 +120,7 @@ def membranes_job(
     region: Box | None = None,
     client: Any = None,
 ) -> Job[Membranes]:
-    """Translate with each pass by itself, find membranes in each, and tell where they differ.
-
-    Parameters
-    ----------
-    volume, translator, params
-        As for `translate_job`; ``params`` decide what the passes are.
-    segmenter
-        A boundary model for EM; its first output is taken.
-    out
-        Folder of the result, ``membrane.zarr`` and ``membrane_sd.zarr``; an unfinished one of the same question is
-        resumed. Without it, a temporary one. While it runs it holds an image and a map of every pass.
-    region
-        Where, voxels of the volume's finest level; everywhere without.
-    client
-        A ``distributed.Client``.
-
-    Yields
-    ------
-    Progress
-        Tiles of one pass after the other; the stage says which.
-
-    Returns
-    -------
-    Membranes
-        On the segmenter's grid, over the region.
-
-    Raises
-    ------
-    InputError
-        If there is one pass only, which cannot disagree, or the region lies outside.
-    VoxelSizeError
-        If volume, translator and segmenter do not fit.
-    StoreError
-        If ``out`` belongs to something else.
-    """
+    """`membranes` as a job: tiles of one pass after the other; the stage says which."""
     predictor = translator.predictor(params)
     looks = predictor.mixture.looks()
     if len(looks) < 2:

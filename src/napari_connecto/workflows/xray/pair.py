@@ -91,36 +91,45 @@ class Pair:
 
 
 def pair_volumes(xray: Volume, em: Volume, params: PairParams | None = None) -> Pair:
-    """Lay an X-ray volume over an EM volume of the same tissue; blocks. See `pair_volumes_job`."""
-    return run(pair_volumes_job(xray, em, params))
+    """Align an X-ray volume with an EM volume of the same tissue.
 
-
-def pair_volumes_job(xray: Volume, em: Volume, params: PairParams | None = None) -> Job[Pair]:
-    """Lay an X-ray volume over an EM volume of the same tissue.
-
-    First by what both say of their place, then by one shift, then by an affine map from the shifts of blocks.
+    First by their origins, then by one shift, then by an affine map fitted to the shifts of blocks.
 
     Parameters
     ----------
     xray, em
-        Single channel, with stated voxel sizes and about the right places in one world. The X-ray's voxels are the
-        larger ones. Contrast may be inverted.
+        (z, y, x) with voxel sizes and approximately correct origins in one world. The X-ray's voxels are the larger
+        ones. Contrast may be inverted.
     params
-        See `PairParams`.
+        Largest shift, block size and more, see `PairParams`.
 
-    Yields
-    ------
-    Progress
-        Stages "reading", "shift", "blocks", "resampling".
+    Returns
+    -------
+    Pair
+        ``xray`` and ``em`` on one grid, ``valid`` (where both have data), ``affine`` (4, 4) from X-ray to EM world in
+        nm, (z, y, x, 1), ``residual_nm`` (n, 3), ``correlation``; ``lines()`` are sentences.
 
     Raises
     ------
     VoxelSizeError
         If a voxel size is not stated, or the X-ray's is the smaller one.
     InputError
-        If a volume has channels or too few finite values, both overlap too little, or they cannot be aligned: the
+        If a volume has channels or too few finite values, they overlap too little, or they cannot be aligned; the
         message says how far off they are.
+
+    Examples
+    --------
+    >>> em = nc.open_sample("xray", "em").levels[0]
+    >>> em = nc.Volume.from_array(em.read(nc.Box((0, 0, 0), (96, 96, 96))), em.voxel_nm)
+    >>> pair = nc.pair_volumes(nc.simulate_xray(em), em, nc.PairParams(block_nm=500))
+    >>> pair.xray.shape == pair.em.shape, float(np.abs(pair.shift_nm).max()) < 5
+    (True, True)
     """
+    return run(pair_volumes_job(xray, em, params))
+
+
+def pair_volumes_job(xray: Volume, em: Volume, params: PairParams | None = None) -> Job[Pair]:
+    """`pair_volumes` as a job: stages "reading", "shift", "blocks" and "resampling"."""
     params = params or PairParams()
     yield Progress(0, 0, "reading")
     seen, level = levels_of(xray, em, params)

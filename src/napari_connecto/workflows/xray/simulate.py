@@ -33,42 +33,31 @@ STEPS = 4
 def simulate_xray(
     em: Volume, params: XrayParams | None = None, *, like: Volume | None = None, region: Box | None = None
 ) -> Volume:
-    """Simulate an X-ray volume of an EM volume's tissue; blocks. See `simulate_xray_job`."""
-    return run(simulate_xray_job(em, params, like=like, region=region))
-
-
-def simulate_xray_job(
-    em: Volume, params: XrayParams | None = None, *, like: Volume | None = None, region: Box | None = None
-) -> Job[Volume]:
-    """Simulate an X-ray volume of an EM volume's tissue: one level, in memory, the same voxels for the same arguments.
+    """Simulate an X-ray volume of the tissue in an EM volume.
 
     In turn: electron density from intensity, blur and edge-enhancing propagation contrast, mean over X-ray voxels, slow
-    background, photon and detector noise, rings and stripes. The docs page "What is simulated, what is measured" says
-    what this leaves out.
+    background, photon and detector noise, rings and stripes. The page "What is simulated, what is measured" says what
+    this leaves out.
 
     Parameters
     ----------
     em
-        Single channel with a stated voxel size, isotropic or not; its finest level is read.
+        (z, y, x) with a voxel size, isotropic or not; its finest level is read.
     params
-        See `XrayParams`.
+        Voxel size, dose and more, see `XrayParams`.
     like
-        A real X-ray volume with a level within 25 % of the simulated voxel. Blur, noise and histogram of the result
-        follow it as far as `degrade` can bring them there, section by section; its noise takes the place of photon and
-        detector noise. Stain must look as ``params.xray_stain`` says in it.
+        A real X-ray volume with a level within 25 % of the simulated voxel. Blur, noise and histogram of the result are
+        matched to it as far as possible, section by section; its noise replaces photon and detector noise. Stain must
+        look as ``params.xray_stain`` says in it.
     region
-        Of the EM, voxels of its finest level; everything without it.
-
-    Yields
-    ------
-    Progress
-        One per step.
+        Part of the EM, in voxels of its finest level. Default: all of it.
 
     Returns
     -------
     Volume
-        "X-ray (simulated from NAME)": from the EM's (or region's) corner on, X-ray voxels that would stick out left
-        off. ``params.dtype``, or with ``like`` its type. ``metadata["simulated"]`` holds the parameters, JSON.
+        "X-ray (simulated from NAME)": one level, in memory, the same voxels for the same arguments. It starts at the
+        corner of the EM (or the region); X-ray voxels that would stick out are left out. Of type ``params.dtype``, or
+        that of ``like``. ``metadata["simulated"]`` has the parameters, JSON.
 
     Raises
     ------
@@ -76,7 +65,21 @@ def simulate_xray_job(
         If a voxel size is not stated, the X-ray voxel is finer than the EM's, or ``like`` has no level near it.
     InputError
         If the EM has channels, values that are not finite or no contrast, or is too large for the memory.
+
+    Examples
+    --------
+    >>> em = nc.open_sample("xray", "em")
+    >>> xray = nc.simulate_xray(em, nc.XrayParams(voxel_nm=(40, 40, 40)), region=nc.Box((0, 0, 0), (64, 64, 64)))
+    >>> xray.levels[0].shape, xray.levels[0].voxel_nm
+    ((16, 16, 16), (40.0, 40.0, 40.0))
     """
+    return run(simulate_xray_job(em, params, like=like, region=region))
+
+
+def simulate_xray_job(
+    em: Volume, params: XrayParams | None = None, *, like: Volume | None = None, region: Box | None = None
+) -> Job[Volume]:
+    """`simulate_xray` as a job, with a report per step."""
     params = params or XrayParams()
     part = _part(em, region)
     voxel_nm = _voxel(part, params)

@@ -46,7 +46,37 @@ MEASURED = 2**21
 def train_translator(
     xray: Volume, em: Volume, params: TranslatorParams | None = None, *, pairing: PairParams | None = None
 ) -> Translator:
-    """Train a translator; blocks. See `train_translator_job`."""
+    """Train a translator from X-ray to EM on two volumes of the same tissue.
+
+    Parameters
+    ----------
+    xray, em
+        (z, y, x) with voxel sizes; they are aligned first, see `pair_volumes`.
+    params
+        Members, steps, network width and more, see `TranslatorParams`.
+    pairing
+        Parameters of the alignment.
+
+    Returns
+    -------
+    Translator
+        ``about["metrics"]`` are measured on a held-out block that was used neither for training nor for recalibration.
+
+    Raises
+    ------
+    VoxelSizeError
+        As in `pair_volumes`.
+    InputError
+        If the pair cannot be aligned, is too small to be split, or has no contrast.
+
+    Examples
+    --------
+    >>> params = nc.TranslatorParams(members=1, steps=2, width=2, depth=2, crop=16, batch=1)
+    >>> translator = nc.train_translator(nc.open_sample("xray"), nc.open_sample("xray", "em"), params)
+    >>> "psnr" in translator.about["metrics"]["translated"]
+    True
+    >>> folder = translator.save("translator")
+    """
     return run(train_translator_job(xray, em, params, pairing=pairing))
 
 
@@ -59,16 +89,14 @@ def train_translator_job(
     folder: Path | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Job[Translator]:
-    """Learn to see EM in X-ray of the same tissue.
+    """`train_translator` as a job.
 
     Parameters
     ----------
-    xray, em
-        One tissue twice; they are aligned first, see `pair_volumes`.
-    params, pairing
-        See both.
+    xray, em, params, pairing
+        As in `train_translator`.
     folder
-        Keeps finished members and the run of the present one; a run with the same folder goes on from there.
+        Keeps finished members and the state of the present one; a run with the same folder resumes from there.
     stop
         Asked before every step; once true, the members so far (one at least) are measured and returned.
 
@@ -77,16 +105,6 @@ def train_translator_job(
     Progress
         ``payload`` is ``{"step", "loss", "score"}`` in training, steps of all members counted together; ``score`` is
         minus the loss's likelihood on the validation part.
-
-    Returns
-    -------
-    Translator
-        ``about["metrics"]`` are of its test part, which nothing was learnt from, chosen by or recalibrated on.
-
-    Raises
-    ------
-    InputError
-        If the pair cannot be aligned, is too small to be split, or says nothing.
     """
     params = params or TranslatorParams()
     phases = Phases(_work(params))

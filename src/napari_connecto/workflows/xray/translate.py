@@ -76,7 +76,56 @@ def translate(
     client: Any = None,
     gate: OodCheck | None = None,
 ) -> Translation:
-    """Translate; blocks. See `translate_job`."""
+    """Translate an X-ray volume into an EM-like volume, with uncertainty.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x) with a voxel size; interpolated to the EM voxel size of the translator.
+    translator
+        From `train_translator` or `load_translator`.
+    params
+        Kind of uncertainty and number of passes, see `TranslateParams`.
+    out
+        Result folder: ``mean.zarr``, ``aleatoric.zarr``, ``epistemic.zarr`` (OME-Zarr pyramids) and
+        ``translation.json``. An unfinished result of the same volume and translator is resumed. Default: a temporary
+        folder.
+    region
+        Part to translate, in voxels of the finest level; the rest is 0. Default: all of it.
+    client
+        A ``distributed.Client``: tiles run on its workers.
+    gate
+        An earlier out-of-distribution check of this volume. Default: it is made first. It warns, and never stops a run.
+
+    Returns
+    -------
+    Translation
+        ``mean`` (float32; 0 and 1 are the dark and bright end of the EM it was trained on), ``aleatoric`` and
+        ``epistemic`` (standard deviations on that scale), on the translator's EM grid, and a ``report``.
+
+    Raises
+    ------
+    VoxelSizeError, InputError
+        If volume and translator do not fit, or the region lies outside.
+    ChunkError
+        If a chunk is damaged or a value is not finite.
+    StoreError
+        If ``out`` belongs to something else.
+
+    References
+    ----------
+    The aim is that of Li et al., arXiv 2303.00882, whose losses, network and form of uncertainty could not be
+    established.
+
+    Examples
+    --------
+    >>> xray = nc.open_sample("xray").levels[0]
+    >>> xray = nc.Volume.from_array(xray.read(nc.Box((0, 0, 0), (8, 8, 8))), xray.voxel_nm)
+    >>> translator = nc.load_translator(nc.list_translators()["synthetic"], device="cpu", tile=(24, 24, 24))
+    >>> found = nc.translate(xray, translator, out="translated")
+    >>> found.mean.levels[0].shape, found.mean.levels[0].voxel_nm
+    ((24, 24, 24), (10.0, 10.0, 10.0))
+    """
     return run(translate_job(volume, translator, params, out=out, region=region, client=client, gate=gate))
 
 
@@ -91,39 +140,9 @@ def translate_job(
     client: Any = None,
     gate: OodCheck | None = None,
 ) -> Job[Translation]:
-    """Translate an X-ray volume, or part of it.
+    """`translate` as a job; each report's ``payload`` is the box just finished, in voxels of the result's finest level.
 
-    Parameters
-    ----------
-    volume
-        One channel, with a voxel size; interpolated to the translator's EM voxel, see `fitting_level`.
-    translator, params
-        See both.
-    out
-        Folder of the result, ``mean.zarr``, ``aleatoric.zarr``, ``epistemic.zarr`` (OME-Zarr pyramids, live) and
-        ``translation.json``; an unfinished one of the same volume and translator is resumed. Without it, a temporary
-        one.
-    region, first
-        Where to run (everywhere without), and what to do before the rest; voxels of the volume's finest level.
-    client
-        A ``distributed.Client``.
-    gate
-        Out-of-distribution check of this volume, if it was made before; without it the check comes first. It may warn;
-        it never stops a run.
-
-    Yields
-    ------
-    Progress
-        ``payload`` is the box just finished, voxels of the result's finest level.
-
-    Raises
-    ------
-    VoxelSizeError, InputError
-        If volume and translator do not fit, or the region lies outside.
-    ChunkError
-        If a value is not finite.
-    StoreError
-        If ``out`` belongs to something else.
+    ``first`` is translated before the rest, in voxels of the volume's finest level.
     """
     params = params or TranslateParams()
     predictor = translator.predictor(params)

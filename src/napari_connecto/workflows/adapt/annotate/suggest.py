@@ -82,7 +82,50 @@ def suggest(
     params: SuggestParams | None = None,
     **fields: Any,
 ) -> Suggestions:
-    """Propose ``n`` patches to annotate; blocks. See `suggest_job`."""
+    """Suggest patches to annotate, most useful first.
+
+    Parameters
+    ----------
+    volume
+        Image, also a single section.
+    model
+        Boundary model: an output "boundary" at stride 1. Models of one section get patches of one section, others as
+        deep as their tile.
+    n
+        Largest number of patches.
+    exclude, held_out
+        Boxes that are annotated or unwanted, and boxes held out already; in voxels of the finest level.
+    encoder
+        For strategies that compare patches, such as ``models.transfer.encoder.TorchEncoder``.
+    params
+        Strategy, size and number of random patches, see `SuggestParams`.
+    **fields
+        Single fields of `SuggestParams`, which override ``params``: ``strategy="entropy"``, ``seed=1``.
+
+    Returns
+    -------
+    Suggestions
+        A list of `Suggestion`: ``box`` in voxels of the volume's finest level, ``score``, ``reason``. Random patches
+        come last. No two overlap, and they keep a distance to each other and to the given boxes; if the volume is too
+        small for that, there are fewer, and ``note`` says so.
+
+    Raises
+    ------
+    InputError
+        If no patch can be suggested, or a parameter is wrong.
+    ModelError
+        If the model gives no boundary probability.
+    VoxelSizeError
+        If volume and model do not fit.
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 64, 64))
+    >>> found = nc.suggest(volume, model, 2, size=64, pool=4, random_arm=0)
+    >>> [suggestion.box.shape for suggestion in found]
+    [(1, 64, 64), (1, 64, 64)]
+    """
     job = suggest_job(volume, model, n, exclude=exclude, held_out=held_out, encoder=encoder, params=params, **fields)
     return run(job)
 
@@ -98,47 +141,7 @@ def suggest_job(
     params: SuggestParams | None = None,
     **fields: Any,
 ) -> Job[Suggestions]:
-    """Propose patches to annotate.
-
-    Parameters
-    ----------
-    volume
-        May be a single section.
-    model
-        With an output "boundary" at stride 1; its card says voxel size, halo and normalisation. Models of one section
-        get patches of one section, others as deep as their tile.
-    n
-        How many at most.
-    exclude, held_out
-        What is already annotated or unwanted, and what is held out already, in voxels of the volume's finest level.
-    encoder
-        For strategies that look at likeness, such as ``models.transfer.encoder.TorchEncoder``.
-    params
-        See `SuggestParams`.
-    **fields
-        Of `SuggestParams`, which go before it: ``strategy="entropy"``, ``seed=1``.
-
-    Yields
-    ------
-    Progress
-        Patch by patch.
-
-    Returns
-    -------
-    Suggestions
-        The best first, those drawn at random last. None is empty, none overlaps another or what is there already, and
-        they keep the distances of `spacing`; where the volume is too small for that, there are fewer, and ``note`` says
-        so.
-
-    Raises
-    ------
-    InputError
-        If no patch can be suggested, or a parameter is wrong.
-    ModelError
-        If the model gives no boundary probability.
-    VoxelSizeError
-        If volume and model do not fit.
-    """
+    """`suggest` as a job, with a report per patch."""
     params = from_mapping(SuggestParams, {**asdict(params or SuggestParams()), **fields})
     card, finest = model.card, volume.levels[0]
     check_boundary(card)

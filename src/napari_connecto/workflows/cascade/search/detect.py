@@ -46,7 +46,56 @@ def detect(
     client: Any = None,
     region: Box | None = None,
 ) -> Detections:
-    """Find objects; blocks. See `detect_job`."""
+    """Find sparse objects: search a coarse level everywhere, finer levels only where the coarser one fires.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x), or with channels (c, z, y, x). Each stage of the cascade reads the level of its own voxel size;
+        missing coarse levels are averaged from finer ones as they are read, and kept in the user's cache or in ``out``.
+    cascade
+        From `train_cascade` or `load_cascade`.
+    params
+        Target recall, audit and more, see `DetectParams`.
+    out
+        Result folder: tables, probability map, labels, report, and what is needed to resume. An existing folder of the
+        same volume and models is resumed. Default: a temporary folder.
+    client
+        A ``distributed.Client``: tiles run on its workers.
+    region
+        Part to search, in voxels of the finest level. Default: all of it.
+
+    Returns
+    -------
+    Detections
+        ``centre_nm`` (n, 3) in nm, (z, y, x), and ``score`` (n,) in [0, 1]; ``report`` has calls per level, thresholds,
+        the audit and the out-of-distribution check.
+
+    Raises
+    ------
+    VoxelSizeError
+        If no level is within 25 % of a stage's voxel size.
+    InputError
+        If ``region`` does not touch the volume, or the volume has other channels than the models.
+    StoreError
+        If ``out`` holds something else, or was made from another volume or other models.
+    ChunkError
+        If a chunk is damaged, unless ``params.on_bad_chunk`` says otherwise.
+
+    References
+    ----------
+    Athey, Sawmya, Shavit, arXiv 2504.21598 (the gating rule).
+
+    Examples
+    --------
+    >>> volume = nc.open_sample("neuropil")
+    >>> cascade = nc.load_cascade(nc.list_cascades()["mitochondria"], device="cpu")
+    >>> region = nc.Box((0, 0, 0), (8, 128, 128))  # (z, y, x), the end is exclusive
+    >>> found = nc.detect(volume, cascade, nc.DetectParams(audit=0), out="found", region=region)
+    >>> found.centre_nm.shape == (len(found), 3)
+    True
+    >>> found.at(0.99).save("sure.csv")  # only those of score 0.99 or more
+    """
     return run(detect_job(volume, cascade, params, out=out, client=client, region=region))
 
 
@@ -62,52 +111,24 @@ def detect_job(
     live: bool = False,
     check: OodCheck | None = None,
 ) -> Job[Detections]:
-    """Look everywhere coarsely, then closely only where it matters.
+    """`detect` as a job.
 
     Parameters
     ----------
-    volume
-        Read at each stage's own voxel size. Levels that it lacks are averaged from finer ones as they are read, and
-        kept in the user's cache or beside the result.
-    cascade
-        From `train_cascade` or `load_cascade`.
-    params
-        See `DetectParams`.
-    out
-        Folder of the result: tables, map, labels, report, and what is needed to resume. Without it, a temporary one.
-        An existing folder is resumed if volume and models are the same.
-    client
-        A ``distributed.Client``: tiles run on its workers.
-    region
-        Where to look, in voxels of the finest level; everywhere without it.
+    volume, cascade, params, out, client, region
+        As in `detect`.
     first
-        Done before the rest (the field of view).
+        Searched before the rest, such as the field of view.
     live
-        Say what is found while it is found, for somebody who looks on; costs about as much as a cheap network.
+        Report objects as soon as they are found; costs about as much as a small network.
     check
-        Out-of-distribution check of this volume, if it was made before. Without it the check comes first, unless
-        ``params.ood_check`` is "off". It may add a warning to the report; it never stops a search.
+        An earlier out-of-distribution check of this volume. Default: it is made first, unless ``params.ood_check`` is
+        "off". It warns in the report, and never stops a search.
 
     Yields
     ------
     Progress
-        ``stage`` is "level 2" ...; ``payload``, where not None, the `Detections` in the chunk just finished (if
-        ``live``).
-
-    Raises
-    ------
-    VoxelSizeError
-        If no level is within 25 % of a stage's voxel size.
-    InputError
-        If ``region`` does not touch the volume, or the volume has other channels than the models.
-    StoreError
-        If ``out`` holds something else, or was made from another volume or other models.
-    ChunkError
-        For a damaged chunk, unless ``params.on_bad_chunk`` says otherwise.
-
-    References
-    ----------
-    Athey, Sawmya, Shavit, arXiv 2504.21598 (the gating rule); thresholds, audit and objects are ours.
+        ``stage`` is "level 2" ...; with ``live``, ``payload`` has the `Detections` of the chunk just finished, or None.
     """
     params = params or DetectParams()
     region = None if region is None else inside(volume, region)

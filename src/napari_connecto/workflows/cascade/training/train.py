@@ -40,7 +40,43 @@ def train_cascade(
     review: Places | None = None,
     previous: Cascade | None = None,
 ) -> Cascade:
-    """Train a cascade; blocks. See `train_cascade_job`."""
+    """Train one detector per level and measure them on held-out blocks.
+
+    Parameters
+    ----------
+    volume
+        Image; only its labelled part is read. Missing coarse levels are averaged. Without a voxel size all lengths are
+        in pixels, and the cascade works on images without a voxel size only.
+    labels
+        Mask or instances (0 is background) on any grid in the same world, covering all or part of the volume; or
+        `Examples` made from points.
+    params
+        Steps, network width and more, see `TrainParams`.
+    review
+        Verdicts on places, see `from_labels`: which labels are objects, and where there is none.
+    previous
+        A cascade that is measured on the same held-out objects, see ``metadata["previous"]``. If only some objects are
+        labelled, training starts from its networks.
+
+    Returns
+    -------
+    Cascade
+        ``stages`` (models, finest first) and ``calibration`` (what was measured); `Cascade.choose` turns that into
+        thresholds.
+
+    Raises
+    ------
+    InputError
+        If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
+
+    Examples
+    --------
+    >>> cells = nc.phantom("cells", (32, 96, 96), seed=1)
+    >>> cascade = nc.train_cascade(cells.image, cells.truth["cells"], nc.TrainParams(steps=10, width=2))
+    >>> len(cascade.stages) == len(cascade.calibration.cost_s)
+    True
+    >>> cascade.save("cells")
+    """
     return run(train_cascade_job(volume, labels, params, review=review, previous=previous))
 
 
@@ -53,36 +89,18 @@ def train_cascade_job(
     previous: Cascade | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Job[Cascade]:
-    """Train a detector for each level of ``volume`` and measure them on held-out blocks.
+    """`train_cascade` as a job.
 
     Parameters
     ----------
-    volume
-        Image; only its labelled part is read. Of one resolution, the coarse levels are averaged from it. Without a
-        voxel size all lengths are its pixels, and the cascade works on such images.
-    labels
-        Mask or instances on any grid in the same world, covering all or part of the volume; or `Examples`
-        made from points.
-    params
-        See `TrainParams`.
-    review
-        Verdicts on places, see `from_labels`: which of the labels are objects, and what is known to be none.
-    previous
-        A cascade that is measured on the same held-out objects, see ``metadata["previous"]``. Where only some objects
-        are labelled, training goes on from its networks: what they know of the rest is not taught again.
+    volume, labels, params, review, previous
+        As in `train_cascade`.
     stop
-        Asked before every step of training. Once true, the best state so far is kept and measured; levels that were
-        not begun are left out, as said in ``metadata["stopped"]``.
-
-    Returns
-    -------
-    Cascade
-        Its ``calibration`` holds what was measured; `Cascade.choose` turns it into thresholds.
+        Asked before every step of training. Once true, the best state so far is kept and measured; levels that were not
+        begun are left out, see ``metadata["stopped"]``.
 
     Raises
     ------
-    InputError
-        If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
     Cancelled
         If it is stopped before the first step.
     """
