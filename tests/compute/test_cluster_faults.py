@@ -38,7 +38,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cluster, watch):
         monkeypatch.setattr(module, "LOOK_S", 1.0)
     monkeypatch.setattr(watch, "SILENT_S", 10.0)
-    monkeypatch.setattr(watch, "EMPTY_S", 20.0)
+    monkeypatch.setattr(watch, "EMPTY_S", 8.0)
     monkeypatch.setattr(watch, "ANSWER_S", 10.0)
 
 

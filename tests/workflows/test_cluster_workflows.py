@@ -23,6 +23,7 @@ from napari_connecto.workflows.segment.predict import predict
 from napari_connecto.workflows.segment.segment import segment
 from napari_connecto.workflows.xray.translate import translate
 from tests import adapt_parts, tiny, translate_parts
+from tests.workflows.segment.test_segment import DEEP, NM, cells
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +69,13 @@ def test_predict_and_segment(client, tmp_path):
     ]
     assert cut[0].metadata["segments"] == cut[1].metadata["segments"] > 1
     same(*cut)
+
+
+def test_segment_a_map_that_is_there(client, tmp_path):
+    volume, runs = saved(Volume.from_array(cells()[0], NM), tmp_path / "boundary.ome.zarr"), {"a": None, "b": client}
+    here, there = (segment(volume, DEEP, out=tmp_path / name, client=c) for name, c in runs.items())
+    same(here, there)
+    assert here.metadata["segments"] == there.metadata["segments"] == 18
 
 
 def test_translate(client, tmp_path):

@@ -54,7 +54,7 @@ def test_white_noise_is_no_tissue_at_any_voxel_size(domain, kind, nm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["white", "constant", "salt and pepper", "1", "2", "4", "8", "16"])
+@pytest.mark.parametrize("kind", ["white", "constant", "salt and pepper", "1", "4", "16"])
 def test_the_gate_warns_of_what_is_no_tissue(domain, kind):
     check = gate_check(Volume((Level(noise(kind), (40.0, 8.0, 8.0)),)), *domain)
     assert check.warns

@@ -80,7 +80,7 @@ def test_a_region_is_that_part_and_is_scaled_by_itself(tmp_path):
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
-    translator, xray = parts.untrained(2), parts.xray((36, 20, 20))
+    translator, xray = parts.untrained(2), parts.xray((20, 12, 12))
     expected = whole(membranes(xray, translator, Threshold()).sd)
     job = membranes_job(xray, translator, Threshold(), out=tmp_path / "m")
     for progress in job:

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
@@ -22,7 +24,6 @@ from napari_connecto.workflows.xray.simulate import simulate_xray
 from napari_connecto.workflows.xray.train import train_translator_job
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import load_translator
-from tests import tiny
 from tests.translate_parts import EM_NM, PARAMS, texture
 from tests.workflows.watched import watched
 
@@ -163,6 +164,13 @@ def test_a_pair_that_says_nothing_is_refused():
         run(train_translator_job(xray, replace(em, levels=(Level(black, EM_NM),)), PARAMS, pairing=PAIRING))
 
 
+def shell(*arguments: object) -> str:
+    """Output of a command that must succeed, in this process."""
+    done = CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(tmp_path):
     """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
@@ -173,24 +181,18 @@ def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(t
         save_volume(volume, tmp_path / f"{name}.zarr")
     options = ["--steps", "150", "--members", "2", "--width", "8", "--depth", "2", "--crop", "16", "--device", "cpu"]
     command = ["train-translator", tmp_path / "xray.zarr", tmp_path / "em.zarr", "--shift-only", *options]
-    done = tiny.command(*command, "--out", tmp_path / "t")
-    assert done.returncode == 0, done.stderr
+    shell(*command, "--out", tmp_path / "t")
     about = load_translator(translator_folder(tmp_path / "t")).about
     metrics = about["metrics"]
     assert metrics["translated"]["psnr"] > metrics["interpolated"]["psnr"] + 0.5
     assert 0.8 < metrics["calibration"]["coverage"]["0.9"] < 0.97
-    assert "was trained before" in tiny.command(*command, "--out", tmp_path / "t").stdout
-    done = tiny.command("translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t", "--out", tmp_path / "o")
-    assert done.returncode == 0, done.stderr
-    assert "least certain at z y x" in done.stdout
+    assert "was trained before" in shell(*command, "--out", tmp_path / "t")
+    translating = ["translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t"]
+    assert "least certain at z y x" in shell(*translating, "--out", tmp_path / "o")
     assert len(json.loads((tmp_path / "o" / "worst.json").read_text())) >= 1
     with_membranes = ["--membranes", "synthetic-neuropil", "--region", 0, 0, 0, 16, 32, 32, "--out", tmp_path / "m"]
-    done = tiny.command("translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t", *with_membranes)
-    assert done.returncode == 0, done.stderr
-    assert "passes disagree about membranes" in done.stdout
+    assert "passes disagree about membranes" in shell(*translating, *with_membranes)
     sd = open_volume(tmp_path / "m" / "membranes" / "membrane_sd.zarr").levels[0]
     assert 0 < sd.read(sd.box).max() <= 0.5
-    again = tiny.command("run", tmp_path / "m" / "recipe.yaml")
-    assert again.returncode == 0, again.stderr
-    assert "passes disagree about membranes" in again.stdout
+    assert "passes disagree about membranes" in shell("run", tmp_path / "m" / "recipe.yaml")
     assert not (tmp_path / "t" / STOP).exists()
