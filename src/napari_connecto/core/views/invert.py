@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.views.wrapped import Wrapped
+from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Volume
 
 INVERTED = "inverted"
@@ -43,27 +42,9 @@ def inverted(volume: Volume) -> Volume:
     return replace(volume, levels=levels, metadata={**volume.metadata, INVERTED: True, "revision": revision})
 
 
-class _Inverted(Wrapped):
+class _Inverted(ChunkWise):
     """Any array that a level may hold, inverted block by block."""
-
-    @property
-    def ndim(self) -> int:
-        """3, or 4 with channels."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of voxels."""
-        return prod(self.shape)
-
-    @property
-    def chunks(self) -> Any:
-        """As stored; None where it is not chunked."""
-        return getattr(self.array, "chunks", None)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         block = np.asarray(self.array[key])
         return 1 - block if block.dtype.kind == "f" else np.invert(block)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[...], dtype=dtype)

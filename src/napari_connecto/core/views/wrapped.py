@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,29 @@ class Wrapped:
     def dtype(self) -> np.dtype:
         """As of the array."""
         return np.dtype(self.array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """3, or 4 with channels."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return prod(self.shape)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[tuple(slice(0, n) for n in self.shape)], dtype=dtype)
+
+
+@dataclass(frozen=True)
+class ChunkWise(Wrapped):
+    """A view that is best read along the array's chunks."""
+
+    @property
+    def chunks(self) -> Any:
+        """As of the array; None where it is not chunked."""
+        return getattr(self.array, "chunks", None)

@@ -201,10 +201,7 @@ def check_voxel_size(values: Sequence[float] | None) -> FVec3 | None:
     """
     if values is None:
         return None
-    try:
-        numbers = [float(v) for v in values]
-    except (TypeError, ValueError) as error:
-        raise VoxelSizeError(f"got voxel_nm={values!r}; give three numbers in nm (z, y, x)") from error
+    numbers = _numbers(values)
     if len(numbers) == 2:
         numbers.insert(0, numbers[0])
     if len(numbers) != 3 or not all(math.isfinite(v) and v > 0 for v in numbers):
@@ -222,13 +219,18 @@ def check_origin(values: Sequence[float] | None) -> FVec3 | None:
     """
     if values is None:
         return None
-    try:
-        numbers = [float(v) for v in values]
-    except (TypeError, ValueError):
-        numbers = []
+    numbers = _numbers(values)
     if len(numbers) != 3 or not all(abs(v) <= FARTHEST_NM for v in numbers):
         raise InputError(f"got origin_nm={values!r}; give three numbers in nm (z, y, x)")
     return (numbers[0], numbers[1], numbers[2])
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    """As floats; none where one of them is no number."""
+    try:
+        return [float(v) for v in values]
+    except (TypeError, ValueError):
+        return []
 
 
 def ratio_scales(shapes: Sequence[Sequence[int]]) -> list[list[float]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.geometry import Box, FVec3, fvec3
+from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 
 
@@ -44,23 +44,14 @@ def kept_where(labels: Volume, mask: Volume) -> Volume:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Part(ChunkWise):
     """Sliced as ``array[..., z, y, x]`` with step 1."""
 
-    array: Any
     box: Box
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.box.shape
-
-    @property
-    def chunks(self) -> Any:
-        return getattr(self.array, "chunks", None)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.array.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         whole = (slice(k.start + a, k.stop + a) for k, a in zip(key[-3:], self.box.start, strict=True))
@@ -108,30 +99,9 @@ def _all_axes(key: Any) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    labels: Any
+class _Kept(ChunkWise):
     mask: Any
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.labels.shape)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.labels.dtype)
-
-    @property
-    def chunks(self) -> Any:
-        return getattr(self.labels, "chunks", None)
-
     def __getitem__(self, key: Any) -> np.ndarray:
-        labels = np.asarray(self.labels[key])
+        labels = np.asarray(self.array[key])
         return np.where(np.asarray(self.mask[key]) > 0, labels, labels.dtype.type(0))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
+from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.io.volumes.read import open_volume
@@ -170,37 +170,21 @@ def _part(volume: Volume, of: Volume, region: Box) -> Volume:
 def _combined(maps: Sequence[Volume], name: str) -> Volume:
     """One image made of the finest levels of several, read only where asked."""
     first = maps[0].levels[0]
-    array = _Combined(tuple(m.levels[0].array for m in maps), COMBINED[name])
+    array = _Combined(first.array, tuple(m.levels[0].array for m in maps[1:]), COMBINED[name])
     return replace(maps[0], levels=(replace(first, array=array),), name=name, source="")
 
 
 @dataclass(frozen=True)
-class _Combined:
-    """A statistic over arrays of uint8 probabilities, float32."""
+class _Combined(ChunkWise):
+    """A statistic over an array of uint8 probabilities and others like it, float32."""
 
-    parts: tuple[Any, ...]
+    others: tuple[Any, ...]
     how: Callable[..., np.ndarray]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.parts[0].shape)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def chunks(self) -> Any:
-        return getattr(self.parts[0], "chunks", None)
 
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        values = np.array([np.asarray(part[key]) for part in self.parts], np.float32) / 255
+        values = np.array([np.asarray(part[key]) for part in (self.array, *self.others)], np.float32) / 255
         return np.asarray(self.how(values, axis=0, dtype=np.float64)).astype(np.float32)

@@ -11,6 +11,7 @@ from scipy.ndimage import uniform_filter
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 
 LOOKED_AT = 2**24
@@ -166,25 +167,16 @@ def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:
 
 
 @dataclass(frozen=True)
-class _Certain:
-    """An array made of both standard deviations, indexed as they are."""
+class _Certain(ChunkWise):
+    """Of the aleatoric array and the epistemic one, indexed as they are."""
 
-    aleatoric: Any
     epistemic: Any
     at_most: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.aleatoric.shape)
-
-    @property
-    def chunks(self) -> Any:
-        return getattr(self.aleatoric, "chunks", None)
 
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(np.uint8)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        total = np.hypot(np.asarray(self.aleatoric[key]), np.asarray(self.epistemic[key]))
+        total = np.hypot(np.asarray(self.array[key]), np.asarray(self.epistemic[key]))
         return ((total <= self.at_most) & (total > 0)).astype(np.uint8)
