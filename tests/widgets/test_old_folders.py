@@ -109,5 +109,5 @@ def test_a_fine_tuning_that_was_cut_off_is_offered(home):
     os.utime(cut / "job.json", (SECONDS + 60, SECONDS + 60))  # the last of the project to begin
     found = unfinished(cut.parent)
     assert found is not None
-    assert found["out"] == str(cut)
-    assert found["params"]["steps"] == 30
+    assert found.out == str(cut)
+    assert found.params.steps == 30
