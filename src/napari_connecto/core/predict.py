@@ -1,11 +1,11 @@
-"""Tiles in, named blocks out: the one loop under every workflow."""
+"""Tiles in, named blocks out: what a tile reads, how a batch is run, and what of its answers a tile owns."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from napari_connecto.core.model import ModelCard, Output, Predictor, Scaling
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 
-T = TypeVar("T")
 Blocks: TypeAlias = Mapping[str, np.ndarray]
 OnBadChunk = Literal["fail", "fill", "skip"]
 Reader: TypeAlias = Callable[[Level, Iterable[Tile]], Iterator[tuple[Tile, np.ndarray]]]
