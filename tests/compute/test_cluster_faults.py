@@ -6,7 +6,6 @@ The short version of ``benchmarks/cluster_faults.py``: one try each, and shorter
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,8 +110,6 @@ def where(tile: Tile, blocks: Blocks) -> int:
 def test_a_cluster_without_workers_is_said(tmp_path: Path) -> None:
     level = noise(tmp_path)
     store = TileStore.open(tmp_path / "out", level, TILE, {"value": "u1"})
-    with Cluster(tmp_path / "cluster", workers=0) as empty, connect(empty.address) as client:
-        begin = time.monotonic()
-        with pytest.raises(ClusterError, match=r"can run nothing: it has no workers; start some with `dask worker tcp"):
-            list(fill(store, level, Slow(0.0), client))
-        assert time.monotonic() - begin < 60
+    said = pytest.raises(ClusterError, match=r"can run nothing: it has no workers; start some with `dask worker tcp")
+    with Cluster(tmp_path / "cluster", workers=0) as empty, connect(empty.address) as client, said:
+        list(fill(store, level, Slow(0.0), client))

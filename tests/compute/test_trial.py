@@ -48,9 +48,9 @@ def test_finds_the_best_batch_and_its_price() -> None:
 
 
 def test_calls_stay_short_enough_to_cancel() -> None:
-    begin = time.perf_counter()
-    assert _trial(PerCall((4, 16, 16), 0.3)).batch == 2  # the first size alone tells nothing
-    assert time.perf_counter() - begin < 4.0
+    model = PerCall((4, 16, 16), 0.3)
+    assert _trial(model).batch == 2  # the first size alone tells nothing
+    assert model.total <= 12, "larger batches, whose calls would take longer, are not tried"
 
 
 def test_a_slow_pass_is_timed_once(monkeypatch) -> None:
@@ -61,9 +61,9 @@ def test_a_slow_pass_is_timed_once(monkeypatch) -> None:
 
 
 def test_ends_in_time() -> None:
-    begin = time.perf_counter()
-    assert _trial(PerCall((4, 16, 16), 0.1), seconds=0.1).batch == 2
-    assert time.perf_counter() - begin < 2.0
+    model = PerCall((4, 16, 16), 0.1)
+    assert _trial(model, seconds=0.1).batch == 2
+    assert model.total <= 12
 
 
 def test_damaged_places_are_passed_over() -> None:
