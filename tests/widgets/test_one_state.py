@@ -53,7 +53,7 @@ def test_another_layer_chosen_while_a_job_runs(dock, fake, viewer, qtbot):  # no
     dock.bar.button.click()
     qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=5000)
     assert dock.bar.button.text() == "Run all"  # Resume would not resume this one
-    assert "choose its image again to go on from there" in dock.bar.status.text()
+    assert "choose its image again to continue from there" in dock.bar.status.text()
     dock.image.layers.setCurrentText("em")
     qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=5000)
     assert not dock.bar.image.isVisibleTo(dock)
@@ -68,13 +68,13 @@ def test_the_layer_of_a_running_job_is_deleted(dock, fake, viewer, qtbot):  # no
     begin(dock, fake, qtbot)
     viewer.layers.clear()
     assert dock.bar.image.text() == (
-        "Image: 'em'. Its layer was deleted; the job goes on until it ends or is cancelled."
+        "Image: 'em'. Its layer was deleted; the job continues until it ends or is cancelled."
     )
     assert dock.card.text.text().startswith("No image is open")
     fake.endless = False
     qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
     assert dock.bar.image.text() == (
-        f"Image: 'em'. Its layer was deleted; its result is kept in {fake.calls[0][0].out}."
+        f"Image: 'em'. Its layer was deleted; its result is saved in {fake.calls[0][0].out}."
     )
 
 
@@ -88,7 +88,7 @@ def test_the_layer_is_deleted_before_anything_is_found(dock, fake, viewer, qtbot
     qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=5000)
     assert len(viewer.layers) == 0
     text = dock.results.report.text()
-    assert text.startswith("Search of 'em' with the cascade 'bodies': 3 detections, kept in ")
+    assert text.startswith("Search of 'em' with the cascade 'bodies': 3 detections, saved in ")
     assert str(fake.calls[0][0].out) in text
 
 
@@ -98,7 +98,7 @@ def test_a_dock_closed_while_a_job_runs_says_how_to_go_on(dock, fake, viewer, qt
     out = fake.calls[0][0].out
     viewer.window.remove_dock_widget(dock)
     told = notification_manager.records[-1].message
-    assert told.startswith("The dock was closed: the job 'cascade' on 'em' was stopped. What is finished is kept in")
+    assert told.startswith("The dock was closed: the job 'cascade' on 'em' was stopped. Finished parts are saved in")
     assert str(out) in told
     again = cascade.CascadeWidget(viewer)
     viewer.window.add_dock_widget(again, name="Cascade detection")

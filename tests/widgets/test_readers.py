@@ -90,7 +90,7 @@ def test_points_of_a_search_are_saved_as_voxels_of_its_image(folder, tmp_path):
     found().save(tmp_path / "my detections.csv")
     ((data, keywords, _),) = read(tmp_path / "my detections.csv")
     attributes = Points(data, **keywords).as_layer_data_tuple()[1]
-    with pytest.raises(InputError, match=r"is not known, so cells cannot be counted in voxels; save as \.csv"):
+    with pytest.raises(InputError, match=r"is unknown, so positions cannot be given in voxels; save as \.csv"):
         write_points(str(tmp_path / "b.xml"), data, attributes)
 
 

@@ -1,1 +1,1 @@
-"""Glue to napari: the only home of napari, Qt and magicgui."""
+"""The napari plugin: the only home of napari, Qt and magicgui."""

@@ -1,4 +1,4 @@
-"""napari with the results of ``napari-connecto demo``: each sample, what was found in it, and the dock."""
+"""napari with the results of ``napari-connecto demo``: each sample, its detections, and the dock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fill_viewer(viewer: napari.Viewer, found: dict[str, tuple[Volume, Detections
 
 
 def main(folder: Path) -> None:
-    """Open napari on the folder that the demo wrote; returns when it is closed."""
+    """Open napari on the folder that the demo wrote; returns when napari is closed."""
     found = {name: (open_sample(name), Detections.load(folder / name)) for name in SAMPLES}
     fill_viewer(napari.Viewer(title="napari-connecto demo"), found)
     napari.run()

@@ -1,4 +1,4 @@
-"""What Qt and OpenGL say of themselves, as one line of JSON; for ``napari-connecto doctor``."""
+"""Qt and OpenGL versions as one line of JSON, for ``napari-connecto doctor``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Make an application and a context, ask, print."""
+    """Create an application and an OpenGL context, query and print."""
     import qtpy
     from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 
@@ -24,7 +24,7 @@ def main() -> None:
     if context.create() and context.makeCurrent(surface):
         told |= {"opengl": _string(0x1F02), "renderer": _string(0x1F01)}
     else:
-        told["problem"] = "OpenGL gives no context, napari cannot draw; install a driver, or Mesa"
+        told["problem"] = "OpenGL gives no context, so napari cannot draw; install a graphics driver, or Mesa"
     print(json.dumps(told))
 
 
@@ -33,7 +33,7 @@ def _described(screen: Any) -> str:
 
 
 def _string(name: int) -> str:
-    """glGetString by vispy, which napari draws with."""
+    """glGetString through vispy, which napari draws with."""
     from vispy.gloo import gl
 
     return str(gl.glGetParameter(name))

@@ -1,4 +1,4 @@
-"""napari's File > Open: what a search found, as its dock shows it. Volumes are left to napari-ome-zarr and others."""
+"""napari's File > Open for detections. Volumes are left to napari-ome-zarr and other readers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
-    """Of one table of detections; None for a stack of files."""
+    """Reader for one table of detections; None for a stack of files."""
     return read_detections if isinstance(path, str) else None
 
 
 def read_detections(path: str) -> list[LayerData]:
-    """A table of detections as points; that of a result folder with its verdicts, and its masks where it has some.
+    """A table of detections as points; from a result folder also verdicts and, if there are any, masks.
 
     Raises
     ------
     InputError
-        If it is no such table.
+        If it is not such a table.
     """
     from napari_connecto.workflows.cascade.detections import Detections
 
@@ -42,7 +42,7 @@ def read_detections(path: str) -> list[LayerData]:
 
 
 def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
-    """Where they are in the world. napari shows a point half a unit of its layer around it: one object thick here."""
+    """Position in the world. napari shows a point within half a unit of its layer: one object thick here."""
     unit, size_nm = _sizes(found)
     look = {"size": size_nm / unit[2], "face_color": "transparent", "border_width": BORDER, "projection_mode": "none"}
     if len(found):
@@ -55,7 +55,7 @@ def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _sizes(found: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """The median object in nm (z; y and x alike), and diameters (n,) of points; a guess where boxes have no scale."""
+    """Median object size in nm (z; y and x equal), and diameters (n,) of points; a guess if boxes have no scale."""
     grid = found.grid()
     if grid is None:
         span = float(np.ptp(found.centre_nm, axis=0).max()) if len(found) else 0.0

@@ -1,4 +1,4 @@
-"""napari's File > Open Sample: the shipped volumes, and their truths hidden beside them."""
+"""napari's File > Open Sample: the shipped volumes, with their ground truth as hidden layers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def neuropil() -> list[LayerData]:
 
 
 def xray() -> list[LayerData]:
-    """Simulated X-ray of synthetic neuropil, and the EM it is made of."""
+    """Simulated X-ray of synthetic neuropil, and the EM it was made from."""
     return _pair("xray")
 
 
 def xray_test() -> list[LayerData]:
-    """The same of other tissue, to try a trained translator on."""
+    """The same for other tissue, to try a trained translator on."""
     return _pair("xray-test")
 
 

@@ -1,6 +1,6 @@
 """napari's File > Save: layers in the formats of this package.
 
-napari waits for a writer, so big layers are refused here; the docks and the shell write those in the background.
+napari waits for a writer, so large layers are refused here; docks and shell commands write those in the background.
 """
 
 from __future__ import annotations
@@ -46,22 +46,23 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def _voxels(layer: Points, level: Level) -> Level:
-    """The voxels in which cells are counted: those of the search for points that our reader made."""
+    """The voxels that cell positions count: those of the searched volume, for points opened by this package.
+    package."""
     known = layer.metadata.get(GRID, (level.voxel_nm, level.origin_nm))
     if known is None:
         raise InputError(
-            f"the voxel size behind the layer '{layer.name}' is not known, so cells cannot be counted in voxels; "
+            f"the voxel size behind the layer '{layer.name}' is unknown, so positions cannot be given in voxels; "
             "save as .csv, or open detections.csv in its result folder and save again"
         )
     return Level(level.array, *known)
 
 
 def _grid(layer: Points, needs_nm: bool) -> Level:
-    """The voxels that a Points layer's coordinates count; of 1 nm where an axis has no unit and none is needed."""
+    """The voxel size that a Points layer's coordinates refer to; 1 nm if an axis has no unit and none is needed."""
     unit = nm_per_unit(layer)
     if unit is None and needs_nm:
         raise InputError(
-            f"the layer '{layer.name}' states no unit of length, so positions cannot be told in nm; "
+            f"the layer '{layer.name}' states no unit of length, so positions in nm are unknown; "
             "set layer.units and layer.scale, or save as .xml, in voxels"
         )
     scale, shift = (

@@ -92,7 +92,7 @@ def test_a_damaged_card_is_named_and_the_choice_stays(dock, files, tmp_path, qtb
     card = tmp_path / "library/far/card.json"
     card.write_text(card.read_text()[:100])
     dock.choose.choose("far")
-    assert "a model is a folder with card.json and weights.safetensors" in dock.choose.bar.error.label.text()
+    assert "choose a folder with card.json and weights.safetensors" in dock.choose.bar.error.label.text()
     assert dock.project.source.name == "near"
     rank(dock)
     said = refused(dock.choose.bar, qtbot)

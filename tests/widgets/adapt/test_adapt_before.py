@@ -80,7 +80,7 @@ def test_playback_is_not_offered_where_the_model_has_no_patches_and_it_is_said_w
     before.playback.setChecked(True)
     dock.choose.choose("near")
     assert not before.playback.isEnabled()
-    assert "comes without labelled patches of its source" in before.told.text()
+    assert "has no labelled patches of its source domain" in before.told.text()
     assert dock.project.source == Source("near", dock.choose.folders["near"])
     dock.choose.choose("From scratch")
     assert not before.adabn.isEnabled()

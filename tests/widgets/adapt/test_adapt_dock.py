@@ -138,7 +138,7 @@ def test_a_model_from_a_folder_and_one_that_is_none(dock, files, tmp_path):
     dock.choose.use_folder(files[2] / "far")
     assert dock.project.source.folder == files[2] / "far"
     dock.choose.use_folder(tmp_path)
-    assert "a model is a folder with card.json" in dock.choose.bar.error.label.text()
+    assert "choose a folder with card.json" in dock.choose.bar.error.label.text()
     assert dock.project.source.folder == files[2] / "far"
 
 
@@ -308,7 +308,7 @@ def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile
 @pytest.mark.gl
 def test_tuning_without_a_commit_is_refused(opened):
     opened.tune.bar.button.click()
-    assert "no patch to learn from is committed" in opened.tune.bar.error.label.text()
+    assert "no training patch is committed" in opened.tune.bar.error.label.text()
 
 
 def a_comparison(interval):
@@ -367,7 +367,7 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
     assert "Both segment in mode 3d, as step 5 does." in said
     assert "Held-out patch 4 is left out." in said
     dock.segment.form.change(mode="2d")
-    assert "step 5 in mode 2d: compare again" in dock.compare.verdict.text()
+    assert "step 5 uses mode 2d: compare again" in dock.compare.verdict.text()
     dock.project.work = None
     rows = [[dock.compare.table.item(i, j).text() for j in range(4)] for i in range(3)]
     assert rows[0] == ["3", "1.000", "0.400", "+0.600"]

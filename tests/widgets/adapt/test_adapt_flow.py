@@ -105,7 +105,7 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
     assert dock.tune.learns_from.text().endswith("of voxels), 2 without pre-fill.")
     dock.tune.form.value = FineTuneParams(steps=12, crop=64, batch=4, device="cpu")
     dock.tune.estimate.click()
-    qtbot.waitUntil(lambda: "timed on two steps" in dock.tune.time.text(), timeout=60000)
+    qtbot.waitUntil(lambda: "measured on two steps" in dock.tune.time.text(), timeout=60000)
     dock.tune.bar.button.click()
     wait(dock.tune.bar, qtbot)
     steps = [step for step, _ in dock.tune.curve.loss]  # live reports may be dropped, the last ones too

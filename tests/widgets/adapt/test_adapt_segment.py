@@ -33,7 +33,7 @@ def test_a_red_card_disables_the_button_until_the_view_is_another(dock, viewer, 
     segment = dock.segment
     qtbot.waitUntil(lambda: segment.card.error.isVisibleTo(segment), timeout=20000)
     assert not segment.bar.button.isEnabled()
-    assert "Not now: got too much memory" in segment.bar.button.toolTip()
+    assert "Not available: got too much memory" in segment.bar.button.toolTip()
     viewer.scene.camera.zoom *= 8
     qtbot.waitUntil(lambda: segment.card.estimate is not None, timeout=60000)
     assert asked[-1].shape[2] <= 100

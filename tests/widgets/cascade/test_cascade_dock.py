@@ -359,7 +359,7 @@ def test_keys_are_given_back_with_the_points_layer(dock, viewer, qtbot):
 def test_accepted_become_points_to_train_from(dock, viewer, qtbot):
     run(dock, qtbot)
     dock.results.buttons["train"].click()
-    assert "nothing is accepted yet" in dock.results.error.label.text()
+    assert "no detection is accepted yet" in dock.results.error.label.text()
     dock.results.step(1)
     dock.results.judge("accepted")
     dock.results.buttons["train"].click()
@@ -474,7 +474,7 @@ def test_nothing_found_is_said_with_what_to_try(dock, fake, viewer, qtbot):
     run(dock, qtbot)
     text = dock.results.report.text()
     assert text.startswith("Search of 'em' with the cascade 'bodies':\n• No objects found")
-    assert "set Threshold below the cascade's own 0.50" in text
+    assert "set Threshold below the cascade's 0.50" in text
     assert all(line in text for line in LINES)
     assert not dock.results.buttons["export"].isEnabled()
 
@@ -556,7 +556,7 @@ def test_an_export_says_how_many_and_an_empty_one_is_refused(dock, fake, qtbot, 
         dock.results.review.current = index
         dock.results.judge("rejected")
     dock.results.buttons["export"].click()
-    assert dock.results.error.label.text().startswith("got nothing to export: 0 detections are below the minimum score")
+    assert dock.results.error.label.text().startswith("nothing to export: 0 detections are below the minimum score")
     assert not asked
     dock.results.undo()
     dock.results.review.current = 0
@@ -651,7 +651,7 @@ def test_result_layers_are_not_offered_as_input(dock, viewer, qtbot):
 
 def test_command_line_needs_a_file(dock):
     dock.options.copy.click()
-    assert "'em' is no file; save it as OME-Zarr first" in dock.bar.error.label.text()
+    assert "'em' is not stored in a file; save it as OME-Zarr first" in dock.bar.error.label.text()
 
 
 def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
@@ -811,7 +811,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_the_review_goes_on(doc
     qtbot.waitUntil(lambda: len(said) == 1, timeout=3000)
     line = dock.results.error.label.text()
     assert line.startswith(f"cannot write '{out / 'review.csv'}': No such file or directory; choose another place")
-    assert line.endswith("until then verdicts are in memory alone: export before you close")
+    assert line.endswith("until then verdicts are only in memory: export before you close napari")
     dock.results.judge("rejected")
     qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)
     assert len(said) == 1
@@ -830,7 +830,7 @@ def test_a_damaged_file_is_said_left_alone_and_blocks_nothing(dock, qtbot, tmp_p
     qtbot.waitUntil(lambda: dock.results.error.isVisibleTo(dock), timeout=3000)
     line = dock.results.error.label.text()
     assert "review.csv' has no column 'status'" in line
-    assert "correct it, or move it out of the folder; until then verdicts are in memory alone" in line
+    assert "correct it, or move it out of the folder; until then verdicts are only in memory" in line
     dock.results.step(1)
     dock.results.judge("accepted")
     qtbot.waitUntil(lambda: not dock.results.keeper._worker.state.busy, timeout=3000)

@@ -119,7 +119,7 @@ def test_labels_and_points_elsewhere_are_refused_at_once(dock, viewer):  # noqa:
     place = {"scale": (50, 4, 4), "units": "nm", "translate": (0, 1e6, 0)}
     viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="far", **place)
     dock.train.labels.setCurrentText("far")
-    with pytest.raises(InputError, match="layer 'far' does not lie on 'em'"):
+    with pytest.raises(InputError, match="layer 'far' does not overlap 'em'"):
         dock.train.training()
     viewer.add_points([[1, 2, 3]], name="dots", **place)
     dock.train.labels.setCurrentText("dots")
@@ -131,7 +131,7 @@ def test_labels_and_points_elsewhere_are_refused_at_once(dock, viewer):  # noqa:
 def test_the_labels_box_says_what_is_not_labelled(dock, viewer):  # noqa: F811
     viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask", scale=(50, 4, 4), units="nm")
     dock.train.labels.setCurrentText("mask")
-    assert dock.train.caption.text() == "Paint every object: what is not painted counts as background."
+    assert dock.train.caption.text() == "Paint every object: unpainted voxels count as background."
     dock.train.form.change(unlabelled="unknown")
     assert dock.train.caption.text() == "Only some objects are labelled: what is not labelled is unknown."
     dock.train.form.change(unlabelled="auto")
@@ -198,7 +198,7 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
     qtbot.waitUntil(train.stop.isEnabled, timeout=5000)
     with qtbot.waitSignal(train.bar.worker.returned, timeout=5000):
         train.stop.click()
-        assert "the best is kept" in train.bar.status.text()
+        assert "the best networks are kept" in train.bar.status.text()
     assert asked
     assert "Stopped at level 0" in train.about.text()
     assert not train.stop.isEnabled()

@@ -144,7 +144,7 @@ def test_bar_goes_through_its_states(qtbot):
     bar.button.click()
     assert (bar.button.text(), bar.button.isEnabled()) == ("Cancelling…", False)
     qtbot.waitUntil(lambda: bar.button.text() == "Resume", timeout=1000)
-    assert "Resume goes on" in bar.status.text()
+    assert "Resume continues" in bar.status.text()
     bar.button.click()
     assert bar.button.text() == "Cancel"
     bar.worker.close()

@@ -243,7 +243,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, tm
     np.testing.assert_array_equal(left, np.where(total <= np.float32(limit.value()), before, 0))
     assert 0 < (left > 0).sum() < (before > 0).sum()
     assert not raw.visible  # else its segments would show where those of the EM-like image are left out
-    assert "are certain enough, at least in part" in dock.segment.about.text()
+    assert "are at least partly certain" in dock.segment.about.text()
     limit.setValue(limit.maximum())
     np.testing.assert_array_equal(values(made), before)
     monkeypatch.setattr(dock.segment._trust.limit, "value", lambda: 1e-9)
@@ -306,7 +306,7 @@ def test_cancel_does_not_wait_for_a_forward_pass_and_resume_goes_on(dock, viewer
     assert not dock.bar.worker.state.busy  # though the pass has not ended
     assert dock.bar.button.text() == "Resume"
     dock.bar.button.click()
-    qtbot.waitUntil(lambda: dock.bar.status.text() == "finishing tiles under way", timeout=5000)
+    qtbot.waitUntil(lambda: dock.bar.status.text() == "finishing current tiles", timeout=5000)
     assert dock.translating().out == out
     go_on.set()
     wait(dock.bar, qtbot)

@@ -1,4 +1,4 @@
-"""What can be done to a model before anything is labelled: two tick boxes, and what came of them in words."""
+"""Adaptations of a model without labels: two check boxes, and their outcome in words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.boundary_models import has_patches
-from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.error_line import text_line
 
 
 class BeforeLabel(QWidget):
-    """AdaBN and playback; ``changed`` is emitted with every tick. Unticking goes back to the model as it was."""
+    """AdaBN and playback; ``changed`` is emitted with every change. Clearing a box returns to the unadapted model."""
 
     changed = Signal()
 
@@ -20,14 +20,14 @@ class BeforeLabel(QWidget):
         super().__init__()
         self.adabn = QCheckBox("AdaBN: adapt batch norm to this image")
         self.adabn.setToolTip(
-            "Take batch-norm statistics from the image; needs no labels. The preview shows both.\nClear to undo."
+            "Recompute batch-norm statistics on the image; needs no labels. The preview shows both.\nClear to undo."
         )
         self.playback = QCheckBox("Retrain on restyled source patches")
         self.playback.setToolTip(
-            "Playback: match blur, noise and intensities of the source's labelled patches to the image, and retrain\n"
-            "on them where that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
+            "Data playback: match blur, noise and intensities of the source's labelled patches to the image, and retrain\n"
+            "on them if that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
         )
-        self.told = text_line("What AdaBN and playback did, or why they were left out")
+        self.told = text_line("What AdaBN and playback did, or why they were not possible")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -38,17 +38,17 @@ class BeforeLabel(QWidget):
         self.say([])
 
     def show_model(self, folder: Path | None) -> None:
-        """Offer what can be done to the model in a folder; nothing to an untrained one."""
+        """Offer the adaptations possible for the model in a folder; none for an untrained one."""
         patches = folder is not None and has_patches(folder)
         self.adabn.setEnabled(folder is not None)
         self.playback.setEnabled(patches)
         if folder is not None and not patches:
-            self.say(["Playback is not possible: the model comes without labelled patches of its source."])
+            self.say(["Data playback is not possible: the model has no labelled patches of its source domain."])
         else:
             self.say([])
 
     def wanted(self) -> tuple[bool, bool]:
-        """Whether AdaBN and playback are ticked and possible."""
+        """Whether AdaBN and playback are checked and possible."""
         boxes = (self.adabn, self.playback)
         adabn, playback = (box.isChecked() and box.isEnabled() for box in boxes)
         return adabn, playback

@@ -1,4 +1,4 @@
-"""The pre-flight card of the step "Segment": what it will cost, and what to change where it will not do."""
+"""The pre-flight card of the step "Segment": expected cost, and a fix if the job cannot be run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.segment.estimate import SegmentEstimate
 
 TOOLTIP = (
-    "What is segmented, at the size the model reads; two tiles are predicted and segmented here, and timed.\n"
-    "Memory is the expected peak of this process, libraries and models included; disk space is before compression."
+    "Cost of the segmentation at the voxel size of the model; two tiles are predicted and segmented here, and timed.\n"
+    "Memory is the expected peak of this process, including libraries and models; disk space is before compression."
 )
 SMALL = (4, 256, 256)
-"""Blocks that fit a machine with little memory: 20 MB each, halo included."""
+"""Blocks for a machine with little memory: 20 MB each, halo included."""
 
 
 def segment_card() -> PreflightCard:
@@ -42,6 +42,6 @@ def segment_html(estimate: SegmentEstimate) -> str:
 
 
 def with_small_blocks(params: SegmentParams, mode: str) -> SegmentParams | None:
-    """The same in smaller blocks, of the mode that will run; None where they are small already."""
+    """The same params with smaller blocks, for the mode that will run; None if they are small already."""
     small = SMALL if mode != "3d" else (64, 128, 128)
     return None if params.block == small else replace(params, block=small)

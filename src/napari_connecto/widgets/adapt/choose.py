@@ -1,4 +1,4 @@
-"""Step 1 of "Adapt to my data": which model to start from, measured on the user's own image."""
+"""Step 1 of "Adapt to my data": choose the model to start from, ranked on the user's own image."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.ranks import RankTable
 from napari_connecto.widgets.shared.boundary_models import peek_card, told_of
 from napari_connecto.widgets.shared.commands import file_spec
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.plots import Tree
 from napari_connecto.widgets.shared.report_button import ranking_job
 from napari_connecto.workflows.adapt.params import RankParams
@@ -42,7 +43,7 @@ SCRATCH = "From scratch"
 
 
 class ChooseBox(QWidget):
-    """Rank, look, choose."""
+    """Rank, preview, choose."""
 
     def __init__(self, project: Project) -> None:
         super().__init__()
@@ -52,16 +53,18 @@ class ChooseBox(QWidget):
         self._ranked: Rank | None = None
         self.folders: dict[str, Path] = {}
         self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
-        self.bar = JobBar("ranking", "Rank", "Compare patches of the image with the data of every model (MMD²)")
+        self.bar = JobBar(
+            "ranking", "Rank", "Compare patches of the image with the training data of every model (MMD²)"
+        )
         self.preview = QPushButton("Preview top 3")
-        self.preview.setToolTip("Boundary maps of the three nearest models, on one patch in view, side by side")
+        self.preview.setToolTip("Boundary maps of the three nearest models on one patch in view, side by side")
         self.bar.add_button(self.preview)
         self.table, self.tree = RankTable(), Tree()
-        self.verdict = text_line("What the ranking says")
+        self.verdict = text_line("Result of the ranking")
         self.choice = QComboBox()
         self.choice.setToolTip("The model to start from")
         self.before = BeforeLabel()
-        self.about = text_line("What the chosen model is")
+        self.about = text_line("The chosen model")
         self.copy = QPushButton("Copy command line")
         self.copy.setToolTip("Copy the shell command that ranks the same way, without a screen")
         self._lay_out()
@@ -71,7 +74,7 @@ class ChooseBox(QWidget):
 
     @property
     def summary(self) -> str:
-        """For the heading."""
+        """Summary for the heading."""
         source = self.project.source
         return "" if source is None else source.label
 
@@ -80,7 +83,7 @@ class ChooseBox(QWidget):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(8)
         fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("How models are compared with the image")
+        fold.toggleButton().setToolTip("How the image is compared with the models' training data")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         rows = QFormLayout()
@@ -143,26 +146,26 @@ class ChooseBox(QWidget):
         self.choose(name)
 
     def use_library(self, folder: Path | None) -> None:
-        """List and rank the domains of another library."""
+        """List the domains of another library and rank them."""
         self.library.use(folder)
 
     def show_preview(self) -> None:
-        """Boundary maps of the nearest three (or of the first three of the library) side by side."""
+        """Show boundary maps of the three nearest models (or the first three of the library) side by side."""
         project, (adabn, playback) = self.project, self.before.wanted()
         try:
             box, sources = patch_in_view(project.canvas(chosen=True), project.volume()), self._best(3)
             place = Place(project.volume(), project.spec(), project.folder, project.library)
             if not sources:
-                raise InputError("no model can be previewed; choose a library with domains")
+                raise InputError("no model to preview; choose a library with domains")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
         played = project.source if playback else None
-        abandon = not playback  # a process of its own is to be killed
+        abandon = not playback  # playback runs in a process, which must be killed
         self.bar.start(lambda: preview_job(place, box, sources, adabn, played), resumable=False, abandon=abandon)
 
     def close_jobs(self) -> None:
-        """Stop ranking and showing."""
+        """Stop ranking and previewing."""
         self.bar.close_jobs()
         self.library.close_jobs()
 
@@ -189,7 +192,7 @@ class ChooseBox(QWidget):
     def _on_choice(self, _index: int) -> None:
         text = self.choice.currentText()
         if text == FOLDER:
-            folder = QFileDialog.getExistingDirectory(self, "Folder of a model (with card.json)")
+            folder = QFileDialog.getExistingDirectory(self, "Model folder (with card.json)")
             self.choice.setCurrentText(self.project.source.name if self.project.source is not None else "")
             if folder:
                 self.use_folder(Path(folder))
@@ -207,7 +210,7 @@ class ChooseBox(QWidget):
         self.bar.start(lambda: rank_job(volume, library, params), resumable=False, abandon=True)
 
     def _on_returned(self, found: Any) -> None:
-        """Both jobs share one bar; what was found of another image than the chosen one is not shown."""
+        """Both jobs share one bar; results for another image than the chosen one are not shown."""
         if self.bar.foreign:
             self.bar.reset()
             return
@@ -225,7 +228,7 @@ class ChooseBox(QWidget):
         self.bar.offer_report(lambda: ranking_job(ranking, asked, folder))
 
     def _forget_ranking(self) -> None:
-        """Ranks are of one image and one library."""
+        """Ranks are specific to an image and a library."""
         self.ranking = None
         self.table.hide()
         self.verdict.hide()
@@ -251,7 +254,7 @@ class ChooseBox(QWidget):
         self.panels.show(found.rows)
 
     def _on_changed(self) -> None:
-        """What was done to the session's model before any label is said where it was asked for."""
+        """Messages about adapting the session's model appear where it was requested."""
         done = told_of(self.project.work.base) if self.project.work is not None else []
         if done:
             self.before.say(done)
@@ -267,7 +270,7 @@ class ChooseBox(QWidget):
 
 def _about(folder: Path | None) -> str:
     if folder is None:
-        return "An untrained network: patches are best suggested at random; compare with a pretrained one."
+        return "An untrained network. Suggest patches at random, and compare the result with a pretrained model."
     card = peek_card(folder)
     voxel = " × ".join(f"{v:g}" for v in card.voxel_nm)
     return f"{voxel} nm. {card.training or 'Training data not stated'}. Licence: {card.licence or 'not stated'}."

@@ -1,4 +1,4 @@
-"""Step 4 of "Adapt to my data": did it help, on patches that nothing was learnt from."""
+"""Step 4 of "Adapt to my data": compare the models on held-out patches, which were not used for training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from napari_connecto.widgets.adapt.panels import Panels
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Compared, compared_job, tuned_model
 from napari_connecto.widgets.shared.dock import row
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.theme import colour_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CompareBox(QWidget):
-    """Measure, look, decide."""
+    """Compare, show, decide."""
 
     def __init__(self, project: Project) -> None:
         super().__init__()
@@ -30,21 +31,25 @@ class CompareBox(QWidget):
         self.compared: Compared | None = None
         self._tuned: Path | None = None
         self.panels: Panels | None = None
-        self.bar = JobBar("comparison", "Compare", "Both models on the held-out patches, each with its own thresholds")
+        self.bar = JobBar(
+            "comparison", "Compare", "Run both models on the held-out patches, each with its own thresholds"
+        )
         self.table = QTableWidget(0, 4)
         self.table.setHorizontalHeaderLabels(["Patch", "VI before", "VI after", "Gain"])
-        self.table.setToolTip("Variation of information, bits: 0 is perfect. Click a row to see its patch side by side")
+        self.table.setToolTip(
+            "Variation of information in bits: 0 is perfect. Click a row to see its patch side by side"
+        )
         self.table.verticalHeader().hide()  # type: ignore[union-attr]
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)  # type: ignore[union-attr]
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        self.verdict = text_line("Whether the gain can be told from chance")
+        self.verdict = text_line("Whether the gain is significant")
         self.keep_new, self.keep_old = QPushButton("Keep new"), QPushButton("Keep old")
-        self.keep_new.setToolTip("Segment with the fine-tuned model, and the thresholds tuned for it")
-        self.keep_old.setToolTip("Segment with the model it started from, and the thresholds tuned for it")
+        self.keep_new.setToolTip("Segment with the fine-tuned model and its tuned thresholds")
+        self.keep_old.setToolTip("Segment with the original model and its tuned thresholds")
         self.hide_ = QPushButton("Hide patches")
         self.hide_.setToolTip("Close the comparison and restore the previous view")
-        self.kept = text_line("Which model goes on to step 5")
+        self.kept = text_line("The model used in step 5")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
@@ -66,14 +71,14 @@ class CompareBox(QWidget):
 
     @property
     def summary(self) -> str:
-        """For the heading."""
+        """Summary for the heading."""
         if self.compared is None:
             return ""
         found = self.compared.comparison
         return f"VI {found.before.total.total:.2f} → {found.after.total.total:.2f}"
 
     def show_state(self) -> None:
-        """Which model is kept, and why."""
+        """The model that is kept, and why."""
         if self.compared is not None and self._tuned != self.project.tuned:
             self.forget()
         project, kept = self.project, self.project.kept
@@ -86,7 +91,7 @@ class CompareBox(QWidget):
         self.hide_.setEnabled(bool(self.panels and self.panels.layers))
 
     def keep(self, new: bool) -> None:
-        """Decide which model goes on."""
+        """Decide which model is used in step 5."""
         work, tuned = self.project.work, self.project.tuned
         if work is None or tuned is None:
             return
@@ -113,14 +118,14 @@ class CompareBox(QWidget):
         self.show_state()
 
     def forget(self) -> None:
-        """Figures are of one session and one fine-tuned model."""
+        """Figures are specific to a session and a fine-tuned model."""
         self.compared = None
         self.hide_patches()
         self._show_table(None)
         self.bar.reset()
 
     def hide_patches(self) -> None:
-        """Take the pictures out of the viewer."""
+        """Close the comparison."""
         if self.panels is not None:
             self.panels.close()
         self.show_state()
@@ -133,7 +138,7 @@ class CompareBox(QWidget):
         try:
             work, tuned = self.project.need_work(), self.project.tuned
             if tuned is None:
-                raise InputError("there is no fine-tuned model to compare; fine-tune in step 3")
+                raise InputError("there is no fine-tuned model to compare; fine-tune one in step 3")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -174,9 +179,9 @@ class CompareBox(QWidget):
         if compared is None:
             return
         found, mode = compared.comparison, compared.mode
-        lines = [found.verdict(), f"Both segment in mode {mode}, as step 5 does."]
+        lines = [found.verdict(), f"Both models segment in mode {mode}, as in step 5."]
         if mode != self.project.mode:
-            lines[1] = f"Both segment in mode {mode}, step 5 in mode {self.project.mode}: compare again."
+            lines[1] = f"Both models segmented in mode {mode}, step 5 uses mode {self.project.mode}: compare again."
         lines += [compared.left_out[:1].upper() + compared.left_out[1:] + "."] * bool(compared.left_out)
         colour_text(self.verdict, "good" if found.improved else "warning")
         self.verdict.setText("\n".join(lines))

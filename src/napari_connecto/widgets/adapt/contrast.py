@@ -1,4 +1,4 @@
-"""The banner that says when an image looks inverted to the chosen model, and reads it the other way round."""
+"""Banner for an image whose contrast looks inverted to the chosen model; offers to invert it on read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.adapt.jobs import contrast_job
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.theme import colour_text
 from napari_connecto.widgets.shared.worker import Worker
 
@@ -24,13 +24,15 @@ SEEN = "Intensities are inverted on read; the file and the view are unchanged."
 
 
 class ContrastBanner(QWidget):
-    """Hidden while all is well. It looks again whenever another image or another model is chosen."""
+    """Hidden if the contrast is as expected. Checks again whenever another image or model is chosen."""
 
     def __init__(self, project: Project) -> None:
         super().__init__()
         self.project = project
         self.found: Contrast | None = None
-        self.text = text_line("Thin structures of the image beside what the model takes for boundary, on a few patches")
+        self.text = text_line(
+            "Contrast of thin structures in the image and of the model's boundaries, on a few patches"
+        )
         colour_text(self.text, "warning")
         self.button = QPushButton()
         self._asked: tuple[Volume | None, Path | None, bool] = (None, None, False)
@@ -47,7 +49,7 @@ class ContrastBanner(QWidget):
         self.show_state()
 
     def look(self) -> None:
-        """Look at the contrast, unless this image was seen with this model already; errors are for the jobs to say."""
+        """Check the contrast, unless this image was checked with this model; errors are left to the jobs."""
         source, full, invert = self.project.source, self.project.image.full, self.project.invert
         folder = source.folder if source is not None else None
         asked = (full, folder, invert)
@@ -61,7 +63,7 @@ class ContrastBanner(QWidget):
         self.show_state()
 
     def show_state(self) -> None:
-        """What is known of the contrast, and what can be done about it."""
+        """What is known about the contrast, and what to do."""
         found, on, begun = self.found, self.project.invert, self.project.work is not None
         said = [found.verdict(), found.loss()] if found is not None else []
         said = [SEEN] * on + [line[:1].upper() + line[1:] + "." for line in said if line]
@@ -73,7 +75,7 @@ class ContrastBanner(QWidget):
         self.button.setToolTip(BEGUN if begun else OFFER)
 
     def close_jobs(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._looker.close()
 
     def _on_looked(self, found: Contrast) -> None:

@@ -1,4 +1,4 @@
-"""The dock "Adapt to my data": choose a model, annotate what is worth it, fine-tune, compare, segment."""
+"""The dock "Adapt to my data": choose a model, annotate, fine-tune, compare, segment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
 
 
 class AdaptWidget(Dock):
-    """Five steps, one open at a time, each to be revisited; a heading says what came out of its step."""
+    """Five steps, one open at a time; each can be revisited, and its heading shows its result."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class AdaptWidget(Dock):
             parts += [heading, body]
         self.lay_out(parts)
         self.follow(napari_viewer, self.image)
-        self._scroller = QTimer(self)  # after the new layout
+        self._scroller = QTimer(self)  # once the new layout is done
         self._scroller.setSingleShot(True)
         self._scroller.timeout.connect(self._scroll)
         self._session_bars = (self.annotate.bar, self.tune.bar, self.compare.bar, self.segment.bar)
@@ -68,7 +68,7 @@ class AdaptWidget(Dock):
         return next(n for n, heading in enumerate(self.headings, start=1) if heading.isChecked())
 
     def go_to(self, step: int) -> None:
-        """Open a step; the others fold."""
+        """Open a step and fold the others."""
         for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True), start=1):
             heading.show_open(n == step)
             body.setVisible(n == step)
@@ -81,7 +81,7 @@ class AdaptWidget(Dock):
         self._scroller.start(0)
 
     def close_jobs(self) -> None:
-        """Stop everything, give the keys and the session's folder back."""
+        """Stop all jobs, release the keys and the session's folder."""
         super().close_jobs()
         for body in self.bodies:
             body.close_jobs()
@@ -90,15 +90,17 @@ class AdaptWidget(Dock):
         self.project.close()
 
     def _tell_ended(self, bar: JobBar) -> None:
-        """A job has ended while another image was chosen, so that this dock now speaks of that one."""
+        """A job ended after another image was chosen, which this dock now shows."""
         subject = bar.subject
         if subject is not None:
             there = subject.layer in self.project.viewer.layers
             again = "Choose its layer again" if there else "Open it again and resume its session in step 2"
-            show_info(f"The job '{bar.worker.name}' on '{subject.name}' has ended. {again} to go on with the result.")
+            show_info(
+                f"The job '{bar.worker.name}' on '{subject.name}' has ended. {again} to continue with the result."
+            )
 
     def _busy(self) -> str:
-        """Which job of the session runs, and so keeps another image waiting; "" for none."""
+        """The running job of the session that keeps another image waiting; "" for none."""
         for bar in self._session_bars:
             if bar.worker.state.busy:
                 return bar.waiting if bar.subject is not None else WAITING
@@ -115,7 +117,7 @@ class AdaptWidget(Dock):
 
 
 class Heading(QToolButton):
-    """Name of a step and, once there is one, its result; a click opens it."""
+    """Name of a step and its result, if there is one; a click opens the step."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ class Heading(QToolButton):
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("QToolButton { text-align: left; font-weight: bold; padding: 3px; }")
-        self.setToolTip("Open this step; the others fold. Steps can be revisited")
+        self.setToolTip("Open this step and fold the others. Steps can be revisited")
         self.show_summary("")
         self.show_open(False)
 
@@ -134,5 +136,5 @@ class Heading(QToolButton):
         self.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
 
     def show_summary(self, summary: str) -> None:
-        """Show what came out of its step."""
+        """Show the result of its step."""
         self.setText(f"{self.title}: {summary}" if summary else self.title)

@@ -1,6 +1,6 @@
-"""What the step "Choose" runs off the GUI thread: workflow calls; no Qt, no napari.
+"""Jobs of the step "Choose": workflow calls; no Qt, no napari.
 
-The workflows (torch behind them) are imported inside the jobs, so that opening the dock loads none of it.
+The workflows (and torch) are imported inside the jobs, so that opening the dock loads neither.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A model to start from; ``folder`` None for an untrained one. ``adabn``, ``playback``: made used to the image."""
+    """A model to start from; ``folder`` None for an untrained one. ``adabn``, ``playback``: adapted to the image."""
 
     name: str
     folder: Path | None
@@ -36,18 +36,18 @@ class Source:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What is done to it before any label, in turn."""
+        """Adaptations without labels, in order."""
         return ("playback",) * self.playback + ("adabn",) * self.adabn
 
     @property
     def label(self) -> str:
-        """For a heading or a picture."""
+        """For headings and titles."""
         return self.name + " + playback" * self.playback + " + AdaBN" * self.adabn
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Something to look at: the array (z, y, x) of a level, what it is, and what is written over it (else its name)."""
+    """An image to show: array (z, y, x) of a level, kind of layer, and title (else its name)."""
 
     name: str
     level: Level
@@ -56,16 +56,16 @@ class Picture:
 
 
 def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
-    """Whether the volume's membranes are as dark, or as bright, as a model expects."""
+    """Whether the volume's membranes have the contrast that a model expects."""
     yield from torch_job()
-    yield Progress(0, 0, "looking at the contrast")
+    yield Progress(0, 0, "checking the contrast")
     from napari_connecto.workflows.adapt import contrast
 
     return (yield from contrast.contrast_job(volume, load(folder)))
 
 
 def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ranking]:
-    """Rank the library's domains by how near their data are to the volume."""
+    """Rank the library's domains by the distance of their data from the volume."""
     yield from torch_job()
     yield Progress(0, 0, "loading the library")
     from napari_connecto.workflows.adapt.rank import rank_domains_job
@@ -74,7 +74,7 @@ def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ra
 
 
 def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
-    """The level a model reads, and the part of it that ``box`` (finest voxels) covers."""
+    """The level a model reads, and the part of it covered by ``box`` (voxels of the finest level)."""
     from napari_connecto.core.fitting import fitting_level
 
     level = fitting_level(volume, card)

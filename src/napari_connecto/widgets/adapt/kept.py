@@ -1,4 +1,4 @@
-"""Which model goes on to segment: the old one, unless the new one is better for certain."""
+"""Which model segments: the old one, unless the new one is significantly better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_connecto.workflows.segment.params import SegmentParams
 
 @dataclass(frozen=True)
 class Kept:
-    """The model that segments, the thresholds tuned for it (None: untuned), and why it is this one."""
+    """The model that segments, its tuned thresholds (None: untuned), and the reason."""
 
     name: str
     folder: Path
@@ -25,14 +25,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Gain:
-    """95 % confidence interval of what a fine-tuning gained, bits; NaN where it was not measured."""
+    """95 % confidence interval of the gain of a fine-tuning, in bits; NaN if not measured."""
 
     low: float = nan
     high: float = nan
 
     @classmethod
     def of(cls, out: Path) -> Gain:
-        """As the fine-tuning in a folder measured it."""
+        """From the figures in a fine-tuning's folder."""
         try:
             low, high = json.loads((out / "comparison.json").read_text(encoding="utf-8"))["interval"]
             return cls(nan if low is None else float(low), nan if high is None else float(high))
@@ -41,7 +41,7 @@ class Gain:
 
     @property
     def improved(self) -> bool:
-        """Whether all of the interval lies above zero."""
+        """Whether the whole interval is above zero."""
         return self.low > 0
 
     def text(self) -> str:
@@ -55,12 +55,12 @@ class Gain:
 
 
 def old_model(base: Path, params: SegmentParams | None = None, reason: str = "") -> Kept:
-    """The model a fine-tuning began with."""
+    """The original model of a fine-tuning."""
     return Kept(f"{model_name(base)} (old)", base, params or tuned_params(base), reason)
 
 
 def new_model(tuned: Path, params: SegmentParams | None = None, reason: str = "") -> Kept:
-    """What a fine-tuning in this folder made."""
+    """The model of the fine-tuning in this folder."""
     model = tuned_model(tuned)
     return Kept(f"{tuned.name} (new)", model, params or tuned_params(model), reason)
 
@@ -68,9 +68,9 @@ def new_model(tuned: Path, params: SegmentParams | None = None, reason: str = ""
 def default_model(
     base: Path, tuned: Path, gain: Gain, before: SegmentParams | None = None, after: SegmentParams | None = None
 ) -> Kept:
-    """The new model where its gain is significant, or where the old one is untrained; else the old one.
+    """The new model if its gain is significant, or if the old one is untrained; else the old one.
 
-    ``before`` and ``after`` are the thresholds tuned for either.
+    ``before`` and ``after`` are the thresholds tuned for the old and the new model.
     """
     if base.name == SCRATCH_FOLDER:
         return new_model(tuned, after, "it started from an untrained network")

@@ -1,4 +1,4 @@
-"""What the dock "Adapt to my data" shows in the viewer: patches to paint, pictures side by side, segments."""
+"""Layers of the dock "Adapt to my data": patches to paint, side-by-side images, segments."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from napari_connecto.widgets.viewer.view import RESULT, view_box
 
 MARGIN = 1.1
 PREVIEW = 192
-"""Side of the preview patch, in voxels of the image's finest level."""
+"""Side length of the preview patch, in voxels of the image's finest level."""
 
 
 class View(NamedTuple):
-    """Where the user looks, as napari has it."""
+    """The user's view, as napari stores it."""
 
     point: tuple[float, ...]
     ndisplay: int
@@ -29,13 +29,13 @@ class View(NamedTuple):
 
 
 class Canvas:
-    """The viewer, the image layer everything is placed on, and that layer's level 0."""
+    """The viewer, the image layer on which everything is placed, and that layer's level 0."""
 
     def __init__(self, viewer: Any, image: Layer, finest: Level) -> None:
         self.viewer, self.image, self.finest = viewer, image, finest
 
     def add(self, how: str, data: Any, level: Level, **keywords: Any) -> Layer:
-        """A layer on the grid of ``level``; never offered as input."""
+        """Add a layer on the grid of ``level``; it is never offered as input."""
         place = placed_at(level, self.image, self.finest)
         offset = keywords.pop("offset", 0.0)
         place["translate"] = place["translate"] + offset
@@ -43,7 +43,7 @@ class Canvas:
         return layer
 
     def remove(self, layers: Sequence[Layer | None]) -> None:
-        """Take layers out, where the user has not; where none is active then, the image is."""
+        """Remove layers that the user has not removed; if none is active then, activate the image."""
         there = self.viewer.layers
         for layer in layers:
             if layer is not None and layer in there:
@@ -52,12 +52,12 @@ class Canvas:
             there.selection.active = self.image
 
     def view(self) -> View:
-        """Where the user looks now."""
+        """The current view."""
         camera, dims = self.viewer.scene.camera, self.viewer.dims
         return View(tuple(dims.point), dims.ndisplay, tuple(camera.center), float(camera.zoom))
 
     def go_back(self, view: View) -> None:
-        """Look there again."""
+        """Restore a view."""
         camera, dims = self.viewer.scene.camera, self.viewer.dims
         dims.ndisplay = view.ndisplay
         if len(view.point) == dims.ndim:
@@ -65,7 +65,7 @@ class Canvas:
         camera.center, camera.zoom = view.center, view.zoom
 
     def look_at(self, layer: Layer, shape: Sequence[int], count: tuple[int, int] = (1, 1)) -> None:
-        """Move to the middle section of a (z, y, x) array of this shape; fit ``count`` of it (rows, columns)."""
+        """Centre on the middle section of a (z, y, x) array of this shape; fit ``count`` (rows, columns) of it."""
         viewer = self.viewer
         factor = world_factor(layer, viewer.layers.units)
         step = 1 + GAP
@@ -81,7 +81,7 @@ class Canvas:
 
 
 def show_segments(canvas: Canvas, volume: Volume, name: str) -> Layer:
-    """A segmentation's store over the image, as a pyramid."""
+    """Show a segmentation's store over the image, as a pyramid."""
     arrays, keywords = store_layer(volume, canvas.image, canvas.finest)
     data = arrays if len(arrays) > 1 else arrays[0]
     layer: Layer = canvas.viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
@@ -90,9 +90,9 @@ def show_segments(canvas: Canvas, volume: Volume, name: str) -> Layer:
 
 
 def shapes_box(shapes: Layer, canvas: Canvas) -> Box:
-    """What the shapes of a layer span, in voxels of the image's level 0; not clipped.
+    """The bounding box of a layer's shapes, in voxels of the image's level 0; not clipped.
 
-    A flat shape spans its section.
+    For flat shapes it spans their section.
     """
     image = canvas.image
     corners = np.concatenate([np.asarray(shape, float) for shape in shapes.data])
@@ -107,7 +107,7 @@ def shapes_box(shapes: Layer, canvas: Canvas) -> Box:
 
 
 def patch_in_view(canvas: Canvas, volume: Volume) -> Box:
-    """A square of one section amid the view, else amid the image; voxels of the volume's finest level."""
+    """A square of one section at the centre of the view, else of the image; voxels of the volume's finest level."""
     finest = volume.levels[0]
     view = canvas.finest.box_in(view_box(canvas.viewer, canvas.image, canvas.finest, 1), finest).clip(finest.shape)
     seen = view if view.size else finest.box

@@ -1,4 +1,4 @@
-"""Which library of domains is ranked: the first row of the step "Choose"."""
+"""Choosing the library of domains to rank: the first row of the step "Choose"."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FOLDER, SHIPPED = "From folder…", "Shipped domains"
 
 
 class LibraryCombo(QComboBox):
-    """The shipped domains, or a folder of others.
+    """The shipped domains, or a folder with others.
 
-    ``listed`` is emitted with the domains' folders by name, ``failed(error, traceback text)`` where that was not to be.
+    ``listed`` is emitted with the domains' folders by name, ``failed(error, traceback text)`` if listing fails.
     """
 
     listed = Signal(object)
@@ -26,14 +26,14 @@ class LibraryCombo(QComboBox):
         super().__init__()
         self.folder: Path | None = None
         self.addItems([SHIPPED, FOLDER])
-        self.setToolTip("Where pretrained models and samples of their data's features are")
+        self.setToolTip("Where the pretrained models and samples of their training data's features are")
         self._lister = Worker("domains", self, quiet=True)
         self._lister.returned.connect(self.listed)
         self._lister.failed.connect(self.failed)
         self.activated.connect(self._on_activated)
 
     def use(self, folder: Path | None) -> None:
-        """List the domains in a folder; the shipped ones without it."""
+        """List the domains in a folder; without it, the shipped ones."""
         self.folder = folder
         if folder is not None and self.findText(str(folder)) < 0:
             self.insertItem(1, str(folder))
@@ -47,7 +47,7 @@ class LibraryCombo(QComboBox):
     def _on_activated(self, _index: int) -> None:
         text = self.currentText()
         if text == FOLDER:
-            folder = QFileDialog.getExistingDirectory(self, "Folder of a library (its folders are domains)")
+            folder = QFileDialog.getExistingDirectory(self, "Library folder (each folder in it is a domain)")
             self.use(Path(folder) if folder else self.folder)
         else:
             self.use(None if text == SHIPPED else Path(text))

@@ -1,4 +1,4 @@
-"""Pictures side by side in the viewer: what several models make of the same patch."""
+"""Side-by-side images in the viewer: what several models predict for the same patch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.jobs import Picture
 
 LETTER = 0.95
-"""Pixels that a letter is wide, per point of its size."""
+"""Width of a letter in pixels, per point of font size."""
 TEXT = (6.0, 11.0)
-"""Least and largest size of a title, points."""
+"""Smallest and largest font size of a title, points."""
 
 
 class Panels:
-    """Pictures side by side, in rows, at one place of the volume; everything else is hidden meanwhile."""
+    """Images side by side, in rows, at one position of the volume; other layers are hidden meanwhile."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
@@ -32,11 +32,11 @@ class Panels:
 
     @property
     def layers(self) -> list[Layer]:
-        """Those of the pictures, row by row, and the titles."""
+        """Their layers, row by row, and the titles."""
         return list(self._layers)
 
     def show(self, rows: Sequence[Sequence[Picture | None]]) -> None:
-        """Show them; earlier ones go."""
+        """Show images in place of earlier ones."""
         self.close()
         viewer, self._view = self.canvas.viewer, self.canvas.view()
         self._hidden = [layer for layer in viewer.layers if layer.visible]
@@ -71,7 +71,7 @@ class Panels:
         self._layers.append(points)
 
     def close(self) -> None:
-        """Take them out and show again what was hidden."""
+        """Remove them and show the hidden layers again."""
         self.canvas.remove(self._layers)
         for layer in self._hidden:
             if layer in self.canvas.viewer.layers:
@@ -81,7 +81,7 @@ class Panels:
         self._layers, self._hidden = [], []
 
     def _text_size(self, letters: int, width: int) -> float:
-        """Of titles of so many letters that fit a picture of this width, voxels, and the gap beside it."""
+        """Font size for titles of this length over an image of this width in voxels, and the gap beside it."""
         viewer, layer = self.canvas.viewer, self._layers[0]
         nm = float(layer.scale[-1]) * float(world_factor(layer, viewer.layers.units)[-1])
         pixels = width * (1 + GAP) * nm * float(viewer.scene.camera.zoom)

@@ -1,4 +1,4 @@
-"""Before any label, off the GUI thread: models made used to the image, and previews of them; no Qt, no napari."""
+"""Adaptation without labels: adapted models and previews of them, off the GUI thread; no Qt, no napari."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_connecto.workflows.recipes.entries.adapt import Prepare
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ADABN = PrepareParams(patches=32)
-"""Fewer tiles than the command line takes: it is to be seen while one waits."""
+"""Fewer tiles than on the command line, because the user waits for it."""
 
 Rows = list[list[Picture | None]]
 
@@ -38,16 +38,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Preview:
-    """Pictures in rows: models as they are, after AdaBN, after playback; and what was done, in words."""
+    """Rows of images: models as they are, after AdaBN, after playback; and what was done, in words."""
 
     rows: Rows
     told: tuple[str, ...] = ()
 
 
 def prepared_job(source: Source, place: Place) -> Job[Path]:
-    """The folder of a model after what its source says is to be done; each step is made once, then kept.
+    """Folder of a model after the adaptations of its source; each is made once and kept.
 
-    Playback trains, so it runs in a process of its own, which is killed when this is closed.
+    Playback trains, so it runs in a separate process, which is killed when this is closed.
     """
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
@@ -77,23 +77,23 @@ def prepared_job(source: Source, place: Place) -> Job[Path]:
 
 
 def preview_job(place: Place, box: Box, sources: Sequence[Source], adabn: bool, played: Source | None) -> Job[Preview]:
-    """Boundary maps of several models on one patch, below each what AdaBN makes of it, and playback of ``played``.
+    """Boundary maps of several models on one patch, below each the map after AdaBN, and after playback of ``played``.
 
-    Playback is for one model, for it trains; where it is not allowed there is no picture of it.
+    Playback is shown for one model only, because it trains; if it is not possible there is no image of it.
     """
     yield Progress(0, len(sources), "loading models")
     rows: Rows = [[], []]
     for n, source in enumerate(sources):
-        yield Progress(n, len(sources), f"asking {source.name}")
+        yield Progress(n, len(sources), f"running {source.name}")
         if source.folder is None:
-            raise InputError("there is nothing to preview from scratch: an untrained model knows nothing")
+            raise InputError("an untrained model has no preview; choose a trained model")
         model = load(source.folder)
         if n == 0:
             rows[0].append(Picture("image", cut(place.volume, model.card, box)[1], "image"))
             rows[1].append(None)
         rows[0].append(_picture(source.name, model, place, box))
         if adabn:
-            yield Progress(n, len(sources), f"making {source.name} used to the image")
+            yield Progress(n, len(sources), f"adapting batch norm of {source.name}")
             used = _used_to(model, place.volume)
             rows[1].append(_picture(f"{source.name} + AdaBN", used, place, box, "+ AdaBN"))
     told: list[str] = []
@@ -105,7 +105,7 @@ def preview_job(place: Place, box: Box, sources: Sequence[Source], adabn: bool, 
 
 
 def _played(source: Source, place: Place, box: Box, adabn: bool) -> Job[tuple[list[Picture], list[str]]]:
-    """Pictures after playback, and after AdaBN on top; and what playback said."""
+    """Images after playback, and after AdaBN on top; and the message of playback."""
     pictures: list[Picture] = []
     told: list[str] = []
     for more in (False, True) if adabn else (False,):
@@ -114,7 +114,7 @@ def _played(source: Source, place: Place, box: Box, adabn: bool) -> Job[tuple[li
         told = told or told_of(folder)
         model = load(folder)
         if source.folder is not None and model.card.digest == load(source.folder).card.digest:
-            break  # not allowed: it is the model as it was
+            break  # not possible: the model is unchanged
         pictures.append(_picture(step.label, model, place, box, step.label.removeprefix(source.name).strip()))
     return pictures, told
 

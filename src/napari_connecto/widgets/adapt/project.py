@@ -1,4 +1,4 @@
-"""What the five steps of "Adapt to my data" share: image, model to start from, session, what came out of it."""
+"""State shared by the five steps of "Adapt to my data": image, model to start from, session, results."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ if TYPE_CHECKING:
 
 
 WAIT_MS = 100
-"""How often it is looked whether the job on another image has ended."""
+"""How often to check whether the job on another image has ended."""
 
 
 class Project(QObject):
-    """Shared state, all of it of one image, `layer`; ``changed`` is emitted when anything of it is another.
+    """Shared state of one image, `layer`; ``changed`` is emitted when any of it changes.
 
-    Another image is followed once no job of the session runs, see `follow`: ``switched`` is emitted when its state has
-    taken the place of the one before, ``failed`` when its session cannot be opened again.
-    ``voxel_size_asked`` is emitted where only the user knows it. ``mode`` is the one in which step 5 segments.
+    Another chosen image is followed once no job of the session runs, see `follow`: ``switched`` is emitted when its
+    state
+    has replaced the previous one, ``failed`` when its session cannot be reopened. ``voxel_size_asked`` is emitted when
+    the
+    voxel size must come from the user. ``mode`` is the segmentation mode of step 5.
     """
 
     changed = Signal()
@@ -74,18 +76,18 @@ class Project(QObject):
         self._folder: tuple[str, Path] | None = None
 
     def update(self, **values: Any) -> None:
-        """Set attributes, then tell everybody."""
+        """Set attributes, then emit `changed`."""
         for name, value in values.items():
             setattr(self, name, value)
         self.changed.emit()
 
     @property
     def settled(self) -> bool:
-        """Whether this state is of the chosen image, and of no other whose job still runs."""
+        """Whether this state belongs to the chosen image, rather than to one whose job still runs."""
         return self.layer is self.image.layer
 
     def follow(self) -> None:
-        """Take up the state of the chosen image; while a job of the present one runs, when that has ended."""
+        """Load the state of the chosen image; if a job of the present one runs, once it has ended."""
         if self._closed:
             return
         if self.settled or self.busy():
@@ -109,20 +111,20 @@ class Project(QObject):
             self.failed.emit(problem)
 
     def leave(self) -> None:
-        """Close the session, and keep what is known of the image with its layer."""
+        """Close the session, and store the state with the image's layer."""
         self.left = self.work or self.left
         self.close_session()
         if self.layer is not None:
             STATES[self.layer] = ImageState(self.source, self.work, self.tuned, self.kept, self.invert, self._folder)
 
     def close(self) -> None:
-        """The dock is closed: a later one goes on from here."""
+        """The dock is closed: keep the state for the next one."""
         self._closed = True
         self._waiting.stop()
         self.leave()
 
     def forget_session(self) -> None:
-        """Close the session and what came out of it: another one, in another folder, takes its place."""
+        """Close the session and forget its results, for another session in another folder."""
         self.close_session()
         self.left, self._folder = self.work or self.left, None
         self.work = self.tuned = self.kept = None
@@ -135,7 +137,7 @@ class Project(QObject):
         Raises
         ------
         InputError
-            It names that image.
+            The message names that image.
         """
         if not self.settled and (line := self.busy()):
             raise InputError(line)
@@ -146,7 +148,7 @@ class Project(QObject):
 
     @property
     def folder(self) -> Path:
-        """Where everything of this project is kept: the session's parent, or a new folder named after the image."""
+        """Folder of the project: the session's parent, or a new folder named after the image."""
         if self.work is not None:
             return self.work.session.path.parent
         volume = self.image.volume()
@@ -159,12 +161,12 @@ class Project(QObject):
         return self._folder[1]
 
     def volume(self) -> Volume:
-        """The image, inverted where the user wants it so.
+        """The image, inverted if the user chose so.
 
         Raises
         ------
         InputError
-            If none is open.
+            If no image is open.
         """
         volume = self.image.need_volume()
         return inverted(volume) if self.invert else volume
@@ -177,12 +179,12 @@ class Project(QObject):
         return dataclasses.replace(spec, invert=True) if spec is not None and self.invert else spec
 
     def begin(self) -> Begin:
-        """What a session would be begun with.
+        """What a new session would start with.
 
         Raises
         ------
         InputError
-            If the image or the model to start from is still to be chosen.
+            If the image or the model to start from is not chosen yet.
         """
         self.need_settled()
         if self.source is None:
@@ -205,7 +207,7 @@ class Project(QObject):
         return self.work
 
     def canvas(self, *, chosen: bool = False) -> Canvas:
-        """Where layers are put: on the image of this state, whose job may still run, or on the ``chosen`` one.
+        """Where layers go: on the image of this state, whose job may still run, or on the ``chosen`` one.
 
         Raises
         ------
@@ -221,7 +223,7 @@ class Project(QObject):
         return Canvas(self.viewer, layer, full.levels[0])
 
     def adopt(self, work: Work) -> None:
-        """Go on with a session, its image in the viewer, the model it began with, and the last fine-tuned one."""
+        """Continue a session: its image in the viewer, its model, and the latest fine-tuned one."""
         base = work.base
         source = self.source or Source(model_name(base), None if base.name == SCRATCH_FOLDER else base)
         folder = work.session.path.parent
@@ -232,7 +234,7 @@ class Project(QObject):
         self.update(work=work, source=source, tuned=last, kept=kept, invert=invert)
 
     def show_image(self, volume: Volume) -> None:
-        """Choose the layer that shows this volume; it is opened where there is none."""
+        """Choose the layer that shows this volume; open it if there is none."""
         if self.image.full is not None and self.image.full.source == volume.source:
             return
         names = [
@@ -246,7 +248,7 @@ class Project(QObject):
         self.image.layers.setCurrentText(names[0])
 
     def reopen_session(self) -> None:
-        """Lock the session again, after a process of its own had it."""
+        """Lock the session again after a separate process used it."""
         if self.work is None:
             return
         from napari_connecto.workflows.adapt.annotate.session import Session
@@ -256,7 +258,7 @@ class Project(QObject):
         self.update(work=dataclasses.replace(work, session=session))
 
     def close_session(self) -> None:
-        """Give the session's folder free."""
+        """Unlock the session's folder."""
         if self.work is not None:
             self.work.session.close()
 

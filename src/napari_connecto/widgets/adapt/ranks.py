@@ -25,11 +25,11 @@ class RankTable(QTableWidget):
         self.setHorizontalHeaderLabels(["Model", "MMD²", "Voxel", "Fits", "Licence"])
         tips = (
             "Domain of the library",
-            "Distance of its data from the image, with a 95 % interval; the dashed line is the usual distance\n"
-            "between two domains of the library: beyond it, the model does not fit",
-            "Voxel size of the model over that of the image",
+            "Distance of its training data from the image, with a 95 % interval. The dashed line is the usual\n"
+            "distance between two domains of the library; beyond it, the model does not fit",
+            "Voxel size of the model, relative to the image",
             "Whether the image is as near as the library's domains are to each other",
-            "Terms of the weights",
+            "Licence of the weights",
         )
         for i, tip in enumerate(tips):
             self.horizontalHeaderItem(i).setToolTip(tip)  # type: ignore[union-attr]
@@ -46,7 +46,7 @@ class RankTable(QTableWidget):
         self.cellClicked.connect(lambda row, _: self.chosen.emit(self.item(row, 0).text()))  # type: ignore[union-attr]
 
     def show_ranks(self, ranks: Sequence[Rank], limit: float) -> None:
-        """Fill it."""
+        """Fill the table."""
         highs = [v for rank in ranks for v in (*rank.interval, rank.mmd2, limit) if isfinite(v)]
         scale = max([*highs, 1e-9]) * 1.05
         self.setRowCount(len(ranks))

@@ -1,4 +1,4 @@
-"""Step 5 of "Adapt to my data": instances in view, in a region, or everywhere, as a pyramid of labels."""
+"""Step 5 of "Adapt to my data": segment the view, a region, or the whole image into a pyramid of labels."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from napari_connecto.widgets.adapt.kept import Kept
 from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.run_on import RunOnRow
 from napari_connecto.widgets.shared.segmentation import Segmenting, check_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets.viewer.view import LayerCombo, view_box
@@ -29,9 +30,9 @@ from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.segment.params import SegmentParams
 
 MOVED_MS = 800
-"""How long the view must stand still before what it shows is estimated."""
+"""How long the view must rest before its content is estimated."""
 OWN = ("mode", "grid", "block", "halo")
-"""What the user sets, not the patches."""
+"""Form fields, without those tuned on patches."""
 VIEW, REGION, ALL = "In view", "Region of a Shapes layer", "Everywhere"
 
 
@@ -46,16 +47,18 @@ class SegmentBox(QWidget):
         self._asked: Segmenting | None = None
         self._shown_out: Path | None = None
         self._shown_params: SegmentParams | None = None
-        self.model = text_line("The model that segments: what step 4 kept, else what step 1 chose")
+        self.model = text_line("The model that segments: the one kept in step 4, else the one chosen in step 1")
         self.where = QComboBox()
         self.where.addItems([VIEW, REGION, ALL])
-        self.where.setToolTip("Which part of the image is segmented, at the model's voxel size")
+        self.where.setToolTip("Part of the image to segment, at the model's voxel size")
         self.shapes = LayerCombo(project.viewer, (Shapes,), "The box around all shapes of this layer is segmented")
         self.run_on = RunOnRow()
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
         self.card = segment_card()
-        self.bar = JobBar("segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are kept")
-        self.about = text_line("How many segments there are, and where they are kept")
+        self.bar = JobBar(
+            "segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are saved"
+        )
+        self.about = text_line("Number of segments, and where they are saved")
         self.copy = QPushButton("Copy command line")
         self.copy.setToolTip("Copy the shell command that segments the same way, without a screen")
         self.rows = QFormLayout()
@@ -91,11 +94,11 @@ class SegmentBox(QWidget):
 
     @property
     def summary(self) -> str:
-        """For the heading."""
+        """Summary for the heading."""
         return self.layer.name if self.layer is not None and self.layer in self.project.viewer.layers else ""
 
     def show_state(self) -> None:
-        """Which model segments; its tuned thresholds go into the form."""
+        """Show which model segments; its tuned thresholds go into the form."""
         kept = self._kept()
         why = f": {kept.reason}." if kept is not None and kept.reason else ""
         self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
@@ -105,7 +108,7 @@ class SegmentBox(QWidget):
         self.show_cost()
 
     def show_cost(self) -> None:
-        """Estimate again, while the step is open."""
+        """Estimate again while the step is open."""
         if self.isHidden() or self.bar.worker.state.busy:
             return
         try:
@@ -121,7 +124,7 @@ class SegmentBox(QWidget):
         self.card.ask(lambda: segment_cost_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
-        """One click that helps: for voxels the model cannot read, for memory, for the disk."""
+        """A one-click fix for voxel size, memory or disk space."""
         if isinstance(error, VoxelSizeError):
             return "Set the voxel size", self._set_voxel_size
         if error is not None or self.card.estimate is None:
@@ -146,17 +149,17 @@ class SegmentBox(QWidget):
         return camera.events.center, camera.events.zoom, dims.events.current_step
 
     def _on_view_moved(self, _event: Any = None) -> None:
-        """What is in view is another: the card is of that, and a red one may no longer be true."""
+        """The view changed: its estimate is outdated."""
         if not self.isHidden() and self.where.currentText() == VIEW:
             self._moved.start()
 
     def _on_blocked(self, why: str) -> None:
-        """A red card stands in the way; where something is still to be chosen, the click says what."""
+        """Block the button while the card shows a problem; if a choice is missing, the click says which."""
         self.bar.block("" if self.card.error.isHidden() else why)
 
     def _on_failed(self, _error: Exception, _text: str) -> None:
-        """Leave no layer of a segmentation that there is not; what is finished of it is on disk."""
-        if self.layer is not None:  # so there was an image to show it on
+        """Remove the layer if there is no segmentation; finished parts are on disk."""
+        if self.layer is not None:  # so there was an image
             self.project.canvas().remove([self.layer])
         self.layer = self._shown_out = None
         self.project.changed.emit()
@@ -171,7 +174,7 @@ class SegmentBox(QWidget):
         self.shapes.release()
 
     def _kept(self) -> Kept | None:
-        """What step 4 kept, else the session's model, else the chosen one."""
+        """The model kept in step 4, else the session's model, else the chosen one."""
         project = self.project
         if project.kept is not None:
             return project.kept
@@ -180,7 +183,7 @@ class SegmentBox(QWidget):
         return None if folder is None else Kept(model_name(folder), folder, tuned_params(folder))
 
     def segmenting(self) -> Segmenting:
-        """What the button would segment.
+        """The segmentation as set in the dock.
 
         Raises
         ------
@@ -213,16 +216,18 @@ class SegmentBox(QWidget):
         if where == VIEW:
             box = view_box(canvas.viewer, canvas.image, canvas.finest)
         elif (shapes := self.shapes.layer) is None or not len(shapes.data):
-            raise InputError("there is no shape; draw a rectangle in a Shapes layer around what to segment")
+            raise InputError("the Shapes layer is empty; draw a rectangle around the part to segment")
         else:
             box = shapes_box(shapes, canvas)
         found = canvas.finest.box_in(box, finest).clip(finest.shape)
         if found.size == 0:
-            raise InputError(f"that does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}")
+            raise InputError(
+                f"that part does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}"
+            )
         return found
 
     def _on_switched(self) -> None:
-        """Segments of another image stay in the viewer, and what was said of them goes."""
+        """Segments of another image stay in the viewer; clear the messages about them."""
         self.layer = self._asked = self._shown_params = None
         self.about.setText("")
         self.form.change(**{k: v for k, v in vars(SegmentParams()).items() if k not in OWN})
@@ -243,7 +248,7 @@ class SegmentBox(QWidget):
         what = replace(what, check=self.card.check)
         self._running = what
         if self._shown_out != what.out:
-            self.layer = None  # that of another run stays
+            self.layer = None  # the layer of another run stays
         self.about.setText("")
         self.bar.start(lambda: segmenting_job(what), out=what.out)
 
@@ -257,7 +262,7 @@ class SegmentBox(QWidget):
         self._show(made)
         if self._running is not None:
             count, reason = made.metadata["segments"], made.metadata["reason"]
-            self.about.setText(f"{count} segments ({reason}), kept in {self._running.out}")
+            self.about.setText(f"{count} segments ({reason}), saved in {self._running.out}")
             self.bar.offer_report(self._running.out)
         self.project.changed.emit()
 

@@ -1,4 +1,5 @@
-"""What "Adapt to my data" knows of one image, kept with its layer while another one is chosen or the dock is closed."""
+"""State of "Adapt to my data" for one image, stored with its layer while another one is chosen or the dock is
+closed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageState:
-    """The session of an image (closed), what came out of it, how the image is read, and where all of it is kept."""
+    """The (closed) session of an image, its results, how the image is read, and the project's folder."""
 
     source: Source | None = None
     work: Work | None = None
@@ -28,4 +29,4 @@ class ImageState:
 
 
 STATES: WeakKeyDictionary[Layer, ImageState] = WeakKeyDictionary()
-"""Of layers that no dock shows at present."""
+"""States of layers that no dock shows at present."""

@@ -1,4 +1,4 @@
-"""What the steps "Fine-tune", "Compare" and "Segment" run off the GUI thread; no Qt, no napari."""
+"""Jobs of the steps "Fine-tune" and "Compare", off the GUI thread; no Qt, no napari."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a fine-tuning will take, seconds."""
+    """Expected duration of a fine-tuning, seconds."""
 
     steps: int
     step_s: float
@@ -46,7 +46,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Compared:
-    """Figures, and for each held-out patch what to look at, in two rows; and which patches do not count."""
+    """Figures, two rows of images for each held-out patch, and which patches do not count."""
 
     comparison: Comparison
     pictures: tuple[list[list[Picture | None]], ...]
@@ -55,7 +55,7 @@ class Compared:
 
 
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
-    """Two steps are made here and thrown away; the second is timed."""
+    """Two steps are run and discarded; the second is timed."""
     yield from torch_job()
     from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job
 
@@ -87,7 +87,7 @@ def tune_run(work: Work, source: Source, params: FineTuneParams, out: Path) -> F
 
 
 def tune_job(run: FineTune) -> Job[Summary]:
-    """Fine-tune in a process of its own, which is killed when this is closed; the session must be unlocked."""
+    """Fine-tune in a separate process, which is killed when this is closed; the session must be unlocked."""
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
     from napari_connecto.workflows.recipes.recipe import write_recipe
@@ -116,12 +116,12 @@ def unfinished(folder: Path) -> FineTune | None:
 
 
 def tuned_model(out: Path) -> Path:
-    """Where a fine-tuning puts its model."""
+    """Folder of the model of a fine-tuning."""
     return out / "model"
 
 
 def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> Job[Compared]:
-    """Both models on the held-out patches, in the mode that will segment: figures, maps and segmentations."""
+    """Compare both models on the held-out patches, in the mode of step 5: figures, maps and segmentations."""
     yield from torch_job()
     yield Progress(0, 0, "loading models")
     from napari_connecto.workflows.adapt.annotate.proof import Annotation
@@ -143,7 +143,7 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
 def _drawing_job(
     work: Work, models: Sequence[TorchPredictor], found: Comparison, places: Sequence[tuple[PatchState, Example]]
 ) -> Job[list[list[list[Picture | None]]]]:
-    """By held-out patch two rows of pictures: the maps of both models, and their segmentations."""
+    """Two rows of images per held-out patch: the maps of both models, and their segmentations."""
     from napari_connecto.workflows.adapt.em_samples import prepared
     from napari_connecto.workflows.segment.block import segment_array
     from napari_connecto.workflows.shared.whole import boundary_of

@@ -1,4 +1,4 @@
-"""Step 3 of "Adapt to my data": learn from the committed patches, in a process of its own, with a live curve."""
+"""Step 3 of "Adapt to my data": fine-tune on the committed patches in a separate process, with a live curve."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Timing, timing_job, tune_job, tune_run, unfinished
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State, Worker
 from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
@@ -26,7 +27,7 @@ from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.shared.stop_file import stop_and_keep
 
 FEW = 8
-"""Of fewer patches all are learnt from, see `workflows.adapt.fine_tune`."""
+"""With fewer patches all are used for training, see `workflows.adapt.fine_tune`."""
 
 
 class TuneBox(QWidget):
@@ -38,18 +39,18 @@ class TuneBox(QWidget):
         self.run: FineTune | None = None
         self._seen: Path | None = None
         self.form: ParamsForm[FineTuneParams] = ParamsForm(FineTuneParams)
-        self.learns_from = text_line("What is learnt from, and what only measures")
-        self.time = text_line("How long it will take")
+        self.learns_from = text_line("Which patches train, and which only measure")
+        self.time = text_line("Expected duration")
         self.estimate = QPushButton("Estimate time")
-        self.estimate.setToolTip("Time two training steps; nothing is kept")
+        self.estimate.setToolTip("Time two training steps; nothing is saved")
         self.bar = JobBar("fine-tuning", "Start", "Fine-tune on the committed patches, in a separate process")
         self.bar.add_button(self.estimate)
         self.stop = QPushButton("Stop && keep best")
-        self.stop.setToolTip("End now with the best model so far (of fewer than eight patches: the last)")
+        self.stop.setToolTip("Stop now with the best model so far (with fewer than eight patches: the latest)")
         self.stop.setEnabled(False)
         self.bar.add_stop_button(self.stop)
         self.curve = Curve()
-        self.about = text_line("What came out")
+        self.about = text_line("Result of the fine-tuning")
         self.copy = QPushButton("Copy command line")
         self.copy.setToolTip("Copy the shell command that fine-tunes the same way, without a screen")
         self._timer = Worker("timing", self, quiet=True)
@@ -75,11 +76,11 @@ class TuneBox(QWidget):
 
     @property
     def summary(self) -> str:
-        """For the heading."""
+        """Summary for the heading."""
         return self.project.tuned.name if self.project.tuned is not None else ""
 
     def show_state(self) -> None:
-        """How many patches there are to learn from."""
+        """Number of patches for training."""
         work = self.project.work
         done = [s for s in work.session.patches if s.status == "committed"] if work else []
         held = sum(s.held_out for s in done)
@@ -90,7 +91,7 @@ class TuneBox(QWidget):
         self.learns_from.setText(said if work else "Commit patches in step 2 first.")
 
     def _on_changed(self) -> None:
-        """Another session: a fine-tuning of it that was cut off, with napari or by the power, can go on."""
+        """The session changed: an interrupted fine-tuning of it can be resumed."""
         work = self.project.work
         if work is None or self._seen == work.session.path or self.bar.worker.state.busy:
             return
@@ -103,7 +104,7 @@ class TuneBox(QWidget):
         self.about.setText(f"{Path(cut_off.out).name} was cut off; Resume goes on from its last saved step.")
 
     def _on_switched(self) -> None:
-        """What was said is of another image, or of another session."""
+        """Clear the messages about another image or session."""
         self._timer.cancel()
         self._seen = self.run = None
         self.curve.clear()
@@ -112,7 +113,7 @@ class TuneBox(QWidget):
         self.bar.reset()
 
     def close_jobs(self) -> None:
-        """Stop timing and learning."""
+        """Stop timing and training."""
         self._timer.close()
         self.bar.close_jobs()
 
@@ -120,7 +121,7 @@ class TuneBox(QWidget):
         """The fine-tuning that the settings describe; one that was cut off goes on."""
         work, begin = self.project.need_work(), self.project.begin()
         if not any(s.status == "committed" and not s.held_out for s in work.session.patches):
-            raise InputError("no patch to learn from is committed; paint and commit one that is not held out")
+            raise InputError("no training patch is committed; paint and commit one that is not held out")
         wanted = tune_run(work, begin.source, self.form.value, self.project.next_folder("tuned"))
         cut_off = unfinished(self.project.folder)
         return cut_off if cut_off is not None and replace(cut_off, out=wanted.out) == wanted else wanted
@@ -142,7 +143,7 @@ class TuneBox(QWidget):
     def _on_timed(self, timing: Timing) -> None:
         self.time.setText(
             f"About {seconds_text(timing.seconds)}: {timing.steps} steps of {timing.step_s:.2f} s on {timing.device}, "
-            "timed on two steps here; loading and measuring take longer."
+            "measured on two steps here; loading and evaluation come on top."
         )
 
     def _on_not_timed(self, error: Exception, text: str) -> None:
@@ -159,7 +160,7 @@ class TuneBox(QWidget):
         self.run = run
         self.curve.clear()
         self.about.setText("")
-        self.project.close_session()  # the process reads it; the drafts stay writable
+        self.project.close_session()  # the process reads it; drafts stay writable
         self.bar.start(lambda: tune_job(run), out=Path(run.out))
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
@@ -179,13 +180,13 @@ class TuneBox(QWidget):
     def _on_stop(self) -> None:
         if self.run is not None and stop_and_keep(Path(self.run.out)):
             self.stop.setEnabled(False)
-            self.bar.status.setText("Stopping after this step; the best is kept…")
+            self.bar.status.setText("Stopping after this step; the best model is kept…")
 
     def _on_tuned(self, summary: Summary) -> None:
         out = Path(summary.out)
         work = self.project.work
         kept = default_model(work.base, out, Gain.of(out)) if work is not None else None
-        chosen = [f"Step 5 segments with {kept.name}: {kept.reason}. Step 4 changes that."] if kept else []
+        chosen = [f"Step 5 segments with {kept.name}: {kept.reason}. You can change this in step 4."] if kept else []
         self.about.setText("\n".join([*summary.lines, *chosen, f"Saved in {out}"]))
         self.bar.offer_report(out)
         self.project.update(tuned=out, kept=kept)

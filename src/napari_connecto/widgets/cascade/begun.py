@@ -1,12 +1,14 @@
-"""A search that was started from the dock "Cascade detection": whose results will be shown, in words too."""
+"""A search started from the dock "Cascade detection", which the results refer to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_connecto.widgets.cascade.jobs import Peek
+from napari_connecto.widgets.cascade.layers import ResultLayers
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Begun:
-    """A search that was started: the image layer and its level 0, the cascade (name, description), the folder."""
+    """A started search: the image layer and its level 0, the cascade (name, description), the folder."""
 
     image: Layer
     level: Level
@@ -26,16 +28,41 @@ class Begun:
 
     @property
     def line(self) -> str:
-        """Whose results these are, in words."""
+        """Title of the results."""
         return f"Search of '{self.image.name}' with the cascade '{self.cascade}':"
+
+    def layers(self, viewer: Any, before: ResultLayers | None, *, reuse: bool) -> ResultLayers:
+        """Layers for its results; see `ResultLayers` for ``before`` and ``reuse``."""
+        return ResultLayers(
+            viewer,
+            self.image,
+            self.level,
+            self.peeked.voxel_nm,
+            by=self.cascade,
+            diameter_nm=self.peeked.diameter_nm,
+            before=before,
+            reuse=reuse,
+        )
+
+    def summary(self, count: int, lines: Sequence[str]) -> str:
+        """Title and ``lines`` of a finished search; with advice if it found nothing."""
+        told = lines if count else [*self.advice, *lines]
+        return "\n".join([self.line, *(f"• {line}" for line in told)])
+
+    def orphaned(self, count: int) -> str:
+        """Summary of a search whose image layer was deleted meanwhile."""
+        return (
+            f"{self.line} {count} detections, saved in {self.folder}. The layer of their image was deleted; open the "
+            "image again to see them."
+        )
 
     @property
     def advice(self) -> list[str]:
-        """What to try where nothing was found, a sentence a line."""
+        """What to try if nothing was found, one sentence per line."""
         return [
             "No objects found",
-            "Objects may lie elsewhere: Preview covers the view only, Run all the whole image",
-            f"Scores may be too low: set Threshold below the cascade's own {self.peeked.threshold:.2f} and run again",
+            "Objects may lie elsewhere: Preview covers only the view, Run all the whole image",
+            f"Scores may be too low: set Threshold below the cascade's {self.peeked.threshold:.2f} and run again",
             f"The voxel size may be wrong: the cascade looks for objects of about {self.peeked.diameter_nm:.3g} nm",
-            "The image may differ from the training data: train a cascade on labels of your own",
+            "The image may differ from the training data: train a cascade on your own labels",
         ]

@@ -10,20 +10,20 @@ from qtpy.QtWidgets import QGridLayout, QPushButton
 BUTTONS = {
     "previous": ("◀ Previous (P)", "Go to the detection with the next higher score"),
     "next": ("Next (N) ▶", "Go to the detection with the next lower score"),
-    "accept": ("Accept (A)", "Mark this detection as right (saved), and go on"),
-    "reject": ("Reject (X)", "Mark this detection as wrong (saved), and go on"),
-    "undo": ("Undo (U)", "Undo the last verdict, on disk too"),
-    "train": ("Use for training", "Put the accepted detections into a new layer for training"),
+    "accept": ("Accept (A)", "Mark this detection as correct (saved) and go to the next"),
+    "reject": ("Reject (X)", "Mark this detection as wrong (saved) and go to the next"),
+    "undo": ("Undo (U)", "Undo the last verdict; the saved review is updated too"),
+    "train": ("Use for training", "Copy the accepted detections into a new layer for training"),
     "export": (
         "Export…",
-        "Write the detections that are shown and not rejected: CSV, Parquet, XML (cellfinder), ImageJ regions, "
+        "Write the shown, not rejected detections: CSV, Parquet, XML (cellfinder), ImageJ regions, "
         "GeoJSON (QuPath) or OME-Zarr labels; ids are kept",
     ),
 }
 
 
 def make_buttons(slots: Mapping[str, Callable[[], Any]]) -> dict[str, QPushButton]:
-    """A button for each slot, by its name in `BUTTONS`."""
+    """The buttons by their names in `BUTTONS`."""
     buttons = {}
     for key, slot in slots.items():
         text, tooltip = BUTTONS[key]
@@ -34,7 +34,7 @@ def make_buttons(slots: Mapping[str, Callable[[], Any]]) -> dict[str, QPushButto
 
 
 def in_pairs(buttons: Iterable[QPushButton]) -> QGridLayout:
-    """Two in a row."""
+    """Two per row."""
     grid = QGridLayout()
     grid.setSpacing(4)
     for i, button in enumerate(buttons):

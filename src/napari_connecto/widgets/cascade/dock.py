@@ -1,4 +1,4 @@
-"""The dock "Cascade detection": find sparse objects in a pyramid, know the cost before and what was missed after."""
+"""The dock "Cascade detection": find sparse objects in a pyramid, with a cost estimate before and an audit after."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.detections import Detections
 
 LONG_S = 120
-"""Searches expected to take longer are worth converting the models for (OpenVINO, where it is installed)."""
+"""Seconds above which converting the models first pays off (OpenVINO, if installed)."""
 
 
 class CascadeWidget(Dock):
-    """Choose an image and a cascade, see what the search will cost, preview, run, cancel, resume, review, export."""
+    """Choose an image and a cascade, estimate the cost, preview, run, cancel, resume, review, export."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class CascadeWidget(Dock):
         self.cascade = CascadeBox()
         self.options = OptionsFold(DetectParams)
         self.card = PreflightCard()
-        self.bar = JobBar("cascade", "Run all", "Search the whole image; what is in view first. Press again to cancel")
+        self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
         self.preview = QPushButton("Preview in view")
         self.results = ResultBox(napari_viewer)
         self.train = TrainBox(napari_viewer, self.image, output_folder)
@@ -57,7 +57,7 @@ class CascadeWidget(Dock):
         self.image.layers.chosen.emit()
 
     def _lay_out(self) -> None:
-        self.preview.setToolTip("Search only what is on screen, without an audit; Run all then goes on from there")
+        self.preview.setToolTip("Search only what is on screen, without an audit; Run all then continues from there")
         self.bar.add_button(self.preview)
         parts = (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results)
         self.lay_out(parts)
@@ -80,16 +80,16 @@ class CascadeWidget(Dock):
         self.results.training_made.connect(self._on_training_made)
 
     def search(self) -> Search:
-        """The search that the settings describe.
+        """The search as set in the dock.
 
         Raises
         ------
         InputError
-            If something is still to be chosen, or a parameter is out of range.
+            If a choice is missing, or a parameter is out of range.
         """
         volume, folder = self.image.need_volume(), self.cascade.folder
         if folder is None:
-            raise InputError("no cascade is chosen; choose one, or train it below")
+            raise InputError("no cascade is chosen; choose one, or train one")
         question = identity(volume), folder
         mark = lasting(volume, folder)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
@@ -97,7 +97,7 @@ class CascadeWidget(Dock):
         return Search(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
 
     def command(self) -> str:
-        """The shell command that does the same."""
+        """The equivalent shell command."""
         search = self.search()
         return command_line(search.run(), search.run_on.words)
 
@@ -124,7 +124,7 @@ class CascadeWidget(Dock):
         self.card.ask(lambda: estimate_job(search), self._repair, lambda: check_job(search))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
-        """A one-click way out of what the estimate complains about."""
+        """A one-click fix for what prevents the run."""
         if isinstance(error, VoxelSizeError):
             return self.image.way_out()
         notes = self.card.estimate.notes[:1] if error is None and self.card.estimate is not None else ()
@@ -155,13 +155,13 @@ class CascadeWidget(Dock):
             search = replace(self.search(), check=self.card.check)
             if image is None or full is None or peeked is None:
                 raise InputError("no image or cascade is chosen; choose both")
-            depth = peeked.diameter_nm / full.levels[0].voxel_nm[0]  # objects that the section on screen cuts are whole
+            depth = peeked.diameter_nm / full.levels[0].voxel_nm[0]  # objects cut by the displayed section are whole
             shown = view_box(self._viewer, image, full.levels[0], depth=depth)
             view = full.levels[0].box_in(shown, search.volume.levels[0])
             view = view.clip(search.volume.levels[0].shape)
             search, region, first = plan(search, view)
             if region is not None and region.size == 0:
-                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or run all")
+                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or press Run all")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -176,7 +176,7 @@ class CascadeWidget(Dock):
             self.results.show_map(self._running.out)
 
     def _on_found(self, found: Detections) -> None:
-        from napari_connecto.workflows.cascade.report import report_lines  # loaded by the search already
+        from napari_connecto.workflows.cascade.report import report_lines  # already loaded by the search
 
         self.results.finish(found, report_lines(found.report))
         if self._running is not None:
@@ -194,7 +194,7 @@ class CascadeWidget(Dock):
         self.train.labels.setCurrentText(layer.name)
 
     def close_jobs(self) -> None:
-        """Stop everything that runs, and give the keys back."""
+        """Stop all jobs and release the keys."""
         super().close_jobs()
         for part in (self.image, self.cascade, self.card, self.results):
             part.close_jobs()

@@ -1,4 +1,4 @@
-"""Writing what a review keeps, in the format that the name says."""
+"""Export the detections kept by a review, in the format given by the file name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILTERS = ";;".join(
 
 
 def ask_path(parent: QWidget) -> Path | None:
-    """Where to export to; None if the user thinks better of it."""
+    """Ask where to export to; None if the user cancels."""
     path, chosen = QFileDialog.getSaveFileName(parent, "Export detections", "detections.csv", FILTERS)
     if not path:
         return None
@@ -38,7 +38,7 @@ def ask_path(parent: QWidget) -> Path | None:
 
 
 class Written(NamedTuple):
-    """An export: where, how many detections, and how many of them are accepted."""
+    """A finished export: path, number of detections, and how many of them are accepted."""
 
     path: Path
     kept: int
@@ -46,17 +46,17 @@ class Written(NamedTuple):
 
     @property
     def line(self) -> str:
-        """In words."""
+        """The export in words."""
         return f"{self.kept} detections ({self.accepted} accepted) written to {self.path}"
 
 
 def export_job(review: Review, path: Path) -> Job[Written]:
-    """Write what is shown and not rejected as a table or as labels, whose numbers are the table's ids.
+    """Write the shown, not rejected detections as a table or as labels; label values are the ids of the table.
 
     Raises
     ------
     InputError
-        If that is nothing.
+        If there are none.
     StoreError
         If labels are asked for and there are none, or the file cannot be written.
     """
@@ -70,7 +70,7 @@ def export_job(review: Review, path: Path) -> Job[Written]:
     labels = review.found.labels
     if labels is None:
         raise StoreError("this cascade finds centres, not masks; export a table (.csv or .parquet)")
-    from napari_connecto.io.volumes.write import save_volume_job  # zarr and its friends: not for the opening of a dock
+    from napari_connecto.io.volumes.write import save_volume_job  # zarr: keep opening the dock fast
 
     level = replace(labels.levels[0], array=Relabelled(labels.levels[0].array, review.label_table()))
     yield from save_volume_job(replace(labels, levels=(level,)), path, kind="labels")
@@ -78,9 +78,9 @@ def export_job(review: Review, path: Path) -> Job[Written]:
 
 
 class Exporter(QObject):
-    """Asks for a file and writes it, off the GUI thread.
+    """Ask for a file and write it off the GUI thread.
 
-    Signals: ``written(str)`` says how many went where, ``failed(error, traceback text)``.
+    Signals: ``written(str)`` with what was written, ``failed(error, traceback text)``.
     """
 
     written = Signal(str)
@@ -93,7 +93,7 @@ class Exporter(QObject):
         self._worker.returned.connect(lambda written: self.written.emit(written.line))
 
     def ask(self, review: Review) -> None:
-        """Ask where to export to, unless there is nothing to export."""
+        """Ask where to export to, if there is anything to export."""
         try:
             review.check_export()
         except ConnectoError as error:
@@ -103,7 +103,7 @@ class Exporter(QObject):
             self.export(review, path)
 
     def export(self, review: Review, path: Path) -> None:
-        """Write what is shown and not rejected, in the format of the suffix, see `FILTERS`."""
+        """Write the shown, not rejected detections in the format of the suffix, see `FILTERS`."""
         self._worker.start(lambda: export_job(review, path))
 
     def close(self) -> None:

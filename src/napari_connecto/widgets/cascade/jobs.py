@@ -1,6 +1,6 @@
-"""What the dock "Cascade detection" runs off the GUI thread: each job is one workflow call; no Qt, no napari.
+"""Jobs of the dock "Cascade detection": each is one workflow call off the GUI thread; no Qt, no napari.
 
-The workflows (torch behind them) are imported inside the jobs, so that opening the dock loads none of it.
+The workflows (and torch) are imported inside the jobs, so that opening the dock loads neither.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ Backend = Literal["auto", "torch"]
 
 @dataclass(frozen=True)
 class Search:
-    """Everything one search needs.
+    """The inputs of one search.
 
     Parameters
     ----------
     volume
-        Its finest level is the finest to be read.
+        Its finest level is the finest one read.
     spec
         Of the file that the volume is; None where it is none.
     cascade
-        Folder.
+        Folder of the cascade.
     out
         Result folder; resumed if it holds an unfinished run of the same volume and cascade.
     run_on
-        This process, workers of its own, or a Dask cluster.
+        This process, local worker processes, or a Dask cluster.
     backend
-        "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
+        "torch" starts at once; "auto" (OpenVINO, if installed) is faster after a conversion.
     check
         Out-of-distribution check before the run, with the user's answer.
     """
@@ -78,7 +78,7 @@ class Search:
         Raises
         ------
         InputError
-            If the volume is no file.
+            If the volume is not stored in a file.
         """
         volume = file_spec(self.volume.name, self.spec)
         return Detect(volume=volume, cascade=str(self.cascade), params=self.params, out=str(self.out))
@@ -93,13 +93,13 @@ def _load(folder: Path, backend: Backend, changed: float) -> Cascade:
 
 
 def load(folder: Path, backend: Backend = "torch") -> Cascade:
-    """A cascade, kept loaded until its file changes."""
+    """A cascade, cached until its file changes."""
     document = folder / "cascade.json"
     return _load(folder, backend, document.stat().st_mtime if document.exists() else 0.0)
 
 
 def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
-    """What the search will cost; each level is timed on two real tiles."""
+    """Cost of the search; each level is timed on two real tiles."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.estimate import estimate
 
@@ -108,7 +108,7 @@ def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
 
 
 def check_job(search: Search) -> Job[OodCheck]:
-    """Whether the volume looks like what the cascade was trained on."""
+    """Out-of-distribution check of the volume for the cascade."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import check_job
     from napari_connecto.workflows.ood.check import BEFORE_BYTES
@@ -118,7 +118,7 @@ def check_job(search: Search) -> Job[OodCheck]:
 
 
 def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
-    """Run the search here or on a cluster, and leave its recipe in the result folder."""
+    """Run the search here or on a cluster, and write its recipe to the result folder."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import detect_job
     from napari_connecto.workflows.recipes.recipe import write_recipe
@@ -145,7 +145,7 @@ def search_job(search: Search, region: Box | None = None, first: Box | None = No
 
 @dataclass(frozen=True)
 class Peek:
-    """What a cascade's folder says of it, read without loading torch."""
+    """Description of a cascade in a folder, read without loading torch."""
 
     name: str
     head: str
@@ -159,7 +159,7 @@ class Peek:
 
     @property
     def line(self) -> str:
-        """In words."""
+        """The description in words."""
         voxel = " × ".join(f"{v:g}" for v in self.voxel_nm) + f" {self.unit}"
         what = "masks" if self.head == "masks" else "centres"
         levels = "1 level" if self.levels == 1 else f"{self.levels} levels, finest"
@@ -191,18 +191,18 @@ def peek(folder: Path) -> Peek:
             "pixels" if document["metadata"].get("unit") == "pixel" else "nm",
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by training") from error
+        raise ModelError(f"'{folder}' is not a cascade; choose a folder with cascade.json, made by training") from error
 
 
 def _recall(held_out: Mapping[str, Any] | None) -> str:
-    """What was found of the labelled objects held out from training, in words."""
+    """Recall on the held-out objects, in words."""
     if held_out is None:
         return ""
     return f" It found {sum(held_out['found'])} of {len(held_out['found'])} labelled held-out objects."
 
 
 def list_job() -> Job[dict[str, Path]]:
-    """The cascades that ship: folder by name."""
+    """The shipped cascades: folder by name."""
     from napari_connecto.sample_data import list_cascades
 
     yield Progress(0, 0, "listing cascades")
@@ -210,7 +210,7 @@ def list_job() -> Job[dict[str, Path]]:
 
 
 def live_map(out: Path) -> Volume | None:
-    """The probability map that a search is filling; zarr arrays, None before there is one."""
+    """The probability map of a running search; zarr arrays, None before there is one."""
     from napari_connecto.io.volumes.read import open_volume
 
     path = out / "map" / "probability.zarr"
@@ -219,14 +219,14 @@ def live_map(out: Path) -> Volume | None:
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a training needs.
+    """The inputs of one training.
 
     Parameters
     ----------
     labels
         A volume, or positions in nm (n, 3) of objects in the whole volume.
     review
-        Verdicts on other places, where the labels are what was accepted in a review.
+        Verdicts on other places, if the labels are detections accepted in a review.
     previous
         Folder of a cascade to compare with.
     """
@@ -242,7 +242,8 @@ class Training:
 
 
 def training_job(training: Training) -> Job[Summary]:
-    """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    """Train in a separate process, killed when this is closed; inputs that are not files are written to one first.
+    first."""
     yield from torch_job()
     from napari_connecto.io.tables.tables import write_table
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
@@ -275,7 +276,7 @@ def training_job(training: Training) -> Job[Summary]:
 
 
 def _columns(points: np.ndarray, review: Places | None) -> dict[str, Any]:
-    """Columns of a table of points: accepted ones, and the verdicts of a review on others where there is one."""
+    """Columns of a table of points: the accepted ones, and a review's verdicts on others if there is one."""
     if review is None:
         return {f"{axis}_nm": points[:, i] for i, axis in enumerate("zyx")}
     centres = np.concatenate([points, review.centre_nm])

@@ -1,4 +1,4 @@
-"""Verdicts of the running review on disk: read once when a search begins, written whenever they change."""
+"""Saving the verdicts of the running review: read once when a search begins, written at every change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.workflows.cascade.verdicts import Verdicts, read_verdicts, write_verdicts
 
-MEANWHILE = "until then verdicts are in memory alone: export before you close"
+MEANWHILE = "until then verdicts are only in memory: export before you close napari"
 
 
 class Keeper(QObject):
-    """Keeps the verdicts of a search in its result folder, off the GUI thread.
+    """Saves the verdicts of a search in its result folder, off the GUI thread.
 
-    One job at a time: what changes meanwhile is written next, so a burst of verdicts ends in the latest. A file that
-    cannot be read is never written over; it is tried again at the next verdict. Signals: ``found(Verdicts)`` with what
-    was there, ``failed(error, traceback text)`` once, until something works again.
+    One job at a time: changes made meanwhile are written next, so a burst of verdicts ends in the latest state. A file
+    that cannot be read is never overwritten; reading is tried again at the next verdict. Signals: ``found(Verdicts)``
+    with the stored verdicts, ``failed(error, traceback text)`` once, until a write succeeds again.
     """
 
     found = Signal(object)
@@ -39,7 +39,7 @@ class Keeper(QObject):
             app.aboutToQuit.connect(self.close)
 
     def open(self, folder: Path) -> None:
-        """From here on, keep in this folder; what it holds is read first."""
+        """Use this folder from now on; read its verdicts first."""
         self.close()
         self.folder = folder
         self._read = self._told = False
@@ -47,16 +47,16 @@ class Keeper(QObject):
         self._start()
 
     def keep(self, verdicts: Verdicts) -> None:
-        """Let the folder hold these."""
+        """Save these verdicts."""
         self._latest = verdicts
         if not self._worker.state.busy:
             self._start()
 
     def close(self) -> None:
-        """Wait a little for what is being written, and for what came after it."""
+        """Wait briefly for pending writes."""
         self._worker.close()
         if not self._read and self._latest is not self._written and self.folder is not None:
-            with suppress(ConnectoError):  # was said, or a file that must not be written over
+            with suppress(ConnectoError):  # already shown, or a file that must not be overwritten
                 held = read_verdicts(self.folder)
                 self._read = True
                 self.found.emit(held)
@@ -67,7 +67,7 @@ class Keeper(QObject):
 
     def _start(self) -> None:
         folder, verdicts = self.folder, self._latest
-        assert folder is not None  # there is no review before a search
+        assert folder is not None  # no review exists before a search
         self._tried = verdicts
         self._worker.start((lambda: _write_job(folder, verdicts)) if self._read else (lambda: _read_job(folder)))
 
@@ -96,6 +96,6 @@ def _read_job(folder: Path) -> Job[Verdicts]:
 
 
 def _write_job(folder: Path, verdicts: Verdicts) -> Job[None]:
-    """Written before the first report, so that a dock that closes does not stop it."""
+    """Written before the first report, so that closing the dock does not stop it."""
     write_verdicts(folder, verdicts)
     yield Progress(1, 1, "writing verdicts")

@@ -1,4 +1,4 @@
-"""What the dock trains a cascade on: a layer of labels or points, checked at once, and in words."""
+"""Training labels of the dock: a layer of labels or points, checked at once and described in words."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from napari_connecto.workflows.cascade.training.points import Places
 
 @dataclass(frozen=True)
 class Taught:
-    """Labels as a volume, or positions in nm (n, 3); and what a review says of other places, None without one."""
+    """Labels as a volume, or positions in nm (n, 3); and a review's verdicts on other places, None without one."""
 
     labels: Volume | np.ndarray
     review: Places | None
 
 
 def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> Taught:
-    """What a layer teaches about an image layer, which is open as ``volume``.
+    """Training labels from a layer, for the image layer that is open as ``volume``.
 
     Raises
     ------
     InputError
-        If it is empty, lies elsewhere, or is in pixels where the image is in nm.
+        If the layer is empty, lies elsewhere, or is in pixels while the image is in nm.
     """
     review, level = layer.metadata.get(REVIEWED), volume.levels[0]
     if isinstance(layer, Points):
@@ -41,7 +41,7 @@ def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> T
         places = to_nm(layer.data, layer, image, level)
         at = level.to_voxels(places)
         if not ((at >= 0) & (at < level.shape)).all(axis=1).any():
-            raise InputError(f"none of the points of '{layer.name}' lies in '{image.name}'; {_scales(layer, image)}")
+            raise InputError(f"none of the points of '{layer.name}' is inside '{image.name}'; {_scales(layer, image)}")
         return Taught(places, review)
     own = _same_grid(layer, image)
     bare, other = (nm_per_unit(each) is None for each in (layer, image))
@@ -53,26 +53,26 @@ def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> T
         )
     labels = describe(layer, voxel_nm=level.voxel_nm if own and volume.calibrated else None).volume()
     if not _overlap(labels.levels[0], level):
-        raise InputError(f"layer '{layer.name}' does not lie on '{image.name}'; {_scales(layer, image)}")
+        raise InputError(f"layer '{layer.name}' does not overlap '{image.name}'; {_scales(layer, image)}")
     return Taught(labels, review)
 
 
 def caption(layer: Layer | None, params: TrainParams) -> str:
-    """What the labels teach, and what is not labelled, in words."""
+    """What is labelled, and how unlabelled voxels are treated, in words."""
     if layer is None:
         return "Paint masks in a Labels layer, or set points."
     review = layer.metadata.get(REVIEWED)
     if params.sparse(reviewed=review is not None):
         rejected = len(review.of("rejected")) if review is not None else 0
-        background = f" {rejected} rejected detections are background." if review is not None else ""
-        return f"Only some objects are labelled: what is not labelled is unknown.{background}"
+        background = f" The {rejected} rejected detections are background." if review is not None else ""
+        return f"Only some objects are labelled: unlabelled voxels are unknown.{background}"
     if isinstance(layer, Points):
         return "Set a point on every object: everything else in the image counts as background."
-    return "Paint every object: what is not painted counts as background."
+    return "Paint every object: unpainted voxels count as background."
 
 
 def _same_grid(layer: Layer, image: Layer) -> bool:
-    """Labels of the image's scale that state no unit are on the image's voxels."""
+    """Labels with the image's scale but without units lie on the image's voxels."""
     return nm_per_unit(layer) is None and np.allclose(world_grid(layer)[0][-2:], world_grid(image)[0][-2:])
 
 
@@ -86,4 +86,4 @@ def _scales(layer: Layer, image: Layer) -> str:
         return f"{' x '.join(f'{v:g}' for v in world_grid(of)[0][-2:])} {of.units[-1]}"
 
     sizes = f"the labels have voxels of {said(layer)} (y x), the image of {said(image)}"
-    return f"{sizes}: set scale, units and translate alike"
+    return f"{sizes}: give both layers the same scale, units and translate"

@@ -1,4 +1,4 @@
-"""What a search shows in the viewer: points while they are found, the map while it fills, masks at the end."""
+"""Layers of a search: points as they are found, the map as it fills, masks at the end."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ POINTS, MASKS, MAP, TRAINING = "detections", "objects", "probability", "training
 
 
 def named(kind: str, by: str) -> str:
-    """Name of a layer of results: what it shows, and by which cascade."""
+    """Name of a result layer: its content and the cascade."""
     return f"{kind} ({by})" if by else kind
 
 
 class ResultLayers:
-    """The layers of one search, on the grid of the image layer it was made from; none before something is found.
+    """The layers of one search, on the grid of its image layer; created when something is found.
 
     Parameters
     ----------
     viewer
         Where they are shown.
     image, level
-        The image layer, and its level 0, in whose voxels positions are; see `unit` for those of points.
+        The image layer, and its level 0, in whose voxels positions are given; see `unit` for those of points.
     box_nm
         Voxel size of the level that `Detections.box` is in.
     by
-        What tells them from those of other searches: the cascade.
+        Distinguishes them from those of other searches: the cascade.
     diameter_nm
-        Of a typical object; while a search runs, the boxes of what is found may be cut by tiles.
+        Of a typical object; while a search runs, the boxes of detections may be cut by tiles.
     before, reuse
-        The search that was shown until now. With ``reuse`` its layers are filled again where they are of the same image
-        and cascade, for removing a layer stops napari for half a second; else they are hidden.
+        The search shown before. With ``reuse`` its layers are refilled if they belong to the same image and cascade,
+        because removing a layer blocks napari for half a second; otherwise they are hidden.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class ResultLayers:
 
     @property
     def shown(self) -> list[Layer]:
-        """Those that are in the viewer."""
+        """The layers that are still in the viewer."""
         mine = (self._map, self._mask_layer, self.points)
         return [layer for layer in mine if layer is not None and layer in self._viewer.layers]
 
     @property
     def alive(self) -> bool:
-        """Whether the user has not removed the points."""
+        """Whether the points layer is still in the viewer."""
         return self.points is None or self.points in self._viewer.layers
 
     def show(self, review: Review, *, live: bool = False) -> None:
-        """Show all detections with their verdicts; ``live`` leaves out what costs time and has not changed."""
+        """Show all detections with their verdicts; ``live`` skips slow updates of what has not changed."""
         found = review.found
         if not len(found):
             self._drop()
@@ -107,7 +107,7 @@ class ResultLayers:
             layer.shown = review.shown
 
     def place(self, centre_nm: np.ndarray) -> np.ndarray:
-        """Positions in nm (n, 3) as data of the layer of points."""
+        """Positions in nm (n, 3) as data of the points layer."""
         return to_data(centre_nm, self._level, len(self._unit)) / self._unit
 
     def _count_in(self, units: np.ndarray) -> None:
@@ -117,7 +117,7 @@ class ResultLayers:
             self.points.scale = placed_on(self._image)["scale"] * units
 
     def show_live(self, review: Review, *, force: bool = False) -> None:
-        """As `show`, but never for more than a tenth of the time; also shows what the map holds by now."""
+        """Like `show`, but for at most a tenth of the time; also refreshes the map."""
         now = time.perf_counter()
         if now < self._next_refresh and not force:
             return
@@ -141,14 +141,14 @@ class ResultLayers:
         self.filter(review)
 
     def mark(self, index: int) -> None:
-        """Make the current detection stand out."""
+        """Highlight the current detection."""
         if self.points is not None:
             widths = np.full(len(self.points.data), BORDER)
             widths[index] = 2 * BORDER
             self.points.border_width = widths
 
     def filter(self, review: Review) -> None:
-        """Hide what is below the threshold (and rejected masks)."""
+        """Hide detections below the threshold (and rejected masks)."""
         if self.points is not None and len(review.found) == len(self.points.data):
             self.points.shown = review.shown
         if self._mask_layer is not None and self._mask_layer in self._viewer.layers:
@@ -158,7 +158,7 @@ class ResultLayers:
             self._mask_layer.refresh(extent=False)
 
     def show_map(self, out: Path) -> None:
-        """Show the probability map of a running search once something is found; without points nothing is shown."""
+        """Show the probability map of a running search once something is found."""
         if self._map_is_live or self.points is None or not self.alive:
             return
         volume = live_map(out)
@@ -173,7 +173,7 @@ class ResultLayers:
         self._raise_points()
 
     def show_masks(self, review: Review) -> None:
-        """Show the objects' masks, and hide the map they were read from."""
+        """Show the objects' masks, and hide the map."""
         if self._map is not None and self._map in self._viewer.layers:
             self._map.visible = False
         self._map_is_live = False
@@ -190,9 +190,9 @@ class ResultLayers:
         self._raise_points()
 
     def training_layer(self, review: Review) -> Layer:
-        """Accepted detections as a layer to train from: their masks where there are masks, else their centres.
+        """Accepted detections as a training layer: masks if there are any, else centres.
 
-        Its metadata keep what was rejected, which is background, and what was not reviewed, which is unknown.
+        Its metadata keep the rejected ones, which are background, and those not reviewed, which are unknown.
         """
         accepted = review.status == ACCEPTED
         metadata = {REVIEWED: review.not_accepted()}
@@ -228,16 +228,16 @@ class ResultLayers:
             self.points, self._map, self._mask_layer = before.points, before._map, before._mask_layer
             self.points.visible = True
             for name, value in placed_on(self._image).items():
-                setattr(self.points, name, value)  # counted in voxels again, see `_unit`
+                setattr(self.points, name, value)  # in voxels again, see `_unit`
 
     def _drop(self) -> None:
-        """Nothing is found (any more): leave no empty layers."""
+        """Nothing is found (any more): remove the empty layers."""
         for layer in self.shown:
             self._viewer.layers.remove(layer)
         self.points = self._map = self._mask_layer = None
 
     def _refill(self, layer: Layer | None, arrays: list[Any], keywords: dict[str, Any]) -> bool:
-        """Show other arrays in a layer, where there is one of the same kind still."""
+        """Show new arrays in an existing layer of the same kind, if there is one."""
         if layer is None or layer not in self._viewer.layers or layer.multiscale != (len(arrays) > 1):
             return False
         layer.data = _one_or_many(arrays)

@@ -1,4 +1,4 @@
-"""How detections look as points: symbols and colours of verdicts, sizes, and in which sections each is shown."""
+"""How detections look as points: symbols and colours of verdicts, sizes, and the sections that show each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross"}
 BORDER = 0.12
-"""Width of a point's ring, as a share of its diameter."""
+"""Width of a point's border, as a share of its diameter."""
 LEAST_SIZE = 6.0
-"""Voxels of level 0: smaller rings cannot be seen."""
+"""Voxels of level 0: smaller markers are hard to see."""
 
 
 def features(found: Detections, status: np.ndarray) -> dict[str, np.ndarray]:
-    """What napari shows of a point under the mouse."""
+    """Properties that napari shows of a point under the mouse."""
     return {
         "id": found.id,
         "score": np.round(found.score, 4),
@@ -37,23 +37,25 @@ def verdict_colours(status: np.ndarray) -> np.ndarray:
 
 
 def extents(found: Detections, factor: np.ndarray) -> np.ndarray:
-    """Sides (n, 3) of the boxes, in units of which a box's voxel has ``factor`` (z, y, x)."""
+    """Side lengths (n, 3) of the boxes, in units of which a box's voxel has ``factor`` (z, y, x)."""
     return np.asarray((found.box[:, 3:] - found.box[:, :3]) * factor, float)
 
 
 def sizes(extent: np.ndarray) -> np.ndarray:
-    """Diameters (n,) of points: the longer side across the usual view, and a little more."""
+    """Diameters (n,) of points: slightly more than the longer in-plane side."""
     return np.maximum(LEAST_SIZE, extent[:, 1:].max(axis=1) * 1.2)
 
 
 def unit(extent: np.ndarray, least: np.ndarray | float, ndim: int) -> np.ndarray:
-    """Units (ndim,) in which a layer of points counts, in the voxels of its image, one or more: a typical object.
+    """Units (ndim,) of the points layer, in voxels of its image, at least 1: the size of a typical object.
 
-    napari shows a point in the sections within half a unit of its layer: these are those within half an object. (The
-    thickness of sections that its viewer knows is for all layers, and averages images.) Across y and x units are alike,
-    for a point is round. In 2-D there are no sections, and units are voxels.
+    napari shows a point in the sections within half a unit of its layer, so these are the sections within half an
+    object.
+    (The viewer's own section thickness applies to all layers, and averages images.) Units in y and x are equal, because
+    a
+    point is round. In 2-D there are no sections, and units are voxels.
     """
     if ndim < 3:
         return np.ones(ndim)
     depth, *across = np.maximum(np.median(extent, axis=0), least)
-    return np.maximum([depth, max(across), max(across)], 1.0) * (1 + 1e-9)  # what lies on the rim is inside
+    return np.maximum([depth, max(across), max(across)], 1.0) * (1 + 1e-9)  # so that the border is inside

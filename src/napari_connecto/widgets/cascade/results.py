@@ -1,4 +1,4 @@
-"""The third box of the dock "Cascade detection": what was found, in words, and reviewing it one by one."""
+"""The third box of the dock "Cascade detection": the detections in words, and reviewing them one by one."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from napari_connecto.widgets.cascade.begun import Begun
 from napari_connecto.widgets.cascade.buttons import in_pairs, make_buttons
 from napari_connecto.widgets.cascade.export import Exporter
 from napari_connecto.widgets.cascade.keeping import Keeper
-from napari_connecto.widgets.cascade.layers import ResultLayers
 from napari_connecto.widgets.cascade.review import Review
-from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.widgets.viewer.view import RESULT, jump
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
 
 if TYPE_CHECKING:
+    from napari_connecto.widgets.cascade.layers import ResultLayers
     from napari_connecto.workflows.cascade.detections import Detections
 
 
 class ResultBox(QGroupBox):
     """Funnel and audit in words, threshold, next/previous, accept/reject/undo, training labels, export.
 
-    A search that finds nothing, or fails before, leaves no layer, and what was shown until then stays. Verdicts are
-    kept in the search's result folder as they are made, and taken up from there, see `Keeper`. The keys work while the
-    search's layer "detections" exists. ``training_made`` is emitted with a layer to train on.
+    A search that finds nothing, or fails, adds no layer and leaves the previous results in place. Verdicts are saved in
+    the search's result folder as they are made, and read from there, see `Keeper`. The keys work while the search's
+    layer "detections" exists. ``training_made`` is emitted with a layer to train on.
     """
 
     training_made = Signal(object)
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__("Found")
+        super().__init__("Detections")
         self._viewer = viewer
         self._begun: Begun | None = None
         self._next: Begun | None = None
@@ -47,7 +47,7 @@ class ResultBox(QGroupBox):
         self.review: Review | None = None
         self._keys = Keys(self)
         self.count = text_line("How many are shown, accepted and rejected")
-        self.report = text_line("What was looked at on each level, and what may have been missed")
+        self.report = text_line("What was searched on each level, and how much may have been missed")
         self.threshold = SpanSlider(
             0.0,
             1.0,
@@ -85,17 +85,17 @@ class ResultBox(QGroupBox):
 
     @property
     def alive(self) -> bool:
-        """Whether there is a search whose points are still in the viewer."""
+        """Whether a search is shown and its points are still in the viewer."""
         return self.layers is not None and self.layers.alive
 
     def begin(self, begun: Begun) -> None:
-        """A search starts. What is shown stays until it finds something, or ends; the same search goes on."""
+        """A search starts. Previous results stay until it finds something or ends; the same search is continued."""
         same = self._begun is not None and self._begun.folder == begun.folder and self._begun.image == begun.image
         self._next = None if same and self.alive else begun
         self.error.clear()
 
     def add(self, parts: list[Detections]) -> None:
-        """Some were just found: show them."""
+        """Show detections just found."""
         if parts and (self._next is None or self._next.image in self._viewer.layers):
             self._take_place()
         if self._next is not None or self.layers is None or self.review is None or not self.alive:
@@ -117,18 +117,17 @@ class ResultBox(QGroupBox):
             self.layers.show_map(out)
 
     def finish(self, found: Detections, lines: list[str]) -> None:
-        """The search is over: final detections, masks, and what it took in words."""
+        """The search is over: show final detections, masks, and the summary."""
         if self._next is not None and self._next.image not in self._viewer.layers:
-            kept = f"kept in {self._next.folder}; the layer of their image was deleted, open it again to see them"
-            self.report.setText(f"{self._next.line} {len(found)} detections, {kept}")
+            self.report.setText(self._next.orphaned(len(found)))
             self._show_state()
             return
         self._take_place()
         if self.layers is None or self.review is None:
             return
         if not self.alive:
-            removed = "their layer was removed; the same search shows them again, without computing them again"
-            self.report.setText(f"{len(found)} detections: {removed}")
+            removed = "Their layer was removed; run the same search to show them again, without recomputing them."
+            self.report.setText(f"{len(found)} detections. {removed}")
             return
         old, self.review = self.review, Review(found, reach_nm=self.review.reach_nm)
         self.review.take_up(old.verdicts())
@@ -137,41 +136,31 @@ class ResultBox(QGroupBox):
         self.layers.show_masks(self.review)
         self._bind()
         if len(self.review.verdicts()):
-            self._keep()  # places and ids are those of what was found in the end
+            self._keep()  # with the final positions and ids
         assert self._begun is not None
-        told = lines if len(found) else [*self._begun.advice, *lines]
-        self.report.setText("\n".join([self._begun.line, *(f"• {line}" for line in told)]))
+        self.report.setText(self._begun.summary(len(found), lines))
         self._show_state()
 
     def _take_place(self) -> None:
-        """Let the search that was begun take the place of what is shown; verdicts are taken up from its folder."""
+        """Show the search that was started instead of the previous one; read the verdicts in its folder."""
         if self._next is None:
             return
         from napari_connecto.workflows.cascade.detections import Detections  # the search has loaded it already
 
         begun, self._next = self._next, None
-        self.keeper.open(begun.folder)  # what was said of the earlier search is written first
+        self.keeper.open(begun.folder)  # the verdicts on the earlier search are written first
         kept = self.review is not None and self.review.reviewed
         self._keys.release()
-        self._begun, peeked = begun, begun.peeked
-        self.layers = ResultLayers(
-            self._viewer,
-            begun.image,
-            begun.level,
-            peeked.voxel_nm,
-            by=begun.cascade,
-            diameter_nm=peeked.diameter_nm,
-            before=self.layers,
-            reuse=not kept,
-        )
-        self.review = Review(Detections.empty(), reach_nm=peeked.diameter_nm / 2)
+        self._begun = begun
+        self.layers = begun.layers(self._viewer, self.layers, reuse=not kept)
+        self.review = Review(Detections.empty(), reach_nm=begun.peeked.diameter_nm / 2)
         self.report.setText(begun.line)
         self.count.setToolTip(
-            f"How many are shown, accepted and rejected; verdicts are kept in {begun.folder / REVIEW}"
+            f"How many are shown, accepted and rejected; verdicts are saved in {begun.folder / REVIEW}"
         )
 
     def _span(self, threshold: float) -> None:
-        """Let the slider span the scores there are; ``threshold`` was its value before."""
+        """Set the slider to the range of the scores; ``threshold`` was its value before."""
         assert self.review is not None
         scores, untouched = self.review.found.score, threshold <= self.threshold.minimum()
         if len(scores):
@@ -200,7 +189,7 @@ class ResultBox(QGroupBox):
         self._show_state()
 
     def undo(self) -> None:
-        """Take the last verdict back and go there."""
+        """Undo the last verdict and go to its detection."""
         review, layers = self.review, self.layers
         if review is None or layers is None or not layers.alive or not review.undo():
             return
@@ -210,17 +199,17 @@ class ResultBox(QGroupBox):
         self._show_state()
 
     def make_training(self) -> None:
-        """Make the accepted detections a layer that "Train from labels" can use."""
+        """Put the accepted detections into a layer for "Train from labels"."""
         if self.review is None or self.layers is None:
             return
         if not (self.review.status == ACCEPTED).any():
-            self.error.show_error(ConnectoError("nothing is accepted yet; press A on right detections first"))
+            self.error.show_error(ConnectoError("no detection is accepted yet; press A on correct detections first"))
             return
         self.error.clear()
         self.training_made.emit(self.layers.training_layer(self.review))
 
     def close_jobs(self) -> None:
-        """Stop exporting, let the last verdict reach the disk, and give the keys back."""
+        """Stop exporting, finish writing the last verdict, and release the keys."""
         self.exporter.close()
         self.keeper.close()
         self._keys.release()
@@ -231,7 +220,7 @@ class ResultBox(QGroupBox):
         self.keeper.keep(self.review.verdicts())
 
     def _on_verdicts(self, verdicts: Verdicts) -> None:
-        """Take up what the result folder holds; seldom has anything been judged in the moment since it was asked."""
+        """Take over the verdicts of the result folder; rarely has a verdict been made since they were requested."""
         if self.review is None or self.layers is None:
             return
         judged = self.review.reviewed
@@ -252,7 +241,7 @@ class ResultBox(QGroupBox):
         self.layers.mark(i)
         active = self._viewer.layers.selection.active
         if not (active is None or isinstance(active, Image) or RESULT in active.metadata):
-            self._viewer.layers.selection.active = layer  # for the keys of a layer that is edited are its own
+            self._viewer.layers.selection.active = layer  # because a layer being edited keeps its own keys
         self._show_state()
 
     def _on_threshold(self, value: float) -> None:
@@ -274,7 +263,7 @@ class ResultBox(QGroupBox):
     def _line(self) -> str:
         review = self.review
         if review is None:
-            return "Nothing yet."
+            return "No detections yet."
         here = (
             f"\nAt score {review.found.score[review.current]:.2f}: {review.status[review.current]}"
             if review.current >= 0
@@ -291,7 +280,7 @@ class ResultBox(QGroupBox):
             button.setEnabled(alive)
 
     def _bind(self) -> None:
-        """Bind the keys, once there is something to review."""
+        """Bind the keys once there are detections to review."""
         points = None if self.layers is None else self.layers.points
         if points is None or not self.alive:
             self._keys.release()

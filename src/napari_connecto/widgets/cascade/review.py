@@ -1,4 +1,4 @@
-"""Reviewing detections: which are shown, accepted, rejected, and undoing it. No Qt; the state behind the review box."""
+"""Reviewing detections: which are shown, accepted or rejected, and undo. No Qt; the state of the review box."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Review:
     Parameters
     ----------
     found
-        What was found, and the verdicts to begin with.
+        Detections, with the verdicts to begin with.
     threshold
-        New detections below are hidden; nothing is computed again. What has a verdict is never hidden.
+        New detections below it are hidden; nothing is recomputed. Detections with a verdict are never hidden.
     reach_nm
-        How far verdicts on other detections of the same volume are looked for, see `Verdicts`.
+        Distance within which verdicts on other detections of the same volume are matched, see `Verdicts`.
     """
 
     found: Detections
@@ -48,7 +48,7 @@ class Review:
 
     @property
     def reviewed(self) -> bool:
-        """Whether there is a verdict to lose."""
+        """Whether there are unsaved or saved verdicts."""
         return bool((self.status != NEW).any())
 
     def step(self, by: int) -> int:
@@ -73,7 +73,7 @@ class Review:
         return True
 
     def undo(self) -> bool:
-        """Take the last verdict back and return to its detection; False if there is none."""
+        """Undo the last verdict and return to its detection; False if there is none."""
         if not self._undo:
             return False
         self.current, before = self._undo.pop()
@@ -81,26 +81,26 @@ class Review:
         return True
 
     def carry_on(self, old: Review) -> None:
-        """Take everything over from a review whose detections are the first of these."""
+        """Take over all verdicts from a review whose detections are the first of these."""
         known = len(old.status)
         self.status[:known] = old.status
         self.threshold, self.current, self._undo = old.threshold, old.current, old._undo
         self.take_up(old.elsewhere, known)
 
     def take_up(self, verdicts: Verdicts, first: int = 0) -> None:
-        """Take over verdicts on the detections from ``first`` on, unless they have one; those on none are kept, too."""
+        """Take over verdicts for the detections from ``first`` on that have none; unmatched verdicts are kept, too."""
         verdicts = replace(verdicts, reach_nm=self.reach_nm)
         status, rest = verdicts.match(self.found.centre_nm[first:])
         self.status[first:] = np.where(self.status[first:] == NEW, status, self.status[first:])
         self.elsewhere += rest
 
     def verdicts(self) -> Verdicts:
-        """All that was said, also of what is not among these detections."""
+        """All verdicts, including those on detections that are not among these."""
         said, found = self.status != NEW, self.found
         return Verdicts(found.id[said], found.centre_nm[said], self.status[said], self.reach_nm) + self.elsewhere
 
     def not_accepted(self) -> Places:
-        """What was rejected, and what nobody judged: the other side of what is trained on."""
+        """Rejected and unreviewed places: the counterpart of the training objects."""
         rest, gone = self.status != ACCEPTED, self.elsewhere.status == REJECTED
         centres = np.concatenate([self.found.centre_nm[rest], self.elsewhere.centre_nm[gone]])
         return Places(centres, np.concatenate([self.status[rest], self.elsewhere.status[gone]]))
@@ -111,24 +111,22 @@ class Review:
         return self.shown & (self.status != REJECTED)
 
     def kept(self) -> Detections:
-        """What is shown and not rejected, with ids and verdicts."""
+        """The shown, not rejected detections, with ids and verdicts."""
         return replace(self.found, status=self.status.copy()).where(self.keep)
 
     def check_export(self) -> None:
         """Raise `InputError` if nothing would be written."""
         if not len(self.found):
-            raise InputError(
-                "got no detections; nothing to export. Search another part, or lower Threshold and run again"
-            )
+            raise InputError("no detections to export; search another part, or lower Threshold and run again")
         if not self.keep.any():
             hidden, rejected = int((~self.shown).sum()), int((self.status == REJECTED).sum())
             raise InputError(
-                f"got nothing to export: {hidden} detections are below the minimum score, {rejected} are rejected; "
+                f"nothing to export: {hidden} detections are below the minimum score and {rejected} are rejected; "
                 "lower the minimum score, or accept detections (A)"
             )
 
     def label_table(self, keep: np.ndarray | None = None) -> np.ndarray:
-        """For each label the id to show: 0 for what is not in ``keep`` (n,), without it for what is hidden or rejected.
+        """For each label the id to show: 0 if not in ``keep`` (n,), or without it if hidden or rejected.
 
         The last entry is for all labels above the highest id.
         """

@@ -1,4 +1,4 @@
-"""What is searched for: the second box of the dock "Cascade detection"."""
+"""Choosing the cascade: the second box of the dock "Cascade detection"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORDS = Words(
     train=TRAIN,
     training="Paint masks in a Labels layer, or set points; then train below.",
     folder="Folder of a cascade (with cascade.json)",
-    tooltip="What to look for: a cascade that ships, one from a folder, or one trained from your labels",
+    tooltip="What to look for: a shipped cascade, one from a folder, or one trained on your labels",
 )
 
 

@@ -18,9 +18,10 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.cascade.jobs import Training, training_job
 from napari_connecto.widgets.cascade.labels import caption, taught
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.cascade.params import TrainParams
@@ -32,10 +33,10 @@ PREVIOUS = "connecto_previous"
 
 
 class TrainBox(QGroupBox):
-    """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead where
-    it finds nothing, or less than the one before.
+    """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it
+    finds nothing, or less than the previous one.
 
-    Training runs in a process of its own: it does not slow the view, and Cancel ends it at once.
+    Training runs in a separate process: it does not slow down the view, and Cancel ends it at once.
     """
 
     trained = Signal(Path)
@@ -49,18 +50,18 @@ class TrainBox(QGroupBox):
             (Labels, Points),
             "Labels: masks or instances, on all or part of the image.\n"
             "Points: centres of objects in the image.\n"
-            "What is not labelled counts as background, or as unknown if you choose so below.",
+            "Unlabelled voxels count as background, or as unknown if you choose so below.",
         )
-        self.caption = text_line("What is not labelled")
+        self.caption = text_line("How unlabelled voxels are treated")
         self.form = ParamsForm(TrainParams)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
         self.stop = QPushButton("Stop && keep best")
-        self.stop.setToolTip("Stop now and keep the best networks so far; levels that were not begun are left out")
+        self.stop.setToolTip("Stop now and keep the best networks so far; levels not yet started are left out")
         self.stop.setEnabled(False)
         self.bar.add_stop_button(self.stop)
         self._out: Path | None = None
         self._stopping = self._waiting = False
-        self.about = text_line("What the training found")
+        self.about = text_line("Result of the training")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
@@ -78,7 +79,7 @@ class TrainBox(QGroupBox):
         self._show_caption()
 
     def _on_image_chosen(self) -> None:
-        """What was said of a training on another image goes, unless it still runs."""
+        """Clear the messages of a training on another image, unless it still runs."""
         if not self.bar.worker.state.busy:
             self.bar.reset()
             self.about.setText("")
@@ -89,7 +90,7 @@ class TrainBox(QGroupBox):
         self._show_caption()
 
     def _show_caption(self) -> None:
-        with suppress(ConnectoError):  # of a value that is being typed
+        with suppress(ConnectoError):  # of an incomplete entry
             self.caption.setText(caption(self.labels.layer, self.form.value))
 
     def _on_clicked(self) -> None:
@@ -109,13 +110,13 @@ class TrainBox(QGroupBox):
         self.bar.start(lambda: training_job(training), resumable=False)
 
     def _on_image_opened(self) -> None:
-        """Train now, if that was asked for while the image was being opened."""
+        """Start the training if it was requested while the image was being opened."""
         if self._waiting and not self._source.opening:
             self._on_clicked()
 
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self._stopping:
-            self.bar.status.setText("Stopping; the best is kept and measured…")
+            self.bar.status.setText("Stopping; the best networks are kept and measured…")
         elif progress.stage.startswith("training") and progress.done > 0:
             self.stop.setEnabled(True)
 
@@ -124,10 +125,10 @@ class TrainBox(QGroupBox):
             ask_to_stop(self._out)
             self._stopping = True
             self.stop.setEnabled(False)
-            self.bar.status.setText("Stopping; the best is kept and measured…")
+            self.bar.status.setText("Stopping; the best networks are kept and measured…")
 
     def training(self) -> Training:
-        """What the button would train.
+        """The training as set in the dock.
 
         Raises
         ------
@@ -138,10 +139,10 @@ class TrainBox(QGroupBox):
         volume, layer, image = self._source.need_volume(truncated=True), self.labels.layer, self._source.layer
         assert image is not None
         if layer is None:
-            raise InputError("got no labels; add a Labels layer with masks, or a Points layer with centres")
+            raise InputError("no labels are chosen; add a Labels layer with masks, or a Points layer with centres")
         if not (volume.calibrated or self._source.pixels):
             raise InputError(
-                f"'{volume.name}' states no voxel size; give it in the box Image, or choose Use pixels there"
+                f"'{volume.name}' states no voxel size; enter it in the box Image, or choose Use pixels there"
             )
         params = self.form.value
         assert self._source.full is not None
@@ -157,9 +158,9 @@ class TrainBox(QGroupBox):
         self.about.setText("\n".join([*summary.lines, f"Kept in {out}"]))
         if summary.figures["failure"]:
             self.bar.error.show_error(ConnectoError(summary.figures["failure"]))
-            self.bar.say("The new cascade finds nothing; it is kept, but not chosen.")
+            self.bar.say("The new cascade finds nothing; it is saved, but not chosen.")
         elif summary.figures["worse"]:
-            self.bar.say("The new cascade is worse than the previous one; it is kept, but not chosen.")
+            self.bar.say("The new cascade is worse than the previous one; it is saved, but not chosen.")
         else:
             self.trained.emit(out)
             return

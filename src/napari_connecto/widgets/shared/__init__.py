@@ -1,1 +1,1 @@
-"""What docks share: forms, job bars, image inputs, plots."""
+"""Shared by the docks: forms, job bars, image inputs, plots."""

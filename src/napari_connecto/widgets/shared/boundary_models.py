@@ -1,4 +1,4 @@
-"""Boundary models in folders, as docks list, load and read them; torch is imported only where a model is loaded."""
+"""Boundary models in folders: list, describe and load them; torch is imported only when a model is loaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _load(folder: Path, changed: float) -> TorchPredictor:
 
 
 def load(folder: Path) -> TorchPredictor:
-    """A model that can be trained further, kept loaded until its card changes."""
+    """A model that can be trained further, cached until its card changes."""
     load_triton_apart()
     card = folder / "card.json"
     return _load(folder, card.stat().st_mtime if card.exists() else 0.0)
@@ -39,14 +39,14 @@ def peek_card(folder: Path) -> ModelCard:
     try:
         card = ModelCard.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"got {folder}; a model is a folder with card.json and weights.safetensors") from error
+        raise ModelError(f"'{folder}' is no model; choose a folder with card.json and weights.safetensors") from error
     if card.outputs[0].name != "boundary":
-        raise ModelError(f"'{card.name}' gives {card.outputs[0].name}, not boundary; choose a boundary model")
+        raise ModelError(f"'{card.name}' predicts {card.outputs[0].name}, not boundary; choose a boundary model")
     return card
 
 
 def tuned_params(folder: Path) -> SegmentParams | None:
-    """The thresholds that were tuned with a model, read without loading torch; None where there are none."""
+    """The thresholds tuned with a model, read without loading torch; None if there are none."""
     for path, key in ((folder.parent / "segment.json", None), (folder / "domain.json", "segment")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def tuned_params(folder: Path) -> SegmentParams | None:
 
 
 def told_of(model: Path) -> list[str]:
-    """What was done to a model before any label, in words; [] for nothing."""
+    """Adaptations of a model without labels, in words; [] for none."""
     try:
         return [str(line) for line in json.loads((model.parent / "prepare.json").read_text(encoding="utf-8"))["lines"]]
     except (OSError, ValueError, KeyError, TypeError):
@@ -65,17 +65,17 @@ def told_of(model: Path) -> list[str]:
 
 
 def has_patches(folder: Path) -> bool:
-    """Whether a domain comes with labelled patches of its data, which playback needs."""
+    """Whether a domain has labelled patches of its data, which data playback needs."""
     return (folder / "patches.npz").is_file()
 
 
 def model_name(folder: Path) -> str:
-    """What a model's folder is called: what was made lies in a folder of that name, as "model"."""
+    """Display name of a model's folder; for the folder "model" of a result, the result's name."""
     return folder.parent.name if folder.name == "model" else folder.name
 
 
 def list_job(library: Path | None) -> Job[dict[str, Path]]:
-    """The domains of a library, the shipped one without a folder: folder by name."""
+    """Domains of a library (without a folder, the shipped one): folder by name."""
     yield Progress(0, 0, "listing domains")
     where = library or shipped_folder() / "domains"
     return {path.parent.name: path.parent for path in sorted(where.glob("*/domain.json"))}

@@ -1,4 +1,4 @@
-"""Choosing what a dock runs: one that ships, one from a folder, or one to be trained."""
+"""Choosing what a dock runs: a shipped model, one from a folder, or one to be trained."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QGroupBox
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job
-from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.worker import Worker
 
 FOLDER = "From folder…"
 
 
 class Words(NamedTuple):
-    """What a box says."""
+    """Texts of a choice box."""
 
     title: str
     row: str
@@ -30,16 +30,16 @@ class Words(NamedTuple):
 
 
 class ChoiceBox(QGroupBox):
-    """Which one: shipped, from a folder, or to be trained. ``changed`` is emitted with another choice.
+    """Shipped, from a folder, or to be trained. ``changed`` is emitted with each new choice.
 
     Parameters
     ----------
     words
-        Title, name of the row, entry and help for training, title of the folder dialog, tooltip.
+        Box title, row label, entry and help for training, title of the folder dialog, tooltip.
     list_job
-        Job that returns the folders of those that ship, by name.
+        Job that returns the folders of the shipped ones, by name.
     peek
-        Reads a folder's description, an object with ``name`` and ``line``, without loading torch.
+        Reads the description in a folder, an object with ``name`` and ``line``, without loading torch.
     """
 
     changed = Signal()
@@ -54,7 +54,7 @@ class ChoiceBox(QGroupBox):
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(8)
         self.combo.setToolTip(words.tooltip)
-        self.about = text_line("What the chosen one does, and on what it was trained")
+        self.about = text_line("What it finds or does, and what it was trained on")
         self.error = ErrorLine()
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
@@ -72,7 +72,7 @@ class ChoiceBox(QGroupBox):
 
     @property
     def folder(self) -> Path | None:
-        """Of the chosen one; None while training is chosen."""
+        """Folder of the chosen one; None while training is chosen."""
         return self.folders.get(self._chosen)
 
     @property
@@ -81,7 +81,7 @@ class ChoiceBox(QGroupBox):
         return self.combo.currentText() == self.words.train
 
     def use(self, folder: Path) -> None:
-        """Choose the one in a folder; an error is shown and the choice stays."""
+        """Choose the one in a folder; on an error, show it and keep the choice."""
         try:
             name = self._name(folder)
         except ConnectoError as error:
@@ -98,7 +98,7 @@ class ChoiceBox(QGroupBox):
         return name
 
     def offer(self, folder: Path) -> None:
-        """List the one in a folder, and choose nothing."""
+        """Add the one in a folder to the list without choosing it."""
         with suppress(ConnectoError):
             self._name(folder)
             self._fill(self._chosen)

@@ -16,38 +16,38 @@ def file_spec(name: str, spec: VolumeSpec | None) -> VolumeSpec:
     Raises
     ------
     InputError
-        If it is no file: ``spec`` is None.
+        If it is not a file: ``spec`` is None.
     """
     if spec is None:
-        raise InputError(f"'{name}' is no file; save it as OME-Zarr first to run it from a command line")
+        raise InputError(f"'{name}' is not stored in a file; save it as OME-Zarr first to run this from a command line")
     return spec
 
 
 @dataclass(frozen=True)
 class RunOn:
-    """Where tiles run: on the Dask cluster at ``scheduler``, on ``workers`` processes of its own, or, without, here."""
+    """Where tiles run: on the Dask cluster at ``scheduler``, in ``workers`` local processes, or in this process."""
 
     scheduler: str = ""
     workers: int = 0
 
     @property
     def words(self) -> list[str]:
-        """As options of a command."""
+        """As command options."""
         if self.scheduler:
             return ["--scheduler", self.scheduler]
         return ["--workers", str(self.workers)] if self.workers else []
 
     @property
     def starting(self) -> str:
-        """What `client` does first, in words a user reads."""
+        """What `client` does first, in words."""
         if self.scheduler:
             return f"connecting to {self.scheduler}"
         return f"starting {self.workers} workers" if self.workers else "starting"
 
     def client(self) -> AbstractContextManager[Any]:
-        """A Dask client while the context lasts, None for this process; it takes seconds, so not in the GUI's thread.
+        """A Dask client for the duration of the context, or None for this process.
 
-        Raises
+        Starting one takes seconds, so call it outside the GUI thread.
         ------
         InputError
             If the cluster cannot be reached.

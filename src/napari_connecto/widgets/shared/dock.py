@@ -1,4 +1,4 @@
-"""What all docks share: one scrolled column, one chosen image, and jobs that end when the dock is closed."""
+"""Base of all docks: one scrolling column, one chosen image, and jobs that end when the dock is closed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_connecto.widgets.shared.subject import Choice
 
 
 class Dock(QWidget):
-    """A column of parts that scrolls; `close_jobs` is called when napari takes the widget out of its dock.
+    """A scrolling column of parts; `close_jobs` is called when napari closes the dock.
 
-    Its job bars say which image they run on, see `follow`; a job that the closing stops is told in a notification.
+    Its job bars name the image they run on, see `follow`. Stopping a job by closing the dock shows a notification.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Dock(QWidget):
         self.setMinimumSize(300, 400)
 
     def sizeHint(self) -> QSize:
-        """Wide enough to read without scrolling sideways."""
+        """Wide enough to read without horizontal scrolling."""
         return QSize(380, 640)
 
     def lay_out(self, parts: Sequence[QWidget]) -> None:
-        """Put the parts one below the other."""
+        """Stack the parts vertically."""
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 4, 4, 4)
@@ -48,14 +48,14 @@ class Dock(QWidget):
         layout.addWidget(self.scroller)
 
     def follow(self, viewer: Any, image: InputBox) -> None:
-        """Let every job bar in this dock know which image is chosen; call it once, after `lay_out`."""
+        """Tell every job bar in this dock which image is chosen; call it once, after `lay_out`."""
         self._choice = Choice(viewer, lambda: image.layer, self)
         for bar in self.findChildren(JobBar):
             bar.follow(self._choice)
         image.layers.chosen.connect(self._choice.changed)
 
     def event(self, event: QEvent | None) -> bool:
-        """Close the jobs when the dock is closed: napari then takes this widget out of it."""
+        """Close the jobs when the dock is closed, which takes this widget out of it."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
                 stopped = [bar.left_behind() for bar in self.findChildren(JobBar)]
@@ -66,7 +66,7 @@ class Dock(QWidget):
         return super().event(event)
 
     def close_jobs(self) -> None:
-        """Stop everything that runs, and give the keys back; extended by every dock."""
+        """Stop all jobs and release the keys; extended by every dock."""
         if self._choice is not None:
             self._choice.release()
             self._choice = None

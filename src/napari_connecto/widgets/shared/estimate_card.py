@@ -1,4 +1,4 @@
-"""The pre-flight card: what a search will cost, before it is run."""
+"""The pre-flight card: the cost of a job before it is run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLay
 from napari_connecto.core.amounts import bytes_text, seconds_text
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
-from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 PAUSE_MS = 600
 TOOLTIP = (
     "Expected chunks and time of each level: two tiles of each are timed on this machine.\n"
-    "The share is of that level's own chunks; memory is the expected peak of this process, "
-    "libraries and models included; disk space is an upper bound."
+    "Share refers to that level's own chunks. Memory is the expected peak of this process, "
+    "including libraries and models; disk space is an upper bound."
 )
 Fix = tuple[str, Callable[[], None]]
 
 
 class PreflightCard(QGroupBox):
-    """Levels, calls, seconds, memory, disk and device; a red line and a button where it will not do.
+    """Levels, calls, seconds, memory, disk and device; an error line and a button if the job cannot be run.
 
     `ask` waits briefly for further changes, then runs the estimate and the out-of-distribution check in a worker;
     outdated answers are dropped. ``blocked(str)`` says why the job cannot be run, "" if it can; ``check`` is the result
@@ -45,18 +45,18 @@ class PreflightCard(QGroupBox):
         idle: str = "Choose an image and a cascade.",
     ) -> None:
         """``html`` shows an estimate: anything with ``notes`` and ``fits``; a search's without it."""
-        super().__init__("What it will cost")
+        super().__init__("Cost estimate")
         self._html = html or estimate_html
         self.text = QLabel()
         self.text.setTextFormat(Qt.TextFormat.RichText)
         self.text.setWordWrap(True)
         self.text.setToolTip(tooltip)
-        self.notes = text_line("What to know before it is run")
+        self.notes = text_line("Notes about this run")
         self.unlike = text_line("Whether the image looks like what the model was trained on")
         self.unlike.setTextFormat(Qt.TextFormat.PlainText)
         self.error = ErrorLine()
         self.fix = QPushButton()
-        self.fix.setToolTip("Change the setting that is in the way")
+        self.fix.setToolTip("Change the setting that prevents the run")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
@@ -86,17 +86,17 @@ class PreflightCard(QGroupBox):
         repair: Callable[[BaseException | None], Fix | None],
         check: Callable[[], Job[OodCheck]],
     ) -> None:
-        """Estimate and check in a moment; ``repair`` names a one-click fix for an error (None: it does not fit)."""
+        """Start estimating and checking after a short pause; ``repair`` offers a one-click fix (None: does not fit)."""
         self._make, self._repair, self._check = make, repair, check
         self._again()
 
     def show_idle(self, text: str) -> None:
-        """Nothing is estimated, and nothing can be run; say why."""
+        """Estimate nothing and block the job; say why."""
         self._show_text(text)
         self.blocked.emit(text)
 
     def _again(self) -> None:
-        self._show_text("Estimating: two tiles are timed…")
+        self._show_text("Estimating: timing two tiles…")
         self.blocked.emit("")
         self._pause.start()
 
@@ -109,9 +109,9 @@ class PreflightCard(QGroupBox):
             widget.hide()
 
     def sure(self) -> bool:
-        """Ask, once, where the image looks unlike the training data; the answer is kept in ``check``.
+        """Ask once if the image is out of distribution; the answer is kept in ``check``.
 
-        A check that still runs is left to the search itself.
+        A check that is still running is left to the search itself.
         """
         self._ood.cancel()
         if self.check is None or not self.check.warns or self.check.answer:
@@ -159,7 +159,7 @@ class PreflightCard(QGroupBox):
         self._refuse(error, self._repair(error), "" if isinstance(error, VoxelSizeError) else text)
 
     def _refuse(self, error: Exception, fix: Fix | None, text: str = "") -> None:
-        """Say what is in the way, and offer a way out."""
+        """Say why the job cannot be run, and offer a fix."""
         self.error.show_error(error, text)
         name, self._run_fix = fix or ("Estimate again", self._again)
         self.fix.setText(name)
@@ -168,8 +168,8 @@ class PreflightCard(QGroupBox):
 
 
 def run_anyway(parent: QWidget, sentence: str) -> bool:
-    """Ask whether to go on in spite of ``sentence``."""
-    box = QMessageBox(QMessageBox.Icon.Question, "Unlike the training data", sentence, parent=parent)
+    """Ask whether to run in spite of ``sentence``."""
+    box = QMessageBox(QMessageBox.Icon.Question, "Out of distribution", sentence, parent=parent)
     anyway = box.addButton("Run anyway", QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
     box.exec()
@@ -198,5 +198,5 @@ def _row_html(level: LevelEstimate) -> str:
 
 
 def share_text(share: float) -> str:
-    """Per cent, with a decimal where it is small."""
+    """Per cent, with one decimal if it is small."""
     return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"

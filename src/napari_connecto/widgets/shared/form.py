@@ -21,7 +21,7 @@ _FAR = 1e9
 
 
 class ParamsForm(QWidget, Generic[P]):
-    """One row per field of a params dataclass; ``advanced`` fields are behind "More".
+    """One row per field of a params dataclass; ``advanced`` fields are folded under "More".
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class ParamsForm(QWidget, Generic[P]):
         A dataclass whose fields were made by `core.params.param`; types bool, int, float, str, tuples of numbers and
         ``| None`` of these.
     skip
-        Fields that something else in the dock sets.
+        Fields set elsewhere in the dock.
     """
 
     changed = Signal()
@@ -52,14 +52,14 @@ class ParamsForm(QWidget, Generic[P]):
             self._rows[field.name] = row
         if more_layout.rowCount():
             fold = QCollapsible("More")
-            fold.toggleButton().setToolTip("Parameters that seldom need a change")
+            fold.toggleButton().setToolTip("Parameters that rarely need changing")
             fold.setContentsMargins(0, 0, 0, 0)
             fold.addWidget(more)
             layout.addRow(fold)
 
     @property
     def value(self) -> P:
-        """The params; raises `InputError` with the field's allowed range if they do not fit together."""
+        """The params; raises `InputError` with the allowed range if a field is out of range."""
         return from_mapping(self._kind, {name: row.value for name, row in self._rows.items()})
 
     @value.setter
@@ -68,7 +68,7 @@ class ParamsForm(QWidget, Generic[P]):
             row.value = getattr(params, name)
 
     def change(self, **values: Any) -> None:
-        """Set these fields; the others stay as they are, fitting or not."""
+        """Set these fields and leave the others as they are, valid or not."""
         for name, value in values.items():
             self._rows[name].value = value
 
@@ -78,7 +78,7 @@ class ParamsForm(QWidget, Generic[P]):
 
 
 class _Row(QWidget):
-    """The editor of one field: a magicgui widget per number, a tick before those that may be empty."""
+    """Editor of one field: a magicgui widget per number, with a check box in front if the field may be empty."""
 
     changed = Signal()
 
@@ -98,7 +98,7 @@ class _Row(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self._tick = CheckBox(value=True, text="")
         if self._optional:
-            self._tick.tooltip = "Untick to leave it to the program"
+            self._tick.tooltip = "Clear to choose automatically"
             layout.addWidget(self._tick.native)
             self._tick.changed.connect(self._on_ticked)
         for editor in self._editors:
@@ -110,7 +110,7 @@ class _Row(QWidget):
 
     @property
     def value(self) -> Any:
-        """Of the field; None where unticked."""
+        """Value of the field; None if the check box is cleared."""
         if not self._tick.value:
             return None
         values = tuple(editor.value for editor in self._editors)
@@ -146,7 +146,7 @@ def _editor(kind: Any, meta: Any) -> Any:
             value=float(max(low, min(high, 0))), min=float(low), max=float(high), step=0.01 if small else 1.0
         )
         box.native.setDecimals(max(4 if small else 2, _digits(low)))
-        box.min = float(low)  # Qt rounds limits to the decimals it has, which were two
+        box.min = float(low)  # Qt rounds limits to the decimals it has, two until here
         return box
     if kind is str:
         return LineEdit()
@@ -154,7 +154,7 @@ def _editor(kind: Any, meta: Any) -> Any:
 
 
 def _digits(low: float) -> int:
-    """Decimals that show the smallest value allowed."""
+    """Decimals needed to show the smallest allowed value."""
     return max(0, -floor(log10(low))) if low > 0 else 0
 
 

@@ -1,4 +1,4 @@
-"""Which image, from which level, of which voxel size: the first box of every dock."""
+"""Choosing the image, its level and its voxel size: the first box of every dock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.shared.job_bar import ErrorLine
+from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.widgets.viewer.view import LayerCombo, LevelPicker, default_level
@@ -26,14 +26,14 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 CORRECT = "Set voxel size (nm)"
 FINE_ENOUGH = 1.25
-"""A level may be as many times as coarse as a model's voxels; from finer ones the model's level can be made."""
+"""Largest ratio of a level's voxel size to the model's; from finer levels the model's level can be computed."""
 CHANNELS = ("All channels", "Red", "Green", "Blue")
 CHANNEL = "connecto_channel"
-"""Key of ``layer.metadata``: the colour of an RGB image that is read."""
+"""Key of ``layer.metadata``: the channel of an RGB image to read."""
 
 
 class InputBox(QGroupBox):
-    """Layer, finest level, voxel size. ``changed`` is emitted when `volume` became another (or None)."""
+    """Layer, finest level, voxel size. ``changed`` is emitted when `volume` changes (possibly to None)."""
 
     changed = Signal()
 
@@ -48,13 +48,13 @@ class InputBox(QGroupBox):
         self.picker = LevelPicker()
         self.channel = QComboBox()
         self.channel.addItems(CHANNELS)
-        self.channel.setToolTip("Which channels of an RGB image are read; most of the shipped models take one")
+        self.channel.setToolTip("Channels of an RGB image to read; most shipped models take one")
         self.correct = QCheckBox(CORRECT)
-        self.correct.setToolTip("Give or correct the size of a level 0 voxel, in nm, where the layer's unit is wrong")
+        self.correct.setToolTip("Enter the voxel size of level 0 in nm, if the layer's scale or unit is wrong")
         self.voxel = VoxelSize()
         self.use_pixels = QCheckBox("Use pixels (voxel size unknown)")
         self.use_pixels.setToolTip(
-            "Work in pixels: what is trained on this image works only on images of the same magnification"
+            "Work in pixels: a model trained on this image works only on images of the same magnification"
         )
         self.error = ErrorLine()
         self._opener = Worker("opening", self, quiet=True)
@@ -87,10 +87,11 @@ class InputBox(QGroupBox):
         return self.layers.layer
 
     def volume(self, *, truncated: bool = False) -> Volume | None:
-        """The volume, without the levels finer than the chosen one.
+        """The volume without the levels finer than the chosen one.
 
-        A search reads each model's own level anyway: levels finer than the model's are kept, unless ``truncated``,
-        so that the same search from the command line is the same job.
+        A search reads each model's own level in any case. Unless ``truncated``, levels finer than the model's are kept,
+        so
+        that the same search from the command line is the same job.
         """
         if self.full is None:
             return None
@@ -105,7 +106,7 @@ class InputBox(QGroupBox):
         Raises
         ------
         InputError
-            If none is open; the message is of the chosen layer.
+            If no image is open; the message names the chosen layer.
         """
         volume = self.volume(truncated=truncated)
         if volume is not None:
@@ -122,17 +123,17 @@ class InputBox(QGroupBox):
         return self._opener.state.busy
 
     def settle(self) -> None:
-        """Wait a moment for what is being opened: a click may follow a keystroke at once."""
+        """Wait briefly for an image that is being opened, as a click may directly follow a keystroke."""
         self._opener.settle()
 
     def spec(self, volume: Volume) -> VolumeSpec | None:
-        """How a recipe names the volume; None where no file is exactly that."""
+        """How a recipe names the volume; None if no file corresponds to it."""
         same = self.full is not None and len(volume.levels) == len(self.full.levels)
         found: VolumeSpec | None = volume.metadata.get(SPEC)
         return found if same else None
 
     def way_out(self) -> tuple[str, Callable[[], None]] | None:
-        """One click that helps where the model cannot read voxels of this size; None where nothing is chosen."""
+        """A one-click fix for a voxel size the model cannot read; None if no image is chosen."""
         if self.full is None or self._model_nm is None:
             return None
         best = default_level(self.full, None, self._model_nm)
@@ -143,7 +144,7 @@ class InputBox(QGroupBox):
         return "Set the voxel size…", self.ask_voxel_size
 
     def ask_voxel_size(self) -> None:
-        """Show the numbers, the cursor in the first."""
+        """Show the number boxes, with the cursor in the first."""
         self.correct.setChecked(True)
         first = next(box for box in self.voxel.boxes if not box.isHidden())
         first.setFocus()
@@ -151,11 +152,11 @@ class InputBox(QGroupBox):
 
     @property
     def pixels(self) -> bool:
-        """Whether the user has said that pixels will do, as the voxel size is not known."""
+        """Whether the user chose to work in pixels because the voxel size is unknown."""
         return self.layer is not None and PIXELS in self.layer.metadata
 
     def set_model(self, voxel_nm: tuple[float, float, float] | None) -> None:
-        """The chosen cascade's finest voxel size: the level nearest to it becomes the default."""
+        """Finest voxel size of the chosen cascade: the nearest level becomes the default."""
         self._model_nm = voxel_nm
         self._show_levels()
 
@@ -224,7 +225,7 @@ class InputBox(QGroupBox):
         self._show_voxel(on)
 
     def _on_size_given(self) -> None:
-        """Write it into the layer, where every dock and napari itself find it."""
+        """Write it into the layer, where all docks and napari itself read it."""
         layer, size = self.layer, self.voxel.value
         if layer is None or size is None:
             return
@@ -236,7 +237,7 @@ class InputBox(QGroupBox):
         self.reopen()
 
     def _on_channel(self, index: int) -> None:
-        """Kept with the layer, so that it holds in the other docks."""
+        """Kept with the layer, so that it applies in the other docks too."""
         if self.layer is not None:
             self.layer.metadata[CHANNEL] = index - 1 if index > 0 else None
             self.reopen()
@@ -251,7 +252,7 @@ class InputBox(QGroupBox):
         self.changed.emit()
 
     def _show_voxel(self, on: bool) -> None:
-        """Show the numbers."""
+        """Show the number boxes."""
         if not on:
             self.correct.setText(CORRECT)
         self.correct.blockSignals(True)
@@ -260,7 +261,7 @@ class InputBox(QGroupBox):
         self.layout_.setRowVisible(self.voxel, on)
 
     def _watch(self, layer: Layer | None) -> None:
-        """Follow the level that is locked, and the scale and units that are set, in the layer's own controls."""
+        """Follow the locked level, scale and units set in the layer controls."""
         for watched, connect in ((self._watched, False), (layer, True)):
             for name, slot in (
                 ("locked_data_level", self._on_locked),

@@ -1,4 +1,4 @@
-"""What a dock shows of a job: one button through all its states, a bar with the time left, errors that unfold."""
+"""How a dock shows a job: one button for all its states, a progress bar with the time left, errors that unfold."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QLabel,
-    QPlainTextEdit,
     QProgressBar,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -24,26 +21,20 @@ from qtpy.QtWidgets import (
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.report_button import ReportButton, folder_job, show_place
 from napari_connecto.widgets.shared.subject import Choice, Subject, stopped_line, subject_line
-from napari_connecto.widgets.shared.theme import colour_text
 from napari_connecto.widgets.shared.worker import State, Worker
-
-UNEXPECTED = (
-    "Unexpected error. Try again; if it comes back, report the details below together with what "
-    "`napari-connecto doctor` prints"
-)
-
 
 BAR_STEPS = 1000
 
 
 class JobBar(QWidget):
-    """Button, bar, one line of state, one line of error with its traceback behind a triangle.
+    """Button, progress bar, status line, and an error line with its traceback folded below.
 
-    ``clicked`` is emitted when the button asks for a start or a resumption; cancelling is done here.
-    Further buttons go into `buttons` and are disabled while the job runs. ``ended`` is emitted when a job has ended
-    that ran on another image than the chosen one.
+    ``clicked`` is emitted when the button asks to start or resume; cancelling is handled here. Further buttons go into
+    `buttons` and are disabled while the job runs. ``ended`` is emitted when a job ends whose image is not the chosen
+    one.
     """
 
     clicked = Signal()
@@ -58,7 +49,7 @@ class JobBar(QWidget):
         self._tooltips = {self.button: tooltip}
         self._blocked = ""
         self.bar = QProgressBar()
-        self.bar.setToolTip("Progress of the whole job, and the time left at the present pace")
+        self.bar.setToolTip("Progress of the whole job, and the time left at the current rate")
         self.bar.hide()
         self.status = text_line("What the job is doing")
         self.status.hide()
@@ -88,19 +79,19 @@ class JobBar(QWidget):
         self.report.written.connect(lambda path: show_place(self.page, path))
 
     def add_button(self, button: QPushButton) -> None:
-        """Put a button beside the main one; it is disabled while a job runs."""
+        """Add a button beside the main one; it is disabled while a job runs."""
         self.buttons.append(button)
         self._tooltips[button] = button.toolTip()
         self._row.insertWidget(self._row.count() - 2, button)
 
     def add_stop_button(self, button: QPushButton) -> None:
-        """Put a button beside Cancel, shown while a job runs; whoever adds it says when it can be pressed."""
+        """Add a button beside Cancel, shown while a job runs; the caller enables it."""
         self._row.insertWidget(1, button)
         button.setVisible(False)
         self.worker.state_changed.connect(lambda state: button.setVisible(state.busy))
 
     def follow(self, choice: Choice) -> None:
-        """Say which image a job runs on, where another one is chosen meanwhile or its layer is deleted."""
+        """Name the image of the job when another one is chosen or its layer is deleted."""
         self._choice = choice
         choice.changed.connect(self._show_subject)
 
@@ -119,9 +110,9 @@ class JobBar(QWidget):
         make_job, abandon
             See `Worker.start`.
         resumable
-            The button offers to resume it after a cancel.
+            After a cancel, the button offers to resume.
         out
-            Folder of what it makes, which is told where the job is stopped.
+            Result folder, named when the job is stopped.
         """
         self._resumable, self._watch = resumable, Watch()
         layer = self._choice.layer if self._choice is not None else None
@@ -132,48 +123,48 @@ class JobBar(QWidget):
 
     @property
     def foreign(self) -> bool:
-        """Whether what this bar says is of another image than the chosen one."""
+        """Whether the bar shows a job on another image than the chosen one."""
         return self.subject is not None and self._choice is not None and self._choice.layer is not self.subject.layer
 
     @property
     def elsewhere(self) -> bool:
-        """Whether a job runs on another image than the chosen one."""
+        """Whether a job is running on another image than the chosen one."""
         return self.worker.state.busy and self.foreign
 
     @property
     def waiting(self) -> str:
-        """What there is to say of the chosen image while `elsewhere`."""
+        """What to say about the chosen image while `elsewhere`."""
         assert self.subject is not None
         return f"The job on '{self.subject.name}' is still running. The chosen image follows when it ends."
 
     def left_behind(self) -> str:
-        """What to tell of the running job where the dock is closed; "" where none runs."""
+        """What to say about the running job when the dock is closed; "" if none runs."""
         if self.subject is None or not self.worker.state.busy:
             return ""
         return stopped_line(self.worker.name, self.subject, self._resumable, self._run_text)
 
     def block(self, reason: str) -> None:
-        """Let no job be started, and say why in the tooltips; "" allows it again. A job that runs goes on."""
+        """Disable starting jobs, with the reason in the tooltips; "" enables it again. A running job continues."""
         self._blocked = reason
         self._show_enabled()
 
     def close_jobs(self) -> None:
-        """Stop the job, and the report that is being written."""
+        """Stop the job, and any report being written."""
         for worker in (self.worker, self.report.worker):
             worker.close()
 
     def offer_report(self, result: Path | Callable[[], Job[Path]] | None) -> None:
-        """Offer a page of a result: its folder, or the job that makes the page; None takes the offer back."""
+        """Offer a report of a result: its folder, or the job that writes it; None withdraws the offer."""
         self.page.hide()
         self.report.offer(partial(folder_job, result) if isinstance(result, Path) else result)
 
     def offer_resume(self) -> None:
-        """There is unfinished work: the button says that the next click goes on with it."""
+        """There is unfinished work: the button offers to resume it."""
         if not self.worker.state.busy:
             self.button.setText(State.CANCELLED.value)
 
     def copy_command(self, make: Callable[[], str]) -> None:
-        """Put a command line on the clipboard, or say why there is none."""
+        """Copy a command line to the clipboard, or say why there is none."""
         clipboard = QApplication.clipboard()
         try:
             text = make()
@@ -183,21 +174,21 @@ class JobBar(QWidget):
         if clipboard is not None:
             clipboard.setText(text)
         self.error.clear()
-        self.say("The command line is on the clipboard.")
+        self.say("Command line copied to the clipboard.")
 
     def say(self, text: str) -> None:
-        """Show a line where the job's state is shown."""
+        """Show a line in place of the job's state."""
         self.status.setText(text)
         self.status.show()
 
     def forget(self) -> None:
-        """The inputs changed: the next click starts anew instead of resuming, and the last error is no longer true."""
+        """The inputs changed: the next click starts a new job, and the last error is cleared."""
         if not self.worker.state.busy:
             self.button.setText(self._run_text)
             self.error.clear()
 
     def reset(self) -> None:
-        """Another image was chosen: what was said of the one before goes, unless its job still runs."""
+        """Another image was chosen: clear what was shown about the previous one, unless its job still runs."""
         if self.worker.state.busy:
             return
         self.forget()
@@ -232,8 +223,8 @@ class JobBar(QWidget):
             self.bar.setRange(0, 0)
             self.status.setText("Starting…")
         elif state is State.CANCELLED:
-            again = "Resume goes on from there" if mine else "choose its image again to go on from there"
-            kept = f"what is finished is kept; {again}" if self._resumable else "nothing was kept"
+            again = "Resume continues from there" if mine else "choose its image again to continue from there"
+            kept = f"finished parts are saved; {again}" if self._resumable else "nothing was saved"
             self.status.setText(f"Cancelled at {time.strftime('%H:%M:%S')}; {kept}.")
         elif state is State.DONE:
             self.status.setText(f"Done at {time.strftime('%H:%M:%S')}.")
@@ -249,14 +240,14 @@ class JobBar(QWidget):
             free = not state.busy and not self._blocked
             cancels = button is self.button and state is State.RUNNING
             button.setEnabled(free or cancels)
-            button.setToolTip(tooltip if free or state.busy else f"{tooltip}\nNot now: {self._blocked}")
+            button.setToolTip(tooltip if free or state.busy else f"{tooltip}\nNot available: {self._blocked}")
 
     def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
         if self.worker.state is State.CANCELLING:
             return
         self._watch.see(progress)
         share = self._watch.share
-        waiting = share is None or (share == 0 and not progress.total)  # for something to be loaded: the bar moves
+        waiting = share is None or (share == 0 and not progress.total)  # loading: the bar shows activity only
         self.bar.setRange(0, 0 if waiting else BAR_STEPS)
         self.bar.setValue(round(BAR_STEPS * (share or 0)))
         self.bar.setFormat(f"%p %{left_text(self._watch.left_s)}")
@@ -265,57 +256,3 @@ class JobBar(QWidget):
 
     def _on_failed(self, error: Exception, text: str) -> None:
         self.error.show_error(error, text)
-
-
-class ErrorLine(QWidget):
-    """What went wrong in one line, and the traceback behind a triangle."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._expected = "What went wrong, and what to do"
-        self.label = text_line(self._expected)
-        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        colour_text(self.label, "error")
-        self.fold = QToolButton()
-        self.fold.setText("details")
-        self.fold.setCheckable(True)
-        self.fold.setArrowType(Qt.ArrowType.RightArrow)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.setToolTip("Show where in the program it happened (for a bug report)")
-        self.details = QPlainTextEdit()
-        self.details.setReadOnly(True)
-        self.details.setFixedHeight(140)
-        self.details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.label, self.fold, self.details):
-            layout.addWidget(widget)
-        self.fold.toggled.connect(self._on_toggled)
-        self.clear()
-
-    def show_error(self, error: Exception, text: str = "") -> None:
-        """Show ``error``; its type is named unless it is one of ours, which say what to do."""
-        own = isinstance(error, ConnectoError)
-        self.label.setText(str(error) if own else f"{type(error).__name__}: {error}")
-        self.label.setToolTip(self._expected if own else UNEXPECTED)
-        self.details.setPlainText(text)
-        self.fold.setChecked(False)
-        self.fold.setVisible(bool(text))
-        self.show()
-
-    def clear(self) -> None:
-        """Nothing is wrong (any more)."""
-        self.label.setText("")
-        self.details.hide()
-        self.hide()
-
-    def _on_toggled(self, on: bool) -> None:
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
-        self.details.setVisible(on)
-
-
-def text_line(tooltip: str) -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setToolTip(tooltip)
-    return label

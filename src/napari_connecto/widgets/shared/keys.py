@@ -1,4 +1,4 @@
-"""Keys that a dock borrows from the viewer and gives back."""
+"""Keys that a dock takes over from the viewer and releases again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _ALL: WeakSet[Keys] = WeakSet()
 class Keys:
     """Keys that work with the focus on the canvas and anywhere in the dock of ``widget``.
 
-    napari asks the active layer before the viewer, and lists and combo boxes take letters for a search. So a key is
-    bound to the viewer, to the layers given, and to whichever image or result layer is active; in the dock it is a
-    shortcut. Layers that the user edits keep their own keys. What was bound before is restored by `release`, in
-    whatever order docks let go.
+    napari asks the active layer before the viewer, and lists and combo boxes use letters for searching. So a key is
+    bound
+    to the viewer, to the given layers, and to whichever image or result layer is active; in the dock it is a shortcut.
+    Layers that the user edits keep their own keys. `release` restores the previous bindings, in whatever order docks
+    release them.
     """
 
     def __init__(self, widget: QWidget) -> None:
@@ -38,7 +39,7 @@ class Keys:
         return bool(self._bound)
 
     def bind(self, targets: Sequence[Any], keys: Mapping[str, Callable[[], Any]]) -> None:
-        """Make each key call its function; ``targets`` are the viewer and the layers whose own keys give way."""
+        """Make each key call its function; ``targets`` are the viewer and the layers whose own keys are replaced."""
         self.release()
         self._viewer, self._keys = targets[0], {key: _ignoring(act) for key, act in keys.items()}
         for target in targets:
@@ -54,7 +55,7 @@ class Keys:
         self._on_active()
 
     def release(self) -> None:
-        """Give them back to whoever had them."""
+        """Restore the previous bindings."""
         if self._viewer is not None:
             self._viewer.layers.selection.events.active.disconnect(self._on_active)
             self._viewer = None
@@ -92,7 +93,7 @@ def _ignoring(act: Callable[[], Any]) -> Callable[[Any], None]:
 
 
 def _hand_down(target: Any, key: str, act: Any, before: Any) -> None:
-    """Another dock has bound over ``act``: what it restores later is what was there before ``act``."""
+    """Another dock has bound a key over ``act``: let it restore what was bound before ``act``."""
     for keys in _ALL:
         keys._bound = [(t, k, a, before if t == target and k == key and b is act else b) for t, k, a, b in keys._bound]
 

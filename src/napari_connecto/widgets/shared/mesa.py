@@ -1,4 +1,4 @@
-"""Keeping two LLVMs apart: that of the OpenGL driver napari draws with, and that inside triton."""
+"""Keep two copies of LLVM apart: the one in napari's OpenGL driver and the one inside triton."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from napari_connecto.core.jobs import Job, loading
 
 
 def load_triton_apart() -> None:
-    """Load triton, which torch loads sooner or later, so that it does not crash the viewer.
+    """Load triton, which torch loads sooner or later, in a way that does not crash the viewer.
 
     Mesa's OpenGL drivers (software, AMD) bring libLLVM into the process; triton carries another LLVM, and its symbols
     would be bound to the driver's: a segmentation fault on import (seen with Mesa 22 and triton 3.8). Bound deeply,
-    triton finds its own. Call it in the job that is about to load networks. Does nothing elsewhere.
+    triton finds its own. Call it in the job that is about to load networks. Does nothing on other systems.
     """
     if not sys.platform.startswith("linux") or "triton" in sys.modules or not _driver_has_llvm():
         return
@@ -30,7 +30,7 @@ def load_triton_apart() -> None:
 
 
 def torch_job() -> Job[None]:
-    """Load torch, and say so first: that takes seconds, the first time."""
+    """Load torch after reporting it, for the first import takes seconds."""
     if "torch" not in sys.modules:
         yield loading("torch")
     load_triton_apart()

@@ -1,4 +1,4 @@
-"""How and where a long job runs: the fold "Options" of the docks that run over whole volumes."""
+"""How and where a long job runs: the fold "Options" of the docks that process whole volumes."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ P = TypeVar("P")
 
 
 class OptionsFold(QCollapsible, Generic[P]):
-    """Parameters of a kind, machine, result folder, and the command line that does the same."""
+    """Parameters, machine, result folder, and the equivalent command line."""
 
     changed = Signal()
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__("Options")
         self.toggleButton().setToolTip(
-            "Parameters, where it runs, where the result goes, and the same as a command line"
+            "Parameters, where it runs, where the result goes, and the equivalent command line"
         )
         self.form: ParamsForm[P] = ParamsForm(kind)
         self.run_on = RunOnRow()
         self.out, self.browse = QLineEdit(), QPushButton("…")
         self.out.setPlaceholderText("automatic")
-        self.out.setToolTip("Folder of the result; one of the same job is resumed. Empty: an automatic one")
+        self.out.setToolTip("Result folder; an unfinished run of the same job is resumed. Empty: chosen automatically")
         self.browse.setMaximumWidth(30)
         self.browse.setToolTip("Choose the result folder")
         self.copy = QPushButton("Copy command line")
-        self.copy.setToolTip("Copy the shell command that does the same without a screen")
+        self.copy.setToolTip("Copy the equivalent shell command")
         inner = QWidget()
         rows = QFormLayout(inner)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow(self.form)
         rows.addRow("Run on", self.run_on)
-        rows.addRow("Result in", row(self.out, self.browse))
+        rows.addRow("Result folder", row(self.out, self.browse))
         rows.addRow(self.copy)
         self.setContentsMargins(0, 0, 0, 0)
         self.addWidget(inner)
@@ -50,13 +50,13 @@ class OptionsFold(QCollapsible, Generic[P]):
 
     @property
     def folder(self) -> Path | None:
-        """Where the result goes; None for an automatic folder."""
+        """Result folder; None for an automatic one."""
         text = self.out.text().strip()
         return Path(text).expanduser() if text else None
 
     def choose_folder(self) -> None:
         """Ask for the result folder."""
-        folder = QFileDialog.getExistingDirectory(self, "Folder of the result (a new one, or one to resume)")
+        folder = QFileDialog.getExistingDirectory(self, "Result folder (a new one, or one to resume)")
         if folder:
             self.out.setText(folder)
             self.changed.emit()

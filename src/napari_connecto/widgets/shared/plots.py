@@ -1,4 +1,4 @@
-"""Small pictures of the dock "Adapt to my data", drawn by Qt alone: an interval bar, a tree, a live curve."""
+"""Small plots of the dock "Adapt to my data", drawn with Qt: an interval bar, a dendrogram, a live curve."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.domain_map import DomainMap
 
 BAR = Qt.ItemDataRole.UserRole + 1
-"""Of a table cell: (value, low, high, limit, full scale)."""
+"""Role of a table cell: (value, low, high, limit, full scale)."""
 EMPTY = 60
-"""Height in pixels of a tree that is not there yet."""
+"""Height in pixels of an empty dendrogram."""
 LOSS, SCORE = OKABE_ITO["new"], OKABE_ITO["accepted"]
 
 
 class IntervalDelegate(QStyledItemDelegate):
-    """Draws a value as a dot with its interval, and the limit as a dashed line, on a common scale."""
+    """Draws a value as a dot with its interval and the limit as a dashed line, on a common scale."""
 
     def paint(self, painter: QPainter | None, option: Any, index: Any) -> None:
-        """As usual, with the bar below the text."""
+        """The default painting, with the bar below the text."""
         super().paint(painter, option, index)
         bar = index.data(BAR)
         if painter is None or bar is None or not all(isfinite(v) for v in bar[:3]):
@@ -74,27 +74,29 @@ class Plot(QWidget):
         self.draw(painter, QRectF(self.rect()).adjusted(2, 2, -2, -2))
 
     def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Into ``area``."""
+        """Paint into ``area``."""
         raise NotImplementedError
 
 
 class Tree(Plot):
-    """A dendrogram of domains, root at the left, names at the right; "this volume" stands out."""
+    """A dendrogram of domains, root at the left, names at the right; "this volume" is highlighted."""
 
     def __init__(self) -> None:
-        super().__init__(EMPTY, "Domains of the library and this volume: what joins far right is alike (root of MMD²)")
+        super().__init__(
+            EMPTY, "Domains of the library and this volume. Branches joining at the right are similar (root of MMD²)"
+        )
         self.names: list[str]
         self._lines: list[tuple[list[float], list[float]]]
         self.clear()
 
     def clear(self) -> None:
-        """Draw no tree, but what makes it appear."""
+        """Show a hint instead of a dendrogram."""
         self.names, self._lines = [], []
         self.setFixedHeight(EMPTY)
         self.update()
 
     def show_map(self, found: DomainMap) -> None:
-        """Draw this map's tree."""
+        """Show the dendrogram of this map."""
         from scipy.cluster.hierarchy import dendrogram  # loaded by the ranking already
 
         tree = dendrogram(found.linkage, labels=list(found.names), no_plot=True)
@@ -104,9 +106,9 @@ class Tree(Plot):
         self.update()
 
     def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Lines of three, as scipy gives them, turned by a quarter."""
+        """U-shaped links as scipy returns them, rotated by 90 degrees."""
         if not self._lines:
-            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "The tree of domains appears with the ranking.")
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "The dendrogram appears with the ranking.")
             return
         wide = 8 + max(painter.fontMetrics().horizontalAdvance(name) for name in self.names)
         far = max(max(heights) for _, heights in self._lines) or 1.0
@@ -125,17 +127,17 @@ class Tree(Plot):
 
 
 class Curve(Plot):
-    """Loss (left scale, falls) and, where there is one, score (right scale, rises) over steps, live."""
+    """Loss (left axis) and, if there is one, score (right axis) over steps, live."""
 
     def __init__(self) -> None:
         super().__init__(
             110,
-            "By step: loss on what is learnt from (orange), score on what chooses the best (blue)",
+            "Training loss (orange) and validation score, which selects the best step (blue)",
         )
         self.clear()
 
     def clear(self) -> None:
-        """Start anew."""
+        """Clear the curves."""
         self.loss: list[tuple[int, float]] = []
         self.score: list[tuple[int, float]] = []
         self.total = 1
@@ -148,7 +150,7 @@ class Curve(Plot):
             if isinstance(point, dict) and point.get("loss") is not None:
                 step = int(point["step"])
                 if self.loss and step <= self.loss[-1][0]:
-                    continue  # said again while the process is busy
+                    continue  # repeated while the process is busy
                 self.loss.append((step, float(point["loss"])))
                 score = point.get("score")
                 if score is not None and (not self.score or self.score[-1][1] != score):
@@ -156,12 +158,12 @@ class Curve(Plot):
         self.update()
 
     def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Both lines, each on its own scale, with first and last values written."""
+        """Both curves, each on its own scale, with first and last values."""
         inner = area.adjusted(0, 14, 0, -14)
         painter.setPen(QPen(QColor(128, 128, 128, 120), 1))
         painter.drawRect(inner)
         if not self.loss:
-            painter.drawText(inner, Qt.AlignmentFlag.AlignCenter, "loss and score appear here")
+            painter.drawText(inner, Qt.AlignmentFlag.AlignCenter, "Loss and score appear here")
             return
         for points, colour, name, side in (
             (_thinned(self.loss), LOSS, "loss", Qt.AlignmentFlag.AlignLeft),
@@ -189,7 +191,7 @@ class Curve(Plot):
 
 
 def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int, float]]:
-    """At most so many points, each the mean of its neighbours."""
+    """At most ``most`` points, each the mean of its neighbours."""
     step = -(-len(points) // most)
     return [
         (points[min(i + step, len(points)) - 1][0], float(np.mean([v for _, v in points[i : i + step]])))

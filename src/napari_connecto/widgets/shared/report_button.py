@@ -1,4 +1,4 @@
-"""The button that makes a page of a finished result; it shows the page's place, and opens it when that is clicked."""
+"""Button that writes the HTML report of a finished result, with a link to the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReportButton(QPushButton):
 
     def __init__(self) -> None:
         super().__init__("Report")
-        self.setToolTip("Write one HTML page of this result: pictures, figures, parameters, where it comes from")
+        self.setToolTip("Write an HTML report of this result: images, figures, parameters, provenance")
         self._make: Callable[[], Job[Path]] | None = None
         self.worker = Worker("report", self)
         self.clicked.connect(self._on_clicked)
@@ -37,7 +37,7 @@ class ReportButton(QPushButton):
         self.hide()
 
     def offer(self, make: Callable[[], Job[Path]] | None) -> None:
-        """Show the button for a result, whose page this job makes; hide it for None."""
+        """Show the button for a result whose report this job writes; hide it for None."""
         self._make = make
         self.setVisible(make is not None)
 
@@ -47,7 +47,7 @@ class ReportButton(QPushButton):
 
 
 def folder_job(folder: Path) -> Job[Path]:
-    """The page of a result folder."""
+    """Report of a result folder."""
     yield from torch_job()
     yield Progress(0, 1, "writing the report")
     from napari_connecto.reports.write import write_report_job  # matplotlib: not for the opening of a dock
@@ -71,11 +71,11 @@ def ranking_job(ranking: Ranking, run: Rank | None, folder: Path) -> Job[Path]:
 
 
 def show_place(label: QLabel, page: Path) -> None:
-    """Say where a page is, as a link that opens it."""
+    """Show the path of the page as a link that opens it."""
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setOpenExternalLinks(True)
     address = bytes(QUrl.fromLocalFile(str(page)).toEncoded().data()).decode()
     label.ensurePolished()
-    colour = label.palette().color(label.foregroundRole()).name()  # Qt's own blue cannot be read on dark
+    colour = label.palette().color(label.foregroundRole()).name()  # Qt's own blue is illegible on dark themes
     label.setText(f'Report: <a href="{escape(address)}" style="color: {colour}">{escape(str(page))}</a>')
     label.show()

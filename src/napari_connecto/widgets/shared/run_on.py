@@ -1,4 +1,4 @@
-"""Where a long job runs: the row "Run on" of every dock that runs over whole volumes."""
+"""Where a long job runs: the row "Run on" of the docks that process whole volumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THIS_MACHINE, WORKERS, CLUSTER = CHOICES = ("This machine", "Local workers", "Da
 
 
 class RunOnRow(QWidget):
-    """This machine, a number of worker processes of it, or the Dask cluster at an address; the choice is remembered."""
+    """This machine, local worker processes, or a Dask cluster by its address; the choice is remembered."""
 
     changed = Signal()
 
@@ -23,8 +23,8 @@ class RunOnRow(QWidget):
         self.where, self.workers, self.address = QComboBox(), QSpinBox(), QLineEdit()
         self.where.addItems(CHOICES)
         self.where.setToolTip(
-            "Where tiles are computed: in napari's own process, in worker processes that are started for the job, "
-            "or on a Dask cluster that runs already. The result is the same"
+            "Where tiles are computed: in napari's own process, in worker processes started for the job, "
+            "or on a running Dask cluster. The result is the same"
         )
         self.workers.setRange(1, 256)
         self.workers.setToolTip("How many worker processes; each loads the model once and computes one tile at a time")
@@ -44,16 +44,16 @@ class RunOnRow(QWidget):
 
     @property
     def value(self) -> RunOn:
-        """What is chosen; whether a cluster answers is asked when the job runs, not here.
+        """The choice; whether a cluster answers is checked when the job runs.
 
         Raises
         ------
         InputError
-            If a cluster is chosen and no address given.
+            If a cluster is chosen without an address.
         """
         where, address = self.where.currentText(), self.address.text().strip()
         if where == CLUSTER and not address:
-            raise InputError("no cluster address is given; enter one such as tcp://host:8786, or run on this machine")
+            raise InputError("no cluster address is given; enter one such as tcp://host:8786, or choose this machine")
         return RunOn(
             scheduler=address if where == CLUSTER else "", workers=self.workers.value() if where == WORKERS else 0
         )

@@ -1,4 +1,4 @@
-"""Segmenting from a dock: what is asked for, what it costs, and the job; no Qt, no napari."""
+"""Segmentation from a dock: the request, its cost, and the job; no Qt, no napari."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segmenting:
-    """Everything one segmentation needs; ``region`` in voxels of the volume's finest level, None for all.
+    """The inputs of one segmentation; ``region`` in voxels of the volume's finest level, None for all.
 
     ``check`` is the out-of-distribution check, if it was made already; ``run_on`` is where it runs and does not change
     the result.
@@ -45,7 +45,7 @@ class Segmenting:
         Raises
         ------
         InputError
-            If the volume is no file.
+            If the volume is not stored in a file.
         """
         return Segment(
             volume=file_spec(self.volume.name, self.spec),
@@ -58,7 +58,7 @@ class Segmenting:
 
 
 def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
-    """What segmenting would cost; two tiles are timed here."""
+    """Cost of a segmentation; two tiles are timed here."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.segment.estimate import estimate_segment_job
@@ -68,7 +68,7 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
 
 
 def check_job(what: Segmenting) -> Job[OodCheck]:
-    """Whether the volume looks like what the model was trained on."""
+    """Out-of-distribution check of the volume for the model."""
     yield from torch_job()
     from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
     from napari_connecto.workflows.ood.files import load_gate
@@ -78,7 +78,7 @@ def check_job(what: Segmenting) -> Job[OodCheck]:
 
 
 def segmenting_job(what: Segmenting) -> Job[Volume]:
-    """Segment here or on a cluster, and leave the recipe in the result folder."""
+    """Segment here or on a cluster, and write the recipe to the result folder."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.ood.files import load_gate

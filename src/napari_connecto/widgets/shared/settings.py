@@ -1,4 +1,4 @@
-"""The plugin's preferences (napari: File > Preferences > Connecto), with defaults where napari knows none."""
+"""The plugin's preferences (napari: File > Preferences > Connecto); defaults if napari has none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLUGIN = "napari-connecto"
 
 
 def recall(key: str, section: str = "cascade") -> str:
-    """A preference as text; "" where napari knows none."""
+    """A preference as text; "" if napari has none."""
     try:
         return str(getattr(getattr(get_plugin_settings(PLUGIN), section), key))
     except (KeyError, AttributeError):  # the plugin is not registered: a script, a test
@@ -25,7 +25,7 @@ def recall(key: str, section: str = "cascade") -> str:
 
 
 def remember(**values: Any) -> None:
-    """Set preferences; napari keeps them for the next time."""
+    """Set preferences; napari saves them."""
     try:
         settings = get_plugin_settings(PLUGIN).cascade
     except (KeyError, AttributeError):
@@ -35,15 +35,15 @@ def remember(**values: Any) -> None:
 
 
 def output_folder() -> Path:
-    """Where result folders are made: as preferred, else as the settings say, see `napari_connecto.core.settings`."""
+    """Folder of results: the preference, else the setting, see `napari_connecto.core.settings`."""
     folder = recall("output_folder")
     return Path(folder).expanduser() if folder else settings().results
 
 
 def apply_preferences() -> None:
-    """Let device, threads and cache be as preferred, in this process and those that it starts.
+    """Apply the preferred device, threads and cache to this process and those it starts.
 
-    A preference that is set goes before the environment and the file of settings; one that is not leaves them alone.
+    A preference that is set overrides the environment and the settings file; one that is not set changes nothing.
     """
     for name, unset in _UNSET.items():
         variable = PREFIX + name.upper()
@@ -58,15 +58,15 @@ def apply_preferences() -> None:
 
 
 _UNSET = {"device": "auto", "threads": "0", "cache": "", "cache_gb": "5.0"}
-"""Preferences by the setting they are, and how they read where nobody set them."""
+"""Preferences by setting, and their text when unset."""
 _before: dict[str, str | None] = {}
 
 
 class AutomaticFolder:
-    """One result folder for the same question, so that Run all and Resume go on from a preview, also another day.
+    """One result folder per question, so that Run all and Resume continue from a preview, also on another day.
 
-    ``again`` is whether the folder holds earlier work. What was asked is remembered for as long as napari runs, so that
-    a dock that was closed and opened again comes back to it, and so does an image that is chosen again.
+    ``again`` tells whether the folder holds earlier work. Questions are remembered while napari runs, so that a dock
+    that is closed and reopened, or an image that is chosen again, comes back to its folder.
     """
 
     _asked: ClassVar[list[tuple[Any, Path]]] = []
@@ -77,9 +77,9 @@ class AutomaticFolder:
         self.again = False
 
     def of(self, question: Any, name: str, model: str, parent: Path, lasting: str = "") -> Path:
-        """``parent/PREFIXname-model-time-lasting``; the same until ``question`` is another one.
+        """``parent/PREFIXname-model-time-lasting``; the same for the same ``question``.
 
-        ``lasting`` tells the question from others in every session; "" where no other session can ask it again.
+        ``lasting`` identifies the question across sessions; "" if no other session can ask it.
         """
         asked = (self._prefix, question, parent)
         if self._last is None or self._last[0] != asked:
@@ -95,4 +95,4 @@ class AutomaticFolder:
 
 
 REMEMBERED = 50
-"""Questions whose folders are remembered."""
+"""Number of questions whose folders are remembered."""

@@ -1,4 +1,4 @@
-"""A slider that spans the values there are, so that every position of it means something."""
+"""A slider over the range of the actual values, so that every position has an effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_DECIMALS = 6
 
 
 class SpanSlider(QLabeledDoubleSlider):
-    """From the least to the greatest of some values, in about a hundred steps; disabled where there is but one."""
+    """From the smallest to the largest of some values in about 100 steps; disabled if there is only one value."""
 
     def __init__(self, low: float, high: float, tooltip: str) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class SpanSlider(QLabeledDoubleSlider):
         self.span(low, high)
 
     def span(self, low: float, high: float) -> None:
-        """Go from ``low`` to ``high``, exactly; the value stays where it can. `valueChanged` is not emitted."""
+        """Set the exact range; keep the value if it lies within. `valueChanged` is not emitted."""
         value, digits, self._several = self.value(), decimals(high - low), high > low
         blocked = self.blockSignals(True)
         self.setDecimals(digits)
@@ -30,10 +30,10 @@ class SpanSlider(QLabeledDoubleSlider):
         self.blockSignals(blocked)
 
     def allow(self, on: bool) -> None:
-        """Enable it, where there is something to choose."""
+        """Enable it if there is a choice."""
         self.setEnabled(on and self._several)
 
 
 def decimals(width: float) -> int:
-    """So many that a range of this width has a hundred steps; two at least."""
+    """Decimals for about a hundred steps in a range of this width; at least two."""
     return min(MOST_DECIMALS, max(2, ceil(log10(STEPS / width)))) if width > 0 else 2

@@ -1,4 +1,4 @@
-"""The image that a job runs on: named while it runs, whatever layer is chosen meanwhile, and when it is deleted."""
+"""The image a job runs on, shown while the job runs even if another layer is chosen or the layer is deleted."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from qtpy.QtCore import QObject, Signal
 
 @dataclass(frozen=True)
 class Subject:
-    """What a job was started on, and the folder of what it makes; None where it keeps nothing."""
+    """Image and result folder of a running job; the folder is None if the job keeps nothing."""
 
     layer: Layer
     out: Path | None = None
 
     @property
     def name(self) -> str:
-        """As the layer list shows it."""
+        """Its name in the layer list."""
         return str(self.layer.name)
 
 
 class Choice(QObject):
-    """Which layer is chosen, and which are still there. ``changed`` is emitted when either is another.
+    """The chosen layer, and whether layers still exist. ``changed`` is emitted when either changes.
 
-    A dock has one; its job bars and cards take from it what they say, so that none speaks of an image of its own.
+    Each dock has one; all its job bars and cards refer to it, so that they name the same image.
     """
 
     changed = Signal()
@@ -55,11 +55,11 @@ class Choice(QObject):
 
 
 def subject_line(subject: Subject | None, choice: Choice | None, busy: bool) -> str:
-    """One line on the image of a job; "" where there is nothing to say."""
+    """One line about the image of a job; "" if there is nothing to say."""
     if subject is None or choice is None:
         return ""
     if not choice.has(subject.layer):
-        after = "the job goes on until it ends or is cancelled" if busy else "its result is kept"
+        after = "the job continues until it ends or is cancelled" if busy else "its result is saved"
         kept = f" in {subject.out}" if subject.out is not None and not busy else ""
         return f"Image: '{subject.name}'. Its layer was deleted; {after}{kept}."
     other = choice.layer
@@ -69,9 +69,9 @@ def subject_line(subject: Subject | None, choice: Choice | None, busy: bool) -> 
 
 
 def stopped_line(what: str, subject: Subject, resumable: bool, run_text: str) -> str:
-    """What to know of a job that ended because its dock was closed."""
+    """Notice about a job that ended because its dock was closed."""
     stopped = f"The dock was closed: the job '{what}' on '{subject.name}' was stopped."
     if not resumable:
-        return f"{stopped} Nothing was kept."
+        return f"{stopped} Nothing was saved."
     kept = f" in {subject.out}" if subject.out is not None else ""
-    return f"{stopped} What is finished is kept{kept}. Open the dock again and press '{run_text}' to resume."
+    return f"{stopped} Finished parts are saved{kept}. Open the dock again and press '{run_text}' to resume."

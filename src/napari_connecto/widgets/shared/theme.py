@@ -1,4 +1,4 @@
-"""Colours of text that mean something, legible on napari's dark and light themes."""
+"""Text colours with a meaning, legible on napari's dark and light themes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ on the backgrounds of napari's themes, as WCAG 2 asks for text."""
 
 
 def text_colour(widget: QWidget, meaning: Meaning) -> str:
-    """The colour of text inside ``widget``, in the theme that it is shown in."""
+    """The text colour inside ``widget`` for the current theme."""
     widget.ensurePolished()
     plain = widget.palette().color(QPalette.ColorRole.WindowText)
     return (ON_DARK if plain.lightness() > 127 else ON_LIGHT)[meaning]
 
 
 def colour_text(label: QLabel, meaning: Meaning) -> None:
-    """Show a label's text bold and in the colour of ``meaning``, also after the theme changes."""
+    """Show a label in bold in the colour of ``meaning``, also after a change of theme."""
     follower = label.findChild(_Follower)
     if follower is None:
         follower = _Follower(label)
@@ -33,7 +33,7 @@ def colour_text(label: QLabel, meaning: Meaning) -> None:
 
 
 class _Follower(QObject):
-    """Sets the style of its parent, a label, again whenever the theme around it has changed."""
+    """Sets the style of its parent label again whenever the theme changes."""
 
     def __init__(self, label: QLabel) -> None:
         super().__init__(label)
@@ -42,14 +42,14 @@ class _Follower(QObject):
         label.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Follow another style, and another parent with its style."""
+        """Follow changes of style and of parent."""
         kinds = (QEvent.Type.StyleChange, QEvent.Type.ParentChange, QEvent.Type.Polish, QEvent.Type.Show)
         if event is not None and event.type() in kinds:
             self.show_colour()
         return super().eventFilter(watched, event)
 
     def show_colour(self) -> None:
-        """Take the colour from the text around the label; its own is the one that is set here."""
+        """Take the colour from the text around the label, for its own is the one set here."""
         around: Any = self._label.parentWidget()
         if around is None:
             return

@@ -1,7 +1,7 @@
-"""A job off the GUI thread: started, watched and stopped from it.
+"""Run a job off the GUI thread: start, follow and stop it.
 
-The job's thread knows nothing of Qt: it leaves reports in a queue that a timer of the GUI empties 20 times a second.
-However often a job reports, the GUI is not flooded; and a widget that is closed cannot be called by its job.
+The job's thread does not touch Qt: it puts reports into a queue that a GUI timer empties 20 times a second. Frequent
+reports cannot flood the GUI, and a job cannot call a widget that has been closed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from napari_connecto.widgets.shared.settings import apply_preferences
 POLL_MS = 50
 NICE = 5
 ACTIVITY_AFTER_S = 1.0
-"""Jobs that take longer appear in napari's activity dock; adding to it takes napari a tenth of a second."""
+"""Longer jobs appear in napari's activity dock; adding one takes napari a tenth of a second."""
 
 
 ACTIVITY_STEPS = 100
 
 
 class State(Enum):
-    """Of a job, and what its button says.
+    """State of a job, and the text of its button.
 
     READY -> RUNNING -> DONE, FAILED, or CANCELLING -> CANCELLED -> RUNNING (resumed)
     """
@@ -48,15 +48,15 @@ class State(Enum):
 
     @property
     def busy(self) -> bool:
-        """A thread is at work."""
+        """Whether a thread is running."""
         return self in (State.RUNNING, State.CANCELLING)
 
 
 class Worker(QObject):
-    """Runs one job at a time in a thread of its own.
+    """Runs one job at a time in a thread.
 
-    Signals, all in the GUI thread: ``state_changed(State)``; ``reported(Progress, payloads)`` with the latest
-    progress and every payload since the last signal; ``returned(result)``; ``failed(error, traceback text)``.
+    Signals, all in the GUI thread: ``state_changed(State)``; ``reported(Progress, payloads)`` with the latest progress
+    and all payloads since the previous signal; ``returned(result)``; ``failed(error, traceback text)``.
     """
 
     state_changed = Signal(object)
@@ -82,10 +82,11 @@ class Worker(QObject):
             app.aboutToQuit.connect(self.close)
 
     def start(self, make_job: Callable[[], Job[Any]], *, abandon: bool = False) -> None:
-        """Run ``make_job()`` in a thread; the call itself happens there too, so it may import and open things.
+        """Run ``make_job()`` in a thread; the call itself also happens there, so it may import modules and open files.
 
-        A job that is still running is cancelled; the new one starts at once and the old one reports no more.
-        ``abandon`` is for jobs that report seldom and keep nothing: cancelling does not wait for the next report.
+        A running job is cancelled; the new one starts at once and the old one reports nothing more. ``abandon`` is for
+        jobs
+        that report rarely and keep nothing: cancelling them does not wait for the next report.
         """
         apply_preferences()
         self._abandon = abandon
@@ -102,23 +103,23 @@ class Worker(QObject):
         self._timer.start()
 
     def cancel(self) -> None:
-        """Ask the job to stop; its generator is closed at its next report and the state becomes CANCELLED."""
+        """Ask the job to stop; its generator is closed at its next report, and the state becomes CANCELLED."""
         if self.state is State.RUNNING:
             self._stop.set()
             self._set_state(State.CANCELLING)
             if self._abandon:
-                self._queue = deque()  # what the thread still says is not read
+                self._queue = deque()  # later reports of the thread are not read
                 self._finish("cancelled", None)
 
     def settle(self, wait_s: float = 1.0) -> None:
-        """Wait a moment for a job that is nearly done, and say at once what came of it."""
+        """Wait briefly for a job that is nearly done, and report its outcome at once."""
         if self.state is State.RUNNING and self._thread is not None:
             self._thread.join(wait_s)
             if not self._thread.is_alive():
                 self._on_timeout()
 
     def close(self, wait_s: float = 2.0) -> None:
-        """Stop for good: close the job's generator, wait for it a little, report nothing more."""
+        """Stop for good: close the job's generator, wait briefly for it, report nothing more."""
         self._stop.set()
         self._timer.stop()
         self._close_activity()
@@ -174,20 +175,20 @@ class Worker(QObject):
 
 
 def _drive(make_job: Callable[[], Job[Any]], queue: deque[tuple[str, Any]], stop: threading.Event) -> None:
-    """The thread: drive the job, close its generator whatever happens, leave the outcome in the queue."""
+    """The thread: drive the job, always close its generator, leave the outcome in the queue."""
     _step_back()
     try:
         result = run(make_job(), lambda progress: queue.append(("progress", progress)), stop.is_set)
     except Cancelled as error:
         queue.append(("cancelled", error))
-    except BaseException as error:  # noqa: BLE001 - whatever ended the job, SystemExit too, must reach the user
+    except BaseException as error:  # noqa: BLE001 - any end of the job, SystemExit included, must reach the user
         queue.append(("failed", (error, "".join(traceback.format_exception(error)))))
     else:
         queue.append(("returned", result))
 
 
 def _step_back() -> None:
-    """Let the viewer's thread go first where both want a core: this thread, and those it starts, are nicer (Linux)."""
+    """Give the viewer's thread priority: raise the niceness of this thread and those it starts (Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
@@ -198,6 +199,6 @@ def _show_activity(activity: cancelable_progress, name: str, progress: Progress)
     if activity.total != total:
         activity.reset(total=total)
     text = f"{name}: {progress.stage}" if progress.stage else name
-    if activity.desc != f"{text}: ":  # as tqdm keeps it; each change lays the activity dock out anew
+    if activity.desc != f"{text}: ":  # as tqdm stores it; each change lays out the activity dock again
         activity.set_description(text)
     activity.update(max(0, round(ACTIVITY_STEPS * (share or 0)) - activity.n))

@@ -1,9 +1,9 @@
 """From napari layers to core volumes: scale, unit and grid; `show` is the way back.
 
 napari places the *centre* of voxel 0 at ``translate``, in the layer's own unit; a `Level` places its *corner* at
-``origin_nm``. A volume is where its layer is, also where the file behind it is opened again: a file that states no
-origin lies at 0 by its corner, but napari shows it at 0 by its centre. What a job needs of a layer is taken on the GUI
-thread (`describe`), opened in any (`LayerImage.volume`).
+``origin_nm``. A volume keeps the position of its layer, also if the file behind it is opened again: a file without an
+origin has its corner at 0, whereas napari shows its centre at 0. What a job needs of a layer is collected on the GUI
+thread (`describe`) and opened in any thread (`LayerImage.volume`).
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _FROM_AXES = {"t": "time", "c": "channel"}
 SPEC = "spec"
 """Key of ``Volume.metadata``: the `VolumeSpec` of the file behind a layer."""
 SOURCE = "connecto_source"
-"""Key of ``layer.metadata`` where our own layers say which file they show."""
+"""Key of ``layer.metadata`` in layers made here: the file they show."""
 GRID = "connecto_grid"
-"""Key of ``layer.metadata`` of points that are not counted in voxels: voxel size and origin (nm), None if unknown."""
+"""Key of ``layer.metadata`` of points not in voxel units: voxel size and origin (nm), None if unknown."""
 
 
 @dataclass(frozen=True)
 class LayerImage:
-    """What a job needs of a layer; holds no layer, so it may go to another thread.
+    """What a job needs of a layer; does not refer to the layer, so it may go to another thread.
 
     Parameters
     ----------
     arrays
-        One per level, finest first, as the layer holds them.
+        One per level, finest first, as in the layer.
     voxel_nm
-        Of level 0, (z, y, x), nm; in the layer's own unit where not ``calibrated``.
+        Of level 0, (z, y, x), nm; in the layer's own unit if not ``calibrated``.
     corner
         Of voxel 0 of level 0, (z, y, x), in voxels from the world's origin: ``translate / scale - 0.5``.
     overridden
-        The user gave ``voxel_nm``: it replaces what the file states.
+        The user gave ``voxel_nm``, which replaces the voxel size in the file.
     channel
         Of RGB, see `describe`.
     leading
-        Index along each axis before (z, y, x), and what `open_volume` calls it ("time", "channel").
+        Index along each axis before (z, y, x), and its name in `open_volume` ("time", "channel").
     """
 
     name: str
@@ -65,9 +65,9 @@ class LayerImage:
     channel: int | None = None
 
     def volume(self) -> Volume:
-        """The file behind the layer where it holds the same voxels (it knows each level's size), else its arrays.
+        """The file behind the layer if it holds the same voxels (it knows each level's size), else the layer's arrays.
 
-        Either way it lies where napari shows the layer.
+        In both cases placed where napari shows the layer.
         """
         reopened = self._reopen()
         if reopened is not None:
@@ -83,20 +83,20 @@ class LayerImage:
     def _reopen(self) -> Volume | None:
         if not self.path:
             return None
-        from napari_connecto.io.volumes.read import open_volume  # zarr and its friends: not for the opening of a dock
+        from napari_connecto.io.volumes.read import open_volume  # zarr: keep opening the dock fast
 
         voxel_nm = self.voxel_nm if self.overridden else None
         picks = dict(self.picks) | ({"channel": "all"} if self.rgb else {})
         try:
             volume = open_volume(self.path, voxel_nm=voxel_nm, **picks)
-            axes = slice(3 - min(self.ndim, 3), None)  # the thickness of a single section is the file's
+            axes = slice(3 - min(self.ndim, 3), None)  # the thickness of a single section comes from the file
             stated = volume.levels[0].voxel_nm
             same = np.allclose(stated[axes], self.voxel_nm[axes], rtol=1e-3)
             if self.calibrated and not self.overridden and not same:
                 voxel_nm = self.voxel_nm  # corrected in the layer
                 volume = open_volume(self.path, voxel_nm=voxel_nm, **picks)
             elif not (volume.calibrated or same):
-                return None  # ratios that the layer alone knows
+                return None  # ratios that only the layer knows
         except (ConnectoError, OSError):
             return None
         mine = [(Spatial(a, self.leading, self.ndim == 2, self.rgb).shape, np.dtype(a.dtype)) for a in self.arrays]
@@ -119,7 +119,7 @@ def describe(
     voxel_nm: Sequence[float] | None = None,
     channel: int | None = None,
 ) -> LayerImage:
-    """Take from a layer what a job needs.
+    """Collect what a job needs of a layer.
 
     Parameters
     ----------
@@ -128,14 +128,14 @@ def describe(
     step
         ``viewer.dims.current_step``: chooses along the axes before (z, y, x).
     voxel_nm
-        Voxel size of level 0 in nm, (z, y, x), where the layer states none or a wrong one.
+        Voxel size of level 0 in nm, (z, y, x), if the layer states none or a wrong one.
     channel
-        Of RGB: the colour that is read; all three without it.
+        Of RGB: the channel to read; without it all three.
 
     Raises
     ------
     InputError
-        If the layer is rotated, sheared or of an unusable kind.
+        If the layer is rotated, sheared or of an unsupported type.
     """
     if not isinstance(layer, Image | Labels):
         raise InputError(f"got layer '{layer.name}' of type {type(layer).__name__}; choose an Image or Labels layer")
@@ -146,7 +146,7 @@ def describe(
     stated = nm_per_unit(layer)
     unit = np.ones(3) if stated is None else stated
     steps, start = world_grid(layer)
-    scale = _last_three(steps, float(steps[-2]))  # a section is as thick as a voxel is high
+    scale = _last_three(steps, float(steps[-2]))  # a section is as thick as its voxels are high
     corner = _last_three(start, 0.0) / scale - 0.5
     voxel = np.asarray(voxel_nm, float) if voxel_nm is not None else scale * unit
     n_leading = max(0, layer.ndim - 3)
@@ -170,7 +170,7 @@ def describe(
 
 
 def nm_per_unit(layer: Layer) -> np.ndarray | None:
-    """Nanometres per unit of the last three axes, (3,); None where an axis is not a length (napari's "pixel")."""
+    """Nanometres per unit of the last three axes, (3,); None if an axis is not a length (napari's "pixel")."""
     units = layer.units[-3:]
     if not all(unit.is_compatible_with("nanometer") for unit in units):
         return None
@@ -179,7 +179,7 @@ def nm_per_unit(layer: Layer) -> np.ndarray | None:
 
 
 def world_factor(layer: Layer, world_units: Sequence[Any] | None) -> np.ndarray:
-    """World units per unit of the layer, per axis: napari's world is in the smallest unit of all layers."""
+    """World units per layer unit, per axis: napari's world uses the smallest unit of all layers."""
     factors = np.ones(layer.ndim)
     for i, (unit, world) in enumerate(zip(layer.units, list(world_units or ())[-layer.ndim :], strict=False)):
         if unit != world and unit.dimensionality == world.dimensionality:
@@ -188,7 +188,7 @@ def world_factor(layer: Layer, world_units: Sequence[Any] | None) -> np.ndarray:
 
 
 def grid_factor(fine: int, coarse: int) -> float:
-    """Downsampling factor between two levels of these lengths: the whole number that explains them, or the ratio."""
+    """Downsampling factor between two levels of these lengths: the integer that explains them, or the ratio."""
     ratio = fine / coarse
     for factor in (round(ratio), int(ratio), int(ratio) + 1):
         if factor >= 1 and coarse in (fine // factor, -(-fine // factor)):
@@ -199,7 +199,7 @@ def grid_factor(fine: int, coarse: int) -> float:
 def world_grid(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Size of a voxel and centre of voxel 0 in the world, (ndim,) in the layer's units.
 
-    These are ``scale`` and ``translate``, and what ``affine`` makes of them: napari-ome-zarr places images by it.
+    These are ``scale`` and ``translate`` after ``affine``, by which napari-ome-zarr places images.
     """
     matrix = np.asarray(layer.affine.affine_matrix, float)
     by, shift = np.diagonal(matrix)[:-1], matrix[:-1, -1]

@@ -1,4 +1,4 @@
-"""From core volumes and positions to napari layers: scale, unit and grid; `layers` is the way back."""
+"""From core volumes and positions to napari layers: scale, unit and grid. The inverse is `layers`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor, world_grid
 
 GAP = 0.14
-"""Between pictures side by side, as a share of their width; titles are written there."""
+"""Gap between images side by side, as a share of their width; titles go there."""
 
 
 def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def to_data(centre_nm: np.ndarray, level: Level, ndim: int) -> np.ndarray:
 
 
 def to_nm(points: np.ndarray, layer: Layer, image: Layer, level: Level) -> np.ndarray:
-    """A Points layer's positions in nm (n, 3): through the world into the image layer's voxels. Inverse: `to_data`."""
+    """A Points layer's positions in nm (n, 3), through the world into the image layer's voxels. Inverse: `to_data`."""
     world = np.array([layer.data_to_world(p) for p in np.atleast_2d(points)], float).reshape(len(points), layer.ndim)
     world = world * world_factor(layer, image.units)
     keep = min(image.ndim, 3)
@@ -35,14 +35,15 @@ def to_nm(points: np.ndarray, layer: Layer, image: Layer, level: Level) -> np.nd
 
 
 def placed_on(image: Layer) -> dict[str, Any]:
-    """Keywords that put a new layer of the same grid (points in voxels, labels) exactly onto an image layer."""
+    """Keyword arguments that place a new layer of the same grid (points in voxels, labels) exactly on an image.
+    layer."""
     n = min(image.ndim, 3)
     scale, translate = world_grid(image)
     return {"scale": scale[-n:], "translate": translate[-n:], "units": image.units[-n:]}
 
 
 def placed_at(grid: Level, image: Layer, level: Level) -> dict[str, Any]:
-    """Keywords of three axes that put a layer of the grid ``grid`` over an image layer, whose level 0 is ``level``."""
+    """Keyword arguments, three axes, that place a layer of ``grid`` on an image layer whose level 0 is ``level``."""
     n = min(image.ndim, 3)
     steps, start = world_grid(image)
     scale = np.concatenate([np.ones(3 - n), steps[-n:]])
@@ -54,9 +55,10 @@ def placed_at(grid: Level, image: Layer, level: Level) -> dict[str, Any]:
 
 
 def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], dict[str, Any]]:
-    """Arrays and keywords that show a result store over the image layer it was made from.
+    """Arrays and keyword arguments that show a result store on the image layer it was made from.
 
-    The arrays are the store's own (zarr), never dask: napari would cache them and show old voxels while it fills.
+    The arrays are the store's own (zarr), never dask, whose cache in napari would show old voxels while the store
+    fills.
     ``level`` is the image's level 0.
     """
     n = min(image.ndim, 3)
@@ -66,7 +68,7 @@ def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], 
 
 
 def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], str]:
-    """A volume as napari's LayerData: every level, lazily, in nm; brightness from the coarsest level."""
+    """A volume as napari LayerData: every level, lazily, in nm; contrast from the coarsest level."""
     fine, coarse = volume.levels[0], volume.levels[-1]
     arrays = [level.array for level in volume.levels]
     scale = np.array(fine.voxel_nm)
@@ -83,25 +85,25 @@ def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], st
 
 
 def _middle(box: Box, most: int = 2**24) -> Box:
-    """The central part of a box, of at most so many voxels: a single level may be larger than memory."""
+    """The central part of a box, of at most this many voxels: a single level may exceed the memory."""
     while box.size > most:
         box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
     return box
 
 
 class Lazy(ABC):
-    """An array that is read where it is indexed. Of a pyramid napari asks for the whole of the coarsest level."""
+    """An array read only where it is indexed, for napari reads the whole of a pyramid's coarsest level."""
 
     @abstractmethod
     def __getitem__(self, index: Any) -> np.ndarray:
-        """The voxels of ``index``."""
+        """The voxels at ``index``."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype)
 
 
 class Relabelled(Lazy):
-    """A label array seen through a table from old to new ids, read only where asked; change `table` and refresh."""
+    """A label array seen through a table from old to new ids, read lazily; change `table` and refresh."""
 
     def __init__(self, array: Any, table: np.ndarray) -> None:
         self.array, self.table = array, table
@@ -115,7 +117,7 @@ class Relabelled(Lazy):
 
 
 class _Plane(Lazy):
-    """The one section of a (1, y, x) array, read only where asked."""
+    """The only section of a (1, y, x) array, read lazily."""
 
     def __init__(self, array: Any) -> None:
         self.array, self.dtype, self.shape, self.ndim = array, np.dtype(array.dtype), tuple(array.shape[1:]), 2

@@ -1,4 +1,4 @@
-"""The array behind a layer, seen as a level of a volume is."""
+"""The array of a layer with the axes of a volume's level."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _counter = count(1)
 
 
 def serial(thing: Any) -> int:
-    """A number that no other object gets while Python runs, unlike its id; negative where only its id is known."""
+    """A number that, unlike an id, is never reused while Python runs; negative if only the id is known."""
     try:
         reference = weakref.ref(thing)
     except TypeError:
@@ -27,9 +27,9 @@ def serial(thing: Any) -> int:
 
 
 class Spatial:
-    """An array with any axes seen as (z, y, x), or (c, z, y, x) where RGB; reads only what is asked.
+    """An array with any axes as (z, y, x), or (c, z, y, x) for RGB; reads only what is requested.
 
-    Of RGB all colours are shown, without the opacity, or the one of ``channel``.
+    Of RGB all colours without opacity, or only ``channel``.
     """
 
     def __init__(self, array: Any, leading: tuple[int, ...], flat: bool, rgb: bool, channel: int | None = None) -> None:
@@ -45,7 +45,7 @@ class Spatial:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """The same for the same part of the same array."""
+        """Equal for the same part of the same array."""
         return serial(self.array), self.leading, self.channel
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:

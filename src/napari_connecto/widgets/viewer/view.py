@@ -1,4 +1,4 @@
-"""Small helpers of the view: where the user looks, jumping there, choosing a level."""
+"""Helpers of the view: what the user sees, jumping to a position, choosing a level."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import world_factor
 
 OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "good": "#009E73"}
-"""Colours that the colour-blind tell apart (Okabe and Ito, 2008); always used together with a symbol or a word."""
+"""Okabe and Ito's colour-blind safe colours (2008); always used together with a symbol or a word."""
 
 
 RESULT = "connecto_result"
-"""Key of ``layer.metadata`` of what a search shows; such layers are not offered as input."""
+"""Key of ``layer.metadata`` of a search's result layers, which are not offered as input."""
 
 
 @contextmanager
 def selection_kept(viewer: Any, image: Layer) -> Iterator[None]:
-    """Layers that are added inside are not selected; where nothing was, ``image`` is.
+    """Layers added inside are not selected; if nothing was selected, ``image`` is.
 
-    napari's "New labels layer" takes shape and place from the layer that is selected.
+    napari's "New labels layer" takes its shape and position from the selected layer.
     """
     before = list(viewer.layers.selection)
     active = viewer.layers.selection.active
@@ -81,7 +81,7 @@ def view_box(viewer: Any, layer: Layer, level: Level, depth: float = 32) -> Box:
 
 
 def inner(view: Box) -> Box:
-    """The middle quarter of a view along y and x: what is looked at first."""
+    """The middle quarter of a view in y and x: processed first."""
     return view.grow([0, *(-(n * 3 // 8) for n in view.shape[1:])])
 
 
@@ -95,10 +95,10 @@ def level_line(volume: Volume, index: int) -> str:
 
 
 class _LevelCombo(QComboBox):
-    """Lists whole lines, but shows only their first part when closed, where there is no room for more."""
+    """Lists whole lines, but elides the shown one if there is too little room."""
 
     def paintEvent(self, _event: Any) -> None:
-        """As Qt's own, with a shorter text."""
+        """Like Qt's own, with the text elided."""
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
         option.currentText = self.currentText().partition(", ")[0]
@@ -118,8 +118,8 @@ class LevelPicker(QWidget):
         super().__init__()
         self.combo = _LevelCombo()
         self.combo.setToolTip(
-            "Finest level to be read: shape (z, y, x) in voxels, voxel size in nm, uncompressed size.\n"
-            "Follows the level locked in the layer's controls; else the level nearest the cascade's voxel size."
+            "Finest level to read: shape (z, y, x) in voxels, voxel size in nm, uncompressed size.\n"
+            "By default the level locked in the layer's controls, else the level nearest the cascade's voxel size."
         )
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(8)
@@ -140,7 +140,7 @@ class LevelPicker(QWidget):
     def show_levels(
         self, volume: Volume | None, *, locked: int | None = None, model_nm: Sequence[float] | None = None
     ) -> None:
-        """List the levels and choose the default; emits `changed` once, and only if the choice changed."""
+        """List the levels and choose the default; emits `changed` once, and only if the choice changes."""
         before = self.combo.currentIndex()
         self.combo.blockSignals(True)
         self.combo.clear()
@@ -164,7 +164,7 @@ class LevelPicker(QWidget):
 
 
 def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] | None) -> int:
-    """The locked level unless it is too coarse for the model, else the one nearest the model's voxel size, else 0."""
+    """The locked level unless it is too coarse for the model, else the one nearest its voxel size, else 0."""
     locked = locked if locked is not None and locked < len(volume.levels) else None
     if model_nm is None or not volume.calibrated:
         return locked or 0
@@ -174,7 +174,7 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 
 
 class LayerCombo(QComboBox):
-    """Chooses one of the viewer's layers of some kinds; follows the layer list, also where a layer gets another name.
+    """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
     ``chosen`` is emitted when another layer is chosen, or none is left.
     """
@@ -203,7 +203,7 @@ class LayerCombo(QComboBox):
         return chosen if chosen is not None and chosen in self._viewer.layers else None
 
     def refresh(self) -> None:
-        """List the layers again and keep the choice where it still exists."""
+        """List the layers again and keep the choice if it still exists."""
         layers = [
             layer for layer in self._viewer.layers if isinstance(layer, self._kinds) and RESULT not in layer.metadata
         ]

@@ -1,4 +1,4 @@
-"""Volumes for jobs: opened in a worker, cut to a level, written to a file where a job needs one; no Qt, no napari."""
+"""Volumes for jobs: opened in a worker, cut to a level, written to a file if a job needs one; no Qt, no napari."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 def open_job(described: Any) -> Job[Volume]:
-    """Open what `_layers.describe` took from a layer."""
+    """Open what `layers.describe` collected from a layer."""
     yield Progress(0, 0, "opening")
     volume: Volume = described.volume()
     return volume
@@ -27,9 +27,9 @@ def with_finest(volume: Volume, level: int) -> Volume:
 
 
 def identity(volume: Volume) -> tuple[Any, ...]:
-    """What tells volumes apart for the time of a session without reading a voxel, so that the GUI does not wait.
+    """Identifies a volume within a session without reading a voxel, so that the GUI does not wait.
 
-    Of one in memory the arrays themselves count; where such an array was changed in place, its job looks closer.
+    Volumes in memory are identified by their arrays; a change in place is detected by the job.
     """
     if volume.source:
         return (volume.outline(),)
@@ -38,7 +38,7 @@ def identity(volume: Volume) -> tuple[Any, ...]:
 
 
 def lasting(volume: Volume, model: Path, *more: object) -> str:
-    """Eight digits that tell what is asked of a volume and a model in every session; "" of a volume in memory."""
+    """Eight digits that identify volume and model in every session; "" for a volume in memory."""
     if not volume.source:
         return ""
     changed = max((path.stat().st_mtime_ns for path in model.glob("*.json")), default=0)
@@ -47,7 +47,7 @@ def lasting(volume: Volume, model: Path, *more: object) -> str:
 
 
 def as_file_job(volume: Volume, spec: VolumeSpec | None, path: Path) -> Job[VolumeSpec]:
-    """How a recipe names the volume; what is no file is written to ``path`` first."""
+    """How a recipe names the volume; a volume that is not in a file is written to ``path`` first."""
     if spec is not None:
         return spec
     from napari_connecto.io.volumes.write import save_volume_job

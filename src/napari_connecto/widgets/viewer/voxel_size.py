@@ -1,4 +1,4 @@
-"""The size of a voxel where a layer states none or a wrong one: three numbers, and writing them into the layers."""
+"""Voxel size of a layer that states none or a wrong one: three number boxes, and writing it into the layers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from napari_connecto.widgets.viewer.layers import nm_per_unit, world_factor, wor
 from napari_connecto.widgets.viewer.view import RESULT
 
 PIXELS = "connecto_pixels"
-"""Key of ``layer.metadata``: the user has said that the voxel size is not known, and that pixels will do."""
+"""Key of ``layer.metadata``: the voxel size is unknown, and the user chose to work in pixels."""
 
 
 def give_size(viewer: Any, layer: Layer, voxel_nm: Sequence[float]) -> None:
     """Write a voxel size (z, y, x) in nm into a layer's scale and units, and into the layers that share its voxels.
 
-    The view stays on the same voxels. Of a 2-D layer y and x count.
+    The view stays on the same voxels. For a 2-D layer only y and x are used.
     """
     n = min(layer.ndim, 3)
     factor = np.asarray(voxel_nm, float)[-n:] / world_grid(layer)[0][-n:]
@@ -39,9 +39,9 @@ def give_size(viewer: Any, layer: Layer, voxel_nm: Sequence[float]) -> None:
 
 
 def _shares(other: Layer, layer: Layer) -> bool:
-    """Whether a layer lies on the voxels of another: the same unit, and where that is a length, the same scale.
+    """Whether a layer is on the voxel grid of another: the same unit and, if that is a length, the same scale.
 
-    Another image does only if it has the same shape.
+    For another image the shape must be the same too.
     """
     n = min(layer.ndim, other.ndim, 3)
     alike = np.allclose(other.scale[-n:], layer.scale[-n:])
@@ -59,7 +59,7 @@ def _stretch(layer: Layer, factor: np.ndarray) -> None:
     affine = np.array(layer.affine.affine_matrix, float)
     scale[-n:] *= factor
     translate[-n:] *= factor
-    affine[-n - 1 : -1, -1] *= factor  # where napari-ome-zarr says that a layer is
+    affine[-n - 1 : -1, -1] *= factor  # where napari-ome-zarr places a layer
     layer.scale, layer.translate, layer.affine = scale, translate, affine
     layer.units = (*layer.units[:-n], *("nm",) * n)
 
@@ -69,9 +69,9 @@ def _world_per_voxel(viewer: Any, layer: Layer) -> np.ndarray:
 
 
 class VoxelSize(QWidget):
-    """Three numbers, nm, (z, y, x), empty where nothing is known; of a 2-D image two.
+    """Three numbers in nm, (z, y, x), empty if unknown; two for a 2-D image.
 
-    ``changed`` is emitted when all of them are given and one is another.
+    ``changed`` is emitted when all are given and one has changed.
     """
 
     changed = Signal()
@@ -94,18 +94,18 @@ class VoxelSize(QWidget):
 
     @property
     def value(self) -> tuple[float, float, float] | None:
-        """In nm, (z, y, x); None while one is missing. A single section is as thick as a voxel is high."""
+        """In nm, (z, y, x); None while one is missing. A single section is as thick as its voxels are high."""
         z, y, x = (box.value() for box in self.boxes)
         z = y if self.flat else z
         return (z, y, x) if min(z, y, x) > 0 else None
 
     @property
     def flat(self) -> bool:
-        """Whether it is a 2-D image's."""
+        """Whether the image is 2-D."""
         return self.boxes[0].isHidden()
 
     def set_value(self, voxel_nm: Sequence[float] | None, *, flat: bool = False) -> None:
-        """Show a size, or empty boxes, without announcing it."""
+        """Show a size, or empty boxes, without emitting `changed`."""
         self.boxes[0].setVisible(not flat)
         for box, nm in zip(self.boxes, voxel_nm or (0.0,) * 3, strict=True):
             box.blockSignals(True)

@@ -1,4 +1,4 @@
-"""The pre-flight card of the dock "X-ray to EM": what a translation will cost, before it is run."""
+"""The pre-flight card of the dock "X-ray to EM": expected cost of a translation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 TOOLTIP = (
-    "What Run all computes: two tiles are timed on this machine.\n"
-    "Memory is the expected peak of this process, libraries and models included; disk space is before compression."
+    "Cost of Run all; two tiles are timed on this machine.\n"
+    "Memory is the expected peak of this process, including libraries and models; disk space is before compression."
 )
 
 

@@ -1,9 +1,9 @@
-"""Which translator, and how far it can be trusted: the second box of the dock "X-ray to EM"."""
+"""Choosing the translator, with its figures and calibration: the second box of the dock "X-ray to EM"."""
 
 from __future__ import annotations
 
 from napari_connecto.widgets.shared.choice import ChoiceBox, Words
-from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.theme import colour_text
 from napari_connecto.widgets.xray.jobs import list_job, peek
 from napari_connecto.widgets.xray.plots import CalibrationPlot
@@ -14,9 +14,9 @@ WORDS = Words(
     title="Translator",
     row="Use",
     train=TRAIN,
-    training="X-ray and EM of the same tissue teach a translator; train it below.",
+    training="Train a translator below, from X-ray and EM of the same tissue.",
     folder="Folder of a translator (with translator.json)",
-    tooltip="A translator that ships, one from a folder, or one trained from an X-ray and an EM volume of one tissue",
+    tooltip="A shipped translator, one from a folder, or one trained on an X-ray and an EM volume of the same tissue",
 )
 
 
@@ -25,10 +25,12 @@ class TranslatorBox(ChoiceBox):
 
     def __init__(self) -> None:
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
-        self.simulated = text_line("No pair of real X-ray and EM was seen in training")
+        self.simulated = text_line("Training used no real pair of X-ray and EM")
         self.simulated.setText(f"⚠ {SIMULATED}")
         colour_text(self.simulated, "warning")
-        self.figures = text_line("PSNR and SSIM of the translation, of interpolated X-ray, and coverage of intervals")
+        self.figures = text_line(
+            "PSNR and SSIM of the translation and of interpolated X-ray, and coverage of the intervals"
+        )
         self.plot = CalibrationPlot()
         for widget in (self.simulated, self.figures, self.plot):
             self.layout_.addRow(widget)

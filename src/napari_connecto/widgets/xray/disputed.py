@@ -1,4 +1,4 @@
-"""Where do the passes of a translator disagree about membranes: a layer, and the places to look at."""
+"""Where the passes of a translator disagree about membranes: a layer, and a list of regions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared import boundary_models
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.viewer.show import store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
 LAYER = "disagreement about membranes"
 SPAN = (0.0, 0.5)
-"""Standard deviations of a probability: from all passes agree to half of them against the others."""
+"""Standard deviations of a probability: from full agreement to half against half."""
 
 
 @dataclass(frozen=True)
 class Disputing:
-    """What is asked: which translation, by which boundary model, where (voxels of the X-ray's finest level; None:
-    everywhere), and the EM-like image on whose grid places are told.
+    """The request: translation, boundary model, part (voxels of the X-ray's finest level; None: everywhere), and the
+    EM-like image whose voxels give the positions.
     """
 
     what: jobs.Translating
@@ -46,33 +47,33 @@ class Disputing:
 
 
 class Disputed(NamedTuple):
-    """Standard deviation of the membrane's probability over passes, and where it is largest, in the mean's voxels."""
+    """Standard deviation of the membrane probability over passes, and where it is largest, in the mean's voxels."""
 
     sd: Volume
     worst: list[Region]
 
 
 class DisputedBox(QGroupBox):
-    """One button; a layer of the disagreement over the EM-like image; the list of worst places becomes that of these.
+    """One button; a layer of the disagreement over the EM-like image; its regions replace those in the list.
 
     Parameters
     ----------
     question
-        The translation that is shown and what to ask of it; raises `InputError` while there is none.
+        The translation shown and the request; raises `InputError` if there is none.
     """
 
     def __init__(self, viewer: Any, trust: TrustBox, question: Callable[[], tuple[Source, Disputing]]) -> None:
-        super().__init__("Doubt about membranes")
+        super().__init__("Disagreement about membranes")
         self._viewer, self._trust, self._question = viewer, trust, question
         self._source: Source | None = None
         self.layer: Image | None = None
         self.bar = JobBar(
             "disagreement",
-            "Where do passes disagree?",
-            "Segment every pass of the translator by itself (model and place as above) and show where they differ.\n"
-            "This finds wrong membranes better than the image's own uncertainty.",
+            "Show disagreement",
+            "Segment every pass of the translator separately (model and part as above) and show where they differ.\n"
+            "This finds wrong membranes better than the uncertainty of the image itself.",
         )
-        self.about = text_line("The largest disagreement, and where it is kept")
+        self.about = text_line("The largest disagreement, and where it is saved")
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.addRow(self.bar)
@@ -108,13 +109,13 @@ class DisputedBox(QGroupBox):
                 data, multiscale=len(arrays) > 1, metadata={RESULT: True}, **look, **keywords
             )
         self._trust.show_worst(found.worst)
-        top = f"up to {found.worst[0].sd:.2f} on average over a place" if found.worst else "none: passes agree"
+        top = f"up to {found.worst[0].sd:.2f} on average over a region" if found.worst else "none: all passes agree"
         self.about.setText(f"Disagreement (sd of the probability, 0 to 0.5): {top}; listed under Trust.")
-        self.about.setToolTip(f"Kept in {Path(found.sd.source).parent}")
+        self.about.setToolTip(f"Saved in {Path(found.sd.source).parent}")
 
 
 def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
-    """Compute it, and find the ``n`` worst places."""
+    """Compute it, and find the ``n`` regions of largest disagreement."""
     yield from torch_job()
     yield Progress(0, 0, "loading translator and model")
     from napari_connecto.workflows.xray.membranes import membranes_job

@@ -1,4 +1,4 @@
-"""The dock "X-ray to EM": translate, see where not to believe it, and whether segmenting gets better."""
+"""The dock "X-ray to EM": translate, judge the uncertainty, and compare segmentations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class TranslateWidget(Dock):
         self.train = PairBox(napari_viewer, self.image, lambda: output_folder())
         self.options: OptionsFold[TranslateParams] = OptionsFold(TranslateParams)
         self.card = translate_card()
-        self.bar = JobBar("X-ray to EM", "Run all", "Translate the whole image, what is in view first; again: cancel")
+        self.bar = JobBar(
+            "X-ray to EM", "Run all", "Translate the whole image, starting in view. Press again to cancel"
+        )
         self.preview = QPushButton("Preview in view")
         self.trust = TrustBox(napari_viewer)
         self.segment = SideBySideBox(napari_viewer, self.trust)
@@ -65,7 +67,7 @@ class TranslateWidget(Dock):
         self.image.layers.chosen.emit()
 
     def _lay_out(self) -> None:
-        self.preview.setToolTip("Translate only what is on screen; Run all then goes on from there")
+        self.preview.setToolTip("Translate only what is on screen; Run all then continues from there")
         self.bar.add_button(self.preview)
         self.lay_out(
             [
@@ -93,12 +95,12 @@ class TranslateWidget(Dock):
             choice.currentTextChanged.connect(self.disputed.bar.forget)
 
     def translating(self) -> Translating:
-        """The translation that the settings describe.
+        """The translation as set in the dock.
 
         Raises
         ------
         InputError
-            If something is still to be chosen.
+            If a choice is missing.
         """
         volume, folder = self.image.need_volume(), self.translator.folder
         if folder is None:
@@ -137,7 +139,7 @@ class TranslateWidget(Dock):
         self.card.ask(lambda: estimate_job(what), self._repair, lambda: check_job(what))
 
     def _repair(self, error: BaseException | None) -> Fix | None:
-        """A one-click way out of what the estimate complains about."""
+        """A one-click fix for what prevents the run."""
         if isinstance(error, VoxelSizeError):
             return self.image.way_out()
         if error is None and any("of disk" in note for note in self.card.estimate.notes):
@@ -162,7 +164,7 @@ class TranslateWidget(Dock):
             view = full.levels[0].box_in(shown, what.volume.levels[0])
             view = view.clip(what.volume.levels[0].shape)
             if not everything and view.size == 0:
-                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or run all")
+                raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or press Run all")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -184,7 +186,7 @@ class TranslateWidget(Dock):
             self.segment.set_source(self._running)
 
     def _show_live(self) -> bool:
-        """Show what is translated by now; False while that is nothing, or the X-ray's layer is gone."""
+        """Show what is translated so far; False if that is nothing, or the X-ray layer was removed."""
         running = self._running
         if running is None or (self._fresh and running.image not in self._viewer.layers):
             return False
@@ -192,7 +194,7 @@ class TranslateWidget(Dock):
         volumes = None if known else live(running.out)
         if not known and volumes is None:
             return False
-        if self._fresh:  # what was shown until now makes way only for something
+        if self._fresh:  # replace what was shown only when there is something new
             self._fresh = False
             self.trust.begin(running.image, running.finest)
             self.segment.set_source(None)
@@ -211,7 +213,7 @@ class TranslateWidget(Dock):
         self.scroller.ensureWidgetVisible(self.trust, 0, 0)
 
     def close_jobs(self) -> None:
-        """Stop everything that runs, and give the keys back."""
+        """Stop all jobs and release the keys."""
         super().close_jobs()
         self.bar.close_jobs()
         for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment, self.disputed):

@@ -1,6 +1,6 @@
-"""What the dock "X-ray to EM" runs off the GUI thread: each job is one workflow call; no Qt, no napari.
+"""Jobs of the dock "X-ray to EM": each is one workflow call off the GUI thread; no Qt, no napari.
 
-The workflows (torch behind them) are imported inside the jobs, so that opening the dock loads none of it.
+The workflows (and torch) are imported inside the jobs, so that opening the dock loads neither.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ WAIT_S = 0.1
 PARTS = ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
 _TURN = threading.Lock()
-"""Held by the translation that runs: one that was cancelled finishes its tiles under way before the next begins."""
+"""Held by the running translation: a cancelled one finishes its current tiles before the next begins."""
 
 
 @dataclass(frozen=True)
 class Translating:
-    """Everything one translation needs.
+    """The inputs of one translation.
 
     Parameters
     ----------
     volume
-        X-ray; its finest level is the finest to be read.
+        X-ray; its finest level is the finest one read.
     spec
         Of the file that it is; None where it is none.
     translator
-        Folder.
+        Folder of the translator.
     out
         Result folder; an unfinished one of the same volume, translator and params is resumed.
     run_on
-        This process, workers of its own, or a Dask cluster.
+        This process, local worker processes, or a Dask cluster.
     check
         Out-of-distribution check before the run, with the user's answer.
     """
@@ -74,7 +74,7 @@ class Translating:
         Raises
         ------
         InputError
-            If the volume is no file.
+            If the volume is not stored in a file.
         """
         return Translate(
             volume=file_spec(self.volume.name, self.spec),
@@ -86,7 +86,7 @@ class Translating:
 
 
 class Translated(NamedTuple):
-    """A translation, what it took in words, the places to look at first, and the span of its standard deviations."""
+    """A translation, its summary in words, the most uncertain regions, and the range of its standard deviations."""
 
     found: Translation
     lines: list[str]
@@ -103,13 +103,13 @@ def _load(folder: Path, changed: float) -> Translator:
 
 
 def load(folder: Path) -> Translator:
-    """A translator, kept loaded until its file changes."""
+    """A translator, cached until its file changes."""
     document = folder / TRANSLATOR
     return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
 
 
 def list_job() -> Job[dict[str, Path]]:
-    """The translators that ship: folder by name."""
+    """The shipped translators: folder by name."""
     from napari_connecto.sample_data import list_translators
 
     yield Progress(0, 0, "listing translators")
@@ -117,7 +117,7 @@ def list_job() -> Job[dict[str, Path]]:
 
 
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
-    """What the translation will cost; two real tiles are timed."""
+    """Cost of the translation; two real tiles are timed."""
     yield from torch_job()
     from napari_connecto.workflows.xray.estimate import estimate_translate
 
@@ -126,7 +126,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
 
 
 def check_job(what: Translating) -> Job[OodCheck]:
-    """Whether the volume looks like what the translator was trained on."""
+    """Out-of-distribution check of the volume for the translator."""
     yield from torch_job()
     from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
 
@@ -139,13 +139,13 @@ def check_job(what: Translating) -> Job[OodCheck]:
 
 
 def translating_job(what: Translating, n: int, region: Box | None = None, first: Box | None = None) -> Job[Translated]:
-    """Translate here or on a cluster, find the ``n`` worst places, leave the recipe in the result folder.
+    """Translate here or on a cluster, find the ``n`` most uncertain regions, write the recipe to the result folder.
 
     With a ``region``, a preview, there is no out-of-distribution check, so that the first tile comes soon.
-    A forward pass cannot be interrupted and takes seconds: whoever cancels need not wait for it, but the next one does.
+    A forward pass takes seconds and cannot be interrupted: cancelling does not wait for it, but the next job does.
     """
     while not _TURN.acquire(timeout=WAIT_S):
-        yield Progress(0, 0, "finishing tiles under way")
+        yield Progress(0, 0, "finishing current tiles")
     try:
         return (yield from _translating(what, n, region, first))
     finally:
@@ -177,7 +177,7 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
 
 
 def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
-    """The places where a translation is least certain, worst first."""
+    """The most uncertain regions of a translation, worst first."""
     yield Progress(0, 0, "finding the most uncertain regions")
     from napari_connecto.workflows.xray.trust import worst_regions
 
@@ -185,7 +185,7 @@ def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]
 
 
 def live(out: Path) -> dict[str, Volume] | None:
-    """The images that a translation is filling, by name; zarr arrays, None before a tile is finished."""
+    """The images of a running translation by name; zarr arrays, None before a tile is finished."""
     from napari_connecto.io.stores.tile_store import TileStore
     from napari_connecto.io.volumes.read import open_volume
 
@@ -197,7 +197,7 @@ def live(out: Path) -> dict[str, Volume] | None:
 
 @dataclass(frozen=True)
 class Peek:
-    """What a translator's folder says of it, read without loading torch."""
+    """Description of a translator in a folder, read without loading torch."""
 
     name: str
     voxel_nm: FVec3
@@ -206,29 +206,29 @@ class Peek:
 
     @property
     def simulated(self) -> bool:
-        """Whether it has seen no real X-ray."""
+        """Whether it was trained on simulated X-ray only."""
         return bool(self.about.get("simulated"))
 
     @property
     def calibration(self) -> Mapping[str, Any] | None:
-        """Of the held-out block: ``coverage``, ``removed``, ``by_sd``, ``by_error``."""
+        """Calibration on the held-out block: ``coverage``, ``removed``, ``by_sd``, ``by_error``."""
         metrics = self.about.get("metrics") or {}
         found: Mapping[str, Any] | None = metrics.get("calibration")
         return found
 
     @property
     def line(self) -> str:
-        """In words."""
+        """The description in words."""
         voxel, members = " × ".join(f"{v:g}" for v in self.voxel_nm), self.members
         count = "one network" if members == 1 else f"{members} networks"
-        return f"Gives voxels of {voxel} nm; {count}, trained on {self._pair}."
+        return f"Output voxels {voxel} nm; {count}, trained on {self._pair}."
 
     @property
     def _pair(self) -> str:
         return f"'{self.about.get('xray', '?')}' and '{self.about.get('em', '?')}'"
 
     def figures(self) -> str:
-        """What it reached on the held-out block of its pair; "" where that was not measured."""
+        """Its figures on the held-out block of its pair; "" if not measured."""
         metrics = self.about.get("metrics") or {}
         if not metrics:
             return ""
@@ -236,7 +236,7 @@ class Peek:
         return (
             f"In training, on a held-out block of {self._pair}: PSNR {now['psnr']:.1f} dB "
             f"(interpolated X-ray {before['psnr']:.1f}), "
-            f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals hold {kept['coverage']['0.9']:.0%}; "
+            f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals cover {kept['coverage']['0.9']:.0%}; "
             f"rank correlation of error and sd {kept['spearman']:.2f}."
         )
 
@@ -247,7 +247,7 @@ def peek(folder: Path) -> Peek:
     Parameters
     ----------
     folder
-        Of the translator, or what train-translator wrote.
+        Folder of the translator, or of what train-translator wrote.
 
     Raises
     ------
@@ -259,4 +259,4 @@ def peek(folder: Path) -> Peek:
         card = ModelCard.from_json(json.loads((folder / "member_0" / "card.json").read_text(encoding="utf-8")))
         return Peek(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"got {folder}; a translator is a folder with {TRANSLATOR}, made by training") from error
+        raise ModelError(f"'{folder}' is no translator; choose a folder with {TRANSLATOR}, made by training") from error

@@ -1,4 +1,4 @@
-"""What a translation shows in the viewer: EM-like image, its uncertainty, both as one, places to look at."""
+"""Layers of a translation: EM-like image, its uncertainty, both combined, and the most uncertain regions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MEAN, UNCERTAINTY, FADED, WORST = (
     "EM-like (from X-ray)",
     "uncertainty",
     "EM-like, faded by uncertainty",
-    "least certain",
+    "most uncertain regions",
 )
 KINDS = ("total", "aleatoric", "epistemic")
 LINKED = ("scale", "translate", "locked_data_level")
-"""What is the same for all images of a translation."""
+"""Settings common to all images of a translation."""
 SPAN = (0.0, 0.3)
-"""Standard deviations from dark to bright until there are some to go by, on the scale where the EM's range is 1."""
+"""Contrast limits of standard deviations until there are values to go by; the EM's range is 1."""
 
 
 class Total(Lazy):
-    """Both uncertainties of a level as one, or one of them, read only where asked; change `kind` and refresh.
+    """Both uncertainties of a level combined, or one of them, read lazily; change `kind` and refresh.
 
-    Where nothing is computed yet, it is ``empty``: napari draws NaN transparent.
+    ``empty`` where nothing is computed yet: napari draws NaN as transparent.
     """
 
     def __init__(self, aleatoric: Any, epistemic: Any, kind: str = "total", empty: float = 0.0) -> None:
@@ -50,7 +50,7 @@ class Total(Lazy):
 
 
 class Computed(Lazy):
-    """A level of the mean, NaN where nothing is computed yet, so that what lies below shows; read only where asked."""
+    """A level of the mean, NaN (transparent) where nothing is computed yet; read lazily."""
 
     def __init__(self, mean: Any, total: Total) -> None:
         self.mean, self.total = mean, total
@@ -62,8 +62,9 @@ class Computed(Lazy):
 
 
 class Faded(Lazy):
-    """A level as RGBA: the mean in grey, opaque up to a standard deviation, gone at twice that and where nothing is
-    computed; read only where asked. Change `at_most` and refresh.
+    """A level as RGBA, read lazily: the mean in grey, opaque up to the standard deviation `at_most`, transparent from
+    twice
+    that and where nothing is computed. Change `at_most` and refresh.
     """
 
     def __init__(self, mean: Any, total: Total, at_most: float) -> None:
@@ -83,7 +84,7 @@ class Faded(Lazy):
 
 
 class TranslationLayers:
-    """The layers of one translation, on the grid of the image layer it was made from; made with its first tile.
+    """The layers of one translation, on the grid of its X-ray layer; created with the first tile.
 
     Parameters
     ----------
@@ -106,12 +107,12 @@ class TranslationLayers:
 
     @property
     def images(self) -> list[Layer]:
-        """Those of the linked group that are still there."""
+        """Layers of the linked group that are still in the viewer."""
         return [x for x in (self.mean, self.uncertainty, self.faded) if x is not None and x in self._viewer.layers]
 
     @property
     def alive(self) -> bool:
-        """Whether the user has not removed the EM-like layer."""
+        """Whether the EM-like layer is still in the viewer."""
         return self.mean is not None and self.mean in self._viewer.layers
 
     def show(self, volumes: Mapping[str, Volume], *, kind: str, at_most: float, fade: bool) -> None:
@@ -138,13 +139,13 @@ class TranslationLayers:
         self._viewer.layers.link_layers([self.mean, self.faded, self.uncertainty], LINKED)
 
     def complete(self) -> None:
-        """All is translated: the names say so."""
+        """The translation is complete: update the names."""
         for layer, name in ((self.mean, MEAN), (self.faded, FADED), (self.uncertainty, UNCERTAINTY)):
             if layer is not None and layer in self._viewer.layers and layer.name.startswith(part_name(name)):
                 layer.name = name
 
     def refresh(self, *, force: bool = False) -> None:
-        """Show what the stores hold by now, never for more than a tenth of the time."""
+        """Refresh from the stores, for at most a tenth of the time."""
         now = time.perf_counter()
         if now < self._next_refresh and not force:
             return
@@ -154,7 +155,7 @@ class TranslationLayers:
         self._next_refresh = time.perf_counter() + max(0.2, 9 * (time.perf_counter() - now))
 
     def adjust(self) -> None:
-        """Make dark to bright span the total uncertainty of the coarsest level's middle section, for every kind."""
+        """Set contrast limits to the total uncertainty in the middle section of the coarsest level, for every kind."""
         if self.uncertainty is None or self.uncertainty not in self._viewer.layers:
             return
         array = self._totals[-1]
@@ -172,7 +173,7 @@ class TranslationLayers:
             self.uncertainty.refresh(extent=False)
 
     def fade(self, on: bool) -> None:
-        """Fade the EM-like image where it is not certain, or show all of it."""
+        """Fade the EM-like image where it is uncertain, or show all of it."""
         for layer in self.images:
             if layer in (self.faded, self.mean):
                 layer.visible = on == (layer == self.faded)
@@ -185,7 +186,7 @@ class TranslationLayers:
             self.refresh(force=True)
 
     def show_worst(self, regions: Sequence[Region]) -> None:
-        """Frame the places, each on its middle section; earlier frames go."""
+        """Frame the regions, each on its middle section; earlier frames are removed."""
         if self.worst is not None and self.worst in self._viewer.layers:
             self._viewer.layers.remove(self.worst)
         self.worst = None
@@ -194,7 +195,7 @@ class TranslationLayers:
         grid, n = self.volumes["mean"].levels[0], min(self._image.ndim, 3)
         place = {key: values[-n:] for key, values in placed_at(grid, self._image, self._level).items()}
         assert self.mean is not None
-        place["translate"] = self.mean.translate  # also where it was put beside the X-ray
+        place["translate"] = self.mean.translate  # also if it was moved beside the X-ray
         frames = [frame(region)[:, 3 - n :] for region in regions]
         look = {"face_color": "transparent", "edge_color": OKABE_ITO["accepted"], "name": WORST, "opacity": 1.0}
         width = max(1.0, float(np.ptp(frames[0][:, -1])) / 25)
@@ -204,7 +205,7 @@ class TranslationLayers:
             )
 
     def mark(self, index: int) -> None:
-        """Make one frame stand out."""
+        """Highlight one frame."""
         if self.worst is not None and self.worst in self._viewer.layers:
             colours = [OKABE_ITO["new"] if i == index else OKABE_ITO["accepted"] for i in range(self.worst.nshapes)]
             self.worst.edge_color = colours
@@ -217,12 +218,12 @@ class TranslationLayers:
 
 
 def part_name(name: str) -> str:
-    """Name of a layer of a translation that is not complete."""
+    """Name of a layer of an incomplete translation."""
     return f"{name}, part"
 
 
 def frame(region: Region) -> np.ndarray:
-    """Corners (4, 3) of a place on its middle section, as napari draws them: the centre of voxel i is i."""
+    """Corners (4, 3) of a region on its middle section in napari's coordinates: the centre of voxel i is i."""
     (z0, y0, x0), (z1, y1, x1) = region.box.start, region.box.stop
     z, low, high = (z0 + z1) // 2, (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
     return np.array([[z, *low], [z, low[0], high[1]], [z, *high], [z, high[0], low[1]]], float)

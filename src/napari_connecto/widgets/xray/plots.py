@@ -1,4 +1,4 @@
-"""The calibration of a translator as a small drawing: coverage of its intervals, and sparsification."""
+"""Small plot of a translator's calibration: coverage of its intervals, and sparsification."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ HEIGHT = 148
 
 
 class CalibrationPlot(Plot):
-    """Left: stated against measured coverage, on the diagonal where intervals hold what they state.
+    """Left: measured against stated coverage of the intervals; on the diagonal they agree.
 
-    Right: error of what is left when the most uncertain voxels are taken away, beside the best order there is.
+    Right: error of the remaining voxels after removing the most uncertain ones, beside the best possible order.
     """
 
     def __init__(self) -> None:
         super().__init__(
             HEIGHT,
-            "Measured on a block that the translator never saw.\n"
-            "Left: share of voxels whose EM lies inside the stated interval; on the dashed line it is as stated.\n"
-            "Right: mean error, relative to all voxels, of those left when the least certain are removed (line);\n"
-            "dashed: were the truly worst removed first. The nearer, the better the uncertainty finds errors.",
+            "Measured on a held-out block.\n"
+            "Left: share of voxels whose EM value is inside the stated interval; on the dashed line it is as stated.\n"
+            "Right: mean error, relative to all voxels, after removing the most uncertain voxels (line), and after\n"
+            "removing those with the largest error (dashed). The closer, the better the uncertainty finds errors.",
         )
         self.coverage: list[tuple[float, float]] = []
         self.curves: dict[str, list[tuple[float, float]]] = {}
@@ -35,7 +35,7 @@ class CalibrationPlot(Plot):
         self.hide()
 
     def show_calibration(self, found: Mapping[str, Any] | None) -> None:
-        """Draw ``coverage``, ``removed``, ``by_sd``, ``by_error`` and ``ause``; hidden where there is none."""
+        """Draw ``coverage``, ``removed``, ``by_sd``, ``by_error`` and ``ause``; hidden if there are none."""
         self.setVisible(found is not None)
         if found is None:
             return
@@ -82,7 +82,7 @@ class CalibrationPlot(Plot):
 
 
 def _spots(inner: QRectF, points: Sequence[tuple[float, float]]) -> list[QPointF]:
-    """Points of the unit square, those above it on its upper edge."""
+    """Points of the unit square; values above it are drawn on its upper edge."""
     return [
         QPointF(inner.left() + inner.width() * x, inner.bottom() - inner.height() * min(max(y, 0.0), 1.0))
         for x, y in points

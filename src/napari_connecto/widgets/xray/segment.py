@@ -1,4 +1,4 @@
-"""Does translating help? The same boundary model on X-ray and EM-like image, side by side."""
+"""Segment X-ray and EM-like image with the same boundary model, for comparison side by side."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
 from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.job_bar import ErrorLine, JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.segmentation import Segmenting
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.show import GAP, store_layer
@@ -33,15 +34,15 @@ VIEW, ALL = "In view", "Everywhere"
 NAMES = ("segments of X-ray", "segments of EM-like")
 LINKED = ("contour", "opacity")
 COUNTED = 2**24
-"""Voxels that segments are counted in, at most."""
+"""Largest number of voxels in which segments are counted."""
 NONE_LEFT = "No EM-like segment is certain enough: raise 'Certain to sd'"
 
 
 class SideBySideBox(QGroupBox):
-    """Model, where, how; two linked Labels layers; leaving out what is not certain."""
+    """Model, part, mode; two linked Labels layers; hiding uncertain segments."""
 
     def __init__(self, viewer: Any, trust: TrustBox) -> None:
-        super().__init__("Segment raw and translated")
+        super().__init__("Segment X-ray and EM-like")
         self._viewer, self._trust = viewer, trust
         self._source: Source | None = None
         self._counts = ""
@@ -50,20 +51,22 @@ class SideBySideBox(QGroupBox):
         self.labels: dict[str, Volume] = {}
         self.layers: dict[str, Labels] = {}
         self.model, self.where = QComboBox(), QComboBox()
-        self.model.setToolTip("Boundary model that segments both; one for EM, as the translation is EM-like")
+        self.model.setToolTip("Boundary model for both; choose one for EM, as the translation is EM-like")
         self.where.addItems([VIEW, ALL])
-        self.where.setToolTip("Which part is segmented; In view: what is on screen, 32 sections thick")
+        self.where.setToolTip("Part to segment; In view: what is on screen, 32 sections thick")
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
-        self.bar = JobBar("side by side", "Segment both", "X-ray as the model fits it, then the EM-like image")
+        self.bar = JobBar(
+            "side by side", "Segment both", "Segment the X-ray, then the EM-like image, with the same model"
+        )
         self.aside = QCheckBox("Side by side")
-        self.aside.setToolTip("Show EM-like image and its segments to the right of the X-ray; otherwise over it")
-        self.leave = QPushButton("Leave out what is not certain")
+        self.aside.setToolTip("Show the EM-like image and its segments to the right of the X-ray, instead of over it")
+        self.leave = QPushButton("Hide uncertain segments")
         self.leave.setCheckable(True)
         self.leave.setToolTip(
             "Show EM-like segments only where the total sd is at most 'Certain to sd', and hide those of the X-ray "
-            "below them; again: show all"
+            "below them. Press again to show all"
         )
-        self.about = text_line("How many segments each has, and where they are kept")
+        self.about = text_line("Number of segments of each, and where they are saved")
         self.error = ErrorLine()
         self._lister = Worker("models", self, quiet=True)
         self._lay_out()
@@ -73,7 +76,7 @@ class SideBySideBox(QGroupBox):
 
     def _lay_out(self) -> None:
         fold = QCollapsible("How")
-        fold.toggleButton().setToolTip("How boundaries are cut into segments")
+        fold.toggleButton().setToolTip("How segments are made from boundaries")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         layout = QFormLayout(self)
@@ -109,18 +112,18 @@ class SideBySideBox(QGroupBox):
         self.bar.close_jobs()
 
     def tasks(self) -> tuple[Segmenting, Segmenting]:
-        """What the button would segment: X-ray and EM-like image.
+        """The segmentations as set in the dock: of the X-ray and of the EM-like image.
 
         Raises
         ------
         InputError
-            If there is no translation, no model, or the part asked for is not translated.
+            If there is no translation or no model, or the requested part is not translated.
         """
         source, whole, folder, view = self._asked()
         xray, mean = source.what.volume, whole
         raw = None if view is None else inside(view, source.finest, xray)
         made = None if view is None else inside(view, source.finest, mean)
-        if made is not None and not source.complete:  # brightness must not be measured where nothing is
+        if made is not None and not source.complete:  # intensities must not be measured where nothing is translated
             made, raw = self._translated(made, mean, xray)
             mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
@@ -131,7 +134,7 @@ class SideBySideBox(QGroupBox):
         )
 
     def _translated(self, box: Box, mean: Volume, xray: Volume) -> tuple[Box, Box]:
-        """The part of a box that is translated by now, in voxels of the mean and of the X-ray."""
+        """The part of a box translated so far, in voxels of the mean and of the X-ray."""
         assert self._trust.layers is not None
         parts = self._trust.layers.volumes
         here = translated(box, parts["aleatoric"].levels[0], parts["epistemic"].levels[0])
@@ -141,7 +144,7 @@ class SideBySideBox(QGroupBox):
         return here, mean.levels[0].box_in(here, fine).clip(fine.shape)
 
     def disputing(self) -> tuple[Source, Disputing]:
-        """The same part and model, asked where passes of the translator disagree.
+        """Disagreement between the translator's passes, for the same part and model.
 
         Raises
         ------
@@ -159,7 +162,7 @@ class SideBySideBox(QGroupBox):
         if source is None or layers is None or not layers.alive:
             raise InputError("nothing is translated yet; press Preview in view or Run all first")
         if folder is None:
-            raise InputError("no boundary model is chosen; choose one that ships")
+            raise InputError("no boundary model is chosen; choose a shipped one")
         everywhere = self.where.currentText() == ALL
         if everywhere and not source.complete:
             raise InputError(f"only a part is translated; press Run all first, or choose '{VIEW}'")
@@ -169,7 +172,7 @@ class SideBySideBox(QGroupBox):
         return source, layers.volumes["mean"], folder, view
 
     def _folder(self, model: Path, box: Box | None, source: Source) -> Path:
-        """One folder for the same question, so that Resume goes on."""
+        """One folder per question, so that Resume continues."""
         key = (source.out, source.complete, model, self.form.value, box)
         if key not in self._made:
             n = 1
@@ -208,12 +211,12 @@ class SideBySideBox(QGroupBox):
         counts = [f"{name.removeprefix('segments of ')}: {v.metadata['segments']}" for name, v in self.labels.items()]
         self._counts = f"Segments in {'; '.join(counts)}"
         self.about.setText(self._counts)
-        self.about.setToolTip(f"Kept in {Path(made[0].source).parents[2]}")
+        self.about.setToolTip(f"Saved in {Path(made[0].source).parents[2]}")
         self._on_aside(self.aside.isChecked())
         self._show_state()
 
     def _show(self, name: str) -> None:
-        """Put a segmentation over the image it is of."""
+        """Show a segmentation over its image."""
         source = self._source
         if source is None:
             return
@@ -228,7 +231,7 @@ class SideBySideBox(QGroupBox):
         self.layers[name] = layer
 
     def _on_aside(self, on: bool) -> None:
-        """Move what belongs to the EM-like image to the right of the X-ray, or back over it."""
+        """Move the layers of the EM-like image to the right of the X-ray, or back over it."""
         source, trust = self._source, self._trust.layers
         if source is None or trust is None or not trust.images:
             return
@@ -243,7 +246,7 @@ class SideBySideBox(QGroupBox):
         self._viewer.reset_view()
 
     def _show_raw(self) -> None:
-        """Segments of the X-ray show unless those of the EM-like image lie over them and leave out something."""
+        """Hide the X-ray's segments while those of the EM-like image lie over them with uncertain ones hidden."""
         raw = self.layers.get(NAMES[0])
         if raw is not None and raw in self._viewer.layers:
             raw.visible = self.aside.isChecked() or not self.leave.isChecked()
@@ -253,7 +256,7 @@ class SideBySideBox(QGroupBox):
             self._mask()
 
     def _mask(self) -> None:
-        """Show the EM-like image's segments where they are certain, or everywhere."""
+        """Show the EM-like image's segments where they are certain, or all of them."""
         layer, trust = self.layers.get(NAMES[1]), self._trust.layers
         if layer is None or layer not in self._viewer.layers or trust is None or self._source is None:
             return
@@ -275,9 +278,9 @@ class SideBySideBox(QGroupBox):
 
 
 def left_line(labels: Any) -> str:
-    """What a mask left of the segments, by their coarsest level; "" where that is too large to be read at once."""
+    """How many segments a mask leaves, counted on their coarsest level; "" if that is too large to read at once."""
     if prod(labels.shape) > COUNTED:
         return ""
     left = np.unique(labels[(slice(None),) * len(labels.shape)])
     n = int((left > 0).sum())
-    return f"{n} of the EM-like are certain enough, at least in part" if n else NONE_LEFT
+    return f"{n} EM-like segments are at least partly certain" if n else NONE_LEFT

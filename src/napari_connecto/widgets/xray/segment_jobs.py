@@ -1,4 +1,4 @@
-"""What is segmented raw and translated, and the job that does both; no Qt."""
+"""Segmenting the X-ray and its translation alike; no Qt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """What is translated, and from where."""
+    """The translated image, and what it was translated from."""
 
     image: Layer
     finest: Level
@@ -30,12 +30,12 @@ class Source:
 
     @property
     def out(self) -> Path:
-        """The translation's folder."""
+        """Folder of the translation."""
         return self.what.out
 
 
 def both_job(tasks: Sequence[Segmenting]) -> Job[tuple[Volume, Volume]]:
-    """Segment one after the other; stages say which."""
+    """Segment one after the other; stages name which."""
     xray, em_like = tasks
     first = yield from named("X-ray", segmenting_job(xray))
     return first, (yield from named("EM-like", segmenting_job(em_like)))
@@ -48,10 +48,11 @@ def inside(view: Box, finest: Level, volume: Volume) -> Box:
 
 
 def translated(box: Box, aleatoric: Level, epistemic: Level) -> Box:
-    """The part of a box that is translated: along each axis the sections around its middle, up to the first gap.
+    """The translated part of a box: along each axis the sections around its middle, up to the first gap.
 
-    What is translated is a block of tiles, so three lines through the middle tell where it ends. Empty where the middle
-    is not translated.
+    The translated part is a block of tiles, so its ends follow from three lines through the middle. Empty if the middle
+    is
+    not translated.
     """
     middle, box = [(a + b) // 2 for a, b in zip(box.start, box.stop, strict=True)], box.clip(aleatoric.shape)
     if box.size == 0:

@@ -18,9 +18,10 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State
@@ -39,14 +40,14 @@ PRESETS = {
     "Standard": TranslatorParams(),
     "Full": TranslatorParams(members=5, steps=2000, width=24),
 }
-"""Ours: a first look in minutes, the defaults, and a night."""
+"""A first look in minutes, the defaults, and an overnight run."""
 CUSTOM, TRANSLATOR = "Custom", "translator"
 OWN = ("name", "device")
-"""What no preset changes."""
+"""Fields that no preset changes."""
 
 
 class Training(NamedTuple):
-    """Everything a training needs; ``em`` is opened by its job."""
+    """The inputs of a training; ``em`` is opened by its job."""
 
     xray: Volume
     spec: VolumeSpec | None
@@ -57,7 +58,7 @@ class Training(NamedTuple):
 
     @property
     def wanted(self) -> tuple[Any, ...]:
-        """What is the same where an unfinished training goes on."""
+        """What must be equal for an unfinished training to be resumed."""
         em = self.em
         seen = em.path or [id(array) for array in em.arrays]
         return (identity(self.xray), em.name, seen, em.leading, em.voxel_nm, self.params, self.pairing)
@@ -66,8 +67,9 @@ class Training(NamedTuple):
 class PairBox(QGroupBox):
     """EM layer, preset, form, start, watch, stop. ``trained`` is emitted with the folder of the new translator.
 
-    The X-ray is the dock's image. Training runs in a process of its own: it does not slow the view, Cancel ends it at
-    once, and what its members have learnt by then is gone on from when the same training is started again.
+    The X-ray is the dock's image. Training runs in a separate process: it does not slow down the view, and Cancel ends
+    it at
+    once. The same training, started again, continues from what the networks have learnt so far.
     """
 
     trained = Signal(Path)
@@ -76,7 +78,9 @@ class PairBox(QGroupBox):
         super().__init__("Train from pair")
         self._viewer, self._source, self._folder = viewer, source, folder
         self._last: Training | None = None
-        self.em = LayerCombo(viewer, (Image,), "EM of the same tissue, placed by its layer where it lies in the X-ray")
+        self.em = LayerCombo(
+            viewer, (Image,), "EM of the same tissue; its layer must be placed where it lies in the X-ray"
+        )
         self.preset = QComboBox()
         self.preset.addItems([*PRESETS, CUSTOM])
         self.preset.setCurrentText("Standard")
@@ -88,13 +92,13 @@ class PairBox(QGroupBox):
         fold = QCollapsible("Alignment")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.pairing)
-        self.bar = JobBar("training", "Train", "Align the pair, then train; a folder of results is made")
+        self.bar = JobBar("training", "Train", "Align the pair, then train; creates a result folder")
         self.stop = QPushButton("Stop && keep")
-        self.stop.setToolTip("Stop now and keep the networks so far; they are measured on the held-out block")
+        self.stop.setToolTip("Stop now and keep the networks so far; they are evaluated on the held-out block")
         self.stop.setEnabled(False)
         self.bar.add_stop_button(self.stop)
         self.curve = Curve()
-        self.about = text_line("What the training reached on a held-out block")
+        self.about = text_line("Results on the held-out block")
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)
@@ -112,7 +116,7 @@ class PairBox(QGroupBox):
         self.stop.clicked.connect(self._on_stop)
 
     def training(self) -> Training:
-        """What the button would train; in the folder of an unfinished one where it is the same.
+        """The training as set in the dock; in the folder of an unfinished one if it is the same.
 
         Raises
         ------
@@ -121,9 +125,9 @@ class PairBox(QGroupBox):
         """
         xray, layer = self._source.volume(truncated=True), self.em.layer
         if xray is None:
-            raise InputError("got no X-ray; choose its layer in the box Image")
+            raise InputError("no X-ray is chosen; choose its layer in the box Image")
         if layer is None or layer.name == self._source.layers.currentText():
-            raise InputError("got no EM beside the X-ray; open the EM of the same tissue and choose its layer")
+            raise InputError("no EM beside the X-ray; open the EM of the same tissue and choose its layer")
         em, params = describe(layer, step=self._viewer.dims.current_step), self.form.value
         if not em.calibrated:
             raise InputError(f"EM layer '{layer.name}' states no unit; set its scale and units (nm) in napari")
@@ -141,7 +145,7 @@ class PairBox(QGroupBox):
         self.em.release()
 
     def _on_image_chosen(self) -> None:
-        """What was said of a training on another image goes, unless it still runs."""
+        """Clear the messages of a training on another image, unless it still runs."""
         if not self.bar.worker.state.busy:
             self.bar.reset()
             self.curve.clear()
@@ -153,10 +157,10 @@ class PairBox(QGroupBox):
             self.form.change(**{k: v for k, v in asdict(chosen).items() if k not in OWN})
 
     def _on_form(self) -> None:
-        """Name the preset that the form is, if it is one."""
+        """Select the preset that matches the form, if any."""
         try:
             now = self.form.value
-        except InputError:  # said when Train is pressed
+        except InputError:  # shown when Train is pressed
             self.preset.setCurrentText(CUSTOM)
             return
         same = [k for k, p in PRESETS.items() if replace(p, name=now.name, device=now.device) == now]
@@ -185,7 +189,7 @@ class PairBox(QGroupBox):
     def _on_stop(self) -> None:
         if self._last is not None and stop_and_keep(self._last.out):
             self.stop.setEnabled(False)
-            self.bar.status.setText("Stopping after this step; what is learnt is kept and measured…")
+            self.bar.status.setText("Stopping after this step; the networks are kept and evaluated…")
 
     def _on_trained(self, summary: Summary) -> None:
         out = Path(summary.out)
@@ -195,7 +199,7 @@ class PairBox(QGroupBox):
 
 
 def training_job(training: Training) -> Job[Summary]:
-    """Train in a process of its own, which is killed when this is closed; what is no file is written to one first."""
+    """Train in a separate process, killed when this is closed; inputs that are not files are written to one first."""
     yield from torch_job()
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 

@@ -1,4 +1,4 @@
-"""Where not to believe a translation: which uncertainty is shown, fading, and the worst places one by one."""
+"""Judging a translation: which uncertainty is shown, fading by it, and the most uncertain regions one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.dock import row
-from napari_connecto.widgets.shared.job_bar import ErrorLine, text_line
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.widgets.shared.worker import Worker
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.xray.trust import Region
 
 CERTAIN = 0.1
-"""Standard deviation up to which the EM-like image is opaque at first: a tenth of the EM's range."""
+"""Initial standard deviation up to which the EM-like image is opaque: a tenth of the EM's range."""
 
 
 class TrustBox(QGroupBox):
-    """Uncertainty, fading by it, and a list of the worst places with jump-to.
+    """Uncertainty, fading by it, and a list of the most uncertain regions.
 
-    The keys N and P work while the EM-like layer exists. ``changed`` is emitted when the limit of certainty is another.
+    The keys N and P work while the EM-like layer exists. ``changed`` is emitted when the certainty limit changes.
     """
 
     changed = Signal()
@@ -40,28 +40,30 @@ class TrustBox(QGroupBox):
         self._keys = Keys(self)
         self.layers: TranslationLayers | None = None
         self.regions: list[Region] = []
-        self.report = text_line("What was translated, whether tiles show, and what the translator reached before")
+        self.report = text_line(
+            "What was translated, seams at tile borders, and the translator's figures from training"
+        )
         self.kind = QComboBox()
         self.kind.addItems(KINDS)
         self.kind.setToolTip(
-            "Which standard deviation the layer 'uncertainty' shows, on a scale where the EM's range is 1.\n"
-            "aleatoric: what the X-ray cannot tell; epistemic: what the translator does not know; total: both."
+            "Standard deviation shown in the layer 'uncertainty'; the EM's range is 1.\n"
+            "aleatoric: what the X-ray does not show; epistemic: what the translator does not know; total: both."
         )
         self.fade = QCheckBox("Opacity by certainty")
-        self.fade.setToolTip("Let the EM-like image fade, and the X-ray below show, where it is not certain")
+        self.fade.setToolTip("Fade the EM-like image where it is uncertain, so that the X-ray below shows")
         self.limit = SpanSlider(
             0.01,
             0.5,
             "Total standard deviation up to which a voxel counts as certain, as a share of the EM's range.\n"
-            "The image is opaque up to this value and transparent from twice this value; less certain segments can be "
-            "left out below.\nThe slider spans the 5th percentile to the maximum.",
+            "The image is opaque up to this value and transparent from twice this value. Segments above it can be "
+            "hidden below.\nThe slider spans the 5th percentile to the maximum.",
         )
         self.limit.setValue(CERTAIN)
         self.count = QSpinBox()
         self.count.setRange(1, 100)
         self.count.setValue(10)
-        self.count.setToolTip("How many regions are listed, most uncertain first; they do not overlap")
-        self.again = QPushButton("Look again")
+        self.count.setToolTip("Number of regions to list, most uncertain first; they do not overlap")
+        self.again = QPushButton("Update list")
         self.again.setToolTip("List the most uncertain regions of what is translated so far")
         self.list = QListWidget()
         self.list.setToolTip("The most uncertain regions, worst first; click one to go there")
@@ -71,7 +73,7 @@ class TrustBox(QGroupBox):
         self.previous.setToolTip("Go to the previous region (key P)")
         self.next.setToolTip("Go to the next region (key N)")
         self.error = ErrorLine()
-        self._looker = Worker("worst places", self, quiet=True)
+        self._looker = Worker("most uncertain regions", self, quiet=True)
         self._lay_out()
         self._connect()
         self._show_state()
@@ -105,7 +107,7 @@ class TrustBox(QGroupBox):
 
     @property
     def alive(self) -> bool:
-        """Whether there is a translation whose EM-like layer is still in the viewer."""
+        """Whether a translation is shown and its EM-like layer is still in the viewer."""
         return self.layers is not None and self.layers.alive
 
     def begin(self, image: Layer, level: Level) -> None:
@@ -119,7 +121,7 @@ class TrustBox(QGroupBox):
         self._show_state()
 
     def show_live(self, volumes: dict[str, Volume] | None) -> None:
-        """Show what is translated by now; ``volumes`` are its stores where these are not shown yet."""
+        """Show what is translated so far; ``volumes`` are its stores if these are not shown yet."""
         if self.layers is None:
             return
         if self.layers.mean is None and volumes is not None:
@@ -134,7 +136,7 @@ class TrustBox(QGroupBox):
             self.layers.refresh()
 
     def finish(self, made: Translated, *, complete: bool) -> None:
-        """The translation, or the part asked for, is done."""
+        """The translation, or the requested part, is done."""
         self.report.setText("\n".join(f"• {line}" for line in made.lines))
         if self.layers is not None and self.layers.alive:
             self.layers.refresh(force=True)
@@ -147,7 +149,7 @@ class TrustBox(QGroupBox):
             self.show_worst(made.worst)
 
     def look(self) -> None:
-        """List the worst places of what is translated by now."""
+        """List the most uncertain regions of what is translated so far."""
         if self.layers is None or not self.layers.alive:
             return
         volumes, n = self.layers.volumes, self.count.value()
@@ -155,7 +157,7 @@ class TrustBox(QGroupBox):
         self._looker.start(lambda: worst_job(volumes["aleatoric"], volumes["epistemic"], n))
 
     def show_worst(self, regions: list[Region]) -> None:
-        """List and frame these places."""
+        """List and frame these regions."""
         self.regions = regions
         self.list.blockSignals(True)
         self.list.clear()
@@ -169,14 +171,14 @@ class TrustBox(QGroupBox):
         self._show_state()
 
     def step(self, by: int) -> None:
-        """Go to the next (1) or previous (-1) place of the list, round and round."""
+        """Go to the next (1) or previous (-1) region of the list, wrapping around."""
         if self.regions:
             here = self.list.currentRow()
             first = 0 if by > 0 else len(self.regions) - 1
             self.list.setCurrentRow((here + by) % len(self.regions) if here >= 0 else first)
 
     def go(self, index: int) -> None:
-        """Centre the view on a place and make its frame stand out."""
+        """Centre the view on a region and highlight its frame."""
         if not 0 <= index < len(self.regions) or self.layers is None or self.layers.mean is None:
             return
         if self.layers.alive:
@@ -185,7 +187,7 @@ class TrustBox(QGroupBox):
             self.layers.mark(index)
 
     def close_jobs(self) -> None:
-        """Stop looking and give the keys back."""
+        """Stop the search and release the keys."""
         self._looker.close(wait_s=0)
         self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)

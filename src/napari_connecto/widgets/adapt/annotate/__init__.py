@@ -1,1 +1,1 @@
-"""The annotation part of the dock *Adapt to my data*."""
+"""The annotation step of the dock *Adapt to my data*."""

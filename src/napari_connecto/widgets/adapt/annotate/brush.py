@@ -1,4 +1,4 @@
-"""What a patch is painted with: a button and a key for each class of label."""
+"""Choosing the label to paint: a button and a key per class."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_connecto.widgets.adapt.annotate.patch import INSIDE, MEMBRANE
-from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.error_line import text_line
 
 MEANING = (
-    "Unlabelled voxels (0) are ignored: they neither train nor measure. "
+    "Unlabelled voxels (0) are ignored in training and in measuring. "
     "Give each neurite its own number from 3 (M), or paint all insides as 2."
 )
 NEXT_FREE = "M"
@@ -27,13 +27,13 @@ BRUSHES = (
 
 
 class Brushes(QWidget):
-    """One button per class; its key in `keys` does the same. ``take(value)`` gets -1 for the next free number."""
+    """One button per class, also by its key in `keys`. ``take(value)`` gets -1 for the next free number."""
 
     def __init__(self, take: Callable[[int], Any]) -> None:
         super().__init__()
         self.buttons: dict[str, QPushButton] = {}
         self.keys: dict[str, Callable[[], Any]] = {}
-        self.meaning = text_line("What the numbers of the layer mean")
+        self.meaning = text_line("Meaning of the layer's label values")
         self.meaning.setText(MEANING)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -51,7 +51,7 @@ class Brushes(QWidget):
         grid.addWidget(self.meaning, 2, 0, 1, 2)
 
     def allow(self, on: bool) -> None:
-        """Let the buttons be pressed, or not."""
+        """Enable or disable the buttons."""
         for button in self.buttons.values():
             button.setEnabled(on)
 

@@ -1,4 +1,4 @@
-"""The patch that is open in the step "Annotate": its layers, its draft, and the keys that judge it."""
+"""The open patch of the step "Annotate": its layers, its draft, and its keys."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 WRITTEN_S = 10.0
-"""How long a dock that closes waits for a commit that is being written."""
+"""How long closing the dock waits for a commit in progress."""
 
 
 class Desk(QObject):
-    """One patch at a time, or none.
+    """One open patch, or none.
 
-    ``changed`` is emitted when another patch lies here, or none does; ``failed(error, traceback text)`` when it could
-    not be opened or committed; ``committed(state)`` when its labels are on disk; ``unedited()`` when they are the
-    pre-fill as it was, which is to be accepted first. The keys work while a patch is open.
+    ``changed`` is emitted when a patch is opened or closed; ``failed(error, traceback text)`` when it cannot be opened
+    or
+    committed; ``committed(state)`` when its labels are on disk; ``unedited()`` when they are the unchanged pre-fill,
+    which
+    must be accepted first. The keys work while a patch is open.
     """
 
     changed = Signal()
@@ -52,17 +54,17 @@ class Desk(QObject):
 
     @property
     def busy(self) -> bool:
-        """A patch is being opened or committed."""
+        """Whether a patch is being opened or committed."""
         return self._opener.state.busy or self._committer.state.busy
 
     def open(self, work: Work, id: int, prefill: str) -> None:
-        """Open a patch of a session; the one that is here goes, its draft is on disk."""
+        """Open a patch of a session; the previous one is closed, its draft is on disk."""
         self._opener.start(lambda: open_patch_job(work, id, prefill))
 
     def commit(self, work: Work, *, accept: bool) -> None:
-        """Write the open patch's labels, in a thread; meanwhile nothing can be painted.
+        """Write the open patch's labels in a thread; painting is disabled meanwhile.
 
-        ``accept``: also where they are the pre-fill as it was; otherwise `unedited` is emitted and nothing is written.
+        ``accept``: also write an unchanged pre-fill; otherwise `unedited` is emitted and nothing is written.
         """
         if self.opened is None or self.patch is None or self.busy:
             return
@@ -72,7 +74,7 @@ class Desk(QObject):
         self._committer.start(lambda: commit_job(work, id, labels, accept))
 
     def close(self) -> None:
-        """Take the patch out of the viewer and give the keys back."""
+        """Remove the patch from the viewer and release the keys."""
         self.keys.release()
         if self.patch is not None:
             self.patch.close()
@@ -80,7 +82,7 @@ class Desk(QObject):
         self.changed.emit()
 
     def close_jobs(self) -> None:
-        """Stop opening, and following the viewer."""
+        """Stop opening patches and following the viewer."""
         self._opener.close()
         self._committer.close(wait_s=WRITTEN_S)
         self.keys.release()
@@ -94,7 +96,7 @@ class Desk(QObject):
         except ConnectoError as error:
             self.failed.emit(error, "")
             return
-        self.opened = None  # the labels of the last one go without being missed
+        self.opened = None  # so that removing the last labels layer is not taken for the user's doing
         if self.patch is None or self.patch.canvas.image is not canvas.image:
             if self.patch is not None:
                 self.patch.close()
@@ -121,7 +123,7 @@ class Desk(QObject):
             self.patch.lock(False)
 
     def _on_layer_removed(self, _event: Any) -> None:
-        """The user took the patch's labels out: the draft is on disk, the keys go back."""
+        """The user removed the labels layer: the draft is on disk; release the keys."""
         if self.opened is not None and self.patch is not None and not self.patch.alive:
             self.keys.release()
             self.opened = None

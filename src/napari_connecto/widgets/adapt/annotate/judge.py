@@ -1,4 +1,4 @@
-"""Buttons that judge a suggested patch, and the question whether an unedited pre-fill is accepted."""
+"""Buttons for a suggested patch, and the question whether an unedited pre-fill is accepted."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.widgets.shared.job_bar import text_line
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.theme import colour_text
 
 COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
 UNEDITED = (
-    "The model's pre-fill is unchanged: as labels it would teach the model its own errors. "
+    "The model's pre-fill is unchanged: training on it would teach the model its own errors. "
     "Correct it, or commit again to accept it unedited."
 )
 BUTTONS = (
-    ("open", "Open", "Show the chosen patch with a Labels layer to paint on (also: double click)"),
-    ("commit", COMMIT, "Keep the labels of the open patch"),
+    ("open", "Open", "Show the selected patch with a Labels layer to paint on (also: double-click)"),
+    ("commit", COMMIT, "Save the labels of the open patch"),
     ("skip", "Skip (K)", "Skip the open patch; the skip is recorded"),
-    ("next", "Next (N)", "Open the next waiting patch; the draft of this one is kept"),
+    ("next", "Next (N)", "Open the next waiting patch; the draft of this one is saved"),
     ("undo", "Undo (U)", "Undo the last commit or skip, and open that patch"),
-    ("copy", "Copy command", "Copy the shell command that suggests patches for this session"),
+    ("copy", "Copy command", "Copy the equivalent shell command, which suggests patches for this session"),
 )
 """Key, text and tooltip."""
 
 
 class JudgeBox(QWidget):
-    """The buttons; ``asked`` is the patch whose unedited pre-fill waits to be accepted, None where none does."""
+    """The buttons; ``asked`` is the patch whose unedited pre-fill awaits confirmation, None if none does."""
 
     def __init__(self, slots: Mapping[str, Callable[[], Any]]) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class JudgeBox(QWidget):
         self.ask(None)
 
     def allow(self, patches: bool, opened: bool) -> None:
-        """Which buttons can be pressed while there are ``patches``, and one is ``opened``."""
+        """Enable the buttons that apply while there are ``patches``, and one is ``opened``."""
         for key, button in self.buttons.items():
             button.setEnabled(key == "copy" or (opened if key in ("commit", "skip") else patches))
 
     def ask(self, id: int | None) -> None:
-        """Ask whether the pre-fill of this patch is accepted as it is; None: do not ask."""
+        """Ask whether this patch's unedited pre-fill is accepted; None: do not ask."""
         self.asked = id
         self.question.setText(UNEDITED if id is not None else "")
         self.question.setVisible(id is not None)

@@ -1,4 +1,4 @@
-"""Step 2 of "Adapt to my data": a queue of suggested patches, opened, painted, committed or skipped by keys."""
+"""Step 2 of "Adapt to my data": a queue of suggested patches to open, paint, commit or skip."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from napari_connecto.widgets.adapt.annotate.queue import Queue
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_run
 from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
 from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.job_bar import JobBar, text_line
+from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 from napari_connecto.workflows.recipes.words import command_line
@@ -39,8 +40,8 @@ PATCHES, AT_RANDOM = 6, 2
 class AnnotateBox(QWidget):
     """Suggest, open, paint, commit.
 
-    The keys work while a patch is open: 0, 1, 2 and M choose what is painted, see `Brushes`; C commit, K skip, N next,
-    U undo the last commit or skip. The first commit of an unedited pre-fill in a session must be confirmed.
+    Keys while a patch is open: 0, 1, 2 and M choose the label to paint, see `Brushes`; C commit, K skip, N next, U undo
+    the last commit or skip. The first commit of an unedited pre-fill in a session must be confirmed.
     """
 
     def __init__(self, project: Project) -> None:
@@ -54,21 +55,21 @@ class AnnotateBox(QWidget):
         self.count, self.prefill = QSpinBox(), QComboBox()
         self.count.setRange(1, 1000)
         self.count.setValue(PATCHES)
-        self.count.setToolTip("How many patches to suggest; those drawn at random are held out to measure the gain")
+        self.count.setToolTip("Number of patches to suggest; those drawn at random are held out to measure the gain")
         self.prefill.addItems(PREFILLS)
         self.prefill.setToolTip(
-            "What a patch is filled with when it is first opened: the model's prediction, to be corrected.\n"
-            "Held-out patches stay empty: a model is not measured by its own output"
+            "Initial labels of a patch: the model's prediction, to be corrected.\n"
+            "Held-out patches start empty, so that a model is never measured by its own output"
         )
         self.form: ParamsForm[SuggestParams] = ParamsForm(SuggestParams)
         self.form.value = SuggestParams(random_arm=AT_RANDOM)
-        self.bar = JobBar("suggestions", "Suggest", "Look at patches of tissue and put the ones worth labelling below")
+        self.bar = JobBar("suggestions", "Suggest", "Sample patches of tissue and list those most worth labelling")
         self.resume = QPushButton("Resume session…")
-        self.resume.setToolTip("Open the folder of an earlier session: patches, labels and drafts are as they were")
+        self.resume.setToolTip("Open the folder of an earlier session with its patches, labels and drafts")
         self.bar.add_button(self.resume)
         self.row = SessionRow()
         self.queue = Queue()
-        self.counter = text_line("Committed patches of all that were not skipped")
+        self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
         self._lay_out()
@@ -88,7 +89,7 @@ class AnnotateBox(QWidget):
 
     @property
     def patch(self) -> PatchLayers | None:
-        """Layers of the open patch, or of the last one."""
+        """Layers of the open or the previous patch."""
         return self.desk.patch
 
     @property
@@ -98,12 +99,12 @@ class AnnotateBox(QWidget):
 
     @property
     def buttons(self) -> dict[str, QPushButton]:
-        """What judges a patch: open, commit, skip, next, undo, copy."""
+        """Patch buttons: open, commit, skip, next, undo, copy."""
         return self.judge.buttons
 
     @property
     def summary(self) -> str:
-        """For the heading."""
+        """Summary for the heading."""
         if self.project.work is None:
             return ""
         committed, total = self.project.work.session.counts()
@@ -111,7 +112,7 @@ class AnnotateBox(QWidget):
 
     def _lay_out(self) -> None:
         fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("How patches are suggested, and how large they are")
+        fold.toggleButton().setToolTip("Sampling strategy and size of the patches")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         rows, after = QFormLayout(), QFormLayout()
@@ -129,7 +130,7 @@ class AnnotateBox(QWidget):
         layout.addWidget(self.row)
 
     def open(self) -> None:
-        """Open the chosen patch, or the next one waiting."""
+        """Open the selected patch, or the next one waiting."""
         work = self.project.work
         if work is None or self.desk.busy:
             return
@@ -143,14 +144,14 @@ class AnnotateBox(QWidget):
         self.desk.open(work, id, self.prefill.currentText())
 
     def commit(self) -> None:
-        """Keep the open patch's labels, in a thread, and go on; an error leaves everything as it is."""
+        """Commit the open patch's labels in a thread and go to the next; an error changes nothing."""
         work, state = self.project.work, self.opened
         if work is not None and state is not None and not self.desk.busy:
             self.bar.error.clear()
             self.desk.commit(work, accept=state.id == self.judge.asked or self._accepting == work.session.path)
 
     def skip(self) -> None:
-        """Pass over the open patch and go on."""
+        """Skip the open patch and go to the next."""
         work, state = self.project.work, self.opened
         if work is None or state is None or self.desk.busy:
             return
@@ -162,7 +163,7 @@ class AnnotateBox(QWidget):
         self._go_on()
 
     def next(self) -> None:
-        """Open the next patch that waits; without one, close the open one."""
+        """Open the next waiting patch; if there is none, close the open one."""
         work = self.project.work
         if self.desk.busy:
             return
@@ -199,7 +200,7 @@ class AnnotateBox(QWidget):
         self.bar.start(lambda: resume_job(folder), resumable=False)
 
     def _close_session(self) -> bool:
-        """Make room for another session; False, and it is said why, while a job of this one runs."""
+        """Close the session so that another can be opened; False, with a message, while a job of this one runs."""
         if why := self.project.busy():
             self.bar.error.show_error(InputError(why))
             return False
@@ -212,7 +213,7 @@ class AnnotateBox(QWidget):
         self.desk.close_jobs()
 
     def show_state(self) -> None:
-        """Counter, queue, and which buttons can be pressed."""
+        """Update counter, queue, and which buttons are enabled."""
         work = self.project.work
         states = work.session.patches if work else ()
         self.queue.show_states(states, work.thumbnails if work else {}, self.opened.id if self.opened else None)
@@ -257,7 +258,7 @@ class AnnotateBox(QWidget):
         self.bar.start(lambda: suggest_job(begin, work, n, params, library), resumable=False)
 
     def _on_resume(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder of a session (with session.json)")
+        folder = QFileDialog.getExistingDirectory(self, "Session folder (with session.json)")
         if folder:
             self.resume_from(Path(folder))
 

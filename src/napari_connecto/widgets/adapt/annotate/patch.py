@@ -1,4 +1,4 @@
-"""A patch to paint on, in the viewer of the dock "Adapt to my data"."""
+"""A patch to paint on in the viewer of the dock "Adapt to my data"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBRANE, INSIDE = OKABE_ITO["rejected"], OKABE_ITO["accepted"]
 
 
 class PatchLayers:
-    """One patch to paint on: its image, its labels, and a box around it. Another patch takes its place."""
+    """One patch to paint on: image, labels and a box around it. Opening another patch replaces it."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
@@ -34,7 +34,7 @@ class PatchLayers:
 
     @property
     def replaced(self) -> np.ndarray | None:
-        """The labels, where somebody put another array into their layer; None while strokes go to the draft."""
+        """The labels array, if someone replaced the array of the layer; None while strokes go to the draft."""
         if self.labels is None or self.labels.data is self._draft:
             return None
         return np.asarray(self.labels.data)
@@ -45,10 +45,11 @@ class PatchLayers:
         return self.labels is not None and self.labels in self.canvas.viewer.layers
 
     def show(self, id: int, draft: Draft) -> Any:
-        """Show a patch, go there, and take up the brush; strokes write through to the draft.
+        """Show a patch, centre it, and activate the brush; strokes are written through to the draft.
 
-        The labels are a new layer each time, for napari keeps a layer's undo history; the others are filled again,
-        for each layer that goes stops napari for a while.
+        The labels are a new layer each time, because napari keeps a layer's undo history; the other layers are
+        refilled,
+        because removing a layer blocks napari for a while.
         """
         level, canvas = Level(draft.image, draft.voxel_nm, draft.origin_nm), self.canvas
         self._view = self._view or canvas.view()
@@ -63,7 +64,7 @@ class PatchLayers:
         return labels
 
     def take(self, value: int) -> None:
-        """Take up the brush with a label; -1: the next neurite's number that is free."""
+        """Activate the brush with a label; -1: the next free neurite number."""
         if self.labels is None or not self.labels.editable:
             return
         if value < 0:
@@ -72,13 +73,13 @@ class PatchLayers:
         self.labels.selected_label, self.labels.mode = value, "paint"
 
     def lock(self, on: bool) -> None:
-        """Let nothing be painted while the labels are read, or go on."""
+        """Disable painting while the labels are read, or enable it again."""
         if self.labels is not None and self.labels.editable == on:
             self.labels.editable = not on
             self.labels.mode = "pan_zoom" if on else "paint"
 
     def close(self) -> None:
-        """Take the patch out of the viewer and look where one looked before; what was painted is on disk."""
+        """Remove the patch from the viewer and restore the previous view; the draft is on disk."""
         self._remove_labels()
         self.canvas.remove([self._image, self._frame])
         if self._view is not None:
@@ -107,7 +108,7 @@ class PatchLayers:
 
 
 def label_colours() -> CyclicLabelColormap:
-    """napari's colours, but for membranes (1) and insides (2)."""
+    """napari's colours, except for membranes (1) and insides (2)."""
     found = label_colormap(50)
     colours = np.array(found.colors)
     for value, name in ((1, MEMBRANE), (2, INSIDE)):
@@ -116,6 +117,6 @@ def label_colours() -> CyclicLabelColormap:
 
 
 def _frame(shape: Sequence[int]) -> np.ndarray:
-    """Corners (4, 3) of the middle section's edge."""
+    """Corners (4, 3) of the middle section's outline."""
     z, y, x = (shape[0] - 1) // 2, shape[1] - 0.5, shape[2] - 0.5
     return np.array([[z, -0.5, -0.5], [z, -0.5, x], [z, y, x], [z, y, -0.5]])

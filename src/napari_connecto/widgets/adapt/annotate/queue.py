@@ -1,4 +1,4 @@
-"""The queue of suggested patches: thumbnail, state, and the reason in words."""
+"""The queue of suggested patches: thumbnail, state, and reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNS = {"waiting": "○", "committed": "✔", "skipped": "✘"}
 
 
 class Queue(QListWidget):
-    """One line per patch; `id` is the chosen one's."""
+    """One line per patch; `id` is that of the selected one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,16 +27,16 @@ class Queue(QListWidget):
         self.setFixedHeight(4 * (SIDE + 6))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setToolTip("Suggested patches; double click opens one. ○ waiting, ✔ committed, ✘ skipped")
+        self.setToolTip("Suggested patches; double-click to open. ○ waiting, ✔ committed, ✘ skipped")
 
     @property
     def id(self) -> int | None:
-        """Of the chosen patch."""
+        """Id of the selected patch."""
         item = self.currentItem()
         return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
 
     def choose(self, id: int) -> None:
-        """Make a patch the chosen one."""
+        """Select a patch."""
         for i in range(self.count()):
             item = self.item(i)
             if item is not None and item.data(Qt.ItemDataRole.UserRole) == id:
@@ -46,7 +46,7 @@ class Queue(QListWidget):
     def show_states(
         self, states: Sequence[PatchState], thumbnails: Mapping[int, np.ndarray], opened: int | None
     ) -> None:
-        """List them; the choice stays."""
+        """List the patches; keep the selection."""
         known = [self.item(i) for i in range(self.count())]
         ids = [None if item is None else item.data(Qt.ItemDataRole.UserRole) for item in known]
         if ids != [s.id for s in states]:
@@ -76,6 +76,6 @@ def _icon(image: np.ndarray) -> QIcon:
     image = np.ascontiguousarray(image)
     grey = QImage(image.tobytes(), image.shape[1], image.shape[0], image.shape[1], QImage.Format.Format_Grayscale8)
     icon, picture = QIcon(), QPixmap.fromImage(grey.copy())
-    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # not tinted when chosen
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # not tinted when selected
         icon.addPixmap(picture, mode)
     return icon

@@ -1,4 +1,4 @@
-"""What the step "Annotate" runs off the GUI thread: sessions begun, filled, resumed; no Qt, no napari."""
+"""Jobs of the step "Annotate": start, fill and resume sessions; no Qt, no napari."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Work:
-    """An open session, and all it is about."""
+    """An open session with its image and model."""
 
     session: Session
     volume: Volume
@@ -55,7 +55,7 @@ class Work:
 
 
 def base_job(begin: Begin, library: Path | None) -> Job[Path]:
-    """The folder of the model to start from; one that is made for this image is kept beside the session."""
+    """Folder of the model to start from; a model adapted to this image is kept beside the session."""
     from napari_connecto.models.files import new_model, save_model
     from napari_connecto.workflows.adapt.fine_tune import boundary_card
 
@@ -68,7 +68,7 @@ def base_job(begin: Begin, library: Path | None) -> Job[Path]:
 
 
 def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, library: Path | None) -> Job[Work]:
-    """Put ``n`` more patches into the queue of a session, which is made if there is none."""
+    """Add ``n`` more patches to the queue of a session, which is created if there is none."""
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.adapt.annotate.session import Session
@@ -97,15 +97,15 @@ def suggest_job(begin: Begin, work: Work | None, n: int, params: SuggestParams, 
         session = Session.open(begin.folder / "session", volume, model.card, spec=spec, model=str(base))
     elif not np.allclose(session.level.voxel_nm, cut(volume, model.card, found[0].box)[0].voxel_nm):
         raise InputError(
-            f"the session's patches have voxels of {session.level.voxel_nm} nm, '{model.card.name}' reads others; "
-            "choose a model of that size, or begin a new session"
+            f"'{model.card.name}' does not read the session's voxels of {session.level.voxel_nm} nm; choose a model of "
+            "that voxel size, or start a new session"
         )
     session.add(found)
     return with_thumbnails(Work(session, volume, spec, base, note=found.note))
 
 
 def resume_job(folder: Path) -> Job[Work]:
-    """Open a session's folder (or the one around it) again."""
+    """Reopen a session from its folder (or the folder that contains it)."""
     yield from torch_job()
     yield Progress(0, 0, "opening the session")
     from napari_connecto.workflows.adapt.annotate.session import Session
@@ -124,7 +124,7 @@ def resume_job(folder: Path) -> Job[Work]:
 
 
 def with_thumbnails(work: Work) -> Work:
-    """The work with a picture (uint8, y, x) of every patch's middle section."""
+    """The work with a thumbnail (uint8, y, x) of every patch's middle section."""
     found = dict(work.thumbnails)
     for state in work.session.patches:
         if state.id not in found:
@@ -143,9 +143,9 @@ def suggest_run(work: Work, n: int, params: SuggestParams) -> Suggest:
 
 
 def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> Job[PatchState | None]:
-    """Keep a patch's labels; None, and nothing is kept, where they are the pre-fill as it was and that is not accepted.
+    """Commit a patch's labels; None, and nothing is written, if they are an unchanged pre-fill that is not accepted.
 
-    It is done before the first report, so that a dock that closes does not stop it.
+    It happens before the first report, so that closing the dock does not stop it.
     """
     prefilled, edited = work.session.edited(id, labels)
     state = None if prefilled and edited == 0 and not accept else work.session.commit(id, labels)
@@ -156,7 +156,7 @@ def commit_job(work: Work, id: int, labels: np.ndarray | None, accept: bool) -> 
 def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, Draft]]:
     """A patch to paint on, pre-filled with the model's prediction unless it is held out.
 
-    An older version pre-filled those too, and did not say so: such a draft that nobody changed is taken back.
+    Early versions pre-filled those too, without recording it: such a draft is cleared if it is unchanged.
     """
     yield Progress(0, 0, "predicting")
     state = next(s for s in work.session.patches if s.id == id)
@@ -176,5 +176,5 @@ def open_patch_job(work: Work, id: int, prefill: str) -> Job[tuple[PatchState, D
 
 
 def _box(work: Work, state: PatchState) -> Box:
-    """Of a patch in the session's level."""
+    """In the session's level."""
     return work.volume.levels[0].box_in(state.box, work.session.level).clip(work.session.level.shape)
