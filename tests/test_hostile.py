@@ -602,7 +602,7 @@ def test_sessions_that_scale_by_nonsense(tmp_path: Path, about: Any) -> None:
     [
         (np.zeros((4, 4)), np.full((4, 4), -1), "got labels from -1 to -1; allowed are 0 to 4294967293"),
         (np.zeros((4, 4)), np.full((4, 4), 2**63, np.uint64), "allowed are 0 to 4294967293"),
-        (np.zeros((4, 4)), np.zeros((4, 4)), "got labels of type float64; labels are whole numbers"),
+        (np.zeros((4, 4)), np.zeros((4, 4)), "got labels of type float64; labels must be integers"),
         (np.zeros((4, 4), complex), np.zeros((4, 4), int), "got an image of .* complex128"),
         (np.zeros((0, 4)), np.zeros((0, 4), int), "got an image of "),
         (np.full((4, 4), 1e300), np.zeros((4, 4), int), "NaN, infinite or huge values"),

@@ -71,7 +71,7 @@ def test_a_search_tells_its_funnel_and_audit(tmp_path):
     assert page == tmp_path / "found" / "report.html"
     assert f"{len(found)} objects found" in text
     assert audit["sentence"] in text
-    assert f"of these looked at again by the finest level {audit['sampled']}" in text
+    assert f"of these, classified again by the finest level {audit['sampled']}" in text
     for level in found.report["levels"]:
         assert f"{level['calls']} {level['calls_predicted']:.0f} {level['share']:.2%} {level['passed']}" in text
     assert read(page).count("data:image/svg+xml") == 2
@@ -155,7 +155,7 @@ def test_a_fine_tuning_says_how_its_labels_came_about(tmp_path):
 def test_a_gain_without_an_interval_has_none_on_its_page(tmp_path):
     page = write_report(tuning(tmp_path / "tuned", 4, 0.8, (None, None)))
     assert "+0.200 bits gained" in keys(page)
-    assert "cannot be told from chance" in words(page)
+    assert "is not significant on these held-out patches" in words(page)
 
 
 def keys(page: Path) -> list[str]:
@@ -240,7 +240,7 @@ def test_a_translation_lists_the_worst_places(tmp_path):
     text = words(write_report(tmp_path / "made"))
     shape = " × ".join(map(str, found.mean.levels[0].shape))
     assert f"{shape} voxels, EM-like, by &#39;tiny&#39;" in text
-    assert "place z (nm) y (nm) x (nm) sd epistemic share 1 " in text
+    assert "region z (nm) y (nm) x (nm) sd epistemic share 1 " in text
 
 
 def test_a_translator_tells_its_calibration(tmp_path):
@@ -250,14 +250,14 @@ def test_a_translator_tells_its_calibration(tmp_path):
     assert f"AUSE): {metrics['calibration']['ause']:.3f}" in text
     assert f"translated {metrics['translated']['psnr']:.3f} {metrics['translated']['ssim']:.3f}" in text
     assert f"90% {metrics['calibration']['coverage']['0.9']:.1%}" in text
-    assert "It has seen no real X-ray" in text
+    assert "Trained on simulated X-ray only" in text
 
 
 def test_what_is_no_result_or_not_finished_is_said_in_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"holds no finished result; give a folder"):
         write_report(tmp_path / "empty")
-    with pytest.raises(InputError, match=r"is no folder; give"):
+    with pytest.raises(InputError, match=r"is not a folder; give"):
         write_report(tmp_path / "nowhere")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "job.json").write_text(json.dumps({"fingerprint": {"workflow": "detect"}}))

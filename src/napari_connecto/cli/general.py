@@ -24,7 +24,7 @@ def info(path: str, **options: Any) -> None:
     """Print axes, levels, voxel sizes, bytes and dtype of PATH, and what there is to choose from in it."""
     from napari_connecto.workflows.shared.spec import describe_spec
 
-    for line in describe_spec(volume_spec(path, options)):
+    for line in describe_spec(volume_spec(path, options), "give --voxel-nm Z Y X"):
         click.echo(line)
 
 

@@ -1,1 +1,1 @@
-"""Result folders as pages that one can read, print and send: the only home of matplotlib and jinja2."""
+"""Result folders as self-contained HTML pages: the only home of matplotlib and jinja2."""

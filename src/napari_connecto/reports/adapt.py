@@ -1,4 +1,4 @@
-"""Chapters of an adaptation: ranking, annotation session, fine-tuning and whether it helped."""
+"""Chapters of an adaptation: ranking, annotation session, fine-tuning with its gain."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from napari_connecto.reports.results import Result
 from napari_connecto.workflows.adapt.annotate.patch_states import PatchState, editing_text, patch_states
 
 SHOWN = 6
-"""Patches of a session that are drawn."""
+"""Patches of a session to draw."""
 
 
 def rank_chapter(result: Result) -> Chapter:
-    """Of a ranking of models."""
+    """Chapter of a ranking of models."""
     told = result.json("ranking.json")
     rows, limit = told["ranks"], number(told["limit"], inf)
     compared = [row for row in rows if isfinite(number(row["mmd2"]))]
     best = next((row for row in rows if row["fits"]), None)
-    nearest = f"Start from '{best['name']}': it was trained on data like these." if best else NO_FIT
+    nearest = f"Start from '{best['name']}': its training data are similar." if best else NO_FIT
     volume, why = result.input()
     figures = [Figure(charts.intervals(compared, limit), RANKED)]
     if volume is not None:
@@ -36,7 +36,7 @@ def rank_chapter(result: Result) -> Chapter:
     keys = [(best["name"] if best else "none", "model that fits best"), (str(len(rows)), "models compared")]
     keys.append((f"{compared[0]['mmd2']:.4f}", f"MMD² of the nearest (limit {limit:.4f})"))
     if told.get("patches"):
-        keys.append((str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty passed over)"))
+        keys.append((str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty ones skipped)"))
     sections = (
         Section("Ranking", (RULE, *((why,) if why else ())), tuple(figures), (_ranks(rows),)),
         *closing(result, str(told.get("version", "")), [("encoder (SHA-256)", str(told.get("encoder", "")))]),
@@ -48,13 +48,13 @@ def rank_chapter(result: Result) -> Chapter:
 
 NO_FIT = "No model fits: the volume is farther from each than the library's own data are from each other."
 RANKED = (
-    "Distance of the volume to the data that each model learnt from, nearest first. Left of the dashed limit the "
-    "volume is as near as two domains of the library usually are to each other."
+    "Distance of the volume from each model's training data, nearest first. Left of the dashed limit, the volume is as "
+    "near as two domains of the library usually are to each other."
 )
 RULE = (
     "MMD² compares features of tissue patches of the volume with those of each model's training data "
-    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p says that the two "
-    "differ, which different tissues always do somewhat; how much is what ranks them."
+    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p means that the two "
+    "differ, as different tissues always do to some extent; the models are ranked by how much."
 )
 
 
@@ -81,19 +81,19 @@ def _ranks(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def session_chapter(result: Result) -> Chapter:
-    """Of an annotation session: what was suggested and why, and what became of it."""
+    """Chapter of an annotation session: suggested patches, reasons, and their states."""
     states = patch_states(EventLog(result.path / "events.jsonl").events())
     count = {status: sum(s.status == status for s in states) for status in ("committed", "waiting", "skipped")}
     held = sum(s.held_out and s.status == "committed" for s in states)
     keys = ((str(len(states)), "patches suggested"), *((str(n), status) for status, n in count.items()))
-    keys = (*keys, (str(held), "of the committed are held out to measure by"))
+    keys = (*keys, (str(held), "of the committed patches are held out for measuring"))
     verdict = f"{count['committed']} of {len(states)} suggested patches are annotated, {held} of them held out."
     verdict += f" Labels: {editing_text(states)}." * bool(count["committed"])
     sections = (
         Section("Suggested patches", figures=_patches(result, states), tables=(_queue(states),)),
         *closing(result),
     )
-    warn = () if held or not count["committed"] else ("No patch is held out yet, so no gain can be measured.",)
+    warn = () if held or not count["committed"] else ("No patch is held out, so the gain cannot be measured.",)
     if unedited := sum(s.unedited for s in states):
         warn = (*warn, f"Accepted unedited: {unedited} of the committed patches. Their labels are model output.")
     title = f"Annotation of '{result.name}'" if result.name else "Annotation"
@@ -111,7 +111,7 @@ def _queue(states: Sequence[PatchState]) -> Table:
         )
         for s in states
     )
-    return Table(("patch", "box (z y x, voxels)", "state", "labels", "why it was suggested"), rows)
+    return Table(("patch", "box (z y x, voxels)", "state", "labels", "reason"), rows)
 
 
 def _patches(result: Result, states: Sequence[PatchState]) -> tuple[Figure, ...]:
@@ -130,13 +130,13 @@ def _patches(result: Result, states: Sequence[PatchState]) -> tuple[Figure, ...]
 
 
 def tune_chapter(result: Result) -> Chapter:
-    """Of a fine-tuning: before and after on held-out patches."""
+    """Chapter of a fine-tuning: before and after on held-out patches."""
     card = result.json("model/card.json")
     told = (card.get("metrics") or {}).get("fine_tune") or {}
     found, patches = result.json("comparison.json"), told.get("patches")
     models = [("weights (SHA-256)", str(card.get("digest", ""))), ("training data", str(card.get("training", "")))]
     models.append(("licence", str(card.get("licence", ""))))
-    learnt = () if patches is None else ((str(patches), "annotated patches learnt from"),)
+    learnt = () if patches is None else ((str(patches), "annotated training patches"),)
     sections: tuple[Section, ...] = closing(result, str(told.get("version", "")), models)
     title = f"Fine-tuned on '{result.name}'" if result.name else "Fine-tuned"
     annotated = tuple(line[:1].upper() + line[1:] + "." for line in result.json("annotation.json").get("lines") or ())
@@ -154,18 +154,21 @@ def tune_chapter(result: Result) -> Chapter:
         *learnt,
     )
     helped = Section(
-        "Did it help?", (VI, *prepared, *annotated), _compared(found), (_by_patch(found), _thresholds(found))
+        "Gain on held-out patches",
+        (VI, *prepared, *annotated),
+        _compared(found),
+        (_by_patch(found), _thresholds(found)),
     )
     warn = () if span and (low > 0 or high < 0) else (UNSURE,)
     return Chapter(title, "Fine-tuning", str(result.path), found["verdict"], keys, warn, (helped, *sections))
 
 
 VI = (
-    "Variation of information (Meilă 2007) between the segmentation and the annotation, in bits: split errors cut "
-    "neurites apart, merge errors join what is two; 0 is perfect. Neither model has seen these patches, and the "
-    "thresholds of both were tuned on the annotated patches alone."
+    "Variation of information (Meilă 2007) between segmentation and annotation, in bits: split errors cut neurites "
+    "apart, merge errors join separate ones; 0 is perfect. Neither model was trained on these patches, and the "
+    "thresholds of both were tuned on the annotated training patches alone."
 )
-UNSURE = "The gain cannot be told from chance by these held-out patches; hold out more to know."
+UNSURE = "The gain is not significant on these held-out patches; hold out more to measure it better."
 
 
 def _compared(found: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -175,7 +178,7 @@ def _compared(found: Mapping[str, Any]) -> tuple[Figure, ...]:
         Figure(charts.before_after(before, after), "Each held-out patch, before (pale) and after (full).", wide=False),
         Figure(
             charts.gain(each, found["gain"], found["interval"]),
-            "Bits gained on each held-out patch (dots) and on average (diamond; bar: 95 %, Student's t over patches).",
+            "Gain in bits on each held-out patch (dots) and on average (diamond; bar: 95 %, Student's t over patches).",
             wide=False,
         ),
     )
@@ -199,7 +202,7 @@ def _thresholds(found: Mapping[str, Any]) -> Table:
 
 
 def curve(results: Sequence[Result]) -> Section | None:
-    """VI over annotated patches, where several fine-tunings were compared; None where fewer than two were."""
+    """VI over annotated patches, if several fine-tunings were compared; None for fewer than two."""
     points = []
     for result in results:
         told = (result.json("model/card.json").get("metrics") or {}).get("fine_tune") or {}
@@ -212,6 +215,6 @@ def curve(results: Sequence[Result]) -> Section | None:
 
 
 CURVE = (
-    "Variation of information on held-out patches for each fine-tuning below, by the patches it learnt from. "
+    "Variation of information on held-out patches for each fine-tuning below, by number of training patches. "
     "Sets of held-out patches may differ between runs."
 )

@@ -1,4 +1,4 @@
-"""Chapter of a search: the funnel, what it cost, what it may have missed, and what it found."""
+"""Chapter of a search: the funnel, its cost, what it may have missed, and what it found."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from napari_connecto.workflows.ood.document import stated
 
 LISTED = 20
 SLAB = 0.15
-"""Share of the depth on each side of the section within which detections are drawn."""
+"""Share of the depth, on each side of the section, within which detections are drawn."""
 
 
 def detect_chapter(result: Result) -> Chapter:
-    """Of a finished search."""
+    """Chapter of a finished search."""
     found = Detections.load(result.path)
     report = found.report
     volume, why = result.input()
@@ -34,10 +34,10 @@ def detect_chapter(result: Result) -> Chapter:
         Section("Funnel", figures=(Figure(charts.funnel(report["levels"]), FUNNEL),), tables=(_levels(report),)),
         *([_audit(report)] if report["audit"]["rejected"] else []),
         *([_ood(check)] if check else []),
-        Section("What was found", (why,) if why else (), _pictures(found, volume), (_table(found),)),
+        Section("Detections", (why,) if why else (), _pictures(found, volume), (_table(found),)),
     ]
     inside = f" in '{result.name}'" if result.name else ""
-    everywhere = "" if report["mode"] == "cascade" else ", everywhere by the finest level"
+    everywhere = "" if report["mode"] == "cascade" else ", exhaustive search"
     made = str(report.get("version", ""))
     return Chapter(
         f"{report['cascade']}{inside}{everywhere}",
@@ -51,8 +51,8 @@ def detect_chapter(result: Result) -> Chapter:
 
 
 FUNNEL = (
-    "Each level of the cascade, coarsest first. Left: the share of the searched volume it looked at; the rest was "
-    "rejected above it. Right: chunks looked at beside those expected from the cascade's measured rates."
+    "Each level of the cascade, coarsest first. Left: share of the searched volume that was classified at this level; "
+    "the rest was rejected above it. Right: chunks classified, beside those expected from the cascade's measured rates."
 )
 
 
@@ -63,18 +63,18 @@ def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
         (seconds_text(report["seconds"]), "computing, audit included"),
     ]
     if report["mode"] == "cascade":
-        keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than by the finest level alone"))
+        keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than in an exhaustive search"))
         low, high = report["recall"]["interval"]
-        kept = f"of what an exhaustive search finds, expected ({low:.1%} to {high:.1%}, 95 %)"
+        kept = f"of the objects of an exhaustive search found, expected ({low:.1%} to {high:.1%}, 95 %)"
         keys.append((f"{report['recall']['expected']:.1%}", kept))
     if audit["rejected"] and audit["sampled"] and audit["found"]:
-        bound = f"of what an exhaustive search finds missed ({audit['confidence']:.0%}, by the audit)"
+        bound = f"of the objects of an exhaustive search missed ({audit['confidence']:.0%} bound from the audit)"
         keys.append((f"≤ {audit['lost_upper']:.1%}", bound))
     held_out = report.get("held_out")
     if held_out and held_out["labelled"]:
         low, high = held_out["interval"]
         found = f"{held_out['found']} of {held_out['labelled']}"
-        keys.append((found, f"labelled held-out objects found (95 % CI {low:.0%} to {high:.0%})"))
+        keys.append((found, f"held-out objects found (95 % CI {low:.0%} to {high:.0%})"))
     return tuple(keys)
 
 
@@ -102,7 +102,7 @@ def _levels(report: Mapping[str, Any]) -> Table:
         "of the volume",
         "pass",
         "seconds",
-        "read, with audit (MB)",
+        "read, audit included (MB)",
     )
     return Table(names, rows)
 
@@ -110,17 +110,17 @@ def _levels(report: Mapping[str, Any]) -> Table:
 def _audit(report: Mapping[str, Any]) -> Section:
     audit = report["audit"]
     rows = (
-        ("chunks that the cascade rejected", str(audit["rejected"])),
-        ("of these looked at again by the finest level", str(audit["sampled"])),
-        ("of these holding an object after all", str(audit["positives"])),
-        ("chunks with an object that the cascade found", str(audit["found"])),
+        ("chunks rejected by the cascade", str(audit["rejected"])),
+        ("of these, classified again by the finest level", str(audit["sampled"])),
+        ("of these, containing an object", str(audit["positives"])),
+        ("chunks with an object found by the cascade", str(audit["found"])),
         ("share of objects missed, estimate", "–" if audit["lost"] is None else f"{audit['lost']:.2%}"),
-        (f"share of objects missed, at most ({audit['confidence']:.0%})", f"{audit['lost_upper']:.2%}"),
+        (f"share of objects missed, upper bound ({audit['confidence']:.0%})", f"{audit['lost_upper']:.2%}"),
     )
     lines = (
         audit["sentence"],
-        "Missed: found by the finest level alone, but not by the cascade. The audit cannot count what that level "
-        "itself misses; see the labelled held-out objects. "
+        "Missed objects are those that an exhaustive search at the finest level finds and the cascade does not. The "
+        "audit cannot count what the finest level itself misses; for that, see the held-out objects. "
         "The bound is one-sided Clopper-Pearson on a random sample of the rejected chunks.",
     )
     return Section("Audit: what may have been missed", lines, tables=(Table(("", "number"), rows),))
@@ -141,12 +141,12 @@ def _pictures(found: Detections, volume: Volume | None) -> tuple[Figure, ...]:
     if volume is not None:
         figures.append(_overview(found, volume))
     if len(found):
-        figures.append(Figure(charts.histogram(found.score, None), "Scores of the objects found.", wide=False))
+        figures.append(Figure(charts.histogram(found.score, None), "Scores of the detections.", wide=False))
     return tuple(f for f in figures if f is not None)
 
 
 def _overview(found: Detections, volume: Volume) -> Figure | None:
-    """The section with most of the detections around it."""
+    """The section with most detections around it."""
     place = pictures.Place.of(volume.levels[0])
     depth = place.stop_nm[0] - place.start_nm[0]
     z, reach = place.middle_nm, max(SLAB * depth, volume.levels[0].voxel_nm[0] / 2)
@@ -169,7 +169,7 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
     uri = pictures.strip(panels, circles=(here[:, 1:], radius))
     return Figure(
         uri,
-        f"At z = {z / 1000:.1f} µm{over}. Circles: the {len(here)} objects within {reach / 1000:.1f} µm of it.",
+        f"Section at z = {z / 1000:.1f} µm{over}. Circles: the {len(here)} objects within {reach / 1000:.1f} µm of it.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Charts as SVG in data URIs, in colours that the colour-blind tell apart (Okabe and Ito, 2008)."""
+"""Charts as SVG in data URIs, in Okabe and Ito's colour-blind safe colours (2008)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from napari_connecto.core.documents import number
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
 LONGEST = 32
-"""Characters of a name in a chart."""
+"""Longest name in a chart, in characters."""
 
 
 def funnel(levels: Sequence[dict[str, Any]]) -> str:
-    """What each level of a cascade looked at, coarsest first: share of the volume, and calls beside those expected."""
+    """Funnel of a cascade, coarsest level first: share of the volume, and calls beside those expected."""
     canvas = Canvas(figsize=(9.2, 1.1 + 0.62 * len(levels)), layout="constrained")
     share, calls = canvas.subplots(1, 2, sharey=True)
     rows = np.arange(len(levels))[::-1]
@@ -33,9 +33,9 @@ def funnel(levels: Sequence[dict[str, Any]]) -> str:
     for y, p in zip(rows, percent, strict=True):
         share.annotate(f" {p:.3g} %", (p, y), va="center", fontsize=9)
     share.set_yticks(rows, [_label(f"{level['name']}\n{_size(level['voxel_nm'])} nm") for level in levels], fontsize=9)
-    share.set(xlabel="looked at, share of the searched volume (%)", xlim=(0, 118))
+    share.set(xlabel="classified, share of the searched volume (%)", xlim=(0, 118))
     made, expected = ([float(level[k]) for level in levels] for k in ("calls", "calls_predicted"))
-    calls.barh(rows + 0.17, made, color=BLUE, height=0.3, label="looked at")
+    calls.barh(rows + 0.17, made, color=BLUE, height=0.3, label="classified")
     calls.barh(rows - 0.17, expected, color=ORANGE, height=0.3, label="expected")
     calls.set(xlabel="chunks", xlim=(0, 1.15 * max(*made, *expected, 1)))
     calls.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
@@ -43,7 +43,7 @@ def funnel(levels: Sequence[dict[str, Any]]) -> str:
 
 
 def histogram(scores: np.ndarray, threshold: float | None) -> str:
-    """Scores of what was found."""
+    """Histogram of the scores of detections."""
     canvas = Canvas(figsize=(4.6, 2.7), layout="constrained")
     axes = canvas.subplots()
     axes.hist(scores, bins=25, range=(0, 1), color=BLUE)
@@ -55,7 +55,7 @@ def histogram(scores: np.ndarray, threshold: float | None) -> str:
 
 
 def intervals(rows: Sequence[dict[str, Any]], limit: float) -> str:
-    """Distances with their 95 % intervals, nearest first, and the limit within which a model fits."""
+    """Distances with 95 % intervals, nearest first, and the limit within which a model fits."""
     canvas = Canvas(figsize=(9.2, 1.1 + 0.42 * len(rows)), layout="constrained")
     axes = canvas.subplots()
     for y, row in enumerate(reversed(rows)):
@@ -74,7 +74,7 @@ def intervals(rows: Sequence[dict[str, Any]], limit: float) -> str:
 
 
 def before_after(before: Sequence[dict[str, float]], after: Sequence[dict[str, float]]) -> str:
-    """VI of each held-out patch by two models, as split and merge errors; less is better."""
+    """VI of each held-out patch for two models, as split and merge errors; lower is better."""
     canvas = Canvas(figsize=(4.9, 1.3 + 0.55 * len(before)), layout="constrained")
     axes = canvas.subplots()
     rows = np.arange(len(before))[::-1]
@@ -90,7 +90,7 @@ def before_after(before: Sequence[dict[str, float]], after: Sequence[dict[str, f
 
 
 def gain(each: Sequence[float], mean: float, interval: Sequence[float]) -> str:
-    """By how much VI fell on each patch, and on average with its 95 % interval, beside no change."""
+    """Gain in VI on each patch, and on average with its 95 % interval, relative to no change."""
     canvas = Canvas(figsize=(4.9, 2.2), layout="constrained")
     axes = canvas.subplots()
     axes.axvline(0, color=GREY, linestyle="--")
@@ -105,11 +105,11 @@ def gain(each: Sequence[float], mean: float, interval: Sequence[float]) -> str:
 
 
 def vi_curve(points: Sequence[tuple[int, float, float, str]]) -> str:
-    """VI of held-out patches over annotated patches: (patches, before, after, name) of each fine-tuning."""
+    """VI of held-out patches over the number of training patches: (patches, before, after, name) per fine-tuning."""
     canvas = Canvas(figsize=(9.2, 3.2), layout="constrained")
     axes = canvas.subplots()
     patches, before, after = (np.array([p[k] for p in points]) for k in range(3))
-    axes.plot(patches, before, "x--", color=GREY, label="the model started from")
+    axes.plot(patches, before, "x--", color=GREY, label="original model")
     axes.plot(patches, after, "o-", color=BLUE, label="fine-tuned")
     for n, _, vi, name in points:
         axes.annotate(_label(name), (n, vi), xytext=(5, 6), textcoords="offset points", fontsize=8)
@@ -121,7 +121,7 @@ def vi_curve(points: Sequence[tuple[int, float, float, str]]) -> str:
 
 
 def reliability(found: dict[str, Any]) -> tuple[str, str]:
-    """Coverage stated and measured; and sparsification by uncertainty beside the best order there is."""
+    """Stated and measured coverage; and sparsification by uncertainty beside the best possible order."""
     canvas = Canvas(figsize=(4.6, 3.3), layout="constrained")
     axes = canvas.subplots()
     stated, measured = np.array(sorted((float(k), float(v)) for k, v in found["coverage"].items())).T * 100
@@ -132,9 +132,9 @@ def reliability(found: dict[str, Any]) -> tuple[str, str]:
     other = Canvas(figsize=(4.6, 3.3), layout="constrained")
     axes = other.subplots()
     removed = np.asarray(found["removed"]) * 100
-    axes.plot(removed, found["by_sd"], color=BLUE, label="least certain removed first")
-    axes.plot(removed, found["by_error"], "--", color=ORANGE, label="truly worst removed first")
-    axes.set(xlabel="voxels removed (%)", ylabel="mean error of the rest (of all)", xlim=(0, 100), ylim=(0, 1.05))
+    axes.plot(removed, found["by_sd"], color=BLUE, label="most uncertain removed first")
+    axes.plot(removed, found["by_error"], "--", color=ORANGE, label="largest error removed first")
+    axes.set(xlabel="voxels removed (%)", ylabel="mean error of the rest (relative)", xlim=(0, 100), ylim=(0, 1.05))
     axes.legend(frameon=False, fontsize=9)
     return _svg(canvas), _svg(other)
 
@@ -143,7 +143,7 @@ def _svg(canvas: Canvas) -> str:
     for axes in canvas.axes:
         _plain(axes)
     for text in canvas.findobj(Text):
-        text.set_parse_math(False)  # names are no formulas
+        text.set_parse_math(False)  # names are not formulas
     out = io.BytesIO()
     canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(out.getvalue()).decode()
@@ -164,6 +164,6 @@ def _drawable() -> frozenset[int]:
 
 
 def _label(text: str) -> str:
-    """Not too long, and of characters that the font has."""
+    """Shortened, and limited to characters in the font."""
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return "".join(c if ord(c) in _drawable() or c == "\n" else "?" for c in short)

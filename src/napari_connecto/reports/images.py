@@ -1,4 +1,4 @@
-"""Chapters of runs that make images: predictions and segmentations."""
+"""Chapters of runs that produce images: predictions and segmentations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 8
 
 
 def segment_chapter(result: Result) -> Chapter:
-    """Of a segmentation."""
+    """Chapter of a segmentation."""
     told, check = result.json("segments.json"), _check(result)
     labels = open_volume(result.path / LABELS)
     volume, why = result.input()
@@ -34,26 +34,26 @@ def segment_chapter(result: Result) -> Chapter:
         panels.insert(0, ("input", pictures.section(volume, cut.place), "image"))
     z = cut.place.middle_nm / 1000
     figure = Figure(
-        pictures.strip(panels), f"Section at z = {z:.2f} µm; a colour per segment, dark lines between them."
+        pictures.strip(panels), f"Section at z = {z:.2f} µm; one colour per segment, dark lines between them."
     )
     level = labels.levels[0]
     keys = (
         (f"{told['segments']:,}".replace(",", " "), "segments"),
         (" × ".join(map(str, level.shape)), "voxels"),
         (" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"),
-        (str(told.get("blocks", "–")), "blocks, joined with one id per segment"),
+        (str(told.get("blocks", "–")), "blocks, joined so that each segment has one id"),
     )
     reason = str(told.get("reason", ""))
     how = f"{reason[0].upper()}{reason[1:]}." if reason else ""
     lines = tuple(line for line in (how, check.get("sentence", ""), why) if line)
-    sections = (Section("A look at it", lines, (figure,), (_sizes(cut),)), *closing(result))
+    sections = (Section("Middle section", lines, (figure,), (_sizes(cut),)), *closing(result))
     title = f"Segments of '{result.name}'" if result.name else "Segments"
     verdict = f"{told['segments']} segments in {' × '.join(map(str, level.shape))} voxels."
     return Chapter(title, "Segmentation", str(result.path), verdict, keys, _warned(check), sections)
 
 
 def _sizes(cut: pictures.Section) -> Table:
-    """The largest segments on the section that is shown: that they are not all one is seen at once."""
+    """The largest segments on the section shown, which reveal a merge of everything at once."""
     ids, counts = np.unique(cut.values[cut.values > 0], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:LARGEST]
     total = max(1, int(counts.sum()))
@@ -62,7 +62,7 @@ def _sizes(cut: pictures.Section) -> Table:
 
 
 def predict_chapter(result: Result) -> Chapter:
-    """Of a prediction: each output beside the input."""
+    """Chapter of a prediction: each output beside the input."""
     check = _check(result)
     outputs = {path.stem: open_volume(path) for path in sorted(result.path.glob("*.zarr"))}
     volume, why = result.input()
@@ -84,7 +84,7 @@ def predict_chapter(result: Result) -> Chapter:
         keys.append((" × ".join(map(str, level.shape)), "voxels"))
         keys.append((" × ".join(f"{v:g}" for v in level.voxel_nm), "voxel size, nm (z y x)"))
     title = f"Prediction of '{result.name}'" if result.name else "Prediction"
-    sections = (Section("A look at it", tuple(lines), tuple(figures)), *closing(result))
+    sections = (Section("Middle section", tuple(lines), tuple(figures)), *closing(result))
     verdict = f"{', '.join(outputs)}: a value from 0 to 1 per voxel, stored as 0 to 255."
     return Chapter(title, "Prediction", str(result.path), verdict, tuple(keys), _warned(check), sections)
 
@@ -99,7 +99,7 @@ def _warned(check: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def volume_chapter(result: Result) -> Chapter:
-    """Of what has no chapter of its own: its documents' sentences and figures, and a section of each image."""
+    """Chapter of other results: sentences and figures of their documents, and a section of each image."""
     lines: list[str] = []
     rows: list[tuple[str, str]] = []
     for document in sorted(result.path.glob("*.json")):
@@ -120,5 +120,5 @@ def volume_chapter(result: Result) -> Chapter:
     table = (Table(("what", "value"), tuple(rows)),) if rows else ()
     title = f"{result.kind} of '{result.name}'" if result.name else result.kind
     verdict = lines[-1] if lines else ""
-    sections = (Section("What came of it", tuple(lines), figures, table), *closing(result))
+    sections = (Section("Results", tuple(lines), figures, table), *closing(result))
     return Chapter(title, result.kind, str(result.path), verdict, (), (), sections)

@@ -1,4 +1,4 @@
-"""What a page consists of, and its HTML: one file that needs nothing beside it."""
+"""The parts of a report page, and its HTML: one self-contained file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Figure:
     uri
         ``data:`` URI.
     caption
-        What is seen and how to read it; also the alternative text.
+        What is shown and how to read it; also used as alternative text.
     wide
-        Over the page's whole width; two narrow ones stand side by side.
+        Spans the whole width of the page; two narrow ones are placed side by side.
     """
 
     uri: str
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; columns whose cells all begin with a figure are set to the right."""
+    """Cells as text; columns whose cells all start with a digit are right-aligned."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -47,9 +47,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with sentences, figures and tables below it, in this order.
+    """A heading with sentences, figures and tables, in this order.
 
-    ``source`` is shown last, as it is written; ``folded`` sections are opened by the reader.
+    ``source`` is shown last, verbatim; ``folded`` sections are opened by the reader.
     """
 
     title: str
@@ -67,15 +67,15 @@ class Chapter:
     Parameters
     ----------
     title, kind
-        What was done to what, and the workflow's name.
+        Heading, and name of the workflow.
     folder
-        Of the result.
+        Result folder.
     verdict
-        The one sentence to remember.
+        The main result in one sentence.
     keys
-        Headline figures: value, what it is.
+        Headline figures: value and label.
     warnings
-        What a reader must know before believing the rest.
+        What a reader must know before relying on the result.
     """
 
     title: str
@@ -88,7 +88,7 @@ class Chapter:
 
 
 def html(title: str, chapters: Sequence[Chapter], made: datetime | None = None) -> str:
-    """The page of some chapters; names in them are text, whatever they say."""
+    """The page with some chapters; names in them are escaped."""
     loader = PackageLoader("napari_connecto", "reports/templates")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     when = (made or datetime.now()).strftime("%Y-%m-%d %H:%M")

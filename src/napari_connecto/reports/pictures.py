@@ -1,4 +1,4 @@
-"""Sections of volumes as small JPEGs in data URIs; what is read is bounded whatever the volume's size."""
+"""Sections of volumes as small JPEGs in data URIs; the amount read is bounded for any size of volume."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
 from napari_connecto.core.volume import Level, Volume
 
 SIDE = 900
-"""Voxels of a section along y and x, at most."""
+"""Largest extent of a section along y and x, voxels."""
 DEEPEST = 24
-"""Sections that are laid over each other, at most."""
+"""Largest number of sections in a projection."""
 ORANGE = "#E69F00"
 
 
@@ -32,12 +32,12 @@ class Place:
 
     @classmethod
     def of(cls, level: Level, box: Box | None = None) -> Place:
-        """A box of a level, all of it without one."""
+        """The place of a box of a level; without one, of the whole level."""
         box = box or level.box
         return cls(fvec3(level.to_nm(box.start).tolist()), fvec3(level.to_nm(box.stop).tolist()))
 
     def around(self, centre_nm: Sequence[float], side_nm: float) -> Place:
-        """A square of this place about a point, one section thick."""
+        """A square around a point, one section thick."""
         z, y, x = centre_nm
         half = side_nm / 2
         corners = [
@@ -51,13 +51,13 @@ class Place:
 
     @property
     def middle_nm(self) -> float:
-        """Of z."""
+        """The middle z."""
         return (self.start_nm[0] + self.stop_nm[0]) / 2
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: values (y, x), and where it lies."""
+    """One section: values (y, x), and its place."""
 
     values: np.ndarray
     place: Place
@@ -70,16 +70,17 @@ class Section:
 
 
 Panel: TypeAlias = tuple[str, Section | None, str]
-"""Title, section (left out where None), and how it is drawn, see `strip`."""
+"""Title, section (omitted if None), and how to draw it, see `strip`."""
 
 
 def section(
     volume: Volume, place: Place | None = None, z_nm: float | None = None, *, reach_nm: float = 0.0, side: int = SIDE
 ) -> Section | None:
-    """The section of a place at z (its middle without), from the finest level of at most ``side`` voxels across.
+    """The section of a place at z (default: its middle), from the finest level of at most ``side`` voxels across.
 
-    Where even the coarsest level has more, the middle of the place is cut out. With ``reach_nm`` it is the brightest of
-    at most `DEEPEST` sections within that distance above and below. None where volume and place are apart.
+    If even the coarsest level is larger, the middle of the place is cut out. With ``reach_nm`` it is the brightest of
+    at
+    most `DEEPEST` sections within that distance above and below. None if volume and place do not overlap.
     """
     place = place or Place.of(volume.levels[0])
     z_nm = place.middle_nm if z_nm is None else z_nm
@@ -122,14 +123,14 @@ def strip(
     Parameters
     ----------
     panels
-        Title, section, and how to draw it: "image" (grey, its own range), "unit" (grey, 0 to 1), "heat" (from 0 up,
-        with a scale) or "labels" (a colour per id, lines between them).
+        Title, section, and how to draw it: "image" (grey, its own range), "unit" (grey, 0 to 1), "heat" (from 0, with a
+        scale bar of values) or "labels" (one colour per id, with lines between them).
     circles
         Centres (n, 2), y and x in nm, and a radius in nm, drawn into all panels.
     boxes
         Numbered frames, drawn into all panels.
     width
-        Of the whole, in inches.
+        Total width in inches.
     """
     shown = [(title, cut, how) for title, cut, how in panels if cut is not None]
     ratio = max((cut.extent[2] - cut.extent[3]) / (cut.extent[1] - cut.extent[0]) for _, cut, _ in shown)

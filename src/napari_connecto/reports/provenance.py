@@ -1,4 +1,4 @@
-"""What every chapter ends with: parameters, what was used, the recipe."""
+"""The end of every chapter: parameters, provenance, recipe."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from napari_connecto.workflows.recipes.entries.leaves import params_of
 from napari_connecto.workflows.recipes.entries.run import Run
 
 PACKAGES = ("napari-connecto", "numpy", "torch", "zarr", "scikit-image", "dask")
-"""Whose versions matter for the numbers."""
+"""Packages whose versions matter for the numbers."""
 DIGESTS = {"model": "weights used (SHA-256)", "models": "weights used (SHA-256)", "parent": "made from (SHA-256)"}
 """Entries of jobs that say what was used."""
 
 
 def closing(result: Result, version_used: str = "", models: Sequence[tuple[str, str]] = ()) -> tuple[Section, ...]:
-    """Parameters, origin and recipe of a result.
+    """Parameters, provenance and recipe of a result.
 
     Parameters
     ----------
     result
-        Finished.
+        A finished result.
     version_used
-        Of this package when the result was made; "" where the result does not say.
+        Version of this package that made the result; "" if the result does not say.
     models
-        More rows of what was used: name, value.
+        More rows of provenance: name, value.
     """
     sections = [_parameters(result), _origin(result, version_used, models)]
     text = _text(result.path / RECIPE)
     if text:
-        line = "Saved as recipe.yaml in the result's folder; `napari-connecto run recipe.yaml` repeats it."
+        line = "Saved as recipe.yaml in the result folder; `napari-connecto run recipe.yaml` repeats the run."
         sections.append(Section("Recipe", (line,), source=text, folded=True))
     return tuple(s for s in sections if s is not None)
 
@@ -49,7 +49,7 @@ def _entry(result: Result) -> type[Run] | None:
 
 
 def _parameters(result: Result) -> Section | None:
-    """Those of the job where it says them, else of the recipe; where neither does, the defaults."""
+    """Those of the job if it states them, else of the recipe; else the defaults."""
     entry = _entry(result)
     kind = params_of(entry) if entry is not None else None
     if kind is None:
@@ -63,11 +63,11 @@ def _parameters(result: Result) -> Section | None:
         unit = field.metadata.get("unit") or ""
         rows.append((field.name, in_words(value), unit, changed, field.metadata.get("help", "")))
     rows += [
-        (str(name), in_words(value), "", "not known to this version", "")
+        (str(name), in_words(value), "", "unknown to this version", "")
         for name, value in given.items()
         if name not in known
     ]
-    return Section("Parameters", tables=(Table(("name", "value", "unit", "", "what it is"), tuple(rows)),))
+    return Section("Parameters", tables=(Table(("name", "value", "unit", "", "meaning"), tuple(rows)),))
 
 
 def _origin(result: Result, version_used: str, models: Sequence[tuple[str, str]]) -> Section:
@@ -83,8 +83,8 @@ def _origin(result: Result, version_used: str, models: Sequence[tuple[str, str]]
     rows.append(("finished", result.finished.strftime("%Y-%m-%d %H:%M:%S")))
     rows.append(("made with", f"napari-connecto {version_used}" if version_used else "not stated by the result"))
     here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    rows.append(("this page made with", f"{here}; Python {platform.python_version()} on {platform.system()}"))
-    return Section("Where it comes from", tables=(Table(("what", ""), tuple(rows)),), folded=False)
+    rows.append(("page made with", f"{here}; Python {platform.python_version()} on {platform.system()}"))
+    return Section("Provenance", tables=(Table(("what", ""), tuple(rows)),), folded=False)
 
 
 def _volume(told: Any) -> Iterator[tuple[str, str]]:

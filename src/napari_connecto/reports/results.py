@@ -1,4 +1,4 @@
-"""Result folders: what lies in them, of which workflow, and which of them lie below a folder."""
+"""Result folders: their content, their workflow, and how to find them below a folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MARKS = {
     "cascade.json": "train-cascade",
     "translator.json": "train-translator",
 }
-"""A file that only one workflow leaves, for folders without recipe and job."""
+"""A file that only one workflow writes, for folders without recipe and job."""
 DONE = {
     "detect": ("report.json", "detections.csv"),
     "rank": ("ranking.json",),
@@ -39,9 +39,9 @@ DONE = {
     "translate": ("translation.json",),
     "predict": ("prediction.json",),
 }
-"""What a finished result has."""
+"""Files of a finished result."""
 DEEPEST = 3
-"""Levels below a folder in which results are looked for."""
+"""Depth to which results are searched below a folder."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Result:
     kind
         Name of the workflow, "session" for `suggest`.
     recipe
-        What `run` would repeat; {} where the folder has none.
+        What `run` would repeat; {} if the folder has none.
     fingerprint
-        Of its job: what it belongs to; {} where the folder has none.
+        Of its job, which the folder belongs to; {} if the folder has none.
     """
 
     path: Path
@@ -65,7 +65,7 @@ class Result:
 
     @classmethod
     def of(cls, path: Path) -> Result | None:
-        """None for a folder that is no result.
+        """The result in a folder; None if it holds none.
 
         Raises
         ------
@@ -82,42 +82,42 @@ class Result:
 
     @property
     def lacks(self) -> list[str]:
-        """Files that a finished result of this kind has, and this one has not."""
+        """Files that a finished result of this kind has and this one lacks."""
         return [name for name in DONE.get(self.kind, ()) if not (self.path / name).is_file()]
 
     @property
     def source(self) -> str:
-        """Path or URL of the input; "" where it is not known."""
+        """Path or URL of the input; "" if unknown."""
         spec = self.recipe.get("volume")
         told = spec.get("path") if isinstance(spec, Mapping) else spec
         return str(told or (self.fingerprint.get("volume") or {}).get("source") or "")
 
     @property
     def name(self) -> str:
-        """Of the input, without its folder and endings."""
+        """Name of the input, without folder and suffixes."""
         return self.source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
 
     @property
     def finished(self) -> datetime:
-        """When the last of its documents was written."""
+        """When its last document was written."""
         documents = [p for p in self.path.glob("*") if p.suffix in (".json", ".yaml", ".csv", ".jsonl")]
         return datetime.fromtimestamp(max((p.stat().st_mtime for p in documents), default=self.path.stat().st_mtime))
 
     @property
     def begun(self) -> float:
-        """When its job was begun, as a time stamp; when it was finished, where it is no job's folder."""
+        """When its job started, as a time stamp; for other folders, when the result was finished."""
         job = self.path / JOB
         return job.stat().st_mtime if job.is_file() else self.finished.timestamp()
 
     def json(self, name: str) -> Any:
-        """A document of the folder; {} where it has none of this name."""
+        """A document in the folder; {} if there is none of this name."""
         return read_json(self.path / name) if (self.path / name).is_file() else {}
 
     def input(self) -> tuple[Volume | None, str]:
-        """The input as the recipe names it, and, where it cannot be opened, why not."""
+        """The input named by the recipe, or why it cannot be opened."""
         spec = self.recipe.get("volume") or self.source
         if not spec:
-            return None, "The input was no file, so it is not shown."
+            return None, "The input was not a file, so it is not shown."
         try:
             return open_spec(spec), ""
         except ConnectoError as error:
@@ -125,7 +125,7 @@ class Result:
 
 
 def results_in(folder: Path) -> list[Result]:
-    """The result that a folder is, or those below it, oldest first.
+    """The result in a folder, or the results below it, oldest first.
 
     Raises
     ------
@@ -133,12 +133,12 @@ def results_in(folder: Path) -> list[Result]:
         If there is none.
     """
     if not folder.is_dir():
-        raise InputError(f"got {folder}, which is no folder; give the folder of a finished result")
+        raise InputError(f"'{folder}' is not a folder; give the folder of a finished result")
     found = list(_below(folder, DEEPEST))
     if not found:
         raise InputError(
-            f"{folder} holds no finished result; give a folder that a command or a dock wrote (with {RECIPE} or "
-            f"{JOB}), or one that such folders lie in"
+            f"'{folder}' holds no finished result; give a folder written by a command or a dock (with {RECIPE} or "
+            f"{JOB}), or a folder that contains such folders"
         )
     return sorted(found, key=lambda result: result.begun)
 

@@ -1,4 +1,4 @@
-"""Chapters of "X-ray to EM": a translation with its worst places, a translator with its calibration."""
+"""Chapters of "X-ray to EM": a translation with its most uncertain regions, a translator with its calibration."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from napari_connecto.workflows.xray.trust import Region, worst_regions
 
 PARTS = ("mean", "aleatoric", "epistemic")
 WORST, SHOWN = 10, 3
-"""Places listed, and drawn."""
+"""Regions listed, and drawn."""
 
 
 def translate_chapter(result: Result) -> Chapter:
-    """Of a translation."""
+    """Chapter of a translation."""
     report = result.json("translation.json")
     mean, aleatoric, epistemic = (open_volume(result.path / f"{name}.zarr") for name in PARTS)
     volume, why = result.input()
@@ -35,24 +35,24 @@ def translate_chapter(result: Result) -> Chapter:
     told = f"{' × '.join(map(str, mean.levels[0].shape))} voxels, EM-like, by '{name}'"
     keys = [(" × ".join(f"{v:g}" for v in mean.levels[0].voxel_nm), "voxel size, nm (z y x)")]
     if worst:
-        keys.append((f"{worst[0].sd:.3f}", "sd at the least certain place (EM's range is 1)"))
+        keys.append((f"{worst[0].sd:.3f}", "sd in the most uncertain region (the EM's range is 1)"))
     if seams:
-        keys.append((f"{max(seams.values()):.2f}", "gradient at tile borders over that elsewhere (1: no seam)"))
+        keys.append((f"{max(seams.values()):.2f}", "gradient at tile borders relative to elsewhere (1: no seam)"))
     keys += _held_out_keys(metrics)
     check = stated(report)
     warnings = [SIMULATED, *([check["sentence"]] if check.get("warns") else [])]
     sections = [
         Section(
-            "A look at it",
+            "Translation",
             tuple(x for x in (check.get("sentence", ""), why) if x),
             _look(volume, mean, aleatoric, epistemic, worst),
         ),
-        Section("Where to believe it least", (PLACES,), _close(mean, aleatoric, epistemic, worst), (_places(worst),)),
+        Section("Most uncertain regions", (PLACES,), _close(mean, aleatoric, epistemic, worst), (_places(worst),)),
     ]
     if metrics:
-        sections.append(_calibration(metrics, f"'{name}' on the block that it never saw"))
+        sections.append(_calibration(metrics, f"Calibration of '{name}' on its held-out block"))
     title = f"'{result.name}' as EM" if result.name else "X-ray as EM"
-    verdict = f"{told}; an estimate with a stated uncertainty, nobody measured it."
+    verdict = f"{told}; an estimate with a stated uncertainty, not a measurement."
     models = [("recalibrated", in_words(bool(report.get("recalibrated"))))]
     return Chapter(
         title,
@@ -65,10 +65,10 @@ def translate_chapter(result: Result) -> Chapter:
     )
 
 
-SIMULATED = "This is EM-like and simulated from X-ray: details finer than the X-ray's are a guess of the network."
+SIMULATED = "This is an EM-like image predicted from X-ray: detail finer than in the X-ray is a guess of the network."
 PLACES = (
-    "Aleatoric is what the X-ray cannot tell, epistemic what the translator does not know; sd is the root of the sum "
-    "of their squares, on a scale on which 0 and 1 are the dark and bright end of the EM."
+    "Aleatoric: what the X-ray does not show. Epistemic: what the translator does not know. sd is the root of the sum "
+    "of their squares, on a scale where 0 and 1 are the dark and bright end of the EM."
 )
 
 
@@ -89,7 +89,7 @@ def _panels(
 def _look(
     volume: Volume | None, mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Region]
 ) -> tuple[Figure, ...]:
-    """The section through the worst place, with the places on it."""
+    """The section through the most uncertain region, with all regions on it."""
     level = mean.levels[0]
     place, z = _computed(mean, worst), worst[0].centre_nm[0] if worst else pictures.Place.of(level).middle_nm
     panels = _panels(place, z, mean, aleatoric, epistemic)
@@ -97,12 +97,12 @@ def _look(
         panels.insert(0, ("X-ray", pictures.section(volume, place, z), "image"))
     on_it = [(str(n), pictures.Place.of(level, r.box)) for n, r in enumerate(worst, start=1)]
     frames = [(name, p) for name, p in on_it if p.start_nm[0] <= z <= p.stop_nm[0]]
-    text = f"Section at z = {z / 1000:.2f} µm, through the least certain place; numbers are those of the table below."
+    text = f"Section at z = {z / 1000:.2f} µm, through the most uncertain region; numbers as in the table below."
     return (Figure(pictures.strip(panels, boxes=frames), text),)
 
 
 def _computed(mean: Volume, worst: Sequence[Region]) -> pictures.Place:
-    """Where there are voxels: a translation of a part is 0 elsewhere; looked for on the coarsest level."""
+    """The translated part (a partial translation is 0 elsewhere), found on the coarsest level."""
     level = mean.levels[-1]
     z = int(level.to_voxels(worst[0].centre_nm)[0]) if worst else level.shape[0] // 2
     box = level.box.shift((0, 0, 0))
@@ -123,7 +123,7 @@ def _close(mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[R
         panels = _panels(place, region.centre_nm[0], mean, aleatoric, epistemic)
         frame = [(str(n), pictures.Place.of(mean.levels[0], region.box))]
         figures.append(
-            Figure(pictures.strip(panels, boxes=frame, width=6.0), f"Place {n}: {region.reason}.", wide=False)
+            Figure(pictures.strip(panels, boxes=frame, width=6.0), f"Region {n}: {region.reason}.", wide=False)
         )
     return tuple(figures)
 
@@ -138,11 +138,11 @@ def _places(worst: Sequence[Region]) -> Table:
         )
         for n, r in enumerate(worst, start=1)
     )
-    return Table(("place", "z (nm)", "y (nm)", "x (nm)", "sd", "epistemic share"), rows, "Least certain first.")
+    return Table(("region", "z (nm)", "y (nm)", "x (nm)", "sd", "epistemic share"), rows, "Most uncertain first.")
 
 
 def translator_chapter(result: Result) -> Chapter:
-    """Of a trained translator."""
+    """Chapter of a trained translator."""
     folder = result.path / "translator" if (result.path / "translator").is_dir() else result.path
     told = result.json(str(Path(folder.name, "translator.json")) if folder != result.path else "translator.json")
     about = told["about"]
@@ -150,15 +150,15 @@ def translator_chapter(result: Result) -> Chapter:
     source = "simulated X-ray" if about.get("simulated") else "X-ray"
     gain = metrics["translated"]["psnr"] - metrics["interpolated"]["psnr"] if metrics else float("nan")
     verdict = (
-        f"On a held-out block, the translation is {abs(gain):.2f} dB {'nearer to' if gain > 0 else 'FARTHER from'} "
+        f"On a held-out block, the translation is {abs(gain):.2f} dB {'closer to' if gain > 0 else 'FARTHER from'} "
         "the true EM than the interpolated X-ray."
         if metrics
         else "Nothing was measured on a held-out block."
     )
     keys = [(str(told["members"]), "networks in the ensemble"), *_held_out_keys(metrics)]
-    sections = [_calibration(metrics, "A block that nothing was learnt from")] if metrics else []
-    sections.append(Section("The pair it learnt from", tuple(map(str, about.get("pair") or ()))))
-    warnings = ("It has seen no real X-ray: it was trained on simulated data.",) if about.get("simulated") else ()
+    sections = [_calibration(metrics, "Calibration on a held-out block")] if metrics else []
+    sections.append(Section("Training pair", tuple(map(str, about.get("pair") or ()))))
+    warnings = ("Trained on simulated X-ray only, never on real X-ray.",) if about.get("simulated") else ()
     models = [("X-ray", str(about.get("xray", ""))), ("EM", str(about.get("em", "")))]
     made = replace(
         result, fingerprint={**result.fingerprint, "params": about.get("params") or {}}, kind="train-translator"
@@ -189,23 +189,23 @@ def _calibration(metrics: Mapping[str, Any], where: str) -> Section:
     figures = (
         Figure(
             coverage,
-            "Share of voxels whose EM lies inside the stated interval; on the dashed line it is as stated.",
+            "Share of voxels whose EM value is inside the stated interval; on the dashed line it is as stated.",
             wide=False,
         ),
         Figure(
             sparse,
-            "Error of what is left when the least certain voxels are removed. The nearer the line comes to the dashed "
-            "one, the better the uncertainty finds errors. "
+            "Mean error after removing the most uncertain voxels. The closer the line is to the dashed one, the better "
+            "the uncertainty finds errors. "
             f"Area between them (AUSE): {found['ause']:.3f}; rank correlation of |error| and sd (Spearman): "
             f"{number(found['spearman']):.2f}.",
             wide=False,
         ),
     )
-    kinds = (("translated", "translated"), ("interpolated", "interpolated X-ray, its brightness fitted"))
+    kinds = (("translated", "translated"), ("interpolated", "interpolated X-ray, brightness fitted"))
     likeness = tuple((shown, *(f"{metrics[k][m]:.3f}" for m in ("psnr", "ssim", "nrmse"))) for k, shown in kinds)
     held = tuple((f"{float(k):.0%}", f"{v:.1%}") for k, v in sorted(found["coverage"].items()))
     tables = (
-        Table(("against the true EM", "PSNR (dB)", "SSIM", "NRMSE"), likeness),
+        Table(("compared with the true EM", "PSNR (dB)", "SSIM", "NRMSE"), likeness),
         Table(("stated", "measured"), held, "Intervals: share of voxels inside."),
     )
     return Section("Calibration", (f"{where}.",), figures, tables)

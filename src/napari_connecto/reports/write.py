@@ -1,4 +1,4 @@
-"""One HTML page from a finished result folder, or from all results below a folder."""
+"""One HTML page for a finished result folder, or for all results below a folder."""
 
 from __future__ import annotations
 
@@ -87,20 +87,16 @@ def write_report_job(folder: str | Path, out: str | Path | None = None) -> Job[P
 
 
 def _chapter(result: Result, alone: bool) -> Chapter:
-    """Of a result; among others, one that is unfinished or damaged says so in its place."""
+    """Chapter of a result; on a page of several, an unfinished or damaged result says so in its place."""
     try:
         if result.lacks:
-            raise StoreError(
-                f"'{result.path}' is not finished (no {', '.join(result.lacks)}); run it again, it goes on"
-            )
+            raise StoreError(f"'{result.path}' is not finished (no {', '.join(result.lacks)}); run it again to resume")
         try:
             return CHAPTERS.get(result.kind, volume_chapter)(result)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, ConnectoError):
                 raise
-            raise StoreError(
-                f"'{result.path}' is damaged ({error!r:.200}); run it again into another folder"
-            ) from error
+            raise StoreError(f"'{result.path}' is damaged ({error!r:.200}); run it again in another folder") from error
     except ConnectoError as error:
         if alone:
             raise

@@ -79,7 +79,7 @@ def test_a_library_of_one_domain_says_what_cannot_be_said(dock, files, tmp_path,
     rank(dock)
     settle(dock.choose.bar, qtbot)
     assert dock.choose.table.rowCount() == 1
-    assert "whether this is near cannot be said" in dock.choose.table.item(0, 0).toolTip()
+    assert "there is no distance to compare with" in dock.choose.table.item(0, 0).toolTip()
     assert dock.project.source.name == "near"
 
 

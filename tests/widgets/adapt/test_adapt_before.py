@@ -33,8 +33,8 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from tests.widgets.adapt_steps import commit, half, settle
 
 pytestmark = pytest.mark.gl
-NEARER = "playback done: degrading the source takes its MMD^2 to 'neuropil' from 0.4000 to 0.1000"
-ALIKE = "playback left out: the source looks like 'neuropil' already (MMD^2 0.0100, p 0.40): nothing to play back"
+NEARER = "playback done: restyling the source changes its MMD^2 to 'neuropil' from 0.4000 to 0.1000"
+ALIKE = "playback skipped: the source already looks like 'neuropil' (MMD^2 0.0100, p 0.40): nothing to restyle"
 
 
 class Apart:
@@ -131,7 +131,7 @@ def test_playback_that_is_not_allowed_is_left_out_and_said(played, dock, qtbot):
     dock.choose.preview.click()
     settle(dock.choose.bar, qtbot)
     assert [layer.name for layer in dock.choose.panels.layers] == ["image", "far", "near", "titles"]
-    assert "nothing to play back" in dock.choose.before.told.text()
+    assert "nothing to restyle" in dock.choose.before.told.text()
 
 
 def test_cancelling_ends_the_process(played, dock, monkeypatch, qtbot):

@@ -80,12 +80,12 @@ def test_patches_have_the_numbers_of_their_session():
 
 def test_two_patches_that_both_gain_prove_little_and_one_nothing():
     assert not comparison([0.5, 0.7], [0.4, 0.3]).distinguishable
-    assert "one patch has no confidence interval" in comparison([0.5], [0.4]).verdict()
+    assert "one patch gives no confidence interval" in comparison([0.5], [0.4]).verdict()
     assert "LOSS" in comparison([0.1, 0.11, 0.1], [0.5, 0.52, 0.5]).verdict()
 
 
 def test_without_held_out_patches_nothing_can_be_said():
-    with pytest.raises(InputError, match="got no held-out patch"):
+    with pytest.raises(InputError, match="no held-out patch; commit"):
         compare(Walls(0.9), Walls(0.9), [], [rooms(0)])
 
 

@@ -108,7 +108,7 @@ def test_refuses(features):
         mantel(np.eye(2), np.eye(2))
     with pytest.raises(InputError, match="second matrix that is not symmetric"):
         mantel(on_a_line(1, 2, 4), np.arange(9).reshape(3, 3))
-    with pytest.raises(InputError, match="of 3 and 4 things"):
+    with pytest.raises(InputError, match="of 3 and 4 items"):
         mantel(on_a_line(1, 2, 4), on_a_line(1, 2, 4, 8))
     with pytest.raises(InputError, match="one distance for all pairs"):
         mantel(on_a_line(1, 2, 4), np.ones((3, 3)))

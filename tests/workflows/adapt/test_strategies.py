@@ -45,7 +45,7 @@ def test_k_center_begins_in_the_middle_and_then_goes_far():
     assert indices("k-center", 4) == [4, 2, 3, 6]
     reasons = [choice.reason for choice in pick(POOL, 2, "k-center")]
     assert reasons[0].startswith("the most typical of 7 patches")
-    assert reasons[1] == "unlike those before it: farthest in the encoder's space (distance 9.1)"
+    assert reasons[1] == "differs most from those above in the encoder's space (distance 9.1)"
 
 
 def test_diversity_keeps_to_the_band_of_a_ranking():
@@ -57,7 +57,7 @@ def test_diversity_keeps_to_the_band_of_a_ranking():
     # entropy's first eight are 40 .. 33: from 40 on the farthest is 33
     assert indices("entropy", 2, wide, diversity=True) == [40, 33]
     assert pick(wide, 2, "entropy", diversity=True)[1].reason == (
-        "uncertainty 33 bit, highest first (rank 8 of 41), and unlike those before it (distance 7)"
+        "uncertainty 33 bit, highest first (rank 8 of 41), and different from those above (distance 7)"
     )
 
 
@@ -115,7 +115,7 @@ def test_refuses():
         pick(POOL, 8, "median")
     with pytest.raises(InputError, match="got strategy 'best'; allowed: median, median-pixel, entropy, random"):
         pick(POOL, 1, "best")
-    with pytest.raises(InputError, match="got no encoder"):
+    with pytest.raises(InputError, match="no encoder, which comparing patches needs"):
         pick(replace(POOL, features=None), 2, "badge")
     with pytest.raises(InputError, match="got strategy='best'; allowed: median"):
         SuggestParams(strategy="best")

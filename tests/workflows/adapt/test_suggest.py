@@ -133,10 +133,10 @@ def test_the_public_names():
 @pytest.mark.parametrize(
     ("n", "more", "message"),
     [
-        (1, {"exclude": [Box((0, 0, 0), (1, 96, 128))]}, r"0 of 32 voxels hold tissue besides the 1 already taken"),
+        (1, {"exclude": [Box((0, 0, 0), (1, 96, 128))]}, r"0 of 32 voxels contain tissue besides the 1 already taken"),
         (0, {}, "got 0 patches to suggest"),
         (2, {"random_arm": 3}, "got 3 of 2 suggestions to draw at random"),
-        (2, {"strategy": "k-center"}, "got no encoder, which strategy 'k-center' needs"),
+        (2, {"strategy": "k-center"}, "no encoder, which strategy 'k-center' needs"),
         (2, {"strategy": "best"}, "got strategy='best'; allowed: median"),
         (2, {"stratgy": "median"}, r"got unknown SuggestParams \['stratgy'\]"),
     ],
@@ -149,8 +149,18 @@ def test_refuses(n, more, message):
 @pytest.mark.parametrize(
     ("n", "more", "there", "message"),
     [
-        (12, {}, 11, r"got 12 patches to suggest, but in all of the volume 11 of 32 voxels hold tissue (1 skipped as"),
-        (11, {"exclude": [Box((0, 0, 0), (1, 1, 1))]}, 10, "10 of 32 voxels hold tissue besides the 1 already taken"),
+        (
+            12,
+            {},
+            11,
+            r"got 12 patches to suggest, but in the whole volume 11 of 32 voxels contain tissue (1 skipped as",
+        ),
+        (
+            11,
+            {"exclude": [Box((0, 0, 0), (1, 1, 1))]},
+            10,
+            "10 of 32 voxels contain tissue besides the 1 already taken",
+        ),
         (11, {}, 11, ""),
     ],
 )

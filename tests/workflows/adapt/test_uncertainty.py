@@ -93,5 +93,5 @@ def test_refuses_models_that_give_no_boundary():
     check_boundary(Believer().card)
     with pytest.raises(ModelError, match=r"has outputs \['object'\], not 'boundary'"):
         check_boundary(Believer(outputs=(Output("object"),)).card)
-    with pytest.raises(ModelError, match=r"at a stride of \(1, 2, 2\); need \(1, 1, 1\)"):
+    with pytest.raises(ModelError, match=r"has stride \(1, 2, 2\); \(1, 1, 1\) is needed"):
         check_boundary(Believer(outputs=(Output("boundary", (1, 2, 2)),)).card)

@@ -86,7 +86,7 @@ def test_nothing_is_replaced_or_left_half_done(tmp_path: Path, monkeypatch: pyte
     assert there.read_bytes() == b"mine"
     save_model(new_model(SECTIONS, seed=1, device="cpu"), tmp_path / "model")
     monkeypatch.setattr(import_model_module, "TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match="misses the package's test output"):
+    with pytest.raises(ModelError, match="deviates from the package's test output"):
         export_model(tmp_path / "model", tmp_path / "other.zip")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["it.zip", "model"]
     with pytest.raises(ModelError, match=r"several networks; export one: cells/level_0, cells/level_1, cells/level_2"):

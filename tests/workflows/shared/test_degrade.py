@@ -129,7 +129,7 @@ def test_bad_input_is_one_line(sharp):
         Style.of([np.full((32, 32), np.nan)])
     with pytest.raises(InputError, match="give at least one"):
         Style.of([])
-    with pytest.raises(InputError, match="without coarse structure"):
+    with pytest.raises(InputError, match="no coarse structure"):
         degrade(sharp, Style.of([sharp]), Style.of([np.zeros((32, 32))]))
     with pytest.raises(InputError, match="with tissue"):
         Style.of_level(Level(np.zeros((4, 256, 256)), (40.0, 8.0, 8.0)))

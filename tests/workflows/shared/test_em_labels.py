@@ -22,7 +22,7 @@ def test_labels_of_others_in_our_numbers():
     assert to_em(ids, "em") is ids
     with pytest.raises(InputError, match="allowed: em, instances, membranes"):
         to_em(ids, "neurons")
-    with pytest.raises(InputError, match="whole numbers: convert them"):
+    with pytest.raises(InputError, match="must be integers: convert them"):
         to_em(ids.astype(float), "em")
 
 
@@ -37,7 +37,7 @@ def test_ids_of_64_bits_stay_apart(dtype):
     assert len(np.unique(found)) == 4
     assert found[0, 0] == 0
     assert instances(ids[:, 1:]).min() > 0
-    with pytest.raises(InputError, match="number them anew"):
+    with pytest.raises(InputError, match="renumber them"):
         to_em(ids, "em")
 
 

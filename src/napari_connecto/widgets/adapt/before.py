@@ -24,7 +24,8 @@ class BeforeLabel(QWidget):
         )
         self.playback = QCheckBox("Retrain on restyled source patches")
         self.playback.setToolTip(
-            "Data playback: match blur, noise and intensities of the source's labelled patches to the image, and retrain\n"
+            "Data playback: match blur, noise and intensities of the source's labelled patches to the image, and "
+            "retrain\n"
             "on them if that lowers MMD² to the image. The preview shows it for the chosen model. Clear to undo."
         )
         self.told = text_line("What AdaBN and playback did, or why they were not possible")

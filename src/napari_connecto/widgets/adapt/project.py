@@ -172,7 +172,7 @@ class Project(QObject):
         return inverted(volume) if self.invert else volume
 
     def spec(self) -> VolumeSpec | None:
-        """What names the image in a recipe; None where it is no file."""
+        """How a recipe names the image; None if it is not stored in a file."""
         if self.work is not None:
             return self.work.spec
         spec = self.image.spec(self.volume())

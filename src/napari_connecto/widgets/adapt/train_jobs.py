@@ -99,7 +99,7 @@ def tune_job(run: FineTune) -> Job[Summary]:
 
 
 def unfinished(folder: Path) -> FineTune | None:
-    """The last fine-tuning in a project's folder, if it was cut off and nothing was committed since."""
+    """The last fine-tuning in a project's folder, if it was interrupted and nothing was committed since."""
     from napari_connecto.workflows.recipes.recipe import read_run
 
     runs = sorted(folder.glob("tuned-*/job.json"), key=lambda path: path.stat().st_mtime)

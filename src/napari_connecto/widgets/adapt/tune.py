@@ -101,7 +101,7 @@ class TuneBox(QWidget):
             return
         self.form.value = cut_off.params
         self.bar.offer_resume()
-        self.about.setText(f"{Path(cut_off.out).name} was cut off; Resume goes on from its last saved step.")
+        self.about.setText(f"{Path(cut_off.out).name} was interrupted; Resume continues from its last saved step.")
 
     def _on_switched(self) -> None:
         """Clear the messages about another image or session."""
@@ -118,7 +118,7 @@ class TuneBox(QWidget):
         self.bar.close_jobs()
 
     def _run(self) -> FineTune:
-        """The fine-tuning that the settings describe; one that was cut off goes on."""
+        """The fine-tuning as set in the dock; an interrupted one is resumed."""
         work, begin = self.project.need_work(), self.project.begin()
         if not any(s.status == "committed" and not s.held_out for s in work.session.patches):
             raise InputError("no training patch is committed; paint and commit one that is not held out")

@@ -155,7 +155,7 @@ class TrainBox(QGroupBox):
 
     def _on_trained(self, summary: Summary) -> None:
         out = Path(summary.out)
-        self.about.setText("\n".join([*summary.lines, f"Kept in {out}"]))
+        self.about.setText("\n".join([*summary.lines, f"Saved in {out}"]))
         if summary.figures["failure"]:
             self.bar.error.show_error(ConnectoError(summary.figures["failure"]))
             self.bar.say("The new cascade finds nothing; it is saved, but not chosen.")

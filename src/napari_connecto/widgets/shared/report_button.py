@@ -56,7 +56,7 @@ def folder_job(folder: Path) -> Job[Path]:
 
 
 def ranking_job(ranking: Ranking, run: Rank | None, folder: Path) -> Job[Path]:
-    """The page of a ranking, which is written into a folder first; ``run`` is None where the image is no file."""
+    """Report of a ranking, which is first written to a folder; ``run`` is None if the image is not in a file."""
     yield from torch_job()
     yield Progress(0, 1, "writing the report")
     from napari_connecto.io.disk import storing, write_json

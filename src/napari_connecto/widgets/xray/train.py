@@ -193,7 +193,7 @@ class PairBox(QGroupBox):
 
     def _on_trained(self, summary: Summary) -> None:
         out = Path(summary.out)
-        self.about.setText("\n".join([*summary.lines, f"Kept in {out}"]))
+        self.about.setText("\n".join([*summary.lines, f"Saved in {out}"]))
         self.bar.offer_report(out)
         self.trained.emit(out / TRANSLATOR)
 

@@ -1,1 +1,1 @@
-"""Adapting a boundary model: ranking domains, preparing, fine-tuning, comparing."""
+"""Adapting a boundary model: rank domains, prepare without labels, fine-tune, compare."""

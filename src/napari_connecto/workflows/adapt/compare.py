@@ -1,4 +1,4 @@
-"""Did it help? Two models on the same held-out patches, by variation of information of their segmentations."""
+"""Compare two models on held-out patches by the variation of information of their segmentations."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from napari_connecto.workflows.shared.whole import boundary_of
 @shown
 @dataclass(frozen=True)
 class Scored:
-    """One model on held-out patches.
+    """Scores of one model on held-out patches.
 
     Parameters
     ----------
     params
-        Of the segmentation, tuned on the annotated patches alone.
+        Of the segmentation, tuned on the annotated training patches alone.
     vi
         Of each patch, bits.
     total
-        Of all patches as one table.
+        Of all patches pooled into one table.
     """
 
     params: SegmentParams
@@ -56,7 +56,7 @@ class Comparison:
     interval
         95 %, Student's t over patches; NaN for fewer than two.
     ids
-        Of the patches in their session, where they are of one.
+        Ids of the patches in their session, if they come from one.
     """
 
     before: Scored
@@ -67,22 +67,22 @@ class Comparison:
 
     @property
     def names(self) -> tuple[int, ...]:
-        """Numbers of the patches: those of their session, or from 1."""
+        """Numbers of the patches: ids in their session, or from 1."""
         return self.ids or tuple(range(1, len(self.before.vi) + 1))
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the interval excludes zero."""
         low, high = self.interval
         return bool(low > 0 or high < 0)
 
     @property
     def improved(self) -> bool:
-        """Whether the new model is better for certain: all of the interval lies above zero. Else keep the old one."""
+        """Whether the new model is significantly better: the whole interval is above zero. Else keep the old one."""
         return bool(self.interval[0] > 0)
 
     def lines(self) -> list[str]:
-        """The table in words."""
+        """The table as text."""
         rows = [
             f"patch {n}: VI {b.total:.3f} before ({b.split:.3f} split, {b.merge:.3f} merge), "
             f"{a.total:.3f} after ({a.split:.3f}, {a.merge:.3f})"
@@ -95,7 +95,7 @@ class Comparison:
         share = self.gain / self.before.total.total if self.before.total.total > 0 else 0.0
         said = f"VI on held-out patches {self.before.total.total:.3f} before, {self.after.total.total:.3f} after"
         if not np.isfinite(self.interval[0]):
-            return f"{said}; one patch has no confidence interval; hold out two or more to measure one."
+            return f"{said}; one patch gives no confidence interval; hold out two or more."
         span = f"{self.gain:+.3f} bits ({self.interval[0]:+.3f} to {self.interval[1]:+.3f}, 95 %)"
         if not self.distinguishable:
             return f"{said}: no significant change, {span}."
@@ -173,7 +173,7 @@ def compare_job(
 ) -> Job[Comparison]:
     """`compare` as a job, with a report per model."""
     if not held_out:
-        raise InputError("got no held-out patch; commit at least one of the patches drawn at random")
+        raise InputError("no held-out patch; commit at least one of the patches drawn at random")
     measured, tuned_on = ([Example.of(e) for e in part] for part in (held_out, annotated))
     scores = []
     known = {"before": (before, prior), "after": (after, prior if after.card.parent else None)}
@@ -188,11 +188,10 @@ def compare_job(
 def tune(
     model: Predictor, annotated: Sequence[Example], prior: SegmentParams | None = None, mode: str = "auto"
 ) -> SegmentParams:
-    """Segmentation parameters for a model: the prior's, unless annotated patches say otherwise.
+    """Segmentation parameters for a model: the prior's, unless annotated patches indicate otherwise.
 
-    ``prior`` are those of the model, its domain or its parent, and the defaults where there are none; ``mode`` takes
-    the place of theirs; see `tune_segmentation`. Where no patch holds two neurites, nothing can be told of merging, and
-    they stay too.
+    ``prior`` are those of the model, its domain or its parent, else the defaults; ``mode`` replaces theirs; see
+    `tune_segmentation`. Without a patch that holds two neurites merging cannot be measured, and they stay too.
     """
     pairs = [prepared(e, model.card) for e in annotated]
     start = replace(prior or SegmentParams(), mode=mode)
@@ -203,15 +202,15 @@ def tune(
 
 
 def voxel_of(example: Example, model: Predictor) -> FVec3:
-    """Voxel size of an example where a model reads it: sections stay as they are."""
+    """Voxel size of an example as a model reads it: the section thickness stays."""
     z, y, x = model.card.voxel_nm
     return ((example.voxel_nm or (z, y, x))[0], y, x)
 
 
 def score(model: Predictor, held_out: Sequence[Example], params: SegmentParams) -> Scored:
-    """VI of a model's segmentation of patches; membranes and what is not labelled do not count.
+    """VI of a model's segmentation of patches; membranes and unlabelled voxels do not count.
 
-    Sections are compared one by one where they are segmented so, or where their labels do not belong together.
+    Sections are compared one by one if they are segmented so, or if labels of different sections are unrelated.
     """
     tables = []
     for example in held_out:
@@ -229,7 +228,7 @@ def score(model: Predictor, held_out: Sequence[Example], params: SegmentParams) 
 
 
 def _interval(difference: np.ndarray) -> tuple[float, float]:
-    """Student's: with a handful of patches a bootstrap would be far too narrow."""
+    """Student's t: for a handful of patches a bootstrap would be far too narrow."""
     n = len(difference)
     if n < 2:
         return float("nan"), float("nan")

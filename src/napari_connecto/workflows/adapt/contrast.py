@@ -1,8 +1,8 @@
-"""Whether a volume's membranes are as dark, or as bright, as a boundary model expects them.
+"""Whether a volume's membranes have the contrast, dark or bright, that a boundary model expects.
 
-Membranes are thin. Top hats (Meyer 1979) say whether what is thin in an image is darker or brighter than what is around
-it, and what the model calls boundary says which of the two it looks for: a model of dark membranes goes on following
-dark lines in an image that is inverted. Neither needs a label or an image of what the model learnt from.
+Membranes are thin. Top hats (Meyer 1979) show whether thin structures of an image are darker or brighter than their
+surroundings, and the model's predicted boundary shows which of the two it follows: a model of dark membranes keeps
+following dark lines in an inverted image. Neither needs a label or an image of the training data.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from napari_connecto.workflows.shared.whole import boundary_of
 
 PATCHES, SIZE = 4, 256
 CALLS = 8
-"""What looking takes in calls of the model on tiles of its own, about: it shares out the bar."""
+"""Approximate cost of the check, in calls of the model; used for progress only."""
 SIGMA, WIDTH = 1.0, 5
-"""Blur before, and extent of the top hats, voxels of the model: what is narrower than five voxels is thin."""
+"""Blur before, and extent of the top hats, voxels of the model: thin is what is narrower than five voxels."""
 FAINT, LOOSE = 0.02, 0.05
-"""Below one of these no side is taken: `Contrast.lines` of an image, and `Contrast.follows` of a model."""
+"""Below either of these the contrast is undecided: `Contrast.lines` of an image, `Contrast.follows` of a model."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What is thin in an image, what a model takes for boundary, and how values reach the model.
+    """Contrast of thin structures in an image and of a model's boundaries, and how intensities reach the model.
 
     Parameters
     ----------
     lines
-        (dark - bright) / (dark + bright), sums of black and white top hats: 1 all thin structures are dark, -1 bright.
-        Inverting the image turns the sign.
+        (dark - bright) / (dark + bright), sums of black and white top hats: 1 if all thin structures are dark, -1 if
+        bright. Inverting the image changes the sign.
     follows
-        Mean correlation of the model's boundary with dark less bright: above 0 it looks for dark lines.
+        Mean correlation of the model's boundary with dark less bright: above 0 it follows dark lines.
     low, high
         1st and 99th percentile of the patches.
     scaled
-        The same two as the model sees them, after its normalisation.
+        The same two after the model's normalisation.
     """
 
     name: str
@@ -60,32 +60,32 @@ class Contrast:
 
     @property
     def inverted(self) -> bool:
-        """Whether the model looks for the other kind of lines than the image has."""
+        """Whether the model follows the opposite kind of lines to the image's."""
         return abs(self.lines) > FAINT and abs(self.follows) > LOOSE and self.lines * self.follows < 0
 
     @property
     def narrow(self) -> bool:
-        """Whether the image reaches the model with hardly any contrast, or far from the 0..1 it learnt on."""
+        """Whether the image reaches the model with hardly any contrast, or far outside the 0..1 it was trained on."""
         low, high = self.scaled
         return high - low < 0.2 or low < -1.0 or high > 2.0
 
     def verdict(self) -> str:
         """Whether the image looks inverted to the model, and why, in words; "" if not."""
         here, there = ("dark", "bright") if self.lines > 0 else ("bright", "dark")
-        said = f"the contrast of '{self.name}' looks inverted: its thin structures are {here}, '{self.model}' looks for"
+        said = f"the contrast of '{self.name}' looks inverted: its thin structures are {here}, '{self.model}' expects"
         return f"{said} {there} membranes" if self.inverted else ""
 
     def loss(self) -> str:
-        """Whether the image reaches the model in a range it did not learn on, and what helps; "" if not."""
+        """Whether intensities reach the model outside its training range, and what helps; "" if not."""
         low, high = self.scaled
         said = (
             f"'{self.name}' ({self.dtype}, values {self.low:g} to {self.high:g}) reaches '{self.model}' as {low:.2g} "
-            f"to {high:.2g}, and it expects 0 to 1: rescale the image to the full range of its type first"
+            f"to {high:.2g}, but it expects 0 to 1: rescale the image to the full range of its type first"
         )
         return said if self.narrow else ""
 
     def notices(self) -> list[str]:
-        """What a user of the command line should know, a sentence each; [] where all is well."""
+        """Notices for the command line, one sentence each; [] if there are none."""
         how = "; use it inverted (--invert, in a recipe's volume 'invert: true')"
         return [self.verdict() + how] * self.inverted + [self.loss()] * self.narrow
 
@@ -117,10 +117,12 @@ def contrast_job(volume: Volume, model: Predictor, *, seed: int = 0) -> Job[Cont
     shape = vec3([1, *(min(SIZE, n) for n in level.shape[1:])])
     boxes = candidates(level, shape, PATCHES, seed).boxes
     if not boxes:
-        raise InputError(f"got no patch of {shape} voxels with tissue in '{volume.name}'; choose a region with tissue")
+        raise InputError(
+            f"found no patch of {shape} voxels with tissue in '{volume.name}'; choose a region with tissue"
+        )
     hats, follows, values = [], [], []
     for n, box in enumerate(boxes):
-        yield Progress(n, len(boxes), "looking at the contrast")
+        yield Progress(n, len(boxes), "checking the contrast")
         image = np.asarray(level.read(box))
         seen = scaling(image)
         dark, bright = thin(seen[0])
@@ -144,9 +146,9 @@ def contrast_job(volume: Volume, model: Predictor, *, seed: int = 0) -> Job[Cont
 
 
 def notices_job(volume: Volume, model: Predictor) -> Job[list[str]]:
-    """What a user should know of a volume's contrast before a long job; each sentence is also reported as a stage.
+    """Notices about a volume's contrast before a long job; each sentence is also reported as a stage.
 
-    [] where all is well, or where nothing can be said because no patch holds tissue.
+    [] if there are none, or if no patch contains tissue.
     """
     try:
         found = yield from contrast_job(volume, model)
@@ -159,7 +161,7 @@ def notices_job(volume: Volume, model: Predictor) -> Job[list[str]]:
 
 
 def thin(section: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much darker, and how much brighter than its surroundings every pixel of thin structures is; both (y, x)."""
+    """How much darker, and how much brighter, thin structures are than their surroundings, per pixel; both (y, x)."""
     smooth = gaussian_filter(section, SIGMA)
     return grey_closing(smooth, (WIDTH, WIDTH)) - smooth, smooth - grey_opening(smooth, (WIDTH, WIDTH))
 

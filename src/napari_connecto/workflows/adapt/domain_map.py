@@ -1,4 +1,4 @@
-"""How far domains lie from one another, as a tree, and whether that follows another distance. science.md section 2."""
+"""Distances between domains as a dendrogram, and a test against another distance. docs/science.md section 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_connecto.core.shown import shown
 from napari_connecto.models.transfer.mmd import median_distance, mmd2
 
 ROWS = 1000
-"""Rows of each domain behind the common bandwidth."""
+"""Rows of each domain used for the common bandwidth."""
 
 
 @shown
@@ -28,13 +28,13 @@ class DomainMap:
     Parameters
     ----------
     names
-        Of the domains, in the order they were given.
+        Names of the domains, in the given order.
     mmd2
-        Unbiased MMD^2 of each pair, (k, k), symmetric, 0 on the diagonal; a little below 0 for domains that are alike.
+        Unbiased MMD^2 of each pair, (k, k), symmetric, 0 on the diagonal; slightly below 0 for similar domains.
     linkage
         Tree of scipy's ``linkage``, average linkage of ``MMD = sqrt(max(0, MMD^2))``, (k - 1, 4).
     bandwidth
-        The one s of all pairs, so that their distances can be compared.
+        The common bandwidth of all pairs, so that distances are comparable.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class DomainMap:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The names as the leaves of the dendrogram stand, neighbours side by side."""
+        """The names in the order of the dendrogram's leaves."""
         return tuple(self.names[i] for i in leaves_list(self.linkage))
 
     def nearest(self, name: str) -> list[tuple[str, float]]:
@@ -63,13 +63,14 @@ class Mantel(NamedTuple):
 
 
 def distance_matrix(features: Mapping[str, np.ndarray]) -> DomainMap:
-    """MMD^2 between every two domains, with one bandwidth for all, and their tree.
+    """MMD^2 between all pairs of domains, with a common bandwidth, and their dendrogram.
 
     Parameters
     ----------
     features
-        A feature sample (n, d) of each domain, >= 2 domains, *all from the same encoder*: distances between features
-        of two networks mean nothing.
+        A feature sample (n, d) of each domain, >= 2 domains, *all from the same encoder*: features of two networks are
+        not
+        comparable.
 
     Raises
     ------
@@ -78,8 +79,8 @@ def distance_matrix(features: Mapping[str, np.ndarray]) -> DomainMap:
 
     References
     ----------
-    MMD between domains: Sawmya et al., arXiv 2503.06196. The common bandwidth (the median distance over up to
-    `ROWS` evenly spaced rows of each domain) and average linkage are ours.
+    MMD between domains: Sawmya et al., arXiv 2503.06196. The common bandwidth is the median distance over up to `ROWS`
+    evenly spaced rows of each domain.
 
     Examples
     --------
@@ -105,31 +106,31 @@ def distance_matrix(features: Mapping[str, np.ndarray]) -> DomainMap:
 
 
 def mantel(a: Any, b: Any, permutations: int = 9999, seed: int = 0) -> Mantel:
-    """Do two distance matrices over the same things go together? One-sided Mantel test with Pearson's r.
+    """Are two distance matrices over the same items related? One-sided Mantel test with Pearson's r.
 
     The entries of a distance matrix depend on each other, so the p-value of a plain correlation is wrong; here the
-    things of ``b`` are renamed, rows and columns at once. **With few things its power is low**: k domains have k!
-    renamings, so that p cannot fall below 1/24 for 4 and hardly below 1/720 for 6, however strong the relation. A high
-    p of a handful of domains says nothing against a relation.
+    items of ``b`` are permuted, rows and columns together. **With few items its power is low**: k items have k!
+    permutations, so that p cannot fall below 1/24 for 4 and hardly below 1/720 for 6, however strong the relation. A
+    high p for a handful of domains is no evidence against a relation.
 
     Parameters
     ----------
     a, b
         Symmetric (k, k), k >= 3, finite, the same things in the same order; the diagonal is not used.
     permutations
-        Random renamings; where there are no more than that in all, every one is tried and p is exact.
+        Random permutations; if there are no more than that in all, every one is tried and p is exact.
     seed
-        Of the renamings.
+        Random seed.
 
     Returns
     -------
     Mantel
-        ``r``, and ``p`` = share of renamings (the given order among them) with a correlation at least as high.
+        ``r``, and ``p`` = share of permutations (the given order among them) with a correlation at least as high.
 
     Raises
     ------
     InputError
-        If the matrices are not as said, or one has the same distance everywhere.
+        If the matrices are malformed, or one has the same distance everywhere.
 
     References
     ----------
@@ -137,7 +138,7 @@ def mantel(a: Any, b: Any, permutations: int = 9999, seed: int = 0) -> Mantel:
     """
     x, y = _distances(a, "first"), _distances(b, "second")
     if x.shape != y.shape:
-        raise InputError(f"got matrices of {len(x)} and {len(y)} things; they must be the same things")
+        raise InputError(f"got matrices of {len(x)} and {len(y)} items; they must be over the same items")
     if permutations < 1:
         raise InputError(f"got {permutations} permutations; at least 1 is needed")
     upper = np.triu_indices(len(x), 1)
@@ -145,7 +146,7 @@ def mantel(a: Any, b: Any, permutations: int = 9999, seed: int = 0) -> Mantel:
     v = y[upper] - y[upper].mean()
     norm = float(np.sqrt((u @ u) * (v @ v)))
     if norm <= 1e-12 * max(1e-300, float(np.abs(x[upper]).max() * np.abs(y[upper]).max())):
-        raise InputError("got a matrix with one distance for all pairs; nothing can go with it")
+        raise InputError("got a matrix with one distance for all pairs; it cannot be correlated")
     centred = y - y[upper].mean()
     r = float(u @ v) / norm
     higher, tried = 0, 0
@@ -156,7 +157,7 @@ def mantel(a: Any, b: Any, permutations: int = 9999, seed: int = 0) -> Mantel:
 
 
 def _renamings(k: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """All orders of k things if there are at most ``count``, else the given order and ``count`` random ones."""
+    """All orders of k items if there are at most ``count``, else the given order and ``count`` random ones."""
     if k <= 12 and factorial(k) <= count:
         yield from map(np.array, permutations(range(k)))
         return
@@ -171,5 +172,5 @@ def _distances(matrix: Any, name: str) -> np.ndarray:
     if d.ndim != 2 or d.shape[0] != d.shape[1] or len(d) < 3:
         raise InputError(f"got a {name} matrix of shape {d.shape}; it must be square, of at least 3 things")
     if not np.isfinite(d[~np.eye(len(d), dtype=bool)]).all() or not np.allclose(d, d.T, equal_nan=True):
-        raise InputError(f"got a {name} matrix that is not symmetric or not finite; give distances of every two things")
+        raise InputError(f"got a {name} matrix that is not symmetric or not finite; give the distance of every pair")
     return d

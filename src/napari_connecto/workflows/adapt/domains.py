@@ -1,8 +1,8 @@
-"""Domains: models of neuron boundaries, each with what is known of its data and a sample of its features.
+"""Domains: boundary models, each with a description of its training data and a sample of its features.
 
-A domain is a model's folder (card and weights) with ``domain.json`` (tissue, organism, modality, licence, how to cut
-instances) and ``features.npy`` beside it, so that no source image is needed to compare with it (source-free, as Sawmya
-et al., arXiv 2503.06196). The features of all domains of a library come from one encoder, whose digest they carry.
+A domain is a model's folder (card and weights) with ``domain.json`` (tissue, organism, modality, licence, segmentation
+params) and ``features.npy``, so that comparing needs no source image (source-free, as in Sawmya et al., arXiv
+2503.06196). The features of all domains of a library come from one encoder, whose digest they carry.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
 FEW = 10
-"""Fewer patches than this say nothing."""
+"""Smallest number of patches for a meaningful sample."""
 
 
 @shown
 @dataclass(frozen=True)
 class Domain:
-    """A model, and what its data looked like.
+    """A model, and what its training data look like.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class Domain:
             features = safe_array((folder / FEATURES).read_bytes(), FEATURES)
         except (OSError, ModelError) as error:
             raise ModelError(
-                f"'{folder}' is no domain ({error}); it needs {ABOUT} and {FEATURES} beside the model: make it with "
-                "`napari-connecto domains train`"
+                f"'{folder}' is no domain ({error}); it needs {ABOUT} and {FEATURES} beside the model. Make a domain "
+                "with `napari-connecto domains train`"
             ) from error
         if not isinstance(about, dict) or features.ndim != 2 or not np.isfinite(features).all():
             raise ModelError(f"the domain in '{folder}' is damaged; copy it again")
@@ -94,15 +94,15 @@ class Domain:
         Raises
         ------
         InputError
-            If it has none, as where its data's terms do not allow pixels to be passed on.
+            If it has none, for example because the licence of its data does not allow it.
         ModelError
             If they are damaged.
         """
         path = self.folder / PATCHES
         if not path.is_file():
             raise InputError(
-                f"domain '{self.name}' holds no patches of its data ({self.card.licence or 'terms unknown'}), and "
-                "playback needs them: make the domain again with --keep-patches where the terms allow it, or pass the "
+                f"domain '{self.name}' has no patches of its data ({self.card.licence or 'licence unknown'}), which "
+                "data playback needs: remake the domain with --keep-patches if the licence allows it, or pass the "
                 "source's labelled patches yourself, a list of Examples, as the source"
             )
         try:
@@ -125,7 +125,7 @@ def save_about(
 
 
 def domains_folder() -> Path:
-    """Where the shipped domains and the common encoder lie."""
+    """Folder of the shipped domains and their common encoder."""
     return shipped_folder() / "domains"
 
 
@@ -145,7 +145,7 @@ def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
 
 
 def load_encoder(folder: str | Path | None = None, *, device: str = "auto") -> TorchEncoder:
-    """The encoder in whose space domains are compared: a library's own, else the shipped one."""
+    """The encoder used to compare domains: a library's own, else the shipped one."""
     own = Path(folder) / ENCODER if folder is not None else None
     path = own if own is not None and own.is_dir() else domains_folder() / ENCODER
     return TorchEncoder(load_model(path, device=device, backend="torch"))
@@ -154,7 +154,7 @@ def load_encoder(folder: str | Path | None = None, *, device: str = "auto") -> T
 @shown
 @dataclass(frozen=True)
 class FeatureSample:
-    """Vectors (n, d) of tissue patches, and how many patches were passed over as empty."""
+    """Feature vectors (n, d) of tissue patches, and how many patches were skipped as empty."""
 
     vectors: np.ndarray
     skipped: int
@@ -163,7 +163,7 @@ class FeatureSample:
 def sample_features(
     volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
 ) -> FeatureSample:
-    """What patches of a volume look like at a model's voxel size.
+    """Features of a volume's patches at a model's voxel size.
 
     Parameters
     ----------
@@ -174,14 +174,14 @@ def sample_features(
     encoder
         See `load_encoder`.
     patches, size
-        How many at most, and their extent along y and x in the card's voxels; each is one section.
+        Largest number of patches, and their extent along y and x in the card's voxels; each is one section.
     seed
-        Of their places.
+        Random seed of their positions.
 
     Raises
     ------
     InputError
-        If fewer than 10 patches hold tissue.
+        If fewer than 10 patches contain tissue.
     VoxelSizeError
         If the volume is too coarse or too fine for the card.
     """
@@ -189,7 +189,8 @@ def sample_features(
     extent = (1, min(size, level.shape[1]), min(size, level.shape[2]))
     if min(extent[1:]) < size // 2:
         raise InputError(
-            f"'{volume.name}' is {level.shape} voxels at the model's size; {size // 2} along y and x needed"
+            f"'{volume.name}' has {level.shape} voxels at the model's voxel size; at least {size // 2} along y and x "
+            "are needed"
         )
     found = candidates(level, extent, patches, seed, ())
     if len(found.boxes) < FEW:

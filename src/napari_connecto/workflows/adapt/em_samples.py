@@ -1,4 +1,4 @@
-"""Annotated patches as training samples of a boundary model: each a function of its number, so a run resumes."""
+"""Annotated patches as training samples of a boundary model: each a function of its number, so that runs resume."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from napari_connecto.models.training.fit import Sample
 from napari_connecto.workflows.shared.em_labels import boundary_target, check_numbers
 
 LARGEST = 1e30
-"""Value of an image, so that what is made of it stays finite."""
+"""Largest absolute value of an image, so that derived values stay finite."""
 LEAST = 64
-"""Voxels along y and x below which crops do not shrink: a network sees little of a smaller one but its border."""
+"""Smallest crop along y and x, voxels: in a smaller one a network sees little but its border."""
 
 
 @shown
@@ -35,13 +35,13 @@ class Example:
     Parameters
     ----------
     image
-        (z, y, x), as read.
+        (z, y, x), as stored.
     labels
-        (z, y, x) in our numbers, see `em_labels`.
+        (z, y, x) EM labels, see `em_labels`.
     voxel_nm
         Of both, nm, (z, y, x); None: the model's.
     scaling
-        That of the volume the patch is from; None: by the patch itself.
+        Scaling of the volume the patch is from; None: from the patch itself.
     """
 
     image: np.ndarray
@@ -56,9 +56,9 @@ class Example:
                 "of one shape"
             )
         if self.image.size == 0 or self.image.dtype.kind not in "biuf":
-            raise InputError(f"got an image of {self.image.shape} {self.image.dtype}; it is at least one number")
+            raise InputError(f"got an image of {self.image.shape} {self.image.dtype}; it needs at least one number")
         if self.image.dtype.kind == "f" and not (np.abs(self.image) <= LARGEST).all():
-            raise InputError("got an annotated patch with NaN, infinite or huge values; clean the image first")
+            raise InputError("an annotated patch contains NaN, infinite or huge values; clean the image first")
         check_numbers(self.labels)
 
     @classmethod
@@ -78,14 +78,15 @@ class EmSamples:
     Parameters
     ----------
     examples
-        At least one; crops are drawn from each in proportion to its labelled area.
+        At least one; the number of crops from each is proportional to its labelled area.
     card
         Of the model: its voxel size and normalisation.
     crop, batch
-        Voxels along y and x of a crop at most, and crops per sample. Where a patch is smaller, crops are the largest
-        multiple of the network's step that all patches hold, down to 64: only smaller patches are padded.
+        Largest extent of a crop along y and x in voxels, and crops per sample. If a patch is smaller, crops are the
+        largest
+        multiple of the network's step that fits all patches, down to 64: only smaller patches are padded.
     augment
-        None: as they are.
+        None: no augmentation.
     """
 
     examples: Sequence[Example]
@@ -97,7 +98,7 @@ class EmSamples:
 
     def __post_init__(self) -> None:
         if not self.examples:
-            raise InputError("got no annotated patch; commit at least one")
+            raise InputError("no annotated patch; commit at least one")
 
     @cached_property
     def _ready(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -111,7 +112,7 @@ class EmSamples:
         return self.crop if smallest >= self.crop else min(self.crop, max(LEAST, smallest) // step * step)
 
     def from_step(self, step: int) -> Iterator[Sample]:
-        """Samples number ``step``, ``step + 1``, ...; the same whenever they are asked for."""
+        """Samples number ``step``, ``step + 1``, ...; the same every time."""
         return (self.at(i) for i in count(step))
 
     def at(self, step: int) -> Sample:
@@ -153,7 +154,7 @@ def unscaled(example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray]
 
 
 def nearest(labels: np.ndarray, level: Level, other: Level) -> np.ndarray:
-    """Labels on ``level``'s grid, on that of ``other``: the label at each voxel's centre."""
+    """Labels on the grid of ``level``, resampled to that of ``other``: the label at each voxel's centre."""
     if level.shape == other.shape and level.voxel_nm == other.voxel_nm:
         return labels
     index = [

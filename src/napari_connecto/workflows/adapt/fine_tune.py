@@ -1,6 +1,6 @@
 """Adapt a boundary model to annotated patches, or train one from scratch with the same budget.
 
-Source-free adaptation of a chosen backbone: Sawmya et al., arXiv 2503.06196; presets, augmentation and losses are ours.
+Source-free adaptation of a chosen backbone: Sawmya et al., arXiv 2503.06196.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from napari_connecto.workflows.shared.whole import boundary_of
 BOUNDARY = "boundary"
 TILE, HALO = 256, 32
 PATCH = 128
-"""Voxels along y and x of the patch that the old model's worth is counted in."""
+"""Extent along y and x of the patch that `parent_worth` is counted in, voxels."""
 MANY = 8
-"""Annotated patches from which on some are spared to choose when to stop."""
+"""From this number of annotated patches on, some select the best checkpoint."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Which part learns, how long, how boldly."""
+    """Which weights are trained, for how long, and how fast."""
 
     train: str
     steps: int
@@ -59,7 +59,7 @@ PRESETS = {
 def boundary_card(
     name: str, voxel_nm: FVec3, *, encoder: str = "tu-resnet10t", depth: int = 4, width: int = 16
 ) -> ModelCard:
-    """The card of an untrained 2-D boundary model: weights in half precision, tiles of 256 with 32 around."""
+    """The card of an untrained 2-D boundary model: weights in half precision, tiles of 256 with a halo of 32."""
     return ModelCard(
         name=name,
         task=BOUNDARY,
@@ -153,7 +153,7 @@ def fine_tune_job(
     params = params or FineTuneParams()
     preset, patches = PRESETS[params.preset], [Example.of(e) for e in examples]
     if not patches:
-        raise InputError("got no annotated patch; commit at least one")
+        raise InputError("no annotated patch; commit at least one")
     check_labels(np.concatenate([_flat(e.labels) for e in patches], axis=1))
     learnt, choosing = _apart(patches, [Example.of(e) for e in held_out])
     start = torch_model(model) if model is not None else _scratch(patches, params, voxel_nm)
@@ -177,11 +177,11 @@ def fine_tune_job(
 
 
 def learnt_share(start: Predictor, patches: Sequence[Example], parent_worth: float) -> float:
-    """How far to go from the old model's weights to those learnt: n / (n + parent_worth * skill).
+    """How far to go from the old model's weights to the fine-tuned ones: n / (n + parent_worth * skill).
 
-    n is the labelled area in patches of 128 x 128, and skill how well the old model ranks the labelled voxels. Few
-    patches show few of the things that are not membrane: learning from them alone, a model forgets what it knew of the
-    others (mitochondria became boundary). One that knows nothing of such images has nothing to forget. Measured in
+    n is the labelled area in patches of 128 x 128; skill is how well the old model ranks the labelled voxels. Few
+    patches contain few of the structures that are not membrane: trained on them alone, a model forgets the others
+    (mitochondria became boundary). A model without skill on such images has nothing to forget. Measured in
     docs/benchmarks/adapt_choices.md.
     """
     area = sum(float((prepared(e, start.card)[1] > 0).sum()) for e in patches)
@@ -200,14 +200,14 @@ def skill(model: Predictor, patches: Sequence[Example]) -> float:
 
 
 def _apart(patches: list[Example], held_out: list[Example]) -> tuple[list[Example], list[Example]]:
-    """Patches to learn from, and patches to choose by."""
+    """Training patches, and patches that select the checkpoint."""
     if held_out or len(patches) < MANY:
         return patches, held_out
     return [e for n, e in enumerate(patches) if n % 5 != 4], patches[4::5]
 
 
 def _flat(labels: np.ndarray) -> np.ndarray:
-    """One section of one column per patch, so that patches of any shape can be looked at together."""
+    """One section of one column per patch, so that patches of any shape can be sampled together."""
     target, weight = boundary_target(labels)
     return np.where(weight == 0, 0, 2 - target.astype(np.int64)).reshape(1, -1)
 
@@ -231,12 +231,12 @@ def labels_hash(patches: Sequence[Example]) -> str:
 def _signed(
     trained: TorchPredictor, parent: TorchPredictor | None, patches: Sequence[Example], params: FineTuneParams
 ) -> TorchPredictor:
-    """The model with where it comes from written on its card."""
+    """The model with its provenance on its card."""
     told = {"params": asdict(params), "patches": len(patches), "labels": labels_hash(patches), "version": __version__}
     card = replace(
         trained.card,
         parent=parent.card.digest if parent is not None else "",
-        metrics={"fine_tune": told},  # the parent's figures are not this model's
+        metrics={"fine_tune": told},  # the parent's figures do not apply to this model
     )
     signed = TorchPredictor(card, trained.net, str(trained.device))
     signed.adapter = trained.adapter
@@ -252,7 +252,7 @@ class BoundaryLoss:
 
     @classmethod
     def of(cls, examples: Sequence[Example], card: ModelCard) -> BoundaryLoss:
-        """Of annotated patches at the card's voxel size."""
+        """From annotated patches at the card's voxel size."""
         return cls(tuple(prepared(e, card) for e in examples))
 
     def __call__(self, model: Predictor) -> float:

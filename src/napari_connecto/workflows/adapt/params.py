@@ -1,4 +1,4 @@
-"""The parameters of adapting a model and of what is made with it; loads no torch."""
+"""Params of adapting a model and of using it; loads no torch."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ from napari_connecto.core.params import check, param
 from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
 
 PREFILLS = ("membranes and insides", "neurites by number", "nothing")
-"""What a patch may be filled with when it is first opened, see `prefill`."""
+"""Initial labels of a patch, see `prefill`."""
 
 
 @dataclass(frozen=True)
 class SuggestParams:
-    """Which patches are proposed for annotation."""
+    """How patches are suggested for annotation."""
 
     strategy: str = param(
         "median",
-        "Patches whose uncertainty is nearest to the pool's median; or highest median pixel, highest entropy, random, "
-        "spread in the encoder's space (k-center), uncertain and spread (badge), median and spread (median-diverse).",
+        "Choose patches whose uncertainty is nearest the pool's median; or highest median pixel, highest entropy, "
+        "random, spread in the encoder's space (k-center), uncertain and spread (badge), median and spread "
+        "(median-diverse).",
         choices=("median", "median-pixel", "entropy", "random", "k-center", "badge", "median-diverse"),
     )
-    size: int = param(128, "Side of a patch, in the model's voxels, in plane.", unit="voxels", low=16, high=2048)
-    pool: int = param(200, "Patches with tissue that are looked at before choosing.", low=1, high=100_000)
+    size: int = param(128, "Side length of a patch in plane, in the model's voxels.", unit="voxels", low=16, high=2048)
+    pool: int = param(200, "Number of tissue patches to choose from.", low=1, high=100_000)
     uncertainty: str = param(
         "entropy",
         "Mean binary entropy of the boundary probability, or its variance over the four flips in plane.",
         choices=tuple(KINDS),
         advanced=True,
     )
-    diversity: bool = param(
-        False, "Of the patches that suit a strategy by uncertainty best, take those that are least alike."
-    )
+    diversity: bool = param(False, "Of the patches ranked highest by uncertainty, choose those that are least alike.")
     random_arm: int = param(
         0,
-        "How many of the suggestions are drawn at random: what is measured on these is not biased by the choice.",
+        "Number of suggestions drawn at random; they are held out, for an unbiased measure of the gain.",
         low=0,
         high=10_000,
     )
-    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -48,10 +47,10 @@ class SuggestParams:
 class RankParams:
     """How domains are compared with a volume."""
 
-    patches: int = param(200, "Tissue patches that are looked at.", low=10, high=20_000)
-    patch: int = param(128, "Their size along y and x, voxels of each domain's model.", unit="voxels", low=32, high=512)
-    permutations: int = param(1000, "Of the test whether volume and domain are alike.", low=100, advanced=True)
-    seed: int = param(0, "Of the sample and the test.", low=0, advanced=True)
+    patches: int = param(200, "Number of tissue patches to compare.", low=10, high=20_000)
+    patch: int = param(128, "Side length of a patch, voxels of each domain's model.", unit="voxels", low=32, high=512)
+    permutations: int = param(1000, "Permutations of the MMD test.", low=100, advanced=True)
+    seed: int = param(0, "Random seed of the sample and the test.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -59,31 +58,33 @@ class RankParams:
 
 @dataclass(frozen=True)
 class FineTuneParams:
-    """How a model learns from annotated patches."""
+    """How a model is fine-tuned on annotated patches."""
 
     preset: str = param(
         "standard",
-        "quick: the decoder only; standard: everything; full: everything, twice as long; adapter: a small "
+        "quick: train the decoder only; standard: all weights; full: all weights, twice as long; adapter: a small "
         "file beside the model.",
         choices=("quick", "standard", "full", "adapter"),
     )
     steps: int = param(0, "Training steps; 0: by the preset (100, 200, 400, 200).", low=0, high=100_000)
     crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
-    learning_rate: float = param(0.0, "Largest step size; 0: by the preset.", low=0, high=0.1, advanced=True)
+    learning_rate: float = param(0.0, "Peak learning rate; 0: by the preset.", low=0, high=0.1, advanced=True)
     parent_worth: float = param(
         4.0,
-        "How many patches of 128 x 128 the old model is worth if it fits: where all of it learns, the result lies "
+        "Weight of the old model, in patches of 128 x 128, if all weights are trained and it fits: the result is "
         "n / (n + this) of the way from its weights to the new ones, n by labelled area; 0: all the way.",
         low=0,
         high=1000,
         advanced=True,
     )
-    augment: bool = param(True, "Vary the patches (turns, bends, brightness, blur, noise).", advanced=True)
-    patience: int = param(
-        5, "Stop after so many checks on held-out patches without gain; 0: never.", low=0, advanced=True
+    augment: bool = param(
+        True, "Augment patches (rotation, elastic deformation, brightness, blur, noise).", advanced=True
     )
-    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    patience: int = param(
+        5, "Stop after this many checks on held-out patches without gain; 0: never.", low=0, advanced=True
+    )
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 
     def __post_init__(self) -> None:
@@ -96,24 +97,23 @@ class DomainParams:
 
     label_kind: str = param(
         "instances",
-        "What the labels say: neurons by number (0 is membrane), membranes (0 is inside), or 0 unlabelled, 1 "
-        "membrane, 2 inside, 3 and more neurons.",
+        "Meaning of the labels: instances (0 is membrane), membranes (0 is inside), or em: 0 unlabelled, 1 membrane, "
+        "2 inside, 3 and more neurons.",
         choices=("instances", "membranes", "em"),
     )
-    held_out: float = param(0.25, "Share of the volume, at its far end, that only measures.", low=0.1, high=0.5)
+    held_out: float = param(0.25, "Share of the volume, at its far end, held out for measuring.", low=0.1, high=0.5)
     steps: int = param(600, "Training steps.", low=10, high=100_000)
     crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
     encoder: str = param("tu-resnet10t", "Encoder of segmentation_models_pytorch.", advanced=True)
-    depth: int = param(4, "Steps down.", low=3, high=5, advanced=True)
-    patches: int = param(300, "Tissue patches whose features are kept.", low=10, high=20_000, advanced=True)
+    depth: int = param(4, "Number of downsampling steps.", low=3, high=5, advanced=True)
+    patches: int = param(300, "Number of tissue patches whose features are stored.", low=10, high=20_000, advanced=True)
     keep_patches: bool = param(
         False,
-        "Keep up to 24 labelled crops beside the model, for playback: only where the data's terms allow pixels to be "
-        "passed on.",
+        "Store up to 24 labelled crops beside the model, for data playback: only if the licence of the data allows it.",
         advanced=True,
     )
-    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 
     def __post_init__(self) -> None:
@@ -121,28 +121,28 @@ class DomainParams:
 
 
 BEFORE_LABEL = ("none", "adabn", "playback", "both")
-"""What can be done to a model before anything is labelled."""
+"""Adaptations of a model without labels."""
 
 
 @dataclass(frozen=True)
 class PrepareParams:
-    """How a model is made used to a volume before anything is labelled."""
+    """How a model is adapted to a volume without labels."""
 
-    patches: int = param(96, "Tissue patches of the volume that are looked at.", low=10, high=20_000)
+    patches: int = param(96, "Number of tissue patches of the volume.", low=10, high=20_000)
     patch: int = param(
-        80, "Their size along y and x, voxels of the model.", unit="voxels", low=32, high=512, advanced=True
+        80, "Side length of a patch, voxels of the model.", unit="voxels", low=32, high=512, advanced=True
     )
     gain: float = param(
         0.1,
-        "Playback: least share by which degrading must lower the MMD^2 to the volume; less may be chance.",
+        "Playback: smallest share by which restyling must lower MMD^2 to the volume; less may be chance.",
         low=0,
         high=1,
         advanced=True,
     )
-    steps: int = param(60, "Playback: training steps on the degraded patches.", low=1, high=100_000)
+    steps: int = param(60, "Playback: training steps on the restyled patches.", low=1, high=100_000)
     crop: int = param(128, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
-    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 
     def __post_init__(self) -> None:

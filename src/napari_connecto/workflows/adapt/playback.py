@@ -1,8 +1,9 @@
-"""Playback: a model learns again from its own source's patches, degraded until they look like a new volume.
+"""Data playback: retrain a model on its own source's patches, restyled to look like a new volume.
 
-No label of the volume is used. What the degradation is, see `degrade`; it is allowed only where it brings the source
-nearer to the volume by maximum mean discrepancy (Gretton et al., JMLR 2012; between domains: Sawmya et al., arXiv
-2503.06196) in the space of an encoder.
+No label of the volume is used. For restyling see `degrade`; retraining is allowed only if it brings the source nearer
+to
+the volume by maximum mean discrepancy (Gretton et al., JMLR 2012; between domains: Sawmya et al., arXiv 2503.06196) in
+the feature space of an encoder.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from napari_connecto.workflows.adapt.params import FineTuneParams, PrepareParams
 from napari_connecto.workflows.shared.degrade import Style, degrade_all
 
 PERMUTATIONS, ALIKE = 1000, 0.05
-"""Of the test whether source and volume differ at all, and the p from which on they do not."""
+"""Permutations of the test whether source and volume differ, and the p from which they do not."""
 
 
 @shown
 @dataclass(frozen=True)
 class Playback:
-    """What came of it.
+    """Result of data playback.
 
     Parameters
     ----------
     model
-        Trained on the degraded patches; None where that was not allowed.
+        Trained on the restyled patches; None if not allowed.
     mmd2_before, mmd2_after
-        Squared discrepancy of source and volume, before and after degrading the source; of one bandwidth.
+        Squared discrepancy of source and volume, before and after restyling the source; with one bandwidth.
     allowed
-        Whether degrading lowered it enough.
+        Whether restyling lowered it enough.
     reason
         Why, in words.
     """
@@ -100,16 +101,16 @@ def playback_job(
     examples = source.patches() if isinstance(source, Domain) else [Example.of(e) for e in source]
     raw = [unscaled(e, model.card) for e in examples]
     images = [image for image, _ in raw]
-    phases = Phases({"degrading the source's patches": 1, "training": params.steps / 20})
+    phases = Phases({"restyling the source's patches": 1, "training": params.steps / 20})
     restyling = partial(_degraded, images, volume, model.card, params)
-    degraded = yield from phases.call("degrading the source's patches", restyling)
+    degraded = yield from phases.call("restyling the source's patches", restyling)
     found = _compared(images, degraded, volume, model.card, encoder, params)
     if not found.allowed:
         return found
     scaling = model.card.normalisation.resolve(volume)
     learnt = [Example(image, labels, None, scaling) for image, (_, labels) in zip(degraded, raw, strict=True)]
     tuned = yield from phases.run("training", fine_tune_job(model, learnt, _training(params)))
-    note = f"{tuned.card.training}; playback of {len(learnt)} degraded source patches".lstrip("; ")
+    note = f"{tuned.card.training}; playback of {len(learnt)} restyled source patches".lstrip("; ")
     card = replace(tuned.card, training=note, metrics={**tuned.card.metrics, "playback": found.figures()})
     return replace(found, model=TorchPredictor(card, tuned.net, str(tuned.device)))
 
@@ -139,7 +140,7 @@ def _compared(
     encoder: TorchEncoder,
     params: PrepareParams,
 ) -> Playback:
-    """MMD^2 to the volume of the source as it is and degraded, of one bandwidth: the median distance among all."""
+    """MMD^2 to the volume of the source, original and restyled, with one bandwidth: the median of all distances."""
     sample = sample_features(volume, card, encoder, patches=params.patches, size=params.patch, seed=params.seed)
     wanted = encoder.card.normalisation
     pooled = np.concatenate([image.ravel() for image in images])[None, None]
@@ -156,7 +157,7 @@ def _vectors(images: Sequence[np.ndarray], scaling: Scaling, encoder: TorchEncod
 
 
 def _windows(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """Single sections (1, size, size), none over another."""
+    """Single sections (1, size, size) without overlap."""
     found = [
         image[z : z + 1, y : y + size, x : x + size]
         for image in images
@@ -166,8 +167,8 @@ def _windows(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
     ]
     if len(found) < FEW:
         raise InputError(
-            f"got {len(found)} windows of {size} x {size} voxels in the source's {len(images)} patches; playback needs "
-            f"{FEW}: give more or larger patches, or a smaller window (patch)"
+            f"found {len(found)} windows of {size} x {size} voxels in the source's {len(images)} patches; playback "
+            f"needs {FEW}: give more or larger patches, or a smaller window (patch)"
         )
     return found
 
@@ -178,15 +179,15 @@ def judged(before: float, after: float, p: float, gain: float, name: str) -> tup
     Parameters
     ----------
     before, after, p
-        MMD^2 of the source to the volume, degraded or not, and of the permutation test before.
+        MMD^2 of the source to the volume, before and after restyling, and p of the permutation test before.
     gain
         Share by which it must fall.
     name
         Of the volume.
     """
     if p >= ALIKE:
-        return False, f"the source looks like '{name}' already (MMD^2 {before:.4f}, p {p:.2f}): nothing to play back"
-    figures = f"degrading the source takes its MMD^2 to '{name}' from {before:.4f} to {after:.4f}"
+        return False, f"the source already looks like '{name}' (MMD^2 {before:.4f}, p {p:.2f}): nothing to restyle"
+    figures = f"restyling the source changes its MMD^2 to '{name}' from {before:.4f} to {after:.4f}"
     if after > (1 - gain) * before:
-        return False, f"{figures}; playback is allowed only where that falls by {gain:.0%} or more"
+        return False, f"{figures}; playback needs a decrease of {gain:.0%} or more"
     return True, figures

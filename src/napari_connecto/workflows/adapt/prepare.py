@@ -1,6 +1,6 @@
-"""Before any label: a model made used to a volume by AdaBN, by playback, or by both in turn.
+"""Adapt a model to a volume without labels: by AdaBN, by data playback, or by both in turn.
 
-Nothing is lost: the model that was given stays as it is, so undoing is to go on with it.
+The original model stays unchanged, so undoing means using it again.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from napari_connecto.workflows.adapt.playback import Playback, playback_job
 from napari_connecto.workflows.shared.patches import candidates
 
 BATCH = 8
-"""Tiles whose statistics AdaBN averages at a time."""
+"""Tiles per batch when AdaBN averages statistics."""
 SHOWN = 8
-"""Tiles on which it is measured how much the answer changed."""
+"""Tiles on which the change of the output is measured."""
 
 
 @shown
 @dataclass(frozen=True)
 class Prepared:
-    """A model made used to a volume.
+    """A model adapted to a volume.
 
     Parameters
     ----------
     model
-        The new one; of equal digest where nothing could be done.
+        The new model; of equal digest if nothing could be done.
     playback
-        None where it was not asked for.
+        None if not requested.
     tiles
-        Of the volume, that AdaBN looked at; 0 without it.
+        Number of tiles that AdaBN used; 0 without it.
     changed
         Share of voxels, on tiles of the volume, whose boundary probability is now on the other side of one half.
     """
@@ -66,10 +66,10 @@ class Prepared:
         """What was done, in words."""
         told = []
         if self.playback:
-            told.append(f"playback {'done' if self.playback.allowed else 'left out'}: {self.playback.reason}")
+            told.append(f"playback {'done' if self.playback.allowed else 'skipped'}: {self.playback.reason}")
         if self.tiles:
-            told.append(f"AdaBN on {self.tiles} unlabelled tiles (of the model, not the images: no MMD^2 goes with it)")
-        return [*told, f"{self.changed:.1%} of voxels change sides of the boundary; to undo, go on with the old model"]
+            told.append(f"AdaBN: batch-norm statistics recomputed on {self.tiles} unlabelled tiles")
+        return [*told, f"{self.changed:.1%} of voxels cross the boundary threshold; to undo, use the original model"]
 
 
 def prepare_job(
@@ -120,13 +120,13 @@ def prepare_job(
 
 
 def _batches(model: Predictor, volume: Volume, params: PrepareParams) -> Iterator[np.ndarray]:
-    """Tiles with tissue, with what a call sees around them, scaled, `BATCH` at a time."""
+    """Tiles with tissue, halo included, scaled, `BATCH` at a time."""
     card, level = model.card, fitting_level(volume, model.card)
     scaling = card.normalisation.resolve(volume)
     shape = vec3([min(t, n) for t, n in zip(card.tile, level.shape, strict=True)])
     boxes = candidates(level, shape, params.patches, params.seed, ()).boxes
     if not boxes:
-        raise InputError(f"got no tile of {shape} voxels with tissue in '{volume.name}'; choose a region with tissue")
+        raise InputError(f"found no tile of {shape} voxels with tissue in '{volume.name}'; choose a region with tissue")
     whole = [card.tile[i] - shape[i] for i in range(3)]
     for first in range(0, len(boxes), BATCH):
         reads = [box.grow(card.halo) for box in boxes[first : first + BATCH]]

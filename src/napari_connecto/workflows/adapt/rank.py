@@ -1,6 +1,6 @@
-"""Which pretrained domain fits a new dataset: by maximum mean discrepancy in one feature space.
+"""Which pretrained domain fits a new dataset, by maximum mean discrepancy in one feature space.
 
-Choosing the source by MMD^2: Sawmya et al., arXiv 2503.06196. Interval, p, and the "no model fits" rule are ours.
+Choosing the source by MMD^2: Sawmya et al., arXiv 2503.06196.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from napari_connecto.workflows.adapt.params import RankParams
 @shown
 @dataclass(frozen=True)
 class Rank:
-    """One domain seen from the volume.
+    """One domain compared with the volume.
 
     Parameters
     ----------
     mmd2, interval, p
-        See `models.transfer.mmd.MmdTest`; NaN where the domain could not be compared.
+        See `models.transfer.mmd.MmdTest`; NaN if the domain could not be compared.
     voxel_ratio
-        Model voxel over the volume's finest voxel, in the plane.
+        Model voxel size relative to the volume's finest, in plane.
     fits
-        Whether the volume is as near to this domain as the library's domains are to each other.
+        Whether the volume is as near this domain as the library's domains are to each other.
     note
-        Why not, or what to know, in words; "" for nothing.
+        Why not, or a remark, in words; "" for none.
     """
 
     name: str
@@ -67,16 +67,16 @@ class Rank:
 @shown
 @dataclass(frozen=True)
 class Ranking:
-    """Domains, best first.
+    """Domains, nearest first.
 
     Parameters
     ----------
     limit
         Largest MMD^2 at which a domain fits: the median over pairs of different domains in the library.
     patches, skipped
-        Tissue patches that were compared with the best domain, and patches passed over as empty.
+        Tissue patches compared with the best domain, and patches skipped as empty.
     map
-        Distances of the domains and "this volume" among each other, for a dendrogram.
+        Distances among the domains and "this volume", for a dendrogram.
     space
         Digest of the encoder.
     """
@@ -94,7 +94,7 @@ class Ranking:
         return next((rank for rank in self.ranks if rank.fits), None)
 
     def to_json(self) -> dict[str, Any]:
-        """What ``ranking.json`` holds."""
+        """Content of ``ranking.json``."""
         rows = [rank.row() for rank in self.ranks]
         counted = {"patches": self.patches, "skipped": self.skipped}
         return {"ranks": rows, "limit": self.limit, "encoder": self.space, **counted, "version": __version__}
@@ -107,9 +107,9 @@ class Ranking:
             f"Start from '{best.name}'."
             if best
             else f"No model fits: the nearest is farther than {self.limit:.4f}, the usual distance between two domains "
-            "of the library. Training from scratch may be as good; compare both."
+            "of the library. Training from scratch may work as well; compare both."
         )
-        return [*rows, f"{self.patches} tissue patches compared, {self.skipped} empty ones passed over.", verdict]
+        return [*rows, f"{self.patches} tissue patches compared, {self.skipped} empty ones skipped.", verdict]
 
 
 def rank_domains(volume: Volume, library: str | Path | None = None, params: RankParams | None = None) -> Ranking:
@@ -176,12 +176,13 @@ def rank_domains_job(
 
 
 def check_space(domains: Mapping[str, Domain], encoder: TorchEncoder) -> None:
-    """Raise `InputError` unless all features come from this encoder: distances of two spaces mean nothing."""
+    """Raise `InputError` unless all features come from this encoder: those of two encoders are not comparable."""
     for domain in domains.values():
         if domain.about.get("encoder") != encoder.card.digest:
             raise InputError(
                 f"the features of domain '{domain.name}' come from encoder {str(domain.about.get('encoder'))[:12]}, "
-                f"the library's is {encoder.card.digest[:12]}; make it again with `napari-connecto domains train`"
+                f"but the library's is {encoder.card.digest[:12]}; remake the domain with `napari-connecto domains "
+                "train`"
             )
 
 
@@ -212,7 +213,7 @@ def _limit(domains: Mapping[str, Domain], width: float) -> float:
 def _judged(rank: Rank, limit: float, count: int) -> Rank:
     if not np.isfinite(rank.mmd2):
         return rank
-    note = "the library has one domain, so whether this is near cannot be said" if count == 1 else ""
+    note = "the library has only one domain, so there is no distance to compare with" if count == 1 else ""
     if rank.mmd2 > limit:
         note = f"farther than two domains of the library usually are ({limit:.4f})"
     return Rank(**{**rank.__dict__, "fits": rank.mmd2 <= limit, "note": note})

@@ -39,13 +39,13 @@ from napari_connecto.workflows.shared.patches import candidates
 from napari_connecto.workflows.shared.whole import boundary_of
 
 GAP_NM = 200.0
-"""Neighbouring sections are near-copies: nothing within this of the held-out block is learnt from."""
+"""Gap to the held-out block, which is not used for training, because neighbouring sections are near copies."""
 ROOM, FEWEST = 0.5, 8
-"""Share of sections that is left beside the gap, and sections, from which on a block is cut along z."""
+"""A block is split along z if at least this share of sections, and this many, remain beside the gap."""
 CROPS, CROP = 24, 160
-"""Patches that are kept at most for playback, and their extent along y and x, voxels."""
+"""Patches stored at most for data playback, and their extent along y and x, voxels."""
 SECTIONS = 12
-"""At most so many sections tune and measure."""
+"""Largest number of sections for tuning and measuring."""
 
 
 def train_domain_job(
@@ -117,7 +117,7 @@ def train_domain_job(
 
 
 def _work(params: DomainParams) -> dict[str, float]:
-    """Seconds that each phase took on two cores: they share out the bar."""
+    """Seconds that each phase took on two cores, for progress."""
     return {
         "training": params.steps * params.batch * params.crop**2 * 11e-6,
         "choosing thresholds": 3.0,
@@ -144,7 +144,7 @@ def _written(
     patches: tuple[np.ndarray, np.ndarray] | None,
     gate: Gate | None,
 ) -> Domain:
-    """Under another name first, so that a domain's folder is whole."""
+    """Written under another name first, so that a domain's folder is whole."""
     with storing(out), new_folder(out) as partial:
         save_model(model, partial)
         if gate is not None:
@@ -154,23 +154,23 @@ def _written(
 
 
 def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example, Example]:
-    """The labelled block in two, with a gap between: along z where there is room, else where there is most of it.
+    """Split the labelled block in two with a gap: along z if there is room, else along the roomiest axis.
 
     Raises
     ------
     InputError
-        If image and labels are not on one grid, or too small to be split.
+        If image and labels are on different grids, or too small to be split.
     """
     level, truth = volume.levels[0], labels.levels[0]
     if level.shape != truth.shape:
-        raise InputError(f"got an image of {level.shape} and labels of {truth.shape} voxels; they must be on one grid")
+        raise InputError(f"got an image of {level.shape} and labels of {truth.shape} voxels; they must share one grid")
     cuts = [_cut(level, axis, params.held_out) for axis in range(3)]
     kept = [0.0 if cut is None else 1 - (cut[1] - cut[0]) / n for cut, n in zip(cuts, level.shape, strict=True)]
     axis = 0 if kept[0] >= ROOM and level.shape[0] >= FEWEST else int(np.argmax([0.0, *kept[1:]]))
     cut = cuts[axis]
     if cut is None:
         raise InputError(
-            f"got a labelled block of {level.shape} voxels, too small to keep {params.held_out:.0%} apart with a gap "
+            f"the labelled block of {level.shape} voxels is too small to hold out {params.held_out:.0%} with a gap "
             f"of {GAP_NM:g} nm along any axis; label a larger block"
         )
     low, high = level.shape, [0, 0, 0]
@@ -180,7 +180,7 @@ def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example
 
 
 def _cut(level: Level, axis: int, held_out: float) -> tuple[int, int] | None:
-    """Where the part that is learnt from ends, and the held-out one begins; None where there is no room for both."""
+    """End of the training part and start of the held-out part; None if there is no room for both."""
     size = level.shape[axis]
     gap = max(1, round(GAP_NM / level.voxel_nm[axis]))
     middle = round(size * (1 - held_out))
@@ -200,7 +200,7 @@ def _few(example: Example) -> Example:
 
 
 def _measured(model: TorchPredictor, example: Example) -> dict[str, float]:
-    """F1 of boundary voxels at one half, where labelled."""
+    """F1 of boundary voxels at threshold 0.5, where labelled."""
     image, labels = prepared(example, model.card)
     target, weight = boundary_target(labels)
     known = weight > 0
@@ -208,14 +208,14 @@ def _measured(model: TorchPredictor, example: Example) -> dict[str, float]:
 
 
 def _crops(train: Example, card: ModelCard, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, y, x) uint8, by the card's scaling where the data are not, and labels, of up to 24 places."""
+    """Images (n, y, x) uint8, scaled by the card unless they are uint8, and labels, of up to 24 crops."""
     image, size = train.image, [min(CROP, n) for n in train.image.shape[1:]]
     if image.dtype != np.uint8:
         scaling = card.normalisation.resolve(Volume((Level(image, card.voxel_nm),)))
         image = np.rint(np.clip(scaling(image), 0, 1) * 255).astype(np.uint8)
-    level = Level(np.where(train.labels > 0, image, 0), card.voxel_nm)  # what is not labelled is padding
+    level = Level(np.where(train.labels > 0, image, 0), card.voxel_nm)  # unlabelled voxels count as padding
     boxes = candidates(level, (1, size[0], size[1]), CROPS, seed, ()).boxes
     if not boxes:
-        raise InputError(f"got no labelled patch of {size[0]} x {size[1]} voxels with tissue to keep; label more")
+        raise InputError(f"found no labelled patch of {size[0]} x {size[1]} voxels with tissue to store; label more")
     images, labels = (np.stack([array[box.slices][0] for box in boxes]) for array in (image, train.labels))
     return images, labels

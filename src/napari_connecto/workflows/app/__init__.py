@@ -1,1 +1,1 @@
-"""The demo, the doctor and the view in neuroglancer."""
+"""The demo, the doctor, and viewing in neuroglancer."""

@@ -1,4 +1,4 @@
-"""The main job on the shipped samples: search as a cascade, search everywhere, compare with the truth."""
+"""Part 1 of the demo: search the shipped samples with a cascade and exhaustively, compare with the ground truth."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found in each sample, and what to tell about it."""
+    """Detections of the demo in each sample, and the lines to print."""
 
     found: dict[str, tuple[Volume, Detections]]
     lines: list[str]
 
 
 def demo_job(out: Path) -> Job[Demo]:
-    """Search both samples into ``out`` (resumed if it was interrupted) and write a picture of each."""
+    """Search both samples into ``out`` (resumed if interrupted) and write a picture of each."""
     found, lines = {}, []
-    # looking everywhere took 3 to 6 times as long as looking with the cascade
+    # the exhaustive search took 3 to 6 times as long as the cascade
     phases = Phases({name: work for sample in SAMPLES for name, work in ((sample, 1), (f"{sample}, everywhere", 4))})
     for sample, truths in SAMPLES.items():
         volume, truth = open_sample(sample), open_sample(sample, truths[0])
@@ -65,7 +65,7 @@ def demo_job(out: Path) -> Job[Demo]:
             *report_lines(fast.report),
             f"cascade: {_seconds(fast)} (and {fast.report['seconds_audit']:.1f} s of audit), {evaluate(fast, truth)}",
             f"exhaustive search: {_seconds(slow)}, {evaluate(slow, truth)}",
-            f"picture: {picture}: {truths[0]} that were found (orange) beside the truth (blue)",
+            f"picture: {picture}: detected {truths[0]} (orange) beside the ground truth (blue)",
             f"table, map, labels, report, recipe: {out / sample}",
         ]
     return Demo(found, lines[1:])
@@ -78,8 +78,9 @@ def _seconds(found: Detections) -> str:
 
 
 def draw(volume: Volume, found: Detections, truth: Volume) -> np.ndarray:
-    """The volume twice, with what was found and with the truth, RGB uint8: centres on the brightest projection,
-    masks on the section that holds most of the truth.
+    """The volume twice, with the detections and with the ground truth, RGB uint8: centres on the brightest projection,
+    masks
+    on the section with the most ground truth.
     """
     level, truth_level = volume.levels[0], truth.levels[0]
     light = found.labels is None
@@ -113,9 +114,9 @@ def _outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) 
 
 
 def why_no_viewer() -> str:
-    """ "" where napari can be opened, else the reason in words."""
+    """ "" if napari can be opened, else the reason in words."""
     if importlib.util.find_spec("napari") is None:
-        return "it is not installed; pip install 'napari-connecto[all]'"
+        return "napari is not installed; pip install 'napari-connecto[all]'"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return "there is no display; open the folders above in napari elsewhere"
+        return "there is no display; open the folders above in napari on another machine"
     return ""

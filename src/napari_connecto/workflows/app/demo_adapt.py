@@ -1,4 +1,4 @@
-"""The demo's second part: adapt a model to the neuropil sample with an annotator who paints the truth."""
+"""Part 2 of the demo: adapt a model to the sample "neuropil", with the ground truth as the annotator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ORANGE = (230, 159, 0)
 START = "fly-medulla"
-"""A domain of real data: the nearest one has seen phantoms like the sample, and would have little to learn."""
+"""A domain of real data: the nearest domain was trained on similar phantoms and would gain little."""
 RANK = RankParams(patches=100)
 SUGGEST = SuggestParams(pool=60, random_arm=2, size=160)
 TUNE = FineTuneParams(preset="standard", steps=60, crop=128, batch=2)
@@ -33,7 +33,7 @@ REGION = Box((8, 0, 0), (16, 320, 320))
 
 
 def adapt_demo_job(out: Path) -> Job[list[str]]:
-    """Rank, suggest, annotate, fine-tune, compare and segment into ``out``; returns what to tell about it."""
+    """Rank, suggest, annotate, fine-tune, compare and segment into ``out``; returns the lines to print."""
     volume, truth = open_sample("neuropil"), open_sample("neuropil", "neurons")
     image = VolumeSpec(volume.source)
     session, tuned = out / "session", out / "fine-tuned"
@@ -46,7 +46,7 @@ def adapt_demo_job(out: Path) -> Job[list[str]]:
     lines = ["== adapting a model to the sample 'neuropil' (synthetic) ==", *ranking.lines]
     if not session.exists():
         found = yield from step(Suggest(volume=image, model=START, n=6, params=SUGGEST, out=str(session)))
-        lines += [f"suggested with '{START}', which has never seen it:", *found.lines]
+        lines += [f"suggested with '{START}', which was trained on other data:", *found.lines]
     learnt = yield from step(
         FineTune(
             volume=image,
@@ -58,17 +58,17 @@ def adapt_demo_job(out: Path) -> Job[list[str]]:
             out=str(tuned),
         )
     )
-    lines += ["fine-tuned on 4 patches that a simulated annotator painted (the truth):", *learnt.lines]
+    lines += ["fine-tuned on 4 patches labelled with the ground truth:", *learnt.lines]
     pieces = yield from step(Segment(volume=image, model=str(tuned), region=REGION, out=str(out / "segments")))
     picture = out / "neurons.png"
     imsave(picture, draw(volume, open_volume(out / "segments/labels/labels.zarr")), check_contrast=False)
-    lines += [f"a part of the sample cut into {pieces.figures['segments']} neurites"]
+    lines += [f"part of the sample segmented into {pieces.figures['segments']} neurites"]
     lines += [f"picture: {picture}: image and segments; models, session, recipes: {out}"]
     return lines
 
 
 def draw(volume: Volume, labels: Volume) -> np.ndarray:
-    """The middle section of the labels' part of a volume: the image beside its coloured segments, RGB uint8."""
+    """The middle section of a volume's labelled part: the image beside its coloured segments, RGB uint8."""
     cut, finest = labels.levels[0], volume.levels[0]
     z = cut.shape[0] // 2
     plane = Box((z, 0, 0), (z + 1, *cut.shape[1:]))

@@ -1,4 +1,4 @@
-"""The demo's third part: translate X-ray that the shipped translator has never seen, and look at the truth."""
+"""Part 3 of the demo: translate X-ray that the shipped translator was not trained on, and compare with the truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REGION = Box((0, 0, 0), (32, 32, 32))
 
 
 def translate_demo_job(out: Path) -> Job[list[str]]:
-    """Translate a corner of the sample into ``out``; returns what to tell about it."""
+    """Translate a corner of the sample into ``out``; returns the lines to print."""
     xray, em = open_sample(SAMPLE), open_sample(SAMPLE, "em")
     run = Translate(volume=VolumeSpec(xray.source), translator=TRANSLATOR, region=REGION, out=str(out / "translated"))
     told = (yield from named("translate", run_job(run))).lines
@@ -42,7 +42,7 @@ def translate_demo_job(out: Path) -> Job[list[str]]:
 
 
 def compared(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling) -> list[str]:
-    """The region against the EM it was simulated from: figures of other tissue than the translator learnt from."""
+    """Figures of the region against the EM it was simulated from; not the tissue the translator was trained on."""
     mean, noise, ignorance, before, true = (_region(level) for level in _levels(xray, em, found))
     true = np.clip(target(true), 0, 1)
     line = brightness(before, true)
@@ -51,9 +51,9 @@ def compared(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling
     trust = calibration(mean, np.hypot(noise, ignorance), true)
     return [
         f"against the true EM: PSNR {after['psnr']:.2f} dB translated, {plain['psnr']:.2f} interpolated "
-        f"(its brightness fitted); SSIM {after['ssim']:.3f}, {plain['ssim']:.3f}",
-        f"90 % intervals hold {trust.coverage[0.9]:.1%} of the voxels; |error| and stated uncertainty correlate by "
-        f"{trust.spearman:.2f} (Spearman)",
+        f"(brightness fitted); SSIM {after['ssim']:.3f}, {plain['ssim']:.3f}",
+        f"90 % intervals cover {trust.coverage[0.9]:.1%} of the voxels; rank correlation of |error| and stated "
+        f"uncertainty {trust.spearman:.2f} (Spearman)",
     ]
 
 
@@ -70,7 +70,7 @@ def _region(level: Level) -> np.ndarray:
 
 
 def draw(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling) -> np.ndarray:
-    """The middle section: interpolated X-ray, translated, true EM, total uncertainty, each as wide; grey uint8."""
+    """The middle section: interpolated X-ray, translated, true EM, total uncertainty, in equal widths; grey uint8."""
     mean, noise, ignorance, before, true = (_region(level) for level in _levels(xray, em, found))
     z = mean.shape[0] // 2
     total = np.hypot(noise, ignorance)

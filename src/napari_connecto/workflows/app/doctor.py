@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, devices, display, memory, disks, and how fast a tile is."""
+"""Information for a bug report: versions, devices, display, memory, disks, and time per tile."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ PACKAGES = {
     ),
 }
 OPENGL = "napari_connecto.widgets.opengl"
-"""Module that prints what Qt and OpenGL say; run in a process of its own, which a bad driver may kill."""
+"""Module that prints Qt and OpenGL versions; run in a separate process, which a bad driver may kill."""
 
 
 def examine(*, tiles: bool = True) -> dict[str, Any]:
-    """Everything, JSON; what cannot be found out says why under ``problem`` instead of raising.
+    """The whole report as JSON; what cannot be determined has the reason under ``problem`` instead of raising.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def examine(*, tiles: bool = True) -> dict[str, Any]:
 
 
 def missing(found: dict[str, Any]) -> list[str]:
-    """What is not there or does not work, a sentence each; nothing of it is needed by everything."""
+    """What is missing or does not work, one sentence each; no feature needs all of it."""
     packages = found["packages"]
     lines = [
         f"{name} is not installed ({group})"
@@ -85,7 +85,7 @@ def missing(found: dict[str, Any]) -> list[str]:
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:
-    """The same in lines a person reads."""
+    """The report in readable lines."""
     for name, part in found.items():
         yield f"{name}:"
         for key, value in part.items():
@@ -102,7 +102,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
 def _tried(part: Callable[[], Any]) -> Any:
     try:
         return part()
-    except Exception as error:  # noqa: BLE001 - whatever is broken must be told, not end the telling
+    except Exception as error:  # noqa: BLE001 - a problem is reported, and must not end the report
         return {"problem": f"{type(error).__name__}: {' '.join(str(error).split()):.300}"}
 
 
@@ -164,7 +164,7 @@ def _disks() -> dict[str, str]:
 
 
 def _there(path: Path) -> Path:
-    """The nearest folder above that exists."""
+    """The nearest existing parent folder."""
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
@@ -176,7 +176,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _tiles() -> dict[str, Any]:
-    """Seconds and speed of one tile of a shipped network, on each device and backend that is here."""
+    """Time and speed of one tile of a shipped network, on each available device and backend."""
     from napari_connecto.models.inference import openvino
     from napari_connecto.models.inference.device import list_devices
 

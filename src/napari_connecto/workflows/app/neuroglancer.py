@@ -1,4 +1,4 @@
-"""What neuroglancer is told to show: layers of served folders, and where to look, in metres as it counts."""
+"""State of a neuroglancer page: layers of served folders, and the view, in metres as neuroglancer counts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from napari_connecto.core.volume import Kind, Volume
 from napari_connecto.io.volumes.read import open_volume
 
 HOSTED = "https://neuroglancer-demo.appspot.com"
-"""A page of neuroglancer's makers; it runs in the browser and gets the data from here."""
+"""Neuroglancer's public page; it runs in the browser and fetches the data from here."""
 _SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A folder that neuroglancer reads by itself, OME-Zarr or precomputed.
+    """A folder that neuroglancer can read, OME-Zarr or precomputed.
 
     Parameters
     ----------
     folder
-        The store; what is served.
+        The store that is served.
     inside
         Path from there to the image, "" or ending in a slash.
     voxel_nm, centre_nm, extent_nm
-        Of the finest level: voxel size, where its middle is, and how large it is; nm, (z, y, x).
+        Of the finest level: voxel size, centre, and extent; nm, (z, y, x).
     window
         Black and white of an image.
     """
@@ -60,7 +60,7 @@ class Shown:
 
 
 def shown(path: str | Path, array: str | None = None) -> Shown:
-    """What lies in a local folder.
+    """The layer in a local folder.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def shown(path: str | Path, array: str | None = None) -> Shown:
     if not is_zarr or not volume.calibrated:
         raise InputError(
             f"'{path}' is no OME-Zarr or precomputed folder with a voxel size, which neuroglancer needs; "
-            "make one by `napari-connecto convert` or `napari-connecto export labels`"
+            "make one with `napari-connecto convert` or `napari-connecto export labels`"
         )
     level = volume.levels[0]
     extent = np.multiply(level.shape, level.voxel_nm)
@@ -116,7 +116,7 @@ def _precomputed(folder: Path) -> Shown:
 
 
 def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
-    """Neuroglancer's state: these layers, one over the other, all of the first in view.
+    """Neuroglancer's state: these layers on top of each other, with all of the first in view.
 
     Returns
     -------
@@ -146,5 +146,5 @@ def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
 
 
 def link(page: str, shown_state: dict[str, Any]) -> str:
-    """Address of a neuroglancer page that opens in a state."""
+    """URL of a neuroglancer page that opens in this state."""
     return f"{page.rstrip('/')}/#!{quote(json.dumps(shown_state, separators=(',', ':')), safe=',:')}"

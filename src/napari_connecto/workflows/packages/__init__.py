@@ -1,1 +1,1 @@
-"""Models as bioimage.io packages, out and in."""
+"""Export and import of models as bioimage.io packages."""

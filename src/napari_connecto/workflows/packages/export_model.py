@@ -1,4 +1,4 @@
-"""A model of ours as a bioimage.io package, checked by importing it."""
+"""Export a model as a bioimage.io package, checked by importing it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bioimage.io package as a model of ours, if it gives here what its makers say it gives."""
+"""Import a bioimage.io package as a native model, if it reproduces its own test output here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from napari_connecto.models.imported.predictor import KIND, ImportedPredictor, c
 from napari_connecto.models.imported.steps import pointwise, split
 
 TOLERANCE = 1e-4
-"""How far a test tensor may be missed: this, and this share of its value."""
+"""Largest deviation from a test tensor: this, absolute and relative to its value."""
 EXTENT = {True: (1, 256, 256), False: (32, 128, 128)}
-"""What one call reads at least where the package leaves it open, (z, y, x), by whether the network is flat."""
+"""Smallest extent of one call if the package leaves it open, (z, y, x), for flat and for other networks."""
 UNSTATED_HALO = 16
-"""Taken in y and x (a quarter of it in z) where the package states none and leaves the extent open."""
+"""Extent in y and x (a quarter of it in z) if the package states none and leaves it open."""
 
 
 def import_model(
@@ -68,7 +68,7 @@ def import_model(
 
 
 def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> ImportedPredictor:
-    """The model of a package, if it reproduces the package's test output; errors as `import_model`."""
+    """The model of a package, if it reproduces the package's test output; errors as in `import_model`."""
     parsed = read_package(package)
     model = _model(parsed, _voxel_nm(parsed, voxel_nm))
     _verify(model, parsed)
@@ -115,7 +115,7 @@ def _voxel_nm(package: Package, given: Sequence[float] | None) -> FVec3:
         if len(given) != 3 or not all(math.isfinite(v) and v > 0 for v in given):
             raise VoxelSizeError(f"got voxel_nm {tuple(given)}; three positive numbers in nm, (z, y, x), are needed")
         return fvec3(given)
-    section = package.space["y"]  # sections may be of any thickness
+    section = package.space["y"]  # sections may have any thickness
     stated = [package.space.get(letter, section).nm for letter in "zyx"]
     sizes = [nm for nm in stated if nm is not None]
     if len(sizes) < 3:
@@ -143,7 +143,7 @@ def _tiling(space: Mapping[str, PackageAxis]) -> tuple[Vec3, Vec3, Vec3, Vec3]:
 
 
 def _along(axis: PackageAxis, wanted: int, least: int, letter: str) -> tuple[int, int]:
-    """Tile and halo along one axis: output cells lie alike in every tile, and so do the network's steps if possible."""
+    """Tile and halo along one axis: output cells, and if possible the network's steps, are aligned in every tile."""
     steps = 0 if axis.step == 0 else max(0, -(-(max(wanted, 4 * least) - axis.least) // axis.step))
     extent = axis.least + steps * axis.step
     aligned = math.lcm(axis.stride, max(axis.step, 1))
@@ -168,20 +168,20 @@ def _verify(model: ImportedPredictor, package: Package) -> None:
     ):
         if array.ndim != len(axes):
             raise ModelError(
-                f"the test {what} has {array.ndim} axes, its description says '{axes}'; it is not imported"
+                f"the test {what} has {array.ndim} axes, but its description says '{axes}'; the package is not imported"
             )
     image = from_layout(package.test_input, package.axes)
     if image.shape[1] != package.channels:
-        raise ModelError(f"the test input has {image.shape[1]} channels, the model {package.channels}")
+        raise ModelError(f"the test input has {image.shape[1]} channels, but the model takes {package.channels}")
     joined = image.transpose(1, 0, 2, 3, 4).reshape(image.shape[1], -1, *image.shape[3:])
     scaling = model.card.normalisation.resolve(Volume.from_array(joined, (1, 1, 1)), max_voxels=joined.size)
     got = model.answer(scaling(image))
     want = from_layout(package.test_output, package.answer_axes).astype(np.float64)
     if got.shape != want.shape:
-        raise ModelError(f"the test output has shape (b c z y x) {want.shape}, the network gives {got.shape}")
+        raise ModelError(f"the test output has shape (b c z y x) {want.shape}, but the network gives {got.shape}")
     off = np.abs(got - want)
     if not (off <= TOLERANCE * np.maximum(1, np.abs(want))).all():
         raise ModelError(
-            f"the network misses the package's test output by {off.max():.2g}, allowed is {TOLERANCE:g}; "
-            "it is not imported"
+            f"the network deviates from the package's test output by {off.max():.2g}, more than {TOLERANCE:g}; "
+            "the package is not imported"
         )

@@ -1,1 +1,1 @@
-"""What workflows share: the level to read, whole arrays, patches of tissue, stores to fill."""
+"""Shared by workflows: choosing the level to read, whole arrays, patches of tissue, filling stores."""

@@ -1,7 +1,7 @@
-"""One image made to look like another by losing what the other has not: blur, noise, histogram.
+"""Degrade one image to the style of another: blur, noise, histogram.
 
-Used where training data is degraded to a target (`playback`), and where a microscope is simulated. Which parts, in
-which order and how they are estimated is ours; the parts are classical, see the functions.
+Used to restyle training data for a target (`playback`), and to simulate a microscope. The parts are classical; each
+function names its source.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from napari_connecto.workflows.shared.patches import candidates
 BINS = 36
 """Rings of a spectrum, of one width."""
 EDGES = np.linspace(0.0, np.sqrt(0.5), BINS + 1)
-"""Their borders, cycles per voxel; the corner of the plane of frequencies is at 0.7071."""
+"""Their borders in cycles per voxel; the corner of the frequency plane is at 0.7071."""
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
 COARSE = 0.06
-"""Cycles per voxel up to which a spectrum tells contrast: structures of 17 voxels and more."""
+"""Cycles per voxel up to which a spectrum measures contrast: structures of 17 voxels and more."""
 FINE = 0.4
-"""Cycles per voxel from which on a spectrum is taken for noise: structures below 2.5 voxels."""
+"""Cycles per voxel above which a spectrum is taken as noise: structures below 2.5 voxels."""
 KNOWN = 0.1
-"""Share of a ring's power that must be structure for the ring to tell sharpness."""
+"""Share of a ring's power that must be structure for the ring to measure sharpness."""
 LEVELS = np.concatenate([[0.1, 0.5], np.arange(1.0, 100.0), [99.5, 99.9]])
 """Percentiles of a histogram."""
 LEAST = 16
-"""Voxels along y and x below which a patch has no spectrum worth the name."""
+"""Smallest extent along y and x of a patch with a usable spectrum, voxels."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What patches of an image look like, whatever is in them.
+    """Style of an image, independent of its content.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class Style:
         (`BINS`,) radially averaged power spectral density in the plane, intensity squared x voxel squared; white noise
         of standard deviation s has s squared in every ring.
     noise
-        Standard deviation of the residual noise, intensity: the root of the median power above `FINE`. Noise that is
-        correlated over 3 voxels and more counts as structure; structure finer than that counts as noise.
+        Standard deviation of the residual noise, intensity: the root of the median power above `FINE`. Noise correlated
+        over 3 voxels and more counts as structure; structure finer than that counts as noise.
     quantiles
         Intensity at the percentiles `LEVELS`.
     """
@@ -64,11 +64,11 @@ class Style:
         Raises
         ------
         InputError
-            If there is no patch, one is smaller than 16 x 16, or has values that are not finite.
+            If there is no patch, or one is smaller than 16 x 16 or contains values that are not finite.
         """
         sections = [section for patch in patches for section in _sections(patch)]
         if not sections:
-            raise InputError("got no patch to take a style from; give at least one")
+            raise InputError("no patch to take a style from; give at least one")
         power = np.mean([_spectrum(section) for section in sections], axis=0)
         values = np.concatenate([section.ravel() for section in sections])
         noise = float(np.sqrt(np.median(power[CENTRES >= FINE])))
@@ -86,34 +86,34 @@ class Style:
         found = candidates(level, (1, size, size), patches, seed, ())
         if not found.boxes:
             raise InputError(
-                f"got no patch of {size} x {size} voxels with tissue ({found.skipped_empty} were empty); choose "
+                f"found no patch of {size} x {size} voxels with tissue ({found.skipped_empty} were empty); choose "
                 "smaller patches or a region with tissue"
             )
         return cls.of([level.read(box) for box in found.boxes])
 
 
 def degrade(image: np.ndarray, source: Style, target: Style, seed: int = 0) -> np.ndarray:
-    """An image of one style in another; see `degrade_all`."""
+    """One image in another style; see `degrade_all`."""
     return degrade_all([image], source, target, seed)[0]
 
 
 def degrade_all(images: Sequence[np.ndarray], source: Style, target: Style, seed: int = 0) -> list[np.ndarray]:
-    """Images of one style in another, as far as losing detail and adding noise goes: no frequency is ever raised.
+    """Images of one style in another, as far as losing detail and adding noise can do it: no frequency is amplified.
 
     In turn: blur by the root of the ratio of both spectra without their noise, where the target has less (`blurring`);
-    the noise that the target has more (`missing_noise`); one monotone map of intensities for all images, from the
-    degraded source's quantiles to the target's. Images of equal styles come back as they are. Sections are treated one
-    by one, and nothing is done along z. What a source lacks in detail or has too much of noise stays so; a map to a
-    histogram of more contrast makes its edges steeper as it does everything else.
+    noise that the target has in addition (`missing_noise`); one monotone map of intensities for all images, from the
+    degraded source's quantiles to the target's. Images of equal styles are returned unchanged. Sections are treated
+    separately, and nothing is done along z. Detail that a source lacks, or noise that it has in excess, stays; mapping
+    to a histogram of more contrast also steepens its edges.
 
     Parameters
     ----------
     images
         (y, x) or (z, y, x), in the intensities ``source`` was taken from, at the voxel size of both styles.
     source, target
-        Styles at one voxel size; their intensities need have nothing in common.
+        Styles at one voxel size; their intensities may be unrelated.
     seed
-        Of the noise.
+        Random seed of the noise.
 
     Returns
     -------
@@ -125,18 +125,18 @@ def degrade_all(images: Sequence[np.ndarray], source: Style, target: Style, seed
     rng = np.random.default_rng(seed)
     changed = [coloured(rng.standard_normal(s.shape), noise) + filtered(s, amplitude) for s in stacks]
     before, after = (np.percentile(np.concatenate([s.ravel() for s in part]), LEVELS) for part in (stacks, changed))
-    # what degrading did to these images it does to all of the source: they may be a part of it
+    # the change of these images' histogram applies to all of the source: they may be a part of it
     start = np.maximum.accumulate(source.quantiles + (after - before))
     mapped = [remapped(stack, start, target.quantiles) for stack in changed]
     return [m.reshape(image.shape) for m, image in zip(mapped, images, strict=True)]
 
 
 def blurring(source: Style, target: Style) -> np.ndarray:
-    """Amplitude (`BINS`,) in 0..1, never rising with frequency, that takes the source's detail to the target's.
+    """Amplitude (`BINS`,) in 0..1, never rising with frequency, that reduces the source's detail to the target's.
 
     The root of the ratio of the spectra, less their noise, relative to that ratio at coarse structure, where contrast
-    differs but sharpness does not; isotonic regression (Barlow et al. 1972) makes it a blur. A ring counts by its
-    frequencies and by the square of how much of both powers is structure. 1 everywhere where the target is sharper.
+    differs but sharpness does not; isotonic regression (Barlow et al. 1972) makes it a blur. A ring is weighted by its
+    number of frequencies and by the squared share of structure in both powers. 1 everywhere if the target is sharper.
     """
     gain, own = _gain(source, target), _structure(source)
     known = own > KNOWN * source.power
@@ -149,7 +149,7 @@ def blurring(source: Style, target: Style) -> np.ndarray:
 def missing_noise(source: Style, target: Style) -> np.ndarray:
     """Power (`BINS`,), squared intensities of the *source*, of the noise to add after `blurring`; never below 0.
 
-    The target's noise at the source's contrast, less what blurring left of the source's own.
+    The target's noise at the source's contrast, less the source's own noise after blurring.
     """
     left = blurring(source, target) ** 2 * source.noise**2
     return np.clip(target.noise**2 / _gain(source, target) - left, 0.0, None)
@@ -158,7 +158,7 @@ def missing_noise(source: Style, target: Style) -> np.ndarray:
 def filtered(image: np.ndarray, amplitude: np.ndarray, axes: Sequence[int] = (-2, -1)) -> np.ndarray:
     """An image with its frequencies scaled by an amplitude (`BINS`,) over `CENTRES`, mirrored at its edges.
 
-    By `multiplied`, isotropic in voxels over ``axes``; between rings linear, and the mean stays. float64.
+    By `multiplied`, isotropic in voxels over ``axes``; linear between rings, and the mean stays. float64.
     """
     if np.all(amplitude == 1.0):
         return np.asarray(image, np.float64)
@@ -166,15 +166,15 @@ def filtered(image: np.ndarray, amplitude: np.ndarray, axes: Sequence[int] = (-2
 
 
 def coloured(white: np.ndarray, power: np.ndarray, axes: Sequence[int] = (-2, -1)) -> np.ndarray:
-    """White noise of standard deviation 1, made noise of a power (`BINS`,); flat power keeps it white."""
+    """White noise of standard deviation 1, filtered to a power (`BINS`,); flat power keeps it white."""
     amplitude = np.sqrt(power)
     return _scaled(white, np.concatenate([amplitude[:1], amplitude]), tuple(axes))
 
 
 def remapped(image: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Intensities mapped so that rising quantiles ``start`` become ``end``; beyond them a straight line.
+    """Intensities mapped so that rising quantiles ``start`` become ``end``; linear beyond them.
 
-    Histogram specification (Gonzalez and Woods, Digital Image Processing). An image of one value is only shifted.
+    Histogram specification (Gonzalez and Woods, Digital Image Processing). A constant image is only shifted.
     """
     if np.array_equal(start, end):
         return image
@@ -208,11 +208,11 @@ def _structure(style: Style) -> np.ndarray:
 
 
 def _gain(source: Style, target: Style) -> float:
-    """Squared contrast of the target over the source's, where both are coarse."""
+    """Squared contrast of the target relative to the source's, at coarse structure."""
     coarse = CENTRES <= COARSE
     own, other = (float((_structure(style) * CENTRES)[coarse].sum()) for style in (source, target))
     if own <= 0 or other <= 0:
-        raise InputError("got a style without coarse structure, only noise; take it from patches with tissue")
+        raise InputError("the style has no coarse structure, only noise; take it from patches with tissue")
     return other / own
 
 

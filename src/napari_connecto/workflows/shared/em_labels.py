@@ -14,15 +14,15 @@ IGNORE, BACKGROUND, FOREGROUND, FIRST_INSTANCE = 0, 1, 2, 3
 
 
 def to_em(labels: np.ndarray, kind: LabelKind) -> np.ndarray:
-    """Labels as others store them, in our numbers.
+    """Convert labels of other conventions to EM labels, see the module.
 
     Parameters
     ----------
     labels
-        Whole numbers.
+        Integers.
     kind
-        "em": already so. "instances": 0 is membrane or background, every other number one neuron; numbers beyond 32
-        bits become 3, 4, ... in their order. "membranes": 0 is the inside, everything else membrane.
+        "em": already so. "instances": 0 is membrane or background, every other value one neuron; values beyond 32 bits
+        become 3, 4, ... in their order. "membranes": 0 is the inside, everything else membrane.
     """
     if kind not in get_args(LabelKind):
         raise InputError(f"got labels of kind {kind!r}; allowed: {', '.join(get_args(LabelKind))}")
@@ -36,7 +36,7 @@ def to_em(labels: np.ndarray, kind: LabelKind) -> np.ndarray:
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:
-    """Ids that do not fit into 32 bits as 1, 2, ... in their order; 0 stays."""
+    """Ids that do not fit into 32 bits, renumbered as 1, 2, ... in their order; 0 stays."""
     if labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0 or labels.max() <= LARGEST:
         return labels
     ids, at = np.unique(labels, return_inverse=True)
@@ -44,27 +44,27 @@ def numbered(labels: np.ndarray) -> np.ndarray:
 
 
 def check_numbers(labels: np.ndarray) -> None:
-    """Raise `InputError` unless labels are whole numbers from 0 on that fit into 32 bits, two of ours besides."""
+    """Raise `InputError` unless labels are integers from 0 that fit into 32 bits, with room for two more."""
     if labels.dtype.kind not in "iub":
-        raise InputError(f"got labels of type {labels.dtype}; labels are whole numbers: convert them")
+        raise InputError(f"got labels of type {labels.dtype}; labels must be integers: convert them")
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > LARGEST:
-        raise InputError(f"got labels from {low} to {high}; allowed are 0 to {LARGEST}: number them anew")
+        raise InputError(f"got labels from {low} to {high}; allowed are 0 to {LARGEST}: renumber them")
 
 
 def boundary_target(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a boundary model should answer.
+    """Training target of a boundary model.
 
     Parameters
     ----------
     labels
-        (..., y, x) in our numbers.
+        (..., y, x) EM labels.
 
     Returns
     -------
     target, weight : np.ndarray
-        uint8 of the same shape. ``target`` is 1 on background, and on both sides of where two instances touch in the
-        plane; ``weight`` is 0 where nothing is labelled.
+        uint8 of the same shape. ``target`` is 1 on background, and on both sides where two instances touch in plane;
+        ``weight`` is 0 where nothing is labelled.
     """
     target = labels == BACKGROUND
     for axis in (-2, -1):
@@ -86,16 +86,16 @@ def _neighbours(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_labels(labels: np.ndarray) -> None:
-    """Raise `InputError` unless there is both boundary and inside to learn from."""
+    """Raise `InputError` unless the labels contain both boundary and inside."""
     target, weight = boundary_target(labels)
     known = int(weight.sum())
     if known == 0:
-        raise InputError("got labels that are 0 everywhere (not labelled); paint 1 on membranes, 2 or more inside")
+        raise InputError("all labels are 0 (not labelled); paint 1 on membranes, 2 or more inside")
     boundary = int((target * weight).sum())
     if boundary == 0:
         raise InputError(
-            "got labels without a boundary: only insides of one kind; paint membranes as 1, or every neurite in its "
+            "the labels have no boundary, only one kind of inside; paint membranes as 1, or each neurite in its "
             "own number from 3 on"
         )
     if boundary == known:
-        raise InputError("got labels of boundary (1) only; paint insides as 2, or every neurite in its own number")
+        raise InputError("the labels have only boundary (1); paint insides as 2, or each neurite in its own number")

@@ -1,4 +1,4 @@
-"""Fill a result store with what a predictor says of a volume: view first, resumable, anywhere."""
+"""Fill a result store with a predictor's outputs for a volume: view first, resumable, local or on a cluster."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.workflows.shared.region import inside, region_in
 
 PATIENCE_S = 0.1
-"""What a killed run computes again at most."""
+"""Computing time lost at most when a run is killed."""
 STEP = 2.0**-14
-"""Float outputs are rounded to this: half of the bits of a voxel then compress away."""
+"""Float outputs are rounded to this, so that half of their bits compress away."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Sink: write a tile where it was computed."""
+    """Sink: write a tile on the worker that computed it."""
 
     store: TileStore
 
@@ -54,22 +54,22 @@ def fill_job(
     first: Box | None = None,
     client: Any = None,
 ) -> Job[TileStore]:
-    """Run a predictor over a volume, each output into an image of its own.
+    """Run a predictor over a volume, with one image per output.
 
     Parameters
     ----------
     path
-        Of the job's folder, which the caller holds.
+        Of the job's folder, held by the caller.
     volume, predictor
-        Resampled to the predictor's voxel size where no level has it; of outputs at stride 1.
+        Resampled to the predictor's voxel size if no level has it; outputs at stride 1.
     dtype
         Of the images: "uint8" (255 is 1) or "float32".
     stage
-        In words, for `Progress`; its ``payload`` is the box just finished, voxels of the store's finest level.
+        Stage name for `Progress`; its ``payload`` is the box just finished, voxels of the store's finest level.
     metadata
-        Of the images, beside the volume's own.
+        Of the images, in addition to the volume's own.
     region, first
-        Where to run (everywhere without), and what to do before the rest; voxels of the volume's finest level.
+        Where to run (default: everywhere), and what to do before the rest; voxels of the volume's finest level.
     client
         A ``distributed.Client``.
 
@@ -99,7 +99,7 @@ def fill_job(
 
 
 def tiles_in(volume: Volume, predictor: Predictor, region: Box | None = None) -> int:
-    """How many tiles a predictor has to run on, about: the work of `fill_job`."""
+    """Approximate number of tiles a predictor has to run on: the work of `fill_job`."""
     level, finest = fitting_level(volume, predictor.card), volume.levels[0]
     within = finest.box if region is None else region.clip(finest.shape)
     grid = [-(-n // t) for n, t in zip(finest.box_in(within, level).shape, predictor.card.tile, strict=True)]
@@ -107,7 +107,7 @@ def tiles_in(volume: Volume, predictor: Predictor, region: Box | None = None) ->
 
 
 def fingerprint(workflow: str, volume: Volume, predictor: Predictor) -> dict[str, Any]:
-    """What must be the same for a run to be resumed."""
+    """What must be equal for a run to be resumed."""
     card = predictor.card
     return {
         "workflow": workflow,
@@ -119,7 +119,7 @@ def fingerprint(workflow: str, volume: Volume, predictor: Predictor) -> dict[str
 
 
 def _marked(store: TileStore, results: Iterator[tuple[Tile, Any]]) -> Iterator[Tile]:
-    """Tiles that are written, marked as done a tenth of a second later at most."""
+    """Tiles that are written, marked as done at most a tenth of a second later."""
     waiting: list[int] = []
     marked = monotonic()
     try:

@@ -1,4 +1,4 @@
-"""A level seen on another grid (the nearest voxel) or in part, computed where it is read."""
+"""A level resampled on another grid (nearest voxel) or cropped, computed when read."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from napari_connecto.core.volume import Level, Volume
 
 
 def on_grid(level: Level, grid: Level) -> Level:
-    """A level's values at the voxel centres of another; 0 outside.
+    """A level's values at the voxel centres of another level; 0 outside.
 
     Parameters
     ----------
     level
         (z, y, x), any type.
     grid
-        Gives shape and place.
+        Gives shape and position.
     """
     return replace(grid, array=_OnGrid(level, grid.voxel_nm, grid.origin_nm, grid.shape))
 
 
 def part_of(level: Level, box: Box) -> Level:
-    """The voxels of a box of a level, in their place of the world; read where asked, in the level's chunks."""
+    """The voxels of a box of a level, at their position in the world; read lazily, in the level's chunks."""
     return Level(_Part(level.array, box), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
 
 
 def kept_where(labels: Volume, mask: Volume) -> Volume:
-    """Labels of all levels where a mask, on a grid of its own, is not 0; elsewhere 0 (not labelled).
+    """Labels of all levels where a mask, on a grid of its own, is not 0; 0 (not labelled) elsewhere.
 
     Labels of a region, or of a model with other voxels, are not on the translation's grid: each level is masked by the
-    mask's level that is nearest to its voxels.
+    level of the mask with the nearest voxel size.
     """
     levels = []
     for level in labels.levels:
@@ -60,7 +60,7 @@ class _Part(ChunkWise):
 
 @dataclass(frozen=True)
 class _OnGrid:
-    """Indexed by whole numbers and slices."""
+    """Indexed by integers and slices."""
 
     level: Level
     voxel_nm: FVec3

@@ -1,4 +1,4 @@
-"""Patches of tissue to choose from: drawn evenly from a volume, without resin, padding and what is taken."""
+"""Draw patches of tissue evenly from a volume, without resin, padding and excluded boxes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from napari_connecto.core.views.resample import stored_part
 from napari_connecto.core.volume import Level
 
 CONSTANT = 0.5
-"""Share of voxels of one and the same value above which a patch is padding."""
+"""Share of voxels with one and the same value above which a patch is padding."""
 COARSE, WHITE = 4, 0.4
-"""Structure survives a mean over 4 x 4 voxels; of white noise a quarter does, and a third where it was resampled to
-larger voxels. Below this share a patch is noise."""
+"""Structure survives a mean over 4 x 4 voxels; of white noise a quarter does, and a third if it was resampled to larger
+voxels. Below this share a patch is noise."""
 FAINT = 0.25
-"""Of the contrast of the pool's liveliest patches (90th percentile): below, a patch is resin."""
+"""Share of the contrast of the pool's 90th percentile below which a patch is resin."""
 READS = 25
-"""Patches that are read at most for each that is asked for."""
+"""Patches read at most for each one requested."""
 
 
 class Texture(NamedTuple):
-    """What is in a patch: share of its commonest value, and standard deviation of means over 4 x 4 and of voxels."""
+    """Statistics of a patch: share of its commonest value, standard deviation of 4 x 4 means and of voxels."""
 
     constant: float
     coarse: float
@@ -36,22 +36,22 @@ class Texture(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """Padding or noise, whatever the other patches look like."""
+        """Whether it is padding or noise, regardless of the other patches."""
         return self.constant > CONSTANT or self.fine == 0 or self.coarse < WHITE * self.fine
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Patches with tissue in them.
+    """Patches that contain tissue.
 
     Parameters
     ----------
     boxes
-        In voxels of the level; of one shape, none overlaps another.
+        In voxels of the level; of one shape, without overlap.
     skipped_empty
-        Patches that were read and dropped: padding, resin, noise, NaN.
+        Patches that were read and discarded: padding, resin, noise, NaN.
     exhausted
-        Whether no further patch could have been read.
+        Whether no further patch was left to read.
     """
 
     boxes: tuple[Box, ...]
@@ -74,28 +74,29 @@ def candidates(
     Parameters
     ----------
     level
-        Of channels, the first is looked at. Only the patches drawn are read, at most `READS` times ``n``.
+        With channels, only the first is examined. Only the drawn patches are read, at most `READS` times ``n``.
     shape
-        Of a patch, voxels (z, y, x); along an axis on which the level is smaller, all of the level.
+        Of a patch, voxels (z, y, x); along an axis on which the level is smaller, the whole level.
     n
-        How many are wanted; fewer come back where there are no more.
+        Number requested; fewer are returned if there are no more.
     seed
-        Of the draw.
+        Random seed.
     exclude
-        Boxes of the level, none of whose voxels may be in a patch.
+        Boxes of the level that no patch may overlap.
     within
-        Part of the level to draw from; all of it without.
+        Part of the level to draw from. Default: all of it.
     most_bytes
-        Stop when the chunks of the patches hold more than this, uncompressed and each counted once, as through a
-        cache; fewer than ``n`` may come back.
+        Stop when the chunks of the patches exceed this, uncompressed and each counted once, as through a cache; fewer
+        than ``n`` may be returned.
 
     Notes
     -----
-    Empty is: more than half of the voxels of one value; contrast that a mean over 4 x 4 voxels takes away as it takes
-    away white noise; contrast below a quarter of that of the pool's liveliest patches; NaN. In patches of 128 x 128 of
-    seven public volumes (EM and X-ray, voxels up to 4 times as large as stored) all tissue is on the right side, by a
-    factor of 1.9 in contrast and 1.6 in structure. Of a level that is resampled to smaller voxels, which makes any
-    noise smooth, the stored voxels are looked at. Where *all* of a volume is resin of correlated noise, it is kept.
+    A patch is empty if more than half of its voxels have one value, if a mean over 4 x 4 voxels removes its contrast as
+    it removes white noise, if its contrast is below a quarter of the pool's 90th percentile, or if it contains NaN. In
+    patches of 128 x 128 of seven public volumes (EM and X-ray, voxels up to 4 times as large as stored) all tissue is
+    on the right side, by a factor of 1.9 in contrast and 1.6 in structure. For a level that is resampled to smaller
+    voxels, which smooths any noise, the stored voxels are examined. A volume that is *all* resin of correlated noise is
+    kept.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def _texture(patch: np.ndarray) -> Texture:
 
 
 def _smoothed(level: Level, box: Box) -> bool:
-    """Whether a patch is noise that resampling made smooth."""
+    """Whether a patch is noise that resampling has smoothed."""
     source, there = stored_part(level, box)
     if source is level or source.voxel_nm[1] <= level.voxel_nm[1] or min(there.shape[1:]) < 2 * COARSE:
         return False
@@ -157,7 +158,7 @@ def _smoothed(level: Level, box: Box) -> bool:
 
 
 def _places(part: Box, shape: Vec3, seed: int, exclude: Sequence[Box]) -> Iterator[Box]:
-    """Whole cells of a grid in the middle of ``part``, in random order, each once; nothing is listed beforehand."""
+    """Whole cells of a grid centred in ``part``, in random order, each once; generated lazily."""
     size = vec3([min(s, n) for s, n in zip(shape, part.shape, strict=True)])
     cells = [n // s for s, n in zip(size, part.shape, strict=True)]
     margin = [a + (n - c * s) // 2 for a, n, c, s in zip(part.start, part.shape, cells, size, strict=True)]
@@ -169,7 +170,7 @@ def _places(part: Box, shape: Vec3, seed: int, exclude: Sequence[Box]) -> Iterat
 
 
 def _shuffled(count: int, seed: int) -> Iterator[int]:
-    """0 .. count - 1 in random order; of more than 10^6, distinct ones as long as they are asked for."""
+    """0 .. count - 1 in random order; above 10^6, distinct random ones on demand."""
     rng = np.random.default_rng(seed)
     if count <= 10**6:
         yield from rng.permutation(count).tolist()

@@ -25,7 +25,7 @@ def inside(volume: Volume, region: Box | None) -> Box:
 
 
 def region_in(region: Box | None, volume: Volume, level: Level) -> Box | None:
-    """A region of the volume's finest level in a level's voxels, clipped; where a coarse level ends short, its rim."""
+    """A region of the volume's finest level in a level's voxels, clipped; its rim if a coarse level ends short."""
     if region is None:
         return None
     box = volume.levels[0].box_in(region, level)

@@ -1,4 +1,4 @@
-"""Memory, disk and time that a run needs, and whether this machine has them."""
+"""Memory and disk space a run needs, and whether this machine has them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from napari_connecto.models.inference.device import free_memory
 def run_bytes(level: Level, plan: TilePlan, card: ModelCard, trial: Trial | None, batch: int) -> int:
     """Highest memory of this process while a model runs over a level's tiles.
 
-    What a trial took here, else what passes take on top of what is there now, and what the pipeline keeps: chunks,
-    tiles read ahead, answers that wait.
+    Based on the trial if one ran here, else on the forward passes in addition to the present memory, and on what the
+    pipeline keeps: chunks, tiles read ahead, results waiting to be written.
     """
     calls = trial.calls if trial else 1
     there = trial.peak_bytes if trial else process_bytes() + pass_bytes(card, batch)
@@ -32,19 +32,21 @@ def run_bytes(level: Level, plan: TilePlan, card: ModelCard, trial: Trial | None
 def room_for(
     memory: int, disk: int, out: str | Path | None, spare: str = "use a smaller batch"
 ) -> tuple[list[str], bool]:
-    """What is lacking of these bytes, in words, and whether nothing is.
+    """What is lacking, in words, and whether nothing is.
 
-    ``memory`` is that of the whole process, ``out`` where the result would lie, ``spare`` what saves memory.
+    ``memory`` is that of the whole process, ``out`` the place of the result, ``spare`` the advice for saving memory.
     """
     notes = []
     free = free_memory("cpu")
     more = memory - process_bytes()
     if more > free:
-        notes.append(f"Needs another {more / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: {spare}.")
+        notes.append(f"Needs another {more / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free: {spare}.")
     folder = Path(out) if out is not None else Path.cwd()
     while not folder.exists():
         folder = folder.parent
     room = shutil.disk_usage(folder).free
     if disk > room:
-        notes.append(f"Needs up to {disk / 1e9:.1f} GB of disk, {room / 1e9:.1f} GB are free: choose another folder.")
+        notes.append(
+            f"Needs up to {disk / 1e9:.1f} GB of disk, but {room / 1e9:.1f} GB are free: choose another folder."
+        )
     return notes, not notes

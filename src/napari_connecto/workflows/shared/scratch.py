@@ -1,4 +1,4 @@
-"""Scratch folders of runs that were killed before they could tidy up."""
+"""Scratch folders left by runs that were killed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from napari_connecto.io.stores.job_folder import SCRATCH
 
 IDLE_S = 86400
-"""A folder in which nothing changed for so long belongs to no run that goes on."""
+"""A folder unchanged for this long belongs to no running job."""
 
 
 def list_scratch() -> list[tuple[Path, int]]:
-    """Folders that nobody has touched for a day, and their bytes."""
+    """Folders unchanged for a day, and their sizes in bytes."""
     found = []
     for folder in sorted(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")):
         with suppress(OSError):
@@ -28,12 +28,12 @@ def list_scratch() -> list[tuple[Path, int]]:
 
 
 def remove_scratch(folder: Path) -> int:
-    """Delete one; returns the bytes that went."""
+    """Delete one; returns the bytes freed."""
     size = folder_bytes(folder)
     shutil.rmtree(folder, ignore_errors=True)
     return size - folder_bytes(folder)
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Total bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*"))

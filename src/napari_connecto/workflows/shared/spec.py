@@ -1,4 +1,4 @@
-"""Open what a recipe or a command names, and say in words what it is."""
+"""Open what a recipe or a command names, and describe it in words."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def open_spec(source: str | Mapping[str, Any] | VolumeSpec) -> Volume:
     return inverted(volume) if invert else volume
 
 
-def describe(volume: Volume) -> Iterator[str]:
-    """Axes, levels, voxel sizes, bytes and dtype, a sentence a line."""
+def describe(volume: Volume, hint: str = "") -> Iterator[str]:
+    """Axes, levels, voxel sizes, bytes and dtype, one sentence per line; ``hint``: how to state a voxel size."""
     finest = volume.levels[0]
     channels = f", {finest.channels} channels" if finest.channels is not None else ""
     yield f"{volume.name}: {volume.kind}, {finest.dtype}, axes {'c ' if finest.channels else ''}z y x{channels}"
@@ -31,7 +31,7 @@ def describe(volume: Volume) -> Iterator[str]:
         yield "intensities are inverted on read"
     yield from (f"note: {note}" for note in volume.metadata.get("notes", ()))
     if not volume.calibrated:
-        yield "voxel size: not stated (give --voxel-nm Z Y X)"
+        yield f"voxel size: not stated{f' ({hint})' if hint else ''}"
     for k, level in enumerate(volume.levels):
         shape = " x ".join(str(n) for n in level.shape)
         voxel = " x ".join(f"{v:g}" for v in level.voxel_nm)
@@ -41,16 +41,16 @@ def describe(volume: Volume) -> Iterator[str]:
         yield f"level {k}: {shape} voxels of {size}, {bytes_text(level.nbytes)}{chunked}"
 
 
-def describe_spec(spec: VolumeSpec) -> Iterator[str]:
-    """`describe` what a spec names; where it leaves a choice also what there is: arrays, channels, time points.
+def describe_spec(spec: VolumeSpec, hint: str = "") -> Iterator[str]:
+    """`describe` what a spec names; if it leaves a choice, also list the options: arrays, channels, time points.
 
-    All channels are then described, and the first time point.
+    Then all channels and the first time point are described.
     """
     try:
         volume = open_spec(spec)
     except ChoiceError as error:
         yield from error.lines
         if error.chosen:
-            yield from describe_spec(replace(spec, **error.chosen))
+            yield from describe_spec(replace(spec, **error.chosen), hint)
         return
-    yield from describe(volume)
+    yield from describe(volume, hint)

@@ -1,4 +1,4 @@
-"""Measures of how unsure a boundary model is, by name; apart from what runs networks, for forms know them."""
+"""Measures of a boundary model's uncertainty by name; in a module without networks, so that forms can import it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def entropy(probability: np.ndarray) -> np.ndarray:
 class FlipVariance:
     """A predictor whose boundary is the variance of another's over its four flips in plane.
 
-    A model that was trained on all orientations is as sure of a patch as of its mirror image; where its answers
-    disagree, it does not know. Costs four passes.
+    A model trained on all orientations should predict the same for a patch and its mirror image; disagreement indicates
+    uncertainty. Costs four passes.
     """
 
     def __init__(self, model: Predictor) -> None:
@@ -45,7 +45,7 @@ class FlipVariance:
 
 
 class Kind(NamedTuple):
-    """One measure: the predictor to ask, what its boundary (z, y, x) is turned into, and the unit of that."""
+    """One measure: the predictor to run, the function applied to its boundary (z, y, x), and the unit."""
 
     asked: Callable[[Predictor], Predictor]
     value: Callable[[np.ndarray], np.ndarray]

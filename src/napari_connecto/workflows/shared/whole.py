@@ -1,4 +1,4 @@
-"""What a predictor says of an array in memory, put together from tiles."""
+"""A predictor's outputs for an array in memory, assembled from tiles."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from napari_connecto.models.nets.nets import divisor
 
 
 def answers(predictor: Predictor, image: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Every output (z, y, x) float32 of a scaled image (z, y, x), its edges repeated outside; stride 1 only.
+    """Every output (z, y, x) float32 for a scaled image (z, y, x), edges repeated outside; stride 1 only.
 
-    Of an image smaller than the card's tile no more is computed than it and a halo, by networks of ours.
+    For an image smaller than the card's tile, native networks compute only the image and a halo.
     """
     card, level = predictor.card, Level(image, predictor.card.voxel_nm)
     predictor, tile = _fitted(predictor, level.shape)
@@ -37,7 +37,7 @@ def boundary_of(model: Predictor, image: np.ndarray) -> np.ndarray:
 
 
 def _fitted(predictor: Predictor, shape: Sequence[int]) -> tuple[Predictor, Vec3]:
-    """The smallest tile that holds this shape and that the network takes, the card's at most; and what takes it."""
+    """The smallest tile that holds this shape and fits the network, at most the card's; and the predictor for it."""
     card = predictor.card
     inner = predictor.model if isinstance(predictor, OpenVinoPredictor) else predictor
     if not getattr(inner, "any_tile", False):

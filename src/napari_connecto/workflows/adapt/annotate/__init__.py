@@ -1,1 +1,1 @@
-"""Annotation: which patches to label, and the session that keeps the labels."""
+"""Annotation: which patches to label, and the session that stores the labels."""

@@ -1,4 +1,4 @@
-"""Which patches of a pool are suggested together: those that a strategy prefers, at the distances they keep."""
+"""Patches to suggest together: those a strategy prefers, at the required distances."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from napari_connecto.workflows.adapt.annotate.strategies import Pick, Pool, pick
 from napari_connecto.workflows.adapt.params import SuggestParams
 
 TRIALS, STRIDE = 40, 7919
-"""Draws of the random arm until the rest finds room, and the step between their seeds."""
+"""Draws of the random arm until the rest fits, and the step between their seeds."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the pool's patches lie, and which may still be learnt from or held out beside what is there already."""
+    """Positions of the pool's patches, and which of them may still be trained on or held out."""
 
     spacing: Spacing
     learnable: np.ndarray
@@ -45,27 +45,28 @@ class Places:
         return self.spacing.copies(self.spacing.at(index))
 
     def beside(self, picks: Sequence[Pick]) -> np.ndarray:
-        """Which (k,) are too near to held-out ones to be learnt from."""
+        """Which (k,) are too near held-out ones to be trained on."""
         found = np.zeros(len(self.learnable), bool)
         for choice in picks:
             found |= self.spacing.beside(self.spacing.at(choice.index))
         return found
 
     def note(self, chosen: Sequence[Pick], n: int, params: SuggestParams) -> str:
-        """Why there are fewer than were asked for."""
+        """Why there are fewer than requested."""
         apart, held = self.spacing.apart_nm, sum(p.random for p in chosen)
         said = f"{held} of {params.random_arm} held out; " if held < params.random_arm else ""
         return (
             f"found room for {len(chosen)} of {n} patches ({said}patches stacked along z stay {apart:.0f} nm apart, "
-            f"held-out ones {HELD_OUT * apart:.0f} nm from all others); ask for fewer, or for smaller ones (size)"
+            f"held-out ones {HELD_OUT * apart:.0f} nm from all others); request fewer or smaller ones (size)"
         )
 
 
 def choices(pool: Pool, n: int, params: SuggestParams, places: Places) -> list[Pick]:
-    """The random arm is drawn first, from all of the pool, whatever the strategy then prefers.
+    """The random arm is drawn first, from the whole pool, regardless of the strategy.
 
-    Where the rest finds too little room, the arm is drawn anew, and what the strategy took first is left out; the arm
-    is made smaller where it would leave nothing to learn from.
+    If the rest does not fit, the arm is drawn again, leaving out what the strategy took first; it is reduced if it
+    would
+    leave nothing to train on.
     """
     best: list[Pick] = []
     for arm in range(params.random_arm, -1, -1):

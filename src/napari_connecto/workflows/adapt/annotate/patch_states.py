@@ -1,4 +1,4 @@
-"""What the documents of a session say: what it belongs to, and what became of its suggested patches."""
+"""States of a session and its suggested patches, derived from the session's documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_connecto.core.model import Scaling
 
 Status: TypeAlias = Literal["waiting", "committed", "skipped"]
 FARTHEST = 2**40
-"""Voxel beyond which no patch lies."""
+"""Largest voxel coordinate of a patch."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class PatchState:
     box
         Voxels of the volume's finest level.
     held_out
-        It only measures: nothing is learnt from it.
+        Only measures: never used for training.
     labels
-        Which version of its labels counts, 0 for none.
+        Number of the valid version of its labels, 0 for none.
     prefilled
-        Whether the committed labels began as a pre-fill; None where nothing is committed, or an older version did it.
+        Whether the committed labels began as a pre-fill; None if nothing is committed, or by an older version.
     edited
-        Share of voxels in which the committed labels differ from the pre-fill; NaN where there was none.
+        Share of voxels in which the committed labels differ from the pre-fill; NaN if there was none.
     """
 
     id: int
@@ -47,12 +47,12 @@ class PatchState:
 
     @property
     def unedited(self) -> bool:
-        """Whether the committed labels are the pre-fill as it was."""
+        """Whether the committed labels are the unchanged pre-fill."""
         return bool(self.prefilled) and self.edited == 0
 
     @property
     def origin(self) -> str:
-        """How the committed labels came about, in words; "" where nothing is committed."""
+        """How the committed labels were made, in words; "" if nothing is committed."""
         if self.status != "committed":
             return ""
         if self.prefilled is False:
@@ -63,7 +63,7 @@ class PatchState:
 
 
 def history(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Events that count: an undo takes itself and the last commit or skip out."""
+    """Valid events: an undo removes itself and the last commit or skip."""
     kept: list[Mapping[str, Any]] = []
     for event in events:
         if event["event"] != "undo":
@@ -75,18 +75,18 @@ def history(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _editing(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What a commit says of its pre-fill; nothing where an older version wrote it."""
+    """What a commit records about its pre-fill; nothing if an older version wrote it."""
     prefilled = event.get("prefilled")
     return {"prefilled": None if prefilled is None else bool(prefilled), "edited": float(event.get("edited", nan))}
 
 
 def share_text(share: float) -> str:
-    """A share in percent; one that is not 0 is never rounded to 0."""
+    """A share in per cent; above 0 it is never rounded to 0."""
     return "less than 0.1 %" if 0 < share < 0.001 else f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def editing_text(states: Sequence[PatchState]) -> str:
-    """How the labels of the committed patches came about, in words; "" where none is committed.
+    """How the labels of the committed patches were made, in words; "" if none is committed.
 
     For example "2 edited (1.2 % to 15 % of voxels), 1 accepted unedited, 1 without pre-fill".
     """
@@ -104,7 +104,7 @@ def editing_text(states: Sequence[PatchState]) -> str:
 
 
 def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
-    """What became of each suggested patch.
+    """State of each suggested patch.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def patch_states(events: Sequence[Mapping[str, Any]]) -> tuple[PatchState, ...]:
 
 
 def checked_about(about: Any, path: Path) -> dict[str, Any]:
-    """What belongs to a session, if the scaling of its images is sound."""
+    """A session's description, if the scaling of its images is valid."""
     try:
         scaling = Scaling(**about["scaling"])
         if isfinite(scaling.offset) and isfinite(scaling.scale) and scaling.scale:

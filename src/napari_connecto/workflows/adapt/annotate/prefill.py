@@ -1,4 +1,4 @@
-"""What a patch is filled with when it is first opened: a model's prediction, to be corrected."""
+"""Initial labels of a patch: a model's prediction, to be corrected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def prefilled(boundary: np.ndarray, how: str) -> np.ndarray:
 
 
 def is_own_output(model: Predictor, example: Example) -> bool:
-    """Whether an example's labels are what this model would pre-fill the patch with, voxel by voxel."""
+    """Whether an example's labels equal what this model would pre-fill, voxel by voxel."""
     image, labels = prepared(example, model.card)
     boundary = boundary_of(model, image)
     return any(np.array_equal(labels, prefilled(boundary, how)) for how in (CLASSES, NEURITES))

@@ -1,4 +1,4 @@
-"""Which held-out patches measure a gain: those that somebody painted, not those a model filled."""
+"""Which held-out patches measure a gain: those painted by the user, not those pre-filled by a model."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.em_samples import Example
 
 FILE = "annotation.json"
-"""In the folder of a fine-tuning: what is known of its patches."""
+"""File in the folder of a fine-tuning: what is known about its patches."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """The committed patches of a session, sorted by what they are good for.
+    """The committed patches of a session by their use.
 
     Parameters
     ----------
     learnt, held_out
-        Patches to learn from, and those that measure.
+        Training patches, and held-out ones that measure.
     unedited
-        Held-out patches that were committed as a model had filled them; they measure nothing.
+        Held-out patches committed as a model had pre-filled them; they do not count.
     examples, proof
         Of ``learnt`` and ``held_out``.
     """
@@ -40,7 +40,7 @@ class Annotation:
 
     @classmethod
     def of(cls, session: Session, model: Predictor) -> Annotation:
-        """Of a session that began with ``model``, which tells pre-fills of older versions: they recorded none."""
+        """From a session started with ``model``, which identifies pre-fills of older versions: they recorded none."""
         done = [s for s in session.patches if s.status == "committed"]
         learnt, held = (tuple(s for s in done if s.held_out == h) for h in (False, True))
         examples, proof = session.examples(), session.examples(held_out=True)
@@ -55,14 +55,14 @@ class Annotation:
         )
 
     def lines(self) -> list[str]:
-        """How the labels came about, in words."""
+        """How the labels were made, in words."""
         said = [f"trained on {len(self.learnt)} patches: {editing_text(self.learnt)}"] if self.learnt else []
         if self.unedited:
             said.append(self.left_out())
         return said
 
     def left_out(self) -> str:
-        """Which held-out patches do not count, and why; "" where all do."""
+        """Which held-out patches do not count, and why; "" if all do."""
         ids = ", ".join(str(s.id) for s in self.unedited)
         plural = len(self.unedited) > 1
         which = f"held-out patches {ids} are" if plural else f"held-out patch {ids} is"
@@ -74,7 +74,7 @@ class Annotation:
         Raises
         ------
         InputError
-            It says what to do.
+            The message says what to do.
         """
         if self.unedited and not self.proof:
             raise InputError(f"{self.left_out()}; paint and commit them, or suggest more patches at random")

@@ -1,4 +1,4 @@
-"""An annotation session as a folder that loses at most the stroke in hand.
+"""An annotation session as a folder; a crash loses at most the current stroke.
 
 ::
 
@@ -7,8 +7,8 @@
     patches/0001/           image.zarr, start.zarr (what the draft began with), draft.zarr (every stroke),
                             labels-1.zarr, labels-2.zarr (commits)
 
-The state is what the events say; a commit counts once its labels are whole on disk and its event is written. Sessions
-of older versions have no start.zarr: whether their patches were pre-filled is not known.
+The state follows from the events; a commit counts once its labels are whole on disk and its event is written. Sessions
+of older versions have no start.zarr: whether their patches were pre-filled is unknown.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Session:
     job
         Its folder.
     level
-        What patches are cut from: the volume at the model's voxel size.
+        Level that patches are cut from: the volume at the model's voxel size.
     about
         JSON: ``volume`` (as a recipe says it), ``model``, ``scaling``.
     """
@@ -87,14 +87,14 @@ class Session:
         spec: str | Mapping[str, Any] | VolumeSpec | None = None,
         model: str = "",
     ) -> Session:
-        """Make a session, or come back to it.
+        """Create a session, or reopen it.
 
         Parameters
         ----------
         folder
             A new one, or that of a session on this volume at this voxel size.
         volume
-            What is annotated; it is only read.
+            The volume to annotate; it is only read.
         card
             Of the model that suggests: its voxel size and normalisation.
         spec, model
@@ -124,7 +124,7 @@ class Session:
         return cls(job, volume, level, about)
 
     def close(self) -> None:
-        """Give the folder free."""
+        """Unlock the folder."""
         self._job.close()
 
     def __enter__(self) -> Session:
@@ -135,16 +135,16 @@ class Session:
 
     @property
     def patches(self) -> tuple[PatchState, ...]:
-        """All suggested patches with what became of them, in the order they were suggested."""
+        """All suggested patches with their states, in the order of suggestion."""
         return patch_states(self._log.events())
 
     def counts(self) -> tuple[int, int]:
-        """Committed patches, and all that were not skipped."""
+        """Number of committed patches, and of all that were not skipped."""
         states = self.patches
         return sum(s.status == "committed" for s in states), sum(s.status != "skipped" for s in states)
 
     def add(self, suggestions: Sequence[Suggestion]) -> tuple[PatchState, ...]:
-        """Put suggestions into the queue; those drawn at random are held out."""
+        """Add suggestions to the queue; those drawn at random are held out."""
         first = len(self.patches) + 1
         for n, s in enumerate(suggestions, start=first):
             box = [*s.box.start, *s.box.stop]
@@ -154,15 +154,16 @@ class Session:
         return self.patches[first - 1 :]
 
     def open_patch(self, id: int, prefill: np.ndarray | None = None) -> Draft:
-        """A patch to paint on; it begins with its draft if there is one, else with ``prefill``, else empty.
+        """A patch to paint on; its labels are its draft if there is one, else ``prefill``, else empty.
 
         Parameters
         ----------
         id
             Of the patch.
         prefill
-            (z, y, x) of the patch's shape in `level`, labels in our numbers. Not used for a held-out patch: it begins
-            empty, for what measures a model must not be that model's own output.
+            (z, y, x) EM labels of the patch's shape in `level`. Not used for a held-out patch, which starts empty,
+            because a
+            model must not be measured by its own output.
         """
         state, folder = self._state(id), self._folder(id)
         box = self._finest.box_in(state.box, self.level).clip(self.level.shape)
@@ -177,14 +178,14 @@ class Session:
         return Draft(image, open_draft(folder / "draft.zarr", start), self.level.voxel_nm, origin)
 
     def edited(self, id: int, labels: np.ndarray | None = None) -> tuple[bool | None, float]:
-        """Whether a patch was pre-filled (None: not known), and the share of voxels changed since (NaN: not).
+        """Whether a patch was pre-filled (None: unknown), and the share of voxels changed since (NaN: unknown).
 
-        ``labels`` (z, y, x) are those to be judged, the draft's where not given.
+        ``labels`` (z, y, x) are those to compare. Default: the draft's.
         """
         folder = self._folder(id)
         try:
             start = read_draft(folder / "start.zarr")
-        except StoreError:  # the labels are whole, and more is not known of them
+        except StoreError:  # the labels are whole, and nothing more is known about them
             start = None
         if start is None:
             return None, nan
@@ -196,23 +197,23 @@ class Session:
         return True, float((now != start).mean())
 
     def old_draft(self, id: int) -> Example | None:
-        """A draft of an older version, of which is not known how it began; None where there is none."""
+        """A draft of an older version, whose start is unknown; None if there is none."""
         folder = self._folder(id)
         draft = None if (folder / "start.zarr").exists() else read_draft(folder / "draft.zarr")
         return None if draft is None else self._with_image(self.open_patch(id).image, draft)
 
     def forget_draft(self, id: int) -> None:
-        """Let a patch begin anew when it is opened next; its commits stay."""
+        """Let a patch start afresh when it is opened next; its commits stay."""
         with storing(self._folder(id)):
             shutil.rmtree(self._folder(id) / "draft.zarr", ignore_errors=True)
 
     def commit(self, id: int, labels: np.ndarray | None = None) -> PatchState:
-        """Keep a patch's labels: those given, else the draft's.
+        """Commit a patch's labels: those given, else the draft's.
 
         Raises
         ------
         InputError
-            If nothing, or only one class is labelled, the shape is not the patch's, or a number does not fit.
+            If nothing or only one class is labelled, the shape is not the patch's, or a value does not fit.
         """
         state, folder = self._state(id), self._folder(id)
         draft = self.open_patch(id)
@@ -236,13 +237,13 @@ class Session:
         return self._state(id)
 
     def skip(self, id: int) -> PatchState:
-        """Pass over a patch; that is recorded too."""
+        """Skip a patch; this is recorded too."""
         self._state(id)
         self._log.append({"event": "skip", "id": id})
         return self._state(id)
 
     def undo(self) -> PatchState | None:
-        """Take the last commit or skip back; None if there is none. The painting itself stays as draft."""
+        """Undo the last commit or skip; None if there is none. The draft stays as it is."""
         before = [s for s in history(self._log.events()) if s["event"] in ("commit", "skip")]
         if not before:
             return None
@@ -250,7 +251,7 @@ class Session:
         return self._state(before[-1]["id"])
 
     def examples(self, *, held_out: bool = False) -> list[Example]:
-        """Committed patches to learn from, or those held out."""
+        """Committed training patches, or those held out."""
         return [self._example(s) for s in self.patches if s.status == "committed" and s.held_out == held_out]
 
     def _example(self, state: PatchState) -> Example:

@@ -1,7 +1,7 @@
-"""How far patches of a session lie from each other, so that none is a near copy of another.
+"""Distances between the patches of a session, so that none is a near copy of another.
 
-Patches over each other keep a distance along z; side by side they may touch, for they share no voxel's surroundings but
-at a border. A held-out patch keeps twice the distance from all that is learnt from, in every direction.
+Patches on top of each other keep a distance along z; side by side they may touch, because they share only a border. A
+held-out patch keeps twice the distance from all training patches, in every direction.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from napari_connecto.core.views.pedestal import above, plain
 from napari_connecto.core.volume import Level
 
 LEAST_NM = 200.0
-"""Neighbouring sections are near copies: least distance of patches over each other."""
+"""Smallest distance along z of patches on top of each other: neighbouring sections are near copies."""
 FADED = 0.1
-"""Correlation of an image with itself, moved, below which it counts as another image."""
+"""Correlation of an image with its shifted self below which the two count as different."""
 TOUCH = 1e-3
-"""Rounding of places, nm."""
+"""Rounding of positions, nm."""
 HELD_OUT = 2.0
-"""Times the distance that a held-out patch keeps from those that are learnt from."""
+"""Distance of held-out patches from training patches, as a multiple."""
 MEASURED = 16
 """Patches whose autocorrelation is measured."""
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """Places of k patches, and the distance that they keep.
+    """Positions of k patches, and the distance between them.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class Spacing:
         return cls(start, stop, apart_nm)
 
     def copies(self, other: Spacing) -> np.ndarray:
-        """Which of these (k,) would be near copies of one of the others: over each other, too near along z."""
+        """Which of these (k,) would be near copies of one of the others: on top of each other, too near along z."""
         gap = self._gaps(other)
         over = np.all(gap[..., 1:] < 0, axis=-1)
         return np.asarray(np.any(over & (gap[..., 0] < self.apart_nm - TOUCH), axis=1))
 
     def beside(self, other: Spacing) -> np.ndarray:
-        """Which of these (k,) are too near to one of the others for one of the two to be held out."""
+        """Which of these (k,) are too near one of the others for either of the two to be held out."""
         near = np.all(self._gaps(other) < HELD_OUT * self.apart_nm - TOUCH, axis=-1)
         return np.asarray(np.any(near, axis=1))
 
@@ -75,10 +75,11 @@ class Spacing:
 
 
 def apart_nm(level: Level, boxes: Sequence[Box]) -> float:
-    """The distance that patches of this image should keep: where its autocorrelation in plane has faded.
+    """Distance that patches of this image should keep: where its in-plane autocorrelation has decayed.
 
-    At least `LEAST_NM`, at most the side of a patch. In plane, for sections may be shifted against each other, and
-    tissue is about as coarse along z.
+    At least `LEAST_NM`, at most the side of a patch. It is measured in plane, because sections may be shifted against
+    each
+    other, and tissue is about as coarse along z.
     """
     chosen = boxes[:: max(1, len(boxes) // MEASURED)][:MEASURED]
     side = max((box.shape[2] * level.voxel_nm[2] for box in boxes), default=0.0)
@@ -93,7 +94,7 @@ def apart_nm(level: Level, boxes: Sequence[Box]) -> float:
 
 
 def autocorrelation(section: np.ndarray, axis: int) -> np.ndarray:
-    """Correlation of a section (y, x) with itself, moved by 0, 1, ... voxels along an axis, up to half its extent."""
+    """Correlation of a section (y, x) with itself shifted by 0, 1, ... voxels along an axis, up to half its extent."""
     values = np.moveaxis(section - section.mean(), axis, 0)
     whole = float((values**2).mean()) or 1.0
     n = len(values)
@@ -101,6 +102,6 @@ def autocorrelation(section: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _faded(lags: np.ndarray) -> int:
-    """Voxels from which on the correlation is below `FADED`."""
+    """Voxels from which the correlation is below `FADED`."""
     below = np.flatnonzero(lags < FADED)
     return int(below[0]) if len(below) else len(lags)

@@ -1,4 +1,4 @@
-"""Which patches of a pool to annotate: numbers in, choices with reasons out; no images, no networks."""
+"""Strategies for choosing patches to annotate: numbers in, choices with reasons out; no images, no networks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 
 BAND = 4
-"""With diversity, so many times the patches asked for are ranked first, to choose unlike ones from."""
+"""With diversity, this many times the requested patches are ranked first, then thinned to dissimilar ones."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What is known of k patches.
+    """Statistics of k patches.
 
     Parameters
     ----------
     score
         Mean uncertainty of each patch's pixels, (k,).
     pixel
-        Median uncertainty of its pixels, (k,).
+        Median uncertainty of the patch's pixels, (k,).
     unit
-        Of both, in words.
+        Unit of both, in words.
     features
-        Its vector in the encoder's space, (k, d); only for strategies that look at likeness.
+        Feature vectors in the encoder's space, (k, d); only for strategies that compare patches.
     """
 
     score: np.ndarray
@@ -39,9 +39,9 @@ class Pool:
         return len(self.score)
 
     def vectors(self) -> np.ndarray:
-        """The features, which must be there."""
+        """The features, which must be present."""
         if self.features is None:
-            raise InputError("got no encoder, which likeness between patches needs; give encoder= or another strategy")
+            raise InputError("no encoder, which comparing patches needs; give encoder= or another strategy")
         return np.asarray(self.features, np.float64)
 
 
@@ -55,29 +55,29 @@ class Pick:
 
 
 def needs_features(strategy: str, diversity: bool = False) -> bool:
-    """Whether patches have to be embedded."""
+    """Whether the strategy needs features."""
     return strategy in ("k-center", "badge", "median-diverse") or (diversity and strategy in RANKINGS)
 
 
 Clash: TypeAlias = Callable[[int], np.ndarray]
-"""Of a patch, which others (k,) must not be chosen beside it."""
+"""The patches (k,) that must not be chosen together with a given one."""
 
 
 class Left:
-    """Which patches (k,) may still be chosen."""
+    """The patches (k,) that may still be chosen."""
 
     def __init__(self, free: np.ndarray, clash: Clash | None = None) -> None:
         self.free = free.copy()
         self._clash = clash
 
     def take(self, index: int) -> None:
-        """Choose a patch: neither it nor what clashes with it is left."""
+        """Choose a patch: it and those that clash with it are no longer free."""
         self.free[index] = False
         if self._clash is not None:
             self.free &= ~self._clash(index)
 
     def some(self) -> bool:
-        """Whether any is left."""
+        """Whether any patch is free."""
         return bool(self.free.any())
 
 
@@ -106,16 +106,17 @@ def pick(
         - "random": evenly;
         - "k-center": greedily the patch farthest from those chosen (core-set; Sener, Savarese, arXiv 1708.00489), from
           the most typical one on;
-        - "badge": after Ash et al. (arXiv 1906.03671), k-means++ on vectors as long as the patch is uncertain. For a
-          model that answers per pixel there is no one gradient of a last layer: a patch's encoder features times its
-          uncertainty stand in for it (ours);
-        - "median-diverse": "median" with diversity (ours).
+        - "badge": after Ash et al. (arXiv 1906.03671), k-means++ on vectors as long as the patch is uncertain. A model
+          with one output per pixel has no single gradient of a last layer; the patch's encoder features times its
+          uncertainty take its place;
+        - "median-diverse": "median" with diversity.
     diversity
-        Of a ranking's first ``4 n`` patches, take ``n`` by k-center, beginning with the first.
+        Take ``n`` of a ranking's first ``4 n`` patches by k-center, starting with the first.
     seed
-        Of "random" and "badge".
+        Random seed of "random" and "badge".
     free, clash
-        Which patches (k,) may be chosen, and what then may not be; fewer than ``n`` come back where these leave fewer.
+        Which patches (k,) may be chosen, and which ones each excludes; fewer than ``n`` are returned if these leave
+        fewer.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def pick(
         If the pool is too small, the strategy unknown, or features are missing.
     """
     if n > len(pool):
-        raise InputError(f"got {n} patches to choose from {len(pool)}; ask for fewer, or for a larger pool")
+        raise InputError(f"got {n} patches to choose from {len(pool)}; request fewer, or a larger pool")
     if strategy == "median-diverse":
         strategy, diversity = "median", True
     left = Left(np.ones(len(pool), bool) if free is None else free, clash)
@@ -183,12 +184,12 @@ def _k_center(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[
     first = int(np.argmin(np.where(left.free, np.linalg.norm(vectors - vectors.mean(0), axis=1), np.inf)))
     chosen, distances = k_center(vectors, n, first, left)
     reasons = [f"the most typical of {len(pool)} patches (nearest to their mean in the encoder's space)"]
-    reasons += [f"unlike those before it: farthest in the encoder's space (distance {d:.2g})" for d in distances[1:]]
+    reasons += [f"differs most from those above in the encoder's space (distance {d:.2g})" for d in distances[1:]]
     return [Pick(i, reason) for i, reason in zip(chosen, reasons, strict=True)]
 
 
 def _badge(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[Pick]:
-    """The first is the longest vector; then each with a chance in proportion to its squared distance (k-means++)."""
+    """The longest vector first; then each with a probability proportional to its squared distance (k-means++)."""
     vectors = pool.vectors() * pool.score[:, None]
     if not left.some():
         return []
@@ -197,16 +198,16 @@ def _badge(pool: Pool, n: int, rng: np.random.Generator, left: Left) -> list[Pic
     nearest = ((vectors - vectors[chosen[0]]) ** 2).sum(1)
     while len(chosen) < n and left.some():
         weight = np.where(left.free, nearest, 0)
-        weight = weight if weight.sum() > 0 else left.free.astype(float)  # all that is left equals what is chosen
+        weight = weight if weight.sum() > 0 else left.free.astype(float)  # all free ones equal a chosen one
         index = int(rng.choice(len(pool), p=weight / weight.sum()))
         chosen.append(index)
         left.take(index)
         nearest = np.minimum(nearest, ((vectors - vectors[index]) ** 2).sum(1))
-    return [Pick(i, f"uncertain ({pool.score[i]:.2g} {pool.unit}) and unlike the others chosen") for i in chosen]
+    return [Pick(i, f"uncertain ({pool.score[i]:.2g} {pool.unit}) and different from the others") for i in chosen]
 
 
 def _unlike(pool: Pool, order: np.ndarray, n: int, reasons: Sequence[str], left: Left) -> list[Pick]:
-    """Of the first that are left; what they lack in number, the ranking itself gives."""
+    """Dissimilar patches of the first free ones; if too few, filled up from the ranking itself."""
     vectors, rank = pool.vectors(), {int(index): k for k, index in enumerate(order)}
     band = order[left.free[order]][: BAND * n]
     if not len(band):
@@ -218,14 +219,14 @@ def _unlike(pool: Pool, order: np.ndarray, n: int, reasons: Sequence[str], left:
     left.free |= beyond
     for index in chosen:
         left.take(index)
-    far = ["", *(f", and unlike those before it (distance {d:.2g})" for d in distances[1:])]
+    far = ["", *(f", and different from those above (distance {d:.2g})" for d in distances[1:])]
     return [Pick(index, reasons[rank[index]] + more) for index, more in zip(chosen, far, strict=True)]
 
 
 def k_center(vectors: np.ndarray, n: int, first: int, left: Left | None = None) -> tuple[list[int], list[float]]:
-    """Greedy k-center: from ``first`` on, always the vector farthest from all chosen; and how far each was.
+    """Greedy k-center: starting with ``first``, always the vector farthest from all chosen; with these distances.
 
-    Of those that are ``left``; all without it.
+    Among those ``left``; without it, among all.
     """
     left = left or Left(np.ones(len(vectors), bool))
     chosen, distances = [first], [0.0]

@@ -1,4 +1,4 @@
-"""Which patches of a volume to annotate, each with its reason. Sawmya et al., arXiv 2503.06196; details are ours."""
+"""Suggest patches of a volume to annotate, each with a reason; after Sawmya et al., arXiv 2503.06196."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ THUMBNAIL = 128
 @shown
 @dataclass(frozen=True)
 class Suggestion:
-    """A patch that is worth annotating.
+    """A suggested patch.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Suggestion:
     score
         Mean uncertainty of the model over the patch, bits (or variance over flips).
     reason
-        Why this one, in words.
+        Why this patch, in words.
     random
-        Drawn at random, so that figures measured on it are not biased by the choice.
+        Drawn at random, for unbiased figures.
     thumbnail
         Its middle section, uint8 (y, x), stretched to its own contrast, at most 128 wide.
     """
@@ -57,7 +57,7 @@ class Suggestion:
 
 
 class Suggestions(list[Suggestion]):
-    """Patches to annotate; ``note`` says why there are fewer than were asked for, "" where there are not."""
+    """Suggested patches; ``note`` says why there are fewer than requested, "" if there are not."""
 
     note: str = ""
 
@@ -188,17 +188,17 @@ def _check(n: int, params: SuggestParams, encoder: Encoder | None) -> None:
         raise InputError(f"got {params.random_arm} of {n} suggestions to draw at random; at most {n}")
     if encoder is None and needs_features(params.strategy, params.diversity):
         raise InputError(
-            f"got no encoder, which strategy '{params.strategy}' needs to see what patches look like; "
-            "give encoder=, or take another strategy without diversity"
+            f"no encoder, which strategy '{params.strategy}' needs to compare patches; "
+            "give encoder=, or another strategy without diversity"
         )
 
 
 def _short(found: Candidates, there: int, n: int, params: SuggestParams, taken: int) -> str:
-    where = "in all of the volume" if found.exhausted else "among those looked at"
+    where = "in the whole volume" if found.exhausted else "among those read"
     besides = f" besides the {taken} already taken" if taken else ""
     return (
-        f"got {n} patches to suggest, but {where} {there} of {params.size} voxels hold tissue{besides} "
-        f"({found.skipped_empty} skipped as empty); ask for fewer, or for smaller patches"
+        f"got {n} patches to suggest, but {where} {there} of {params.size} voxels contain tissue{besides} "
+        f"({found.skipped_empty} skipped as empty); request fewer, or smaller patches"
     )
 
 
@@ -226,7 +226,7 @@ def _vectors(volume: Volume, level: Level, boxes: Sequence[Box], encoder: Encode
 
 
 def _seen(level: Level, box: Box, own: Level, card: ModelCard) -> Box:
-    """What an encoder reads of a patch: the same place and size in plane, as deep as its card says."""
+    """The part of a patch that an encoder reads: same position and size in plane, as deep as its card says."""
     centre = own.to_voxels(level.to_nm(box.centre))
     factor = level.factor_to(own)
     shape = [card.tile[0] + 2 * card.halo[0], *(round(n * f) for n, f in zip(box.shape[1:], factor[1:], strict=True))]
@@ -235,7 +235,7 @@ def _seen(level: Level, box: Box, own: Level, card: ModelCard) -> Box:
 
 
 def _box_in(level: Level, box: Box, finest: Level) -> Box:
-    """``box`` on the finest grid, its faces rounded: neighbours that touched still touch, and do not overlap."""
+    """``box`` on the finest grid with rounded faces: neighbours that touched still touch, and do not overlap."""
     start, stop = (
         np.rint(finest.to_voxels(level.to_nm(corner)) - 1e-6).astype(int) for corner in (box.start, box.stop)
     )

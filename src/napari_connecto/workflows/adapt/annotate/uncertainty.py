@@ -1,4 +1,4 @@
-"""How unsure a boundary model is of patches, wherever they lie. science.md section 2."""
+"""Uncertainty of a boundary model on patches at any position. docs/science.md section 2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_boundary(card: ModelCard) -> None:
     """Raise `ModelError` unless a model gives a boundary probability for every voxel."""
     output = card.output(BOUNDARY)
     if output.stride != (1, 1, 1):
-        raise ModelError(f"model '{card.name}' gives its boundary at a stride of {output.stride}; need (1, 1, 1)")
+        raise ModelError(f"the boundary output of '{card.name}' has stride {output.stride}; (1, 1, 1) is needed")
 
 
 def patch_uncertainty(
@@ -34,8 +34,8 @@ def patch_uncertainty(
     level
         At the model's voxel size.
     boxes
-        Patches, inside the level, of any shape: a patch larger than the card's tile is put together from several, a
-        smaller one lies in the middle of one, so that all of it sees at least the card's halo.
+        Patches inside the level, of any shape: a patch larger than the card's tile is assembled from several, a smaller
+        one is centred in a tile, so that all of it has at least the card's halo.
     model
         With an output "boundary" at stride 1.
     scaling
