@@ -102,5 +102,5 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
 
 @pytest.mark.parametrize(("members", "kind"), [(1, "ensemble"), (2, "single")])
 def test_one_pass_cannot_disagree(members, kind):
-    with pytest.raises(InputError, match=r"got one pass of translator 'tiny'; .*use an ensemble, flips or dropout"):
+    with pytest.raises(InputError, match=r"translator 'tiny' makes one pass; .*use an ensemble, flips or dropout"):
         membranes(parts.xray(SHAPE), parts.untrained(members), Threshold(), TranslateParams(uncertainty=kind))

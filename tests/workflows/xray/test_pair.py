@@ -174,11 +174,11 @@ def test_bad_input_is_one_line(xray, em, monkeypatch):
         pair_volumes(em, xray)
     with pytest.raises(InputError, match="has 2 channels; open the one that is the X-ray"):
         pair_volumes(of(np.stack([array, array]), xray), em)
-    with pytest.raises(InputError, match="no finite value in 50% of its voxels, allowed are 20%"):
+    with pytest.raises(InputError, match="no finite value in 50% of its voxels, more than the allowed 20%"):
         pair_volumes(of(np.where(np.arange(32)[:, None, None] < 16, np.nan, array), xray), em)
     late = Volume((Level(array[:, :, 10:], (30.0,) * 3, (0.0, 0.0, 300.0)),))
     part = Volume((Level(em.levels[0].array[:, :, :90], (10.0,) * 3),))
-    with pytest.raises(InputError, match=r"share \d+.\d% of the smaller one, allowed are 90%"):
+    with pytest.raises(InputError, match=r"share \d+.\d% of the smaller one, at least 90%"):
         pair_volumes(late, part, PairParams(least_overlap=0.9))
     monkeypatch.setattr(pair_input, "free_memory", lambda: 10)
     with pytest.raises(InputError, match="GB are free; choose a coarser level"):

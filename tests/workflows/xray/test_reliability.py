@@ -53,7 +53,7 @@ def test_only_what_is_valid_counts():
     assert calibration(mean, sd, truth, valid=valid).coverage[0.9] == pytest.approx(0.9, abs=0.03)
     with pytest.raises(InputError, match="not finite"):
         calibration(mean, sd, truth)
-    with pytest.raises(InputError, match="at least one voxel must be valid"):
+    with pytest.raises(InputError, match="no voxel is valid"):
         calibration(mean, sd, truth, valid=np.zeros(2000, bool))
     with pytest.raises(InputError, match="of one shape"):
         calibration(mean[:5], sd, truth)

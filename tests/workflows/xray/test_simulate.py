@@ -184,9 +184,9 @@ def test_bad_input_is_one_line(em, monkeypatch):
         simulate_xray(Volume((Level(np.full((8, 64, 64), 3), level.voxel_nm),)))
     with pytest.raises(InputError, match="outside of 'neuropil'"):
         simulate_xray(em, region=Box((90, 0, 0), (99, 9, 9)))
-    with pytest.raises(InputError, match="less than one X-ray voxel of 900 x 30 x 30 nm"):
+    with pytest.raises(InputError, match="smaller than one X-ray voxel of 900 x 30 x 30 nm"):
         simulate_xray(em, XrayParams(voxel_nm=(900.0, 30.0, 30.0)))
-    with pytest.raises(VoxelSizeError, match="cannot take the look of 'neuropil'"):
+    with pytest.raises(VoxelSizeError, match="cannot take the style of 'neuropil'"):
         simulate_xray(em, like=em)
     with pytest.raises(InputError, match="got photons=-1"):
         XrayParams(photons=-1)

@@ -51,7 +51,7 @@ def test_parts_lie_apart_by_what_the_network_sees():
         assert before.shape[2] == 90
     room = 400 - 3 * 20
     assert [b.shape[1] for b in boxes] == [int(room * s) for s in SHARES.values()]
-    with pytest.raises(InputError, match=r"too small to keep parts.*at least 127 voxels"):
+    with pytest.raises(InputError, match=r"too small for separate parts.*at least 127 voxels"):
         parts((90, 100, 90), card.halo)
 
 

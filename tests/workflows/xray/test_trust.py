@@ -45,7 +45,7 @@ def test_the_worst_places_come_first_apart_from_each_other_with_their_reason():
     assert found[0].centre_nm == (100 + 6 * 20, 200 + 14 * 10, 300 + 14 * 10)
     assert found[0].sd == pytest.approx(0.3, abs=1e-6)
     assert [round(r.epistemic, 2) for r in found] == [0.0, 1.0]
-    assert "what the X-ray cannot tell" in found[0].reason
+    assert "aleatoric (not in the X-ray)" in found[0].reason
     assert "the translator's ignorance" in found[1].reason
 
 

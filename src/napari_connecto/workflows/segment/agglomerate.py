@@ -1,7 +1,7 @@
-"""Fragments become segments: those with the weakest boundary between them first, by average linkage.
+"""Merge fragments into segments across the weakest boundaries first, by average linkage.
 
-One merge tree answers for every threshold, which makes tuning cheap. Average linkage on the mean boundary is the usual
-choice (Nunez-Iglesias et al., PLoS ONE 8, e71715 (2013), use it as their baseline); the tree is ours.
+One merge tree gives the result for every threshold, which makes tuning cheap. Average linkage on the mean boundary is
+the usual choice (Nunez-Iglesias et al., PLoS ONE 8, e71715 (2013), use it as their baseline).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from scipy.sparse.csgraph import connected_components
 
 @dataclass(frozen=True)
 class Graph:
-    """Which fragments touch, over how many voxel faces, and how strong the boundary is there.
+    """Region adjacency graph: which fragments touch, over how many voxel faces, and the boundary there.
 
     Parameters
     ----------
     sizes
         Voxels of fragments 0 to n, (n + 1,); number 0 is none.
     edges
-        Pairs of fragments that touch, (m, 2), the smaller first, ascending.
+        Pairs of touching fragments, (m, 2), the smaller number first, ascending.
     heights
-        Boundary probability summed over the faces they share, (m,); a face counts the higher of its two voxels.
+        Boundary probability summed over shared faces, (m,); a face takes the higher of its two voxels.
     areas
-        Faces they share, (m,).
+        Number of shared faces, (m,).
     """
 
     sizes: np.ndarray
@@ -75,7 +75,7 @@ def _summed(
 
 
 class Contacts:
-    """A graph that shrinks: per node, its neighbours with (height, area) of what they share."""
+    """A shrinking graph: per node, its neighbours with (height, area) of the contact."""
 
     def __init__(self, graph: Graph) -> None:
         self.of: list[dict[int, tuple[float, float]]] = [{} for _ in graph.sizes]
@@ -84,12 +84,12 @@ class Contacts:
             self.of[u][v] = self.of[v][u] = (height, float(area))
 
     def mean(self, u: int, v: int) -> float:
-        """Mean boundary between two neighbours; infinite where they are none."""
+        """Mean boundary between two neighbours; infinite if they do not touch."""
         height, area = self.of[u].get(v, (np.inf, 1.0))
         return height / area
 
     def join(self, keep: int, gone: int) -> list[int]:
-        """Let ``keep`` swallow ``gone``; the neighbours whose contact with ``keep`` changed."""
+        """Merge ``gone`` into ``keep``; returns the neighbours whose contact with ``keep`` changed."""
         changed = []
         for w, (height, area) in self.of[gone].items():
             del self.of[w][gone]
@@ -103,7 +103,7 @@ class Contacts:
 
 @dataclass(frozen=True)
 class MergeTree:
-    """In which order fragments 1 to n merge: ``pairs`` (k, 2), and the mean boundary at which, (k,), ascending."""
+    """Merge order of fragments 1 to n: ``pairs`` (k, 2), and the mean boundary of each merge, (k,), ascending."""
 
     count: int
     pairs: np.ndarray
@@ -125,9 +125,9 @@ def groups(count: int, pairs: np.ndarray) -> np.ndarray:
 
 
 def merge_tree(graph: Graph, until: float = np.inf) -> MergeTree:
-    """Merge the two neighbours with the lowest mean boundary, again and again, while it is below ``until``.
+    """Merge the two neighbours with the lowest mean boundary repeatedly, while it is below ``until``.
 
-    Ties go to the smaller numbers, so that the answer is always the same. O(m log m) for m contacts, but for nodes of
+    Ties go to the smaller numbers, so that the result is deterministic. O(m log m) for m contacts, except for nodes of
     many neighbours.
     """
     contacts = Contacts(graph)
@@ -140,7 +140,7 @@ def merge_tree(graph: Graph, until: float = np.inf) -> MergeTree:
         if height >= until:
             break
         if contacts.mean(u, v) != height:
-            continue  # what it was before a merge
+            continue  # outdated by a merge
         keep, gone = (u, v) if len(contacts.of[u]) >= len(contacts.of[v]) else (v, u)
         pairs.append((keep, gone))
         heights.append(height)
@@ -151,23 +151,23 @@ def merge_tree(graph: Graph, until: float = np.inf) -> MergeTree:
 
 
 def absorb(graph: Graph, group: np.ndarray, min_size: int, incomplete: Iterable[int] = ()) -> np.ndarray:
-    """Give groups below ``min_size`` voxels to the neighbour with the weakest boundary between, smallest first.
+    """Merge groups below ``min_size`` voxels across their weakest boundary, smallest first.
 
     Parameters
     ----------
     graph
         Of fragments.
     group
-        Group of each fragment, as by `MergeTree.cut`.
+        Group of each fragment, from `MergeTree.cut`.
     min_size
         Voxels. A group without neighbours stays, however small.
     incomplete
-        Groups that go on outside: their size is not known, they stay.
+        Groups that continue outside: their size is unknown, they stay.
 
     Returns
     -------
     numpy.ndarray
-        Group of each fragment, numbered as by `MergeTree.cut`.
+        Group of each fragment, numbered as in `MergeTree.cut`.
     """
     between = graph.contracted(group)
     sizes = between.sizes.tolist()

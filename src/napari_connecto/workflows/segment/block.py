@@ -1,4 +1,4 @@
-"""One block's worth of instance segmentation, and the block as a unit of work that can be sent anywhere."""
+"""Instance segmentation of one block, and the block as a unit of work for any worker."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def segment_array(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[f
     Returns
     -------
     numpy.ndarray
-        uint32 (z, y, x), 1 to n, no voxel left out.
+        uint32 (z, y, x), 1 to n, every voxel labelled.
     """
     params = resolved(params, boundary.shape, voxel)
     labels = partition(as_probability(boundary), params, voxel)
@@ -60,7 +60,7 @@ def partition(
     params, voxel
         As for `segment_array`; the mode is not "auto".
     open_sides
-        Per axis, whether the volume goes on before and behind the block; what touches such a side is never too small.
+        Per axis, whether the volume continues before and behind the block; segments at such a side are never too small.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def partition(
 
 
 def _at(labels: np.ndarray, sides: Sequence[tuple[bool, bool]]) -> np.ndarray:
-    """The fragments at the open sides."""
+    """Fragments at the open sides."""
     planes = [
         np.unique(labels.take(index, axis))
         for axis, both in enumerate(sides)
@@ -98,14 +98,14 @@ def as_probability(boundary: np.ndarray) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         raise InputError(
-            f"got boundary values from {low:g} to {high:g}; a boundary map is a probability, 0..1 (uint8: 0..255); "
-            "apply the sigmoid first, or give the model that makes it"
+            f"got boundary values from {low:g} to {high:g}; a boundary map is a probability, 0..1 (uint8: 0..255): "
+            "apply the sigmoid first, or give the model"
         )
     return np.clip(values, 0.0, 1.0)
 
 
 def scaling_of(dtype: np.dtype) -> Scaling:
-    """What makes a boundary map of this type a probability; `InputError` for types that hold none."""
+    """Scaling that makes a boundary map of this type a probability; `InputError` for unsupported types."""
     if dtype == np.uint8:
         return Scaling(0.0, 255.0)
     if dtype.kind not in "fb":
@@ -115,7 +115,7 @@ def scaling_of(dtype: np.dtype) -> Scaling:
 
 @dataclass(frozen=True)
 class Passing:
-    """A predictor that answers what it is given: it takes a boundary map through the machinery that runs models."""
+    """A predictor that returns its input, to pass a boundary map through the machinery that runs models."""
 
     card: ModelCard
 
@@ -130,7 +130,7 @@ class Passing:
 
 @dataclass(frozen=True)
 class SegmentBlock:
-    """Sink: segments a block where it was read, keeps its own voxels and its record, answers how many it owns.
+    """Sink: segment a block on the worker that read it, keep its own voxels and its record, return its count.
 
     Parameters
     ----------
@@ -139,9 +139,9 @@ class SegmentBlock:
     voxel
         Size of a voxel, (z, y, x).
     blocks
-        Where records go.
+        Folder of the records.
     store
-        Where labels go, each block numbered by itself.
+        Store of the labels, numbered separately in each block.
     """
 
     params: SegmentParams

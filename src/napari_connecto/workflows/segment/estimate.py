@@ -1,4 +1,4 @@
-"""What a segmentation will cost, before it is run."""
+"""Cost of a segmentation before it is run."""
 
 from __future__ import annotations
 
@@ -31,35 +31,36 @@ from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import room_for, run_bytes
 
 AT_ONCE = 2
-"""Blocks that are segmented beside each other, see `compute.local.Pipeline`."""
+"""Blocks segmented in parallel, see `compute.local.Pipeline`."""
 TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
-"""Tiles that are segmented to see how long it takes, how deep they are repeated for that; without a model, half the
-extent of the piece of the map that is taken instead."""
+"""Tiles that are segmented for timing, and the depth to which they are repeated; without a model, half the extent of
+the
+piece of the map that is used instead."""
 
 
 @shown
 @dataclass(frozen=True)
 class SegmentEstimate:
-    """What to expect of a segmentation.
+    """Expected cost of a segmentation.
 
     Parameters
     ----------
     shape, voxel_nm
-        What is segmented, at the size the model reads, (z, y, x).
+        Of the part to segment, at the voxel size of the model, (z, y, x).
     resampled
         Whether no stored level has that size.
     labels
         Shape of the labels, (z, y, x).
     mode, reason
-        In which segments are cut, and why.
+        Segmentation mode, and the reason.
     tiles, blocks
-        Of the model, 0 without one, and of the segmentation.
+        Number of tiles of the model, 0 without one, and of blocks.
     predict_s, segment_s
         Seconds on this machine: the boundary map; blocks, joining and writing.
     memory_bytes, disk_bytes
-        Highest memory of the process, everything that is loaded included; of the disk at most, before compression.
+        Peak memory of the process, including everything loaded; upper bound of the disk space, uncompressed.
     notes, fits
-        As of `Estimate`.
+        As in `Estimate`.
     """
 
     shape: Vec3
@@ -84,7 +85,7 @@ class SegmentEstimate:
         return self.predict_s + self.segment_s
 
     def lines(self) -> Iterator[str]:
-        """A sentence a line."""
+        """The estimate, one sentence per line."""
         shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
         yield f"{shape} voxels of {voxel} nm{' (resampled)' if self.resampled else ''}"
         if self.labels != self.shape:
@@ -179,7 +180,7 @@ def estimate_segment_job(
 
 @dataclass(frozen=True)
 class _Timed:
-    """Two tiles' boundary maps (z, y, x), and what making the map of all tiles takes."""
+    """Boundary maps (z, y, x) of two tiles, and the cost of the whole map."""
 
     maps: Sequence[np.ndarray]
     tiles: int = 0
@@ -188,12 +189,12 @@ class _Timed:
 
     @classmethod
     def of_map(cls, level: Level, box: Box) -> _Timed:
-        """There is a map: a piece amid the box."""
+        """The input is a boundary map: a piece from the middle of the box."""
         return cls([level.read(box.grow([-max(0, n // 2 - h) for n, h in zip(box.shape, HALF, strict=True)]))])
 
     @classmethod
     def of_model(cls, volume: Volume, level: Level, box: Box, model: Predictor) -> _Timed:
-        """A model makes it."""
+        """The input is an image: the model predicts two tiles."""
         scaling = model.card.normalisation.resolve(volume)
         plan = TilePlan(level.shape, model.card.tile, model.card.halo)
         touched, name = plan.touching([box]), model.card.outputs[0].name
@@ -206,7 +207,7 @@ class _Timed:
 
 
 def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:
-    """Of segmenting, joining and writing boundary maps (z, y, x), one over the other, repeated to some depth."""
+    """Cost of segmenting, joining and writing, from boundary maps (z, y, x) stacked to some depth."""
     least = np.min([m.shape for m in maps], axis=0)
     stack = np.concatenate([as_probability(m[: least[0], : least[1], : least[2]]) for m in maps])
     deep = np.concatenate([stack] * max(1, DEEP // len(stack)))

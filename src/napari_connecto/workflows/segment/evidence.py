@@ -1,7 +1,7 @@
-"""What annotated patches say of thresholds: errors instance by instance at each point of a grid, and when to trust it.
+"""Evidence of annotated patches about thresholds: errors per instance at each grid point, and when to trust it.
 
-Ours. A handful of patches cannot tell hundreds of points apart: the best of them is best partly by luck. Neurites are
-the one unit of which even a single patch holds several, so they are what a difference is judged by.
+A handful of patches cannot distinguish hundreds of grid points: the best of them is best partly by chance. Even a
+single patch contains several neurites, so differences are judged over neurites.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from napari_connecto.core.partition_metrics import VI
 Point: TypeAlias = tuple[float, float, int]
 """Boundary threshold, merge threshold, least size."""
 SURE = 0.95
-"""Of the interval of the gain that must leave zero out."""
+"""Confidence level of the gain's interval, which must exclude zero."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Variation of information at each point of a grid, by true instance.
+    """Variation of information at each grid point, by true instance.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Evidence:
     split, merge
         (points, instances) bits times voxels.
     voxels
-        (instances,) that count.
+        (instances,) number of voxels that count.
     """
 
     points: tuple[Point, ...]
@@ -53,9 +53,10 @@ class Evidence:
         return VI(split, merge)
 
     def gain(self, start: int, end: int) -> tuple[float, float]:
-        """By how much VI falls from one point to another, and the standard error of that, bits.
+        """Decrease of VI from one grid point to another, and its standard error, bits.
 
-        Paired over instances, each by its voxels (the linearised error of a ratio); infinite for a single instance.
+        Paired over instances, each weighted by its voxels (linearised error of a ratio); infinite for a single
+        instance.
         """
         each = (self.split + self.merge)[start] - (self.split + self.merge)[end]
         count, size = len(self.voxels), self.voxels.sum()
@@ -66,12 +67,12 @@ class Evidence:
         return mean, float(np.sqrt(spread) / size)
 
     def best(self) -> int:
-        """The point amid the best neighbours along both thresholds: one at the edge of a cliff holds nowhere else."""
+        """The point with the best neighbourhood along both thresholds: a sharp optimum would not generalise."""
         around = uniform_filter(self.total.reshape(self.grid), (3, 3, 1), mode="nearest")
         return int(np.argmin(around.round(6)))
 
     def chosen(self, prior: Point) -> int:
-        """The best point if the interval of its gain over the prior (Student's t) lies above zero, else the prior."""
+        """The best point if the interval of its gain over the prior (Student's t) is above zero, else the prior."""
         start, best = self.points.index(prior), self.best()
         gain, error = self.gain(start, best)
         sure = len(self.voxels) > 1 and gain > error * student.ppf(0.5 + SURE / 2, len(self.voxels) - 1)

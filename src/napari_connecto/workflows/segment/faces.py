@@ -1,4 +1,4 @@
-"""Segments of blocks become segments of the whole: who is whom is read off where blocks overlap.
+"""Join the segments of blocks into segments of the whole, by comparing them where blocks overlap.
 
 Each block leaves a small record; the records are joined by union-find, in memory that grows with segments, not voxels.
 """
@@ -23,11 +23,11 @@ from napari_connecto.io.disk import storing
 from napari_connecto.workflows.segment.agglomerate import groups
 
 DEPTH = 3
-"""Sections on each side of a face in which two blocks' segments are compared."""
+"""Sections on each side of a face in which the segments of two blocks are compared."""
 
 
 class Record:
-    """What was saved of a block: arrays by name, each read when asked for; a context manager.
+    """Saved record of a block: arrays by name, each read on demand; a context manager.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of a job and where their records are; picklable.
+    """The blocks of a job and the folder of their records; picklable.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Blocks:
     folder
         Of the records.
     linked
-        Sections are segmented one by one, and linked afterwards; else blocks in z overlap as in y and x.
+        Sections are segmented separately and linked afterwards; otherwise blocks overlap in z as in y and x.
     """
 
     plan: TilePlan
@@ -77,11 +77,11 @@ class Blocks:
     linked: bool
 
     def read_box(self, tile: Tile) -> Box:
-        """What a block sees: its halo ends where the volume does."""
+        """The box a block reads; its halo is clipped at the volume."""
         return tile.read.clip(self.plan.shape)
 
     def face(self, tile: Tile, axis: int, *, upper: bool) -> Box | None:
-        """Where a block's segments are compared with its neighbour's; None where there is none."""
+        """Where a block's segments are compared with its neighbour's; None if there is none."""
         at = tile.write.stop[axis] if upper else tile.write.start[axis]
         if at in (0, self.plan.shape[axis]):
             return None
@@ -91,7 +91,7 @@ class Blocks:
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def axes(self) -> tuple[int, ...]:
-        """Along which blocks overlap."""
+        """Axes along which blocks overlap."""
         return (1, 2) if self.plan.halo[0] == 0 else (0, 1, 2)
 
     def save(self, tile: Tile, labels: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
@@ -104,8 +104,8 @@ class Blocks:
         labels
             Segments of `read_box`, (z, y, x).
         inside
-            Where in there is no boundary: blocks are compared there only, for to whom a voxel of a wall belongs is
-            chance, and a segment may reach into a face by its wall alone.
+            Where in there is no boundary: blocks are compared only there, because the owner of a boundary voxel is
+            arbitrary, and a segment may reach into a face only by its boundary.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Blocks:
         return own, len(content["sizes"]) - 1
 
     def record(self, index: int) -> Record:
-        """What was saved of a block; `StoreError` if it is absent or damaged."""
+        """Saved record of a block; `StoreError` if it is absent or damaged."""
         return Record(self._path(index))
 
     def _path(self, index: int) -> Path:
@@ -157,10 +157,10 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pairs (n, 2) of labels of two views of the same voxels: more than half of the smaller lies in the other.
+    """Pairs (n, 2) of labels of two views of the same voxels with more than half of the smaller inside the other.
 
-    So what one block sees as one and the other as two becomes one, as it would in a single block, while segments that
-    merely touch in a jagged border do not.
+    So two segments of one block that are one in the other are merged, as they would be in a single block, while
+    segments that merely touch along a jagged border are not.
     """
     found = overlaps(a, b)
     least = np.minimum(np.bincount(a.ravel())[found[:, 0]], np.bincount(b.ravel())[found[:, 1]])
@@ -168,7 +168,7 @@ def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def link(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
-    """Pairs (n, 2) of segments of successive sections that are one object.
+    """Pairs (n, 2) of segments of successive sections that belong to one object.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def link(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
     sizes
         Voxels of each segment, by number.
     least
-        Intersection over union. One of the two must be the other's best match, so that branches are followed.
+        Smallest intersection over union. One of the two must be the other's best match, so that branches are followed.
     """
     if not len(found):
         return found[:, :2]
@@ -194,14 +194,14 @@ def link(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
 
 
 def link_sections(labels: np.ndarray, least: float) -> np.ndarray:
-    """The sections of one block, linked: labels 1 to n, (z, y, x), become objects, uint32."""
+    """Link the sections of one block: labels 1 to n, (z, y, x), become objects, uint32."""
     sizes = np.bincount(labels.ravel())
     pairs = link(overlaps(labels[:-1], labels[1:]), sizes, least)
     return groups(len(sizes) - 1, pairs)[labels].astype(np.uint32)
 
 
 def join(blocks: Blocks, least: float) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Number the segments of all blocks as one.
+    """Number the segments of all blocks consistently.
 
     Parameters
     ----------
@@ -244,5 +244,5 @@ def join(blocks: Blocks, least: float) -> Job[tuple[np.ndarray, np.ndarray]]:
 
 
 def _strides(grid: Vec3) -> Vec3:
-    """How far apart the indices of neighbouring blocks are, per axis."""
+    """Index distance of neighbouring blocks, per axis."""
     return (grid[1] * grid[2], grid[2], 1)

@@ -1,4 +1,4 @@
-"""In which mode a boundary map is cut where nobody said: as the shape of its voxels suggests."""
+"""Default segmentation mode of a boundary map, by the shape of its voxels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from napari_connecto.workflows.segment.params import SegmentParams
 
 DEEPEST = 3.0
-"""Times as deep as wide up to which voxels are cut in 3-D.
+"""Largest ratio of voxel depth to width for 3-D segmentation.
 
 Variation of information, 2d-linked less 3d, bits: FIB-SEM of 10 nm (FlyEM medulla, sections 135-234) +0.70, of every
 second section +0.34, third +0.06, fourth -0.24, fifth -0.61; ATUM-SEM of 30 nm at 10 nm in plane (SNEMI) +0.35; ssTEM
@@ -26,14 +26,14 @@ def resolved(params: SegmentParams, shape: Sequence[int], voxel: Sequence[float]
 def mode_of(
     params: SegmentParams, shape: Sequence[int], voxel: Sequence[float], *, calibrated: bool = True
 ) -> tuple[str, str]:
-    """The mode that is used, and why.
+    """The mode to use, and the reason.
 
     Parameters
     ----------
     params
         With a mode that may be "auto".
     shape
-        Of what is segmented, (z, y, x).
+        Of the part to segment, (z, y, x).
     voxel
         Its voxel size, (z, y, x); only ratios matter.
     calibrated

@@ -1,4 +1,4 @@
-"""The parameters of instance segmentation; loads no torch."""
+"""Params of instance segmentation; loads no torch."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ class SegmentParams:
 
     mode: str = param(
         "auto",
-        "Section by section, section by section and then linked across sections, or in 3-D; auto: in 3-D where voxels "
-        "are at most 3 times as deep as wide, else linked.",
+        "2d: section by section; 2d-linked: then linked across sections; 3d; auto: 3d if voxels are at most 3 times as "
+        "deep as wide, else 2d-linked.",
         choices=("auto", "2d", "2d-linked", "3d"),
     )
-    boundary_threshold: float = param(0.5, "Boundary probability from which on a voxel is boundary.", low=0.0, high=1.0)
+    boundary_threshold: float = param(0.5, "Boundary probability above which a voxel is boundary.", low=0.0, high=1.0)
     merge_threshold: float = param(
         0.5, "Fragments merge while the mean boundary probability between them is below this.", low=0.0, high=1.0
     )
     min_size: int = param(
         50,
-        "Smaller segments (per section in the 2-D modes) go to the neighbour with the weakest boundary between.",
+        "Smaller segments (per section in the 2-D modes) are merged across their weakest boundary.",
         unit="voxels",
         low=0,
     )
     seed_distance: float = param(
-        1.5, "Least distance of a seed to the boundary.", unit="voxels", low=0.0, advanced=True
+        1.5, "Smallest distance of a seed from the boundary.", unit="voxels", low=0.0, advanced=True
     )
     smoothing: float = param(
         1.0,
-        "Sigma by which distances are smoothed before seeds are found; more gives fewer fragments.",
+        "Sigma of smoothing distances before seeds are detected; a larger value gives fewer fragments.",
         unit="voxels",
         low=0.0,
         high=50.0,
@@ -40,14 +40,14 @@ class SegmentParams:
     )
     link: float = param(
         0.25,
-        "2d-linked: least overlap (intersection over union) of a segment with its best match in the next section.",
+        "2d-linked: smallest overlap (intersection over union) of a segment with its best match in the next section.",
         low=0.0,
         high=1.0,
         advanced=True,
     )
     grid: str = param(
         "image",
-        "Voxel grid of the labels: the image's own, or the one that the model reads.",
+        "Voxel grid of the labels: the image's own, or the one read by the model.",
         choices=("image", "model"),
         advanced=True,
     )
@@ -55,7 +55,7 @@ class SegmentParams:
         None, "Block shape (z y x); empty: by the mode.", unit="voxels", low=1, high=4096, advanced=True
     )
     halo: tuple[int, int, int] | None = param(
-        None, "What a block sees around itself; empty: by the mode.", unit="voxels", low=0, high=512, advanced=True
+        None, "Halo of a block; empty: by the mode.", unit="voxels", low=0, high=512, advanced=True
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Run a model over a volume, or part of it, into a live OME-Zarr image."""
+"""Run a model over a volume, or part of it, into an OME-Zarr image that can be viewed while it fills."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 
 REPORT = "prediction.json"
-"""Written last, and taken away before more is predicted: what makes a prediction a finished one."""
+"""Written last, and removed before more is predicted: marks a finished prediction."""
 
 
 def predict(

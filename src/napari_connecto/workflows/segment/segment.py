@@ -1,4 +1,4 @@
-"""Instances in a volume of any size: blocks by themselves, then joined where they overlap."""
+"""Instance segmentation of volumes of any size: segment blocks independently, then join them where they overlap."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from napari_connecto.workflows.shared.region import inside, region_in
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
 FLAT: tuple[Vec3, Vec3] = (16, 512, 512), (0, 32, 32)
 DEEP: tuple[Vec3, Vec3] = (128, 256, 256), (16, 32, 32)
-"""Block and halo by the mode."""
+"""Block and halo by mode."""
 VOXEL_BYTES = 60
-"""What a block takes per voxel while it is segmented."""
+"""Memory per voxel of a block while it is segmented, bytes."""
 
 PREDICTING = 6
-"""Times as long as segmenting: what a boundary map took on the sample neuropil, on two cores. It shares out the bar."""
+"""Cost of the boundary map relative to segmenting, measured on the sample neuropil on two cores; for progress only."""
 
 
 def segment(
@@ -141,9 +141,9 @@ def segment_job(
 @shown
 @dataclass(frozen=True)
 class Segmentation:
-    """What is to be segmented: ``box`` of ``level``, a boundary map, in blocks of ``plan`` (in voxels of the box).
+    """A segmentation: ``box`` of ``level``, a boundary map, in blocks of ``plan`` (in voxels of the box).
 
-    ``grid`` gives shape and place of the labels.
+    ``grid`` gives shape and position of the labels.
     """
 
     level: Level
@@ -164,7 +164,7 @@ class Segmentation:
         return cls(level, box, plan_blocks(box.shape, params), params, boundary.name, geometry(level, box))
 
     def make(self, job: JobFolder, client: Any, reason: str) -> Job[Volume]:
-        """The three passes; each leaves what is finished."""
+        """Run the three passes; each keeps its finished parts."""
         if not (job.path / SUMMARY).exists():
             linked = self.params.mode == "2d-linked"
             blocks = Blocks(self.plan, job.path / RECORDS, linked)
@@ -205,19 +205,19 @@ class Segmentation:
                 yield Progress(done, len(self.plan), "segment")
 
     def _reads(self, indices: np.ndarray) -> Iterator[Tile]:
-        """Blocks as tiles of the level that own all they see."""
+        """Blocks as tiles of the level that own all they read."""
         for tile in self.plan.tiles(indices):
             seen = tile.read.clip(self.plan.shape).shift(self.box.start)
             yield Tile(tile.index, seen, tile.read.shift(self.box.start))
 
 
 def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
-    """Blocks and halo as asked, else by the mode; a block is not much larger than the volume.
+    """Blocks and halo as requested, else by mode; a block is not much larger than the volume.
 
     Raises
     ------
     InputError
-        If blocks would not overlap where they have to.
+        If blocks do not overlap although they must.
     """
     block, halo = DEEP if params.mode == "3d" else FLAT
     block, halo = params.block or block, params.halo or halo
@@ -235,7 +235,7 @@ def chosen(
 ) -> tuple[SegmentParams, str, Level | None]:
     """How a volume is segmented: params with a mode, its reason, and the level on whose grid labels are written.
 
-    The level is None where they are written on the map's own.
+    The level is None if they are written on the map's own grid.
 
     Raises
     ------
@@ -251,14 +251,14 @@ def chosen(
 
 
 def geometry(level: Level, box: Box) -> Level:
-    """Shape and place of a box of a level, without values."""
+    """Shape and position of a box of a level, without values."""
     return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
 
 
 def _fingerprint(
     volume: Volume, params: SegmentParams, model: Predictor | None, region: Box, own: Level | None
 ) -> dict[str, Any]:
-    """Of labels on the map's own grid as before there was a choice, so that those folders are resumed."""
+    """The same as in early versions for labels on the map's own grid, so that those folders are resumed."""
     told = {name: value for name, value in asdict(params).items() if name != "grid"}
     if own is not None:
         told["grid"] = params.grid

@@ -1,8 +1,8 @@
-"""Thresholds of a segmentation from a few annotated patches, as far as these say more than what was known before.
+"""Tune segmentation thresholds on a few annotated patches, as far as these are evidence against the prior.
 
-A model that was tuned on a few patches answers with other probabilities than before; a fixed threshold then measures
-the probabilities' scale and not the model. But hundreds of points of a grid are more than a few patches can tell apart:
-see `evidence` for when they are believed.
+A model that was tuned on a few patches outputs probabilities on another scale; with a fixed threshold one would
+measure the scale and not the model. But a few patches cannot distinguish hundreds of grid points: see `evidence` for
+when they are trusted.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ Axes: TypeAlias = tuple[list[float], list[float], list[int]]
 @shown
 @dataclass(frozen=True)
 class Tuned:
-    """What annotated patches say of thresholds.
+    """Thresholds tuned on annotated patches.
 
     Parameters
     ----------
     params
-        As given, with the thresholds chosen: the prior's, or the best of the grid.
+        As given, with the chosen thresholds: the prior's, or the best of the grid.
     vi
-        What they reach on the annotated patches: optimistic, for they were chosen there.
+        Their VI on the annotated patches; optimistic, because they were chosen there.
     table
-        One entry a grid point, in columns: boundary_threshold, merge_threshold, min_size, split, merge, total (bits).
+        One entry per grid point, in columns: boundary_threshold, merge_threshold, min_size, split, merge, total (bits).
     """
 
     params: SegmentParams
@@ -59,7 +59,7 @@ class Tuned:
 class Patch:
     """A boundary map and its truth, instances from 1 on, both (z, y, x).
 
-    ``sections`` holds the section of each instance where those of different sections are unrelated: segments are then
+    ``sections`` holds the section of each instance if those of different sections are unrelated: segments are then
     compared section by section.
     """
 
@@ -151,11 +151,11 @@ def _patches(boundary: np.ndarray | Sequence[np.ndarray], labels: np.ndarray | S
     if not any(np.any(patch.truth > 0) for patch in patches):
         seen = sorted({int(v) for truth in truths for v in np.unique(truth)[:9]})
         raise InputError(
-            f"got labels of {seen or 'nothing'} only; paint the inside of neurites as 2 with boundaries (1) between "
-            "them, or each neurite with a number from 3 on"
+            f"the labels contain {seen or 'nothing'} only; paint the inside of neurites as 2 with boundaries (1) "
+            "between them, or each neurite with a number from 3 on"
         )
     if max(len(np.unique(patch.truth[patch.truth > 0])) for patch in patches) < 2:
-        raise InputError("got one instance only; paint two or more neighbours, for there is no merge to be told from")
+        raise InputError("the labels contain one instance only; two neighbouring objects are needed to measure merges")
     return patches
 
 
@@ -163,7 +163,7 @@ def _patch(boundary: np.ndarray, labels: np.ndarray) -> Patch:
     if boundary.shape != labels.shape or boundary.ndim not in (2, 3):
         raise InputError(f"got a boundary map of {boundary.shape} and labels of {labels.shape}; both must be (z, y, x)")
     if labels.dtype.kind not in "iub":
-        raise InputError(f"got labels of {labels.dtype}; they must be whole numbers, 0 for not labelled")
+        raise InputError(f"got labels of {labels.dtype}; they must be integers, 0 for not labelled")
     boundary, labels = (a[None] if a.ndim == 2 else a for a in (boundary, labels))
     found = instances(labels)
     ids, first = np.unique(found, return_index=True)
@@ -173,7 +173,7 @@ def _patch(boundary: np.ndarray, labels: np.ndarray) -> Patch:
 
 
 def instances(labels: np.ndarray) -> np.ndarray:
-    """Instances of an annotation (z, y, x), see `tune_segmentation`: 0 what does not count, int64 from 1."""
+    """Instances of an annotation (z, y, x), see `tune_segmentation`: 0 is ignored, int64 from 1."""
     out = numbered(np.where(labels > 2, labels, 0)).astype(np.int64)
     count = int(out.max(initial=0))
     for section, found in zip(labels, out, strict=True):
@@ -188,7 +188,7 @@ def instances(labels: np.ndarray) -> np.ndarray:
 @shown
 @dataclass(frozen=True)
 class Pieces:
-    """A patch cut into fragments: all that merging them needs, so that a grid point costs no look at a voxel."""
+    """A patch cut into fragments, with all that merging needs, so that a grid point reads no voxels."""
 
     graph: Graph
     tree: MergeTree
@@ -205,7 +205,7 @@ class Pieces:
         return cls(graph, merge_tree(graph, until), Contingency.of(labels, patch.truth), steps)
 
     def segments(self, group: np.ndarray, min_size: int, least: float) -> np.ndarray:
-        """Segment of each fragment, from the group it is merged into."""
+        """Segment of each fragment, from its merged group."""
         if min_size > 1:
             group = absorb(self.graph, group, min_size)
         if not len(self.steps):
@@ -216,7 +216,7 @@ class Pieces:
 
 
 def _counted(patch: Patch, pieces: Pieces, segments: np.ndarray) -> Contingency:
-    """The table of fragments as one of segments; those of unrelated sections get ids of their own."""
+    """The table of fragments as one of segments; those of unrelated sections get separate ids."""
     table = pieces.truth
     seg = segments[table.seg_ids.astype(np.int64)].astype(np.uint64)
     if patch.sections is not None:

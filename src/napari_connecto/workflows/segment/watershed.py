@@ -1,7 +1,7 @@
-"""From a boundary probability to fragments: more of them than there are objects, none across a clear boundary.
+"""From a boundary probability to fragments: an oversegmentation that respects clear boundaries.
 
-Distance to the boundary, its maxima as seeds, watershed on the boundary from there. The usual way; see Beier et al.,
-Nature Methods 14, 101 (2017), from which the parameters are known.
+Seeds at the maxima of the distance to the boundary, then watershed on the boundary; see Beier et al., Nature Methods
+14, 101 (2017), for the parameters.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from skimage.segmentation import watershed as skimage_watershed
 
 from napari_connecto.workflows.segment.params import SegmentParams
 
-try:  # extra `fast`: 8 to 16 times faster than scikit-image's (measured), without Python's lock; not built everywhere
+try:  # extra `fast`: 8 to 16 times faster than scikit-image's (measured), without the GIL; not available everywhere
     from bioimage_cpp.segmentation import watershed as fast_watershed
 except ImportError:
     fast_watershed = None
 
 TIE = 0.02
-"""Share of the distance in what is flooded: who gets what where the boundary says nothing."""
+"""Weight of the distance in the flooded landscape: decides where the boundary is flat."""
 REACH = 32.0
-"""Distances are not told apart beyond this, so that a block with its halo finds the seeds that the whole has."""
+"""Largest distance, so that a block with its halo finds the same seeds as the whole volume."""
 
 
 def fragments(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
@@ -34,14 +34,14 @@ def fragments(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float
     boundary
         Probability, float32 in 0..1, (z, y, x).
     params
-        See `SegmentParams`; the mode is not "auto". In the 2-D modes every section is cut by itself.
+        See `SegmentParams`; the mode is not "auto". In the 2-D modes sections are processed separately.
     voxel
         Size of a voxel, (z, y, x); only ratios matter.
 
     Returns
     -------
     numpy.ndarray
-        uint32 (z, y, x): 1 to n, each present, no voxel left out. What holds no seed is one fragment.
+        uint32 (z, y, x): 1 to n, each present, every voxel labelled. A region without a seed is one fragment.
     """
     unit = min(voxel[1:])
     sampling = tuple(float(v) / unit for v in voxel)
@@ -64,7 +64,7 @@ def _cut(boundary: np.ndarray, params: SegmentParams, sampling: tuple[float, ...
 
 
 def _distance(boundary: np.ndarray, params: SegmentParams, sampling: tuple[float, ...]) -> np.ndarray:
-    """To the nearest boundary, in voxels of the finest in-plane axis, at most `REACH`; float32."""
+    """Distance to the nearest boundary, in voxels of the finest in-plane axis, at most `REACH`; float32."""
     inside = np.ascontiguousarray(boundary < params.boundary_threshold)
     return np.minimum(edt.edt(inside, anisotropy=sampling, parallel=1), np.float32(REACH))
 

@@ -1,4 +1,4 @@
-"""Segments of all blocks under their final ids, on the map's grid or another one."""
+"""Write the segments of all blocks with their final ids, on the map's grid or another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITERS = 2
 
 @dataclass(frozen=True)
 class Numbered:
-    """Blocks that were numbered one by one, read as one array.
+    """Separately numbered blocks, read as one array.
 
     Parameters
     ----------

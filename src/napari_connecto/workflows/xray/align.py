@@ -1,8 +1,8 @@
-"""Where one volume lies in another of the same tissue: a shift of all, then an affine map from shifts of blocks.
+"""Align two volumes of the same tissue: first a global shift, then an affine map from the shifts of blocks.
 
-Contrast may differ, also in sign: what is compared are band-passed images, and correlations count by their size. Block
-matching is Ourselin et al.'s (Image Vis. Comput. 19, 25 (2001)); the bands, the prior and the rounds are ours. Affine
-maps are 4 x 4 matrices on world positions in nm, (z, y, x, 1).
+Contrast may differ, also in sign: band-passed images are compared, and correlations count by their magnitude. Block
+matching is Ourselin et al.'s (Image Vis. Comput. 19, 25 (2001)). Affine maps are 4 x 4 matrices on world positions in
+nm, (z, y, x, 1).
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from napari_connecto.core.views.pedestal import wide
 from napari_connecto.core.volume import Level
 
 BAND = (1.0, 6.0)
-"""Standard deviations of the Gaussians whose difference is taken, in voxels that are compared."""
+"""Standard deviations of the difference of Gaussians, in voxels of the compared grid."""
 COARSE = 2**18
-"""Voxels in which the first shift is looked for."""
+"""Largest grid for the first shift, voxels."""
 MOST_BLOCKS = 8
 """Along each axis."""
 LEAST_VALID, LEAST_STRUCTURE = 0.7, 0.3
-"""Share of a block that must be valid; its contrast, of the median block's."""
+"""Smallest valid share of a block, and its smallest contrast relative to the median block's."""
 UPSAMPLING = 30
-"""Steps per voxel in which the shift of a block is found."""
+"""Steps per voxel of a block's shift."""
 BEND = 0.05
-"""Standard deviation of the affine map's terms that is expected: what few blocks say beyond that is noise."""
+"""Expected standard deviation of the affine map's terms; larger values from few blocks are taken as noise."""
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A level in memory, float32 (float64 where that would round), and which of its voxels count (z, y, x)."""
+    """A level in memory, float32 (float64 if that would round), and its valid voxels (z, y, x)."""
 
     level: Level
     valid: np.ndarray
 
     @classmethod
     def of(cls, level: Level) -> Masked:
-        """Voxels that are not finite do not count, and get the median of those that are."""
+        """Voxels that are not finite are invalid, and get the median of the others."""
         values = wide(np.asarray(level.array))
         finite = np.isfinite(values)
         if not finite.all():
@@ -53,7 +53,7 @@ class Masked:
 
 @dataclass(frozen=True)
 class BlockShift:
-    """How far a block of the moved volume is from where it belongs: ``shift_nm`` (z, y, x) must be added."""
+    """Displacement of a block of the moved volume: ``shift_nm`` (z, y, x) must be added."""
 
     box: Box
     centre_nm: np.ndarray
@@ -62,7 +62,7 @@ class BlockShift:
 
 
 def grid(start_nm: np.ndarray, stop_nm: np.ndarray, voxel_nm: FVec3) -> Level:
-    """A level that is nothing but its geometry: from one corner on, at least one voxel, not beyond the other by one."""
+    """A level without values, only geometry: from one corner on, at least one voxel, within the other level."""
     shape = vec3([max(1, round(float(n))) for n in (stop_nm - start_nm) / voxel_nm])
     z, y, x = (float(v) for v in start_nm)
     return Level(np.broadcast_to(np.float32(0), shape), voxel_nm, (z, y, x))
@@ -74,7 +74,7 @@ def sampled(moving: Masked, onto: Level, affine: np.ndarray) -> Masked:
     Parameters
     ----------
     moving, onto
-        What is seen, and the grid that it is seen on.
+        The level to resample, and the grid.
     affine
         (4, 4), from the world of ``moving`` to that of ``onto``, nm.
     """
@@ -106,10 +106,10 @@ def banded(part: Masked) -> np.ndarray:
 
 
 def correlation(a: Masked, b: Masked) -> tuple[float, float]:
-    """Of the band-passed images where both are valid, -1..1, and what chance gives.
+    """Correlation of the band-passed images where both are valid, -1..1, and its chance level.
 
-    The second is the root mean square over all cyclic shifts (by Parseval's theorem, without trying them), over the
-    root of the share that is valid, since that much of it meets zeros.
+    The chance level is the root mean square over all cyclic shifts (by Parseval's theorem, without computing them),
+    divided by the root of the valid share, since invalid voxels are zeros.
     """
     both = a.valid & b.valid
     one, other = (np.where(both, banded(part), 0) for part in (a, b))
@@ -122,7 +122,7 @@ def correlation(a: Masked, b: Masked) -> tuple[float, float]:
 
 
 def coarse_shift(fixed: Masked, moving: Masked, margin_nm: float) -> np.ndarray:
-    """The shift in nm (z, y, x) that lays ``moving`` on ``fixed`` best, up to ``margin_nm`` along each axis.
+    """The shift in nm (z, y, x) that best aligns ``moving`` with ``fixed``, up to ``margin_nm`` along each axis.
 
     Masked normalised cross-correlation (Padfield, IEEE Trans. Image Process. 21, 2706 (2012)) of both signs.
     """
@@ -158,7 +158,7 @@ def shifted(nm: np.ndarray) -> np.ndarray:
 
 
 def block_shifts(fixed: Masked, moved: Masked, block_nm: float) -> list[BlockShift]:
-    """Local shifts of ``moved`` to ``fixed``, both on one grid, of blocks that overlap by half and have structure.
+    """Local shifts of ``moved`` to ``fixed``, both on one grid, for half-overlapping blocks with structure.
 
     Cross-correlation by the Fourier transform, its peak upsampled by `UPSAMPLING` (Guizar-Sicairos et al., Opt. Lett.
     33, 156 (2008)).
@@ -184,9 +184,9 @@ def block_shifts(fixed: Masked, moved: Masked, block_nm: float) -> list[BlockShi
 
 
 def fitted(blocks: list[BlockShift], voxel_nm: FVec3, affine: bool) -> np.ndarray:
-    """The affine map (4, 4), or shift, that the blocks ask for: least squares by which outliers count less.
+    """The affine map (4, 4), or shift, that fits the blocks' shifts by robust least squares.
 
-    Residuals are in a third of a voxel; the deviation of the linear part from the identity is held to `BEND`.
+    Residuals are scaled by a third of a voxel; the linear part's deviation from the identity is regularised by `BEND`.
     """
     centres, shifts = (np.array([getattr(b, name) for b in blocks]) for name in ("centre_nm", "shift_nm"))
     middle, weight = centres.mean(0), np.array([b.correlation for b in blocks])[:, None]
@@ -206,7 +206,7 @@ def fitted(blocks: list[BlockShift], voxel_nm: FVec3, affine: bool) -> np.ndarra
 
 
 def _starts(size: int, block: int) -> list[int]:
-    """Evenly, by about half a block, at most `MOST_BLOCKS`."""
+    """Blocks at even distances of about half a block, at most `MOST_BLOCKS`."""
     count = 1 if size <= block else min(MOST_BLOCKS, int(np.ceil(2 * (size - block) / block)) + 1)
     return sorted({round(float(at)) for at in np.linspace(0, size - block, count)})
 

@@ -1,4 +1,4 @@
-"""The network of a translator, and which part of a pair it learns from."""
+"""The network of a translator, and the split of a pair into training and held-out parts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from napari_connecto.models.inference.mixture import regression_outputs
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 SIDE = 96
-"""What a tile owns along y and x, and along z of the same length in nm."""
+"""Extent of a tile along y and x, and along z of the same length in nm."""
 SHARES = {"train": 0.55, "validation": 0.12, "calibration": 0.15, "test": 0.18}
 LEAST = 8
-"""Voxels along the split axis that a part needs."""
+"""Smallest extent of a part along the split axis, voxels."""
 
 
 def translator_card(params: TranslatorParams, voxel_nm: FVec3) -> ModelCard:
     """The card of an untrained member: a 3-D U-Net on the EM's grid whose first step already halves it.
 
     The X-ray is interpolated to the EM's voxels; all but the last layers compute at half that resolution or less, so
-    interpolating costs next to nothing. Along deep z (more than 1.5 times y) nothing is halved. The halo is the
-    network's whole field of view, so that no tile differs from its neighbours.
+    interpolating costs next to nothing. Thick sections (z more than 1.5 times y) are not halved along z. The halo is
+    the network's whole field of view, so that no tile differs from its neighbours.
     """
     strides, voxel = [], list(voxel_nm)
     for _ in range(params.depth - 1):
@@ -57,26 +57,27 @@ def translator_card(params: TranslatorParams, voxel_nm: FVec3) -> ModelCard:
 
 
 def _reach(strides: list[int]) -> int:
-    """Voxels that an answer may depend on, to each side: kernels of 3 down, up, in the blur and after it, and below."""
+    """Field of view to each side, voxels: 3 x 3 x 3 kernels on the way down, up, in the blur and after it."""
     scales = [prod(strides[:i]) for i in range(len(strides) + 1)]
     return sum(3 * fine + coarse for fine, coarse in itertools.pairwise(scales)) + scales[-1]
 
 
 def crop_shape(params: TranslatorParams, card: ModelCard, room: Vec3) -> Vec3:
-    """A training crop: about a cube in nm, multiples of the network's steps, at most the room there is."""
+    """A training crop: about a cube in nm, multiples of the network's steps, at most the available extent."""
     shape = []
     for axis, available in enumerate(room):
         step = prod(s[axis] for s in card.network["strides"])
         wanted = min(params.crop * card.voxel_nm[1] / card.voxel_nm[axis], params.crop, available)
         shape.append(max(1, int(wanted // step)) * step)
     if any(c > n for c, n in zip(shape, room, strict=True)):
-        raise InputError(f"got a block of {room} voxels to learn from; a crop of {tuple(shape)} must fit: use more")
+        raise InputError(f"got a training block of {room} voxels; a crop of {tuple(shape)} must fit: use a larger pair")
     return vec3(shape)
 
 
 def parts(shape: Vec3, halo: Vec3) -> Mapping[str, Box]:
-    """Boxes of a pair to train, to choose when to stop, to recalibrate and to measure on, in this order along its
-    longest axis, with the network's field of view between them.
+    """Boxes of a pair for training, validation, recalibration and testing, in this order along its longest axis,
+    separated
+    by the network's field of view.
 
     Raises
     ------
@@ -91,8 +92,8 @@ def parts(shape: Vec3, halo: Vec3) -> Mapping[str, Box]:
         if size < LEAST:
             need = int(LEAST / min(SHARES.values())) + 1 + (len(SHARES) - 1) * halo[axis]
             raise InputError(
-                f"got a pair of {shape} voxels on the EM's grid, too small to keep parts for validation, calibration "
-                f"and test apart; it must be at least {need} voxels long along one axis: give a larger pair"
+                f"the pair of {shape} voxels on the EM's grid is too small for separate parts for validation, "
+                f"calibration and test; it must be at least {need} voxels long along one axis: give a larger pair"
             )
         low, high = [0, 0, 0], list(shape)
         low[axis], high[axis] = start, start + size
@@ -102,7 +103,7 @@ def parts(shape: Vec3, halo: Vec3) -> Mapping[str, Box]:
 
 
 def middle(box: Box, most: int) -> Box:
-    """The middle of a box, cut on all sides alike until it holds at most so many voxels."""
+    """The middle of a box, cut equally on all sides until it holds at most ``most`` voxels."""
     while box.size > most:
         box = box.grow([-max(1, n // 16) if n > 2 * LEAST else 0 for n in box.shape])
     return box

@@ -1,4 +1,4 @@
-"""A translator's document, read without the networks beside it: what only lists translators loads no torch."""
+"""A translator's document, read without its networks, so that listing translators loads no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_connecto.sample_data import TRANSLATOR
 
 
 def describe_translator(folder: Path) -> str:
-    """One line on a translator, without loading its weights."""
+    """A translator in one line, without loading its weights."""
     told = read_json(folder / TRANSLATOR)
     try:
         about, metrics = told["about"], told["about"]["metrics"]

@@ -1,4 +1,4 @@
-"""What a translation will cost, before it is run."""
+"""Cost of a translation before it is run."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator
 
 BYTES = 4
-"""Of a voxel of each output, float32."""
+"""Bytes per voxel of each output, float32."""
 SUMS = 24
-"""Bytes of a voxel while passes are summed up: means, variances and their differences, float32."""
+"""Bytes per voxel while passes are summed: means, variances and their differences, float32."""
 
 
 @shown
 @dataclass(frozen=True)
 class TranslateEstimate:
-    """What to expect of a translation.
+    """Expected cost of a translation.
 
     Parameters
     ----------
     source_nm
-        Voxel of the X-ray level that is read, (z, y, x).
+        Voxel size of the X-ray level that is read, (z, y, x).
     shape, voxel_nm
-        Of the result's part that is computed: all tiles that the region touches.
+        Of the part of the result that is computed: all tiles that touch the region.
     passes
         Forward passes per tile: members, mirror images, or passes of dropout.
     seconds
         On this machine.
     memory_bytes, disk_bytes
-        Highest memory of the process, everything that is loaded included; of the disk at most, before compression, all
+        Peak memory of the process, including everything loaded; upper bound of the disk space, uncompressed, with all
         three outputs and their coarser levels.
     notes, fits
-        As of `Estimate`.
+        As in `Estimate`.
     """
 
     source_nm: FVec3
@@ -69,7 +69,7 @@ class TranslateEstimate:
         return Box.of(self.shape).size
 
     def lines(self) -> Iterator[str]:
-        """A sentence a line."""
+        """The estimate, one sentence per line."""
         shape, voxel = " x ".join(f"{n}" for n in self.shape), "x".join(f"{v:g}" for v in self.voxel_nm)
         source = "x".join(f"{v:g}" for v in self.source_nm)
         yield f"{shape} voxels of {voxel} nm from X-ray of {source} nm: {self.tiles} tiles, {self.passes} passes each"
@@ -106,8 +106,8 @@ def estimate_translate(
     plan = TilePlan(level.shape, card.tile, card.halo)
     touched = plan.touching([region_in(region, volume, level) or level.box])
     passes = len(predictor.mixture.passes)
-    timed = predictor.mixture.first(1)  # all take as long; 256 would hold up for minutes whoever cancels the estimate
-    batch = default_batch(card)  # one of 1 takes another way through torch in 3-D, slower by far
+    timed = predictor.mixture.first(1)  # all take as long; timing 256 would block a cancelled estimate for minutes
+    batch = default_batch(card)  # a batch of 1 takes another, far slower path through torch in 3-D
     trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(batch,), seconds=0.0)
     starts = plan.cells(touched) * plan.tile
     stops = np.minimum(starts + plan.tile, plan.shape)
@@ -131,6 +131,6 @@ def estimate_translate(
 
 
 def _read_nm(volume: Volume, wanted: FVec3) -> FVec3:
-    """Voxel of the stored level that `fitting_level` reads."""
+    """Voxel size of the stored level that `fitting_level` reads."""
     fine = [v.voxel_nm for v in volume.levels if all(a <= 1.02 * b for a, b in zip(v.voxel_nm, wanted, strict=True))]
     return fine[-1] if fine else volume.levels[0].voxel_nm

@@ -1,9 +1,8 @@
-"""Where a translation's membranes are in doubt: every pass of a translator is segmented by itself.
+"""Uncertain membranes of a translation: each pass of the translator is segmented separately.
 
-The standard deviation of a translation says how far a grey value may be off, and much of that is fine noise on which
-no membrane hangs. Where passes (ensemble members, mirror images, dropout) disagree about *membranes* is another
-question. Propagating an ensemble through what is done with it is standard; this use is ours. Measured in
-docs/benchmarks/translate.md.
+The standard deviation of a translation is that of grey values, much of which is fine noise without effect on
+membranes. Disagreement of passes (ensemble members, mirror images, dropout) about *membranes* measures that effect
+directly. Measured in docs/benchmarks/translate.md.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ COMBINED: dict[str, Callable[..., np.ndarray]] = {"membrane": np.mean, "membrane
 @shown
 @dataclass(frozen=True)
 class Membranes:
-    """What the passes of a translator make of membranes.
+    """Membranes found in the passes of a translator.
 
     Parameters
     ----------
     probability
         Mean over passes of the boundary probability, float32, 0 to 1.
     sd
-        Their (population) standard deviation, 0 to 0.5: where it is large, passes disagree whether there is a membrane.
+        Their (population) standard deviation, 0 to 0.5: large where passes disagree whether there is a membrane.
     """
 
     probability: Volume
@@ -125,7 +124,7 @@ def membranes_job(
     looks = predictor.mixture.looks()
     if len(looks) < 2:
         raise InputError(
-            f"got one pass of translator '{translator.name}'; passes disagree only where there are two or more: "
+            f"translator '{translator.name}' makes one pass; two or more are needed to disagree: "
             "use an ensemble, flips or dropout"
         )
     region = inside(volume, region)

@@ -1,4 +1,4 @@
-"""How near a translation is to the EM, beside the X-ray as it was; and how far its uncertainty can be trusted."""
+"""Similarity of a translation to the EM, compared with the interpolated X-ray; and calibration of its uncertainty."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def measured(translator: Translator, test: Scene, train: Scene) -> dict[str, Any
     Returns
     -------
     dict
-        ``translated`` and ``interpolated`` (the X-ray on the EM's grid, its brightness fitted to the EM's by a straight
-        line on the training block) of `likeness`; ``calibration`` of the ensemble, see `reliability.Calibration`.
+        ``translated`` and ``interpolated`` (the X-ray on the EM's grid, its brightness fitted linearly to the EM's on
+        the
+        training block) of `likeness`; ``calibration`` of the ensemble, see `reliability.Calibration`.
     """
     answer = answers(translator.predictor(), test.xray)
     total = np.hypot(answer["aleatoric"], answer["epistemic"])
@@ -34,7 +35,7 @@ def measured(translator: Translator, test: Scene, train: Scene) -> dict[str, Any
 
 
 def brightness(image: np.ndarray, truth: np.ndarray) -> Polynomial:
-    """The straight line from an image's brightness to the truth's, by least squares."""
+    """Least-squares line from an image's brightness to the truth's."""
     return Polynomial.fit(np.ravel(image).astype(np.float64), np.ravel(truth).astype(np.float64), 1)
 
 

@@ -1,4 +1,4 @@
-"""An X-ray and an EM volume of the same tissue on one grid, with how well they lie on each other. Ours; see `align`."""
+"""Align an X-ray and an EM volume of the same tissue on one grid, with the quality of the alignment; see `align`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from napari_connecto.workflows.xray.pair_input import as_coarse, levels_of, part
 from napari_connecto.workflows.xray.params import PairParams
 
 ROUNDS = 5
-"""Times that blocks are matched and the map is refined."""
+"""Rounds of matching blocks and refining the map."""
 LEAST_CHANCE = 6.0
-"""Times by which the correlation must be above chance: the best of some thousand shifts of strangers comes to 4."""
+"""Smallest ratio of the correlation to chance: the best of some thousand shifts of unrelated images reaches 4."""
 
 
 @shown
@@ -45,13 +45,13 @@ class Pair:
     affine
         (4, 4), from X-ray world to EM world, nm, (z, y, x, 1).
     shift_nm
-        (z, y, x): what `affine` does to the middle of the grid.
+        (z, y, x): displacement of the grid's centre by `affine`.
     residual_nm
         (n, 3): the local shifts that remain, of each block with structure.
     blocks
         Those n blocks, voxels of the grid.
     correlation, chance
-        Of the band-passed images after alignment, negative where contrast is inverted; and what chance gives, see
+        Of the band-passed images after alignment, negative if contrast is inverted; and its chance level, see
         `align.correlation`.
     """
 
@@ -71,7 +71,7 @@ class Pair:
         return np.linalg.norm(self.residual_nm, axis=1)
 
     def lines(self) -> Iterator[str]:
-        """In words, a sentence a line."""
+        """The alignment in words, one sentence per line."""
         off, stretch = self.off_nm, np.linalg.svd(self.affine[:3, :3], compute_uv=False)
         size = f"{times(self.em.shape)} voxels of {times(self.em.voxel_nm)} nm"
         yield f"common grid: {size}, {self.valid.mean():.1%} valid"
@@ -85,7 +85,7 @@ class Pair:
         )
         times_chance = abs(self.correlation) / self.chance
         yield (
-            f"correlation of structure {self.correlation:.2f}, {times_chance:.0f} times what chance gives"
+            f"correlation of structure {self.correlation:.2f}, {times_chance:.0f} times the chance level"
             f"{'; contrast is inverted' if self.correlation < 0 else ''}"
         )
 
@@ -166,8 +166,8 @@ def _blocks(rough: Masked, moving: Masked, affine: np.ndarray, params: PairParam
     found = block_shifts(rough, sampled(moving, rough.level, affine), params.block_nm)
     if not found:
         raise InputError(
-            f"cannot align: moved by {np.abs(affine[:3, 3]).max():.0f} nm, no block of {params.block_nm:g} nm lies in "
-            "both volumes; check that both show one tissue, or take smaller blocks (block_nm)"
+            f"cannot align: after a shift of {np.abs(affine[:3, 3]).max():.0f} nm, no block of {params.block_nm:g} nm "
+            "is in both volumes; check that both show the same tissue, or use smaller blocks (block_nm)"
         )
     return found
 
@@ -179,7 +179,7 @@ def _shift(affine: np.ndarray, level: Level) -> FVec3:
 
 
 def _cropped(pair: Pair) -> Pair:
-    """To the smallest box that holds all that is valid."""
+    """Crop to the smallest box that holds all valid voxels."""
     if not pair.valid.any():
         return pair
     sides = [np.flatnonzero(pair.valid.any(axis=tuple(b for b in range(3) if b != a))) for a in range(3)]
@@ -195,26 +195,26 @@ def _cropped(pair: Pair) -> Pair:
 
 
 def _judge(pair: Pair, xray: Level, em: Level, params: PairParams, names: tuple[str, str]) -> None:
-    """Refuse a pair that is not one; the levels are whole."""
+    """Refuse volumes that are not a pair; the levels are uncropped."""
     off, allowed = float(np.median(pair.off_nm)), params.most_residual_nm or max(xray.voxel_nm)
     moved, clear = float(np.abs(pair.shift_nm).max()), abs(pair.correlation) / pair.chance
     if off > allowed or moved > params.largest_shift_nm or clear < LEAST_CHANCE:
         raise InputError(
-            f"cannot align '{names[0]}' to '{names[1]}': moved by {moved:.0f} nm (allowed "
-            f"{params.largest_shift_nm:g}), blocks are still {off:.0f} nm off in the median (allowed {allowed:g}), "
-            f"structure correlates {clear:.1f} times as chance does (needed {LEAST_CHANCE:g}); check that both show "
-            "one tissue, their voxel sizes and places"
+            f"cannot align '{names[0]}' to '{names[1]}': shift {moved:.0f} nm (allowed {params.largest_shift_nm:g}), "
+            f"median residual of blocks {off:.0f} nm (allowed {allowed:g}), "
+            f"correlation {clear:.1f} times the chance level (needed {LEAST_CHANCE:g}); check that both show "
+            "the same tissue, their voxel sizes and positions"
         )
     smaller = min(voxel_nm3(level) * level.box.size for level in (xray, em))
     share = float(pair.valid.sum()) * voxel_nm3(pair.em) / smaller
     if share < params.least_overlap:
         raise InputError(
-            f"'{names[0]}' and '{names[1]}' share {share:.1%} of the smaller one, allowed are "
-            f"{params.least_overlap:.0%} and more; give volumes that overlap more"
+            f"'{names[0]}' and '{names[1]}' share {share:.1%} of the smaller one, at least "
+            f"{params.least_overlap:.0%} are needed; give volumes that overlap more"
         )
 
 
 def _angle(affine: np.ndarray) -> float:
-    """Of the rotation in it, degrees: that of the polar decomposition."""
+    """Its rotation in degrees, from the polar decomposition."""
     u, _, v = np.linalg.svd(affine[:3, :3])
     return float(np.degrees(np.arccos(np.clip((np.trace(u @ v) - 1) / 2, -1, 1))))

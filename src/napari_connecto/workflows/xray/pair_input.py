@@ -1,4 +1,4 @@
-"""What of an X-ray and an EM volume is laid over each other: levels, the parts that may meet, and what cannot be."""
+"""Input of an alignment: the levels to use, the parts that may overlap, and the checks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from napari_connecto.workflows.xray.align import Masked
 from napari_connecto.workflows.xray.params import PairParams
 
 BYTES = 32
-"""Memory that a voxel of either takes: 29 measured, uint8, and some room."""
+"""Memory per voxel of either volume: 29 measured, uint8, plus a margin."""
 
 
 def levels_of(xray: Volume, em: Volume, params: PairParams) -> tuple[Level, Level]:
-    """Of the X-ray the finest level that is no finer than the EM's; of the EM the one that was asked for."""
+    """Of the X-ray the finest level that is no finer than the EM's; of the EM the requested one."""
     for volume, word in ((xray, "X-ray"), (em, "EM")):
         if not volume.calibrated:
             raise VoxelSizeError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=)")
@@ -38,14 +38,14 @@ def levels_of(xray: Volume, em: Volume, params: PairParams) -> tuple[Level, Leve
 
 
 def parts_of(xray: Level, em: Level, params: PairParams, names: tuple[str, str]) -> tuple[Level, Masked]:
-    """Of both what may lie in the other; EM in its own type."""
+    """The parts of both that may overlap; EM in its own type."""
     low, high = (em.to_nm(at) for at in ((0, 0, 0), em.shape))
     start, stop = (xray.to_nm(at) for at in ((0, 0, 0), xray.shape))
     gap = float(np.max(np.maximum(low - stop, start - high)))
     if gap >= 0:
         raise InputError(
-            f"'{names[0]}' spans z y x {_span(start, stop)} nm, '{names[1]}' {_span(low, high)} nm: {gap:.0f} nm "
-            "apart; correct the origin or the voxel size of one"
+            f"'{names[0]}' spans z y x {_span(start, stop)} nm, '{names[1]}' {_span(low, high)} nm: they are {gap:.0f} "
+            "nm apart; correct the origin or the voxel size of one"
         )
     reach = params.largest_shift_nm
     own = em.box.clip(_around(em, start - reach, stop + reach))
@@ -53,16 +53,16 @@ def parts_of(xray: Level, em: Level, params: PairParams, names: tuple[str, str])
     need, free = (own.size + there.size) * BYTES, free_memory()
     if need > free:
         raise InputError(
-            f"aligning {own.shape} voxels takes {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; choose a coarser "
-            "level of the EM (voxel_nm) or a smaller part"
+            f"aligning {own.shape} voxels takes {need / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; choose a "
+            "coarser level of the EM (voxel_nm) or a smaller part"
         )
     still, other = part(em, own), part(xray, there)
     moving = Masked.of(other)
     for name, bad in ((names[0], ~moving.valid), (names[1], ~np.isfinite(still.array))):
         if bad.mean() > params.most_bad:
             raise InputError(
-                f"'{name}' has no finite value in {bad.mean():.0%} of its voxels, allowed are {params.most_bad:.0%}; "
-                "repair it or choose another part"
+                f"'{name}' has no finite value in {bad.mean():.0%} of its voxels, more than the allowed "
+                f"{params.most_bad:.0%}; repair it or choose another part"
             )
     return still, moving
 
@@ -73,7 +73,7 @@ def _around(level: Level, start: np.ndarray, stop: np.ndarray) -> Box:
 
 
 def part(level: Level, box: Box) -> Level:
-    """``box`` of a level, in memory and in its place."""
+    """``box`` of a level, in memory, at its position."""
     z, y, x = (float(v) for v in level.to_nm(box.start))
     return Level(level.read(box), level.voxel_nm, (z, y, x))
 

@@ -1,4 +1,4 @@
-"""Aligned X-ray and EM as training samples of a translator: each a function of its number, so a run resumes."""
+"""Aligned X-ray and EM as training samples of a translator: each a function of its number, so that runs resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.models.training.fit import Sample
 
 VALID, TRIES = 0.5, 50
-"""Share of a crop's voxels that must be valid, and how often one is drawn until they are."""
+"""Required share of valid voxels in a crop, and the number of draws until then."""
 GAIN, OFFSET, NOISE = 0.1, 0.05, 0.02
 """Largest change of an X-ray crop's contrast and brightness, and its added noise, on the scale 0 to 1."""
 
@@ -27,24 +27,24 @@ class Scene:
     valid: np.ndarray
 
     def within(self, box: Box) -> Scene:
-        """A part of it."""
+        """A part of the scene."""
         return Scene(*(a[box.slices] for a in (self.xray, self.em, self.valid)))
 
 
 @dataclass(frozen=True)
 class PairSamples:
-    """Random crops, mirrored, turned in the plane where voxels are square there, the X-ray's brightness jittered.
+    """Random crops, mirrored, rotated in plane where voxels are square, with jittered X-ray contrast and brightness.
 
     Parameters
     ----------
     scene
-        What may be learnt from.
+        The training part.
     crop
         Voxels (z, y, x), at most the scene's.
     square
-        Whether voxels are as high as wide, so that quarter turns are tissue too.
+        Whether voxels are as high as wide, so that quarter turns are valid.
     changed
-        False: crops as they are.
+        False: crops without augmentation.
     """
 
     scene: Scene
@@ -58,10 +58,10 @@ class PairSamples:
         if any(c > n for c, n in zip(self.crop, self.scene.em.shape, strict=True)):
             raise InputError(f"got crops of {self.crop} voxels from a block of {self.scene.em.shape}; use smaller ones")
         if not self.scene.valid.any():
-            raise InputError("got a training block in which X-ray and EM nowhere overlap; align or crop them")
+            raise InputError("X-ray and EM do not overlap in the training block; align or crop them")
 
     def from_step(self, step: int) -> Iterator[Sample]:
-        """Samples number ``step``, ``step + 1``, ...; the same whenever they are asked for."""
+        """Samples number ``step``, ``step + 1``, ...; the same every time."""
         return (self.at(i) for i in count(step))
 
     def at(self, step: int) -> Sample:
@@ -83,7 +83,7 @@ class PairSamples:
         return (xray - 0.5) * gain + 0.5 + offset + noise, em, valid
 
     def _box(self, rng: np.random.Generator) -> Box:
-        """A place with enough valid voxels; after `TRIES`, the best of those drawn."""
+        """A position with enough valid voxels; after `TRIES`, the best one drawn."""
         drawn: list[tuple[float, Box]] = []
         for _ in range(TRIES):
             shape = self.scene.em.shape

@@ -1,6 +1,6 @@
 """The steps of the X-ray forward model, on arrays (z, y, x) of relative electron density: 0 resin, 1 full stain.
 
-The formulas are classical, see each function; that they are put together to this model, and its amplitudes, is ours.
+The formulas are classical; each function names its source.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from napari_connecto.workflows.shared.degrade import multiplied
 SIGMA = 1 / np.sqrt(8 * np.log(2))
 """Standard deviation of a Gaussian whose full width at half maximum is 1."""
 ENDS = (0.5, 99.5)
-"""Percentiles of an EM's intensity that are taken for resin and full stain."""
+"""Percentiles of an EM's intensity taken as resin and full stain."""
 BAD_PROJECTIONS = 3
-"""Of a scan, each of which leaves stripes at its own angle."""
+"""Bad projections of a scan, each of which leaves stripes at its own angle."""
 
 
 def density(em: np.ndarray, stain: str) -> np.ndarray:
@@ -28,9 +28,9 @@ def density(em: np.ndarray, stain: str) -> np.ndarray:
     Parameters
     ----------
     em
-        Any numbers, all finite.
+        Any finite numbers.
     stain
-        How stain looks: "dark" or "bright".
+        Appearance of stain: "dark" or "bright".
 
     Raises
     ------
@@ -50,7 +50,7 @@ def density(em: np.ndarray, stain: str) -> np.ndarray:
 def transferred(
     rho: np.ndarray, voxel_nm: FVec3, fwhm_nm: FVec3, edge_gain: float, edge_length_nm: float
 ) -> np.ndarray:
-    """Density as imaged: blurred by a Gaussian, its edges raised by what is left of propagation contrast.
+    """Density as imaged: blurred by a Gaussian, with edges enhanced by residual propagation contrast.
 
     At angular frequency k the factor is ``exp(-(sigma k)^2 / 2) (1 + g (L k)^2) / (1 + (L k)^2)``.
 
@@ -68,7 +68,7 @@ def transferred(
     Paganin et al., J. Microsc. 206, 33 (2002): by transport of intensity, propagation multiplies the projected density
     of a homogeneous object by 1 + (L k)^2, retrieval divides by it, L from `paganin_length_nm`. Retrieving with a
     delta/beta that is g times too small leaves the fraction above. For a hologram of many Fresnel fringes (Cloetens et
-    al., Appl. Phys. Lett. 75, 2912 (1999)) that is no physics any more, only the shape of what is left.
+    al., Appl. Phys. Lett. 75, 2912 (1999)) this is only a phenomenological description of the residual contrast.
     """
     axes = [
         np.arange(n, dtype=np.float32) * np.float32(np.pi / (n * v)) for n, v in zip(rho.shape, voxel_nm, strict=True)
@@ -89,9 +89,9 @@ def paganin_length_nm(wavelength_nm: float, distance_nm: float, delta_beta: floa
 
 
 def averaged(image: np.ndarray, ratio: Sequence[float]) -> np.ndarray:
-    """Mean over cells of ``ratio`` voxels (z, y, x), each at least 1, voxels counting by how much of them is inside.
+    """Mean over cells of ``ratio`` voxels (z, y, x), each at least 1, voxels weighted by their share inside.
 
-    A last cell that would stick out is left off. float32.
+    An incomplete last cell is left out. float32.
     """
     for axis, step in enumerate(ratio):
         size = image.shape[axis]
@@ -115,17 +115,17 @@ def counted(rho: np.ndarray, photons: float, absorption: float, readout: float, 
     """Density as measured by counting photons: Beer-Lambert's law, Poisson counts, Gaussian readout noise.
 
     ``-log(n / photons) / absorption`` with n = Poisson(photons exp(-absorption rho)) + Normal(0, readout), at least 1.
-    White from voxel to voxel; a reconstruction's noise is not.
+    White from voxel to voxel, unlike the noise of a reconstruction.
     """
     counts = rng.poisson(photons * np.exp(-absorption * rho)) + readout * rng.standard_normal(rho.shape)
     return -np.log(np.maximum(counts, 1) / photons) / absorption
 
 
 def rings(shape: Sequence[int], axis: Sequence[float] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Ring artefacts of standard deviation 1, one voxel wide; in every section others.
+    """Ring artefacts of standard deviation 1, one voxel wide; different in every section.
 
-    A detector pixel that is off by a constant leaves a ring at its distance from the axis of rotation, in the section
-    that its row sees (Münch et al., Opt. Express 17, 8567 (2009)). Laplace-distributed: few rings stand out.
+    A detector pixel with a constant offset leaves a ring at its distance from the axis of rotation, in the section of
+    its row (Münch et al., Opt. Express 17, 8567 (2009)). Laplace-distributed: few rings stand out.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def rings(shape: Sequence[int], axis: Sequence[float] | np.ndarray, rng: np.rand
 
 
 def stripes(shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Stripes of standard deviation 1 along `BAD_PROJECTIONS` angles: a projection's error, smeared back."""
+    """Stripes of standard deviation 1 along `BAD_PROJECTIONS` angles: the errors of projections, smeared back."""
     y, x = np.ogrid[: shape[1], : shape[2]]
     total = np.zeros(tuple(shape))
     for angle in rng.uniform(0, np.pi, BAD_PROJECTIONS):

@@ -1,4 +1,4 @@
-"""Whether a stated uncertainty can be trusted, and making it so: coverage, ranking of errors, recalibration."""
+"""Evaluate and recalibrate an uncertainty: coverage, ranking of errors, recalibration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from napari_connecto.core.shown import shown
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 RANKED = 1_000_000
-"""Voxels, evenly spaced, that are sorted at most."""
+"""Largest number of voxels to sort, evenly spaced."""
 NOMINAL = 0.9
-"""Coverage that recalibration aims at."""
+"""Target coverage of recalibration."""
 BINS, PER_BIN = 24, 500
 """Ours."""
 
@@ -26,7 +26,7 @@ BINS, PER_BIN = 24, 500
 @shown
 @dataclass(frozen=True)
 class Calibration:
-    """What an uncertainty is worth.
+    """Quality of an uncertainty.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class Calibration:
         Area between the sparsification curves by uncertainty and by true error (Ilg et al., arXiv 1802.07095), of the
         mean absolute error relative to that of all voxels; 0 is the best, random order gives about the oracle's gain.
     spearman
-        Rank correlation of \\|error\\| with sd; NaN where one of both is constant.
+        Rank correlation of \\|error\\| with sd; NaN if one of them is constant.
     removed, by_sd, by_error
-        The curves: share of voxels taken away, and the relative error of the rest, most uncertain (most wrong) first.
+        The curves: share of voxels removed, and relative error of the rest, most uncertain (largest error) first.
     """
 
     coverage: Mapping[float, float]
@@ -63,14 +63,14 @@ def calibration(
     valid: np.ndarray | None = None,
     levels: Sequence[float] = LEVELS,
 ) -> Calibration:
-    """Measure an uncertainty against the truth.
+    """Compare an uncertainty with the true error.
 
     Parameters
     ----------
     mean, sd, truth
         Of one shape and scale; ``sd`` is the standard deviation of a Gaussian, at least 0.
     valid
-        Boolean, of that shape: where to look.
+        Boolean, of that shape: the voxels to use.
     levels
         Nominal shares of the central intervals.
 
@@ -93,14 +93,14 @@ def calibration(
 
 
 def quantile(share: float) -> float:
-    """Standard deviations on each side of the mean that hold this share of a Gaussian."""
+    """Half-width, in standard deviations, of the interval that holds this share of a Gaussian."""
     return NormalDist().inv_cdf(0.5 + share / 2)
 
 
 def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
-    """Area under the ROC curve of finding what is wrong by a score: chance that a wrong one scores higher, ties half.
+    """Area under the ROC curve of detecting errors by a score: chance that a wrong one scores higher, ties half.
 
-    Mann and Whitney (1947). NaN where all or nothing is wrong.
+    Mann and Whitney (1947). NaN if all or none are wrong.
     """
     score, wrong = np.ravel(score), np.ravel(wrong).astype(bool)
     if score.shape != wrong.shape:
@@ -113,11 +113,11 @@ def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Recalibration:
-    """A rising map of standard deviations: linear between knots, in proportion beyond them.
+    """A rising map of standard deviations: linear between knots, proportional beyond them.
 
-    Equal counts of voxels, sorted by stated sd, each say which sd would have made their 90 % intervals hold 90 %;
-    isotonic regression (Barlow et al. 1972) makes these rise with the stated one. No blocks but those kept for it are
-    looked at, so that coverage elsewhere is a prediction.
+    Voxels are sorted by stated sd into bins of equal count; each bin gives the sd whose 90 % interval would hold 90 %;
+    isotonic regression (Barlow et al. 1972) makes these monotone. Only the calibration blocks are used, so that
+    coverage elsewhere is a prediction.
     """
 
     stated: tuple[float, ...]
@@ -132,7 +132,7 @@ class Recalibration:
     def fit(
         cls, mean: np.ndarray, sd: np.ndarray, truth: np.ndarray, *, valid: np.ndarray | None = None
     ) -> Recalibration:
-        """From blocks that nothing was learnt from; see `calibration` for the arrays.
+        """From blocks not used for training; see `calibration` for the arrays.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Recalibration:
         error, sd = _errors(mean, sd, truth, valid)
         error, sd = error[sd > 0], sd[sd > 0]
         if not len(sd):
-            raise InputError("got a standard deviation of 0 everywhere; there is nothing to recalibrate")
+            raise InputError("the standard deviation is 0 everywhere; there is nothing to recalibrate")
         parts = np.array_split(np.argsort(sd, kind="stable"), int(np.clip(len(sd) // PER_BIN, 1, BINS)))
         stated = np.maximum.accumulate([np.median(sd[part]) for part in parts])
         right = np.array([np.quantile(error[part], NOMINAL) for part in parts]) / quantile(NOMINAL)
@@ -160,7 +160,7 @@ class Recalibration:
 def _errors(
     mean: np.ndarray, sd: np.ndarray, truth: np.ndarray, valid: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute errors and standard deviations of what is valid, flat."""
+    """Absolute errors and standard deviations of the valid voxels, flat."""
     mean, sd, truth = (np.asarray(a, np.float64) for a in (mean, sd, truth))
     where = np.ones(mean.shape, bool) if valid is None else np.asarray(valid, bool)
     shapes = {mean.shape, sd.shape, truth.shape, where.shape}
@@ -168,14 +168,14 @@ def _errors(
         raise InputError(f"got arrays of shapes {sorted(shapes)}; mean, sd, truth and valid must be of one shape")
     error, sd = np.abs(mean - truth)[where], sd[where]
     if not len(error):
-        raise InputError("got nothing to measure on; at least one voxel must be valid")
+        raise InputError("no voxel is valid; at least one is needed")
     if not np.isfinite(error).all() or not np.isfinite(sd).all() or sd.min() < 0:
         raise InputError("got values that are not finite, or a negative standard deviation; mask them out (valid)")
     return error, sd
 
 
 def _sparsified(error: np.ndarray, score: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """Mean error of what is left, relative to all, once shares of the highest scores are taken away."""
+    """Mean error of the rest, relative to all, after removing shares with the highest scores."""
     ordered = error[np.argsort(score, kind="stable")]
     means = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
     left = np.maximum(1, np.rint((1 - removed) * len(ordered)).astype(int))

@@ -1,4 +1,4 @@
-"""Do tiles show? The gradient across their borders, relative to that elsewhere."""
+"""Visibility of tile borders: the gradient across them, relative to elsewhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 
 BORDERS = 24
-"""Tile faces looked at along each axis, evenly spaced."""
+"""Largest number of tile faces examined along each axis, evenly spaced."""
 BESIDE = 4
-"""Voxels from a face to what it is compared with: the same tissue, and the parity of a network that halves twice."""
+"""Voxels from a face to the reference: the same tissue, and the same parity for a network that halves twice."""
 
 
 def seams(level: Level, tile: Vec3, done: np.ndarray) -> dict[str, float]:
@@ -20,16 +20,16 @@ def seams(level: Level, tile: Vec3, done: np.ndarray) -> dict[str, float]:
     Parameters
     ----------
     level
-        The finest of the result.
+        The finest level of the result.
     tile
         What a tile owns, voxels.
     done
-        Indices of finished tiles; only faces between two of them count.
+        Indices of finished tiles; only faces between two finished ones count.
 
     Returns
     -------
     dict
-        By axis ("z", "y", "x"); an axis without such a face is left out. 1 is no seam.
+        By axis ("z", "y", "x"); an axis without such a face is left out. 1: no seam.
     """
     plan, found = TilePlan(level.shape, tile), {}
     cells = {tuple(c) for c in plan.cells(done).tolist()} if len(done) else set()

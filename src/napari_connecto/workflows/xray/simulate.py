@@ -1,6 +1,6 @@
-"""An X-ray volume that nobody measured, made from EM of the same tissue: for training and testing without pairs.
+"""Simulate an X-ray volume from EM of the same tissue, for training and testing without measured pairs.
 
-The steps are in `xray_physics`, their parameters in `xray_params`; a real volume's look is taken over by `degrade`.
+The steps are in `physics`, their parameters in `params`; `degrade` matches the style of a real volume.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from napari_connecto.workflows.xray import physics
 from napari_connecto.workflows.xray.params import XrayParams
 
 VOXEL_NM = 30.0
-"""Of a simulated volume when nothing is said: that of fine holographic nano-tomography."""
+"""Default voxel size of a simulated volume: that of fine holographic nano-tomography."""
 BYTES = 32
-"""Memory that an EM voxel takes while it is simulated: 28 measured, uint8, and some room."""
+"""Memory per EM voxel during simulation: 28 measured, uint8, plus a margin."""
 STEPS = 4
 
 
@@ -106,7 +106,7 @@ def simulate_xray_job(
 
 
 def _part(em: Volume, region: Box | None) -> Level:
-    """What is simulated of, in memory."""
+    """The part of the EM to simulate from, in memory."""
     level = em.levels[0]
     if not em.calibrated:
         raise VoxelSizeError(f"'{em.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
@@ -120,8 +120,8 @@ def _part(em: Volume, region: Box | None) -> Level:
     need, there = box.size * BYTES, free_memory()
     if need > there:
         raise InputError(
-            f"simulating {box.shape} voxels takes {need / 1e9:.1f} GB, {there / 1e9:.1f} GB are free; give a smaller "
-            "region (region=, --region)"
+            f"simulating {box.shape} voxels takes {need / 1e9:.1f} GB, but {there / 1e9:.1f} GB are free; give a "
+            "smaller region (region=, --region)"
         )
     origin = level.to_nm(box.start)
     return Level(level.read(box), level.voxel_nm, (float(origin[0]), float(origin[1]), float(origin[2])))
@@ -136,13 +136,13 @@ def _voxel(em: Level, params: XrayParams) -> FVec3:
         )
     if any(int(n * v / new + 1e-6) < 1 for n, v, new in zip(em.shape, em.voxel_nm, voxel, strict=True)):
         raise InputError(
-            f"got an EM of {em.shape} voxels, less than one X-ray voxel of {_nm(voxel)} nm; give more of it"
+            f"the EM of {em.shape} voxels is smaller than one X-ray voxel of {_nm(voxel)} nm; give a larger part of it"
         )
     return voxel
 
 
 def _measured(level: Level, params: XrayParams, noisy: bool) -> np.ndarray:
-    """Density with what the measurement adds; each part has its own random numbers, so that others may change."""
+    """Density with noise and artefacts; each has its own random numbers, independent of the others."""
     slow, counts, ring, stripe = (np.random.default_rng([params.seed, k]) for k in range(4))
     rho = level.array + params.background * physics.background(level.shape, slow)
     if noisy and params.photons > 0:
@@ -176,11 +176,11 @@ def _styled(level: Level, target: Level, seed: int) -> np.ndarray:
 
 
 def _nearest(like: Volume, voxel_nm: FVec3) -> Level:
-    """Of the target's levels the nearest one, at just this voxel size."""
+    """The target's nearest level, resampled to exactly this voxel size."""
     try:
         level = like.level_at(voxel_nm)
     except VoxelSizeError as error:
-        raise VoxelSizeError(f"cannot take the look of '{like.name}': {error}") from error
+        raise VoxelSizeError(f"cannot take the style of '{like.name}': {error}") from error
     if level.channels is not None:
         raise InputError(f"'{like.name}' has {level.channels} channels; open the one that is the X-ray (channel=)")
     return resampled(level, voxel_nm)

@@ -35,12 +35,12 @@ from napari_connecto.workflows.xray.translate_params import KINDS, TranslatePara
 from napari_connecto.workflows.xray.translator import Translator, mixture
 
 TARGET = (0.5, 99.5)
-"""Percentiles of the EM that become 0 and 1."""
+"""Percentiles of the EM mapped to 0 and 1."""
 CHECKED = 16
-"""Crops that choose when to stop."""
+"""Crops that select the best checkpoint."""
 OOD_TILES = 100
 MEASURED = 2**21
-"""Voxels of a part on which is recalibrated and measured, at most."""
+"""Largest part for recalibration and for measuring, voxels."""
 
 
 def train_translator(
@@ -135,7 +135,7 @@ def train_translator_job(
 
 
 def _work(params: TranslatorParams) -> dict[str, float]:
-    """Voxels that networks see in each phase, a step of training counted three times: they share out the bar."""
+    """Voxels seen by networks in each phase, a training step counted three times; for progress only."""
     passes = params.members + 4 + 8 * (params.dropout > 0) + 1  # of all kinds of uncertainty
     return {
         "aligning": 4e6,  # 4 s, and 1 us per voxel, on two cores
@@ -149,7 +149,7 @@ def _work(params: TranslatorParams) -> dict[str, float]:
 def _recalibration_job(
     members: Sequence[Predictor], params: TranslatorParams, scene: Scene
 ) -> Job[dict[str, Recalibration]]:
-    """By kind of uncertainty, where it has any."""
+    """Recalibration by kind of uncertainty, where it has any."""
     found: dict[str, Recalibration] = {}
     kinds = [kind for kind in KINDS if kind != "dropout" or params.dropout > 0]
     for n, kind in enumerate(kinds):
@@ -167,7 +167,7 @@ def _target(em: np.ndarray, name: str) -> Scaling:
 
 
 def _scene(pair: Pair, xray: Scaling, em: Scaling) -> Scene:
-    """Both scaled; what is not valid is made finite."""
+    """Both scaled; invalid voxels are made finite."""
     values = [np.where(pair.valid, s(level.read(level.box)), 0) for level, s in ((pair.xray, xray), (pair.em, em))]
     return Scene(values[0].astype(np.float32), np.clip(values[1], 0, 1).astype(np.float32), pair.valid)
 
@@ -179,7 +179,7 @@ def _members(
     folder: Path | None,
     stop: Callable[[], bool] | None,
 ) -> Job[list[Predictor]]:
-    """Trained one after the other; they differ in first weights and order of crops."""
+    """Trained one after the other; they differ in initial weights and order of crops."""
     found: list[Predictor] = []
     total = params.members * params.steps
     for k in range(params.members):
@@ -271,7 +271,7 @@ def _gate(xray: Level, scaling: Scaling, model: Predictor, box: Box) -> Job[Gate
 
 
 def _recalibrated(members: Sequence[Predictor], params: TranslateParams, scene: Scene) -> Recalibration | None:
-    """From the calibration block; None where nothing is uncertain (one pass of a model without variance)."""
+    """From the calibration block; None if nothing is uncertain (one pass of a model without variance)."""
     answer = answers(mixture(members, params), scene.xray)
     total = np.hypot(answer["aleatoric"], answer["epistemic"])
     if not (total[scene.valid] > 0).any():

@@ -1,5 +1,5 @@
-"""X-ray to EM-like volumes with a map of where not to believe them. Ours; the aim is that of Li et al.,
-arXiv 2303.00882, whose losses, network and form of uncertainty could not be established.
+"""Translate X-ray into EM-like volumes with a map of uncertainty. The aim is that of Li et al., arXiv 2303.00882, whose
+losses, network and form of uncertainty could not be established.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Translation:
             pair = " and ".join(f"'{name}'" for name in self.report.get("trained_on") or ()) or "its training pair"
             told.append(
                 f"in training, on a held-out block of {pair}: PSNR {metrics['translated']['psnr']:.1f} dB "
-                f"(interpolated X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals held {coverage:.0%}"
+                f"(interpolated X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals covered {coverage:.0%}"
             )
         return told
 

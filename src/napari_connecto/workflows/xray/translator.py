@@ -35,11 +35,11 @@ from napari_connecto.workflows.xray.translate_params import KINDS, TranslatePara
 
 MOST_MEMBERS = 64
 LABEL = "EM-like (simulated from X-ray)"
-"""What every translation is called in its metadata."""
+"""Label of every translation in its metadata."""
 
 
 class Recalibrated:
-    """A mixture whose total uncertainty is corrected; both parts by the same factor.
+    """A mixture with recalibrated total uncertainty; both parts are scaled by the same factor.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Translator:
         By kind of uncertainty (`TranslateParams.uncertainty`).
     about
         JSON: ``params``, ``pair``, ``target`` (offset and scale of the EM's brightness), ``metrics`` (held out),
-        ``simulated`` (parameters of the forward model, where the X-ray was simulated), ``version``.
+        ``simulated`` (parameters of the forward model, if the X-ray was simulated), ``version``.
     gate
         Out-of-distribution detector of the first member; None if there was too little training data to fit one.
     """
@@ -100,12 +100,12 @@ class Translator:
         return self.members[0].card
 
     def predictor(self, params: TranslateParams | None = None) -> Recalibrated:
-        """What translates tiles: outputs "mean", "aleatoric", "epistemic", recalibrated."""
+        """The predictor for tiles: outputs "mean", "aleatoric", "epistemic", recalibrated."""
         params = params or TranslateParams()
         return Recalibrated(mixture(self.members, params), self.recalibration.get(params.uncertainty))
 
     def save(self, folder: str | Path) -> Path:
-        """Write it, whole or not at all.
+        """Write it, as a whole or not at all.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Translator:
 
 
 def mixture(members: Sequence[Predictor], params: TranslateParams) -> Mixture:
-    """Members as one predictor, not recalibrated."""
+    """Members as one predictor, without recalibration."""
     if params.uncertainty == "flips":
         return flips(members[0])
     if params.uncertainty == "dropout":
@@ -143,7 +143,7 @@ def load_translator(
     Parameters
     ----------
     folder
-        As `Translator.save` wrote it.
+        Folder written by `Translator.save`.
     device, backend, tile
         See `load_model`.
 
@@ -164,7 +164,7 @@ def load_translator(
             raise ValueError(f"{count} members")
     except OSError as error:
         raise ModelError(
-            f"'{folder}' is no translator: it has no readable {TRANSLATOR}; give what was trained"
+            f"'{folder}' is no translator, because it has no readable {TRANSLATOR}; give the folder of a trained one"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelError):

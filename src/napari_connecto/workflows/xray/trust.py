@@ -1,4 +1,4 @@
-"""What to do with a translation's uncertainty: look at the worst places first, leave out what is not certain."""
+"""Use of a translation's uncertainty: list the most uncertain regions, leave out uncertain voxels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 
 LOOKED_AT = 2**24
-"""Voxels of the level in which the worst places are looked for, at most."""
+"""Largest level, in voxels, in which uncertain regions are searched."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A place where a translation is least certain.
+    """A region of high uncertainty.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class Region:
     sd
         Mean total standard deviation, on the mean's scale.
     epistemic
-        Share of its variance that is the translator's ignorance, the rest is the X-ray's noise; None for a place where
-        passes disagree about membranes.
+        Share of the variance that is epistemic; the rest is aleatoric. None for a region where passes disagree about
+        membranes.
     """
 
     box: Box
@@ -42,24 +42,24 @@ class Region:
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """The uncertainty in words."""
         if self.epistemic is None:
             return f"passes disagree about membranes, sd {self.sd:.2f}"
-        kind = "the translator's ignorance" if self.epistemic > 0.5 else "what the X-ray cannot tell"
-        return f"sd {self.sd:.3f}, most of it {kind} ({self.epistemic:.0%} epistemic)"
+        kind = "epistemic (the translator does not know)" if self.epistemic > 0.5 else "aleatoric (not in the X-ray)"
+        return f"sd {self.sd:.3f}, mostly {kind}, {self.epistemic:.0%} epistemic"
 
 
 def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
-    """The places of the largest mean total uncertainty, none over another, worst first.
+    """The regions of largest mean total uncertainty, without overlap, worst first.
 
     Parameters
     ----------
     aleatoric, epistemic
-        Of a `Translation`; what is not computed yet (0) does not count.
+        Of a `Translation`; voxels that are not computed yet (0) do not count.
     n
-        How many; fewer come back from a small volume.
+        Number of regions; fewer are returned for a small volume.
     size_nm
-        Side of a place.
+        Side of a region.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
 
 
 def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
-    """From the total standard deviation of the most certain twentieth of the voxels to the largest there is.
+    """Range of the total standard deviation, from the 5th percentile to the maximum.
 
-    Of the finest level that is small enough to be looked at in one go; None where nothing is computed (0).
+    On the finest level small enough to read at once; None if nothing is computed (0).
     """
     k = _looked_at(aleatoric)
     box = aleatoric.levels[k].box
@@ -87,7 +87,7 @@ def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
 
 
 def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
-    """The places where passes disagree most about membranes, none over another, worst first.
+    """The regions where passes disagree most about membranes, without overlap, worst first.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list
 
 
 def _looked_at(volume: Volume) -> int:
-    """The finest level that is small enough to be looked at in one go."""
+    """The finest level small enough to read at once."""
     return next((k for k, lv in enumerate(volume.levels) if lv.box.size <= LOOKED_AT), len(volume.levels) - 1)
 
 
@@ -124,7 +124,7 @@ def _worst_boxes(shown: np.ndarray, level: Level, n: int, size_nm: float) -> lis
 
 
 def _peaks(score: np.ndarray, side: list[int], n: int) -> Iterator[Box]:
-    """Boxes of this side around the highest scores, none over another."""
+    """Boxes of this side around the highest scores, without overlap."""
     score = score.copy()
     for _ in range(n):
         at = np.unravel_index(int(score.argmax()), score.shape)
@@ -148,9 +148,9 @@ def _region(box: Box, shown: np.ndarray, level: Level, finest: Level, epistemic:
 
 
 def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:
-    """Where the total standard deviation is at most so much: 1 there, 0 elsewhere and where nothing is computed.
+    """Mask of voxels with a total standard deviation of at most ``at_most``; 0 where nothing is computed.
 
-    Labels uint8 on the translation's grid, computed where they are read; `save_volume` keeps them.
+    Labels uint8 on the translation's grid, computed when read; `save_volume` stores them.
 
     Raises
     ------
