@@ -46,7 +46,7 @@ def test_the_worst_places_come_first_apart_from_each_other_with_their_reason():
     assert found[0].sd == pytest.approx(0.3, abs=1e-6)
     assert [round(r.epistemic, 2) for r in found] == [0.0, 1.0]
     assert "aleatoric (not in the X-ray)" in found[0].reason
-    assert "the translator's ignorance" in found[1].reason
+    assert "epistemic (the translator does not know)" in found[1].reason
 
 
 def test_places_where_passes_disagree_come_worst_first():
