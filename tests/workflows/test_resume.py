@@ -141,7 +141,7 @@ def test_a_search_with_another_threshold_is_not_finished_while_its_labels_are_wr
     assert voxels(Detections.load(tmp_path)) == before, "nothing has changed yet"
     next(job)
     job.close()
-    with pytest.raises(InputError, match=r"a finished search is a folder with report.json"):
+    with pytest.raises(InputError, match=r"holds no finished search: report.json"):
         Detections.load(tmp_path)
     after = voxels(detect(volume, fakes.cascade(), stricter, out=tmp_path))
     assert 0 < after == voxels(Detections.load(tmp_path)) < before

@@ -48,7 +48,7 @@ def test_only_what_was_judged_is_taught(reviewed, fake, monkeypatch):  # noqa: F
     assert training.review.status.tolist() == ["new", "rejected"]
     np.testing.assert_allclose(training.review.centre_nm, CENTRES[[0, 2]])
     assert training.previous == reviewed.cascade.folders["bodies"]
-    assert "what is not labelled is unknown. 1 rejected detections are background" in reviewed.train.caption.text()
+    assert "unlabelled voxels are unknown. Rejected detections (1) are background" in reviewed.train.caption.text()
     seen = {}
 
     def in_subprocess(asked, work):
@@ -133,7 +133,7 @@ def test_the_labels_box_says_what_is_not_labelled(dock, viewer):  # noqa: F811
     dock.train.labels.setCurrentText("mask")
     assert dock.train.caption.text() == "Paint every object: unpainted voxels count as background."
     dock.train.form.change(unlabelled="unknown")
-    assert dock.train.caption.text() == "Only some objects are labelled: what is not labelled is unknown."
+    assert dock.train.caption.text() == "Only some objects are labelled: unlabelled voxels are unknown."
     dock.train.form.change(unlabelled="auto")
     viewer.add_points([[1, 40, 60]], scale=(50, 4, 4), units="nm", name="dots")
     dock.train.labels.setCurrentText("dots")

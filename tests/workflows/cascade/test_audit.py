@@ -64,21 +64,20 @@ def test_rule_of_three():
     [
         (
             (0, 3000, 30_000, 1700),
-            "At most 1.8 % of what an exhaustive search finds was missed, 95% (the finest level finds an object in 0 "
-            "of 3000 rejected chunks looked at again).",
+            "At most 1.8 % of what an exhaustive search finds was missed (95% confidence: the finest level "
+            "finds an object in 0 of 3000 rejected chunks re-examined).",
         ),
-        ((0, 0, 0, 10), "No chunk was rejected: nothing can be missed that the finest level alone would have found."),
-        ((0, 0, 100, 10), "None of the 100 rejected chunks was looked at again: how much was missed is not known."),
+        ((0, 0, 0, 10), "No chunk was rejected: nothing that an exhaustive search finds can be missed."),
+        ((0, 0, 100, 10), "None of the 100 rejected chunks was re-examined: the share missed is unknown."),
         (
             (2, 50, 50, 10),
             "17 % of what an exhaustive search finds was missed: the finest level finds an object in 2 of 50 rejected "
-            "chunks looked at again, and "
-            "those were all.",
+            "chunks re-examined, which were all.",
         ),
         (
             (0, 100, 1000, 0),
-            "Nothing was found; at most 29 of 1000 rejected chunks hold an object, 95% (the finest level finds an "
-            "object in 0 of 100 rejected chunks looked at again).",
+            "Nothing was found; at most 29 of 1000 rejected chunks hold an object (95% confidence: the finest level "
+            "finds an object in 0 of 100 rejected chunks re-examined).",
         ),
     ],
 )

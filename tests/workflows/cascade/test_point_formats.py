@@ -61,7 +61,7 @@ def test_the_cell_counter_wants_the_title_and_counts_sections_from_1(tmp_path):
     assert [m.findtext("MarkerX") for m in types["no cell"].findall("Marker")] == ["7"]
     assert read_cells(tmp_path / "t.xml")[0].tolist() == [[3, 29, 7], [0, 0, 0], [19, 1, 39]]
     assert len(read_points(tmp_path / "t.xml", LEVEL)) == 2
-    with pytest.raises(InputError, match=r"an image of one title; say of which image \(--image IMAGE\)"):
+    with pytest.raises(InputError, match=r"title for ImageJ; name the image \(title=, --image IMAGE\)"):
         found().save(tmp_path / "u.xml", level=LEVEL, to="cell-counter")
 
 

@@ -122,7 +122,7 @@ def test_few_objects_lower_the_threshold_and_say_so():
     lowest = [calibration.scores[k][calibration.ancestors(calibration.objects, 0, k)].min() for k in (1, 2)]
     assert choice.objects < 99
     assert any(t is not None and t < low for t, low in zip(choice.thresholds[1:], lowest, strict=True))
-    assert "too few to count so small a loss" in choice.reason
+    assert "too few to measure so small a loss" in choice.reason
     assert choice.recall_interval[0] < 0.95
 
 
@@ -148,7 +148,7 @@ def test_no_cascade_where_nothing_is_gained():
     dear = choose_thresholds(blocks(5, cost=(1.0, 20.0, 200.0)))
     assert (dear.levels, dear.saving, dear.calls, dear.recall) == ((0,), 0.0, (1.0, 0.0, 0.0), 1.0)
     assert (dear.recall_interval, dear.saving_interval, dear.expected_recall) == ((1.0, 1.0), (0.0, 0.0), 1.0)
-    assert "nothing is gained, the cheapest that keeps 99.0% would cost" in dear.reason
+    assert "the cheapest one that keeps 99.0% would cost" in dear.reason
     blind = choose_thresholds(blocks(6, separation=(6, 0, 0), p=0.05, clustered=1.0))
     assert blind.levels == (0,)
     assert blind.rates[1].fpr is None

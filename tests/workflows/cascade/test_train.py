@@ -47,7 +47,7 @@ def test_learns_saves_and_finds_cells_elsewhere(scenes, tmp_path):
     cascade = watched(train_cascade_job(image, truth, params), seen.append)
     stages = list(dict.fromkeys(p.stage for p in seen))
     first = "training level 0"
-    assert stages[:3] == [first, f"{first}, looking for hard examples", f"{first}, hard examples"]
+    assert stages[:3] == [first, f"{first}, finding hard negatives", f"{first}, hard negatives"]
     assert "measuring level 0" in stages
     assert len(cascade.stages) == 2
     assert cascade.metadata["params"]["steps"] == 60
@@ -141,11 +141,11 @@ def test_what_cannot_be_trained_is_refused_at_once():
         train_cascade(replace(volume, calibrated=False), far)
     with pytest.raises(InputError, match=r"the labels span \(1000000, 0, 0\) to \(1000032, 64, 64\) pixels"):
         train_cascade(replace(volume, calibrated=False), bare)
-    with pytest.raises(InputError, match="got 1 objects that cannot be split"):
+    with pytest.raises(InputError, match="objects \(1\) cannot be split"):
         train_cascade(volume, objects_in(volume, 40.0))
     with pytest.raises(InputError, match="encoders are 2-D: choose dims 2d or"):
         design(volume, objects_in(volume, 40.0), TrainParams(encoder="resnet18", dims="3d"))
-    with pytest.raises(InputError, match="without a single labelled voxel"):
+    with pytest.raises(InputError, match="the labels are empty"):
         train_cascade(volume, Volume.from_array(np.zeros((8, 64, 64), np.uint8), (8, 8, 8), kind="labels"))
 
 

@@ -64,7 +64,7 @@ def caption(layer: Layer | None, params: TrainParams) -> str:
     review = layer.metadata.get(REVIEWED)
     if params.sparse(reviewed=review is not None):
         rejected = len(review.of("rejected")) if review is not None else 0
-        background = f" The {rejected} rejected detections are background." if review is not None else ""
+        background = f" Rejected detections ({rejected}) are background." if review is not None else ""
         return f"Only some objects are labelled: unlabelled voxels are unknown.{background}"
     if isinstance(layer, Points):
         return "Set a point on every object: everything else in the image counts as background."

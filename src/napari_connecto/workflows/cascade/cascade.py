@@ -1,4 +1,4 @@
-"""A cascade: one detector per level, what was measured of them, and how objects are read off."""
+"""A cascade: one detector per level, its measured rates, and how objects are extracted."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from napari_connecto.workflows.ood.gate import Gate
 @shown
 @dataclass(frozen=True)
 class Cascade:
-    """Detectors from fine to coarse, with what was measured of them on labelled blocks held out from training.
+    """Detectors from fine to coarse, with their scores on labelled blocks held out from training.
 
     Parameters
     ----------
     name
-        What it finds ("cells").
+        Name of the objects ("cells").
     stages
         One model per level, finest first. Each is run at its own card's voxel size; its first output is the
         probability of the object, and a chunk's score is the highest value the chunk owns.
     rule
-        How objects are read off the finest map.
+        How objects are extracted from the finest map.
     calibration
         Scores, truth and seconds per call on the validation blocks; thresholds follow from it for any target recall.
     metadata
@@ -62,7 +62,8 @@ class Cascade:
         return tuple(stage.card for stage in self.stages)
 
     def choose(self, target_recall: float = 0.99) -> Choice:
-        """Levels and thresholds of least expected cost that keep ``target_recall`` of what one level finds."""
+        """Levels and thresholds of lowest expected cost that keep ``target_recall`` of what an exhaustive search
+        finds."""
         return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold)
 
     def save(self, folder: str | Path) -> None:
@@ -84,7 +85,7 @@ class Cascade:
         self.save_document(folder)
 
     def save_document(self, folder: str | Path) -> None:
-        """Write ``cascade.json`` alone, beside the stages that are there already."""
+        """Write ``cascade.json`` alone, beside existing stages."""
         folder = Path(folder)
         document = {
             "format": FORMAT,
@@ -111,7 +112,7 @@ def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend =
     Raises
     ------
     ModelError
-        If it is not a cascade, or any weights or card are damaged or not those it was saved with.
+        If it is not a cascade, or its weights or a card are damaged or differ from those it was saved with.
     """
     folder = Path(folder)
     document = read_document(folder)
@@ -122,7 +123,7 @@ def load_cascade(folder: str | Path, *, device: str = "auto", backend: Backend =
         for stage, digest in zip(stages, document["digests"], strict=True):
             if stage.card.digest != digest:
                 raise ModelError(
-                    f"'{folder.name}' holds other weights ({stage.card.digest[:12]}) than it was calibrated with "
+                    f"'{folder.name}' holds weights ({stage.card.digest[:12]}) other than those it was calibrated with "
                     f"({digest[:12]}); train or export it again"
                 )
         return Cascade(

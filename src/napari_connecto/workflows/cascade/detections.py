@@ -1,4 +1,4 @@
-"""What a search found, and how to keep, filter and read it."""
+"""Detections of a search: store, filter and read them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_connecto.workflows.cascade.training.points import read_points, write
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, check_status, read_verdicts
 
 EXAMPLES = 5
-"""Objects in a notebook's table."""
+"""Number of objects in a notebook's table."""
 _ROWS = ("centre_nm", "score", "box", "id", "status")
 _BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
 
@@ -37,25 +37,25 @@ class Detections:
     centre_nm
         (n, 3) world position in nm, (z, y, x).
     score
-        (n,) in [0, 1]: the probability that it is an object, judged by the cascade's held-out objects. Of cascades
-        without such a judgement, the peak, or the mean over the object, of the finest level's answer.
+        (n,) in [0, 1]: the probability that it is an object, calibrated on the cascade's held-out objects. For older
+        cascades the peak, or the mean over the object, of the finest level's output.
     box
         (n, 6) bounding boxes in voxels of the finest level used: start z, y, x, stop z, y, x.
     chunks
-        (m,) indices of the finest level's chunks that were accepted: looked at, and reaching the threshold.
+        (m,) indices of the finest level's chunks that were classified and reach the threshold.
     report
-        What it cost and what may have been missed; JSON. See `report_lines`.
+        Cost, and what may have been missed; JSON. See `report_lines`.
     labels
-        Objects as labels, whose numbers are the ids, where the cascade makes masks.
+        Objects as labels, whose values are the ids, if the cascade predicts masks.
     id
-        (n,) integers from 1, each once; 1..n where they are not given. Filtering keeps them.
+        (n,) integers from 1, each once; default 1..n. Filtering keeps them.
     status
-        (n,) a reviewer's verdict, "new", "accepted" or "rejected"; "new" where it is not given.
+        (n,) a reviewer's verdict, "new", "accepted" or "rejected"; default "new".
 
     Raises
     ------
     InputError
-        If ids or statuses are not as many as the scores.
+        If ids or statuses differ in number from the scores.
     """
 
     centre_nm: np.ndarray
@@ -89,7 +89,7 @@ class Detections:
         return rows + ([("labels", brief(self.labels))] if self.labels is not None else [])
 
     def _examples(self) -> list[tuple[str, str]]:
-        """A few of the objects, the best first."""
+        """Some of the objects, highest scores first."""
         best = np.argsort(-self.score, kind="stable")[:EXAMPLES]
         places = [", ".join(f"{v:.0f}" for v in self.centre_nm[i]) for i in best]
         return [
@@ -99,15 +99,15 @@ class Detections:
 
     @classmethod
     def empty(cls) -> Detections:
-        """Nothing found."""
+        """No detections."""
         return cls(np.empty((0, 3)), np.empty(0), np.empty((0, 6), np.int64), np.empty(0, np.int64))
 
     def at(self, threshold: float) -> Detections:
-        """Those with a score of at least ``threshold``; nothing is computed again."""
+        """Those with a score of at least ``threshold``; nothing is recomputed."""
         return self.where(self.score >= threshold)
 
     def where(self, keep: np.ndarray) -> Detections:
-        """Those for which ``keep``, boolean (n,), is true, with their ids and verdicts; all else stays."""
+        """Those for which ``keep``, boolean (n,), is true, with their ids and verdicts."""
         rows: dict[str, Any] = {name: getattr(self, name)[keep] for name in _ROWS}
         return replace(self, **rows)
 
@@ -140,7 +140,7 @@ class Detections:
         write_table(path, columns | {"status": self.status})
 
     def grid(self) -> Level | None:
-        """A stand-in for the finest level that was searched: its voxels and origin; None where it is not known."""
+        """A stand-in for the finest level searched: its voxel size and origin; None if unknown."""
         if self.labels is not None:
             return self.labels.levels[0]
         told = (self.report.get("levels") or [{}])[-1]
@@ -189,14 +189,14 @@ def _load_folder(folder: Path) -> Detections:
     try:
         report = read_json(folder / "report.json")
     except StoreError as error:
-        raise InputError(f"got {folder}; a finished search is a folder with report.json and detections.csv") from error
+        raise InputError(f"'{folder}' holds no finished search: report.json or detections.csv is missing") from error
     found, labels = Detections.load(folder / "detections.csv"), folder / "labels" / "objects.zarr"
     status, _ = read_verdicts(folder).match(found.centre_nm)
     return replace(found, report=report, labels=open_volume(labels) if labels.is_dir() else None, status=status)
 
 
 def join(parts: Sequence[Detections]) -> Detections:
-    """One set from several, numbered anew; reports and labels are dropped."""
+    """Several sets as one, with new ids; reports and labels are dropped."""
     if not parts:
         return Detections.empty()
     return Detections(

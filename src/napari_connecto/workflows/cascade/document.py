@@ -1,4 +1,4 @@
-"""``cascade.json``, read without the networks beside it. Light: what only lists cascades loads no torch."""
+"""``cascade.json``, read without its networks, so that listing cascades loads no torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FORMAT = 1
 
 
 def read_document(folder: Path) -> dict[str, Any]:
-    """``cascade.json`` of a folder, checked to be one; loads no weights."""
+    """``cascade.json`` of a folder, with its format checked; loads no weights."""
     path = folder / "cascade.json"
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"got {folder}; a cascade is a folder with cascade.json, made by train-cascade") from error
+        raise ModelError(f"'{folder}' is no cascade; give a folder with cascade.json, made by train-cascade") from error
     document = parse_json(text, str(path), ModelError, "train or export the cascade again")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ModelError(f"{path} has an unknown format; this version reads format {FORMAT}")
@@ -25,7 +25,7 @@ def read_document(folder: Path) -> dict[str, Any]:
 
 
 def describe_cascade(folder: Path) -> str:
-    """One line on a cascade, without loading its weights."""
+    """A cascade in one line, without loading its weights."""
     document = read_document(folder)
     try:
         rule, metadata = document["rule"], document["metadata"]

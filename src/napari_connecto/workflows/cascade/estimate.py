@@ -1,4 +1,4 @@
-"""What a search will cost, before it is run. Ours; calls by the formulas of Athey, Sawmya, Shavit, arXiv 2504.21598."""
+"""Cost of a search before it is run; calls by the formulas of Athey, Sawmya, Shavit, arXiv 2504.21598."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from napari_connecto.workflows.shared.room import room_for, run_bytes
 
 TIMED_WRITES = 5
 REMEMBERED = 2**27
-"""Bytes of a map that a search keeps in memory at most, see `TileMemory`."""
+"""Largest map that a search keeps in memory, bytes, see `TileMemory`."""
 
 
 @shown
@@ -53,21 +53,21 @@ class LevelEstimate:
 @shown
 @dataclass(frozen=True)
 class Estimate:
-    """What to expect of a search.
+    """Expected cost of a search.
 
     Parameters
     ----------
     levels
         Coarsest first; ``calls`` are expected calls, ``share`` of all chunks of that level.
     seconds, seconds_exhaustive
-        Of the cascade (audit included), and of the finest level alone, on this machine.
+        Of the cascade (audit included), and of an exhaustive search, on this machine.
     memory_bytes, disk_bytes
-        Highest memory of the process, everything that is loaded included; of the disk at most, the map before
-        compression.
+        Peak memory of the process, including everything loaded; upper bound of the disk space, with the map
+        uncompressed.
     notes
-        Sentences a user should read; the first ones matter most.
+        Sentences for the user, the most important ones first.
     fits
-        False where memory or disk will not do; ``notes`` says which.
+        False if memory or disk do not suffice; ``notes`` says which.
     """
 
     levels: tuple[LevelEstimate, ...]
@@ -80,7 +80,7 @@ class Estimate:
     fits: bool
 
     def lines(self) -> Iterator[str]:
-        """A sentence a line."""
+        """The estimate, one sentence per line."""
         for level in self.levels:
             voxel = "x".join(f"{v:g}" for v in level.voxel_nm)
             yield (

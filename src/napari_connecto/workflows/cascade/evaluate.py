@@ -1,4 +1,4 @@
-"""How good a search was, where the truth is known."""
+"""Evaluate a search against ground truth."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def evaluate(found: Detections, truth: Volume, *, max_distance_nm: float | None 
     Parameters
     ----------
     found
-        Those outside the truth's extent are left out.
+        Detections outside the truth's extent are left out.
     truth
         Mask or instances.
     max_distance_nm
-        Between matched centres; half a typical object's diameter without it.
+        Between matched centres. Default: half a typical object's diameter.
 
     Raises
     ------

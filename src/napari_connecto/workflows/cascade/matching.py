@@ -1,4 +1,4 @@
-"""Which found object is which true one: one to one, as many as possible, and of those the nearest."""
+"""One-to-one matching of found and true objects: as many pairs as possible, and of those the nearest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Match:
 
     @property
     def f1(self) -> float:
-        """Of the objects."""
+        """F1 and its parts, of the objects."""
         return self.counts.f1
 
 
@@ -122,9 +122,9 @@ def _objects(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _assign(rows: np.ndarray, cols: np.ndarray, cost: np.ndarray, n: int, m: int) -> np.ndarray:
-    """Positions in the list of possible pairs that are chosen; ``cost`` is within 0..1.
+    """Chosen positions in the list of possible pairs; ``cost`` is within 0..1.
 
-    Every row may stay alone with a partner of its own that costs more than any chain of exchanges could gain.
+    Each row may also remain unmatched, at a cost above that of any chain of exchanges.
     """
     if len(rows) == 0:
         return np.empty(0, int)

@@ -1,4 +1,4 @@
-"""The parameters of each workflow, apart from the workflows so that forms and ``--help`` load no torch."""
+"""Params of searching with a cascade and of training one; loads no torch, so that forms and ``--help`` are fast."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ class DetectParams:
     """How a cascade searches."""
 
     target_recall: float = param(
-        0.99, "Share of what one level would find that the cascade must find too.", low=0.5, high=0.9999
+        0.99, "Share of the objects found by an exhaustive search that the cascade must find too.", low=0.5, high=0.9999
     )
     threshold: float | None = param(
         None,
-        "Probability at which a voxel belongs to an object; empty: the best on held-out objects.",
+        "Probability above which a voxel belongs to an object; empty: the best on held-out objects.",
         low=0.1,
         high=1.0,
     )
-    exhaustive: bool = param(False, "Classify every chunk of the finest level: one-level detection, for comparison.")
+    exhaustive: bool = param(False, "Exhaustive search: classify every chunk of the finest level, for comparison.")
     audit: int = param(
-        300, "Rejected chunks that are run through the finest level to bound what was missed; 0: none.", low=0
+        300,
+        "Number of rejected chunks to re-examine at the finest level, for a bound on what was missed; 0: none.",
+        low=0,
     )
     on_bad_chunk: str = param(
-        "fail", "What to do with a damaged chunk or NaN.", choices=("fail", "fill", "skip"), advanced=True
+        "fail", "What to do with damaged chunks and NaN.", choices=("fail", "fill", "skip"), advanced=True
     )
     batch: int | None = param(None, "Tiles per forward pass; empty: timed.", low=1, high=1024, advanced=True)
     ood_check: str = param(
@@ -35,7 +37,7 @@ class DetectParams:
         advanced=True,
         old=("gate",),
     )
-    seed: int = param(0, "Of the audit's sample.", low=0, advanced=True)
+    seed: int = param(0, "Random seed of the audit sample.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -45,13 +47,11 @@ class DetectParams:
 class TrainParams:
     """How a cascade is trained; every size that is 0 or empty is chosen from the data."""
 
-    name: str = param("cascade", "What it finds; names the folder and the outputs.")
-    head: str = param(
-        "masks", "Objects as masks, or as centres only (touching round objects).", choices=("masks", "centres")
-    )
+    name: str = param("cascade", "Name of the objects; also of the folder and the outputs.")
+    head: str = param("masks", "Predict masks, or only centres (touching round objects).", choices=("masks", "centres"))
     dims: str = param(
         "auto",
-        "2-D, 2.5-D (a section with its neighbours), 3-D, or by the voxels' shape.",
+        "2-D, 2.5-D (a section with its neighbours), 3-D, or by the shape of the voxels.",
         choices=("auto", "2d", "2.5d", "3d"),
     )
     levels: int = param(0, "Number of levels, finest included; 0: all that help.", low=0, high=6)
@@ -65,23 +65,23 @@ class TrainParams:
     steps: int = param(300, "Training steps per level.", low=10, high=100_000)
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
     diameter_nm: float = param(
-        0.0, "Typical object diameter; 0: measured on the labels. Points need one.", unit="nm", low=0
+        0.0, "Typical object diameter; 0: measured on the labels (required for points).", unit="nm", low=0
     )
     validation: float = param(
         0.35, "Share of the labelled objects held out to measure rates.", low=0.1, high=0.6, advanced=True
     )
     unlabelled: str = param(
         "auto",
-        "What unlabelled voxels are: background where all objects are labelled, unknown where only some are. auto: "
+        "Treat unlabelled voxels as background (all objects are labelled) or as unknown (only some are). auto: "
         "unknown after a review, where only accepted and rejected detections count, else background.",
         choices=("auto", "background", "unknown"),
     )
-    seed: int = param(0, "Of everything random.", low=0, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
 
     def sparse(self, *, reviewed: bool) -> bool:
-        """Whether what is not labelled is unknown; ``reviewed``: the labels are of a review."""
+        """Whether unlabelled voxels are unknown; ``reviewed``: the labels come from a review."""
         return self.unlabelled == "unknown" or (self.unlabelled == "auto" and reviewed)

@@ -1,4 +1,4 @@
-"""What a search cost and may have missed, as numbers (JSON) and in words."""
+"""Report of a search: its cost and what it may have missed, as numbers (JSON) and in words."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from napari_connecto.workflows.ood.document import stated
 
 
 def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detections, audit: Audit) -> dict[str, Any]:
-    """Everything worth knowing of a finished search; JSON.
+    """The report of a finished search; JSON.
 
-    ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume that a level
-    looked at. ``recall`` is what the gating keeps of what an exhaustive search finds, None where nothing was gated;
-    ``held_out`` is what is found of the labelled objects that the cascade was measured on. ``calls_made``, ``seconds``
-    and ``bytes`` (read and decoded; the finest level's with the audit's) add up what was computed in this folder, by
-    however many runs; ``calls`` is what this search looked at.
+    ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume classified at a
+    level. ``recall`` is relative to an exhaustive search, None if nothing was gated; ``held_out`` is the recall of the
+    labelled objects that the cascade was measured on. ``calls_made``, ``seconds`` and ``bytes`` (read and decoded; for
+    the finest level including the audit) add up over all runs in this folder; ``calls`` is the number of chunks
+    classified in this search.
     """
     finest = search.steps[0]
     chunks = (
@@ -54,7 +54,7 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
 
 
 def _recall(choice: Choice, *, gated: bool, measured: bool) -> dict[str, Any]:
-    """``measured``: objects are read off as they were when the held-out objects were counted."""
+    """``measured``: objects are extracted as they were when the held-out objects were counted."""
     kept = {"expected": choice.expected_recall, "interval": list(choice.recall_interval)} if gated else None
     labelled = {"held_out": choice.held_out.to_json()} if choice.held_out is not None and measured else {}
     return {"recall": kept} | labelled
@@ -102,7 +102,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         if level["skipped"]:
             lines.append(f"{level['skipped']} damaged chunks of {level['name']} were skipped")
     if report["mode"] == "cascade":
-        lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than by one level alone")
+        lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than in an exhaustive search")
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
     if "held_out" in report:

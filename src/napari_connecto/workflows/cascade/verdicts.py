@@ -1,8 +1,8 @@
-"""What a reviewer said of detections, and the file in a search's folder that keeps it. Light: docks load it.
+"""A reviewer's verdicts on detections, and their file in a search's folder. Light, because docks import it.
 
-Numbers of detections change when a folder is searched again (Run all after Preview, another threshold); places do not.
-So a verdict is on a place: it belongs to the nearest detection within half the diameter of what is looked for, as two
-objects are no nearer than that. A verdict that finds none is kept, for the next search may have it again.
+The ids of detections change when a folder is searched again (Run all after Preview, another threshold); positions do
+not. So a verdict belongs to a position: it applies to the nearest detection within half the object diameter, because
+two objects are no nearer than that. A verdict without a detection is kept, for a later search may find it again.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ REVIEW = "review.csv"
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Verdicts on places.
+    """Verdicts at positions.
 
     Parameters
     ----------
     id
-        (n,) of the detections when this was written, for those who read the file; 0 where there was none.
+        (n,) of the detections when this was written, for readers of the file; 0 if there was none.
     centre_nm
         (n, 3) world position in nm, (z, y, x).
     status
         (n,) "accepted" or "rejected".
     reach_nm
-        How far a detection may be from the place to be the one that is meant.
+        Largest distance of a detection from a verdict's position, nm.
     """
 
     id: np.ndarray
@@ -46,13 +46,13 @@ class Verdicts:
 
     @classmethod
     def none(cls, reach_nm: float = 0.0) -> Verdicts:
-        """Nothing was said."""
+        """No verdicts."""
         return cls(np.empty(0, np.int64), np.empty((0, 3)), np.empty(0, "<U8"), reach_nm)
 
     def match(self, centre_nm: np.ndarray) -> tuple[np.ndarray, Verdicts]:
-        """The status (m,) of detections at ``centre_nm`` (m, 3), and the verdicts that are on none of them.
+        """The status (m,) of detections at ``centre_nm`` (m, 3), and the verdicts that match none of them.
 
-        Where several verdicts are on one detection, the nearest counts.
+        If several verdicts match one detection, the nearest counts.
         """
         status = np.full(len(centre_nm), NEW, "<U8")
         if not len(self) or not len(centre_nm):
@@ -68,7 +68,7 @@ class Verdicts:
         return status, left
 
     def __add__(self, other: Verdicts) -> Verdicts:
-        """These, then those, with the reach of these."""
+        """Both together, with the reach of this one."""
         return Verdicts(
             np.concatenate([self.id, other.id]),
             np.concatenate([self.centre_nm, other.centre_nm]),
@@ -78,7 +78,7 @@ class Verdicts:
 
 
 def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
-    """Write ``review.csv`` in a search's result folder, whole.
+    """Write ``review.csv`` in a search's result folder, as a whole.
 
     Raises
     ------
@@ -91,12 +91,12 @@ def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
 
 
 def read_verdicts(folder: Path) -> Verdicts:
-    """What ``review.csv`` in a search's result folder says; nothing where there is none.
+    """Read ``review.csv`` in a search's result folder; no verdicts if there is none.
 
     Raises
     ------
     InputError
-        If it is damaged, no such table, or cannot be read.
+        If it is damaged, not such a table, or cannot be read.
     """
     path = folder / REVIEW
     try:
@@ -126,7 +126,7 @@ def check_status(column: np.ndarray, path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If one is none.
+        If one is not allowed.
     """
     status = np.asarray(column).astype(str)
     unknown = sorted(set(status.tolist()) - set(STATUSES))

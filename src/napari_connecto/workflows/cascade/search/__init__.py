@@ -1,1 +1,1 @@
-"""Running a cascade: chunks from coarse to fine, objects, an audit of what was ruled out."""
+"""Running a cascade: chunks from coarse to fine, objects, an audit of the rejected chunks."""

@@ -1,4 +1,4 @@
-"""What a cascade may have missed: look again, closely, at a random sample of what it rejected."""
+"""Audit: re-examine a random sample of the rejected chunks at full resolution, to bound what a cascade missed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ EVERYTHING = "what an exhaustive search finds"
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of looking again at rejected chunks; everything is relative to one-level detection.
+    """Result of an audit; everything is relative to an exhaustive search.
 
     Parameters
     ----------
     positives, sampled, rejected
-        Level-0 chunks that the finest level calls positive, among those sampled, out of all that were rejected.
+        Level-0 chunks that the finest level calls positive, among those sampled, of all that were rejected.
     found
         Level-0 chunks that the cascade found positive.
     confidence
-        Of the upper bounds.
+        Confidence level of the upper bounds.
     missed, missed_upper
-        Positive chunks among the rejected: estimate (None where none was sampled), and at most.
+        Positive chunks among the rejected: estimate (None if none was sampled), and upper bound.
     lost, lost_upper
-        Share of the one-level detector's positive chunks that the cascade lost: estimate, and at most.
+        Share of the positive chunks of an exhaustive search that the cascade lost: estimate, and upper bound.
     """
 
     positives: int
@@ -43,30 +43,31 @@ class Audit:
 
     @property
     def sentence(self) -> str:
-        """In words a user reads."""
+        """The result in words."""
         if self.rejected == 0:
-            return "No chunk was rejected: nothing can be missed that the finest level alone would have found."
+            return "No chunk was rejected: nothing that an exhaustive search finds can be missed."
         if self.sampled == 0:
-            return f"None of the {self.rejected} rejected chunks was looked at again: how much was missed is not known."
-        seen = f"the finest level finds an object in {self.positives} of {self.sampled} rejected chunks looked at again"
+            return f"None of the {self.rejected} rejected chunks was re-examined: the share missed is unknown."
+        seen = f"the finest level finds an object in {self.positives} of {self.sampled} rejected chunks re-examined"
+        sure = f"{self.confidence:.0%} confidence"
         if self.sampled == self.rejected:
-            return f"{_percent(self.lost_upper)} of {EVERYTHING} was missed: {seen}, and those were all."
+            return f"{_percent(self.lost_upper)} of {EVERYTHING} was missed: {seen}, which were all."
         if self.found == 0:
             most = floor(self.missed_upper)
-            hold = f"at most {most} of {self.rejected} rejected chunks hold an object, {self.confidence:.0%}"
-            return f"Nothing was found; {hold} ({seen})."
-        return f"At most {_percent(self.lost_upper)} of {EVERYTHING} was missed, {self.confidence:.0%} ({seen})."
+            hold = f"at most {most} of {self.rejected} rejected chunks hold an object"
+            return f"Nothing was found; {hold} ({sure}: {seen})."
+        return f"At most {_percent(self.lost_upper)} of {EVERYTHING} was missed ({sure}: {seen})."
 
 
 def audit_plan(rejected: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
-    """Which rejected level-0 chunks to look at again.
+    """Rejected level-0 chunks to re-examine.
 
     Parameters
     ----------
     rejected
         (m,) chunk indices.
     n
-        How many; all of them where there are fewer.
+        Number of chunks; all if there are fewer.
     seed
         Same seed, same chunks.
 
@@ -83,7 +84,7 @@ def audit_plan(rejected: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
 
 
 def audit_bound(positives: int, sampled: int, rejected: int, found: int, confidence: float = 0.95) -> Audit:
-    """Bound what was lost, from a random sample of the rejected chunks.
+    """Bound the loss from a random sample of the rejected chunks.
 
     Parameters
     ----------
@@ -93,8 +94,9 @@ def audit_bound(positives: int, sampled: int, rejected: int, found: int, confide
     Returns
     -------
     Audit
-        The one-sided Clopper-Pearson bound on the share of positives among the rejected (on the safe side, as the
-        sample is drawn without replacement), never more than what was not looked at.
+        The one-sided Clopper-Pearson bound on the share of positives among the rejected (conservative, because the
+        sample
+        is drawn without replacement), never more than the chunks that were not re-examined.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def audit_bound(positives: int, sampled: int, rejected: int, found: int, confide
 
 
 def best_possible_bound(sampled: int, rejected: int, found: int, confidence: float = 0.95) -> float:
-    """The bound on the lost share that an audit of this size gives if it finds nothing: what to expect of it."""
+    """Bound on the lost share from an audit of this size that finds nothing: what can be expected of it."""
     return audit_bound(0, sampled, rejected, found, confidence).lost_upper
 
 
@@ -124,7 +126,7 @@ def _lost(missed: float, found: int) -> float:
 
 
 def _percent(share: float) -> str:
-    """Rounded up to two figures, so that the bound stays one."""
+    """Rounded up to two digits, so that it stays a bound."""
     percent = 100 * share
     digits = 0 if percent >= 10 else 1
     step = 10.0**-digits

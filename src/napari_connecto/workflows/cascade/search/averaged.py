@@ -1,4 +1,4 @@
-"""A level made of the next finer one, chunk by chunk as it is read: images by mean, labels by mode."""
+"""A level computed from the next finer one when it is read, chunk by chunk: images by mean, labels by mode."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from napari_connecto.io.volumes.pyramid import Grid, downsample
 from napari_connecto.io.volumes.write import chunk_shape as usual_chunk
 
 SOURCE_BYTES, LEVEL_BYTES = 2**28, 2**26
-"""Decoded chunks that are kept in memory: of what is stored, and of each level that is made."""
+"""Decoded chunks kept in memory: of the stored level, and of each computed level."""
 PLACES, SAMPLES, SAMPLED_CHUNKS = 8, 4096, 2**24
-"""Of a sample: blocks along each axis, values at least, and stored voxels at most that have to be decoded."""
+"""Of a sample: blocks along each axis, fewest values, and largest number of stored voxels to decode."""
 AT_ONCE = 2**24
-"""Voxels of the finer level that are merged at a time."""
+"""Voxels of the finer level averaged at a time."""
 
 
 class Averaged(CachedArray):
-    """The array of a level that is made of a finer one; sliced as ``array[..., z, y, x]`` with step 1.
+    """The array of a level computed from a finer one; sliced as ``array[..., z, y, x]`` with step 1.
 
-    Each chunk is made once: it is kept in memory for a while, and in ``folder`` where there is one. Its values are
-    those that `save_volume` would store.
+    Each chunk is computed once: it is kept in memory for a while, and in ``folder`` if there is one. Its values are
+    those
+    that `save_volume` would store.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Averaged(CachedArray):
     kind
         Of the volume.
     folder
-        Where chunks are kept.
+        Where chunks are stored.
     kept_bytes
         Chunks in memory.
     """
@@ -64,16 +65,16 @@ class Averaged(CachedArray):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Extent of what is made at once."""
+        """Extent of what is computed at once."""
         return self.maker.chunks
 
     @property
     def cost(self) -> int:
-        """Stored voxels that one of these is made of."""
+        """Number of stored voxels per computed chunk."""
         return prod(self.maker.grid.factor) * int(getattr(self.maker.finer, "cost", 1))
 
     def direct(self, box: Box) -> np.ndarray:
-        """Voxels of ``box``, made of no more than they need; nothing is kept. For small samples."""
+        """Voxels of ``box``, computed from no more than they need and not kept. For small samples."""
         maker = self.maker
         wide = maker.wide(box)
         finer = maker.finer
@@ -81,10 +82,10 @@ class Averaged(CachedArray):
         return downsample(block, maker.grid.factor, maker.kind)
 
     def sample(self, most: int, *, damaged: bool = False) -> np.ndarray:
-        """Values (n,) spread evenly over the level, made of at most about ``most`` stored voxels; kept.
+        """Values (n,) spread evenly over the level, computed from at most about ``most`` stored voxels; kept.
 
-        Of a level so coarse that this would be few values, or that much has to be decoded for each, those of the next
-        finer one that is made.
+        If the level is so coarse that this gives few values, or much must be decoded for each, values of the next finer
+        computed level.
         """
         chunk, span = self._stored()
         one = prod(max(s, -(-s // c) * c) for s, c in zip(span, chunk, strict=True))  # decoded for a single value
@@ -108,7 +109,7 @@ class Averaged(CachedArray):
         return np.concatenate(found) if found else np.empty(0, self.dtype)
 
     def _spread(self, voxels: int) -> Iterator[Box]:
-        """Blocks of about ``voxels`` in all, evenly spread, that touch few stored chunks where those are large."""
+        """Blocks of about ``voxels`` in all, evenly spread, that touch few stored chunks if those are large."""
         shape, (chunk, span) = vec3(self.shape[-3:]), self._stored()
         places = [min(PLACES, n) for n in shape]
 
@@ -122,7 +123,7 @@ class Averaged(CachedArray):
         across = sum(n > 1 for n in shape) or 1
         share = min(1.0, voxels / prod(shape)) ** (1 / across)
         sides = [max(1, int(n / p * share)) if n > 1 else 1 for n, p in zip(shape, places, strict=True)]
-        if prod(chunk) > 1:  # a block keeps to one chunk
+        if prod(chunk) > 1:  # a block stays within one chunk
             sides = [max(1, min(s, c // f)) for s, c, f in zip(sides, chunk, span, strict=True)]
         starts = [
             [_inside(int((i + 0.5) * n / p - s / 2), s, c / f) for i in range(p)]
@@ -132,7 +133,7 @@ class Averaged(CachedArray):
             yield Box(vec3(start), vec3([a + s for a, s in zip(start, sides, strict=True)])).clip(shape)
 
     def _stored(self) -> tuple[Vec3, Vec3]:
-        """The chunk of the stored array, and stored voxels per one of these, (z, y, x)."""
+        """The chunk of the stored array, and stored voxels per voxel of this level, (z, y, x)."""
         maker = self.maker
         if isinstance(maker.finer, Averaged):
             chunk, span = maker.finer._stored()
@@ -145,7 +146,7 @@ class Averaged(CachedArray):
         return _cells(box, self.maker.chunk)
 
     def make(self, cell: Vec3) -> None:
-        """See that a chunk is kept."""
+        """Make sure that a chunk is stored."""
         folder = self.maker.folder
         if folder is None or not folder.has(cell):
             box = self.maker.box(cell)
@@ -153,7 +154,7 @@ class Averaged(CachedArray):
 
 
 class _Maker:
-    """Makes whole chunks of a level."""
+    """Computes whole chunks of a level."""
 
     def __init__(self, finer: CachedArray, grid: Grid, kind: Kind, folder: ChunkFolder | None) -> None:
         self.finer, self.grid, self.kind, self.folder = finer, grid, kind, folder
@@ -207,7 +208,7 @@ def _cells(box: Box, chunk: Vec3) -> list[Vec3]:
 
 
 def _inside(start: int, side: int, chunk: float) -> int:
-    """The start moved so that no border of a chunk is crossed, where one is long enough."""
+    """The start moved so that no chunk border is crossed, if a chunk is long enough."""
     border = (start // chunk + 1) * chunk
     return max(0, int(border) - side if start + side > border and side <= chunk else start)
 
@@ -218,7 +219,7 @@ def _stored_chunk(array: CachedArray) -> Vec3 | None:
 
 
 def _chunk(grid: Grid, stored: Sequence[int] | None) -> Vec3:
-    """The usual chunk, smaller where much is merged; where large ones are stored (pages), what one of those becomes."""
+    """The usual chunk, smaller where much is averaged; if large ones are stored (pages), the image of one of those."""
     if stored is not None and prod(stored) > 2**22:
         return vec3([min(n, max(1, s // f)) for n, s, f in zip(grid.shape, stored, grid.factor, strict=True)])
     chunk = list(usual_chunk(grid))

@@ -1,4 +1,4 @@
-"""Coarse levels of a volume that lacks them, made as they are read: no pyramid has to be written first."""
+"""Coarse levels of a volume that lacks them, computed when they are read: no pyramid must be written first."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from napari_connecto.io.volumes.pyramid import Grid, grids
 from napari_connecto.workflows.cascade.search.averaged import LEVEL_BYTES, Averaged
 from napari_connecto.workflows.shared.region import region_in
 
-MAKING = "making coarse levels"
+MAKING = "computing coarse levels"
 TOLERANCE = 0.25
-"""By how much a level's voxels may differ from a model's, see `Volume.level_at`."""
+"""Allowed relative difference of a level's voxel size from a model's, see `Volume.level_at`."""
 IN_MEMORY = 2**29
-"""Bytes of made levels that are kept in memory where no folder is given."""
+"""Bytes of computed levels kept in memory if there is no folder."""
 MADE_BYTES_S = 2e7
-"""Bytes of coarse levels that are made in a second, about; for what is expected before it is known."""
+"""Approximate bytes of coarse levels computed per second; for estimates."""
 THREADS = 2
 
 
 def with_coarser(volume: Volume, beside: Path | None = None) -> Volume:
-    """A volume of one level with the coarse levels that `save_volume` would store; any other as it is.
+    """A volume of one level with the coarse levels that `save_volume` would store; any other volume unchanged.
 
     Parameters
     ----------
     volume
         Of any kind.
     beside
-        Where made chunks are kept if there is no room in the user's cache (see `settings`), or the volume is in
-        memory and large; without it they are then made again and again.
+        Where computed chunks are stored if there is no room in the user's cache (see `settings`), or the volume is in
+        memory and large; without it they are then recomputed.
 
     Returns
     -------
     Volume
-        Nothing is read yet. It is another volume to `Volume.fingerprint`: ask the original for that.
+        Nothing is read yet. Its `Volume.fingerprint` differs from the original's: use that of the original.
     """
     if len(volume.levels) > 1:
         return volume
@@ -56,9 +56,9 @@ def with_coarser(volume: Volume, beside: Path | None = None) -> Volume:
 
 
 def with_levels_at(volume: Volume, sizes_nm: Sequence[FVec3], beside: Path | None = None) -> Volume:
-    """`with_coarser`, and a level of each of these voxel sizes that whole voxels of a finer level can be merged to.
+    """`with_coarser`, with a level for each of these voxel sizes that averaging whole voxels of a finer level can give.
 
-    So a cascade finds its levels in a pyramid that was halved along other axes. What cannot be made is left out.
+    So a cascade finds its levels in a pyramid that was halved along other axes. Impossible ones are left out.
     """
     volume = with_coarser(volume, beside)
     missing = [size for size in sizes_nm if not any(_fits(level.voxel_nm, size) for level in volume.levels)]
@@ -71,7 +71,7 @@ def with_levels_at(volume: Volume, sizes_nm: Sequence[FVec3], beside: Path | Non
 
 
 def fill_job(volume: Volume, used: Sequence[Level], region: Box | None = None, *, damaged: bool = False) -> Job[None]:
-    """Make the chunks of the levels that a search is about to read, finest first; those that are kept are skipped.
+    """Compute the chunks of the levels that a search will read, finest first; stored ones are skipped.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def fill_job(volume: Volume, used: Sequence[Level], region: Box | None = None, *
     used
         Those of its levels that are read.
     region
-        Where, in voxels of the finest level; everywhere without it.
+        Part, in voxels of the finest level. Default: everywhere.
     damaged
-        Pass over what cannot be read.
+        Skip chunks that cannot be read.
     """
     coarsest = max((prod(level.voxel_nm) for level in used if isinstance(level.array, Averaged)), default=0.0)
     todo: list[tuple[Averaged, Vec3]] = []
@@ -96,7 +96,7 @@ def fill_job(volume: Volume, used: Sequence[Level], region: Box | None = None, *
 
 
 def making_bytes(volume: Volume) -> int:
-    """Bytes of the levels that are made, uncompressed."""
+    """Uncompressed bytes of the computed levels."""
     return sum(level.nbytes for level in volume.levels if isinstance(level.array, Averaged))
 
 
@@ -124,7 +124,7 @@ def _each(todo: Sequence[tuple[Averaged, Vec3]], damaged: bool) -> Job[None]:
 def _ahead(
     pool: ThreadPoolExecutor, make: Callable[[Averaged, Vec3], None], todo: Sequence[tuple[Averaged, Vec3]]
 ) -> Iterator[Future[None]]:
-    """In order, a few at a time: finer chunks are there before those that are made of them."""
+    """In order, a few at a time, so that finer chunks exist before those computed from them."""
     source = iter(todo)
     waiting: list[Future[None]] = [pool.submit(make, *one) for one in islice(source, 2 * THREADS)]
     while waiting:
@@ -133,7 +133,8 @@ def _ahead(
 
 
 def _with(volume: Volume, steps: Sequence[tuple[Grid, int]], beside: Path | None) -> Volume:
-    """The volume with made levels; each step is a grid and the level it is made of, -1 for the one made before."""
+    """The volume with computed levels; each step is a grid and the index of its finer level, -1 for the previous
+    one."""
     if not steps:
         return volume
     itemsize, channels = volume.levels[0].dtype.itemsize, volume.levels[0].channels or 1
@@ -152,7 +153,7 @@ def _with(volume: Volume, steps: Sequence[tuple[Grid, int]], beside: Path | None
 
 
 def _finest_source(volume: Volume, size: FVec3) -> tuple[Grid, int] | None:
-    """The grid of this voxel size and the coarsest level that it can be made of; None where there is none."""
+    """The grid of this voxel size and the coarsest level it can be computed from; None if there is none."""
     for k in reversed(range(len(volume.levels))):
         level = volume.levels[k]
         factor = vec3([max(1, round(s / v)) for s, v in zip(size, level.voxel_nm, strict=True)])

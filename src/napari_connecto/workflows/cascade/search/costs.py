@@ -1,4 +1,4 @@
-"""What a search has cost, kept in its folder: runs that follow each other add up."""
+"""Cost of a search, stored in its folder and added up over its runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T = TypeVar("T")
 COSTS = "costs.json"
 FIGURES = ("calls", "seconds", "bytes")
 WRITE_S = 1.0
-"""What a killed search forgets at most."""
+"""Cost lost at most when a search is killed."""
 
 
 @dataclass
 class Costs:
-    """Calls made, seconds taken, bytes read and decoded, of all runs in a folder; by "level 0", ..., "audit".
+    """Calls made, seconds taken, bytes read and decoded, over all runs in a folder; by "level 0", ..., "audit".
 
-    Made by `Costs.open`; the document is beside the scores and never taken away, so a finished search that is run
-    again keeps its figures.
+    Made by `Costs.open`; the document is beside the scores and never removed, so a finished search that is run again
+    keeps its figures.
     """
 
     job: JobFolder
@@ -32,7 +32,7 @@ class Costs:
 
     @classmethod
     def open(cls, job: JobFolder) -> Costs:
-        """Those of earlier runs, if any.
+        """Cost of earlier runs, if any.
 
         Raises
         ------
@@ -44,14 +44,14 @@ class Costs:
         try:
             return cls(job, {name: {key: costs[key] + 0 for key in FIGURES} for name, costs in stored.items()})
         except (AttributeError, LookupError, TypeError) as error:
-            raise StoreError(f"'{path}' is damaged; remove it, and what was spent until now is forgotten") from error
+            raise StoreError(f"'{path}' is damaged; remove it, which resets the cost of earlier runs") from error
 
     def of(self, name: str) -> dict[str, float]:
-        """Calls, seconds and bytes; zeros where nothing was run."""
+        """Calls, seconds and bytes; zeros if nothing was run."""
         return self.spent.get(name) or dict.fromkeys(FIGURES, 0)
 
     def counted(self, name: str, results: Generator[T, None, None], meter: Meter) -> Generator[T, None, None]:
-        """Pass on what a run gives, a call each, and write what it costs: as it goes on, and however it ends."""
+        """Pass on the results of a run, one per call, and record its cost while it runs and at any end."""
         before, calls = self.of(name), 0
         started = written = time.perf_counter()
 

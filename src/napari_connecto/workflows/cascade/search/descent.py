@@ -1,6 +1,6 @@
-"""The gated descent of a cascade: coarse chunks first, and only the children of those that pass.
+"""The gated descent of a cascade: coarse chunks first, then only the children of those that pass.
 
-Gating rule: Athey, Sawmya, Shavit, arXiv 2504.21598. Everything else here is ours.
+Gating rule: Athey, Sawmya, Shavit, arXiv 2504.21598.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.choose import Choice
 
 PATIENCE_S = 0.1
-"""What a killed search computes again at most."""
+"""Computing time lost at most when a search is killed."""
 SCORES = np.dtype([("index", "<i8"), ("score", "<f4")])
 
 
 @dataclass(frozen=True)
 class Step:
-    """One level of a search: where it reads, with what, what lets a chunk pass, and what share of the work it is."""
+    """One level of a search: where it reads, its predictor, its threshold, and its share of the work."""
 
     stage: int
     level: Level
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """As users read it; stage 0 is the finest."""
+        """Name for users; stage 0 is the finest."""
         return f"level {self.stage}"
 
 
@@ -69,7 +69,7 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
 def children(parent: Step, passed: np.ndarray, child: Step, within: Box | None) -> np.ndarray:
     """Indices of the child chunks that overlap a passed parent chunk (and ``within``, child voxels).
 
-    A pyramid's coarse level may end short of the fine one (33 voxels become 16): the last chunks answer for the rest.
+    A pyramid's coarse level may end short of the fine one (33 voxels become 16): the last chunks cover the rest.
     """
     boxes = (_to_the_rim(parent, tile.write, child.level) for tile in parent.plan.tiles(passed))
     if within is not None:
@@ -78,7 +78,7 @@ def children(parent: Step, passed: np.ndarray, child: Step, within: Box | None) 
 
 
 def _to_the_rim(parent: Step, box: Box, level: Level) -> Box:
-    """A parent's box in a finer level's voxels; where it ends the parent's level, it ends the finer one too."""
+    """A parent's box in a finer level's voxels; at the parent level's end it reaches the finer level's end too."""
     there = parent.level.box_in(box, level)
     start = [0 if a == 0 else b for a, b in zip(box.start, there.start, strict=True)]
     rows = zip(box.stop, parent.level.shape, there.stop, level.shape, strict=True)
@@ -86,13 +86,13 @@ def _to_the_rim(parent: Step, box: Box, level: Level) -> Box:
 
 
 def roots(step: Step, within: Box | None) -> np.ndarray:
-    """Indices of the chunks a search begins with."""
+    """Indices of the chunks with which a search begins."""
     return step.plan.touching([within if within is not None else step.level.box])
 
 
 @dataclass(frozen=True)
 class HighestValue:
-    """Sink: a chunk's score, quantised to 255 steps as the map is, so that both agree."""
+    """Sink: a chunk's score, quantised to 255 steps like the map, so that both agree."""
 
     output: str
 
@@ -102,7 +102,7 @@ class HighestValue:
 
 @dataclass
 class Scores:
-    """Scores of one level's chunks: by index in memory, and on disk as they come."""
+    """Scores of one level's chunks: by index in memory, and on disk as they arrive."""
 
     journal: Journal
     known: dict[int, float]
@@ -111,24 +111,24 @@ class Scores:
 
     @classmethod
     def open(cls, path: Path) -> Scores:
-        """Those of an earlier run, if any."""
+        """Scores of an earlier run, if any."""
         journal = Journal(path, SCORES)
         records = journal.records()
         return cls(journal, dict(zip(records["index"].tolist(), records["score"].tolist(), strict=True)))
 
     def indices(self) -> np.ndarray:
-        """Chunks with a score."""
+        """Indices of chunks with a score."""
         return np.fromiter(self.known, np.int64, len(self.known))
 
     def add(self, index: int, score: float) -> None:
-        """Remember one; on disk within `PATIENCE_S` or with `flush`, for opening the file costs more than a chunk."""
+        """Add one; written within `PATIENCE_S` or by `flush`, because opening the file costs more than a chunk."""
         self.known[index] = float(np.float32(score))
         self._waiting.append((index, score))
         if time.monotonic() - self._written > PATIENCE_S:
             self.flush()
 
     def flush(self) -> None:
-        """All that were added are on disk when this returns."""
+        """Write all added scores to disk."""
         if self._waiting:
             self.journal.append(np.array(self._waiting, SCORES))
             self._waiting.clear()
@@ -136,5 +136,5 @@ class Scores:
 
 
 def passing(indices: np.ndarray, known: Mapping[int, float], threshold: float) -> np.ndarray:
-    """Those of ``indices`` whose score reaches the threshold; chunks that were skipped as damaged do not pass."""
+    """Those of ``indices`` whose score reaches the threshold; chunks skipped as damaged do not pass."""
     return np.array([i for i in indices.tolist() if known.get(i, -1.0) >= threshold], np.int64)

@@ -1,4 +1,4 @@
-"""Find sparse objects: look everywhere coarsely, then closely only where it matters."""
+"""Find sparse objects: classify the whole volume coarsely, then only promising chunks at full resolution."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from napari_connecto.workflows.ood.document import KEY
 from napari_connecto.workflows.shared.region import inside
 
 LEVELS = "coarse"
-"""Folder, in a result, of levels that were made while it was searched."""
+"""Folder, in a result, of levels computed during its search."""
 OBJECTS_SHARE = 0.3
-"""What finding objects takes of the search: on the samples 0.2 to 0.4. It shares out the bar, no more."""
+"""Share of a search spent on extracting objects: 0.2 to 0.4 on the samples. For progress only."""
 
 
 def detect(
@@ -195,7 +195,7 @@ def _work(
     view: Box | None,
     known: bool,
 ) -> dict[str, float]:
-    """Seconds that each phase is expected to take, by what the choice measured; see `Phases`."""
+    """Seconds that each phase is expected to take, from the measurements behind the choice; see `Phases`."""
     everything, within = volume.levels[0].box, region or volume.levels[0].box
     chunks = len(finest.plan) * within.size / everything.size
     level_s = max(choice.one_level_cost_s, 1e-9)
@@ -212,10 +212,10 @@ def _work(
 
 
 def with_levels(volume: Volume, cascade: Cascade, out: Path | None = None) -> Volume:
-    """The volume with a level for every stage, as far as they can be made; see `with_levels_at`.
+    """The volume with a level for every stage, as far as they can be computed; see `with_levels_at`.
 
-    What is made is kept in the user's cache, else in ``out``. A cascade that was trained in pixels takes a volume
-    without a voxel size by its pixels.
+    Computed levels are stored in the user's cache, else in ``out``. A cascade trained in pixels reads a volume without
+    a voxel size in pixels.
 
     Raises
     ------
@@ -225,8 +225,8 @@ def with_levels(volume: Volume, cascade: Cascade, out: Path | None = None) -> Vo
     if cascade.metadata.get(UNIT) == PIXEL:
         if volume.calibrated and volume.metadata.get(UNIT) != PIXEL:
             raise VoxelSizeError(
-                f"'{cascade.name}' was trained in pixels, on an image without a voxel size; '{volume.name}' has one: "
-                "train again on an image that states its voxel size"
+                f"'{cascade.name}' was trained in pixels, on an image without a voxel size, but '{volume.name}' has "
+                "one: train a cascade on an image that states its voxel size"
             )
         volume = volume.in_pixels()
     sizes = [card.voxel_nm for card in cascade.cards]
@@ -234,7 +234,7 @@ def with_levels(volume: Volume, cascade: Cascade, out: Path | None = None) -> Vo
 
 
 def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
-    """What a result folder belongs to: scores depend on volume and models alone, not on thresholds or order."""
+    """What a result folder belongs to: scores depend on volume and models, not on thresholds or order."""
     return {
         "workflow": "detect",
         "volume": volume.fingerprint(),
@@ -245,5 +245,5 @@ def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
 
 
 def one_level(cascade: Cascade) -> Choice:
-    """The choice that uses the finest level alone."""
+    """The choice of an exhaustive search."""
     return exhaustive_choice(cascade.calibration, cascade.rule.threshold)

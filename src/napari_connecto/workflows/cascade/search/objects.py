@@ -1,6 +1,6 @@
-"""From a probability map that exists only where it was worth computing to objects, tile by tile.
+"""Extract objects, tile by tile, from a probability map that is only partly computed.
 
-The map is never held whole. An object that lies in several tiles is one object.
+The map is never held as a whole. An object that spans several tiles is one object.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Head = Literal["centres", "masks"]
 
 @dataclass(frozen=True)
 class ObjectRule:
-    """How objects are read off a probability map.
+    """How objects are extracted from a probability map.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class ObjectRule:
         "centres": maxima of the smoothed map, at least half a diameter apart, scored by its height there.
         "masks": connected regions above ``threshold``, scored by their mean.
     threshold
-        Least probability, in [0, 1].
+        Smallest probability, in [0, 1].
     diameter_nm
-        Typical object; gives centres their boxes and the least distance between two.
+        Diameter of a typical object; determines the boxes of centres and the smallest distance between two.
     min_voxels
-        Smaller masks are dropped.
+        Smaller masks are discarded.
     flat
-        Sections along z are unrelated: masks in two of them are two objects.
+        Sections along z are unrelated: masks in two sections are two objects.
     """
 
     head: Head
@@ -69,7 +69,7 @@ def find_objects(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray
     plan
         Its tiles.
     tiles
-        Indices of the tiles that may hold something, ascending.
+        Indices of the tiles that may contain something, ascending.
     rule
         See `ObjectRule`.
     """
@@ -80,7 +80,7 @@ def find_objects(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray
 
 def _centres(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, rule: ObjectRule) -> Detections:
     radius = np.maximum(np.rint(rule.diameter_nm / 2 / np.array(level.voxel_nm)), 0).astype(int)
-    window = 2 * np.maximum(radius // 2, (radius > 0).astype(int)) + 1  # `_thin` sees to the full distance
+    window = 2 * np.maximum(radius // 2, (radius > 0).astype(int)) + 1  # `_thin` enforces the full distance
     points, scores = [], []
     for tile in plan.tiles(tiles):
         read = tile.write.grow(vec3((radius // 2 + 5).tolist())).clip(level.shape)  # the window, and 4 sigma
@@ -102,7 +102,7 @@ def _centres(level: Level, plan: TilePlan, tiles: Sequence[int] | np.ndarray, ru
 
 
 def _thin(found: Detections, distance_nm: float) -> Detections:
-    """Of two centres nearer than ``distance_nm`` keep the better; equal scores keep the first."""
+    """Of two centres nearer than ``distance_nm`` keep the better; for equal scores the first."""
     if len(found) < 2:
         return found
     rank = np.lexsort((np.arange(len(found)), -found.score))
@@ -152,12 +152,12 @@ class MaskFinder:
 
     def _label(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, int]:
         probability = self.level.read(tile.write)
-        mask = probability >= max(1, ceil(self.rule.threshold * 255 - 1e-6))  # as a tile's score is compared
+        mask = probability >= max(1, ceil(self.rule.threshold * 255 - 1e-6))  # like the comparison of a tile's score
         labels, n = cc3d.connected_components(mask, connectivity=6, return_N=True)
         return labels.astype(np.int64), probability, int(n)
 
     def _keep(self, index: int, labels: np.ndarray, n: int) -> None:
-        """For `relabelled`, while there is room; what was not kept is read again."""
+        """Keep labels for `relabelled` while there is room; others are read again."""
         small = labels.astype(np.uint16 if n < 2**16 else np.uint32)
         if (len(self._kept) + 1) * small.nbytes <= MEMORY_BYTES:
             self._kept[index] = small

@@ -1,4 +1,4 @@
-"""One run of a cascade: what was looked at on each level, what passed, what it took. Ours, but for the gating rule."""
+"""One run of a cascade: chunks classified and passed on each level, and their cost."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from napari_connecto.workflows.shared.region import region_in
 MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.json"
 """The report is written last: a folder without it holds no finished search."""
 WORTH_A_TRIAL = 200
-"""Chunks from which on it pays to time batch sizes."""
+"""Number of chunks from which timing batch sizes pays off."""
 WRITERS = 4
 FLOOR = 0.1
-"""Maps of chunks that never reach this probability are not kept."""
+"""Maps of chunks that never reach this probability are not stored."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class RunOptions:
     batch
         Tiles per forward pass; None: timed.
     on_bad
-        What to do with bad chunks.
+        What to do with damaged chunks.
     client
-        Of a Dask cluster.
+        Client of a Dask cluster.
     live
-        Report objects while chunks are finished; somebody is looking.
+        Report objects as chunks are finished, for a viewer.
     """
 
     batch: int | None = None
@@ -68,7 +68,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class KeepMap:
-    """Sink of the finest level: keep the quantised map where it holds anything, answer the chunk's score."""
+    """Sink of the finest level: store the quantised map if it holds anything, return the chunk's score."""
 
     store: TileStore
     output: str
@@ -86,7 +86,7 @@ class KeepMap:
 
 @dataclass(frozen=True)
 class HoldsObject:
-    """Sink of the audit: the chunk's score where enough of it is above the threshold for part of an object, else 0."""
+    """Sink of the audit: the chunk's score if enough of it is above the threshold for part of an object, else 0."""
 
     output: str
     threshold: float
@@ -107,11 +107,11 @@ class Search:
     steps
         Levels used, finest first.
     rule
-        How objects are read off the finest map.
+        How objects are extracted from the finest map.
     score_curve
-        Makes probabilities of raw scores; None leaves them.
+        Turns raw scores into probabilities; None leaves them.
     seen, passed
-        Chunk indices per stage: looked at, and let through.
+        Chunk indices per stage: classified, and passed.
     """
 
     volume: Volume
@@ -160,7 +160,7 @@ class Search:
     def _run(
         self, step: Step, indices: np.ndarray, sink: Any, scores: Scores, label: str
     ) -> Iterator[tuple[int, Tile | None, float]]:
-        """Run the chunks that are not yet scored; yields how many are finished, and the chunk just scored."""
+        """Run the chunks that have no score yet; yields the number finished, and the chunk just scored."""
         todo = np.setdiff1d(indices, scores.indices())
         done = len(indices) - len(todo)
         yield done, None, 0.0
@@ -180,10 +180,10 @@ class Search:
                     yield done, tile, score
         finally:
             scores.flush()
-        yield len(indices), None, 0.0  # damaged chunks that were skipped are finished, too
+        yield len(indices), None, 0.0  # skipped damaged chunks count as finished
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
-        """Tiles per forward pass: as asked, else as when the job began (bits may depend on it), else timed."""
+        """Tiles per forward pass: as requested, else as when the job began (bits may depend on it), else timed."""
         if self.how.batch is not None:
             return self.how.batch
         if step.name not in self.batches:
@@ -198,7 +198,7 @@ class Search:
         return int(self.batches[step.name])
 
     def objects(self) -> Job[Detections]:
-        """Objects in all chunks that were looked at closely; masks are written as labels beside the map."""
+        """Objects in all chunks classified at the finest level; masks are written as labels beside the map."""
         step = self.steps[0]
         tiles = np.sort(passing(self.seen[0], self.scores[0].known, FLOOR))
         yield Progress(0, len(tiles), "objects")
@@ -229,16 +229,14 @@ class Search:
         sink = HoldsObject(step.predictor.card.outputs[0].name, self.rule.threshold, least_part(step, self.rule))
         for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
             yield Progress(done, len(sample), "audit")
-        sample = np.intersect1d(sample, self.audited.indices())  # damaged chunks that were skipped tell nothing
+        sample = np.intersect1d(sample, self.audited.indices())  # skipped damaged chunks give no information
         of_found = step.plan.touching(_around(found, step.plan))
         lost = np.setdiff1d(passing(sample, self.audited.known, self.rule.threshold), of_found)
         return audit_bound(len(lost), len(sample), len(rejected), len(np.intersect1d(of_found, self.seen[0])))
 
 
 def least_part(step: Step, rule: ObjectRule) -> int:
-    """Voxels that the smallest object to be kept has in one chunk: all of them, or fewer where it reaches through
-    several thin chunks.
-    """
+    """Voxels of the smallest accepted object in one chunk: all, or fewer if it spans several thin chunks."""
     if rule.head == "centres":
         return 1
     if rule.flat or step.plan.shape[0] == 1:
@@ -248,7 +246,7 @@ def least_part(step: Step, rule: ObjectRule) -> int:
 
 
 def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -> Iterator[int]:
-    """Write those that hold anything, a few at a time, for each waits for the disk; yields how many are done."""
+    """Write those that hold anything, a few at a time, because each waits for the disk; yields the number done."""
     done = 0
     with ThreadPoolExecutor(WRITERS, "labels") as pool:
         while group := list(islice(blocks, 4 * WRITERS)):
@@ -260,6 +258,6 @@ def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -
 
 
 def _around(found: Detections, plan: TilePlan) -> Iterator[Box]:
-    """Boxes of found objects and a voxel around: a rejected chunk that holds a found object's rim misses no object."""
+    """Boxes of found objects, one voxel wider: a rejected chunk with only the rim of a found object misses nothing."""
     for box in found.box:
         yield Box(vec3(box[:3].tolist()), vec3(box[3:].tolist())).grow((1, 1, 1)).clip(plan.shape)

@@ -1,4 +1,4 @@
-"""A map as this search knows it: what an earlier search of the same folder computed elsewhere does not count."""
+"""A map restricted to the chunks of this search, without those that an earlier search of the folder computed."""
 
 from __future__ import annotations
 

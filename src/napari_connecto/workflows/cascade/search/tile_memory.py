@@ -1,7 +1,7 @@
-"""The tiles of a map that were computed last, kept in memory over the store that holds all of them.
+"""The most recent tiles of a map, kept in memory in front of the store that holds all of them.
 
-Reading a small chunk back through a store costs about as much as computing it, and objects are read off a map that has
-just been written.
+Reading a small chunk back from a store costs about as much as computing it, and objects are extracted from a map that
+has just been written.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from napari_connecto.core.tiles import TilePlan
 
 
 class TileMemory:
-    """An array (z, y, x) that answers from memory what it remembers whole, and from the array behind it what not.
+    """An array (z, y, x) that reads from memory what is fully cached there, and the rest from the stored array.
 
     Parameters
     ----------
     behind
-        The stored map. What is remembered must be what is stored there.
+        The stored map. Cached values must be those stored there.
     plan
         The map's tiles.
     limit
-        Bytes to remember; the oldest tiles go first. Empty tiles cost nothing.
+        Bytes to cache; the oldest tiles are removed first. Empty tiles cost nothing.
     """
 
     def __init__(self, behind: Any, plan: TilePlan, limit: int = 2**27) -> None:
@@ -38,7 +38,7 @@ class TileMemory:
         self.chunks: tuple[int, ...] = tuple(behind.chunks)
 
     def remember(self, index: int, block: np.ndarray | None) -> None:
-        """A tile as it was stored; None where nothing was, so that it reads as 0. Any thread."""
+        """A tile as stored; None if it was not stored and reads as 0. Any thread."""
         with self._lock:
             self._tiles[index] = block
             self._bytes += 0 if block is None else block.nbytes

@@ -1,4 +1,4 @@
-"""Measure a cascade's detectors on labelled blocks that none of them was trained on."""
+"""Measure a cascade's detectors on labelled blocks held out from training."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 COARSE = 0.08
-"""What a call of a coarse level takes of one of the finest: measured on the sample cells. It shares out the bar."""
+"""Cost of a call of a coarse level relative to one of the finest, measured on the sample cells; for progress only."""
 CHOOSING = "choosing the threshold"
 CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """A level's chunks inside the measured block: a plan of the block, and tiles shifted to the level."""
+    """A level's chunks inside the held-out block: a plan of the block, and tiles shifted to the level."""
 
     level: Level
     block: Box
@@ -45,7 +45,7 @@ class _Grid:
         return [Tile(t.index, t.write.shift(offset), t.read.shift(offset)) for t in self.plan]
 
     def map(self, field: np.ndarray) -> Level:
-        """A map of the block in its place."""
+        """A map of the block, at its position."""
         return Level(field, self.level.voxel_nm, fvec3(self.level.to_nm(self.block.start).tolist()))
 
     def chunk_at(self, nm: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class _Grid:
 
 @dataclass
 class _MapInMemory:
-    """Sink: keep the quantised map of the measured block, answer the score."""
+    """Sink: store the quantised map of the held-out block, return the score."""
 
     array: np.ndarray
     start: Sequence[int]
@@ -89,15 +89,16 @@ def calibrate_job(
     stages
         Finest first.
     rule
-        Its threshold is replaced by the one of best object F1 on the block, all labelled objects counted, also those
-        that the least size removes.
+        Its threshold is replaced by the one of best object F1 on the block, with all labelled objects counted,
+        including
+        those below the minimum size.
     prefer
-        Keep the rule's threshold where none is better on the block.
+        Keep the rule's threshold unless another one is better on the block.
 
     Returns
     -------
     calibration, rule
-        What `choose_thresholds` needs, and the rule with its threshold.
+        Input of `choose_thresholds`, and the rule with its threshold.
     """
     grids = [_grid(volume, examples, measured, stage) for stage in stages]
     scores, costs = [], []
@@ -131,16 +132,16 @@ def calibrate_job(
 def measured_job(
     volume: Volume, examples: Examples, measured: Box, stage: Predictor, rule: ObjectRule
 ) -> Job[tuple[HeldOut, ScoreCurve]]:
-    """What the finest stage of any cascade finds of the labelled objects in the measured block, by its own rule."""
+    """Recall of the finest stage of any cascade on the labelled objects in the held-out block, by its own rule."""
     grid = _grid(volume, examples, measured, stage)
     check_channels(grid.level, stage.card)
     field = np.zeros(grid.block.shape, np.uint8)
-    yield from _scores_job(volume, grid, stage, field, "measuring the cascade before")
+    yield from _scores_job(volume, grid, stage, field, "measuring the previous cascade")
     return _measured(grid, field, rule, examples.centres_nm[examples.inside(measured)], examples)
 
 
 def _scores_job(volume: Volume, grid: _Grid, stage: Predictor, field: np.ndarray | None, name: str) -> Job[np.ndarray]:
-    """Scores (n,) of all chunks of a block; the map goes into ``field``, if one is given."""
+    """Scores (n,) of all chunks of a block; the map is written to ``field``, if given."""
     output = stage.card.outputs[0].name
     sink = HighestValue(output) if field is None else _MapInMemory(field, grid.block.start, output)
     options = ExecuteOptions(scaling=stage.card.normalisation.resolve(volume))

@@ -1,4 +1,4 @@
-"""What was measured on labelled validation blocks, for thresholds to be chosen from: all chunks' scores."""
+"""Measurements on labelled validation blocks, from which thresholds are chosen: the scores of all chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 @shown
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores of all chunks of the validation region at all levels, whether or not a cascade would have called them.
+    """Scores of all chunks of the validation region at all levels, including those a cascade would reject.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class Calibration:
     branching
         Children per parent away from the borders, one per step from the finest level up.
     held_out
-        What an exhaustive search finds of these objects; None for cascades that were measured without it.
+        Recall of an exhaustive search on these objects; None for cascades measured without it.
     score_curve
-        Makes probabilities of detections' raw scores; None for older cascades, whose raw scores are shown.
+        Turns raw scores of detections into probabilities; None for older cascades, whose raw scores are shown.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -121,7 +121,7 @@ class Calibration:
         Raises
         ------
         ModelError
-            If it is damaged; says what is wrong.
+            If it is damaged; the message says what is wrong.
         """
         try:
             scores: Sequence[Any] = data["scores"]

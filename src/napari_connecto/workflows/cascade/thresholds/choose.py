@@ -1,6 +1,6 @@
-"""Which levels to use, and at which thresholds: least expected cost for a target recall.
+"""Choose levels and thresholds: lowest expected cost for a target recall.
 
-Recall is relative to one-level detection: of the objects that level 0 alone finds, how many keep all their ancestors.
+Recall is relative to an exhaustive search: of the objects that level 0 alone finds, the share whose ancestors all pass.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class Choice:
     Parameters
     ----------
     thresholds
-        A chunk is called positive at ``score >= threshold``; None where the level is not used.
+        A chunk is called positive at ``score >= threshold``; None if the level is not used.
     recall
-        Measured on the validation blocks, relative to one level.
+        Measured on the validation blocks, relative to an exhaustive search.
     expected_recall
-        To expect of new data: counts also the misses that a sample of this size cannot show.
+        Expected on new data: includes misses that a sample of this size cannot show.
     recall_interval
         Bootstrap over blocks or Clopper-Pearson on the coarse chunks that hold objects, whichever is wider.
     calls
-        Measured calls per level-0 chunk; 0 where the level is not used.
+        Measured calls per level-0 chunk; 0 if the level is not used.
     cost_s, one_level_cost_s, saving, saving_interval
         Expected seconds per level-0 chunk, with the cascade and without; share saved, bootstrapped over blocks.
     tpr, fpr
         Measured, of the whole cascade: share of all objects found, share of empty level-0 chunks called positive.
     predicted
-        ``tpr``, ``fpr`` and ``calls`` by `expected_cascade` from ``rates``, to stand beside the measured ones.
+        ``tpr``, ``fpr`` and ``calls`` by `expected_cascade` from ``rates``, for comparison with the measured ones.
     rates
         See `LevelRates`.
     objects, blocks
-        What it rests on: objects that level 0 finds, blocks that were resampled.
+        Sample size: objects that level 0 finds, blocks that were resampled.
     held_out
-        Of the labelled held-out objects; None for cascades that were measured without.
+        Recall of the labelled held-out objects; None for cascades measured without.
     reason
         Why this cascade, or why none, in words.
     """
@@ -98,7 +98,7 @@ def choose_thresholds(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Choice:
-    """Choose the levels and thresholds of least expected cost.
+    """Choose the levels and thresholds of lowest expected cost.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def choose_thresholds(
 
 
 def exhaustive_choice(calibration: Calibration, threshold: float) -> Choice:
-    """The finest level alone, whatever it costs: nothing is gated, so no recall of a gating is claimed."""
+    """The finest level alone: nothing is gated, so no recall of a gating is stated."""
     found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
     measured = measure(calibration, (threshold, *(None,) * (len(calibration.scores) - 1)), found)
     spread = intervals(calibration, measured, 0, np.random.default_rng(0), 1)
@@ -154,7 +154,7 @@ def exhaustive_choice(calibration: Calibration, threshold: float) -> Choice:
 def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     """The threshold of best F1 for scores (n,) and truth (n,), midway between two scores."""
     if not truth.any():
-        raise InputError("got validation blocks without any object; label some there, or give the threshold of level 0")
+        raise InputError("the validation blocks hold no object; label some there, or give the threshold of level 0")
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     f1 = 2 * np.cumsum(truth[order]) / (np.arange(1, len(ranked) + 1) + np.count_nonzero(truth))
@@ -205,7 +205,7 @@ def _why(choice: Choice, best: Cheapest) -> str:
         f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
     )
     if best.fitted:
-        text += ": too few to count so small a loss, so a threshold was lowered below all of them by the scores' tail"
+        text += ": too few to measure so small a loss, so a threshold was set below all of them by the scores' tail"
     return text + "." + (f" Overall, {choice.held_out.sentence}" if choice.held_out is not None else "")
 
 
@@ -220,6 +220,4 @@ def _why_none(best: Cheapest, calibration: Calibration, found: int, target: floa
             f"there, to keep {target:.1%} of them; label more, or lower the target."
         )
     ratio = best.cost_s / calibration.cost_s[0]
-    return (
-        f"No cascade: nothing is gained, the cheapest that keeps {target:.1%} would cost {ratio:.2f} times one level."
-    )
+    return f"No cascade: the cheapest one that keeps {target:.1%} would cost {ratio:.2f} times an exhaustive search."

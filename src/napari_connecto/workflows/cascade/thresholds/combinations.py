@@ -1,4 +1,4 @@
-"""Every combination of levels and candidate thresholds at once: histograms of scores, summed from above."""
+"""Evaluate all combinations of levels and candidate thresholds at once, by cumulative histograms of scores."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 _MIN_TAIL = 5  # object-holding chunks below which no tail is fitted
 _MIN_SCALE = 0.5  # logits; saturated scores would fit a tail of no width
-_SATURATED = 1e-3  # beyond this and its complement, differences between a network's probabilities say nothing
-_LOWEST = 1 / 510  # searches keep scores in steps of 1 / 255: below half a step everything passes
+_SATURATED = 1e-3  # beyond this and its complement, differences between a network's probabilities are meaningless
+_LOWEST = 1 / 510  # searches store scores in steps of 1 / 255: below half a step everything passes
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Thresholds to try at one coarse level.
+    """Candidate thresholds of one coarse level.
 
     Parameters
     ----------
     thresholds
         (c,) ascending; the first, minus infinity, leaves the level out.
     unseen
-        (c,) share of objects to expect lost beyond those that the sample shows.
+        (c,) share of objects expected to be lost beyond those lost in the sample.
     fitted
-        (c,) whether it lies below all objects of the sample, where only the fitted tail tells what is lost.
+        (c,) whether it is below all objects of the sample, so that its loss follows from the fitted tail alone.
     holders
-        Chunks of the level that hold an object.
+        Number of chunks of the level that hold an object.
     """
 
     thresholds: np.ndarray
@@ -40,10 +40,11 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Cheapest:
-    """The cheapest real cascade that keeps the target; ``cost_s`` is infinite where there is none.
+    """The cheapest real cascade that keeps the target; ``cost_s`` is infinite if there is none.
 
-    ``thresholds`` starts at level 1 and has None for levels left out; ``miss`` is the share of objects to expect lost,
-    ``fitted`` whether a threshold rests on a fitted tail, ``holders`` the fewest object-holding chunks of a level used.
+    ``thresholds`` starts at level 1 and has None for levels left out; ``miss`` is the expected share of objects lost,
+    ``fitted`` whether a threshold depends on a fitted tail, ``holders`` the fewest object-holding chunks of a level
+    used.
     """
 
     thresholds: tuple[float | None, ...]
@@ -54,7 +55,7 @@ class Cheapest:
 
 
 def below(scores: np.ndarray, score: float) -> float:
-    """A threshold midway between a score and the next lower one: the same chunks pass, without a tie to break."""
+    """A threshold midway between a score and the next lower one: the same chunks pass, without ties."""
     lower = scores[scores < score]
     middle = np.float32((float(lower.max()) + score) / 2) if lower.size else np.float32(score / 2)
     return float(middle) if not lower.size or middle > lower.max() else float(score)
@@ -72,7 +73,7 @@ def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confid
     allowed
         Share of them that may be lost.
     confidence
-        Of the bound on that share, by counting; None for its expectation.
+        Confidence of the bound on that share, by counting; None for its expectation.
     """
     coarse = range(1, len(calibration.scores))
     per_level = {1: 40, 2: 24, 3: 18}.get(len(coarse), 8)
@@ -97,7 +98,7 @@ def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confid
 
 
 def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed: float, count: int) -> Candidates:
-    """Thresholds between the lowest that the tail asks for and the highest that loses no more than allowed."""
+    """Thresholds between the lowest that the tail requires and the highest that loses no more than allowed."""
     scores = calibration.scores[level]
     chunks = calibration.ancestors(found, 0, level)
     per_object = np.sort(scores[chunks])
@@ -120,7 +121,7 @@ def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed:
 
 
 def tail_threshold(scores: np.ndarray, share: float) -> float:
-    """The score that a share below 1 / n of the population undercuts, by an exponential tail of the lowest logits.
+    """The score below which a share of 1 / n of the population lies, by an exponential tail of the lowest logits.
 
     References
     ----------
@@ -136,7 +137,7 @@ def tail_threshold(scores: np.ndarray, share: float) -> float:
 def _losses(
     sets: list[Candidates], missed: np.ndarray, objects: int, confidence: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Share to expect lost, and what must not exceed the allowed share, for every combination."""
+    """Expected loss, and the value that must not exceed the allowed share, for every combination."""
     shape, used = missed.shape, np.zeros(missed.shape)
     miss, fitted, holders = missed / (objects + 1), np.zeros(missed.shape, bool), np.full(missed.shape, float(objects))
     for axis, c in enumerate(sets):
@@ -173,7 +174,7 @@ def _costs(calibration: Calibration, sets: list[Candidates], shape: tuple[int, .
 
 
 def _bins(calibration: Calibration, sets: list[Candidates], chunks: np.ndarray, level: int) -> np.ndarray:
-    """How many thresholds of its level each chunk passes; it passes number i if that is at least i."""
+    """Number of thresholds of its level that each chunk passes; it passes number i if that is at least i."""
     return np.searchsorted(sets[level - 1].thresholds[1:], calibration.scores[level][chunks], side="right")
 
 

@@ -1,4 +1,4 @@
-"""What the finest stage finds of the labelled objects that no stage was trained on: misses that no gating explains."""
+"""Recall of the finest stage on labelled objects held out from training: misses that are not due to gating."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from napari_connecto.workflows.cascade.training.labelled_region import Examples
 @shown
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """An exhaustive search of the held-out block beside its labels, matched one to one by centres.
+    """An exhaustive search of the held-out block compared with its labels, matched one to one by centres.
 
     Parameters
     ----------
     found
         (m,) boolean for each labelled object, in the order of `Calibration.objects`.
     too_small
-        Labelled objects that are missed because their masks are below the least size.
+        Labelled objects missed because their masks are below the minimum size.
     false
-        Detections on what is labelled as background (everything that is no object, where all was labelled).
+        Detections on labelled background (everything that is not an object, if all was labelled).
     least_voxels
-        The least size.
+        The minimum size.
     complete
-        Whether all objects in the block were labelled. Of a review they are not: what no search had found and nobody
-        added is among neither the found nor the missed, and detections where nothing is known are not judged.
+        Whether all objects in the block were labelled. In a review they are not: objects that no search found and
+        nobody
+        added are neither found nor missed, and detections where nothing is known are not judged.
     """
 
     found: np.ndarray
@@ -53,11 +54,13 @@ class HeldOut:
 
     @property
     def sentence(self) -> str:
-        """In words a user reads."""
+        """The result in words."""
         counts, n = self.counts, len(self.found)
         text = f"An exhaustive search finds {found_of(counts.tp, n)}"
         if self.too_small:
-            text += f"; {self.too_small} of those missed are smaller than the least size of {self.least_voxels} voxels"
+            text += (
+                f"; {self.too_small} of those missed are smaller than the minimum size of {self.least_voxels} voxels"
+            )
         if counts.tp + counts.fp:
             text += f"; {counts.fp} of {counts.tp + counts.fp} detections there are false"
         return text + ("." if self.complete else ". Only labelled places count; other objects may be missed.")
@@ -74,13 +77,13 @@ class HeldOut:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> HeldOut:
-        """From what `to_json` gave; raises what damaged data raise."""
+        """From the output of `to_json`; raises whatever damaged data raise."""
         too_small, false, least = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
         return cls(np.asarray(data["found"], bool).ravel(), too_small, false, least, bool(data["complete"]))
 
 
 def found_of(found: int, labelled: int) -> str:
-    """Recall of labelled held-out objects in words, with its interval."""
+    """Recall of the labelled held-out objects in words, with its interval."""
     if not labelled:
         return "no held-out object: none is labelled there"
     share, low, high = (f"{100 * v:.0f}" for v in (found / labelled, *recall_interval(found, labelled)))
@@ -96,12 +99,12 @@ def recall_interval(found: int, labelled: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class LabelledRecall:
-    """How many labelled held-out objects a search finds: the finest stage, the least size and the gating lose some.
+    """Recall of a search on the labelled held-out objects: finest stage, minimum size and gating each lose some.
 
     Parameters
     ----------
     labelled, found, exhaustive
-        Objects: there are, are found by the levels in use, and by the finest level everywhere.
+        Number of objects: labelled, found with the levels in use, and found by an exhaustive search.
     """
 
     labelled: int
@@ -110,7 +113,7 @@ class LabelledRecall:
 
     @property
     def sentence(self) -> str:
-        """In words a user reads."""
+        """The recall in words."""
         text = f"the levels in use find {found_of(self.found, self.labelled)}"
         return text + (f"; an exhaustive search finds {self.exhaustive}." if self.found < self.exhaustive else ".")
 
@@ -123,14 +126,14 @@ class LabelledRecall:
 @shown
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Detections in a block beside its labels.
+    """Detections in a block compared with its labels.
 
     Parameters
     ----------
     hit
         (m,) labelled objects that are found.
     true, false
-        (k,) detections that are an object, and that are none; the rest lies where nothing is known.
+        (k,) detections that are an object, and that are none; for the others nothing is known.
     """
 
     hit: np.ndarray
@@ -155,12 +158,12 @@ def judge(found: Detections, centres_nm: np.ndarray, examples: Examples) -> Judg
 def measure_held_out(
     level: Level, plan: TilePlan, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
 ) -> tuple[HeldOut, Detections, Judged]:
-    """Read objects off the held-out block's map (uint8), with and without the least size.
+    """Extract objects from the held-out block's map (uint8), with and without the minimum size.
 
     Returns
     -------
     held_out, found, judged
-        The measurement, the detections it rests on, and which of these are true.
+        The measurement, its detections, and which of these are true.
     """
     everything = np.arange(len(plan))
     found = find_objects(level, plan, everything, rule)

@@ -1,4 +1,4 @@
-"""What a cascade of given thresholds does on the validation blocks: measured, by the formulas, with intervals."""
+"""Rates of a cascade with given thresholds on the validation blocks: measured, by the formulas, with intervals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 @dataclass(frozen=True)
 class LevelRates:
-    """What one level does on the validation blocks, at its threshold; None where the level is not used.
+    """Rates of one level on the validation blocks at its threshold; None if the level is not used.
 
     Parameters
     ----------
     prevalence
-        Share of level-0 chunks that lie in a positive chunk of this level; known also where the level is not used.
+        Share of level-0 chunks inside a positive chunk of this level; also known if the level is not used.
     tpr_object, tpr_chunk
         Share of objects whose chunk is called positive, and of positive chunks.
     fpr
@@ -33,12 +33,12 @@ class LevelRates:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What a cascade does on the validation blocks.
+    """Result of a cascade on the validation blocks.
 
     Parameters
     ----------
     thresholds
-        Per level, finest first; None where it is not used.
+        Per level, finest first; None if not used.
     called
         Per level, (n_k,) which chunks are called.
     positive
@@ -56,7 +56,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals of relative recall and of the saving, and how many blocks were resampled for them."""
+    """95 % intervals of relative recall and of the saving, and the number of resampled blocks."""
 
     recall: tuple[float, float]
     saving: tuple[float, float]
@@ -99,7 +99,7 @@ def level_rates(calibration: Calibration, level: int, threshold: float | None) -
 
 
 def predict(calibration: Calibration, rates: tuple[LevelRates, ...]) -> CascadeExpectation:
-    """What the formulas make of the levels' rates; calls are 0 at levels that are not used."""
+    """Rates of the cascade by the formulas, from the levels' rates; calls are 0 at levels that are not used."""
     used = [k for k, r in enumerate(rates) if r.fpr is not None]
     expected = expected_cascade(
         [rates[k].prevalence for k in used],
@@ -115,10 +115,10 @@ def predict(calibration: Calibration, rates: tuple[LevelRates, ...]) -> CascadeE
 def intervals(
     calibration: Calibration, measured: Measured, holders: int, rng: np.random.Generator, resamples: int
 ) -> Intervals:
-    """Resample blocks, for neighbours are alike: the chunks of the coarsest level that has at least ten.
+    """Resample blocks, because neighbours are correlated: chunks of the coarsest level that has at least ten.
 
-    A sample without misses resamples to no misses, so recall's lower end is at most the Clopper-Pearson bound on
-    ``holders``, the coarse chunks that hold objects.
+    A sample without misses resamples to no misses, so the lower end of recall is at most the Clopper-Pearson bound
+    on ``holders``, the coarse chunks that hold objects.
     """
     sizes = [len(s) for s in calibration.scores]
     block_level = max((k for k, n in enumerate(sizes) if n >= 10), default=0)

@@ -1,4 +1,4 @@
-"""From a network's raw score to the probability that a detection is an object, by what was held out from training."""
+"""From a network's raw score to the probability that a detection is an object, calibrated on held-out objects."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from scipy.special import expit, log_expit, logit
 from napari_connecto.core.errors import ModelError
 
 EPS = 1e-3
-"""Raw scores of 0 and 1 count as this far inside."""
+"""Raw scores of 0 and 1 are moved inside by this."""
 TAIL = 3.0
-"""Spreads from the middle beyond which scores go on slowly, so that no two of them become the same number."""
+"""Spreads from the middle beyond which scores change slowly, so that no two become equal."""
 FEW = 3
-"""Held-out detections from which on their spread is used."""
+"""Number of held-out detections from which their spread is used."""
 LEAST_SPREAD = 0.05
-"""In logits, so that detections of all but equal raw scores are not torn apart."""
+"""Smallest spread in logits, so that detections of nearly equal raw scores are not torn apart."""
 OFFSET, OFFSET_SPREAD = 0.0, 1.5
 SLOPE, SLOPE_SPREAD = 1.5, 0.5
-"""Prior of the logistic: the middle detection is as likely true as false; the slope per spread, its log normal."""
+"""Prior of the logistic: even odds at the middle; the slope per spread, log-normal."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ScoreCurve:
     offset, slope
         Logit of the probability at the middle, and its change per spread.
     detections, true
-        Held-out detections that the curve rests on, and how many of them are objects.
+        Held-out detections behind the curve, and how many of them are objects.
     """
 
     middle: float
@@ -57,14 +57,14 @@ class ScoreCurve:
 
     @classmethod
     def fit(cls, raw: np.ndarray, true: np.ndarray, threshold: float) -> ScoreCurve:
-        """Maximum a posteriori, so that few detections give a curve too.
+        """Maximum a posteriori, so that a few detections give a curve too.
 
         Parameters
         ----------
         raw, true
             (n,) held-out detections: raw scores, and whether each is an object.
         threshold
-            Of the probability map: raw scores lie between it and 1, where there are too few detections to see.
+            Of the probability map: raw scores lie between it and 1, used if there are too few detections.
         """
         raw, true = np.asarray(raw, float), np.asarray(true, bool)
         low, high = _logit(np.array([threshold, 1.0]))
@@ -91,7 +91,7 @@ class ScoreCurve:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ScoreCurve:
-        """From what `to_json` gave.
+        """From the output of `to_json`.
 
         Raises
         ------

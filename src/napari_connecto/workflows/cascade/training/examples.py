@@ -1,4 +1,4 @@
-"""Labels and points as examples: masks, instances, centres, and verdicts of a review on them."""
+"""Training examples from labels and points: masks, instances, centres, with a review's verdicts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def from_labels(
     Parameters
     ----------
     labels
-        0 where no object is.
+        0 where there is no object.
     head, diameter_nm
-        As the cascade is to find them; a typical diameter is measured without one.
+        How the cascade is to predict them; without a diameter, a typical one is measured.
     sparse
-        Not all objects are labelled: what is not labelled is unknown, but for a rim around each object.
+        Not all objects are labelled: unlabelled voxels are unknown, except for a rim around each object.
     review
-        Verdicts on places. An object with a rejected place in it is background, one with a new place unknown; objects
-        without a place were added by hand. Rejected places that are in no object are background with ``sparse``.
+        Verdicts at positions. An object with a rejected position is background, one with a new position unknown;
+        objects
+        without a position were added by hand. Rejected positions outside objects are background with ``sparse``.
 
     Raises
     ------
@@ -49,11 +50,11 @@ def from_labels(
         raise InputError(f"got {level.box.size:.2e} label voxels, at most {MAX_VOXELS:.2e} fit; crop the labels")
     array = level.read(level.box)
     if array.dtype.kind not in "iub":
-        raise InputError(f"got labels of type {array.dtype}; labels are integers, 0 for background")
+        raise InputError(f"got labels of type {array.dtype}; labels must be integers, 0 for background")
     values = np.unique(array)
     values = values[values != 0]
     if values.size == 0:
-        raise InputError("got labels without a single labelled voxel; paint at least a few objects")
+        raise InputError("the labels are empty; paint at least a few objects")
     ids = np.searchsorted(values, array).astype(np.uint32) + 1
     ids[array == 0] = 0
     if values.size == 1:
@@ -97,7 +98,8 @@ def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool
     diameter_nm, like
         As for `from_points`.
     sparse
-        Only what was accepted or rejected is known. Without it all places but the rejected are objects, and everything
+        Only accepted and rejected places are known. Otherwise all places but the rejected ones are objects, and
+        everything
         else is background.
     """
     if not sparse:
@@ -105,8 +107,8 @@ def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool
     accepted = places.of(ACCEPTED)
     if not len(accepted):
         raise InputError(
-            f"none of the {len(places.status)} places is accepted; review some, or give unlabelled='background' where "
-            "they are all the objects that there are"
+            f"none of the {len(places.status)} places is accepted; review some, or give unlabelled='background' if "
+            "they are all the objects in the volume"
         )
     return with_known(from_points(accepted, diameter_nm, like), places, {})
 
@@ -146,7 +148,7 @@ def from_points(centres_nm: np.ndarray, diameter_nm: float, like: Level) -> Exam
         low = np.maximum(0, np.floor(at - 3 * sigma - 0.5)).astype(int)
         high = np.minimum(like.shape, np.ceil(at + 3 * sigma + 0.5)).astype(int)
         grids = np.ogrid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        # the voxel that holds the centre must reach 1 however flat the object is
+        # the voxel that contains the centre must reach 1 however flat the object is
         middle = np.where(sigma < 1, np.floor(at) + 0.5, at)
         r2 = sum(((g + 0.5 - c) / max(s, 0.4)) ** 2 for g, c, s in zip(grids, middle, sigma, strict=True))
         near = tuple(slice(a, b) for a, b in zip(low, high, strict=True))

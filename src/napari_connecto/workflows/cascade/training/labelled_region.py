@@ -1,4 +1,4 @@
-"""What is labelled on part of a volume, as training targets on any of its levels."""
+"""Labels of a part of a volume, as training targets on any of its levels."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from napari_connecto.core.volume import Level, Volume
 @shown
 @dataclass(frozen=True)
 class Examples:
-    """Where objects are, in a labelled part of the world.
+    """Positions of objects in a labelled part of the world.
 
     Parameters
     ----------
     target
-        uint8, 255 where the finest stage should answer 1: masks, or (for centres) a Gaussian around each centre.
-        Its extent is the labelled region; outside it nothing is known.
+        uint8, 255 where the finest stage should output 1: masks, or (for centres) a Gaussian around each centre. Its
+        extent is the labelled region; outside it nothing is known.
     centres_nm
         (n, 3) one position inside each object.
     diameter_nm
-        Typical object.
+        Diameter of a typical object.
     flat
-        Objects lie in one section each, though there are several: labels of unrelated sections.
+        Objects span one section each although there are several: labels of unrelated sections.
     known
-        Boolean, of the target's shape: where labels say what is there. None: everywhere, for what is no object is
-        background.
+        Boolean, of the target's shape: where labels are complete. None: everywhere, so that everything that is not an
+        object is background.
     voxels
         (n,) size of each object in voxels of ``target``, its area in one section where ``flat``.
     """
@@ -50,7 +50,7 @@ class Examples:
         return ((at >= box.start) & (at < box.stop)).all(axis=1)
 
     def known_at(self, nm: np.ndarray) -> np.ndarray:
-        """(k,) whether the labels say what is at positions (k, 3) in their extent."""
+        """(k,) whether positions (k, 3), in the labels' extent, are known."""
         if self.known is None or not len(nm):
             return np.ones(len(nm), bool)
         at = np.clip(np.floor(self.target.to_voxels(nm)).astype(int), 0, np.array(self.target.shape) - 1)
@@ -62,10 +62,10 @@ class Examples:
         return np.asarray(self.target.array) >= 128
 
     def region(self, level: Level) -> Box:
-        """The voxels of ``level`` that lie wholly in the labelled region."""
+        """The voxels of ``level`` entirely inside the labelled region."""
         low = level.to_voxels(self.target.to_nm((0, 0, 0)))
         high = level.to_voxels(self.target.to_nm(self.target.shape))
-        if level.shape[0] == self.target.shape[0] == 1:  # how thick a single section is called means nothing
+        if level.shape[0] == self.target.shape[0] == 1:  # the stated thickness of a single section is arbitrary
             low[0], high[0] = 0, 1
         return Box(vec3(np.ceil(low - 1e-3).tolist()), vec3(np.floor(high + 1e-3).tolist())).clip(level.shape)
 
@@ -80,14 +80,14 @@ class Examples:
         box = self.region(level)
         if box.size == 0:
             raise InputError(
-                f"the labels span {_span(self.target)} nm, the volume's level of {level.shape} voxels does not lie "
-                "there; check their scale and position"
+                f"the labels span {_span(self.target)} nm, outside of the volume's level of {level.shape} voxels; "
+                "check their scale and position"
             )
         out = np.asarray(self.target.array) if soft else self.present.astype(np.uint8) * np.uint8(255)
         return self._resampled(out, level, box, np.maximum), box
 
     def known_on(self, level: Level) -> np.ndarray | None:
-        """`known` on the grid that `on` gives: where all of a coarse voxel is known, or it holds an object."""
+        """`known` on the grid that `on` gives: where a whole coarse voxel is known, or it holds an object."""
         if self.known is None:
             return None
         target, box = self.on(level)
@@ -108,12 +108,12 @@ class Examples:
 
 
 def check_place(volume: Volume, labels: Volume) -> None:
-    """See whether labels lie on a volume, in its unit, before anything is read.
+    """Check, before reading, that labels overlap a volume and have the same unit.
 
     Raises
     ------
     InputError
-        If only one of the two states a voxel size, or they do not touch.
+        If only one of the two states a voxel size, or they do not overlap.
     """
     if volume.calibrated != labels.calibrated:
         bare = "labels are" if volume.calibrated else "image is"
@@ -135,7 +135,7 @@ def _span(level: Level) -> str:
 
 
 def crop(level: Level, box: Box) -> Level:
-    """A level that is part of another, in the same place of the world."""
+    """Part of a level, at the same position in the world."""
     inside = box.clip(level.shape)
     return Level(level.array[(..., *inside.slices)], level.voxel_nm, _corner(level, inside))
 
@@ -145,9 +145,9 @@ def _corner(level: Level, box: Box) -> FVec3:
 
 
 def split_region(examples: Examples, validation: float, gap_nm: Sequence[float]) -> tuple[Box, Box]:
-    """Two boxes of the target's voxels, spatially apart: to train on, and to measure on.
+    """Two separate boxes of the target's voxels: for training, and for measuring.
 
-    The cut is across the axis and on the side where the measured part's share of objects is nearest to ``validation``.
+    The cut is along the axis and on the side for which the held-out share of objects is nearest ``validation``.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def split_region(examples: Examples, validation: float, gap_nm: Sequence[float])
                 best = (off, axis, side, cut, gap)
     if best is None:
         raise InputError(
-            f"got {len(at)} objects that cannot be split into two separate blocks with at least two in each; "
+            f"the labelled objects ({len(at)}) cannot be split into two separate blocks with at least two in each; "
             "label more objects, or a larger part of the volume"
         )
     _, axis, side, cut, gap = best

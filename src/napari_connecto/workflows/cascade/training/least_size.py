@@ -1,4 +1,4 @@
-"""The least size of a mask to be an object, from the sizes of the labelled objects."""
+"""Minimum size of a mask that counts as an object, from the sizes of the labelled objects."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from napari_connecto.core.volume import Level
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 SMALL = 0.05
-"""Quantile of the labelled objects' sizes that the least size starts from: at most this share can lie below it."""
+"""Quantile of the labelled objects' sizes from which the minimum size is derived: at most this share is smaller."""
 SPECK = 0.1
-"""Labels of less than this share of a typical object's diameter are specks of the brush, not objects."""
+"""Labels below this share of a typical object's diameter are specks of the brush, not objects."""
 FLOOR = 4
-"""Voxels that a mask has at least, unless the labelled objects are as small."""
+"""Smallest minimum size in voxels, unless the labelled objects are as small."""
 
 
 def least_voxels(examples: Examples, within: Box, level: Level) -> int:
-    """Half the diameter of a small labelled object, as an area in sections and as a volume elsewhere.
+    """Half the diameter of a small labelled object, as an area in sections and as a volume otherwise.
 
     Parameters
     ----------
     examples
-        Labels; their ``voxels`` are areas where every object lies in one section. Of points there are none: 1.
+        Labels; their ``voxels`` are areas if every object spans one section. For points there are none: 1.
     within
-        Voxels of the labels that may be looked at: the part that is trained on.
+        Voxels of the labels that may be used: the training part.
     level
         The result is in voxels of this grid.
 
     Notes
     -----
-    A small object is the `SMALL` quantile, taken as one of the sizes, so that it is the smallest of fewer than 20.
-    Specks neither make it smaller nor count among them; a typical object, to tell specks, is the one that the median
-    labelled voxel lies in, which they cannot move however many they are.
+    A small object is the `SMALL` quantile of the sizes, taken as one of them, so that it is the smallest of fewer than
+    20. Specks neither lower it nor count; a typical object, to identify specks, is the one that contains the median
+    labelled voxel, which specks cannot shift however many they are.
     """
     sizes = np.sort(examples.voxels[examples.inside(within)])
     if not sizes.size:

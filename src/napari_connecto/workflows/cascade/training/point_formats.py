@@ -1,4 +1,4 @@
-"""Files of positions by their suffix: which format a name means, and those of other programs."""
+"""File formats of positions by suffix, and reading and writing those of other programs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FORMATS = {
     "cell-counter": (".xml",),
     "brainglobe": (".csv",),
 }
-"""Suffixes of each format; of a suffix that two have, the first is meant unless the other is asked for."""
+"""Suffixes of each format; if two share one, the first is the default."""
 SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in FORMATS.values() for suffix in suffixes))
 _VOXELS = ("z", "y", "x")
 
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of positions beside where they are; formats keep what they have words for.
+    """Attributes of positions; each format stores those it supports.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Told:
     ids, scores
         (n,), or None.
     title
-        Of the image, as ImageJ shows it: the name of its file.
+        Title of the image as ImageJ shows it: its file name.
     """
 
     kinds: np.ndarray | int = CELL
@@ -49,12 +49,12 @@ class Told:
 
 
 def format_of(path: str | Path, to: str | None = None) -> str:
-    """The format that a name and ``to`` ask for, one of `FORMATS`.
+    """The format for a file name and ``to``, one of `FORMATS`.
 
     Raises
     ------
     InputError
-        If there is none, or the package that writes it is absent.
+        If there is none, or a package it needs is missing.
     """
     suffix = Path(path).suffix.lower()
     if to is not None and to not in FORMATS:
@@ -76,7 +76,7 @@ def write_marks(path: Path, form: str, centre_nm: np.ndarray, level: Level, told
     Raises
     ------
     InputError
-        If a title is needed and absent, or a ``.roi`` is to hold several points.
+        If a title is needed and missing, or a ``.roi`` would hold several points.
     StoreError
         If it cannot be written.
     """
@@ -88,7 +88,7 @@ def write_marks(path: Path, form: str, centre_nm: np.ndarray, level: Level, told
         write_cells(path, indices, kinds, title=told.title)
     elif form == "cell-counter":
         if not told.title:
-            raise InputError(f"ImageJ takes '{path}' for an image of one title; say of which image (--image IMAGE)")
+            raise InputError(f"'{path}' needs the image's title for ImageJ; name the image (title=, --image IMAGE)")
         write_cells(path, indices, kinds, title=told.title, counter=True)
     elif form == "brainglobe":
         write_table(path, {axis: indices[:, 2 - i] for i, axis in enumerate("xyz")} | {"type": kinds})
@@ -100,26 +100,26 @@ def write_marks(path: Path, form: str, centre_nm: np.ndarray, level: Level, told
 
 
 def read_marks(path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of a file of another program.
+    """Positions from a file of another program.
 
     Parameters
     ----------
     path
         Ends in ``.xml``, ``.zip``, ``.roi`` or ``.geojson``.
     level
-        Whose voxels it counts; an index stands for the voxel's centre.
+        Level whose voxels it counts; an index stands for the voxel's centre.
 
     Returns
     -------
     centre_nm
         (n, 3), (z, y, x).
     cells
-        (n,) False for what the file says is none; where nothing is said to be a cell, all are.
+        (n,) False where the file says it is not a cell; if nothing is marked as a cell, all are.
 
     Raises
     ------
     InputError
-        If it is absent or damaged, or holds other things than points.
+        If it is missing or damaged, or holds anything but points.
     """
     suffix = path.suffix.lower()
     if suffix in FORMATS["imagej"]:
@@ -133,14 +133,14 @@ def read_marks(path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
 
 
 def counts_voxels(path: Path, table: Mapping[str, np.ndarray] | None = None) -> bool:
-    """Whether a file, or a table that was read from it, holds voxels and not nm."""
+    """Whether a file, or a table read from it, holds voxels rather than nm."""
     if table is None:
         return path.suffix.lower() in (*FORMATS["cellfinder"], *FORMATS["imagej"], *FORMATS["qupath"])
     return not set(PLACES) & set(table) and set(_VOXELS) <= set(table)
 
 
 def marks_of(table: Mapping[str, np.ndarray], path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
-    """As `read_marks`, of a table with columns z, y, x in voxels and perhaps type, as brainglobe's."""
+    """Like `read_marks`, for a table with columns z, y, x in voxels and optionally type, as brainglobe's."""
     voxels = np.stack([numbers_of(table, name, path) for name in _VOXELS], axis=1)
     if (voxels != np.rint(voxels)).any():
         raise InputError(f"'{path}' has fractions as z, y, x, which are voxels; positions in nm are z_nm, y_nm, x_nm")

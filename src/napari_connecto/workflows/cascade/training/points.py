@@ -22,7 +22,7 @@ from napari_connecto.workflows.cascade.training.point_formats import (
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
 
 DETECTIONS = "detections.csv"
-"""What a search's result folder lists."""
+"""The table of detections in a search's result folder."""
 
 
 @shown
@@ -37,7 +37,7 @@ class Places:
     status
         (n,) "new", "accepted" or "rejected".
     reviewed
-        Whether the file states verdicts, as a review does; without, all of it are objects.
+        Whether the file states verdicts, as a review does; without them, all are objects.
     """
 
     centre_nm: np.ndarray
@@ -46,7 +46,7 @@ class Places:
 
     @classmethod
     def none(cls) -> Places:
-        """No place."""
+        """No positions."""
         return cls(np.empty((0, 3)), np.empty(0, "<U8"))
 
     def of(self, status: str) -> np.ndarray:
@@ -55,16 +55,17 @@ class Places:
 
 
 def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
-    """Positions of a table, or of a file of cellfinder, ImageJ or QuPath.
+    """Positions from a table, or from a file of cellfinder, ImageJ or QuPath.
 
     Parameters
     ----------
     path
         Ends in ``.csv``, ``.tsv`` or ``.parquet``, with columns z_nm, y_nm, x_nm, or z, y, x in voxels (brainglobe); in
-        ``.xml`` (cellfinder, ImageJ's Cell Counter), ``.zip`` or ``.roi`` (ImageJ), or ``.geojson`` (QuPath). What a
-        column status says is rejected is left out, and of cells and others only the cells are taken.
+        ``.xml`` (cellfinder, ImageJ's Cell Counter), ``.zip`` or ``.roi`` (ImageJ), or ``.geojson`` (QuPath). Rows
+        whose
+        status is "rejected" are left out, and if a file has cells and other markers, only the cells are returned.
     level
-        Whose voxels a file counts; an index stands for the voxel's centre.
+        Level whose voxels a file counts; an index stands for the voxel's centre.
 
     Returns
     -------
@@ -81,10 +82,10 @@ def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
 
 
 def read_places(path: str | Path, level: Level | None = None) -> Places:
-    """As `read_points`, but every place with the verdict on it.
+    """Like `read_points`, but every place with its verdict.
 
-    Of a file with both cells and others, the others are rejected. A search's result folder, its ``detections.csv`` and
-    its ``review.csv`` stand for the same: what was found, with the verdicts of the review, and what was judged besides.
+    If a file has cells and other markers, the others are rejected. A search's result folder, its ``detections.csv``
+    and its ``review.csv`` are equivalent: the detections with the review's verdicts, and verdicts on other places.
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
@@ -122,7 +123,7 @@ def write_points(
 ) -> None:
     """Write positions (n, 3) in nm, (z, y, x): a table, or a file that counts the voxels of ``level``, by its suffix.
 
-    ``to`` chooses where a suffix has two formats, see `point_formats.FORMATS`.
+    ``to`` chooses if a suffix has two formats, see `point_formats.FORMATS`.
 
     Raises
     ------

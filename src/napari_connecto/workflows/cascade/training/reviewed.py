@@ -1,4 +1,4 @@
-"""Labels that do not cover all objects: what a review accepted and rejected teaches, the rest is unknown."""
+"""Labels from a review: accepted and rejected places are known, the rest is unknown."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 REACH = 0.75
-"""Diameters from an object's centre within which its surroundings count as seen: background, if no other is there."""
+"""Radius around an object's centre, in diameters, that counts as seen: background, unless there is another object."""
 WIDE = 1.5
-"""The same where a review tells the other detections, judged or not: a neighbour is not taken for background."""
+"""The same if the review lists the other detections, reviewed or not, so that a neighbour is not background."""
 
 
 def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Level) -> np.ndarray:
@@ -31,8 +31,9 @@ def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Lev
     centres_nm
         (n, 3) their centroids.
     places
-        See `Places`. Where places of several verdicts are in one object, it is accepted if one of them is, else
-        rejected if one of them is.
+        See `Places`. If places of several verdicts are in one object, it is accepted if one of them is, else rejected
+        if
+        one of them is.
     """
     found = np.full(len(centres_nm), ACCEPTED)
     owner = _owner(ids, places.centre_nm, level)
@@ -46,7 +47,7 @@ def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Lev
 
 
 def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarray]) -> Examples:
-    """The same examples, known only where something was judged.
+    """The same examples, known only where there is a verdict.
 
     Parameters
     ----------
@@ -55,13 +56,13 @@ def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarra
     places
         Verdicts on places: rejected ones are background within half a diameter, new ones unknown within `REACH`.
     masks
-        Boolean arrays of the target's shape by status: rejected and new objects whose masks are there, which count
-        instead of the half diameter.
+        Boolean arrays of the target's shape by status: rejected and new objects with masks, which replace the half
+        diameter.
 
     Returns
     -------
     Examples
-        ``known`` holds the objects, a rim around each, and what was rejected; never what is new.
+        ``known`` holds the objects, a rim around each, and rejected places; never new ones.
     """
     level, diameter = examples.target, examples.diameter_nm
     known = _around(examples, WIDE if (places.status != ACCEPTED).any() else REACH)
@@ -83,7 +84,7 @@ def _owner(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:
 
 
 def _around(examples: Examples, reach: float) -> np.ndarray:
-    """Objects and a rim around each, in the same section only where sections are unrelated."""
+    """Objects and a rim around each, within their section if sections are unrelated."""
     present, level = examples.present, examples.target
     voxel = np.array(level.voxel_nm)
     half = np.cbrt(3 / (4 * np.pi) * np.median(examples.voxels) * np.prod(voxel)) if len(examples.voxels) else 0.0
@@ -102,7 +103,7 @@ def _around(examples: Examples, reach: float) -> np.ndarray:
 
 
 def _balls(level: Level, centres_nm: np.ndarray, radius_nm: float, flat: bool) -> np.ndarray:
-    """Voxels within a radius of a position, and those that hold one; within its section only where ``flat``."""
+    """Voxels within a radius of a position, and those that contain one; within its section only where ``flat``."""
     out = np.zeros(level.shape, bool)
     voxel = np.array(level.voxel_nm)
     for at in level.to_voxels(centres_nm.reshape(-1, 3)):

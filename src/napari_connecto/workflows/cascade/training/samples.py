@@ -17,20 +17,20 @@ POSITIVE, HARD = 0.5, 0.25
 
 @dataclass
 class Patches:
-    """Where one stage's samples come from.
+    """Source of one stage's samples.
 
     Parameters
     ----------
     level
         Image, in memory, covering the training block and its halo.
     target
-        uint8 (z, y, x) of ``block``: what the stage should answer, 255 for 1.
+        uint8 (z, y, x) of ``block``: the desired output, 255 for 1.
     block
-        The training block in voxels of ``level``; only inside it does the loss count.
+        The training block in voxels of ``level``; the loss counts only inside it.
     card
         Of the stage: tile, halo, output stride.
     hard
-        Chunks the stage was wrong about; drawn more often.
+        Chunks the stage got wrong; drawn more often.
     known
         Boolean (z, y, x) of ``block``: where the loss counts. None: everywhere.
     """
@@ -46,7 +46,7 @@ class Patches:
     def draw(self, batch: int, seed: int) -> Iterator[Sample]:
         """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere.
 
-        Where only a part is known, the rest is drawn near that.
+        If only a part is known, the rest is drawn near that.
         """
         rng = np.random.default_rng(seed)
         positives = np.argwhere(self.target >= 128) + self.block.start
@@ -104,7 +104,7 @@ class Patches:
 
 
 def _near(rng: np.random.Generator, voxels: np.ndarray, tile: np.ndarray) -> np.ndarray:
-    """Start of a tile that holds one of these voxels (n, 3)."""
+    """Start of a tile that contains one of these voxels (n, 3)."""
     return np.asarray(voxels[rng.integers(len(voxels))] - (tile * rng.uniform(0.1, 0.9, 3)).astype(int))
 
 

@@ -1,4 +1,4 @@
-"""Training one stage of a cascade: fit, find hard negatives, fit on."""
+"""Train one stage of a cascade: fit, find hard negatives, continue to fit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from napari_connecto.workflows.cascade.training.labelled_region import Examples,
 from napari_connecto.workflows.cascade.training.samples import Patches
 
 WARM = 0.1
-"""Share of the learning rate for networks that know something already."""
+"""Share of the learning rate for networks that are already trained."""
 LOOK = 256
-"""Chunks that are looked through for what the network gets wrong."""
+"""Number of chunks searched for errors of the network."""
 
 
 def train_stage_job(
@@ -41,11 +41,11 @@ def train_stage_job(
     stop: Callable[[], bool] | None = None,
     start: TorchPredictor | None = None,
 ) -> Job[tuple[Predictor, int]]:
-    """Fit, look for what it gets wrong, fit on.
+    """Fit, find hard negatives, continue to fit.
 
-    ``boxes`` are voxels of ``examples.target`` to train on, and to choose the best state on; stage 0 is the finest.
-    ``start``, of the same card, is where to begin instead of random weights. Once ``stop`` is true, the best state so
-    far is taken. Returns it and the steps that were made.
+    ``boxes`` are voxels of ``examples.target`` for training, and for selecting the best state; stage 0 is the finest.
+    ``start``, of the same card, replaces the random initial weights. Once ``stop`` is true, the best state so far is
+    taken. Returns it and the number of steps.
     """
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
@@ -53,9 +53,9 @@ def train_stage_job(
     check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
     model = start or new_model(card, params.seed, device=params.device)
     boldness = 1.0 if start is None else WARM
-    soft = k == 0 and params.head == "centres"  # Dice would pull a graded target towards a mask
+    soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
     first = max(5, params.steps * 2 // 3)
-    names = [f"training level {k}{part}" for part in ("", ", looking for hard examples", ", hard examples")]
+    names = [f"training level {k}{part}" for part in ("", ", finding hard negatives", ", hard negatives")]
     look_steps = LOOK / (3 * params.batch)  # a step takes about as long as three calls on each of its samples
     phases = Phases(dict(zip(names, (first, look_steps, max(0, params.steps - first)), strict=True)))
     counted, score = _Counted(), _Fit(check_samples)
@@ -76,7 +76,7 @@ def train_stage_job(
 
 @dataclass
 class _Counted:
-    """Steps of training that were made."""
+    """Number of training steps."""
 
     steps: int = 0
 

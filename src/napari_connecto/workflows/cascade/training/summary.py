@@ -1,4 +1,4 @@
-"""What came of training a cascade, in words: held-out figures, a failure, or that the one before was better."""
+"""Result of training a cascade in words: held-out figures, a failure, or a worse result than before."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """The outcome of a training.
+    """Result of a training.
 
     Parameters
     ----------
     failure
-        Why the cascade is of no use, and what to do; "" where it is.
+        Why the cascade is useless, and what to do; "" if it is not.
     comparison
         The held-out figures of the previous cascade beside the new one's; "" without one.
     worse
         Whether the previous cascade was better.
     lines
-        All there is to say, the failure first.
+        The whole summary, the failure first.
     """
 
     failure: str
@@ -33,12 +33,12 @@ class TrainingSummary:
 
     @property
     def usable(self) -> bool:
-        """Whether the new cascade may take the place of the one before."""
+        """Whether the new cascade may replace the previous one."""
         return not (self.failure or self.worse)
 
 
 def summarise(cascade: Cascade) -> TrainingSummary:
-    """The outcome of the training that made a cascade."""
+    """The result of the training that made a cascade."""
     held_out = cascade.calibration.held_out
     failure = _failure(held_out)
     comparison, worse = _compared(cascade, held_out)
@@ -55,9 +55,9 @@ def _stopped(cascade: Cascade) -> list[str]:
     told = cascade.metadata.get("stopped")
     if not told:
         return []
-    text = f"Stopped at level {told['level']} after {told['steps']} of {told['of']} steps; the best so far is kept."
+    text = f"Stopped at level {told['level']} after {told['steps']} of {told['of']} steps; the best state is kept."
     left = told["levels"] - len(cascade.stages)
-    return [text + (f" Left out, not trained: {left} coarser level{'s' * (left > 1)}." if left else "")]
+    return [text + (f" Not trained: {left} coarser level{'s' * (left > 1)}." if left else "")]
 
 
 def _failure(held_out: HeldOut | None) -> str:
@@ -65,7 +65,7 @@ def _failure(held_out: HeldOut | None) -> str:
         return ""
     return (
         f"Training failed: the cascade finds none of the {len(held_out.found)} held-out objects. Train longer (more "
-        "steps), label more objects, and check that the labels lie on the objects."
+        "steps), label more objects, and check that the labels match the objects."
     )
 
 
@@ -77,7 +77,7 @@ def _compared(cascade: Cascade, held_out: HeldOut | None) -> tuple[str, bool]:
         return f"Not compared with '{told['name']}': {told['error']}", False
     before = HeldOut.from_json(told["held_out"])
     new, old = held_out.counts.f1, before.counts.f1
-    figures = f"F1 {new:.2f} ({_counts(held_out)}), that of '{told['name']}' {old:.2f} ({_counts(before)})"
+    figures = f"F1 {new:.2f} ({_counts(held_out)}), '{told['name']}' {old:.2f} ({_counts(before)})"
     if new < old:
         return f"Worse than the previous cascade on the held-out objects: {figures}. Keep the previous one.", True
     return f"On the same held-out objects: {figures}.", False

@@ -1,4 +1,4 @@
-"""Train a cascade from labels on part of a volume: a detector per level, then measure them."""
+"""Train a cascade from labels on part of a volume: one detector per level, measured on held-out blocks."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def train_cascade_job(
 def _work(
     examples: Examples, params: TrainParams, cards: Sequence[ModelCard], measured: Box, previous: Cascade | None
 ) -> dict[str, float]:
-    """Calls of the finest network in each phase, a step of training counted three times: they share out the bar."""
+    """Calls of the finest network in each phase, a training step counted three times; for progress only."""
     training = 3 * params.steps * params.batch + LOOK
     nm = np.array(measured.shape) * examples.target.voxel_nm
     chunks = float(np.prod(np.ceil(nm / (np.array(cards[0].tile) * cards[0].voxel_nm))))
@@ -159,7 +159,7 @@ def _work(
 
 
 def blocks(examples: Examples, finest: ModelCard, params: TrainParams) -> tuple[Box, Box]:
-    """Voxels of the labels to train on, and to measure on, a halo apart."""
+    """Voxels of the labels for training, and for measuring, a halo apart."""
     gap_nm = [t * v for t, v in zip(finest.halo, finest.voxel_nm, strict=True)]
     return split_region(examples, params.validation, gap_nm)
 
@@ -172,7 +172,7 @@ def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Exa
 def _begun(
     volume: Volume, examples: Examples, params: TrainParams, previous: Cascade | None
 ) -> tuple[TorchPredictor, ...]:
-    """The previous cascade's networks, where sparse labels are to change them and they fit; else none."""
+    """The previous cascade's networks, if sparse labels are to change them and they fit; else none."""
     if previous is None or examples.known is None or (previous.rule.head != params.head):
         return ()
     try:
@@ -187,7 +187,7 @@ def _begun(
 
 
 def _measured_job(volume: Volume, examples: Examples, measured: Box, previous: Cascade) -> Job[dict[str, Any]]:
-    """What another cascade finds of the held-out objects; JSON."""
+    """Recall of another cascade on the held-out objects; JSON."""
     told = {"name": previous.name}
     try:
         held_out, _ = yield from measured_job(volume, examples, measured, previous.stages[0], previous.rule)
@@ -212,7 +212,7 @@ def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed
 
 
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
-    """A card per level: dense U-Net at the finest, cheap strided scorers above it, one chunk shape for all."""
+    """A card per level: dense U-Net at the finest, fast strided scorers above it, one chunk shape for all."""
     dims = _dims(volume.levels[0], params)
     usable = [level for level in volume.levels if examples.region(level).size > 0][: params.levels or 4]
     if not usable:
@@ -231,7 +231,7 @@ def _dims(level: Level, params: TrainParams) -> str:
 
 
 def _tile(levels: Sequence[Level], dims: str) -> Vec3:
-    """64 x 64 in the plane, less where the coarsest level would be a few chunks only; in 3-D about half as deep."""
+    """64 x 64 in plane, less if the coarsest level would have only a few chunks; in 3-D about half as deep."""
     if dims != "3d":
         return (1, 64, 64) if min(levels[0].shape[1:]) >= 256 else (1, 32, 32)
     side = 64 if min(levels[-1].shape[1:]) >= 256 else 32
@@ -240,7 +240,7 @@ def _tile(levels: Sequence[Level], dims: str) -> Vec3:
 
 
 def _shows(level: Level, examples: Examples) -> bool:
-    """Whether an object still covers more than 1.5 voxels in the plane of this level."""
+    """Whether an object covers more than 1.5 voxels in plane at this level."""
     return examples.diameter_nm > 1.5 * level.voxel_nm[1]
 
 
