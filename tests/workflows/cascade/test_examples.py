@@ -115,8 +115,8 @@ def test_flat_labels_measure_areas():
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 3, 4), np.uint8), "without a single labelled voxel; paint at least a few"),
-        (np.zeros((2, 3, 4), np.float32), "labels of type float32; labels are integers"),
+        (np.zeros((2, 3, 4), np.uint8), "the labels are empty; paint at least a few"),
+        (np.zeros((2, 3, 4), np.float32), "labels of type float32; labels must be integers"),
     ],
 )
 def test_unusable_labels_are_refused(array, message):
@@ -179,7 +179,7 @@ def test_train_and_measured_blocks_are_apart(n, validation, seed, gap_nm):
 
 
 def test_too_few_objects_cannot_be_split():
-    with pytest.raises(InputError, match="objects \(3\) cannot be split into two separate blocks"):
+    with pytest.raises(InputError, match=r"objects \(3\) cannot be split into two separate blocks"):
         split_region(examples_of(np.zeros((8, 40, 40)), centres=np.array([[1.0, 1, 1]] * 3)), 0.35, (0, 0, 0))
 
 

@@ -176,7 +176,7 @@ def test_one_level_no_object_found_and_no_object():
     assert choice.reason == "No cascade: there is only one level."
     missed = choose_thresholds(blocks(9), threshold=1.0)
     assert "level 0 finds none of the" in missed.reason
-    with pytest.raises(InputError, match="without any object"):
+    with pytest.raises(InputError, match="the validation blocks hold no object"):
         choose_thresholds(blocks(9, p=0.0))
     for target in (0.0, 1.0, np.nan):
         with pytest.raises(InputError, match="got target_recall="):

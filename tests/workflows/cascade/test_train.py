@@ -141,7 +141,7 @@ def test_what_cannot_be_trained_is_refused_at_once():
         train_cascade(replace(volume, calibrated=False), far)
     with pytest.raises(InputError, match=r"the labels span \(1000000, 0, 0\) to \(1000032, 64, 64\) pixels"):
         train_cascade(replace(volume, calibrated=False), bare)
-    with pytest.raises(InputError, match="objects \(1\) cannot be split"):
+    with pytest.raises(InputError, match=r"objects \(1\) cannot be split"):
         train_cascade(volume, objects_in(volume, 40.0))
     with pytest.raises(InputError, match="encoders are 2-D: choose dims 2d or"):
         design(volume, objects_in(volume, 40.0), TrainParams(encoder="resnet18", dims="3d"))
