@@ -131,11 +131,11 @@ def test_what_is_not_labelled_does_not_count():
 @pytest.mark.parametrize(
     ("labels", "match"),
     [
-        (np.zeros((1, 8, 8), int), r"got labels of \[0\] only; paint the inside of neurites as 2"),
-        (np.ones((1, 8, 8), int), r"got labels of \[1\] only; paint"),
-        (np.full((1, 8, 8), 2), r"got one instance only; paint two or more"),
+        (np.zeros((1, 8, 8), int), r"the labels contain \[0\] only; paint the inside of neurites as 2"),
+        (np.ones((1, 8, 8), int), r"the labels contain \[1\] only; paint"),
+        (np.full((1, 8, 8), 2), r"the labels contain one instance only; two neighbouring"),
         (np.full((1, 8, 9), 2), r"got a boundary map of \(1, 8, 8\) and labels of \(1, 8, 9\)"),
-        (np.full((1, 8, 8), 2.5), r"got labels of float64; they must be whole numbers"),
+        (np.full((1, 8, 8), 2.5), r"got labels of float64; they must be integers"),
     ],
 )
 def test_labels_that_say_nothing_are_refused(labels, match):

@@ -166,7 +166,7 @@ def test_what_chance_gives_is_the_root_mean_square_over_shifts():
 
 def test_bad_input_is_one_line(xray, em, monkeypatch):
     array = xray.levels[0].array.astype(float)
-    with pytest.raises(InputError, match=r"z y x 5000 to 5960, .*: 4040 nm apart; correct the origin"):
+    with pytest.raises(InputError, match=r"z y x 5000 to 5960, .*: they are 4040 nm apart; correct the origin"):
         pair_volumes(at(xray, (5000.0, 0.0, 0.0)), em)
     with pytest.raises(VoxelSizeError, match="states no voxel size"):
         pair_volumes(xray, replace(em, calibrated=False))
