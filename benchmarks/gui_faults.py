@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import napari
+from tests import adapt_parts
 from tests.widgets.faults import FAULTS, disturbed
 from tests.widgets.monkey import Monkey, Scene, close, scenes, threads, turn, until, widgets
 
@@ -42,7 +43,7 @@ def main() -> None:
         os.environ["HOME"] = folder
         napari.settings._CFG_PATH = f"{folder}/settings.yaml"  # nobody's preferences are read or changed
         os.chdir(folder)
-        docks = scenes(Path(folder))
+        docks = scenes(Path(folder), adapt_parts.library(Path(folder) / "library", steps=1))
         if asked.play:
             name, seed = asked.play
             tried(partial(_played, scene=docks[name], name=name, actions=asked.actions, seed=int(seed)), name, wrong)

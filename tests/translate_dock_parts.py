@@ -28,7 +28,7 @@ def pair(folder: Path, shape: tuple[int, int, int] = (48, 48, 160)) -> tuple[Pat
 def translator(folder: Path, *, simulated: bool = True) -> Path:
     """Two untrained members, measured on noise: all that a dock shows of a translator is there."""
     about = {"xray": "xray", "em": "em", "simulated": {"photons": 2000.0} if simulated else None}
-    made = untrained(recalibrated=0.5, tile=(96, 96, 96), **about)
+    made = untrained(recalibrated=0.5, tile=(48, 48, 96), **about)
     rng = np.random.default_rng(0)
     noise = Scene(*(rng.random((16, 32, 32), np.float32) for _ in range(2)), np.ones((16, 32, 32), bool))
     replace(made, about={**made.about, "metrics": measured(made, noise, noise)}).save(folder)

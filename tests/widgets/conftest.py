@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -14,6 +15,7 @@ if any(importlib.util.find_spec(name) is None for name in ("napari", "qtpy", "py
 else:
     with warnings.catch_warnings():  # napari's own deprecations while it is imported
         warnings.simplefilter("ignore")
+        import segmentation_models_pytorch  # noqa: F401 - with torch and triton, which crash if Mesa loads its LLVM first
         from napari._qt import qt_main_window  # noqa: F401 - what make_napari_viewer imports
 
 HAS_DISPLAY = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -43,6 +45,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a display with OpenGL; run under xvfb-run"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """napari collects garbage each time a layer is removed; what is imported by now need not be searched each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch):
+    """Docks ask their jobs more often and wait less before they estimate; jobs get their share of a busy machine."""
+    monkeypatch.setattr("napari_connecto.widgets.shared.worker.POLL_MS", 10)
+    monkeypatch.setattr("napari_connecto.widgets.shared.worker.NICE", 0)
+    monkeypatch.setattr("napari_connecto.widgets.shared.estimate_card.PAUSE_MS", 10)
+
+
 @pytest.fixture(autouse=True)
 def own_preferences(monkeypatch, tmp_path):
     """What a dock remembers is forgotten after the test, and nothing of the user's is read."""
@@ -51,19 +68,46 @@ def own_preferences(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    """A real viewer, as plugins are given it."""
+def own_viewer(make_napari_viewer_proxy):
+    """A real viewer for one test alone, after which napari looks for leaks."""
     return make_napari_viewer_proxy()
 
 
+@pytest.fixture(scope="module")
+def shared_viewer(qapp):
+    """What holds the viewer of a module, and looks for leaks after its last test."""
+    from tests.widgets.shared_viewer import SharedViewer
+
+    shared = SharedViewer()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def viewer(shared_viewer, request, monkeypatch):
+    """A real viewer, as plugins are given it: empty, but not new. A test that fails takes it along."""
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    yield shared_viewer.get()
+    if getattr(request.node, "rep_call", None) is not None and request.node.rep_call.passed:
+        shared_viewer.tidy()
+    else:
+        shared_viewer.close(check=False)
+
+
 @pytest.fixture(scope="session")
-def files(tmp_path_factory):
-    """An image, its truth, and a library of two domains that learnt next to nothing."""
+def library(tmp_path_factory):
+    """A library of two domains that learnt next to nothing."""
     from tests import adapt_parts
 
-    folder = tmp_path_factory.mktemp("adapt")
-    path, truth = adapt_parts.image_and_truth(folder)
-    return path, truth, adapt_parts.library(folder / "library", steps=1)
+    return adapt_parts.library(tmp_path_factory.mktemp("library"), steps=1)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory, library):
+    """An image, its truth, and that library."""
+    from tests import adapt_parts
+
+    return *adapt_parts.image_and_truth(tmp_path_factory.mktemp("adapt")), library
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.widgets.shared import worker
-from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.job_bar import UNEXPECTED, JobBar
 from tests.widgets.monkey import Scene, close, threads, turn, until
 
 SLOWER_S = 0.03
@@ -75,7 +75,7 @@ def disturbed(viewer: Any, scene: Scene, name: str, job: str, fault: Callable[[P
     Returns
     -------
     str
-        "done", "cancelled", "said: " and the line that the dock shows, or what is wrong.
+        "done", "cancelled", "said: " and the one of our lines that the dock shows, or what is wrong.
     """
     with patch.object(worker, "run", _slowly):
         dock = scene.shown(viewer, name)
@@ -105,6 +105,8 @@ def _bar_of(scene: Scene, dock: Any, button: Any) -> JobBar:
 
 def _told(bar: JobBar) -> str:
     said = bar.error.label.text()
+    if said and bar.error.label.toolTip() == UNEXPECTED:
+        return f"an error that nobody expected: {said}"
     return f"said: {said}" if said else bar.worker.state.name.lower()
 
 

@@ -58,12 +58,11 @@ class Scene:
         return dock
 
 
-def scenes(folder: Path) -> dict[str, Scene]:
-    """Each dock, on files in ``folder``."""
+def scenes(folder: Path, library: Path) -> dict[str, Scene]:
+    """Each dock, on files in ``folder`` and a library of domains."""
     cells = tiny.volume(folder)
     found = tiny.cascade(cells, folder / "cascade")
     neuropil, _ = adapt_parts.image_and_truth(folder)
-    library = adapt_parts.library(folder / "library", steps=1)
     xray, _ = translate_dock_parts.pair(folder)
     translator = translate_dock_parts.translator(folder / "translator")
 

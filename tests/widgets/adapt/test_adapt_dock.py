@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -84,7 +81,7 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     assert table.item(0, 1).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
     assert table.item(2, 0).toolTip() == "voxels are 20 times too large"
     assert "Start from 'near'" in dock.choose.verdict.text()
-    assert dock.choose.tree.names.index("this volume") >= 0
+    assert sorted(dock.choose.tree.names) == ["far", "near", "this volume"]
     assert dock.project.source == Source("near", dock.choose.folders["near"])
     assert dock.headings[0].text() == "1 Choose: near"
 
@@ -112,23 +109,23 @@ def test_ranks_of_one_image_are_not_shown_for_another(dock, viewer, monkeypatch,
 
 @pytest.mark.gl
 def test_a_ranking_is_cancelled_at_once_though_it_reports_seldom(dock, monkeypatch, qtbot):
-    done = threading.Event()
+    go_on, worker = threading.Event(), dock.choose.bar.worker
 
     def rank_job(volume, library, params):
         yield Progress(0, 2, "comparing")
-        time.sleep(1.5)
-        done.set()
+        assert go_on.wait(60)
         yield Progress(1, 2, "comparing")
         return ranking()
 
     monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
+    with qtbot.waitSignal(worker.reported, timeout=20000):
+        dock.choose.bar.button.click()
     dock.choose.bar.button.click()
-    qtbot.wait(200)
-    dock.choose.bar.button.click()
-    assert dock.choose.bar.worker.state is State.CANCELLED
+    assert worker.state is State.CANCELLED
     assert dock.choose.bar.button.text() == "Rank"
-    qtbot.waitUntil(done.is_set, timeout=5000)
-    qtbot.wait(100)
+    go_on.set()
+    qtbot.waitUntil(lambda: not worker._thread.is_alive(), timeout=20000)
+    qtbot.wait(50)  # time to show what it must not
     assert dock.choose.ranking is None
     assert dock.choose.bar.button.isEnabled()
 
@@ -292,10 +289,8 @@ def test_tuning_shows_its_curve_can_be_cancelled_and_frees_the_session_meanwhile
     steps = [step for step, _ in opened.tune.curve.loss]
     assert steps == sorted(set(steps))
     assert opened.tune.curve.score == [(1, -0.5)]
-    start = time.perf_counter()
     opened.tune.bar.button.click()
-    qtbot.waitUntil(lambda: opened.tune.bar.worker.state is State.CANCELLED, timeout=20000)
-    assert time.perf_counter() - start < 20  # on a busy machine; benchmarks/gui.py measures it
+    qtbot.waitUntil(lambda: opened.tune.bar.worker.state is State.CANCELLED, timeout=20000)  # see benchmarks/gui.py
     assert isinstance(runs[0], FineTune)
     assert runs[0].params.steps == 500
     assert opened.annotate.summary == "1 of 3"
@@ -492,10 +487,11 @@ def test_the_curve_keeps_one_point_per_step_and_each_new_score(qtbot):
     curve = Curve()
     qtbot.addWidget(curve)
     points = [{"step": s, "loss": 1.0 / s, "score": None if s < 3 else -0.5 + s // 5} for s in (1, 1, 2, 3, 4, 5)]
+    empty = curve.grab().toImage()
     curve.add(points, 10)
     assert curve.loss == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25), (5, 0.2)]
     assert curve.score == [(3, -0.5), (5, 0.5)]
-    curve.grab()
+    assert curve.grab().toImage() != empty
 
 
 @pytest.mark.gl
@@ -518,24 +514,3 @@ def test_no_image_is_said_in_one_line(viewer, qtbot):
             widget.project.need_work()
     finally:
         widget.close_jobs()
-
-
-OPEN = """
-import sys, time, napari
-viewer = napari.Viewer(show=False)
-start = time.perf_counter()
-viewer.window.add_plugin_dock_widget("napari-connecto", "Adapt to my data")
-print(time.perf_counter() - start, "torch" in sys.modules)
-viewer.close()
-"""
-
-
-@pytest.mark.gl
-def test_opening_the_dock_loads_no_torch(tmp_path):
-    env = {**os.environ, "NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN], capture_output=True, text=True, env=env, timeout=120, check=False
-    )
-    seconds, torch = done.stdout.split()[-2:]
-    assert torch == "False", done.stderr
-    assert float(seconds) < 10

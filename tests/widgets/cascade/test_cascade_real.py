@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -64,10 +62,8 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     dock.options.form.value = DetectParams(audit=0)
     dock.bar.button.click()
     qtbot.waitUntil(lambda: dock.results.review is not None and len(dock.results.review.found) > 0, timeout=120_000)
-    start = time.perf_counter()
     dock.bar.button.click()
     qtbot.waitUntil(lambda: dock.bar.button.text() == "Resume", timeout=20_000)
-    stopped = time.perf_counter() - start
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.bar.button.click()
     found = dock.results.review.found
@@ -80,7 +76,6 @@ def test_run_cancel_resume_end_in_what_a_script_finds(dock, viewer, qtbot):
     world = np.array([points.data_to_world(p) for p in points.data])
     np.testing.assert_allclose(world, expected.centre_nm)
     assert "level 0" in dock.results.report.text()
-    assert stopped < 5  # the figure itself is in docs/benchmarks/gui.md
     recipe = next(dock.search().out.glob("recipe.yaml"))
     assert "workflow: detect" in recipe.read_text()
 

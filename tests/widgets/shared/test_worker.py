@@ -62,15 +62,13 @@ def test_the_job_is_made_and_run_off_the_gui_thread(worker, qtbot):
     assert threads[0] is not threading.main_thread()
 
 
-def test_cancel_closes_the_generator_within_a_second(worker, qtbot):
+def test_cancel_closes_the_generator(worker, qtbot):
     closed = threading.Event()
     worker.start(lambda: endless(closed))
     qtbot.wait(150)
-    start = time.perf_counter()
     worker.cancel()
     assert worker.state is State.CANCELLING
-    qtbot.waitUntil(lambda: worker.state is State.CANCELLED, timeout=20000)
-    assert time.perf_counter() - start < 20  # on a busy machine; benchmarks/gui.py measures it
+    qtbot.waitUntil(lambda: worker.state is State.CANCELLED, timeout=20000)  # benchmarks/gui.py measures it
     assert closed.is_set()
 
 

@@ -12,7 +12,6 @@ pytest.importorskip("napari")
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.phantoms import phantom
-from napari_connecto.widgets.shared import estimate_card
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.xray import dock as translate
 from napari_connecto.widgets.xray.choose import SIMULATED
@@ -22,23 +21,21 @@ from napari_connecto.workflows.xray.simulate import simulate_xray
 from napari_connecto.workflows.xray.translate import translate as translate_headless
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import load_translator
-from tests import adapt_parts
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, library):
     folder = tmp_path_factory.mktemp("pair")
     em = phantom("neuropil-isotropic", (60, 60, 180), seed=3).image
     save_volume(em, folder / "em.ome.zarr", levels=1)
     save_volume(simulate_xray(em), folder / "xray.ome.zarr", levels=1)
-    return folder / "xray.ome.zarr", folder / "em.ome.zarr", adapt_parts.library(folder / "library", steps=5)
+    return folder / "xray.ome.zarr", folder / "em.ome.zarr", library
 
 
 @pytest.fixture
 def dock(files, viewer, qtbot, monkeypatch, tmp_path):
-    monkeypatch.setattr(estimate_card, "PAUSE_MS", 10)
     monkeypatch.setattr(translate, "output_folder", lambda: tmp_path / "results")
     for path, name in zip(files[:2], ("X-ray", "EM"), strict=True):
         data, keywords, _ = layer_data(open_volume(path), name=name)
