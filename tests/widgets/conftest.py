@@ -5,10 +5,27 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 import warnings
 
 import pytest
+
+
+def own_display():
+    """Windows of workers side by side would take the keyboard from each other: a display that ends with this worker."""
+    told, tell = os.pipe()
+    screen = ["-screen", "0", "1366x768x24", "-nolisten", "tcp", "-terminate"]
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(tell), *screen], pass_fds=[tell], stderr=subprocess.DEVNULL)
+    os.close(tell)
+    with open(told) as number:
+        os.environ["DISPLAY"] = f":{number.readline().strip()}"
+    return server
+
+
+if "PYTEST_XDIST_WORKER" in os.environ and sys.platform == "linux" and shutil.which("Xvfb"):
+    SERVER = own_display()
 
 if any(importlib.util.find_spec(name) is None for name in ("napari", "qtpy", "pytestqt", "magicgui")):
     collect_ignore_glob = ["test_*.py"]
@@ -43,6 +60,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings(f"ignore:::{module}"))
         if item.get_closest_marker("gl") and not HAS_DISPLAY:
             item.add_marker(pytest.mark.skip(reason="needs a display with OpenGL; run under xvfb-run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connected(qapp):
+    """To the display from the first test to the last; it ends without a client."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -160,8 +160,7 @@ def test_a_small_screen_and_a_keyboard_reach_everything(name, viewer, qtbot):
     main.resize(1366, 768)
     main.show()
     main.activateWindow()
-    qtbot.waitExposed(main)
-    qtbot.wait(200)
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is main, timeout=10000)
     assert main.minimumSizeHint().height() <= 768
     assert main.height() <= 768
     if hasattr(widget, "go_to"):

@@ -64,8 +64,8 @@ def test_the_job_is_made_and_run_off_the_gui_thread(worker, qtbot):
 
 def test_cancel_closes_the_generator(worker, qtbot):
     closed = threading.Event()
-    worker.start(lambda: endless(closed))
-    qtbot.wait(150)
+    with qtbot.waitSignal(worker.reported, timeout=3000):
+        worker.start(lambda: endless(closed))
     worker.cancel()
     assert worker.state is State.CANCELLING
     qtbot.waitUntil(lambda: worker.state is State.CANCELLED, timeout=20000)  # benchmarks/gui.py measures it
@@ -109,11 +109,10 @@ def test_a_new_start_closes_the_old_job_and_hears_only_the_new(worker, qtbot):
 
 def test_deleting_the_widget_closes_the_generator(qtbot):
     closed, bar = threading.Event(), JobBar("test", "Run", "Runs")
-    bar.start(lambda: endless(closed))
-    qtbot.wait(60)
+    with qtbot.waitSignal(bar.worker.reported, timeout=3000):
+        bar.start(lambda: endless(closed))
     bar.deleteLater()
-    qtbot.wait(60)
-    assert closed.wait(1)
+    qtbot.waitUntil(closed.is_set, timeout=3000)
 
 
 def test_many_reports_do_not_flood_the_gui(worker, qtbot):
@@ -137,11 +136,10 @@ def test_bar_goes_through_its_states(qtbot):
     assert bar.button.text() == "Run all"
     bar.button.click()
     assert bar.button.text() == "Cancel"
-    qtbot.wait(120)
-    assert bar.status.text().startswith("going")
+    qtbot.waitUntil(lambda: bar.status.text().startswith("going"), timeout=3000)
     bar.button.click()
     assert (bar.button.text(), bar.button.isEnabled()) == ("Cancelling…", False)
-    qtbot.waitUntil(lambda: bar.button.text() == "Resume", timeout=1000)
+    qtbot.waitUntil(lambda: bar.button.text() == "Resume", timeout=3000)
     assert "Resume continues" in bar.status.text()
     bar.button.click()
     assert bar.button.text() == "Cancel"

@@ -357,8 +357,9 @@ def pixels(viewer):
 
 
 def test_what_is_not_translated_lets_the_x_ray_show(dock, viewer, qtbot):
-    viewer.__wrapped__.window._qt_window.show()
-    qtbot.wait(200)
+    window = viewer.__wrapped__.window._qt_window
+    with qtbot.waitExposed(window):
+        window.show()
     viewer.scene.camera.center, viewer.scene.camera.zoom = (240, 200), min(viewer.canvas.size) / 400
     dock.preview.click()
     wait(dock.bar, qtbot)
