@@ -32,8 +32,9 @@ def canvas_of(viewer, qtbot):
     """The widget that napari draws on, of a window that is shown and active: else no shortcut of Qt works."""
     from vispy.app.backends._qt import CanvasBackendDesktop
 
-    viewer.show()
     window = next(w for w in QApplication.topLevelWidgets() if w.findChild(CanvasBackendDesktop) is not None)
+    window.resize(640, 480)  # the smaller the fewer pixels Mesa draws
+    viewer.show()
     window.activateWindow()
     qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=10000)
     return window.findChild(CanvasBackendDesktop)

@@ -16,16 +16,15 @@ import pytest
 def own_display():
     """Windows of workers side by side would take the keyboard from each other: a display that ends with this worker."""
     told, tell = os.pipe()
-    screen = ["-screen", "0", "1366x768x24", "-nolisten", "tcp", "-terminate"]
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(tell), *screen], pass_fds=[tell], stderr=subprocess.DEVNULL)
+    server = f"Xvfb -displayfd {tell} -screen 0 1366x768x24 -nolisten tcp -terminate >/dev/null 2>&1 &"
+    subprocess.run(server, shell=True, pass_fds=[tell], check=True)
     os.close(tell)
     with open(told) as number:
         os.environ["DISPLAY"] = f":{number.readline().strip()}"
-    return server
 
 
 if "PYTEST_XDIST_WORKER" in os.environ and sys.platform == "linux" and shutil.which("Xvfb"):
-    SERVER = own_display()
+    own_display()
 
 if any(importlib.util.find_spec(name) is None for name in ("napari", "qtpy", "pytestqt", "magicgui")):
     collect_ignore_glob = ["test_*.py"]
@@ -76,10 +75,11 @@ def frozen():
 
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch):
-    """Docks ask their jobs more often and wait less before they estimate; jobs get their share of a busy machine."""
+    """Docks ask their jobs more often, estimates start at once and time one pass, and no job steps back for others."""
     monkeypatch.setattr("napari_connecto.widgets.shared.worker.POLL_MS", 10)
     monkeypatch.setattr("napari_connecto.widgets.shared.worker.NICE", 0)
     monkeypatch.setattr("napari_connecto.widgets.shared.estimate_card.PAUSE_MS", 10)
+    monkeypatch.setattr("napari_connecto.compute.trial.SLOW_S", 0.0)
 
 
 @pytest.fixture(autouse=True)

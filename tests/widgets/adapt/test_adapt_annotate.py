@@ -120,45 +120,43 @@ def places(dock, viewer, qtbot):
 def test_every_key_of_annotation_does_what_it_says(opened, viewer, active, qtbot):
     annotate = opened.annotate
     first = learnt(opened)[0]
-    for place, widget in places(opened, viewer, qtbot).items():
+    open_patch(opened, first, qtbot)
+    labels, focus = annotate.patch.labels, places(opened, viewer, qtbot)
 
-        def key(name, widget=widget):
-            labels = annotate.patch.labels
-            image = viewer.layers[f"patch {annotate.opened.id}"]
-            viewer.layers.selection.active = labels if active == "labels" else image
-            press(widget, getattr(Qt.Key, f"Key_{name}"))
+    def key(name, place):
+        layers = {"labels": annotate.patch.labels, "image": viewer.layers[f"patch {annotate.opened.id}"]}
+        viewer.layers.selection.active = layers[active]
+        press(focus[place], getattr(Qt.Key, f"Key_{name}"))
 
-        def ends(condition, place=place):
-            qtbot.waitUntil(lambda: condition() and not annotate.desk.busy, timeout=20000)
+    def ends(condition):
+        qtbot.waitUntil(lambda: condition() and not annotate.desk.busy, timeout=20000)
 
-        open_patch(opened, first, qtbot)
-        labels = annotate.patch.labels
+    for place in focus:
         for name, value in (("1", 1), ("2", 2), ("0", 0)):
             labels.mode = "erase"
-            key(name)
+            key(name, place)
             assert (labels.selected_label, str(labels.mode)) == (value, "paint"), (place, name)
             assert viewer.layers.selection.active == labels
-        key("M")
-        assert labels.selected_label == max(2, int(np.asarray(labels.data).max())) + 1, place
-        labels.data_setitem(np.nonzero(np.asarray(labels.data[:]) == 2), np.uint32(7))
-        key("M")
-        assert labels.selected_label == 8, place
+        key("M", place)
+        new = max(2, int(np.asarray(labels.data).max())) + 1
+        assert labels.selected_label == new, place
+        labels.data_setitem(np.nonzero(np.asarray(labels.data[:]) == 2), np.uint32(new + 4))
+        labels.data_setitem((np.array([0]),) * 3, np.uint32(new + 4))
+        key("M", place)
+        assert labels.selected_label == new + 5, place
 
-        key("C")
-        ends(lambda: annotate.summary == "1 of 3")
-        assert annotate.opened.id != first, place
-        key("U")
-        ends(lambda: annotate.opened.id == first)
-        assert annotate.summary == "0 of 3", place
-        key("N")
-        ends(lambda: annotate.opened.id != first)
-        here = annotate.opened.id
-        key("K")
-        ends(lambda here=here: annotate.opened.id != here)
-        assert opened.project.work.session.patches[here - 1].status == "skipped", place
-        key("U")
-        ends(lambda here=here: annotate.opened.id == here)
-        assert opened.project.work.session.patches[here - 1].status == "waiting", place
+    key("C", "canvas")
+    ends(lambda: annotate.summary == "1 of 3")
+    assert annotate.opened.id != first
+    key("U", "queue")
+    ends(lambda: annotate.opened.id == first)
+    assert annotate.summary == "0 of 3"
+    key("N", "button")
+    ends(lambda: annotate.opened.id != first)
+    here = annotate.opened.id
+    key("K", "combo box")
+    ends(lambda: annotate.opened.id != here)
+    assert opened.project.work.session.patches[here - 1].status == "skipped"
 
 
 @pytest.mark.gl
