@@ -94,8 +94,8 @@ def test_no_model_fits_is_an_answer_and_spaces_do_not_mix(tmp_path):
     odd = Volume.from_array(stripes.astype(np.uint8), NM, name="stripes")
     params = RankParams(patches=40, patch=64, permutations=100)
     ranking = rank_domains(odd, tmp_path / "library", params)
-    if ranking.best is None:
-        assert ranking.lines()[-1].startswith("No model fits")
+    assert ranking.best is None
+    assert ranking.lines()[-1].startswith("No model fits")
     assert [r.fits for r in ranking.ranks] == [r.mmd2 <= ranking.limit for r in ranking.ranks]
     about = tmp_path / "library/far/domain.json"
     about.write_text(about.read_text().replace('"encoder": "', '"encoder": "0'))
