@@ -21,6 +21,7 @@ from napari_connecto.workflows.adapt.domains import sample_features, save_about
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.em_labels import to_em
+from tests.once import once
 
 SHAPE = (8, 256, 256)
 NETWORK = {"kind": "smp", "encoder": "tu-resnet10t", "depth": 3, "width": 8}
@@ -51,6 +52,10 @@ def image_and_truth(folder: Path, seed: int = 7) -> tuple[Path, np.ndarray]:
 
 def library(folder: Path, steps: int = 25) -> Path:
     """Two domains: "near" learnt a little from the same kind of image, "far" from its inverted, blurred contrast."""
+    return once(f"library-{steps}", lambda place: _library(place, steps), folder)
+
+
+def _library(folder: Path, steps: int) -> None:
     encoder_model = new_model(tiny_card("encoder"), 0, device="cpu")
     save_model(encoder_model, folder / "encoder")
     encoder = TorchEncoder(encoder_model)
@@ -61,7 +66,6 @@ def library(folder: Path, steps: int = 25) -> Path:
     far = Volume.from_array(blocky, (40.0, 8.0, 8.0), name="far")
     for name, volume, learnt in (("near", near, steps), ("far", far, 1)):
         _domain(folder / name, volume, truth, encoder, learnt)
-    return folder
 
 
 def _domain(folder: Path, volume: Volume, truth: np.ndarray, encoder: TorchEncoder, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""What all tests share: one hypothesis profile, the folder of real data, and skips that say why."""
+"""What all tests share: one hypothesis profile, folders of their own, that of real data, and skips that say why."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from napari_connecto.core.settings import NAMES, PREFIX
+from tests.once import MADE
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that fight cost more than they gain
 
@@ -30,6 +31,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         empty.touch()
         patch.setenv(f"{PREFIX}CONFIG", str(empty))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        run = tmp_path_factory.getbasetemp()
+        shared = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "made"
+        shared.mkdir(exist_ok=True)
+        patch.setenv(MADE, str(shared))
         yield
 
 
