@@ -104,7 +104,7 @@ def test_a_damaged_card_is_named_and_the_choice_stays(dock, files, tmp_path, qtb
 def test_labels_of_one_class_are_refused(opened, qtbot):
     annotate = opened.annotate
     labels = annotate.patch.labels
-    for value, said in ((0, "0 everywhere"), (1, "boundary (1) only"), (2, "without a boundary"), (7, "without a bou")):
+    for value, said in ((0, "all labels are 0"), (1, "only boundary (1)"), (2, "no boundary"), (7, "no boundary")):
         labels.data_setitem(np.nonzero(np.ones(labels.data.shape, bool)), np.uint32(value))
         commit(opened, qtbot)
         assert said in annotate.bar.error.label.text()

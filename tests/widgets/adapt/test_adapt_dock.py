@@ -188,7 +188,7 @@ def test_a_commit_of_nothing_is_refused_in_one_line_and_harms_nothing(opened, qt
     labels = annotate.patch.labels
     labels.data_setitem(np.nonzero(np.ones(labels.data.shape, bool)), np.uint32(0))
     commit(opened, qtbot)
-    assert "0 everywhere" in annotate.bar.error.label.text()
+    assert "all labels are 0" in annotate.bar.error.label.text()
     assert annotate.opened.id == 1
     assert annotate.summary == "0 of 3"
 
