@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import list_cascades
-from napari_connecto.widgets.cascade.jobs import Search, check_job, estimate_job
+from napari_connecto.widgets.cascade.jobs import Searching, check_job, estimate_job
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.cascade.params import DetectParams
 
@@ -51,7 +51,7 @@ def stored(chunks, levels):
 )
 def test_choosing_a_layer_reads_little(chunks, levels, tmp_path):
     volume, arrays = stored(chunks, levels)
-    search = Search(volume, None, list_cascades()["cells"], DetectParams(), tmp_path / "out")
+    search = Searching(volume, None, list_cascades()["cells"], DetectParams(), tmp_path / "out")
     estimate = run(estimate_job(search))
     run(check_job(search))
     assert sum(array.read for array in arrays) < MOST

@@ -26,7 +26,7 @@ from napari_connecto.widgets.cascade import dock as cascade
 from napari_connecto.widgets.cascade import keeping as cascade_keeping
 from napari_connecto.widgets.cascade import layers as cascade_layers
 from napari_connecto.widgets.cascade import setup as cascade_setup
-from napari_connecto.widgets.cascade.jobs import Peek
+from napari_connecto.widgets.cascade.jobs import CascadeAbout
 from napari_connecto.widgets.shared import estimate_card
 from napari_connecto.widgets.shared.commands import RunOn
 from napari_connecto.widgets.shared.run_on import CLUSTER
@@ -105,7 +105,7 @@ def fake(monkeypatch, tmp_path):
     folder = tmp_path / "cascades" / "bodies"
     folder.mkdir(parents=True)
     (folder / "cascade.json").write_text("{}")
-    peeked = Peek("bodies", "centres", (50.0, 4.0, 4.0), 2, 40.0, 0.5, "a phantom")
+    peeked = CascadeAbout("bodies", "centres", (50.0, 4.0, 4.0), 2, 40.0, 0.5, "a phantom")
 
     def list_job():
         yield Progress(0, 0)
@@ -656,7 +656,7 @@ def test_command_line_says_all_that_differs_from_the_defaults(dock, tmp_path):
     line = command_line(_differing(search, tmp_path), RunOn("tcp://here:8786").words)
     assert line == (
         f"napari-connecto detect '{tmp_path}/a b.zarr' --voxel-nm 50 4 4 --channel 1 --out {search.out} "
-        f"--cascade {search.cascade} --exhaustive --audit 20 --scheduler tcp://here:8786"
+        f"--cascade {search.model} --exhaustive --audit 20 --scheduler tcp://here:8786"
     )
 
 

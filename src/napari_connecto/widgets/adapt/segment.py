@@ -26,7 +26,6 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.run_on import RunOnRow
 from napari_connecto.widgets.shared.segmentation import Segmenting, check_job, segment_cost_job, segmenting_job
 from napari_connecto.widgets.viewer.view import LayerCombo, view_box
-from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.segment.params import SegmentParams
 
 MOVED_MS = 800
@@ -199,15 +198,14 @@ class SegmentBox(QWidget):
         spec, params, region = self.project.spec(), self.form.value, self._region(volume)
         same = self._running
         first, run_on = self.project.folder / "segments-1", self.run_on.value
-        wanted = Segmenting(volume, spec, kept.folder, params, region, first, run_on=run_on)
+        wanted = Segmenting(volume, spec, kept.folder, params, first, run_on, region=region)
         if same is not None and replace(same, out=first) == wanted:
             return replace(same, run_on=run_on)
         return replace(wanted, out=self.project.next_folder("segments"))
 
     def command(self) -> str:
         """The shell command that does the same."""
-        what = self.segmenting()
-        return command_line(what.run(), what.run_on.words)
+        return self.segmenting().command
 
     def _region(self, volume: Volume) -> Box | None:
         where, canvas, finest = self.where.currentText(), self.project.canvas(), volume.levels[0]

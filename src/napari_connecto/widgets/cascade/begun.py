@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_connecto.widgets.cascade.jobs import Peek
+from napari_connecto.widgets.cascade.jobs import CascadeAbout
 from napari_connecto.widgets.cascade.layers import ResultLayers
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Begun:
     image: Layer
     level: Level
     cascade: str
-    peeked: Peek
+    peeked: CascadeAbout
     folder: Path
 
     @property

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets.cascade.jobs import Backend, Search, check_job, estimate_job, search_job
+from napari_connecto.widgets.cascade.jobs import Backend, Searching, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
@@ -24,7 +24,6 @@ from napari_connecto.widgets.shared.settings import AutomaticFolder, output_fold
 from napari_connecto.widgets.viewer.view import inner, view_box
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 from napari_connecto.workflows.cascade.params import DetectParams
-from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     import napari
@@ -42,7 +41,7 @@ class CascadeWidget(Dock):
         super().__init__()
         self._viewer = napari_viewer
         self._automatic = AutomaticFolder()
-        self._running: Search | None = None
+        self._running: Searching | None = None
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
         self.options = OptionsFold(DetectParams)
@@ -79,7 +78,7 @@ class CascadeWidget(Dock):
         self.train.rejected.connect(self.cascade.offer)
         self.results.training_made.connect(self._on_training_made)
 
-    def search(self) -> Search:
+    def search(self) -> Searching:
         """The search as set in the dock.
 
         Raises
@@ -94,12 +93,11 @@ class CascadeWidget(Dock):
         mark = lasting(volume, folder)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         spec = self.image.spec(volume)
-        return Search(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
+        return Searching(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
 
     def command(self) -> str:
         """The equivalent shell command."""
-        search = self.search()
-        return command_line(search.run(), search.run_on.words)
+        return self.search().command
 
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked
@@ -134,7 +132,7 @@ class CascadeWidget(Dock):
         return ("Choose another folder…", self.options.choose_folder) if notes else None
 
     def _on_preview(self) -> None:
-        def plan(search: Search, view: Box) -> tuple[Search, Box | None, Box | None]:
+        def plan(search: Searching, view: Box) -> tuple[Searching, Box | None, Box | None]:
             """No audit and no out-of-distribution check; tile by tile from the middle, for a first result soon."""
             params = replace(search.params, audit=0, ood_check="off", batch=search.params.batch or 1)
             return replace(search, params=params), view, inner(view)
@@ -148,7 +146,9 @@ class CascadeWidget(Dock):
         backend: Backend = "auto" if long else "torch"
         self._begin(lambda search, view: (replace(search, backend=backend), None, view if view.size else None), True)
 
-    def _begin(self, plan: Callable[[Search, Box], tuple[Search, Box | None, Box | None]], resumable: bool) -> None:
+    def _begin(
+        self, plan: Callable[[Searching, Box], tuple[Searching, Box | None, Box | None]], resumable: bool
+    ) -> None:
         self.image.settle()
         image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
         try:
@@ -166,7 +166,7 @@ class CascadeWidget(Dock):
             self.bar.error.show_error(error)
             return
         self._running = search
-        self.results.begin(Begun(image, full.levels[0], search.cascade.name, peeked, search.out))
+        self.results.begin(Begun(image, full.levels[0], search.model.name, peeked, search.out))
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
@@ -188,7 +188,7 @@ class CascadeWidget(Dock):
         if peeked is not None:
             self.train.form.change(name=peeked.name, head=peeked.head, diameter_nm=float(round(peeked.diameter_nm)))
         if self._running is not None:
-            layer.metadata[PREVIOUS] = self._running.cascade
+            layer.metadata[PREVIOUS] = self._running.model
         self.cascade.choose_training()
         self.train.labels.refresh()
         self.train.labels.setCurrentText(layer.name)

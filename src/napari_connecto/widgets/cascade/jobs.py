@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +21,8 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.cascade.document import read_document
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
@@ -42,109 +41,65 @@ Backend = Literal["auto", "torch"]
 
 
 @dataclass(frozen=True)
-class Search:
-    """The inputs of one search.
+class Searching(Task[DetectParams]):
+    """A search by the cascade ``model``.
 
     Parameters
     ----------
-    volume
-        Its finest level is the finest one read.
-    spec
-        Of the file that the volume is; None where it is none.
-    cascade
-        Folder of the cascade.
-    out
-        Result folder; resumed if it holds an unfinished run of the same volume and cascade.
-    run_on
-        This process, local worker processes, or a Dask cluster.
     backend
-        "torch" starts at once; "auto" (OpenVINO, if installed) is faster after a conversion.
-    check
-        Out-of-distribution check before the run, with the user's answer.
+        "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
     """
 
-    volume: Volume
-    spec: VolumeSpec | None
-    cascade: Path
-    params: DetectParams
-    out: Path
-    run_on: RunOn = HERE
     backend: Backend = "torch"
-    check: OodCheck | None = None
 
     def run(self) -> Detect:
-        """The same search as a run.
-
-        Raises
-        ------
-        InputError
-            If the volume is not stored in a file.
-        """
-        volume = file_spec(self.volume.name, self.spec)
-        return Detect(volume=volume, cascade=str(self.cascade), params=self.params, out=str(self.out))
+        """The equivalent run of the shell and of recipes."""
+        return Detect(volume=self.file, cascade=str(self.model), params=self.params, out=str(self.out))
 
 
-@lru_cache(maxsize=2)
-def _load(folder: Path, backend: Backend, changed: float) -> Cascade:
+@until_changed("cascade.json")
+def load(folder: Path, backend: Backend = "torch") -> Cascade:
+    """A cascade, cached until its file changes."""
     load_triton_apart()
     from napari_connecto.workflows.cascade.cascade import load_cascade
 
     return load_cascade(folder, backend=backend)
 
 
-def load(folder: Path, backend: Backend = "torch") -> Cascade:
-    """A cascade, cached until its file changes."""
-    document = folder / "cascade.json"
-    return _load(folder, backend, document.stat().st_mtime if document.exists() else 0.0)
-
-
-def estimate_job(search: Search, region: Box | None = None) -> Job[Estimate]:
+def estimate_job(search: Searching, region: Box | None = None) -> Job[Estimate]:
     """Cost of the search; each level is timed on two real tiles."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.estimate import estimate
 
     yield Progress(0, 0, "timing two tiles per level")
-    return estimate(search.volume, load(search.cascade), search.params, region=region, out=search.out)
+    return estimate(search.volume, load(search.model), search.params, region=region, out=search.out)
 
 
-def check_job(search: Search) -> Job[OodCheck]:
+def check_job(search: Searching) -> Job[OodCheck]:
     """Out-of-distribution check of the volume for the cascade."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import check_job
     from napari_connecto.workflows.ood.check import BEFORE_BYTES
 
-    cascade = load(search.cascade)
+    cascade = load(search.model)
     return (yield from check_job(search.volume, cascade, search.params, most_bytes=BEFORE_BYTES))
 
 
-def search_job(search: Search, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
+def search_job(search: Searching, region: Box | None = None, first: Box | None = None) -> Job[Detections]:
     """Run the search here or on a cluster, and write its recipe to the result folder."""
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import detect_job
-    from napari_connecto.workflows.recipes.recipe import write_recipe
 
     yield Progress(0, 0, "loading the cascade")
-    cascade = load(search.cascade, search.backend)
-    yield Progress(0, 0, search.run_on.starting)
-    with search.run_on.client() as client:
-        found = yield from detect_job(
-            search.volume,
-            cascade,
-            search.params,
-            out=search.out,
-            client=client,
-            region=region,
-            first=first,
-            live=True,
-            check=search.check,
-        )
-    if search.spec is not None:
-        write_recipe(search.run(), search.out / "recipe.yaml")
+    cascade, params = load(search.model, search.backend), search.params
+    how: dict[str, Any] = {"out": search.out, "region": region, "first": first, "live": True, "check": search.check}
+    found = yield from search.job(lambda client: detect_job(search.volume, cascade, params, client=client, **how))
+    search.keep_recipe()
     return found
 
 
 @dataclass(frozen=True)
-class Peek:
+class CascadeAbout:
     """Description of a cascade in a folder, read without loading torch."""
 
     name: str
@@ -167,7 +122,7 @@ class Peek:
         return told + self.recall
 
 
-def peek(folder: Path) -> Peek:
+def peek(folder: Path) -> CascadeAbout:
     """Read a cascade's description.
 
     Raises
@@ -179,7 +134,7 @@ def peek(folder: Path) -> Peek:
     try:
         card = ModelCard.from_json(json.loads((folder / "level_0" / "card.json").read_text(encoding="utf-8")))
         rule = document["rule"]
-        return Peek(
+        return CascadeAbout(
             str(document["name"]),
             str(rule["head"]),
             card.voxel_nm,

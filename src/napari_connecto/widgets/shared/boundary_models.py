@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,25 +12,21 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.params import from_mapping
 from napari_connecto.sample_data import shipped_folder
 from napari_connecto.widgets.shared.mesa import load_triton_apart
+from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
 
 
-@lru_cache(maxsize=8)
-def _load(folder: Path, changed: float) -> TorchPredictor:
+@until_changed("card.json", most=8)
+def load(folder: Path) -> TorchPredictor:
+    """A model that can be trained further, cached until its card changes."""
+    load_triton_apart()
     from napari_connecto.models.files import load_model
     from napari_connecto.models.inference.openvino import torch_model
 
     return torch_model(load_model(folder, backend="torch"))
-
-
-def load(folder: Path) -> TorchPredictor:
-    """A model that can be trained further, cached until its card changes."""
-    load_triton_apart()
-    card = folder / "card.json"
-    return _load(folder, card.stat().st_mtime if card.exists() else 0.0)
 
 
 def peek_card(folder: Path) -> ModelCard:

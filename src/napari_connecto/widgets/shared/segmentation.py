@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import load
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.shared.task import Task
 from napari_connecto.workflows.recipes.entries.run import Given
 from napari_connecto.workflows.recipes.entries.segment import Segment
 from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.ood.check import OodCheck
@@ -23,32 +21,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Segmenting:
-    """The inputs of one segmentation; ``region`` in voxels of the volume's finest level, None for all.
+class Segmenting(Task[SegmentParams]):
+    """A segmentation by the boundary model ``model``; ``region`` in voxels of the finest level, None for all."""
 
-    ``check`` is the out-of-distribution check, if it was made already; ``run_on`` is where it runs and does not change
-    the result.
-    """
-
-    volume: Volume
-    spec: VolumeSpec | None
-    model: Path
-    params: SegmentParams
-    region: Box | None
-    out: Path
-    check: OodCheck | None = field(default=None, compare=False)
-    run_on: RunOn = field(default=HERE, compare=False)
+    region: Box | None = None
 
     def run(self) -> Segment:
-        """The same as a run of its own; the network runs as here, so that the voxels are the same.
-
-        Raises
-        ------
-        InputError
-            If the volume is not stored in a file.
-        """
+        """The equivalent run of the shell and of recipes; the backend is that of the dock, so the voxels are the same."""
         return Segment(
-            volume=file_spec(self.volume.name, self.spec),
+            volume=self.file,
             model=str(self.model),
             region=self.region,
             backend="torch",
@@ -82,15 +63,10 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.ood.files import load_gate
-    from napari_connecto.workflows.recipes.recipe import write_recipe
     from napari_connecto.workflows.segment.segment import segment_job
 
     model, gate = load(what.model), what.check or load_gate(what.model)
-    yield Progress(0, 0, what.run_on.starting)
-    with what.run_on.client() as client:
-        made = yield from segment_job(
-            what.volume, what.params, model=model, out=what.out, region=what.region, client=client, gate=gate
-        )
-    if what.spec is not None:
-        write_recipe(what.run(), what.out / "recipe.yaml")
+    how: dict[str, Any] = {"model": model, "out": what.out, "region": what.region, "gate": gate}
+    made = yield from what.job(lambda client: segment_job(what.volume, what.params, client=client, **how))
+    what.keep_recipe()
     return made

@@ -121,14 +121,12 @@ def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:
     from napari_connecto.workflows.xray.membranes import membranes_job
     from napari_connecto.workflows.xray.trust import disputed_regions
 
-    what, translator = asked.what, jobs.load(asked.what.translator)
+    what, translator = asked.what, jobs.load(asked.what.model)
     model = boundary_models.load(asked.model)
     phases = Phases({"membranes": 1, "finding the most uncertain regions": 0.01})
-    yield Progress(0, 0, what.run_on.starting)
-    with what.run_on.client() as client:
-        where: dict[str, Any] = {"out": asked.out, "region": asked.region, "client": client}
-        running = membranes_job(what.volume, translator, model, what.params, **where)
-        found = yield from phases.run("membranes", running)
+    how: dict[str, Any] = {"out": asked.out, "region": asked.region}
+    asking = what.job(lambda client: membranes_job(what.volume, translator, model, what.params, client=client, **how))
+    found = yield from phases.run("membranes", asking)
     mean, grid = asked.mean, found.sd.levels[0]
     regions = yield from phases.call("finding the most uncertain regions", lambda: disputed_regions(found.sd, n))
     worst = [replace(r, box=grid.box_in(r.box, mean).clip(mean.shape)) for r in regions]

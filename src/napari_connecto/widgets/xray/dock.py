@@ -33,7 +33,6 @@ from napari_connecto.widgets.xray.segment import SideBySideBox
 from napari_connecto.widgets.xray.segment_jobs import Source
 from napari_connecto.widgets.xray.train import PairBox
 from napari_connecto.widgets.xray.trust import TrustBox
-from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ class TranslateWidget(Dock):
 
     def command(self) -> str:
         """The shell command that does the same."""
-        what = self.translating()
-        return command_line(what.run(), what.run_on.words)
+        return self.translating().command
 
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training

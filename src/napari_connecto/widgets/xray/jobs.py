@@ -9,7 +9,6 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,10 +19,9 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
 from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
+from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.workflows.recipes.entries.xray import Translate
-from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
 if TYPE_CHECKING:
@@ -40,49 +38,13 @@ _TURN = threading.Lock()
 """Held by the running translation: a cancelled one finishes its current tiles before the next begins."""
 
 
-@dataclass(frozen=True)
-class Translating:
-    """The inputs of one translation.
-
-    Parameters
-    ----------
-    volume
-        X-ray; its finest level is the finest one read.
-    spec
-        Of the file that it is; None where it is none.
-    translator
-        Folder of the translator.
-    out
-        Result folder; an unfinished one of the same volume, translator and params is resumed.
-    run_on
-        This process, local worker processes, or a Dask cluster.
-    check
-        Out-of-distribution check before the run, with the user's answer.
-    """
-
-    volume: Volume
-    spec: VolumeSpec | None
-    translator: Path
-    params: TranslateParams
-    out: Path
-    run_on: RunOn = HERE
-    check: OodCheck | None = None
+class Translating(Task[TranslateParams]):
+    """A translation of an X-ray volume by the translator ``model``."""
 
     def run(self) -> Translate:
-        """The same as a run of its own.
-
-        Raises
-        ------
-        InputError
-            If the volume is not stored in a file.
-        """
-        return Translate(
-            volume=file_spec(self.volume.name, self.spec),
-            translator=str(self.translator),
-            params=self.params,
-            out=str(self.out),
-            backend=BACKEND,
-        )
+        """The equivalent run of the shell and of recipes."""
+        model, out = str(self.model), str(self.out)
+        return Translate(volume=self.file, translator=model, params=self.params, out=out, backend=BACKEND)
 
 
 class Translated(NamedTuple):
@@ -94,18 +56,13 @@ class Translated(NamedTuple):
     span: tuple[float, float] | None
 
 
-@lru_cache(maxsize=2)
-def _load(folder: Path, changed: float) -> Translator:
+@until_changed(TRANSLATOR)
+def load(folder: Path) -> Translator:
+    """A translator, cached until its file changes."""
     load_triton_apart()
     from napari_connecto.workflows.xray.translator import load_translator
 
     return load_translator(folder, backend=BACKEND)
-
-
-def load(folder: Path) -> Translator:
-    """A translator, cached until its file changes."""
-    document = folder / TRANSLATOR
-    return _load(folder, document.stat().st_mtime if document.exists() else 0.0)
 
 
 def list_job() -> Job[dict[str, Path]]:
@@ -122,7 +79,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
     from napari_connecto.workflows.xray.estimate import estimate_translate
 
     yield Progress(0, 0, "timing two tiles")
-    return estimate_translate(what.volume, load(what.translator), what.params, region=region, out=what.out)
+    return estimate_translate(what.volume, load(what.model), what.params, region=region, out=what.out)
 
 
 def check_job(what: Translating) -> Job[OodCheck]:
@@ -130,7 +87,7 @@ def check_job(what: Translating) -> Job[OodCheck]:
     yield from torch_job()
     from napari_connecto.workflows.ood.check import BEFORE_BYTES, gate_check_job
 
-    translator = load(what.translator)
+    translator = load(what.model)
     return (
         yield from gate_check_job(
             what.volume, translator.members[0], translator.gate, name=translator.name, most_bytes=BEFORE_BYTES
@@ -156,21 +113,17 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     yield from torch_job()
     yield Progress(0, 0, "loading the translator")
     from napari_connecto.workflows.ood.check import OodCheck
-    from napari_connecto.workflows.recipes.recipe import write_recipe
     from napari_connecto.workflows.xray.translate import translate_job
     from napari_connecto.workflows.xray.trust import sd_span
 
-    translator, phases = load(what.translator), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
+    translator, phases = load(what.model), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
     check = what.check
     if check is None and region is not None:
         check = OodCheck(translator.name, reason="only a part was translated")
-    yield Progress(0, 0, what.run_on.starting)
-    with what.run_on.client() as client:
-        where: dict[str, Any] = {"out": what.out, "region": region, "first": first, "client": client}
-        running = translate_job(what.volume, translator, what.params, gate=check, **where)
-        found = yield from phases.run("translating", running)
-    if what.spec is not None:
-        write_recipe(what.run(), what.out / "recipe.yaml")
+    how: dict[str, Any] = {"out": what.out, "region": region, "first": first, "gate": check}
+    running = what.job(lambda client: translate_job(what.volume, translator, what.params, client=client, **how))
+    found = yield from phases.run("translating", running)
+    what.keep_recipe()
     looking = worst_job(found.aleatoric, found.epistemic, n)
     worst = yield from phases.run("finding the most uncertain regions", looking)
     return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
@@ -196,7 +149,7 @@ def live(out: Path) -> dict[str, Volume] | None:
 
 
 @dataclass(frozen=True)
-class Peek:
+class TranslatorAbout:
     """Description of a translator in a folder, read without loading torch."""
 
     name: str
@@ -241,7 +194,7 @@ class Peek:
         )
 
 
-def peek(folder: Path) -> Peek:
+def peek(folder: Path) -> TranslatorAbout:
     """Read a translator's description.
 
     Parameters
@@ -257,6 +210,6 @@ def peek(folder: Path) -> Peek:
     try:
         document = json.loads((folder / TRANSLATOR).read_text(encoding="utf-8"))
         card = ModelCard.from_json(json.loads((folder / "member_0" / "card.json").read_text(encoding="utf-8")))
-        return Peek(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
+        return TranslatorAbout(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"'{folder}' is no translator; choose a folder with {TRANSLATOR}, made by training") from error

@@ -129,8 +129,8 @@ class SideBySideBox(QGroupBox):
         params, out = self.form.value, self._folder(folder, raw, source)
         spec, run_on = VolumeSpec(mean.source) if mean is whole else None, source.what.run_on
         return (
-            Segmenting(xray, source.what.spec, folder, params, raw, out / "xray", run_on=run_on),
-            Segmenting(mean, spec, folder, params, made, out / "em-like", run_on=run_on),
+            Segmenting(xray, source.what.spec, folder, params, out / "xray", run_on, region=raw),
+            Segmenting(mean, spec, folder, params, out / "em-like", run_on, region=made),
         )
 
     def _translated(self, box: Box, mean: Volume, xray: Volume) -> tuple[Box, Box]:
