@@ -27,7 +27,7 @@ class Segmenting(Task[SegmentParams]):
     region: Box | None = None
 
     def run(self) -> Segment:
-        """The equivalent run of the shell and of recipes; the backend is that of the dock, so the voxels are the same."""
+        """The equivalent run of the shell and of recipes; the backend is the dock's, so the voxels are the same."""
         return Segment(
             volume=self.file,
             model=str(self.model),

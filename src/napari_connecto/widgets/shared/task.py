@@ -88,7 +88,7 @@ class Task(Generic[P]):
 def until_changed(
     name: str, most: int = 2
 ) -> Callable[[Callable[Concatenate[Path, Q], T]], Callable[Concatenate[Path, Q], T]]:
-    """Decorator of what loads a folder: the last ``most`` are cached until the file ``name`` in their folder changes."""
+    """Decorator of what loads a folder: the last ``most`` are cached until the file ``name`` in it changes."""
 
     def decorate(load: Callable[Concatenate[Path, Q], T]) -> Callable[Concatenate[Path, Q], T]:
         @lru_cache(maxsize=most)

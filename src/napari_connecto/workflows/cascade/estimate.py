@@ -14,6 +14,7 @@ from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
@@ -137,7 +138,8 @@ def estimate(
     volume = with_levels(volume, cascade, Path(out) if out is not None else None)
     steps = plan_steps(volume, cascade, choice)
     chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
-    trials = {step.stage: _trial(volume, step, params.on_bad_chunk) if trial else None for step in steps}
+    scalings = Scalings(volume, damaged=params.damaged)
+    trials = {step.stage: _trial(volume, step, scalings) if trial else None for step in steps}
     per_call = {k: t.tile_s if t else cascade.calibration.cost_s[k] for k, t in trials.items()}
     write_s = _write_seconds(steps[0]) if trial else 0.0
     kept = float(choice.rates[0].prevalence) * chunks  # chunks whose map is worth keeping, however they are found
@@ -171,9 +173,9 @@ def estimate(
     )
 
 
-def _trial(volume: Volume, step: Step, on_bad: str) -> Trial:
+def _trial(volume: Volume, step: Step, scalings: Scalings) -> Trial:
     """Of a level that is not made yet, on tiles of the finest: the network takes as long for any voxels."""
-    scaling = step.predictor.card.normalisation.resolve(volume, damaged=on_bad != "fail")
+    scaling = scalings.of(step.predictor.card)
     level, plan = step.level, step.plan
     if isinstance(level.array, Averaged):
         level = volume.levels[0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from napari_connecto.core.params import check, param
+from napari_connecto.core.predict import OnBadChunk
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class DetectParams:
         "Number of rejected chunks to re-examine at the finest level, for a bound on what was missed; 0: none.",
         low=0,
     )
-    on_bad_chunk: str = param(
-        "fail", "What to do with damaged chunks and NaN.", choices=("fail", "fill", "skip"), advanced=True
+    on_bad_chunk: OnBadChunk = param(
+        "fail", "What to do with damaged chunks and NaN.", choices=get_args(OnBadChunk), advanced=True
     )
     batch: int | None = param(None, "Tiles per forward pass; empty: timed.", low=1, high=1024, advanced=True)
     ood_check: str = param(
@@ -41,6 +43,11 @@ class DetectParams:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the volume may be damaged: bad chunks do not end the search."""
+        return self.on_bad_chunk != "fail"
 
 
 @dataclass(frozen=True)

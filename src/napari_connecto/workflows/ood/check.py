@@ -13,6 +13,7 @@ from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor, Scaling
+from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.shown import shown
 from napari_connecto.core.views.holes import holed
 from napari_connecto.core.volume import Level, Volume
@@ -142,6 +143,7 @@ def gate_check_job(
     tiles: int = TILES,
     seed: int = 0,
     damaged: bool = False,
+    scalings: Scalings | None = None,
     most_bytes: int = RUN_BYTES,
 ) -> Job[OodCheck]:
     """`gate_check` as a job.
@@ -158,6 +160,8 @@ def gate_check_job(
         Largest number of tiles, and the random seed of their positions.
     damaged
         Leave out tiles that cannot be read.
+    scalings
+        Of the volume, if they are known.
     most_bytes
         Approximate limit of the bytes to decode; may reduce the number of tiles.
     """
@@ -168,7 +172,8 @@ def gate_check_job(
         return OodCheck(name, reason="not fitted for this model")
     check_fits(gate, model)
     level = level or fitting_level(volume, model.card)
-    scaling, encoder = model.card.normalisation.resolve(volume, damaged=damaged), TorchEncoder(model)
+    scaling = (scalings or Scalings(volume, damaged=damaged)).of(model.card)
+    encoder = TorchEncoder(model)
     level = holed(level) if damaged else level
     found: list[tuple[np.ndarray, np.ndarray]] = []
     yield Progress(0, tiles, STAGE)

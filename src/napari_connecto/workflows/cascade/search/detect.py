@@ -11,7 +11,8 @@ from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.volume import PIXEL, UNIT, Volume
+from napari_connecto.core.scalings import Scalings
+from napari_connecto.core.volume import PIXEL, UNIT, Level, Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.detections import Detections
@@ -25,7 +26,7 @@ from napari_connecto.workflows.cascade.search.coarser import (
     with_levels_at,
 )
 from napari_connecto.workflows.cascade.search.descent import Step, plan_steps
-from napari_connecto.workflows.cascade.search.run import REPORT, RunOptions, Search
+from napari_connecto.workflows.cascade.search.run import REPORT, Search
 from napari_connecto.workflows.cascade.thresholds.choose import Choice, exhaustive_choice
 from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import KEY
@@ -140,11 +141,12 @@ def detect_job(
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
         phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
-        check = check or (yield from phases.run(STAGE, check_job(volume, cascade, params, region)))
-        used, damaged = [step.level for step in steps], params.on_bad_chunk != "fail"
-        yield from phases.run(MAKING, fill_job(volume, used, region, damaged=damaged))
-        how = RunOptions(params.batch, params.on_bad_chunk, client, live)  # type: ignore[arg-type]
-        search = Search(volume, steps, rule, job, how, cascade.calibration.score_curve)
+        scalings = Scalings(volume, damaged=params.damaged)
+        checking = _check_job(volume, cascade, params, region, steps[0].level, scalings)
+        check = check or (yield from phases.run(STAGE, checking))
+        yield from phases.run(MAKING, fill_job(volume, [s.level for s in steps], region, damaged=params.damaged))
+        curve = cascade.calibration.score_curve
+        search = Search(volume, steps, rule, job, scalings, params, curve, client, live)
         if view is not None and view.size:
             yield from phases.run("view", search.descend(view))
         yield from phases.run("search", search.descend(region))
@@ -176,14 +178,27 @@ def check_job(
     VoxelSizeError
         If no level is within 25 % of that stage's voxel size.
     """
-    if params is not None and params.ood_check == "off":
+    params, volume = params or DetectParams(), with_levels(volume, cascade)
+    level, scalings = volume.level_at(cascade.stages[0].card.voxel_nm), Scalings(volume, damaged=params.damaged)
+    return (yield from _check_job(volume, cascade, params, region, level, scalings, most_bytes))
+
+
+def _check_job(
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams,
+    region: Box | None,
+    level: Level,
+    scalings: Scalings,
+    most_bytes: int = RUN_BYTES,
+) -> Job[OodCheck]:
+    """`check_job` of a volume that has all levels, of which the finest stage reads ``level``."""
+    if params.ood_check == "off":
         return OodCheck(cascade.name, reason="switched off")
-    finest = cascade.stages[0]
-    volume = with_levels(volume, cascade)
-    level = volume.level_at(finest.card.voxel_nm)
-    told: dict[str, Any] = {"level": level, "name": cascade.name, "most_bytes": most_bytes}
-    told["damaged"] = params is not None and params.on_bad_chunk != "fail"
-    return (yield from gate_check_job(volume, finest, cascade.gate, region=region, **told))
+    finest, gate = cascade.stages[0], cascade.gate
+    told: dict[str, Any] = {"region": region, "name": cascade.name, "most_bytes": most_bytes}
+    told |= {"level": level, "scalings": scalings, "damaged": params.damaged}
+    return (yield from gate_check_job(volume, finest, gate, **told))
 
 
 def _work(

@@ -19,13 +19,15 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.predict import Blocks, OnBadChunk
+from napari_connecto.core.predict import Blocks
+from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import storing
 from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.audit import Audit, audit_bound, audit_plan
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import HighestValue, Scores, Step, children, passing, roots
@@ -42,28 +44,6 @@ WORTH_A_TRIAL = 200
 WRITERS = 4
 FLOOR = 0.1
 """Maps of chunks that never reach this probability are not stored."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How chunks are run.
-
-    Parameters
-    ----------
-    batch
-        Tiles per forward pass; None: timed.
-    on_bad
-        What to do with damaged chunks.
-    client
-        Client of a Dask cluster.
-    live
-        Report objects as chunks are finished, for a viewer.
-    """
-
-    batch: int | None = None
-    on_bad: OnBadChunk = "fail"
-    client: Any = None
-    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +88,14 @@ class Search:
         Levels used, finest first.
     rule
         How objects are extracted from the finest map.
+    scalings
+        Intensity scalings of the volume.
+    params
+        Say what to do with damaged chunks, and how many tiles a forward pass takes.
+    client
+        Client of a Dask cluster; None for this process.
+    live
+        Report objects as chunks are finished, for a viewer.
     score_curve
         Turns raw scores into probabilities; None leaves them.
     seen, passed
@@ -118,8 +106,11 @@ class Search:
     steps: tuple[Step, ...]
     rule: ObjectRule
     job: JobFolder
-    how: RunOptions
+    scalings: Scalings
+    params: DetectParams
     score_curve: ScoreCurve | None = None
+    client: Any = None
+    live: bool = False
     seen: dict[int, np.ndarray] = field(default_factory=dict)
     passed: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -149,11 +140,11 @@ class Search:
 
     def _score(self, step: Step, indices: np.ndarray) -> Job[None]:
         output = step.predictor.card.outputs[0].name
-        here = self.memory if self.how.client is None else None  # workers do not share it
+        here = self.memory if self.client is None else None  # workers do not share it
         sink = KeepMap(self.store, output, here) if step.stage == 0 else HighestValue(output)
         for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
-            if self.how.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
+            if self.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
                 fresh = self._scored(find_objects(self.map, step.plan, [tile.index], self.rule))
             yield Progress(done, len(indices), step.name, fresh)
 
@@ -166,12 +157,12 @@ class Search:
         yield done, None, 0.0
         if not len(todo):
             return
-        scaling = step.predictor.card.normalisation.resolve(self.volume, damaged=self.how.on_bad != "fail")
+        scaling = self.scalings.of(step.predictor.card)
         batch = self._batch(step, scaling, len(todo))
         meter = Meter()
-        options = ExecuteOptions(scaling, batch, self.how.on_bad, meter=meter)
+        options = ExecuteOptions(scaling, batch, self.params.on_bad_chunk, meter=meter)
         tiles = step.plan.tiles(step.plan.order(todo))
-        results = execute(step.level, tiles, step.predictor, sink, options=options, client=self.how.client)
+        results = execute(step.level, tiles, step.predictor, sink, options=options, client=self.client)
         try:
             with closing(self.costs.counted(label, results, meter)) as counted:
                 for tile, score in counted:
@@ -184,8 +175,8 @@ class Search:
 
     def _batch(self, step: Step, scaling: Scaling, chunks: int) -> int:
         """Tiles per forward pass: as requested, else as when the job began (bits may depend on it), else timed."""
-        if self.how.batch is not None:
-            return self.how.batch
+        if self.params.batch is not None:
+            return self.params.batch
         if step.name not in self.batches:
             card = step.predictor.card
             timed = chunks >= WORTH_A_TRIAL
