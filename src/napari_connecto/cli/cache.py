@@ -12,12 +12,12 @@ from napari_connecto.core.errors import InputError
 
 @click.group()
 def cache() -> None:
-    """Look into the cache, or empty it: converted networks, coarse levels, scratch folders that a killed run left."""
+    """Show or empty the cache: converted networks, coarse levels, scratch folders left by killed runs."""
 
 
 @cache.command()
 def show() -> None:
-    """List what lies there, with sizes."""
+    """List the contents with their sizes."""
     from napari_connecto.core.settings import settings
     from napari_connecto.io.stores.chunk_folder import list_levels
     from napari_connecto.models.inference.kept import cache_folder, list_kept
@@ -36,9 +36,9 @@ def show() -> None:
 
 
 @cache.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def empty(yes: bool) -> None:
-    """Delete all that lies there; it is made again where it is needed."""
+    """Delete the contents; they are made again when needed."""
     from napari_connecto.io.stores.chunk_folder import list_levels
     from napari_connecto.models.inference.kept import cache_folder, list_kept, shrink
     from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch, remove_scratch

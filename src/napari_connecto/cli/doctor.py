@@ -8,12 +8,12 @@ from napari_connecto.core.documents import json_text
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--tiles/--no-tiles", default=True, help="Time a tile on each device; takes some seconds.")
 def doctor(as_json: bool, tiles: bool) -> None:
-    """Say what is installed, what this machine has, and how fast it is: put this into a bug report.
+    """Report what is installed, the hardware and its speed, for a bug report.
 
-    Ends well also where parts are missing, and lists them.
+    Missing parts are listed; they are no error.
     """
     from napari_connecto.workflows.app.doctor import examine, missing, report
 

@@ -57,7 +57,7 @@ def _format_of(out: str) -> str:
 
 @click.group()
 def export() -> None:
-    """Write results for other programs: cellfinder, neuroglancer, whatever reads tables."""
+    """Write results for other programs: cellfinder, neuroglancer, anything that reads tables."""
 
 
 @export.command("points")

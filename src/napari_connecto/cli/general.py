@@ -21,7 +21,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 @click.argument("path")
 @volume_options
 def info(path: str, **options: Any) -> None:
-    """Print axes, levels, voxel sizes, bytes and dtype of PATH, and what there is to choose from in it."""
+    """Print axes, levels, voxel sizes, bytes and dtype of PATH, and its arrays, channels and time points."""
     from napari_connecto.workflows.shared.spec import describe_spec
 
     for line in describe_spec(volume_spec(path, options), "give --voxel-nm Z Y X"):
@@ -38,7 +38,7 @@ def info(path: str, **options: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @PROGRESS
 def convert(path: str, out: str, progress: str, **options: Any) -> None:
-    """Make an OME-Zarr pyramid OUT of anything readable at PATH."""
+    """Convert PATH, any readable volume, to an OME-Zarr pyramid OUT."""
     from napari_connecto.io.volumes.write import save_volume_job
     from napari_connecto.workflows.shared.spec import describe, open_spec
 
@@ -52,7 +52,7 @@ def convert(path: str, out: str, progress: str, **options: Any) -> None:
 
 
 def _run_document(recipe: str, out: str | None, volume: str | None, **options: Any) -> None:
-    """Repeat what a RECIPE (recipe.yaml) says, as the GUI or a command wrote it."""
+    """Run a RECIPE (recipe.yaml) that a dock or a command wrote."""
     from napari_connecto.workflows.recipes.paths import check_inputs
     from napari_connecto.workflows.recipes.recipe import read_run
 
@@ -71,8 +71,10 @@ run_document = click.Command(
     help=_run_document.__doc__,
     params=[
         click.Argument(["recipe"], type=click.Path(exists=True, dir_okay=False)),
-        click.Option(["--out"], help="Write here instead of where the recipe says."),
-        click.Option(["--volume"], help="Another volume than the recipe's, opened by its array, voxel size, channel."),
+        click.Option(["--out"], help="Write to this folder instead of the recipe's."),
+        click.Option(
+            ["--volume"], help="Use this volume instead, opened with the recipe's array, voxel size and channel."
+        ),
         *how_options(clustered=True),
     ],
 )
@@ -81,7 +83,7 @@ run_document = click.Command(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the cascades, domains and translators that ship, or import or export one."""
+    """List the shipped cascades, domains and translators, or import or export a model."""
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators
@@ -124,7 +126,7 @@ def export_package(model: str, out: Path) -> None:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("sample_data/shipped"), help="Folder.")
 def samples(out: Path) -> None:
-    """Copy the sample volumes that ship to where the tutorials look for them."""
+    """Copy the shipped sample volumes to where the tutorials look for them."""
     from napari_connecto.sample_data import copy_samples
 
     for path in copy_samples(out):

@@ -33,7 +33,7 @@ class How:
 
 def how_options(clustered: bool) -> list[click.Parameter]:
     """The options of `How`; without a place to run where tiles run in this process alone."""
-    report = "Also write OUT/report.html: pictures, figures, parameters and origin on one page."
+    report = "Also write OUT/report.html: pictures, figures, parameters and provenance on one page."
     scheduler = "Run on this Dask cluster, e.g. tcp://host:8786."
     workers = "Local Dask workers to start; 0: run in this process."
     progress = click.Option(["--progress"], **PROGRESS_OPTION)
@@ -80,7 +80,9 @@ def run_command(
         for leaf in sorted(leaves(kind), key=lambda leaf: _place(kind, leaf))
         for parameter in parameters(leaf)
     ]
-    cost = click.Option(["--estimate", "only_estimate"], is_flag=True, help="Say what it would cost, and stop.")
+    cost = click.Option(
+        ["--estimate", "only_estimate"], is_flag=True, help="Print the estimated time, memory and disk space, and stop."
+    )
     options = [*own, *more, *([cost] if kind.estimates else []), *how_options(kind.clustered)]
     name = (kind.command or kind.workflow).split()[-1]
     return click.Command(name, params=options, callback=callback, help=inspect.getdoc(kind))

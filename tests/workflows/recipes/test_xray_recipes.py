@@ -38,7 +38,7 @@ def test_simulating_and_pairing_from_the_shell(em, tmp_path):
     options = ("--xray-voxel-nm", 24, 24, 24, "--fwhm-nm", 50, 50, 55.5, "--seed", 4)
     said = invoke("simulate-xray", em, "--out", tmp_path / "made", *size, *options)
     assert "level 0: 40 x 40 x 40 voxels of 24 x 24 x 24 nm" in said
-    assert "nobody measured it" in said
+    assert "simulated, not measured" in said
     made = open_volume(tmp_path / "made/xray.ome.zarr")
     assert made.name == "X-ray (simulated from em)"
     assert made.metadata["simulated"]["fwhm_nm"] == [50.0, 50.0, 55.5]

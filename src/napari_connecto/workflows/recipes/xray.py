@@ -26,7 +26,7 @@ def simulate_xray(run: entries.SimulateXray) -> Job[Summary]:
     out, like = _empty(run.out), open_spec(run.like) if run.like is not None else None
     made = yield from simulate_xray_job(open_spec(run.volume), run.params, like=like, region=run.region)
     yield from _saved(made, out / XRAY)
-    return Summary(run.out, [*describe(made), "simulated: nobody measured it"])
+    return Summary(run.out, [*describe(made), "simulated, not measured"])
 
 
 def pair(run: entries.Pair) -> Job[Summary]:

@@ -33,12 +33,12 @@ def _source() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Rank(Run):
-    """Which pretrained domain fits PATH: MMD^2 with interval, best first; "no model fits" is an answer."""
+    """Rank pretrained domains by how similar their data are to PATH (MMD^2 with interval); perhaps none fits."""
 
     workflow: ClassVar[str] = "rank"
 
     library: str | None = _library()
-    out: str = param("", "Write ranking.json and recipe.yaml here.", role="out")
+    out: str = param("", "Folder for ranking.json and recipe.yaml; default: nothing is written.", role="out")
     params: RankParams = param(RankParams(), "How domains are compared.")
 
     def job(self, client: Any) -> Job[Summary]:
@@ -50,7 +50,7 @@ class Rank(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Suggest(Run):
-    """Which patches of PATH to annotate, each with its reason."""
+    """Suggest patches of PATH to annotate, each with a reason."""
 
     workflow: ClassVar[str] = "suggest"
 
@@ -69,12 +69,16 @@ class Suggest(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Run):
-    """Adapt a model to PATH without labels: batch-norm statistics (adabn), restyled source patches (playback)."""
+    """Adapt a model to PATH without labels."""
 
     workflow: ClassVar[str] = "prepare"
 
     model: str = param(REQUIRED, MODEL, role="model")
-    how: str = param(REQUIRED, "Both: playback, then AdaBN.", choices=BEFORE_LABEL[1:])
+    how: str = param(
+        REQUIRED,
+        "adabn: batch-norm statistics of PATH; playback: restyled source patches; both: playback, then adabn.",
+        choices=BEFORE_LABEL[1:],
+    )
     out: str = param(REQUIRED, "Folder of the new model; the old one stays.", role="out")
     source: str | None = _source()
     library: str | None = _library()
@@ -106,7 +110,7 @@ class FineTune(Run):
         "em: 0 unlabelled, 1 membrane, 2 inside, 3.. neurons; instances: 0 is membrane; membranes: 0 is inside.",
         choices=get_args(LabelKind),
     )
-    from_scratch: bool = param(False, "Same budget without the model's weights, for comparison.")
+    from_scratch: bool = param(False, "Train the same number of steps from random weights, for comparison.")
     before_label: str = param(
         BEFORE_LABEL[0], "First adapt the model to PATH without labels, as `prepare` does.", choices=BEFORE_LABEL
     )
@@ -132,7 +136,7 @@ class FineTune(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDomain(Run):
-    """Make domain NAME of the volume PATH and its LABELS: model, held-out figures, feature sample."""
+    """Make the domain NAME from the volume PATH and its LABELS: a model, held-out figures, a sample of features."""
 
     workflow: ClassVar[str] = "train-domain"
     command: ClassVar[str] = "domains train"

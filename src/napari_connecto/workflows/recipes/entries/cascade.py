@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(Run):
-    """Find sparse objects in PATH: everywhere coarsely, closely only where it matters."""
+    """Find sparse objects in PATH: search all of it at low resolution, and at full resolution only where needed."""
 
     workflow: ClassVar[str] = "detect"
     clustered: ClassVar[bool] = True
@@ -55,7 +55,7 @@ class TrainCascade(Run):
     trains: ClassVar[bool] = True
 
     labels: VolumeSpec | None = param(
-        None, "Mask or instance labels in the same world: any readable volume.", role="labels"
+        None, "Mask or instance labels, aligned with PATH in nm: any readable volume.", role="labels"
     )
     points: str | None = param(None, "Centres, see `export points`; they need a diameter.", role="input")
     review: str | None = param(

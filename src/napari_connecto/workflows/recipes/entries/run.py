@@ -114,7 +114,7 @@ class Given(Generic[P]):
         return replace(base, **self.values)  # type: ignore[type-var]
 
 
-def region_field(help: str = "Only here, in voxels of the finest level.") -> Any:
+def region_field(help: str = "Only this box, in voxels of the finest level.") -> Any:
     """A field for a box of the finest level; None for everywhere."""
     return param(None, help)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Run):
-    """Segment PATH into instances; thresholds not given are those tuned with the model."""
+    """Segment PATH into instances; parameters that are not given are those tuned with the model."""
 
     workflow: ClassVar[str] = "segment"
     clustered: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class Segment(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Run):
-    """Run a model over PATH into an OME-Zarr image."""
+    """Run a model on PATH and write the prediction as OME-Zarr."""
 
     workflow: ClassVar[str] = "predict"
     clustered: ClassVar[bool] = True

@@ -20,7 +20,7 @@ NEW = "Folder of the result; a new one, or empty."
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateXray(Run):
-    """Simulate an X-ray volume of the tissue in the EM volume PATH; the result says that nobody measured it."""
+    """Simulate an X-ray volume of the tissue in the EM volume PATH; the result is marked as simulated."""
 
     workflow: ClassVar[str] = "simulate-xray"
     options: ClassVar[Mapping[str, str]] = {"params.voxel_nm": "xray_voxel_nm"}
@@ -41,7 +41,7 @@ class SimulateXray(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Run):
-    """Lay the X-ray volume PATH over the volume EM of the same tissue, and say how well they fit."""
+    """Align the X-ray volume PATH with the volume EM of the same tissue, and report how well they fit."""
 
     workflow: ClassVar[str] = "pair"
     arguments: ClassVar[Sequence[str]] = ("volume", "em")
@@ -81,7 +81,7 @@ class TrainTranslator(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Translate(Run):
-    """Translate the X-ray volume PATH into an EM-like one with its uncertainty."""
+    """Translate the X-ray volume PATH into an EM-like volume with its uncertainty."""
 
     workflow: ClassVar[str] = "translate"
     clustered: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class Translate(Run):
     )
     region: Box | None = region_field()
     membranes: str | None = param(
-        None, "Also tell where passes disagree about membranes, by this boundary model.", role="model"
+        None, "Boundary model: also report where passes disagree about membranes.", role="model"
     )
     backend: Backend = backend_field()
     tile: Vec3 | None = tile_field()
