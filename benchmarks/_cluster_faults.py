@@ -126,7 +126,7 @@ def hurt(site: Site, fault: str, at: int) -> Outcome:
         said = str(error)
     seconds = time.monotonic() - begun
     assert (said == "") == goes_on, f"{fault}: {said or 'the run went on'}"
-    assert goes_on or ("what is finished is kept" in said and "\n" not in said), said
+    assert goes_on or ("finished parts are saved" in said and "\n" not in said), said
     site.proxy.mend()
     site.cluster.heal()
     if said:

@@ -86,7 +86,7 @@ def test_a_message_is_one_printable_line_whatever_it_quotes() -> None:
         (b"[" * 100_000, "not JSON as it should be"),
         (b'{"a":' * 1000 + b"1" + b"}" * 1000, "not JSON as it should be"),
         (b"[" * 70 + b"]" * 70, "more than 64 levels"),
-        (b'{"name": 1, "b": {"x": 1, "x": 2}}', "the key 'x' is there twice"),
+        (b'{"name": 1, "b": {"x": 1, "x": 2}}', "the key 'x' occurs twice"),
         (b'{"name": "\xff"}', "invalid start byte"),
         (b'{"name": "\\ud800"}', "surrogates not allowed"),
         (b"9" * 5000, "Exceeds the limit"),

@@ -244,7 +244,7 @@ def test_a_batch_that_does_not_fit_is_run_in_halves_and_so_are_those_that_follow
 
 def test_a_tile_that_never_fits_says_which_to_ask_for_and_other_errors_stay_what_they_are() -> None:
     level = level_of(noise((8, 50, 40)))
-    with pytest.raises(TooBigError, match=r"tile of \(4, 16, 16\) voxels .* --tile 2 8 8 .* what is finished is kept"):
+    with pytest.raises(TooBigError, match=r"tile of \(4, 16, 16\) voxels .* --tile 2 8 8 .* finished parts are saved"):
         assembled(level, Hungry(0, MemoryError()))
     with pytest.raises(RuntimeError, match="shapes differ"):
         assembled(level, Hungry(0, RuntimeError("shapes differ")))

@@ -70,5 +70,5 @@ def test_it_can_be_resampled_and_read_as_an_array():
 
 
 def test_labels_are_refused():
-    with pytest.raises(InputError, match="got the labels 'em' to invert; only images have dark and bright"):
+    with pytest.raises(InputError, match="cannot invert the labels 'em'; only images have intensities"):
         inverted(volume([1], kind="labels"))

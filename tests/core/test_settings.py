@@ -71,7 +71,7 @@ def test_an_unknown_name_in_the_environment_is_refused(monkeypatch):
 
 def test_a_file_that_is_named_has_to_be_there(file):
     file.unlink()
-    with pytest.raises(InputError, match=r"no file of settings at '.*config.toml'; correct or unset .*_CONFIG"):
+    with pytest.raises(InputError, match=r"no settings file at '.*config.toml'; correct or unset .*_CONFIG"):
         settings()
 
 

@@ -75,5 +75,5 @@ def test_models_and_batches_that_will_not_do_are_refused() -> None:
     for name, module in list(net.named_modules()):
         if isinstance(module, NORMS):
             net.set_submodule(name, torch.nn.Identity())
-    with pytest.raises(ModelError, match="'small' has no batch norm, so AdaBN can change nothing"):
+    with pytest.raises(ModelError, match="'small' has no batch norm to adapt"):
         adabn(TorchPredictor(UNET_2D, net, "cpu"), _batches(1))

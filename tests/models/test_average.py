@@ -39,7 +39,7 @@ def test_at_the_ends_are_the_models_themselves():
 def test_other_networks_and_shares_are_refused():
     start = new_model(tiny_card("x"), 0, device="cpu")
     wide = new_model(replace(tiny_card("wide"), network={**tiny_card("x").network, "width": 16}), 0, device="cpu")
-    with pytest.raises(ModelError, match="'x' and 'wide' have different networks; nothing lies between them"):
+    with pytest.raises(ModelError, match="'x' and 'wide' have different networks and cannot be averaged"):
         between(start, wide, 0.5)
     with pytest.raises(ModelError, match=r"got a share of 1.5; it goes from 0"):
         between(start, start, 1.5)

@@ -67,7 +67,7 @@ def test_falls_back_with_one_line_where_it_cannot_convert(monkeypatch, caplog) -
     model = new_model(UNET_3D, 0, device="cpu")
     with caplog.at_level(logging.WARNING, "napari_connecto"):
         assert home.accelerated(model) is model
-    assert caplog.messages == ["openvino cannot run 'small' (no such operation); going on with torch"]
+    assert caplog.messages == ["openvino cannot run 'small' (no such operation); continuing with torch"]
 
 
 def test_falls_back_with_one_line_where_it_differs(monkeypatch, caplog) -> None:

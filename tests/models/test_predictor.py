@@ -113,7 +113,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception, caplog: py
     for name in expected:
         np.testing.assert_allclose(answer[name], expected[name], atol=1e-6)
     assert hungry.sizes == [5, 3, 2, 2, 2]
-    assert "going on with 2 tiles at a time" in caplog.messages[-1]
+    assert "continuing with 2 tiles at a time" in caplog.messages[-1]
     hungry.sizes.clear()
     model(batch, [0] * 5)
     assert hungry.sizes == [2, 2, 2], "what was learnt is kept"

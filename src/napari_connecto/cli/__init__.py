@@ -57,7 +57,7 @@ def main() -> None:
         if not out_of_memory(error):
             raise
         warnings.simplefilter("ignore")  # what was begun and never awaited is no news now
-        _leave("napari-connecto: out of memory; close other programs and run again: what is finished is kept", 2)
+        _leave("napari-connecto: out of memory; close other programs and run again: finished parts are saved", 2)
 
 
 def _asked(words: Sequence[str]) -> str:

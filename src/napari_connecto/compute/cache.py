@@ -1,4 +1,4 @@
-"""Chunks decoded once, though many tiles with halos need them."""
+"""Cache of decoded chunks, which many overlapping tiles read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cached(level: Level, max_bytes: int, meter: Meter | None = None) -> Level:
 
 
 class CachedArray:
-    """An array's face on a `ChunkCache`: sliced as ``array[..., z, y, x]`` with step 1."""
+    """An array that reads through a `ChunkCache`: sliced as ``array[..., z, y, x]`` with step 1."""
 
     def __init__(self, cache: ChunkCache, meter: Meter | None = None) -> None:
         self.cache = cache
@@ -56,7 +56,7 @@ class ChunkCache:
     array
         (z, y, x) or (c, z, y, x), with ``chunks`` if it has any.
     max_bytes
-        Oldest chunks are forgotten beyond that.
+        The oldest chunks are removed beyond this.
     """
 
     def __init__(self, array: Any, max_bytes: int) -> None:

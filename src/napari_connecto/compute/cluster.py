@@ -1,4 +1,4 @@
-"""Tiles on a Dask cluster: a bounded window of small tasks, so that a million tiles need no graph of a million."""
+"""Tiles on a Dask cluster, in a bounded window of small tasks instead of one graph of all tiles."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def connect(scheduler: str | None = None, workers: int = 0) -> Iterator[Client |
 
 
 def _reach(scheduler: str) -> Client:
-    """A client of a scheduler that was heard: Dask waits for ever for a port that takes calls and says nothing."""
+    """A client of a scheduler that answers: Dask waits forever for a port that accepts connections and is silent."""
     try:
         if not scheduler.startswith("inproc"):
             with socket.create_connection(get_address_host_port(scheduler), timeout=CONNECT_S) as knock:
@@ -88,7 +88,7 @@ def _reach(scheduler: str) -> Client:
 
 
 def _versions(scheduler: str) -> dict[str, Any]:
-    """What a scheduler runs that a client does not understand; {} where it does not say that either."""
+    """Versions that a scheduler runs and a client does not understand; {} if it does not state them."""
 
     async def ask() -> dict[str, Any]:
         async with rpc(scheduler) as remote:
@@ -102,7 +102,7 @@ def _versions(scheduler: str) -> dict[str, Any]:
 
 @contextmanager
 def _closing(client: Client) -> Iterator[Client]:
-    """Close it at the end, in bounded time even where the cluster is gone; `Watch` says what was lost, in one line."""
+    """Close it at the end, in bounded time even if the cluster is gone; `Watch` reports losses in one line."""
     log = logging.getLogger("distributed.client")
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -116,7 +116,7 @@ def _closing(client: Client) -> Iterator[Client]:
 
 @dataclass
 class Window:
-    """Tasks that were given out: waiting, done but not at their turn, and how often each was lost."""
+    """Submitted tasks: waiting, done out of order, and how often each was lost."""
 
     client: Client
     parcel: Parcel[Work]
@@ -142,7 +142,7 @@ class Window:
         return len(self.waiting) + len(self.ready) >= AHEAD * max(1, sum(self.watch.slots.values()))
 
     def submit(self, number: int, tiles: list[Tile], tries: int = 0) -> None:
-        """Give out one task, to a worker that answers, with a GPU where there are any."""
+        """Submit one task, to a worker that answers, with a GPU if there are any."""
         if self.client.status != "running":
             self.watch.look()
         future = self.client.submit(
@@ -159,12 +159,12 @@ class Window:
         self.done.add(future)
 
     def collect(self) -> None:
-        """Wait for one task to end; give it out again where its worker took it along.
+        """Wait for one task to end; submit it again if its worker was lost.
 
         Raises
         ------
         ConnectoError
-            What the task raised, that its workers died again and again, or that the cluster is lost.
+            What the task raised, that its workers died repeatedly, or that the cluster is lost.
         """
         future = self._next()
         if future not in self.waiting:  # taken back
@@ -181,8 +181,8 @@ class Window:
             self.submit(number, tiles, tries + 1)
         except KilledWorker as error:
             raise ClusterError(
-                f"tiles {tiles[0].index} to {tiles[-1].index} ended every worker that ran them, probably for memory; "
-                "use smaller tiles or batches, or give workers more memory"
+                f"tiles {tiles[0].index} to {tiles[-1].index} ended every worker that ran them, probably for lack of "
+                "memory; use smaller tiles or batches, or give workers more memory"
             ) from error
         except ImportError as error:
             raise _unequal(error) from error
@@ -192,7 +192,7 @@ class Window:
                 self.work.options.meter.add(**counts)
 
     def _fetch(self, future: Future) -> tuple[Results, dict[str, float]]:
-        """What a task gave; `CancelledError` where only a worker that does not answer has it."""
+        """Result of a task; `CancelledError` if only a worker that does not answer has it."""
         while True:
             try:
                 return cast(tuple[Results, dict[str, float]], future.result(timeout=LOOK_S))
@@ -205,7 +205,7 @@ class Window:
                     raise CancelledError(future.key) from None
 
     def _next(self) -> Future:
-        """The next task that ends; now and then, look after the workers: some come, some go."""
+        """The next task that ends; checks the workers from time to time."""
         while True:
             if monotonic() - self.looked > LOOK_S:
                 self.watch.look()
@@ -217,7 +217,7 @@ class Window:
                 self.done.thread_condition.wait(0.1)
 
     def _take_back(self) -> None:
-        """Give the tasks of workers that do not answer to others, if there are any."""
+        """Submit the tasks of workers that do not answer to others, if there are any."""
         if not self.watch.silent or not self.watch.slots:
             return
         if self._reachable(self.shared):
@@ -237,7 +237,7 @@ class Window:
         return bool(set(holders.get(future.key, ())) - self.watch.silent)
 
     def close(self) -> None:
-        """Tell workers to stop and forget what is under way."""
+        """Tell workers to stop and discard running tasks."""
         if not self.waiting or self.watch.lost:
             return
         with suppress(ClusterError):
@@ -280,7 +280,7 @@ def _unequal(error: Exception) -> ClusterError:
 
 
 def _share(watch: Watch, parcel: Parcel[Work]) -> Future:
-    """Send the shared part to all workers that answer; once more where one of them fell silent meanwhile."""
+    """Send the shared part to all workers that answer; again if one of them fell silent meanwhile."""
     while True:
         watch.wait()
         workers = list(watch.slots)

@@ -1,4 +1,4 @@
-"""Run a model over tiles: here, or on a cluster, with the same results."""
+"""Run a model over tiles, locally or on a cluster, with the same results."""
 
 from __future__ import annotations
 

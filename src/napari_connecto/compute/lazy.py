@@ -1,4 +1,4 @@
-"""What a model answers, as dask arrays: nothing is read or computed before it is asked for."""
+"""A model's outputs as dask arrays: nothing is read or computed before it is requested."""
 
 from __future__ import annotations
 

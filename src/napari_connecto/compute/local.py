@@ -1,4 +1,4 @@
-"""Tiles on this machine: readers ahead, forward passes beside each other, sinks behind, all bounded."""
+"""Tiles on this machine: reading ahead, parallel forward passes, writing behind, all bounded."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Reading: TypeAlias = tuple[Tile, "Future[np.ndarray | None]"]
 
 
 class Pipeline:
-    """Three pools of threads through which groups of tiles go.
+    """Three pools of threads through which groups of tiles pass.
 
     ::
 
         tiles -> readers -> forward passes -> sinks -> results, in the order of the tiles
                  (chunks decoded once)  (one batch each)  (writes overlap with the next batch)
 
-    A batch that does not fit into memory is run in halves, and so are all that follow; what then runs is not bit for
-    bit what it had been. Where not even one tile fits, `TooBigError` says what to ask for.
+    A batch that does not fit into memory is run in halves, and so are all that follow; their results may differ in the
+    last bits. If not even one tile fits, `TooBigError` suggests a smaller one.
     """
 
     def __init__(self, level: Level, predictor: Predictor, sink: Sink | None, options: ExecuteOptions) -> None:
@@ -103,7 +103,7 @@ class Pipeline:
         return [(tile, self._sinks.submit(self.sink, tile, result)) for tile, result in done]
 
     def _run(self, tiles: Sequence[Tile], blocks: Sequence[np.ndarray]) -> list[tuple[Tile, Blocks]]:
-        """Forward passes of ``size`` tiles each: one, until memory is short."""
+        """Size of forward passes: fixed until memory runs short."""
         scaling, size = self.options.scaling, self.size
         while True:
             try:
@@ -119,4 +119,4 @@ class Pipeline:
                     raise self.predictor.card.too_big() from error
             size = -(-size // 2)
             self.size = min(self.size, size)
-            log.warning("out of memory: going on with %d tiles at a time", size)
+            log.warning("out of memory: continuing with %d tiles at a time", size)

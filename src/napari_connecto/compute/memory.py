@@ -1,4 +1,4 @@
-"""What memory this process takes, and how many forward passes at once it affords."""
+"""Memory of this process, and the number of parallel forward passes that fits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from napari_connecto.core.model import ModelCard
 
 EVERY_S = 0.002
 CHANNELS = 10
-"""Activations of a U-Net at full size, in times of its first layer's channels: about 10 measured, in 2-D and 3-D."""
+"""Activations of a U-Net at full size, as a multiple of its first layer's channels: about 10 measured, 2-D and 3-D."""
 SHARE = 0.5
-"""Of the free memory that forward passes may take together."""
+"""Share of the free memory for all forward passes together."""
 
 
 def process_bytes() -> int:
@@ -45,12 +45,12 @@ class PeakMemory:
 
 
 def pass_bytes(card: ModelCard, batch: int) -> int:
-    """About what one forward pass over so many tiles takes, float32."""
+    """Approximate memory of one forward pass over this many tiles, float32."""
     width = card.network.get("width", 16)
     read = prod(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True))
     return batch * read * 4 * CHANNELS * (width if isinstance(width, int) else 16)
 
 
 def affordable(card: ModelCard, batch: int, calls: int) -> int:
-    """How many of these calls at once fit into memory; at least 1."""
+    """How many of these calls fit into memory at once; at least 1."""
     return max(1, min(calls, int(SHARE * psutil.virtual_memory().available) // max(1, pass_bytes(card, batch))))

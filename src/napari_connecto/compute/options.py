@@ -1,4 +1,4 @@
-"""How tiles are run, and what that took."""
+"""Options of running tiles, and counters of the cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_connecto.core.predict import OnBadChunk
 
 @dataclass
 class Meter:
-    """Counts what a run took; may be read while it runs.
+    """Counters of a run; may be read while it runs.
 
     ``read_s`` and ``model_s`` add up over threads, so their sum may exceed the time that passed.
     ``bytes_read`` and ``chunks_read`` count what was decoded, uncompressed.

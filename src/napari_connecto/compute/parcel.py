@@ -1,4 +1,4 @@
-"""What all tasks of a run on a cluster share, sent once and opened once by each worker."""
+"""Data shared by all tasks of a run on a cluster, sent once and unpickled once by each worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Results: TypeAlias = list[tuple[Tile, Any]]
 
 @dataclass(frozen=True)
 class Work:
-    """What every task of a run shares."""
+    """Data shared by every task of a run."""
 
     level: Level
     predictor: Predictor
@@ -34,10 +34,10 @@ class Work:
 
 
 class Parcel(Generic[T]):
-    """A thing that many tasks share: sent to each worker once, and opened there by the first task.
+    """An object shared by many tasks: sent to each worker once, and unpickled there by the first task.
 
-    So a worker's event loop, and the scheduler, are not blocked by importing torch. In the process that made it nothing
-    is pickled.
+    So importing torch does not block a worker's event loop or the scheduler. In the process that made it nothing is
+    pickled.
     """
 
     def __init__(self, content: bytes = b"", thing: T | None = None) -> None:
@@ -47,7 +47,7 @@ class Parcel(Generic[T]):
 
     @classmethod
     def pack(cls, thing: T) -> Parcel[T]:
-        """Pickle ``thing`` now; raise `InputError` if that cannot be."""
+        """Pickle ``thing`` now; raise `InputError` if it cannot be pickled."""
         return cls(_pickled(thing))
 
     def __reduce__(self) -> tuple[Any, ...]:

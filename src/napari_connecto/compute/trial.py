@@ -1,4 +1,4 @@
-"""The batch that serves best here, and what a tile costs, measured on real tiles."""
+"""Find the fastest batch size, and the cost of a tile, by a short trial on real tiles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from napari_connecto.core.volume import Level
 
 CALL_S = 0.5  # a forward pass cannot be interrupted: longer ones would make Cancel slow
 READ_BYTES = 2**24
-"""Decoded at most for a trial, or a chunk where one is larger."""
+"""Bytes decoded at most for a trial, or one chunk if it is larger."""
 SLOW_S = 2.0  # one that takes so long is warm by itself, and not timed again
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a short trial found.
+    """Result of a short trial.
 
     Parameters
     ----------

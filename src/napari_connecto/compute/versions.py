@@ -1,4 +1,4 @@
-"""Whether a Dask cluster runs what this process runs, asked before the first task: later it shows as a traceback."""
+"""Compare the versions of a Dask cluster with this process's before the first task, instead of a later traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIKE = {"python": 2, "distributed": 2, "dask": 2, "numpy": 1, OURS: 0}
 """How many numbers of a version must agree, 0: all. Functions cross only between equal minor versions of Python, Dask's
 messages between releases of one month, arrays between numpy of one major version."""
 SHARED = ("python", "distributed", "dask")
-"""What the scheduler needs as well; the rest is for workers."""
+"""What the scheduler needs as well; the other packages are for workers only."""
 
 
 def check_versions(scheduler: Mapping[str, Any] | None, workers: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a cluster still answers and which of its workers do; one line that says what to do when it does not."""
+"""Monitor a cluster: whether it and its workers answer, with a one-line message if they do not."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from napari_connecto.compute.versions import check_own, check_versions, own_vers
 from napari_connecto.core.errors import ClusterError
 
 LOOK_S = 5.0
-"""How often one looks."""
+"""Seconds between two checks."""
 ANSWER_S = 20.0
-"""A scheduler that gives no answer for so long is lost."""
+"""Seconds without an answer after which a scheduler counts as lost."""
 SILENT_S = 30.0
-"""A worker without a sign of life for so long is frozen or cut off: its tasks go to others."""
+"""Seconds without a sign of life after which a worker counts as lost: its tasks go to others."""
 EMPTY_S = 90.0
-"""How long a run waits for workers when there are none that answer."""
+"""Seconds that a run waits for workers if none answers."""
 GPU = "GPU"
 """The resource that workers with a GPU offer: ``dask worker --resources "GPU=1"``."""
 _CHECKED: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 """By client, the workers that are known to run the same versions."""
 NOT_HERE: dict[str, Any] = {"asynchronous": True}
-KEPT = "what is finished is kept, and the same run goes on from there"
+KEPT = "finished parts are saved, and the same run resumes from there"
 
 
 class Watch:
-    """What is known of a client's cluster; `look` asks anew.
+    """State of a client's cluster; `look` updates it.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class Watch:
 
     @property
     def resources(self) -> dict[str, int] | None:
-        """What a task asks for."""
+        """Resources that a task requests."""
         return {GPU: 1} if self._offered else None
 
     def look(self) -> None:
-        """Ask which workers there are.
+        """Update the list of workers.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Watch:
         self._known.update(told)
 
     def _silent(self, address: str, worker: dict[str, Any], now: float, newest: float) -> bool:
-        """By the scheduler's clock where others are heard, by ours where none is."""
+        """By the scheduler's clock if other workers are heard, else by the local clock."""
         last = worker["last_seen"]
         if self._heard.get(address, (None, 0.0))[0] != last:
             self._heard[address] = (last, now)

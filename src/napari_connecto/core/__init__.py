@@ -1,1 +1,1 @@
-"""The vocabulary every other part speaks: numpy and the standard library only."""
+"""Vocabulary of the whole package: numpy and the standard library only."""

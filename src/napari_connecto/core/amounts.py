@@ -1,4 +1,4 @@
-"""Bytes and seconds in words, as a person reads them; the same everywhere."""
+"""Bytes and seconds in readable units, the same everywhere."""
 
 from __future__ import annotations
 

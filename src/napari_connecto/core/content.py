@@ -1,4 +1,4 @@
-"""A digest of voxels, for volumes in memory: nothing else tells two of one shape apart."""
+"""A digest of voxels, which identifies volumes in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_connecto.core.volume import Level
 
 WHOLE_BYTES = 64 * 2**20
-"""A level up to this size is read whole."""
+"""Largest level that is read as a whole."""
 BLOCKS, SIDE = 4, 16
-"""Of a larger one: blocks along each axis, and voxels along a side."""
+"""For a larger one: blocks along each axis, and their side length in voxels."""
 
 
 def content_digest(levels: Sequence[Level], whole_bytes: int = WHOLE_BYTES) -> str:
@@ -56,7 +56,7 @@ def _bytes(level: Level, box: Box) -> bytes:
 
 
 def _slabs(level: Level) -> Iterator[Box]:
-    """A level in slabs of 16 sections, so that a damaged chunk hides no others than its neighbours."""
+    """A level in slabs of 16 sections, so that a damaged chunk affects only its neighbours."""
     depth, *plane = level.shape
     for z in range(0, depth, SIDE):
         yield Box((z, 0, 0), vec3([min(z + SIDE, depth), *plane]))

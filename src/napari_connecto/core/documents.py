@@ -1,4 +1,4 @@
-"""JSON documents: read strictly, for they may come from anywhere, and written so that any reader takes them."""
+"""JSON documents: parsed strictly, because they may be untrusted, and written so that any parser accepts them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from napari_connecto.core.errors import ConnectoError, InputError
 
 DEEPEST = 64
-"""Levels of lists and mappings inside each other; what copies or writes a document recurses into it."""
+"""Deepest nesting of lists and mappings; copying or writing a document recurses into it."""
 
 
 def parse_json(
@@ -22,7 +22,7 @@ def parse_json(
     text
         Text, or its bytes in UTF-8.
     where
-        What the document is called in messages.
+        Name of the document in messages.
     kind, advice
         Of the error: its type, and what to do.
 
@@ -35,12 +35,12 @@ def parse_json(
         found = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=_unique)
         _check(found)
     except (ValueError, RecursionError) as error:
-        raise kind(f"cannot read {where}: it is not JSON as it should be ({str(error)[:200]}); {advice}") from error
+        raise kind(f"cannot read {where}: it is not valid JSON ({str(error)[:200]}); {advice}") from error
     return found
 
 
 def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, indent: int | None = None) -> str:
-    """JSON text; NaN and infinity, which JSON has no words for, become null.
+    """JSON text; NaN and infinity, which JSON lacks, become null.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, indent
 
 
 def number(value: float | None, absent: float = float("nan")) -> float:
-    """A number of a document; ``absent`` for null, which `json_text` makes of what is not finite."""
+    """A number from a document; ``absent`` for null, which `json_text` writes for values that are not finite."""
     return absent if value is None else float(value)
 
 
@@ -71,7 +71,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r:.50} is there twice")
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r:.50} occurs twice")
     return found
 
 

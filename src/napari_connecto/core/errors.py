@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line: what was got, what is allowed, what to do."""
+"""Errors with a one-line message: what was got, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST = 800
-"""Characters of a message; of a longer one both ends are shown."""
+"""Longest message in characters; longer ones are cut in the middle."""
 
 
 class ConnectoError(Exception):
     """Base of every error that napari-connecto raises on purpose.
 
-    Its text is one line that can be printed, for it quotes what may come from anywhere.
+    Its text is one printable line, even if it quotes untrusted input.
     """
 
     def __str__(self) -> str:
@@ -23,11 +23,11 @@ class ConnectoError(Exception):
 
 
 class InputError(ConnectoError, ValueError):
-    """Something the user gave cannot be used."""
+    """An input or a parameter cannot be used."""
 
 
 class ChoiceError(InputError):
-    """Several things are there and none was chosen; ``lines`` list them, ``chosen`` are options that show one."""
+    """An ambiguous input: ``lines`` list the options, ``chosen`` are options that select one."""
 
     def __init__(self, message: str, lines: Iterable[str] = (), chosen: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class ChoiceError(InputError):
 
 
 class VoxelSizeError(InputError):
-    """A voxel size is absent, or no level fits the model."""
+    """A voxel size is missing, or no level fits the model."""
 
 
 class ModelError(InputError):
@@ -55,11 +55,11 @@ class StoreError(ConnectoError):
 
 
 class ClusterError(ConnectoError):
-    """A Dask cluster cannot go on; what it finished is kept."""
+    """A Dask cluster cannot continue; finished parts are saved."""
 
 
 class Cancelled(ConnectoError):
-    """The user stopped a job; what was finished is kept."""
+    """The user stopped a job; finished parts are saved."""
 
 
 SHORT_OF_MEMORY = (
@@ -75,11 +75,11 @@ SHORT_OF_MEMORY = (
     "without exception set",
     "without setting an exception",
 )
-"""How CUDA, Python, torch on the CPU, numpy, the system, threads without room for their stack, libraries that cannot
-be loaded, and Python where it had no room left for the error itself, say so."""
+"""Messages of CUDA, Python, torch on the CPU, numpy, the operating system, threads without room for a stack, libraries
+that cannot be loaded, and Python without memory for the error itself."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, numpy, torch or CUDA says that memory was short."""
+    """Whether an error of Python, numpy, torch or CUDA means that memory ran out."""
     said = f"{type(error).__name__}: {error}".lower()
     return isinstance(error, MemoryError) or "outofmemory" in said or any(words in said for words in SHORT_OF_MEMORY)

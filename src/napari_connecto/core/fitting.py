@@ -1,4 +1,4 @@
-"""The level of a volume that a model can read, resampled where its voxels differ."""
+"""The level of a volume that a model can read, resampled if its voxels differ."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from napari_connecto.core.model import ModelCard
 
 FINER, COARSER = 4.0, 16.0
-"""How many times as fine or coarse as the volume's finest voxels a model's may be."""
+"""Largest ratio of a model's voxel size to the volume's finest, in both directions."""
 
 
 def is_flat(card: ModelCard) -> bool:
-    """Whether the model looks at each section by itself or with neighbours, so that z is not resampled."""
+    """Whether the model reads sections singly or with neighbours, so that z is not resampled."""
     return card.tile[0] == 1
 
 
@@ -34,7 +34,7 @@ def fitting_level(volume: Volume, card: ModelCard) -> Level:
     Returns
     -------
     Level
-        Voxels of the card's size (within 2 %), lazily computed; a stored level where one fits.
+        Voxels of the card's size (within 2 %), lazily computed; a stored level if one fits.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def fitting_level(volume: Volume, card: ModelCard) -> Level:
 
 
 def stored_level(volume: Volume, card: ModelCard) -> Level:
-    """The level that `fitting_level` reads, with its own voxels; raises as it does."""
+    """The stored level that `fitting_level` reads; raises the same errors."""
     if not volume.calibrated:
         raise VoxelSizeError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     axes = (1, 2) if is_flat(card) else (0, 1, 2)
@@ -68,7 +68,7 @@ def stored_level(volume: Volume, card: ModelCard) -> Level:
 
 
 def voxel_ratio(volume: Volume, card: ModelCard) -> float:
-    """Model voxel over the volume's finest voxel along the plane's axis where they differ most; 1 is the same."""
+    """Model voxel size relative to the volume's finest, along the in-plane axis that differs most; 1 is equal."""
     ratios = [c / v for c, v in zip(card.voxel_nm[1:], volume.levels[0].voxel_nm[1:], strict=True)]
     return max(ratios, key=lambda r: max(r, 1 / r))
 

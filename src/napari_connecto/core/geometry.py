@@ -12,11 +12,11 @@ FVec3: TypeAlias = tuple[float, float, float]
 
 
 SMALLEST_NM, LARGEST_NM = 1e-6, 1e12
-"""Voxel sizes that can be meant; beyond them products and ratios of sizes overflow."""
+"""Range of plausible voxel sizes, nm; beyond it products and ratios of sizes overflow."""
 
 
 def sound_size(voxel_nm: Sequence[float]) -> bool:
-    """Whether these can be voxel sizes, nm."""
+    """Whether these are plausible voxel sizes, nm."""
     return all(SMALLEST_NM <= v <= LARGEST_NM for v in voxel_nm)
 
 

@@ -1,4 +1,4 @@
-"""Long work as a generator: it yields `Progress` and returns its result; closing it cancels it."""
+"""Long-running jobs as generators: they yield `Progress` and return their result; closing one cancels it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job has come.
+    """Progress of a job.
 
     Parameters
     ----------
     done, total
         Units of work in this stage; ``total`` 0 when unknown.
     stage
-        What is being done, in words a user reads ("level 1").
+        Name of the stage, for users ("level 1").
     payload
         What became available since the last report (new detections, a loss), for live display; may be dropped.
     overall
-        Share of the whole job that is done, in 0..1, over all its stages (see `core.phases`); None where the job does
-        not know it.
+        Share of the whole job that is done, in 0..1, over all its stages (see `core.phases`); None if the job does not
+        know it.
     left_s
-        Seconds until the whole job is done, estimated; None while no pace is known.
+        Estimated seconds until the whole job is done; None while no rate is known.
     """
 
     done: int
@@ -40,7 +40,7 @@ class Progress:
 
 
 def loading(what: str) -> Progress:
-    """Say before it begins that something heavy is being loaded, such as a library."""
+    """A report before something heavy is loaded, such as a library."""
     return Progress(0, 0, f"loading {what}", overall=0.0)
 
 
@@ -82,7 +82,7 @@ def run(
 
 
 def named(name: str, job: Job[T]) -> Job[T]:
-    """A job whose stages begin with a name; its payloads are left out."""
+    """A job whose stage names begin with ``name``; its payloads are left out."""
     try:
         while True:
             progress = next(job)
@@ -94,7 +94,7 @@ def named(name: str, job: Job[T]) -> Job[T]:
 
 
 def progress_line(progress: Progress) -> str:
-    """A report as one line of JSON, for another program; of payloads only figures by name (a loss) go along."""
+    """A report as one line of JSON, for another program; of payloads only named figures (a loss) are included."""
     told = {key: getattr(progress, key) for key in ("stage", "done", "total", "overall", "left_s")}
     payload = {"payload": progress.payload} if isinstance(progress.payload, dict) else {}
     return json_text({**told, **payload})

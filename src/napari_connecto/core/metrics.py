@@ -1,4 +1,4 @@
-"""How good a result is, from what was counted."""
+"""Precision, recall and F1 from counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_connecto.core.errors import InputError
 
 @dataclass(frozen=True)
 class Counts:
-    """Objects (or chunks) found rightly, found wrongly and missed; counts of several images add up.
+    """Objects (or chunks) found correctly, found wrongly and missed; counts of several images add up.
 
     Where nothing was found precision is 1, where nothing is to be found recall is 1.
     """
@@ -29,17 +29,17 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of what was found that is right."""
+        """Share of the detections that are correct."""
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else 1.0
 
     @property
     def recall(self) -> float:
-        """Share of what is there that was found."""
+        """Share of the objects that were found."""
         return self.tp / (self.tp + self.fn) if self.tp + self.fn else 1.0
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 where there is nothing and nothing was found."""
+        """Harmonic mean of precision and recall; 1 if there is nothing and nothing was found."""
         all_three = 2 * self.tp + self.fp + self.fn
         return 2 * self.tp / all_three if all_three else 1.0
 

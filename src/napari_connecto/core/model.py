@@ -1,4 +1,4 @@
-"""What a model is, to everyone who does not run networks: a card and a call."""
+"""What a model is, without running networks: a card and a call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_connecto.core.views.pedestal import above, moments, narrow, percenti
 from napari_connecto.core.volume import Level, Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
-"""Voxels along an axis, and values in all, that a tile may read."""
+"""Largest extent of a tile along an axis, and largest number of values in it."""
 NormalisationKind: TypeAlias = Literal["range", "percentile", "standard", "none"]
 
 
@@ -50,7 +50,7 @@ class Scaling:
     offset, scale
         In the image's units.
     base
-        What 64-bit values stand on: a number of their own type, since no float holds every 64-bit integer.
+        Constant subtracted first from 64-bit values, in their own type, because no float holds every 64-bit integer.
     """
 
     offset: float = 0.0
@@ -141,16 +141,16 @@ def _central_part(box: Any, max_voxels: int, chunks: Any = None) -> Any:
 @shown
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything needed to use a model rightly, kept as JSON beside its weights.
+    """Everything needed to use a model correctly, stored as JSON beside its weights.
 
     Parameters
     ----------
     name, task
-        What it is called and does ("detect", "boundary", "translate").
+        Name and task ("detect", "boundary", "translate").
     voxel_nm
         Voxel size it was trained at, nm, (z, y, x).
     tile, halo
-        What one call owns and what it needs to see around that, voxels.
+        What one call owns, and the context it needs around that, voxels.
     channels
         Input channels.
     normalisation
@@ -162,7 +162,7 @@ class ModelCard:
     digest
         SHA-256 of the weights file; set on saving, checked on loading.
     training, licence, parent, metrics
-        Data it was trained on, terms of the weights, digest of the model it was tuned from, held-out figures.
+        Training data, licence of the weights, digest of the model it was fine-tuned from, held-out figures.
     """
 
     name: str
@@ -188,10 +188,10 @@ class ModelCard:
     def _problem(self) -> str:
         for name in ("name", "task", "digest", "training", "licence", "parent"):
             if not isinstance(getattr(self, name), str):
-                return f"{name} {getattr(self, name)!r}; it is text"
+                return f"{name} {getattr(self, name)!r}, which must be text"
         for name in ("network", "metrics"):
             if not isinstance(getattr(self, name), Mapping):
-                return f"{name} {getattr(self, name)!r}; it is a mapping"
+                return f"{name} {getattr(self, name)!r}, which must be a mapping"
         if not sound_size(self.voxel_nm):
             return f"voxel_nm {self.voxel_nm}, not three positive numbers from {SMALLEST_NM} to {LARGEST_NM}"
         if min(self.tile) < 1 or min(self.halo) < 0 or not isinstance(self.channels, int) or self.channels < 1:
@@ -214,7 +214,7 @@ class ModelCard:
         return ""
 
     def too_big(self, device: Any = "this machine", step: Vec3 = (1, 1, 1)) -> TooBigError:
-        """The error to raise where not even one tile fits into memory; it says which smaller one to ask for.
+        """The error to raise if not even one tile fits into memory; it suggests a smaller one.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class ModelCard:
         advice = f"run predict, segment or translate with --tile {half[0]} {half[1]} {half[2]} into a new folder, or "
         return TooBigError(
             f"one tile of {self.tile} voxels with a halo of {self.halo} does not fit into the memory of {device}; "
-            f"{advice if tuple(half) != self.tile else ''}close other programs and run again: what is finished is kept"
+            f"{advice if tuple(half) != self.tile else ''}close other programs and run again: finished parts are saved"
         )
 
     def output(self, name: str) -> Output:

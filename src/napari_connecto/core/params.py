@@ -1,4 +1,4 @@
-"""One frozen dataclass per workflow makes the form, the command line, the recipe and the provenance."""
+"""Frozen params dataclasses, from which forms, command lines, recipes and provenance are derived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_connecto.core.errors import InputError
 
 P = TypeVar("P")
 REQUIRED: Any = dataclasses.MISSING
-"""Default of a field that must be given."""
+"""Default of a required field."""
 
 
 def param(
@@ -30,26 +30,26 @@ def param(
     role: str = "",
     old: Sequence[str] = (),
 ) -> Any:
-    """A dataclass field with what a form and a command line need to know of it.
+    """A dataclass field with the metadata for forms and command lines.
 
     Parameters
     ----------
     default
-        Its value when nothing is said; `REQUIRED` for none.
+        Default value; `REQUIRED` for none.
     help
         One sentence, shown as tooltip and in ``--help``.
     unit
-        Shown beside it ("nm", "voxels"); "" for a pure number.
+        Unit shown beside it ("nm", "voxels"); "" for a pure number.
     low, high
         Allowed range, both included.
     choices
-        Allowed words.
+        Allowed values.
     advanced
-        Hidden behind "more" in a form.
+        Folded under "More" in a form.
     role
-        What a path leads to ("model", "folder", ...), where the field is one; "" otherwise.
+        What a path points to ("model", "folder", ...), if the field is one; "" otherwise.
     old
-        Names that it had in older versions: recipes and commands that say them are understood.
+        Names in older versions, still accepted in recipes and commands.
     """
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "advanced": advanced}
     metadata |= {"role": role, "old": tuple(old)}
@@ -92,7 +92,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _hints(kind: type) -> dict[str, tuple[Any, ...]]:
-    """By field, the types that it may have."""
+    """Allowed types of each field."""
     found = get_type_hints(kind)
     return {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in found.items()}
 
@@ -117,7 +117,7 @@ def flag(name: str) -> str:
 
 
 def word(value: Any) -> str:
-    """A number or a text as one word of a command line, from which the very same value is read."""
+    """A number or a text as one word of a command line that is parsed to the same value."""
     if isinstance(value, Integral) or not isinstance(value, Real):
         return str(value)
     short = f"{float(value):g}"
@@ -125,7 +125,7 @@ def word(value: Any) -> str:
 
 
 def today(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by the names that fields have today; of two names for one field today's counts."""
+    """Values by present field names; if both an old and the present name occur, the present one counts."""
     names = {old: field.name for field in dataclasses.fields(kind) for old in field.metadata.get("old", ())}
     renamed = {names[key]: value for key, value in values.items() if key in names}
     return renamed | {key: value for key, value in values.items() if key not in names}
@@ -134,7 +134,7 @@ def today(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def from_mapping(kind: type[P], values: Mapping[str, Any]) -> P:
     """Params from a recipe's plain values; lists become tuples, unknown names are refused."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"got {kind.__name__} {values!r:.200}; it is a mapping of names to values")
+        raise InputError(f"got {kind.__name__} {values!r:.200}; it must be a mapping of names to values")
     values, known = today(kind, values), {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = set(values) - known
     if unknown:

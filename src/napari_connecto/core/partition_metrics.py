@@ -1,4 +1,4 @@
-"""How good a partition into instances is: split and merge errors, from a table of overlaps that is summed blockwise."""
+"""Quality of a segmentation into instances: split and merge errors, from tables of overlaps that add up blockwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.shown import shown
 
 BLOCK = 2**22
-"""Voxels that `Contingency.of` takes at a time."""
+"""Voxels processed at a time by `Contingency.of`."""
 
 
 @shown

@@ -1,4 +1,4 @@
-"""One bar over a job of several phases: how far the whole has come, and how long the rest will take."""
+"""Progress of a job of several phases: its overall share, and the time left."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from napari_connecto.core.jobs import Job, Progress
 
 T = TypeVar("T")
 SURE_S = 1.0
-"""A pace is known after this time."""
+"""Seconds after which a rate counts as known."""
 
 
 @dataclass
 class Phases:
-    """The phases of a job, one after the other, and what share of the work each is expected to be.
+    """The phases of a job, in order, and the share of the work expected of each.
 
     Parameters
     ----------
     work
-        Per phase, by the name that users read, its expected work in any unit (seconds, tiles); 0 for what only has to
-        be named, such as loading a library. A job may leave phases out.
+        Expected work per phase, by its name for users, in any unit (seconds, tiles); 0 for phases that are only named,
+        such
+        as loading a library. A job may leave phases out.
 
     Notes
     -----
-    Of the present phase the rest is estimated by its own pace, of the later ones by their expected work, at the pace
-    of all that was done so far. What an earlier run had finished is not counted as pace.
+    The rest of the present phase is estimated from its own rate, later phases from their expected work at the rate of
+    everything so far. What an earlier run had finished does not count for the rate.
     """
 
     work: Mapping[str, float]
@@ -68,7 +69,7 @@ class Phases:
         return result
 
     def call(self, name: str, work: Callable[[], T]) -> Job[T]:
-        """A phase that cannot say how far it has come: its name is reported, then the work is done."""
+        """A phase without progress of its own: its name is reported, then the work is done."""
 
         def job() -> Job[T]:
             yield Progress(0, 1, name)
@@ -89,7 +90,7 @@ class Phases:
         return replace(progress, stage=progress.stage or name, overall=self._reached, left_s=left)
 
     def _left_s(self, name: str, share: float, own_left_s: float | None, pace: _Pace) -> float | None:
-        """Seconds until all phases are done; None while no pace is known."""
+        """Seconds until all phases are done; None while no rate is known."""
         later = sum(s for start, s in self._places.values() if start > self._places[name][0])
         spent, covered = self._spent_s + pace.elapsed_s, self._covered + share * pace.covered
         per_share = spent / covered if covered > 0 and spent >= SURE_S else None
@@ -103,7 +104,7 @@ class Phases:
 
 @dataclass
 class _Pace:
-    """How fast a phase goes: from its first report on, so that what was finished before does not count."""
+    """Rate of a phase from its first report on, so that what was finished before does not count."""
 
     fraction: float = 0.0
     covered: float = 0.0
@@ -129,22 +130,22 @@ class _Pace:
 
 
 def share_of(progress: Progress) -> float | None:
-    """Of the work that a report speaks of, the share that is done: of the whole where it says so, else of its stage."""
+    """Share done according to a report: of the whole job if it says so, else of its stage."""
     if progress.overall is not None:
         return progress.overall
     return min(1.0, max(0.0, progress.done / progress.total)) if progress.total else None
 
 
 def left_text(seconds: float | None) -> str:
-    """What stands beside a bar: ", 2 min 05 s left"; "" where that is not known, or less than a second."""
+    """Text beside a bar: ", 2 min 05 s left"; "" if unknown, or less than a second."""
     return f", {seconds_text(seconds)} left" if seconds is not None and seconds >= 1 else ""
 
 
 class Watch:
-    """What a bar shows of a job: `share` of the whole in 0..1 and seconds left, each None while it is not known.
+    """State of a progress bar: `share` of the whole in 0..1 and seconds left, each None while unknown.
 
-    A job that does not speak of the whole is followed stage by stage. Between two reports time goes on: what was said
-    to be left shrinks, and is not known any more once it is over.
+    A job without overall progress is followed stage by stage. Between two reports time passes: the estimated time left
+    shrinks, and becomes unknown once it is over.
     """
 
     def __init__(self) -> None:
@@ -153,7 +154,7 @@ class Watch:
         self._pace, self._stage, self._at = _Pace(), "", 0.0
 
     def see(self, progress: Progress) -> None:
-        """Take notice of a report; the same one again says nothing new."""
+        """Take a report into account; a repeated one changes nothing."""
         if progress is self._last:
             return
         if progress.overall is None and progress.stage != self._stage:

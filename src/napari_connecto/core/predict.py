@@ -1,4 +1,4 @@
-"""Tiles in, named blocks out: what a tile reads, how a batch is run, and what of its answers a tile owns."""
+"""Predict tiles one by one in this process: reading, padding, seeds, batches, and the part that each tile owns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reader: TypeAlias = Callable[[Level, Iterable[Tile]], Iterator[tuple[Tile, np.nd
 
 
 def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarray | None:
-    """What a tile reads, (c, z, y, x), or None where it is to be skipped.
+    """The voxels a tile reads, (c, z, y, x), or None if it is to be skipped.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
             else:
                 raise ChunkError(
                     f"got NaN or infinite values, the first at voxel {_first_bad(block, level, tile)}; "
-                    "clean the input; detect goes on by --on-bad-chunk fill (they become 0) or skip"
+                    "clean the input, or let detect replace them by 0 or skip them (on_bad_chunk=, --on-bad-chunk fill "
+                    "or skip)"
                 )
     except ChunkError:
         if on_bad == "fail":
@@ -48,14 +49,14 @@ def read_tile(level: Level, tile: Tile, on_bad: OnBadChunk = "fail") -> np.ndarr
 
 
 def _first_bad(block: np.ndarray, level: Level, tile: Tile) -> tuple[int, ...]:
-    """Of the voxels that are not finite, (z, y, x) in the level; what the padding repeats is left out."""
+    """Position of the first value that is not finite, (z, y, x) in the level; without the padding."""
     inside = tile.read.clip(level.shape).shift(tuple(-a for a in tile.read.start))
     bad = np.argwhere(~np.isfinite(block[(..., *inside.slices)]))
     return tuple(int(i + a) for i, a in zip(bad[0][-3:], tile.read.clip(level.shape).start, strict=True))
 
 
 def read_tiles(level: Level, tiles: Iterable[Tile], on_bad: OnBadChunk = "fail") -> Iterator[tuple[Tile, np.ndarray]]:
-    """Read tiles one after the other; skipped ones are left out."""
+    """Read tiles one after the other, without skipped ones."""
     for tile in tiles:
         block = read_tile(level, tile, on_bad)
         if block is not None:
@@ -82,7 +83,7 @@ def owned(tile: Tile, block: np.ndarray, output: Output) -> np.ndarray:
 def run_batch(
     tiles: Sequence[Tile], blocks: Sequence[np.ndarray], predictor: Predictor, scaling: Scaling, batch: int
 ) -> list[tuple[Tile, Blocks]]:
-    """One forward pass over up to ``batch`` tiles, filled up to exactly ``batch`` (bits do not depend on grouping)."""
+    """One forward pass over up to ``batch`` tiles, padded to exactly ``batch`` (bits do not depend on grouping)."""
     stack = np.stack([scaling(block) for block in blocks])
     if len(tiles) < batch:
         stack = np.concatenate([stack, np.repeat(stack[-1:], batch - len(tiles), axis=0)])
@@ -108,7 +109,7 @@ def predict(
     Parameters
     ----------
     level
-        Read tile by tile; its voxel size is the caller's care.
+        Read tile by tile, at a voxel size that the caller has checked.
     tiles
         Of a plan with the card's tile and halo.
     predictor
@@ -143,7 +144,7 @@ def check_channels(level: Level, card: ModelCard) -> None:
 
 
 class TileCache(Protocol):
-    """Where finished tiles live. Contract (``tests/contracts/tile_cache.py``).
+    """Store of finished tiles. Contract (``tests/contracts/tile_cache.py``).
 
     - After `write` returns, the tile is in `done` and its voxels are readable, also from a new process.
     - A tile whose `write` did not return is not in `done`; what it left is never read as finished.

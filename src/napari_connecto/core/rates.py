@@ -1,12 +1,12 @@
-"""What a cascade of chunk classifiers finds and costs, from its levels' rates: formulas and a simulator.
+"""Recall and cost of a cascade of chunk classifiers from its levels' rates: formulas and a simulator.
 
 Level 0 is the finest. A chunk is truly positive if any of its level-0 chunks holds an object; a level-0 chunk is found
 if it and all its ancestors are called positive. All sequences go from the finest level to the coarsest.
 
 References
 ----------
-Athey, Sawmya, Shavit, arXiv 2504.21598 (the cascade); the formulas are re-derived here, the variances,
-the two sensitivities and the cost weights are ours.
+Athey, Sawmya, Shavit, arXiv 2504.21598 (the cascade); the formulas are re-derived here and extended by variances,
+two sensitivities and cost weights.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a user sets once for all: device, threads, cache, where results go.
+"""User settings: device, threads, cache, folder of results.
 
 Each setting is taken from the environment, else from a TOML file, else it has its default. napari's preferences are
-put into the environment of napari's process, so that processes started from there know them too.
+put into the environment of napari's process, so that processes it starts use them too.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ PREFIX = "NAPARI_CONNECTO_"
 NAMES = ("device", "threads", "cache", "cache_gb", "results")
 """Settings; ``device`` is NAPARI_CONNECTO_DEVICE in the environment and ``device = "cpu"`` in the file."""
 _OTHERS = ("CONFIG", "DATA", "TUTORIALS")
-"""What else begins like a setting in the environment: the file, and what the tests and benchmarks look at."""
+"""Other names in the environment with this prefix: the settings file, and those read by tests and benchmarks."""
 _UNLIMITED = 1e6
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds now.
+    """The settings in effect.
 
     Parameters
     ----------
     device
         What "auto" means: "auto", "cpu", "cuda", "cuda:N" or "mps".
     threads
-        Processor cores that are used at most; 0 for all that the process may use.
+        Largest number of processor cores to use; 0 for all available to the process.
     cache
-        Folder of what can be made again (converted networks).
+        Folder of files that can be recreated (converted networks).
     cache_gb
-        Size in GB (10^9 bytes) beyond which what was not used for longest is deleted there; 0 keeps nothing.
+        Size in GB (10^9 bytes) above which least recently used entries are removed; 0 keeps nothing.
     results
-        Where docks make result folders.
+        Where docks create result folders.
     """
 
     device: str
@@ -49,12 +49,12 @@ class Settings:
 
 
 def settings() -> Settings:
-    """What holds now; the environment and the file are looked at again each time.
+    """The settings in effect; the environment and the file are read each time.
 
     Raises
     ------
     InputError
-        If a name or a value is not allowed, or the file is damaged, or one that was named is missing.
+        If a name or a value is not allowed, or the file is damaged, or a named file is missing.
     """
     _check_names()
     told = _file()
@@ -72,7 +72,7 @@ def settings() -> Settings:
 
 
 def config_file() -> Path:
-    """The file of settings: NAPARI_CONNECTO_CONFIG, else config.toml in the user's folder of configurations."""
+    """The settings file: NAPARI_CONNECTO_CONFIG, else config.toml in the user's configuration folder."""
     stated = os.environ.get(f"{PREFIX}CONFIG")
     if stated:
         return Path(stated).expanduser()
@@ -103,7 +103,7 @@ def _file() -> dict[str, Any]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if os.environ.get(f"{PREFIX}CONFIG"):
-            raise InputError(f"no file of settings at '{path}'; correct or unset {PREFIX}CONFIG") from error
+            raise InputError(f"no settings file at '{path}'; correct or unset {PREFIX}CONFIG") from error
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the settings in '{path}' ({error}); correct or remove it") from error

@@ -1,4 +1,4 @@
-"""How results look in a notebook: a few lines as text, a small table as HTML; arrays by type and shape."""
+"""Display of results in notebooks: a few lines as text, a small table as HTML; arrays by type and shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 C = TypeVar("C", bound=type)
 LONGEST, WIDEST, MOST_ROWS = 900, 80, 12
-"""Characters of a text and of a value in it, rows of a table."""
+"""Longest text, longest value in it, and largest number of table rows."""
 Rows = list[tuple[str, str]]
 
 
@@ -31,7 +31,7 @@ def shown(kind: C) -> C:
 
 
 def brief(value: Any) -> str:
-    """A value in a few words: numbers rounded, arrays by type and shape, long sequences by their length."""
+    """A value in brief: numbers rounded, arrays by type and shape, long sequences by their length."""
     if isinstance(value, str):
         return value if len(value) <= WIDEST else f"{value[: WIDEST - 1]}…"
     if isinstance(value, bool | np.bool_) or value is None:
@@ -68,7 +68,7 @@ def _rows(result: Any) -> Rows:
 
 
 def _told(result: Any) -> list[str]:
-    """What a result says of itself, a sentence a line; [] where it says nothing, or lacks what it would speak of."""
+    """A result's ``lines()``; [] if it has none, or lacks the data for them."""
     lines = getattr(result, "lines", None)
     try:
         return [str(line) for line in lines()] if callable(lines) else []

@@ -1,4 +1,4 @@
-"""Cutting a level into tiles: pure arithmetic, nothing is listed until asked for."""
+"""Divide a level into tiles: pure arithmetic, computed on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_connecto.core.shown import shown
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One unit of work: it reads ``read`` (may stick out of the level) and alone owns ``write``."""
+    """One unit of work: it reads ``read`` (may extend beyond the level) and alone owns ``write``."""
 
     index: int
     write: Box
@@ -24,7 +24,7 @@ class Tile:
 @shown
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """A regular grid of tiles over a level; tile ``i`` is made when asked for.
+    """A regular grid of tiles over a level; tile ``i`` is computed on demand.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class TilePlan:
         return np.stack(np.unravel_index(np.asarray(indices, np.int64), self.grid), axis=-1)
 
     def touching(self, boxes: Iterable[Box]) -> np.ndarray:
-        """Indices, ascending and unique, of the tiles that own a voxel of any box. Cost: that of the answer."""
+        """Indices, ascending and unique, of the tiles that own a voxel of any box. Cost: that of the result."""
         _, gy, gx = self.grid
         found = []
         for box in boxes:

@@ -20,7 +20,7 @@ Kind = Literal["image", "labels"]
 UNIT, PIXEL = "unit", "pixel"
 """Key of ``Volume.metadata`` and of a cascade's, and its value where "nm" are the pixels of an unknown size."""
 PLACED = "placed"
-"""Key of ``Volume.metadata``: the origin is the caller's, not the source's."""
+"""Key of ``Volume.metadata``: the origin was given by the caller, not by the source."""
 
 
 def voxel_type(dtype: Any) -> np.dtype:
@@ -62,7 +62,7 @@ class Level:
                 f"{SMALLEST_NM:g} to {LARGEST_NM:g}"
             )
         if not all(abs(v) <= FARTHEST_NM for v in self.origin_nm):
-            raise InputError(f"got an origin at {self.origin_nm} nm; allowed are places within {FARTHEST_NM:g} nm")
+            raise InputError(f"got an origin at {self.origin_nm} nm; allowed are positions within {FARTHEST_NM:g} nm")
 
     @property
     def shape(self) -> Vec3:
@@ -136,12 +136,12 @@ class Volume:
     levels
         At least one; all of one dtype and channel count.
     calibrated
-        False where the source stated no voxel size; then ``voxel_nm`` holds mere ratios and
-        `level_at` refuses to match a model.
+        False if the source states no voxel size; then ``voxel_nm`` holds mere ratios and `level_at` refuses to match a
+        model.
     source
         Where it came from (path or URL), "" for memory. Together with `fingerprint` it identifies the input of a job.
     metadata
-        Anything worth keeping: channel names, "simulated", the revision of the source.
+        Further information: channel names, "simulated", the revision of the source.
     """
 
     levels: tuple[Level, ...]
@@ -158,7 +158,7 @@ class Volume:
         if len(set(kinds)) > 1:
             told = ", ".join(f"{dtype}" + ("" if n is None else f" with {n} channels") for dtype, n in kinds)
             raise InputError(
-                f"got levels of {told} in '{self.name}'; all levels have one type: open level 0 alone "
+                f"got levels of {told} in '{self.name}'; all levels must have one type: open level 0 alone "
                 "(--array NAME), or save the pyramid again"
             )
         sizes = [float(np.prod(level.voxel_nm)) for level in self.levels]
@@ -176,7 +176,7 @@ class Volume:
         return rows + ([("source", brief(self.source))] if self.source else [])
 
     def _picture(self) -> np.ndarray | None:
-        """The middle section of the coarsest level, as 0..255; None where that is much to read, or damaged."""
+        """The middle section of the coarsest level, as 0..255; None if it is large or damaged."""
         coarsest = self.levels[-1]
         if coarsest.nbytes > THUMBNAIL_BYTES:
             return None
@@ -220,7 +220,7 @@ class Volume:
         return self.levels[best]
 
     def in_pixels(self) -> Volume:
-        """A volume without a voxel size as one of its own unit: what only compares sizes takes its ratios for nm."""
+        """A volume without a voxel size in its own unit: code that only compares sizes takes its ratios as nm."""
         return self if self.calibrated else replace(self, calibrated=True, metadata={**self.metadata, UNIT: PIXEL})
 
     def placed_at(self, origin_nm: Sequence[float]) -> Volume:
@@ -236,18 +236,18 @@ class Volume:
 
     @cached_property
     def content(self) -> str:
-        """Digest of the voxels, see `content_digest`; taken once, so change no array in place afterwards."""
+        """Digest of the voxels, see `content_digest`; computed once, so arrays must not change in place afterwards."""
         return content_digest(self.levels)
 
     def fingerprint(self) -> dict[str, Any]:
         """What must not change between a run and its resumption; JSON.
 
-        A volume in memory is told by its voxels, which are read for that, once.
+        A volume in memory is identified by its voxels, which are read once for that.
         """
         return self.outline() | ({} if self.source else {"content": self.content})
 
     def outline(self) -> dict[str, Any]:
-        """What is known of the volume without reading a voxel; JSON. A source knows its own origin."""
+        """What is known without reading a voxel; JSON. A source knows its own origin."""
         origin = self.levels[0].origin_nm
         own = not self.metadata.get(PLACED) and (bool(self.source) or not any(origin))
         return ({} if own else {"origin_nm": list(origin)}) | {

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside their place, moved into it at the end."""
+"""Files and folders that are complete or absent: written beside their place, moved there at the end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ORPHANED_S = 600
-"""Seconds after which nobody is writing a file any more that was not written to."""
+"""Seconds without a write after which an unfinished file counts as abandoned."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what will be at ``path``, which stays as it is if that fails.
+    """Where to write the future ``path``, which stays as it is if writing fails.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Where to fill what will be the new folder ``path``, whose parent is made; nothing is left where that fails.
+    """Where to fill the new folder ``path``, whose parent is created; nothing is left if that fails.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the files that a kill left half written directly in a folder, but not those that are being written.
+    """Delete unfinished files left directly in a folder by killed processes, but not those being written.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def sweep(folder: Path) -> None:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether this is the name of what is not whole yet."""
+    """Whether this is the name of an unfinished file."""
     return path.match(".*.*.partial")
 
 

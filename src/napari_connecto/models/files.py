@@ -109,13 +109,13 @@ def load_model(
             "they are damaged or belong to another card: copy the model again"
         )
     if tile is not None and _imported(card):
-        raise InputError(f"got tile {tile}; the imported model '{card.name}' takes {card.tile} alone: leave it out")
+        raise InputError(f"got tile {tile}; the imported model '{card.name}' takes {card.tile} only: leave it out")
     if adapter is not None and _imported(card):
         raise InputError(f"got an adapter; the imported model '{card.name}' takes none: leave it out")
     card = replace(card, tile=tile or card.tile)
     if _imported(card):
         if backend == "openvino":
-            log.warning("openvino does not run imported networks; going on with torch")
+            log.warning("openvino does not run imported networks; continuing with torch")
         return ImportedPredictor(card, weights, device)
     net = skeleton(card)
     fill_weights(net, weights)
@@ -156,7 +156,7 @@ def _there(folder: Path, name: str) -> None:
     if not (folder / name).is_file():
         raise ModelError(f"'{folder}' has no {name}; give the folder that `save_model` wrote")
     if not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{name} in '{folder}' is a link that leads out of it; put the file itself there")
+        raise ModelError(f"{name} in '{folder}' is a link to a file outside of it; put the file itself there")
 
 
 def _only_pickles(folder: Path) -> bool:

@@ -64,7 +64,7 @@ def test_from_the_pair_to_the_segments(dock, files, viewer, qtbot):
     )
     dock.train.bar.button.click()
     qtbot.waitUntil(lambda: dock.train.stop.isEnabled() or not dock.train.bar.worker.state.busy, timeout=120_000)
-    dock.train.bar.button.click()  # killed; what is finished is kept
+    dock.train.bar.button.click()  # killed; finished parts are saved
     qtbot.waitUntil(lambda: not dock.train.bar.worker.state.busy, timeout=5000)
     assert dock.train.bar.button.text() == "Resume"
     out = dock.train.training().out

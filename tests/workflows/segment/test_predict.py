@@ -53,7 +53,7 @@ def test_out_of_memory_leaves_what_is_finished_and_the_next_run_ends_the_same(tm
 
     image = fakes.spots()
     volume, again = fakes.pyramid(image), fakes.Blur(fakes.NM)
-    with pytest.raises(TooBigError, match="what is finished is kept"):
+    with pytest.raises(TooBigError, match="finished parts are saved"):
         predict(volume, Hungry(fakes.NM), out=tmp_path)
     found = predict(volume, again, out=tmp_path)
     assert again.tiles <= fakes.grid(image.shape) - 20

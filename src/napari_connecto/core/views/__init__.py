@@ -1,1 +1,1 @@
-"""Arrays seen differently: computed where they are read, nothing copied."""
+"""Array views: computed when read, nothing copied."""

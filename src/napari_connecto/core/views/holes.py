@@ -1,4 +1,4 @@
-"""Reading around chunks that cannot be read."""
+"""Read around damaged chunks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from napari_connecto.core.views.wrapped import Wrapped
 from napari_connecto.core.volume import Level
 
 LEAST = 16
-"""Side in voxels of what is no longer divided to find more that can be read."""
+"""Side in voxels below which a box is no longer divided to find readable parts."""
 
 
 def readable(level: Level, box: Box) -> np.ndarray:
-    """The values (n,) in ``box``, in any order, without what lies in or near a chunk that cannot be read."""
+    """The values (n,) in ``box``, in any order, without those in or near a damaged chunk."""
     try:
         return level.read(box).ravel()
     except ChunkError:
@@ -31,14 +31,14 @@ def readable(level: Level, box: Box) -> np.ndarray:
 
 
 def holed(level: Level) -> Level:
-    """The level as floats, with NaN for every read that touches a chunk which cannot be read."""
+    """The level as floats, with NaN for every read that touches a damaged chunk."""
     return replace(level, array=_Holed(level.array))
 
 
 class _Holed(Wrapped):
     @property
     def dtype(self) -> np.dtype:
-        """The float that holds every value of the array, so that NaN stays NaN."""
+        """The float type that holds every value of the array, so that NaN can be stored."""
         return np.result_type(self.array.dtype, np.float32)
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:

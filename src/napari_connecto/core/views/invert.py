@@ -1,4 +1,4 @@
-"""An image with dark and bright exchanged, where it is read; what is stored stays as it is."""
+"""An image with inverted intensities, computed when read; the stored data are unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Volume
 
 INVERTED = "inverted"
-"""Key of ``Volume.metadata``: the volume is seen inverted."""
+"""Key of ``Volume.metadata``: intensities are inverted on read."""
 
 
 def inverted(volume: Volume) -> Volume:
-    """The volume with dark and bright exchanged, lazily.
+    """The volume with inverted intensities, lazily.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def inverted(volume: Volume) -> Volume:
         If it is labels.
     """
     if volume.kind == "labels":
-        raise InputError(f"got the labels '{volume.name}' to invert; only images have dark and bright")
+        raise InputError(f"cannot invert the labels '{volume.name}'; only images have intensities")
     levels = tuple(replace(level, array=_Inverted(level.array)) for level in volume.levels)
     revision = f"{volume.metadata.get('revision', '')} inverted".strip()
     return replace(volume, levels=levels, metadata={**volume.metadata, INVERTED: True, "revision": revision})

@@ -1,6 +1,6 @@
-"""Arithmetic on values that stand on a large constant: subtracted in the stored type, before anything is rounded.
+"""Exact arithmetic on values with a large offset: subtracted in the stored type, before anything is rounded.
 
-float32 holds 24 bits. Of an image of 0 to 255 on a pedestal of 4 * 10^9 a cast to it leaves one grey value.
+float32 has 24 bits: an image of 0 to 255 with an offset of 4 * 10^9 would be reduced to one grey value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 PIECE = 2**20
-"""Values that are widened at a time."""
+"""Values converted at a time."""
 
 
 def narrow(dtype: np.dtype) -> bool:

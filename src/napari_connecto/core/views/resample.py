@@ -1,4 +1,4 @@
-"""A level seen at another voxel size: computed where it is read, the same for every way of tiling."""
+"""A level resampled to another voxel size: computed when read, identical for every tiling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_connecto.core.views.pedestal import narrow, wide
 from napari_connecto.core.volume import Level
 
 SAME = 0.02
-"""Axes whose voxel sizes differ by less are not resampled."""
+"""Relative difference of voxel sizes below which an axis is not resampled."""
 
 
 def resampled(level: Level, voxel_nm: FVec3) -> Level:
@@ -35,8 +35,8 @@ def resampled(level: Level, voxel_nm: FVec3) -> Level:
     Notes
     -----
     Separable linear interpolation between voxel centres; towards larger voxels the kernel is a triangle as wide as the
-    new voxel on each side, so nothing aliases (as Pillow and torch do with ``antialias``). A voxel depends on its place
-    alone, never on the box it is read in.
+    new voxel on each side, which prevents aliasing (like ``antialias`` in Pillow and torch). A voxel depends on its
+    position alone, never on the box it is read in.
     """
     ratio = [new / old for new, old in zip(voxel_nm, level.voxel_nm, strict=True)]
     steps = [1.0 if abs(r - 1) < SAME else r for r in ratio]
@@ -55,7 +55,7 @@ def resampled(level: Level, voxel_nm: FVec3) -> Level:
 
 
 def stored_part(level: Level, box: Box) -> tuple[Level, Box]:
-    """What of a stored level is seen in a box of a resampled one; of a stored level itself."""
+    """The part of a stored level behind a box of a resampled one; of a stored level the box itself."""
     if not isinstance(level.array, _Resampled):
         return level, box
     source = level.array.level
@@ -72,12 +72,12 @@ class _Resampled:
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 where it holds what is stored, else float64."""
+        """float32 if it holds the stored values, else float64."""
         return np.dtype(np.float32 if narrow(self.level.dtype) else np.float64)
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Those of the source, in our voxels: what to cut reads along."""
+        """Chunks of the source, in voxels of this level, along which to split reads."""
         chunks = getattr(self.level.array, "chunks", None) or self.level.array.shape
         spatial = [max(1, int(c / s)) for c, s in zip(chunks[-3:], self.steps, strict=True)]
         return (*(1 for _ in self.shape[:-3]), *spatial)
@@ -102,7 +102,7 @@ def _stop(wanted: list[slice], shape: tuple[int, ...]) -> Vec3:
 
 
 def _weights(start: int, stop: int, step: float, size: int) -> tuple[int, np.ndarray]:
-    """First source voxel, and (wanted, source) weights that sum to 1 in each row; the edge voxel goes on outside."""
+    """First source voxel, and (wanted, source) weights that sum to 1 in each row; edge voxels are repeated outside."""
     if step == 1.0:
         return start, np.eye(stop - start)
     reach = max(1.0, step)
@@ -119,5 +119,5 @@ def _weights(start: int, stop: int, step: float, size: int) -> tuple[int, np.nda
 
 
 def _along(block: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """Multiply one axis, by the same sums wherever the box lies."""
+    """Resample one axis, with the same sums wherever the box is."""
     return np.moveaxis(np.tensordot(weights, block, axes=(1, axis)), 0, axis)

@@ -1,4 +1,4 @@
-"""Labels without some of them, lazily: nothing is copied."""
+"""Labels with some ids removed, lazily: nothing is copied."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class _Without(Wrapped):
 
 
 def without(volume: Volume, ids: Iterable[int]) -> Volume:
-    """A volume of labels in which those with these ids are background, on every level."""
+    """A volume of labels in which these ids are background, on every level."""
     left_out = np.unique(np.fromiter(ids, np.int64))
     return replace(volume, levels=tuple(replace(x, array=_Without(x.array, left_out)) for x in volume.levels))

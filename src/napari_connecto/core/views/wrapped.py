@@ -1,4 +1,4 @@
-"""An array seen differently: what such views of a level's array share."""
+"""Base of array views."""
 
 from __future__ import annotations
 

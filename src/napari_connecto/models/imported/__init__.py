@@ -1,1 +1,1 @@
-"""Networks from elsewhere: ONNX, TorchScript, state dicts."""
+"""Imported networks: ONNX, TorchScript, state dicts."""

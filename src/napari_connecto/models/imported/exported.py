@@ -1,4 +1,4 @@
-"""Networks of ours as TorchScript, which runs wherever torch does, without this package."""
+"""Native networks as TorchScript, which runs wherever torch does, without this package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEFT = 32
 
 @dataclass(frozen=True)
 class Scripted:
-    """A network that was written down.
+    """An exported network.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Ensemble(nn.Module):
 
 
 def scripted(model: Predictor) -> Scripted:
-    """A model of ours as TorchScript.
+    """A native model as TorchScript.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Networks that came from elsewhere (bioimage.io), behind the `Predictor` protocol."""
+"""Imported networks (bioimage.io) behind the `Predictor` protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TorchScript files from elsewhere, looked through before they are opened."""
+"""TorchScript files from other sources, checked before they are opened."""
 
 from __future__ import annotations
 

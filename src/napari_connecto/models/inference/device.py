@@ -1,4 +1,4 @@
-"""Which processor runs the networks, and what it has left."""
+"""The device that runs the networks, and its free memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converted networks kept between runs in the user's cache folder: converting one takes seconds."""
+"""Cache of converted networks in the user's cache folder, because a conversion takes seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kept(key: str) -> tuple[bytes, bytes] | None:
         return None
     body = data[_SUM:]
     if len(body) < _LENGTH or hashlib.sha256(body).digest() != data[:_SUM]:
-        log.info("the converted network '%s' is damaged and will be made again", path)
+        log.info("the converted network '%s' is damaged and will be converted again", path)
         return None
     with suppress(OSError):
         os.utime(path)  # used just now: the last to go
@@ -40,7 +40,7 @@ def kept(key: str) -> tuple[bytes, bytes] | None:
 
 
 def keep(key: str, first: bytes, second: bytes) -> None:
-    """Put two parts away, whole or not at all, and delete what was not used for longest beyond the cache's size.
+    """Store two parts, completely or not at all, and remove least recently used entries beyond the cache's size.
 
     Where nothing can be written, nothing is.
     """
@@ -69,7 +69,7 @@ def list_kept() -> list[tuple[Path, int, float]]:
 
 
 def shrink(most: float) -> int:
-    """Delete what was not used for longest until ``most`` bytes are left; returns the bytes that went."""
+    """Remove least recently used entries until ``most`` bytes are left; returns the bytes freed."""
     items = list_kept()
     left, gone = sum(size for _, size, _ in items), 0
     for path, size, _ in items:

@@ -1,4 +1,4 @@
-"""Predictors made of predictors: ensembles, flips and Monte-Carlo dropout, with both kinds of uncertainty.
+"""Combined predictors: ensembles, flips and Monte-Carlo dropout, with aleatoric and epistemic uncertainty.
 
 Of M passes with means mu_m and variances s_m^2: the mean of mu_m; aleatoric variance, the mean of s_m^2; epistemic
 variance, the (population) variance of mu_m; their sum is the total. Deep ensembles: Lakshminarayanan et al.,
@@ -159,7 +159,7 @@ def flips(model: Predictor) -> Mixture:
 
 
 def mc_dropout(model: Predictor, n: int = 8) -> Mixture:
-    """``n`` passes of one network of ours with its dropout at work; always by torch.
+    """``n`` passes of one native network with its dropout active; always by torch.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The same network by OpenVINO: on CPUs about twice as fast, at a difference of about 1e-6."""
+"""Networks converted to OpenVINO: about twice as fast on CPUs, at a difference of about 1e-6."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def torch_model(model: Predictor) -> TorchPredictor:
     Raises
     ------
     ModelError
-        If it is no model of ours.
+        If it is not a native model.
     """
     if isinstance(model, OpenVinoPredictor):
         return model.model
@@ -50,9 +50,9 @@ def torch_model(model: Predictor) -> TorchPredictor:
 
 
 def accelerated(model: TorchPredictor) -> Predictor:
-    """``model`` by OpenVINO where that gives the same answer, else ``model`` itself and one logged line why."""
+    """``model`` converted to OpenVINO if that gives the same output, else ``model`` itself and a log message why."""
     if not installed():
-        log.warning("openvino is not installed (extra 'openvino'); going on with torch")
+        log.warning("openvino is not installed (extra 'openvino'); continuing with torch")
         return model
     try:
         fast = OpenVinoPredictor(model)
@@ -60,10 +60,10 @@ def accelerated(model: TorchPredictor) -> Predictor:
         expected, got = model(batch, [0]), fast(batch, [0])
         worst = max(float(np.abs(expected[o.name] - got[o.name]).max()) for o in model.card.outputs)
     except RuntimeError as error:  # what OpenVINO and torch's tracer raise for what they cannot convert
-        log.warning("openvino cannot run '%s' (%s); going on with torch", model.card.name, str(error).split("\n")[0])
+        log.warning("openvino cannot run '%s' (%s); continuing with torch", model.card.name, str(error).split("\n")[0])
         return model
     if not worst <= TOLERANCE:
-        log.warning("openvino differs from torch by %.1e for '%s'; going on with torch", worst, model.card.name)
+        log.warning("openvino differs from torch by %.1e for '%s'; continuing with torch", worst, model.card.name)
         return model
     return fast
 

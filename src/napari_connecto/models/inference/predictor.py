@@ -120,7 +120,7 @@ class TorchPredictor:
             limit = self._limit = -(-limit // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            log.warning("out of memory on %s: going on with %d tiles at a time", self.device, limit)
+            log.warning("out of memory on %s: continuing with %d tiles at a time", self.device, limit)
 
     def _forward(self, batch: np.ndarray, seeds: list[int]) -> np.ndarray:
         net = self._prepared()

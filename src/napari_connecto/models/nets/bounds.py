@@ -1,4 +1,4 @@
-"""What a network that is described by a file may be: so large, and of the libraries' own parts."""
+"""Limits for networks described by a file: size, and the libraries' own parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 MOST = 2**27
-"""Weights of a network, 512 MiB in full precision; those that ship have 2 million."""
+"""Largest number of weights, 512 MiB in full precision; the shipped networks have 2 million."""
 LEAST = 2**14
 """Weights that every tensor counts for at least, so that there are 8192 of them at most."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")

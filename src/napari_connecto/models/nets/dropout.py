@@ -1,4 +1,4 @@
-"""Dropout whose masks are a function of the tile, so that a tile computed again is the same tile.
+"""Dropout with masks that depend only on the tile, so that recomputing a tile gives the same result.
 
 Monte-Carlo dropout as an approximate posterior: Gal and Ghahramani, arXiv 1506.02142.
 """

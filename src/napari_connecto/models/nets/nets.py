@@ -18,7 +18,7 @@ from napari_connecto.models.nets.dropout import seeded_dropout
 
 KINDS = ("scorer", "unet", "smp")
 BOUNDS = {"width": (1, 4096), "depth": (1, 8), "residual": (0, 8), "stride": (1, 256), "strides": (1, 256)}
-"""Whole numbers that a network may be made of."""
+"""Allowed range of the integers that define a network."""
 
 
 def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context: int = 0) -> nn.Module:

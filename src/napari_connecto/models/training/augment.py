@@ -1,4 +1,4 @@
-"""What may differ between two EM images of the same thing: augmentation of training patches by MONAI's transforms."""
+"""Augmentation of EM training patches by MONAI's transforms."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from napari_connecto.models.inference.predictor import one_thread
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """How often each change is made; 0 leaves it out."""
+    """Probability of each change; 0 leaves it out."""
 
-    elastic: float = param(0.25, "Share of patches that are bent.", low=0, high=1, advanced=True)
-    intensity: float = param(0.7, "Share whose brightness and contrast change.", low=0, high=1, advanced=True)
-    blur: float = param(0.25, "Share that are blurred.", low=0, high=1, advanced=True)
-    noise: float = param(0.25, "Share that get noise.", low=0, high=1, advanced=True)
-    missing: float = param(0.1, "Share with a dark band, as a fold or a missing strip.", low=0, high=1, advanced=True)
+    elastic: float = param(0.25, "Share of patches with elastic deformation.", low=0, high=1, advanced=True)
+    intensity: float = param(0.7, "Share with changed brightness and contrast.", low=0, high=1, advanced=True)
+    blur: float = param(0.25, "Share that is blurred.", low=0, high=1, advanced=True)
+    noise: float = param(0.25, "Share with added noise.", low=0, high=1, advanced=True)
+    missing: float = param(0.1, "Share with a dark band, like a fold or a missing strip.", low=0, high=1, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -31,7 +31,7 @@ class AugmentParams:
 class Augment:
     """Random flips, quarter turns, bends, intensity, blur, noise and missing strips; the same for the same seed.
 
-    The kinds are those in common use for EM; which and how often is ours.
+    The kinds are those in common use for EM.
     """
 
     params: AugmentParams = AugmentParams()

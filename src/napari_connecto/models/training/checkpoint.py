@@ -1,4 +1,4 @@
-"""A training run on disk, so that a crash costs no more than the steps since the last validation."""
+"""Checkpoints of a training run, so that a crash costs only the steps since the last validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_connecto.core.whole import whole_file
 
 @dataclass
 class Run:
-    """What a training run is at one moment.
+    """State of a training run.
 
     Parameters
     ----------

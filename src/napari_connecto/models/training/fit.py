@@ -1,4 +1,4 @@
-"""Training a network on samples that somebody else draws."""
+"""Train a network on samples from any source."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ Samples: TypeAlias = Iterator[Sample] | Callable[[int], Iterator[Sample]]
 
 @dataclass(frozen=True)
 class FitParams:
-    """How long and how boldly to train, and which part."""
+    """How long, how fast and which part to train."""
 
-    steps: int = param(300, "batches to learn from", low=1)
-    learning_rate: float = param(3e-3, "largest step size; reached after a tenth of the run, then falls", low=1e-7)
-    weight_decay: float = param(1e-4, "pull of the weights towards zero", low=0.0, advanced=True)
-    dice: float = param(0.5, "share of the soft Dice loss beside cross entropy", low=0.0, high=1.0, advanced=True)
-    validate_every: int = param(50, "steps between two validations; the best model is kept", low=1, advanced=True)
-    patience: int = param(0, "validations without gain after which training ends; 0 = never", low=0, advanced=True)
+    steps: int = param(300, "Number of training batches.", low=1)
+    learning_rate: float = param(3e-3, "Peak learning rate, reached after a tenth of the run.", low=1e-7)
+    weight_decay: float = param(1e-4, "Weight decay.", low=0.0, advanced=True)
+    dice: float = param(
+        0.5, "Weight of the soft Dice loss; the rest is cross entropy.", low=0.0, high=1.0, advanced=True
+    )
+    validate_every: int = param(50, "Steps between validations; the best model is kept.", low=1, advanced=True)
+    patience: int = param(0, "Stop after this many validations without gain; 0: never.", low=0, advanced=True)
     train: Literal["all", "decoder", "adapter"] = param(
         "all",
-        "what learns: everything, the decoder (the encoder and its batch norm stay), or a small adapter",
+        "What is trained: all weights, the decoder (encoder and its batch norm are frozen), or a small adapter.",
         choices=("all", "decoder", "adapter"),
     )
-    rank: int = param(4, "rank of the adapter's change of each convolution", low=1, advanced=True)
-    mixed_precision: bool = param(True, "on NVIDIA GPUs compute in half precision where it is safe", advanced=True)
-    seed: int = param(0, "decides how an adapter starts, and dropout", low=0, advanced=True)
+    rank: int = param(4, "Rank of the adapter for each convolution.", low=1, advanced=True)
+    mixed_precision: bool = param(True, "Use mixed precision on NVIDIA GPUs.", advanced=True)
+    seed: int = param(0, "Random seed of adapters and dropout.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)

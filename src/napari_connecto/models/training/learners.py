@@ -1,4 +1,4 @@
-"""Which weights training changes, and how a model comes of them."""
+"""Which weights are trained, and how a model is made from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Learner(Protocol):
     net: nn.Module
 
     def model(self) -> TorchPredictor:
-        """What has been learnt, as it will be saved."""
+        """The trained weights, as they will be saved."""
 
     def pack(self, model: TorchPredictor) -> bytes:
         """One of its models as bytes."""
@@ -43,7 +43,7 @@ def learner(model: TorchPredictor, part: Part, *, rank: int, seed: int) -> Learn
 
 
 class WholeLearner:
-    """The weights themselves learn; with ``decoder_only`` those of the encoder and its batch norm stay."""
+    """All weights are trained; with ``decoder_only`` those of the encoder and its batch norm are frozen."""
 
     def __init__(self, model: TorchPredictor, *, decoder_only: bool = False) -> None:
         self.start = model
@@ -67,7 +67,7 @@ class WholeLearner:
 
 
 class LowRankLearner:
-    """Changes of low rank beside every convolution learn, and biases and batch norm's factors; its statistics stay."""
+    """Low-rank changes of all convolutions are trained, with biases and batch norm's factors, not its statistics."""
 
     scale = 1.0
 

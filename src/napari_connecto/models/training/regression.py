@@ -1,4 +1,4 @@
-"""What training a translator makes small: a likelihood, a structural term, optionally an adversary."""
+"""Losses for training a translator: likelihood, gradient difference, and optionally a discriminator."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _weighted(each: Tensor, weight: Tensor) -> Tensor:
 
 
 class Adversary(nn.Module):
-    """A discriminator that learns to tell a translation from the real thing, and what it says of one.
+    """A discriminator trained to tell translations from real EM, and its loss for the generator.
 
     It learns by plain gradient descent: all of its state are weights, so a resumed training goes on as it was.
     """

@@ -1,4 +1,4 @@
-"""A model made used to other images without any label."""
+"""Adapt a model's batch-norm statistics to other images, without labels (AdaBN)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def adabn(model: Predictor, batches: Iterable[np.ndarray]) -> TorchPredictor:
     Parameters
     ----------
     model
-        Ours.
+        A native model.
     batches
         Each (n, c, z, y, x) float32, scaled as the card says; a few batches of 8 or more varied tiles.
 
@@ -47,7 +47,7 @@ def adabn(model: Predictor, batches: Iterable[np.ndarray]) -> TorchPredictor:
     net = deepcopy(start.net).to(start.device).eval()
     norms = [module for module in net.modules() if isinstance(module, NORMS) and module.track_running_stats]
     if not norms:
-        raise ModelError(f"'{start.card.name}' has no batch norm, so AdaBN can change nothing; go on without it")
+        raise ModelError(f"'{start.card.name}' has no batch norm to adapt; use it without AdaBN")
     for module in norms:
         module.reset_running_stats()
         module.momentum = None  # the cumulative average

@@ -1,10 +1,10 @@
-"""Low-rank adapters: what training changed in a model, in a file of kilobytes that is tied to that model.
+"""Low-rank adapters: the change of a model by training, in a file of kilobytes that is tied to that model.
 
 After ConvLoRA (Aleem et al., arXiv 2402.04964): a convolution's weights W become W + scale * up @ down of a small
-rank, and W itself stays. Ours: one (out, rank) and one (rank, in * kernel) factor per convolution (a kernel of few
-filters and a 1x1 one after it) where theirs has rank * kernel of them; the decoder's convolutions too; biases and
-batch norm's values, small as they are, are replaced by new ones; factors in half precision, sums in double, so that
-merging gives the same bits everywhere.
+rank, and W itself stays. Different from theirs: one (out, rank) and one (rank, in * kernel) factor per convolution (a
+kernel of few filters and a 1x1 one after it) instead of rank * kernel of them; the decoder's convolutions too; biases
+and batch norm's values, small as they are, are replaced by new ones; factors in half precision, sums in double, so
+that merging gives the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORMAT = "napari-connecto adapter 1"
 
 @dataclass(frozen=True)
 class Adapter:
-    """What turns one model into another.
+    """The change from one model to another.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A model between two others of one network."""
+"""Average of two models of one network."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def between(start: TorchPredictor, end: TorchPredictor, share: float) -> TorchPr
         raise ModelError(f"got a share of {share}; it goes from 0, the first model, to 1, the second")
     old, new = start.net.state_dict(), end.net.state_dict()
     if old.keys() != new.keys() or any(old[name].shape != new[name].shape for name in new):
-        raise ModelError(
-            f"'{start.card.name}' and '{end.card.name}' have different networks; nothing lies between them"
-        )
+        raise ModelError(f"'{start.card.name}' and '{end.card.name}' have different networks and cannot be averaged")
     mixed = {name: old[name].lerp(new[name], share) if new[name].is_floating_point() else new[name] for name in new}
     net = deepcopy(end.net)
     net.load_state_dict(mixed)

@@ -1,4 +1,4 @@
-"""What a network sees of a patch: its deepest activations, as one vector."""
+"""Feature vector of a patch: a network's deepest activations."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class TorchEncoder:
     """Vectors of patches: mean and standard deviation over space of the deepest encoder activations.
 
     The means alone are the features of Sawmya et al. (arXiv 2503.06196, "the U-Net's last down-projection layer");
-    the standard deviations beside them, which tell texture from brightness, are ours.
+    the standard deviations beside them distinguish texture from brightness.
 
     Parameters
     ----------
     model
-        Any model of ours that can be trained; it computes on the model's device.
+        Any native model that can be trained; it computes on the model's device.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: how far apart two samples of features lie. science.md section 2."""
+"""Maximum mean discrepancy: distance between two samples of features. docs/science.md section 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_connecto.models.inference.device import pick_device
 Bandwidth: TypeAlias = Literal["median"] | float | Sequence[float]
 
 MEDIAN_ROWS = 4000
-"""Above so many rows together, the median distance is taken on a sample of so many, drawn with a fixed seed."""
+"""Above this number of rows the median distance is taken on a sample of this size, drawn with a fixed seed."""
 BOOTSTRAPS = 1000
 """Resamples behind the interval of `mmd_test`."""
 BLOCK = 2**24
@@ -105,7 +105,7 @@ def mmd_test(
     vector z of ones for "x" and zeros for "y": with r = K 1, the sums of the three kernels are z'Kz, z'r - z'Kz and
     1'r - 2 z'r + z'Kz; all permutations are the columns of one matrix product. A resample of the bootstrap likewise,
     with the multiplicity of each row instead of ones; pairs of copies of one row are left out of it, else it would
-    be biased upwards (ours).
+    be biased upwards.
 
     Parameters
     ----------

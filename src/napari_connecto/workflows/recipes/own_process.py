@@ -83,7 +83,7 @@ def why_ended(errors: Sequence[str], code: int) -> str:
     words = [line.strip() for line in errors if line.strip()]
     last = words[-1].removeprefix("napari-connecto: ") if words else f"the process ended with code {code}"
     if code == -getattr(signal, "SIGKILL", 9) or any(sign in last.lower() for sign in SHORT_OF_MEMORY):
-        return "out of memory: use a smaller batch or crop, or close other programs; what is finished is kept"
+        return "out of memory: use a smaller batch or crop, or close other programs; finished parts are saved"
     return last
 
 
