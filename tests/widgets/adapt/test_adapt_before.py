@@ -177,7 +177,7 @@ def looked(monkeypatch, dock, qtbot):
 
 def test_an_inverted_image_is_told_and_read_inverted_at_a_click(looked, dock, files, qtbot):
     banner, raw = dock.contrast, open_volume(files[0]).levels[0]
-    assert "looks inverted: its thin structures are bright, 'near' looks for dark membranes" in banner.text.text()
+    assert "looks inverted: its thin structures are bright, 'near' expects dark membranes" in banner.text.text()
     assert banner.button.text() == "Invert"
     banner.button.click()
     assert dock.project.volume().levels[0].read(raw.box).tolist() == (255 - raw.read(raw.box)).tolist()
@@ -316,7 +316,7 @@ def test_a_fine_tuning_that_was_cut_off_is_offered_again_after_a_restart(opened,
         other.annotate.resume_from(folder)
         settle(other.annotate.bar, qtbot)
         assert other.tune.bar.button.text() == "Resume"
-        assert "tuned-1 was cut off" in other.tune.about.text()
+        assert "tuned-1 was interrupted" in other.tune.about.text()
         assert other.tune.form.value == runs[0].params
         other.tune.bar.button.click()
         qtbot.waitUntil(lambda: len(runs) == 2, timeout=30000)

@@ -359,7 +359,7 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
     assert dock.compare.kept.text() == f"Step 5 segments with {base} (old): your choice."
     said = dock.compare.verdict.text()
     assert found.verdict() in said
-    assert "Both segment in mode 3d, as step 5 does." in said
+    assert "Both models segment in mode 3d, as in step 5." in said
     assert "Held-out patch 4 is left out." in said
     dock.segment.form.change(mode="2d")
     assert "step 5 uses mode 2d: compare again" in dock.compare.verdict.text()

@@ -124,7 +124,7 @@ def test_labels_and_points_elsewhere_are_refused_at_once(dock, viewer):  # noqa:
     viewer.add_points([[1, 2, 3]], name="dots", **place)
     dock.train.labels.setCurrentText("dots")
     dock.train.form.change(diameter_nm=40.0)
-    with pytest.raises(InputError, match="none of the points of 'dots' lies in 'em'"):
+    with pytest.raises(InputError, match="none of the points of 'dots' is inside 'em'"):
         dock.train.training()
 
 

@@ -58,7 +58,7 @@ def test_a_ranking_is_written_before_its_page_is_made(tmp_path):
             row = {"name": "near", "mmd2": 0.1, "interval": [0.05, 0.2], "p": 0.5, "fits": True, "note": ""}
             return {"ranks": [{**row, "voxel_ratio": 1.0, "licence": "MIT"}], "limit": 0.3, "patches": 77, "skipped": 5}
 
-    job = ranking_job(Made(), {"workflow": "rank", "volume": None}, tmp_path / "ranking")  # type: ignore[arg-type]
+    job = ranking_job(Made(), None, tmp_path / "ranking")  # type: ignore[arg-type]
     *_, last = job
     assert last.stage == "writing the report"
-    assert "77 tissue patches compared (5 empty passed over)" in keys(tmp_path / "ranking" / "report.html")
+    assert "77 tissue patches compared (5 empty ones skipped)" in keys(tmp_path / "ranking" / "report.html")
