@@ -24,7 +24,7 @@ from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.cascade.cascade import Cascade
-from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from tests.workflows.fakes import calibration
 
 TILE, HALO = (8, 32, 32), (2, 8, 8)

@@ -26,7 +26,7 @@ from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.adapt.domains import Domain
 from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
 from napari_connecto.workflows.cascade.document import describe_cascade
-from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.packages.import_model import import_model
 from napari_connecto.workflows.recipes.parts import tuned_params
 from napari_connecto.workflows.xray.document import describe_translator

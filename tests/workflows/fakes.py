@@ -11,7 +11,7 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.cascade import Cascade
-from napari_connecto.workflows.cascade.search.objects import Head, ObjectRule
+from napari_connecto.workflows.cascade.search.rule import Head, ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 
 NM = (40.0, 20.0, 20.0)

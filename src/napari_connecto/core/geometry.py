@@ -48,6 +48,12 @@ class Box:
         """The box of a whole array of this (z, y, x) shape."""
         return cls((0, 0, 0), vec3(shape))
 
+    @classmethod
+    def from_row(cls, row: Sequence[int]) -> Box:
+        """From six numbers: start (z, y, x), stop (z, y, x)."""
+        numbers = [int(v) for v in row]
+        return cls(vec3(numbers[:3]), vec3(numbers[3:]))
+
     @property
     def shape(self) -> Vec3:
         """Extent in voxels; never negative."""

@@ -10,7 +10,9 @@ from skimage import measure
 
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.cascade.search.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.masks import MaskFinder
+from napari_connecto.workflows.cascade.search.objects import find_objects
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.search.seen import only
 
 NM = (30.0, 10.0, 10.0)

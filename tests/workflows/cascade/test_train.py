@@ -22,7 +22,12 @@ from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.training.examples import from_labels, from_points
 from napari_connecto.workflows.cascade.training.summary import summarise
-from napari_connecto.workflows.cascade.training.train import design, train_cascade, train_cascade_job
+from napari_connecto.workflows.cascade.training.train import (
+    design,
+    train_cascade,
+    train_cascade_job,
+    with_working_level,
+)
 from tests import tiny
 from tests.workflows.watched import watched
 
@@ -112,8 +117,8 @@ def objects_in(volume, diameter_nm):
 )
 def test_dimensions_follow_the_voxels(shape, voxel_nm, dims, halo_z, trimmed):
     volume = volume_of(shape, voxel_nm, 2)
-    cards = design(volume, objects_in(volume, 200.0), TrainParams())
-    assert cards == design(volume, objects_in(volume, 200.0), TrainParams(dims=dims))
+    cards = design(volume, objects_in(volume, 100.0), TrainParams())
+    assert cards == design(volume, objects_in(volume, 100.0), TrainParams(dims=dims))
     assert [card.voxel_nm for card in cards] == [level.voxel_nm for level in volume.levels]
     assert [card.tile for card in cards] == [cards[0].tile] * 2
     assert all(card.halo[0] == halo_z for card in cards)
@@ -125,8 +130,31 @@ def test_dimensions_follow_the_voxels(shape, voxel_nm, dims, halo_z, trimmed):
 def test_levels_that_do_not_show_the_object_are_left_out():
     volume = volume_of((8, 256, 256), (8, 8, 8), 4)
     assert len(design(volume, objects_in(volume, 40.0), TrainParams())) == 2  # 40 nm: 5, 2.5, 1.25 voxels
-    assert len(design(volume, objects_in(volume, 400.0), TrainParams(levels=3))) == 3
-    assert len(design(volume, objects_in(volume, 400.0), TrainParams())) == 4
+    assert len(design(volume, objects_in(volume, 130.0), TrainParams(levels=3))) == 3
+    assert len(design(volume, objects_in(volume, 130.0), TrainParams())) == 4
+
+
+@pytest.mark.parametrize(("across", "factor"), [(5, 1), (12, 1), (16, 1), (18, 2), (33, 2), (40, 4), (100, 8)])
+def test_the_finest_level_in_use_shows_objects_8_to_17_voxels_across(across, factor):
+    volume = volume_of((1, 512, 512), (40, 8, 8), 5)
+    finest = design(volume, objects_in(volume, across * 8.0), TrainParams())[0]
+    assert finest.voxel_nm == (40, 8 * factor, 8 * factor)
+    assert factor == 1 or 8 <= across / factor <= 17
+
+
+def test_a_level_between_two_stored_ones_is_averaged_where_it_suits_the_objects():
+    stored = volume_of((1, 512, 512), (40, 8, 8), 4)
+    sparse = replace(stored, levels=(stored.levels[0], stored.levels[3]))
+    volume = with_working_level(sparse, objects_in(sparse, 50 * 8.0))
+    assert [level.voxel_nm[2] for level in volume.levels] == [8, 32, 64]
+
+
+def test_long_thin_objects_are_measured_across():
+    labels = np.zeros((1, 64, 200), np.uint8)
+    labels[0, 10:14, 5:195] = labels[0, 30:34, 5:195] = 1
+    examples = from_labels(Volume.from_array(labels, (1, 1, 1), kind="labels"), "masks")
+    assert examples.width_nm == pytest.approx(4, abs=1)
+    assert examples.diameter_nm > 20
 
 
 def test_what_cannot_be_trained_is_refused_at_once():

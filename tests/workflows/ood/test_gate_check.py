@@ -19,7 +19,7 @@ from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect, detect_job
-from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.ood.check import (
     OodCheck,
     gate_check_job,

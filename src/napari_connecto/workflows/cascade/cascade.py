@@ -15,7 +15,7 @@ from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.cascade.document import FORMAT, read_document
-from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.choose import Choice, choose_thresholds
 from napari_connecto.workflows.ood.files import load_gate, save_gate

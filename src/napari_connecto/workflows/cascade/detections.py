@@ -140,10 +140,10 @@ class Detections:
         write_table(path, columns | {"status": self.status})
 
     def grid(self) -> Level | None:
-        """A stand-in for the finest level searched: its voxel size and origin; None if unknown."""
+        """A stand-in for the image's finest level: its voxel size and origin; None if unknown."""
         if self.labels is not None:
             return self.labels.levels[0]
-        told = (self.report.get("levels") or [{}])[-1]
+        told = self.report.get("image") or (self.report.get("levels") or [{}])[-1]
         if "origin_nm" not in told:
             return None
         return Level(np.empty((1, 1, 1), bool), fvec3(told["voxel_nm"]), fvec3(told["origin_nm"]))

@@ -69,7 +69,12 @@ class TrainParams:
         "small", "'small' (a U-Net), or an encoder of segmentation_models_pytorch (2-D, 2.5-D).", advanced=True
     )
     width: int = param(8, "Channels of the first layer.", low=2, high=64, advanced=True)
-    steps: int = param(300, "Training steps per level.", low=10, high=100_000)
+    budget: str = param(
+        "standard",
+        "Time for training: quick 1 minute, standard 5, best 20; less where the steps that help are made sooner.",
+        choices=("quick", "standard", "best"),
+    )
+    steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000)
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
     diameter_nm: float = param(
         0.0, "Typical object diameter; 0: measured on the labels (required for points).", unit="nm", low=0

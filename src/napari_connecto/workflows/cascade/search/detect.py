@@ -155,6 +155,8 @@ def detect_job(
         report = {**build_report(search, cascade, choice, found, audit), KEY: check.to_json()}
         if volume.metadata.get(UNIT) == PIXEL:
             report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
+        own = volume.levels[0]
+        report["image"] = {"voxel_nm": list(own.voxel_nm), "origin_nm": list(own.origin_nm)}
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)
@@ -255,7 +257,7 @@ def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
         "volume": volume.fingerprint(),
         "models": [card.digest for card in cascade.cards],
         "tiles": [[list(card.tile), list(card.halo)] for card in cascade.cards],
-        "rule": asdict(cascade.rule),
+        "rule": {k: v for k, v in asdict(cascade.rule).items() if k != "split_nm" or v},  # older rules have none
     }
 
 

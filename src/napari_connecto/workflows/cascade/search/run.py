@@ -15,7 +15,7 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions, Meter, default_batch
 from napari_connecto.compute.trial import choose_batch
-from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.phases import Phases
@@ -31,7 +31,10 @@ from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.audit import Audit, audit_bound, audit_plan
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import HighestValue, Scores, Step, children, passing, roots
-from napari_connecto.workflows.cascade.search.objects import MaskFinder, ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.masks import MaskFinder
+from napari_connecto.workflows.cascade.search.objects import find_objects
+from napari_connecto.workflows.cascade.search.own_grid import is_coarser, own_plan, refined
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.search.seen import only
 from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
@@ -39,6 +42,8 @@ from napari_connecto.workflows.shared.region import region_in
 
 MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.json"
 """The report is written last: a folder without it holds no finished search."""
+WORKING = "working labels"
+"""Folder of the objects on the grid of the finest level in use, until they are drawn on the image's own grid."""
 WORTH_A_TRIAL = 200
 """Number of chunks from which timing batch sizes pays off."""
 WRITERS = 4
@@ -201,12 +206,28 @@ class Search:
             return self._scored(replace(found, chunks=self.seen[0]))
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
-        outputs = {"objects": np.dtype("uint32")}
-        shutil.rmtree(self.job.path / LABELS, ignore_errors=True)  # ids of a run with another threshold
-        labels = TileStore.open(self.job.path / LABELS, step.level, step.plan.tile, outputs)
-        for n in _write_labels(labels, finder.relabelled(tiles)):
-            yield Progress(n, len(tiles), "objects")
+        own, drawn = self.volume.levels[0], finder.relabelled(tiles)
+        if is_coarser(step.level, own):
+            phases = Phases({WORKING: 1, LABELS: 4})
+            working = yield from phases.run(WORKING, self._labels(WORKING, step.level, step.plan, drawn, len(tiles)))
+            plan, boxes = own_plan(step.level, own, step.plan.tile), map(Box.from_row, found.box)
+            ids = working.volume("objects").levels[0]
+            drawn = refined(self.map, ids, own, plan, boxes, self.rule.threshold)
+            labels = yield from phases.run(LABELS, self._labels(LABELS, own, plan, drawn, len(tiles)))
+            shutil.rmtree(self.job.path / WORKING, ignore_errors=True)
+        else:
+            labels = yield from self._labels(LABELS, step.level, step.plan, drawn, len(tiles))
         return self._scored(replace(found, chunks=self.seen[0], labels=labels.volume("objects")))
+
+    def _labels(
+        self, name: str, level: Level, plan: TilePlan, blocks: Iterator[tuple[Tile, np.ndarray]], about: int
+    ) -> Job[TileStore]:
+        """Write tiles of ids, ``about`` so many, into a folder of the job, instead of those of an earlier run."""
+        shutil.rmtree(self.job.path / name, ignore_errors=True)
+        store = TileStore.open(self.job.path / name, level, plan.tile, {"objects": np.dtype("uint32")})
+        for n in _write_labels(store, blocks):
+            yield Progress(min(n, about), about, "objects")
+        return store
 
     def _scored(self, found: Detections) -> Detections:
         return found if self.score_curve is None else replace(found, score=self.score_curve(found.score))
@@ -250,5 +271,5 @@ def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -
 
 def _around(found: Detections, plan: TilePlan) -> Iterator[Box]:
     """Boxes of found objects, one voxel wider: a rejected chunk with only the rim of a found object misses nothing."""
-    for box in found.box:
-        yield Box(vec3(box[:3].tolist()), vec3(box[3:].tolist())).grow((1, 1, 1)).clip(plan.shape)
+    for row in found.box:
+        yield Box.from_row(row).grow((1, 1, 1)).clip(plan.shape)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.search.descent import HighestValue
-from napari_connecto.workflows.cascade.search.objects import ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.objects import find_objects
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut, judge, measure_held_out
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
@@ -29,7 +31,9 @@ from napari_connecto.workflows.cascade.training.labelled_region import Examples
 COARSE = 0.08
 """Cost of a call of a coarse level relative to one of the finest, measured on the sample cells; for progress only."""
 CHOOSING = "choosing the threshold"
-CANDIDATES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+CANDIDATES = tuple(round(0.05 * k, 2) for k in range(3, 20))
+LOWER = 4
+"""Thresholds below the best one at which parting touching masks is tried too."""
 
 
 @dataclass(frozen=True)
@@ -173,15 +177,42 @@ def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
 def _best_rule(
     grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
-    """Of `CANDIDATES`, the threshold of best object F1 (the middle of equals), and what is found with it."""
-    level = grid.map(field)
-    everything = np.arange(len(grid.plan))
-    rules = [replace(rule, threshold=threshold) for threshold in CANDIDATES]
-    f1 = [judge(find_objects(level, grid.plan, everything, r), centres_nm, examples).f1 for r in rules]
-    best = np.flatnonzero(np.isclose(f1, max(f1)))
+    """Of `CANDIDATES` the best threshold (the middle of equals), parting touching masks or not; and what it finds.
+
+    Best for centres is the objects' F1; for masks the mean of that and of the voxels' Dice: a mask of half an object
+    finds it and does not draw it.
+    """
+    level, everything = grid.map(field), np.arange(len(grid.plan))
+    dice = _dice(grid, field, examples) if rule.head == "masks" else np.zeros(len(CANDIDATES))
+
+    def worth(candidate: ObjectRule) -> float:
+        f1 = judge(find_objects(level, grid.plan, everything, candidate), centres_nm, examples).f1
+        return f1 + float(dice[CANDIDATES.index(candidate.threshold)])
+
+    rules = [replace(rule, threshold=threshold, split_nm=0.0) for threshold in CANDIDATES]
+    found = [worth(r) for r in rules]
+    best = np.flatnonzero(np.isclose(found, max(found)))
     mine = [k for k in best if prefer and np.isclose(CANDIDATES[k], rule.threshold)]
-    chosen = rules[int(mine[0] if mine else best[len(best) // 2])]
+    k = int(mine[0] if mine else best[len(best) // 2])
+    chosen, most = rules[k], found[k]
+    if rule.split_nm:
+        for near in rules[max(0, k - LOWER) : k + 1]:  # objects that are parted may be drawn wider
+            split = replace(near, split_nm=rule.split_nm)
+            if (value := worth(split)) > most + 1e-9:
+                chosen, most = split, value
     return chosen, *_measured(grid, field, chosen, centres_nm, examples)
+
+
+def _dice(grid: _Grid, field: np.ndarray, examples: Examples) -> np.ndarray:
+    """Voxel overlap of map and labels at each of `CANDIDATES`, where the labels say what is there."""
+    share, box = examples.share_on(grid.level)
+    own = grid.block.shift([-s for s in box.start]).slices
+    object_there, known = share[own] >= 128, examples.known_on(grid.level)
+    judged = np.ones(field.shape, bool) if known is None else known[own]
+    there = np.bincount(field[object_there & judged], minlength=256)[::-1].cumsum()[::-1]
+    everything = np.bincount(field[judged], minlength=256)[::-1].cumsum()[::-1]
+    least = [max(1, ceil(threshold * 255 - 1e-6)) for threshold in CANDIDATES]
+    return np.asarray(2 * there[least] / np.maximum(1, everything[least] + there[0]))
 
 
 def _measured(

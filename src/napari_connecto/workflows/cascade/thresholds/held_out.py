@@ -15,7 +15,8 @@ from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.matching import match_points
-from napari_connecto.workflows.cascade.search.objects import ObjectRule, find_objects
+from napari_connecto.workflows.cascade.search.objects import find_objects
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 

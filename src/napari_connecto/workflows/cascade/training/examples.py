@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import cc3d
+import edt
 import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.cascade.search.objects import Head
+from napari_connecto.workflows.cascade.search.rule import Head
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.reviewed import statuses, with_known
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
+MEASURED = 64
+"""Sections at most in which the thickness of objects is measured."""
 __all__ = ["MAX_VOXELS", "Examples", "crop", "from_labels", "from_points", "split_region"]
 
 
@@ -81,7 +84,8 @@ def from_labels(
         sizes = counts / depths if thin else counts.astype(float)
         flat = thin and level.shape[0] > 1
         placed = Level(target, level.voxel_nm, level.origin_nm)
-        found = Examples(placed, inside[mine], diameter_nm, flat, voxels=sizes[mine])
+        width = _width_nm(ids, level)
+        found = Examples(placed, inside[mine], diameter_nm, flat, voxels=sizes[mine], width_nm=width)
     if not sparse:
         return found
     masks = {name: np.concatenate([[False], status == name])[ids] for name in (NEW, REJECTED)}
@@ -111,6 +115,19 @@ def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool
             "they are all the objects in the volume"
         )
     return with_known(from_points(accepted, diameter_nm, like), places, {})
+
+
+def _width_nm(ids: np.ndarray, level: Level) -> float:
+    """Typical thickness in the plane: twice the greatest distance to an object's rim, the median over the objects.
+
+    Of many sections `MEASURED` are looked at.
+    """
+    greatest = np.zeros(int(ids.max()) + 1)
+    for plane in ids[:: max(1, -(-len(ids) // MEASURED))]:
+        distance = edt.edt(np.ascontiguousarray(plane), anisotropy=level.voxel_nm[1:])
+        np.maximum.at(greatest, plane.ravel(), distance.ravel())
+    there = greatest[1:][greatest[1:] > 0]
+    return float(2 * np.median(there)) if there.size else 0.0
 
 
 def _inside(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:

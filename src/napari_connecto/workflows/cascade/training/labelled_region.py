@@ -35,6 +35,9 @@ class Examples:
         object is background.
     voxels
         (n,) size of each object in voxels of ``target``, its area in one section where ``flat``.
+    width_nm
+        Typical thickness of an object, in the plane: of a round one its diameter, of an elongated one less. 0: the
+        diameter.
     """
 
     target: Level
@@ -43,6 +46,7 @@ class Examples:
     flat: bool = False
     known: np.ndarray | None = None
     voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
+    width_nm: float = 0.0
 
     def inside(self, box: Box) -> np.ndarray:
         """(n,) whether an object's centre lies in a box of the target's voxels."""
@@ -77,14 +81,15 @@ class Examples:
         target, box
             uint8 (z, y, x), 0 or 255 (with ``soft`` anything between), and the voxels of ``level`` it covers.
         """
-        box = self.region(level)
-        if box.size == 0:
-            raise InputError(
-                f"the labels span {_span(self.target)} nm, outside of the volume's level of {level.shape} voxels; "
-                "check their scale and position"
-            )
+        box = self._labelled(level)
         out = np.asarray(self.target.array) if soft else self.present.astype(np.uint8) * np.uint8(255)
         return self._resampled(out, level, box, np.maximum), box
+
+    def share_on(self, level: Level) -> tuple[np.ndarray, Box]:
+        """Target on another grid: the share of a coarse voxel that is object, as uint8 of 255; see `on`."""
+        box = self._labelled(level)
+        share = self._resampled(self.present.astype(np.uint8) * np.uint8(255), level, box, None)
+        return (share if share.dtype == np.uint8 else np.rint(share).astype(np.uint8)), box
 
     def known_on(self, level: Level) -> np.ndarray | None:
         """`known` on the grid that `on` gives: where a whole coarse voxel is known, or it holds an object."""
@@ -93,7 +98,17 @@ class Examples:
         target, box = self.on(level)
         return self._resampled(self.known, level, box, np.logical_and) | (target > 0)
 
-    def _resampled(self, out: np.ndarray, level: Level, box: Box, joined: np.ufunc) -> np.ndarray:
+    def _labelled(self, level: Level) -> Box:
+        box = self.region(level)
+        if box.size == 0:
+            raise InputError(
+                f"the labels span {_span(self.target)} nm, the volume's level of {level.shape} voxels does not lie "
+                "there; check their scale and position"
+            )
+        return box
+
+    def _resampled(self, out: np.ndarray, level: Level, box: Box, joined: np.ufunc | None) -> np.ndarray:
+        """On a level's grid; where its voxels are larger they are ``joined``, None: by their mean, float32."""
         for axis in range(3):
             edges = level.origin_nm[axis] + np.arange(box.start[axis], box.stop[axis] + 1) * level.voxel_nm[axis]
             at = (edges - self.target.origin_nm[axis]) / self.target.voxel_nm[axis]
@@ -101,10 +116,19 @@ class Examples:
             first = np.clip(np.floor(at[:-1] + 1e-3).astype(int), 0, n - 1)
             if level.voxel_nm[axis] > 1.5 * self.target.voxel_nm[axis]:
                 last = int(np.clip(np.ceil(at[-1] - 1e-3), 1, n))
-                out = joined.reduceat(out.take(range(last), axis), first, axis=axis)
+                out = _joined(out.take(range(last), axis), first, axis, joined)
             else:
                 out = out.take(first, axis)
         return out
+
+
+def _joined(array: np.ndarray, first: np.ndarray, axis: int, ufunc: np.ufunc | None) -> np.ndarray:
+    """Groups of an axis that begin at ``first`` as one value each."""
+    if ufunc is not None:
+        return np.asarray(ufunc.reduceat(array, first, axis=axis))
+    counts = np.diff(np.append(first, array.shape[axis])).astype(np.float32)
+    total = np.add.reduceat(array, first, axis=axis, dtype=np.float32)
+    return np.asarray(total / counts.reshape([-1 if k == axis else 1 for k in range(array.ndim)]))
 
 
 def check_place(volume: Volume, labels: Volume) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +29,19 @@ from napari_connecto.workflows.cascade.training.samples import Patches
 
 WARM = 0.1
 """Share of the learning rate for networks that are already trained."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long training takes at most, and the steps of the finest level after which more have not helped."""
+
+    seconds: float
+    steps: int
+
+
+BUDGETS = {"quick": Budget(60, 1000), "standard": Budget(300, 3000), "best": Budget(1200, 12000)}
+FINEST, LEAST, TIMED = 0.7, 100, 4
+"""Share of the time for the finest level; least steps of a level; steps that are timed."""
 LOOK = 256
 """Number of chunks searched for errors of the network."""
 
@@ -40,26 +55,27 @@ def train_stage_job(
     k: int,
     stop: Callable[[], bool] | None = None,
     start: TorchPredictor | None = None,
-) -> Job[tuple[Predictor, int]]:
+) -> Job[tuple[Predictor, int, int]]:
     """Fit, find hard negatives, continue to fit.
 
     ``boxes`` are voxels of ``examples.target`` for training, and for selecting the best state; stage 0 is the finest.
     ``start``, of the same card, replaces the random initial weights. Once ``stop`` is true, the best state so far is
-    taken. Returns it and the number of steps.
+    taken. Returns it, the number of steps, and how many were planned: ``params.steps``, or by the budget.
     """
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
-    train, held_out = (_patches(level, examples, box, card, scaling, soft=k == 0) for box in boxes)
+    train, held_out = (_patches(level, examples, box, card, scaling, _target(k, params)) for box in boxes)
     check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
     model = start or new_model(card, params.seed, device=params.device)
     boldness = 1.0 if start is None else WARM
     soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
-    first = max(5, params.steps * 2 // 3)
+    planned = params.steps or (yield from _planned_job(model, train, params, k))
+    first = max(5, planned * 2 // 3)
     names = [f"training level {k}{part}" for part in ("", ", finding hard negatives", ", hard negatives")]
     look_steps = LOOK / (3 * params.batch)  # a step takes about as long as three calls on each of its samples
-    phases = Phases(dict(zip(names, (first, look_steps, max(0, params.steps - first)), strict=True)))
+    phases = Phases(dict(zip(names, (first, look_steps, max(0, planned - first)), strict=True)))
     counted, score = _Counted(), _Fit(check_samples)
-    for part, steps in enumerate((first, params.steps - first)):
+    for part, steps in enumerate((first, planned - first)):
         if steps < 1 or counted.stopped(stop):
             break
         rate = boldness * (1e-2 if part == 0 else 3e-3)
@@ -71,7 +87,19 @@ def train_stage_job(
             model = trained
         if part == 0 and not counted.stopped(stop):
             train.hard = yield from phases.call(names[1], partial(_mistakes, train, model, params.seed))
-    return model, counted.steps
+    return model, counted.steps, planned
+
+
+def _planned_job(model: TorchPredictor, patches: Patches, params: TrainParams, k: int) -> Job[int]:
+    """Steps that fit into the budget, by a few that are timed and thrown away; the finest level gets most of it."""
+    budget, share = BUDGETS[params.budget], FINEST if k == 0 else (1 - FINEST) / 2
+    started = 0.0
+    for progress in fit(model, patches.draw(params.batch, params.seed), FitParams(steps=TIMED + 1)):
+        started = started or time.perf_counter()  # the first step also prepares
+        yield replace(progress, stage=f"timing level {k}")
+    step_s = (time.perf_counter() - started) / TIMED
+    most = budget.steps if k == 0 else budget.steps // 3
+    return int(min(most, max(LEAST, budget.seconds * share / max(step_s, 1e-6))))
 
 
 @dataclass
@@ -96,8 +124,20 @@ class _Counted:
             job.close()
 
 
-def _patches(level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, *, soft: bool) -> Patches:
-    target, region = examples.on(level, soft=soft)
+Target = Literal["any", "share", "soft"]
+
+
+def _target(k: int, params: TrainParams) -> Target:
+    """A coarse stage asks whether any of a voxel is object; the finest one draws masks, or the centres' Gaussians."""
+    if k:
+        return "any"
+    return "soft" if params.head == "centres" else "share"
+
+
+def _patches(
+    level: Level, examples: Examples, box: Box, card: ModelCard, scaling: object, target_of: Target
+) -> Patches:
+    target, region = examples.share_on(level) if target_of == "share" else examples.on(level, soft=target_of == "soft")
     block = examples.target.box_in(box, level).clip(region)
     near = block.grow([t + h for t, h in zip(card.tile, card.halo, strict=True)]).clip(level.shape)
     image = crop(level, near)

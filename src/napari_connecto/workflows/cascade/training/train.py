@@ -20,16 +20,20 @@ from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import TrainParams
-from napari_connecto.workflows.cascade.search.coarser import with_coarser
-from napari_connecto.workflows.cascade.search.objects import ObjectRule
+from napari_connecto.workflows.cascade.search.coarser import with_coarser, with_levels_at
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.cascade.training.labelled_region import check_place
 from napari_connecto.workflows.cascade.training.least_size import least_voxels
 from napari_connecto.workflows.cascade.training.points import Places
-from napari_connecto.workflows.cascade.training.stage import LOOK, train_stage_job
+from napari_connecto.workflows.cascade.training.stage import BUDGETS, LOOK, train_stage_job
 from napari_connecto.workflows.ood.check import CALLS, FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
+
+ACROSS = 12.0
+"""Voxels across an object's thickness on the finest level that is used. With 8 to 17, as powers of two come to, the
+networks' view of 23 and more voxels covers an object and its surroundings."""
 
 
 def train_cascade(
@@ -110,6 +114,8 @@ def train_cascade_job(
     volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
     begun = _begun(volume, examples, params, previous)
+    if not begun:
+        volume = with_working_level(volume, examples)
     cards = tuple(stage.card for stage in begun) or design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
     stages: list[Predictor] = []
@@ -118,17 +124,18 @@ def train_cascade_job(
         seeded = replace(params, seed=params.seed + k)
         start = begun[k] if begun else None
         training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, stop, start)
-        stage, steps = yield from phases.run(f"training level {k}", training)
+        stage, steps, planned = yield from phases.run(f"training level {k}", training)
         if steps == 0 and not stages:
             raise Cancelled("stopped before the first step of training; nothing was kept")
         stages += [stage] if steps else []
         asked = stop is not None and stop()
-        if steps < params.steps or (asked and card is not cards[-1]):
-            stopped = {"level": k, "steps": steps, "of": params.steps, "levels": len(cards)}
+        if steps < planned or (asked and card is not cards[-1]):
+            stopped = {"level": k, "steps": steps, "of": planned, "levels": len(cards)}
             break
     least = least_voxels(examples, train_box, volume.level_at(cards[0].voxel_nm))
     threshold = previous.rule.threshold if previous is not None and begun else 0.5
-    rule = ObjectRule(params.head, threshold, examples.diameter_nm, least, examples.flat)  # type: ignore[arg-type]
+    split = examples.width_nm if params.head == "masks" else 0.0
+    rule = ObjectRule(params.head, threshold, examples.diameter_nm, least, examples.flat, split)  # type: ignore[arg-type]
     measuring = calibrate_job(volume, examples, measure_box, tuple(stages), rule, prefer=bool(begun))
     calibration, rule = yield from phases.run("measuring", measuring)
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
@@ -147,7 +154,7 @@ def _work(
     examples: Examples, params: TrainParams, cards: Sequence[ModelCard], measured: Box, previous: Cascade | None
 ) -> dict[str, float]:
     """Calls of the finest network in each phase, a training step counted three times; for progress only."""
-    training = 3 * params.steps * params.batch + LOOK
+    training = 3 * (params.steps or BUDGETS[params.budget].steps) * params.batch + LOOK
     nm = np.array(measured.shape) * examples.target.voxel_nm
     chunks = float(np.prod(np.ceil(nm / (np.array(cards[0].tile) * cards[0].voxel_nm))))
     return {
@@ -212,14 +219,33 @@ def cascade_gate_job(volume: Volume, examples: Examples, finest: Predictor, seed
 
 
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
-    """A card per level: dense U-Net at the finest, fast strided scorers above it, one chunk shape for all."""
+    """A card per level: a dense network where objects are about `ACROSS` voxels thick, cheap strided scorers above it.
+
+    All have one chunk shape. Levels that are finer than that are not used: a network of few layers sees no more of an
+    object there, and reads many times as much.
+    """
     dims = _dims(volume.levels[0], params)
-    usable = [level for level in volume.levels if examples.region(level).size > 0][: params.levels or 4]
+    usable = [level for level in volume.levels if examples.region(level).size > 0]
     if not usable:
         examples.on(volume.levels[0])
+    finest = min(range(len(usable)), key=lambda k: abs(np.log2(_across(usable[k], examples) / ACROSS)))
+    usable = usable[finest:][: params.levels or 4]
     levels = [usable[0], *(level for level in usable[1:] if _shows(level, examples))]
     tile = params.tile or _tile(levels, dims)
     return tuple(_card(level, k, tile, dims, params) for k, level in enumerate(levels))
+
+
+def with_working_level(volume: Volume, examples: Examples) -> Volume:
+    """The volume with a level on which objects are about `ACROSS` voxels thick, where its own levels skip that."""
+    finest = volume.levels[0]
+    factor = 2 ** max(0, round(np.log2(_across(finest, examples) / ACROSS)))
+    z, y, x = (float(v) for v in finest.voxel_nm)
+    return with_levels_at(volume, [(max(z, min(z, y) * factor), y * factor, x * factor)])
+
+
+def _across(level: Level, examples: Examples) -> float:
+    """Voxels of a level across a typical object's thickness, in the plane."""
+    return max(1e-6, (examples.width_nm or examples.diameter_nm) / max(level.voxel_nm[1:]))
 
 
 def _dims(level: Level, params: TrainParams) -> str:

@@ -1,0 +1,58 @@
+"""Touching objects that a threshold joined, parted by watershed from the thickest places of each.
+
+Distance transform, its maxima as seeds, and watershed: the usual way, e.g. of scikit-image's and CellProfiler's
+examples. The least distance between two seeds comes from the labelled objects, not from a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import edt
+import numpy as np
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+MAX_VOXELS = 2**24
+"""Objects in a larger box are not parted: they are no cells."""
+SMOOTH = 0.1
+"""Sigma by which distances are smoothed, as a share of an object's width: a rough rim makes no seeds."""
+
+
+def parted(mask: np.ndarray, width: float, voxel: Sequence[float]) -> np.ndarray:
+    """Parts of one object.
+
+    Parameters
+    ----------
+    mask
+        Boolean (z, y, x), true inside the object.
+    width
+        Typical thickness of an object, in the unit of ``voxel``: seeds are at least half of it apart.
+    voxel
+        Size of a voxel (z, y, x).
+
+    Returns
+    -------
+    np.ndarray
+        uint32 of the same shape, 0 outside, 1 to the number of parts inside; 1 alone where it is one object.
+    """
+    whole = mask.astype(np.uint32)
+    if mask.size > MAX_VOXELS:
+        return whole
+    padded = np.pad(mask, 1)
+    distance = edt.edt(np.ascontiguousarray(padded), anisotropy=tuple(voxel))
+    if mask.shape[0] == 1:
+        distance = edt.edt(np.ascontiguousarray(padded[1]), anisotropy=tuple(voxel[1:]))[None]
+        padded = padded[1:2]
+    sigma = [SMOOTH * width / v if n > 1 else 0.0 for v, n in zip(voxel, padded.shape, strict=True)]
+    distance = ndimage.gaussian_filter(distance, sigma)
+    apart = max(1, round(width / 2 / min(voxel[1:])))
+    seeds = peak_local_max(distance, min_distance=apart, labels=padded.astype(np.uint8), exclude_border=False)
+    if len(seeds) < 2:
+        return whole
+    markers = np.zeros(padded.shape, np.uint32)
+    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
+    parts = watershed(-distance, markers, mask=padded)
+    inner = parts[tuple(slice(1, -1) if n > 1 else slice(None) for n in padded.shape)]
+    return np.asarray(inner, np.uint32)
