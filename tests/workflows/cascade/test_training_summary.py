@@ -90,3 +90,12 @@ def summarise_held_out(folder):
     from napari_connecto.workflows.cascade.document import read_document
 
     return read_document(folder)["calibration"]["held_out"]
+
+
+@pytest.mark.parametrize(("hits", "false", "low"), [(4, 0, True), (9, 1, False), (9, 20, True)])
+def test_low_accuracy_is_said_plainly_with_what_helps(hits, false, low):
+    held_out = HeldOut(np.arange(10) < hits, 0, false, 4, dice=0.81)
+    assert f"finds {hits} of 10 held-out objects" in held_out.sentence
+    assert "Dice of 0.81" in held_out.sentence
+    assert ("This is low: label more objects, or train longer." in held_out.sentence) is low
+    assert HeldOut.from_json(held_out.to_json()).sentence == held_out.sentence

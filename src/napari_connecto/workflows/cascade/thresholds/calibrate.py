@@ -183,7 +183,7 @@ def _best_rule(
     finds it and does not draw it.
     """
     level, everything = grid.map(field), np.arange(len(grid.plan))
-    dice = _dice(grid, field, examples) if rule.head == "masks" else np.zeros(len(CANDIDATES))
+    dice = _dice(grid, field, examples, CANDIDATES) if rule.head == "masks" else np.zeros(len(CANDIDATES))
 
     def worth(candidate: ObjectRule) -> float:
         f1 = judge(find_objects(level, grid.plan, everything, candidate), centres_nm, examples).f1
@@ -203,15 +203,15 @@ def _best_rule(
     return chosen, *_measured(grid, field, chosen, centres_nm, examples)
 
 
-def _dice(grid: _Grid, field: np.ndarray, examples: Examples) -> np.ndarray:
-    """Voxel overlap of map and labels at each of `CANDIDATES`, where the labels say what is there."""
+def _dice(grid: _Grid, field: np.ndarray, examples: Examples, thresholds: Sequence[float]) -> np.ndarray:
+    """Voxel overlap of map and labels at each threshold, where the labels say what is there."""
     share, box = examples.share_on(grid.level)
     own = grid.block.shift([-s for s in box.start]).slices
     object_there, known = share[own] >= 128, examples.known_on(grid.level)
     judged = np.ones(field.shape, bool) if known is None else known[own]
     there = np.bincount(field[object_there & judged], minlength=256)[::-1].cumsum()[::-1]
     everything = np.bincount(field[judged], minlength=256)[::-1].cumsum()[::-1]
-    least = [max(1, ceil(threshold * 255 - 1e-6)) for threshold in CANDIDATES]
+    least = [max(1, ceil(threshold * 255 - 1e-6)) for threshold in thresholds]
     return np.asarray(2 * there[least] / np.maximum(1, everything[least] + there[0]))
 
 
@@ -220,4 +220,6 @@ def _measured(
 ) -> tuple[HeldOut, ScoreCurve]:
     held_out, found, judged = measure_held_out(grid.map(field), grid.plan, rule, centres_nm, examples)
     known = judged.true | judged.false
+    if rule.head == "masks":
+        held_out = replace(held_out, dice=float(_dice(grid, field, examples, [rule.threshold])[0]))
     return held_out, ScoreCurve.fit(found.score[known], judged.true[known], rule.threshold)

@@ -19,6 +19,10 @@ from napari_connecto.workflows.cascade.search.objects import find_objects
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
+LOW_F1 = 0.6
+LOW = "This is low: label more objects, or train longer."
+"""Said where the F1 of the objects is below `LOW_F1`."""
+
 
 @shown
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,9 @@ class HeldOut:
         The minimum size.
     complete
         Whether all objects in the block were labelled. In a review they are not: objects that no search found and
-        nobody
-        added are neither found nor missed, and detections where nothing is known are not judged.
+        that nobody added are neither found nor missed, and detections where nothing is known are not judged.
+    dice
+        Overlap of the masks' voxels with the labels', on the finest level in use; None for centres.
     """
 
     found: np.ndarray
@@ -46,6 +51,7 @@ class HeldOut:
     false: int
     least_voxels: int
     complete: bool = True
+    dice: float | None = None
 
     @property
     def counts(self) -> Counts:
@@ -64,7 +70,10 @@ class HeldOut:
             )
         if counts.tp + counts.fp:
             text += f"; {counts.fp} of {counts.tp + counts.fp} detections there are false"
-        return text + ("." if self.complete else ". Only labelled places count; other objects may be missed.")
+        if self.dice is not None:
+            text += f"; masks overlap the labels with a Dice of {self.dice:.2f}"
+        text += "." if self.complete else ". Only labelled places count; other objects may be missed."
+        return f"{text} {LOW}" if n and counts.f1 < LOW_F1 else text
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -74,13 +83,14 @@ class HeldOut:
             "false": self.false,
             "least_voxels": self.least_voxels,
             "complete": self.complete,
-        }
+        } | ({} if self.dice is None else {"dice": self.dice})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> HeldOut:
         """From the output of `to_json`; raises whatever damaged data raise."""
         too_small, false, least = (int(data[name]) for name in ("too_small", "false", "least_voxels"))
-        return cls(np.asarray(data["found"], bool).ravel(), too_small, false, least, bool(data["complete"]))
+        dice = None if data.get("dice") is None else float(data["dice"])
+        return cls(np.asarray(data["found"], bool).ravel(), too_small, false, least, bool(data["complete"]), dice)
 
 
 def found_of(found: int, labelled: int) -> str:

@@ -102,8 +102,8 @@ class Examples:
         box = self.region(level)
         if box.size == 0:
             raise InputError(
-                f"the labels span {_span(self.target)} nm, the volume's level of {level.shape} voxels does not lie "
-                "there; check their scale and position"
+                f"the labels span {_span(self.target)} nm, outside of the volume's level of {level.shape} voxels; "
+                "check their scale and position"
             )
         return box
 
