@@ -1,4 +1,4 @@
-"""Synthetic volumes with truth: deterministic, for samples, tests and benchmarks. All of it is ours."""
+"""Synthetic volumes with ground truth: deterministic, for samples, tests and benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ships: small synthetic volumes with truth, and the models trained on them.
+"""Shipped data: small synthetic volumes with ground truth, and models trained on them.
 
 They are made by ``sample_data/make_samples.py`` and ``sample_data/train_cascades.py`` of the repository.
 """

@@ -1,4 +1,4 @@
-"""Writing so that what exists is whole: atomic files, locks, and errors in one line."""
+"""Safe writing: atomic files, locks, and one-line errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening single files, here or at a URL, so that they can travel to workers, and telling when they change."""
+"""Open single files, local or at a URL, in a form that can be sent to workers, and detect changes."""
 
 from __future__ import annotations
 

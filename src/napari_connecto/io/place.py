@@ -1,4 +1,4 @@
-"""Where something new is written: beside its place, and moved there when it is whole."""
+"""Write something new beside its place, and move it there when it is complete."""
 
 from __future__ import annotations
 

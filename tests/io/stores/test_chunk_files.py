@@ -48,7 +48,7 @@ def test_an_empty_chunk_is_left_out_and_takes_the_old_one_away(tmp_path):
 
 @pytest.mark.parametrize("options", [{"shards": (4, 32, 32)}, {"compressors": None}])
 def test_other_ways_of_storing_are_refused(tmp_path, options):
-    with pytest.raises(StoreError, match="are not ours; choose another folder"):
+    with pytest.raises(StoreError, match="not written by this version; choose another folder"):
         ChunkFiles(tmp_path, array(tmp_path, **options))
 
 

@@ -101,7 +101,7 @@ def test_tiles_of_a_far_volume_are_read_side_by_side(site):
 
 
 def test_results_do_not_go_to_an_object_store():
-    with pytest.raises(InputError, match=r"got the result folder 's3://bucket/out'; results grow in a folder"):
+    with pytest.raises(InputError, match=r"'s3://bucket/out'; results need a local or shared folder"):
         JobFolder.open("s3://bucket/out", {})
 
 

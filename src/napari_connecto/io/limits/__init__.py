@@ -1,1 +1,1 @@
-"""Limits and damage: what a file may declare, and naming what cannot be read."""
+"""Limits on what a file may declare, and messages that name damaged parts."""

@@ -1,4 +1,4 @@
-"""Naming the chunk that cannot be read."""
+"""Errors that name the damaged chunk."""
 
 from __future__ import annotations
 

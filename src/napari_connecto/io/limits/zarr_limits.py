@@ -1,4 +1,4 @@
-"""What an array may declare, checked before anything of it is allocated."""
+"""Limits on what an array may declare, checked before anything is allocated."""
 
 from __future__ import annotations
 

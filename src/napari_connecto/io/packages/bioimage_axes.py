@@ -1,4 +1,4 @@
-"""Axes of bioimage.io tensors (format 0.5): their order, extents, and how the answer lies on the image."""
+"""Axes of bioimage.io tensors (format 0.5): order, extents, and the position of the output on the image."""
 
 from __future__ import annotations
 

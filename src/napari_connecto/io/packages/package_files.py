@@ -1,4 +1,4 @@
-"""The files of a package that came from elsewhere: a zip or a folder, read without unpacking anything."""
+"""Files of an untrusted package: a zip or a folder, read without unpacking anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML and numpy files that came from elsewhere, read for plain values only."""
+"""Read untrusted YAML and numpy files for plain values only."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a running job keeps on disk: tiles, journals, events, drafts."""
+"""Files of running jobs: tiles, journals, events, drafts."""

@@ -1,4 +1,4 @@
-"""Whole chunks of an unsharded local zarr array, written as the files they are.
+"""Write whole chunks of an unsharded local zarr array directly as files.
 
 A call into zarr's event loop costs milliseconds, ten times what a chunk of 64 x 64 takes to compress and to write;
 reading, and everything that is not a whole chunk, goes through zarr.
@@ -38,7 +38,7 @@ class ChunkFiles:
         metadata = array.metadata
         codecs = [codec.to_dict() for codec in metadata.codecs]
         if [codec["name"] for codec in codecs] != ["bytes", "zstd"] or metadata.fill_value != 0:
-            raise StoreError(f"'{folder}' is stored by codecs {codecs}, which are not ours; choose another folder")
+            raise StoreError(f"'{folder}' has codecs {codecs}, not written by this version; choose another folder")
         self.chunk: Vec3 = vec3(array.chunks)
         self._folder = Path(folder)
         self._dtype = np.dtype(array.dtype).newbyteorder("<")

@@ -1,4 +1,4 @@
-"""Chunks that can be made again, kept as files: beside a result, or in the user's cache."""
+"""Chunks that can be recomputed, stored as files beside a result or in the user's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that are being painted: a small zarr array on disk, so that every stroke is kept at once."""
+"""Labels being painted: a small zarr array on disk, written at every stroke."""
 
 from __future__ import annotations
 

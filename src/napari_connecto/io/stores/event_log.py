@@ -1,4 +1,4 @@
-"""A file of events, one JSON line each, that survives being cut off anywhere."""
+"""A file of events, one JSON line each, that remains readable if it is truncated anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that belongs to one job: the same job may come back to it, another may not."""
+"""A folder that belongs to one job: the same job can be resumed in it, another is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_connecto.io.disk import lock, plain, read_json, storing, write_json
 
 _JOB, _LOCK = "job.json", ".lock"
 SCRATCH = "napari-connecto-scratch-"
-"""How the names of our temporary folders begin, and nobody else's: what is left of them may be deleted."""
+"""Prefix of temporary folders made here; left-over ones may be deleted."""
 
 
 class JobFolder:
@@ -61,8 +61,8 @@ class JobFolder:
         """
         if re.match(r"\w{2,}:/", os.fspath(path)):
             raise InputError(
-                f"got the result folder '{os.fspath(path)}'; results grow in a folder, for object stores neither "
-                "rename nor lock: give one that all workers see, and copy what is finished by `napari-connecto convert`"
+                f"got the result folder '{os.fspath(path)}'; results need a local or shared folder, because object "
+                "stores neither rename nor lock. Copy a finished result there with `napari-connecto convert`"
             )
         path = Path(path)
         wanted = json.loads(json_text(fingerprint, default=plain))

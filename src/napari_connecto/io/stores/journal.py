@@ -1,4 +1,4 @@
-"""An append-only file of small records that survives being cut off anywhere."""
+"""An append-only file of small records that remains readable if it is truncated anywhere."""
 
 from __future__ import annotations
 

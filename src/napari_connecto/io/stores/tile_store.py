@@ -1,4 +1,4 @@
-"""Finished tiles as live OME-Zarr images: whole or absent, resumable, shown while they are filled."""
+"""Finished tiles as OME-Zarr images: each whole or absent, resumable, viewable while they fill."""
 
 from __future__ import annotations
 

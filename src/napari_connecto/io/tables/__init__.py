@@ -1,1 +1,1 @@
-"""Tables and points, and the formats of other programs."""
+"""Tables and points, in this package's formats and those of other programs."""

@@ -1,4 +1,4 @@
-"""Cells as cellfinder and ImageJ's Cell Counter keep them: XML of markers, in voxels, sections from 0 and from 1.
+"""Cell markers of cellfinder and ImageJ's Cell Counter: XML, in voxels, sections from 0 and from 1.
 
 Read by the standard library's parser with a target of our own. All that makes XML dangerous (entities that grow
 without bound, or name other files) has to be declared in a document type, which these files never have; one that has

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets and people write it: byte order marks, UTF-16, semicolons, tabs, decimal commas, blank lines.
+"""CSV in the variants of spreadsheets: byte order marks, UTF-16, semicolons, tabs, decimal commas, blank lines.
 
 What is not unambiguous is refused: a table is never read as something else than what its author sees.
 """

@@ -1,4 +1,4 @@
-"""Points as QuPath's GeoJSON keeps them: features in pixels, counted from the corner, with a plane from 0."""
+"""Points in QuPath's GeoJSON: features in pixels, counted from the corner, with a plane from 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points as ImageJ's ROI Manager keeps them: a ``.zip`` of regions of one point each, or one ``.roi``.
+"""Points of ImageJ's ROI Manager: a ``.zip`` of regions of one point each, or one ``.roi``.
 
 ImageJ counts sections from 1, and places a point by the centre of its pixel: (0, 0) is the centre of the first one.
 """

@@ -1,4 +1,4 @@
-"""Tables with a header of what made them: CSV with comments, or Parquet."""
+"""Tables with a header that says what made them: CSV with comments, or Parquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names under which the attributes of plain arrays, zarr or HDF5, state axes, sizes, places and units."""
+"""Attribute names by which plain zarr or HDF5 arrays state axes, voxel sizes, positions and units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes as files name them, in letters, words and capitals: "t", "c", "z", "y" or "x", or nothing."""
+"""Names of axes in files, as letters, words or capitals: "t", "c", "z", "y" or "x", or nothing."""
 
 from __future__ import annotations
 

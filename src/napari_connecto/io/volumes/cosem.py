@@ -1,4 +1,4 @@
-"""Pyramids of COSEM (Janelia), older than OME-Zarr 0.4: each dataset states a "transform" of its own."""
+"""Pyramids of COSEM (Janelia), older than OME-Zarr 0.4: each dataset states its own "transform"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels beside the image they belong to: ``image.zarr/labels/<name>``, listed where readers look for them."""
+"""Labels stored beside their image: ``image.zarr/labels/<name>``, listed where readers look for them."""
 
 from __future__ import annotations
 

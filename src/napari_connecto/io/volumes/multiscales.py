@@ -1,4 +1,4 @@
-"""What "multiscales" metadata of OME-Zarr 0.1 to 0.6 state: axes, units, and where each level lies.
+"""Axes, units and positions of levels from "multiscales" metadata of OME-Zarr 0.1 to 0.6.
 
 0.6 names coordinate systems; earlier versions have one, the list "axes". The system that counts is the one that all
 levels are mapped to (0.6 calls it intrinsic). Where it has no unit of length, and the image is mapped from there to one

@@ -1,4 +1,4 @@
-"""OME-Zarr as we write it: groups with valid metadata of version 0.4 or 0.5, and empty arrays for the levels.
+"""Writing OME-Zarr: groups with valid metadata of version 0.4 or 0.5, and empty arrays for the levels.
 
 The metadata are models of ome-zarr-models, so that what is written has been validated. The ome-zarr library itself
 writes dask arrays only and takes no translations, so it cannot stream a pyramid that starts off the origin.

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.6 as others write it: from metadata to a `Description`."""
+"""Reading OME-Zarr 0.1 to 0.6 written by other programs: from metadata to a `Description`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading zarr over HTTP from servers that stumble: requests end in time, and are made again."""
+"""Read zarr over HTTP from unreliable servers: requests time out and are retried."""
 
 from __future__ import annotations
 

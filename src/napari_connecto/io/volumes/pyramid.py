@@ -1,4 +1,4 @@
-"""Halving a volume again and again: which axes, to what shape, and how voxels are merged."""
+"""Levels of a pyramid: which axes to halve, to what shape, and how voxels are averaged."""
 
 from __future__ import annotations
 

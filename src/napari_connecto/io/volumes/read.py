@@ -1,4 +1,4 @@
-"""Opening a volume, whatever it is stored in."""
+"""Open a volume in any supported format."""
 
 from __future__ import annotations
 

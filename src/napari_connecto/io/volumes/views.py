@@ -1,4 +1,4 @@
-"""One face for every format: a lazy (z, y, x) or (c, z, y, x) array over what is stored."""
+"""A common interface to every format: a lazy (z, y, x) or (c, z, y, x) array over the stored data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing OME-Zarr pyramids, block by block, so that what has the final name is complete."""
+"""Write OME-Zarr pyramids block by block, so that a file with the final name is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening zarr wherever it lies, read-only, and reading it so that a damaged chunk is named."""
+"""Open zarr arrays read-only from any location, and name the damaged chunk when reading fails."""
 
 from __future__ import annotations
 

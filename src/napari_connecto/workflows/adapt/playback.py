@@ -75,7 +75,7 @@ def playback_job(
     Parameters
     ----------
     model
-        A 2-D boundary model of ours.
+        A native 2-D boundary model.
     source
         The model's domain, with patches; or patches of the source, as `fine_tune_job` takes them.
     volume

@@ -85,7 +85,7 @@ def prepare_job(
     Parameters
     ----------
     model
-        A boundary model of ours.
+        A native boundary model.
     volume
         With a voxel size.
     how

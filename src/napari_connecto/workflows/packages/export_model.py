@@ -43,7 +43,7 @@ class _Source:
 
 
 def export_model(model: str | Path, out: str | Path) -> Path:
-    """Write a bioimage.io model package (format 0.5, TorchScript) of a model or translator of ours.
+    """Write a bioimage.io model package (format 0.5, TorchScript) of a native model or translator.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def export_model(model: str | Path, out: str | Path) -> Path:
     InputError
         If the extra ``bioimageio`` is not installed.
     ModelError
-        If the model is damaged or not one of ours, or the package, read back, does not reproduce its test output.
+        If the model is damaged or not a native one, or the package, read back, does not reproduce its test output.
     StoreError
         If ``out`` exists or cannot be written.
     """

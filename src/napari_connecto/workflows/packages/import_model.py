@@ -30,7 +30,7 @@ UNSTATED_HALO = 16
 def import_model(
     package: str | Path, out: str | Path, *, voxel_nm: Sequence[float] | None = None, overwrite: bool = False
 ) -> ModelCard:
-    """Make a folder of ours, for `load_model`, of a bioimage.io model package.
+    """Convert a bioimage.io model package to a model folder for `load_model`.
 
     Parameters
     ----------

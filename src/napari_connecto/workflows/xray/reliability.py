@@ -20,7 +20,7 @@ RANKED = 1_000_000
 NOMINAL = 0.9
 """Target coverage of recalibration."""
 BINS, PER_BIN = 24, 500
-"""Ours."""
+"""Largest number of bins of a recalibration, and fewest voxels per bin."""
 
 
 @shown

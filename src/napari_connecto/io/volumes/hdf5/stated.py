@@ -1,4 +1,4 @@
-"""What an HDF5 dataset states of its axes, voxel size, units and origin: used or refused, never ignored."""
+"""Axes, voxel size, units and origin stated by an HDF5 dataset: used or refused, never ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tifffile says of a file while it is opened: what it only logs may mean that pixels are missing or misread."""
+"""Messages that tifffile logs while a file is opened, because they may mean missing or misread pixels."""
 
 from __future__ import annotations
 

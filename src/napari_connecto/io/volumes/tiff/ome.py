@@ -1,4 +1,4 @@
-"""OME-XML: which of its images a series of tifffile's is, where its planes are, and how large its voxels."""
+"""OME-XML: the image that belongs to a tifffile series, the order of its planes, and its voxel size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a TIFF as a lazy array: strips and tiles are read and decoded when voxels of theirs are asked for."""
+"""Pages of a TIFF as a lazy array: strips and tiles are read and decoded when their voxels are requested."""
 
 from __future__ import annotations
 

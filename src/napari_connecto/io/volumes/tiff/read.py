@@ -1,4 +1,4 @@
-"""TIFF, BigTIFF, OME-TIFF and ImageJ stacks: pages are decoded when they are asked for."""
+"""TIFF, BigTIFF, OME-TIFF and ImageJ stacks: pages are decoded on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which image of a TIFF is meant: thumbnails and slide labels are not, sections appended one by one are a stack."""
+"""Choose the image of a TIFF: thumbnails and slide labels are skipped, sections appended one by one are a stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a TIFF states of voxel sizes, per axis, in the words of the program that wrote it."""
+"""Voxel sizes stated by a TIFF, per axis, in the conventions of the program that wrote it."""
 
 from __future__ import annotations
 

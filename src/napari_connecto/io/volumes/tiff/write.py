@@ -1,4 +1,4 @@
-"""Writing one OME-TIFF: the finest level, uncompressed, section by section, for programs that read nothing else."""
+"""Write one OME-TIFF: the finest level, uncompressed, section by section, for programs that read nothing else."""
 
 from __future__ import annotations
 
