@@ -113,7 +113,7 @@ def test_crops_lie_where_the_pair_is_valid():
     image = np.zeros(valid.shape, np.float32)
     weight = PairSamples(Scene(image, image, valid), (8, 12, 12), 16, seed=0).at(0)[2]
     assert weight.mean(axis=(1, 2, 3, 4)).min() >= 0.3
-    with pytest.raises(InputError, match="nowhere overlap"):
+    with pytest.raises(InputError, match="do not overlap in the training block"):
         PairSamples(Scene(image, image, ~valid & valid), (8, 12, 12), 16, seed=0)
     with pytest.raises(InputError, match="use smaller ones"):
         PairSamples(Scene(image, image, valid), (8, 12, 48), 16, seed=0)
