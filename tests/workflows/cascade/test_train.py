@@ -20,14 +20,10 @@ from napari_connecto.workflows.cascade.evaluate import evaluate
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.training.design import design, with_working_level
 from napari_connecto.workflows.cascade.training.examples import from_labels, from_points
 from napari_connecto.workflows.cascade.training.summary import summarise
-from napari_connecto.workflows.cascade.training.train import (
-    design,
-    train_cascade,
-    train_cascade_job,
-    with_working_level,
-)
+from napari_connecto.workflows.cascade.training.train import train_cascade, train_cascade_job
 from tests import tiny
 from tests.workflows.watched import watched
 

@@ -1,0 +1,116 @@
+"""The networks of a cascade: which levels are used, and a card for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Vec3
+from napari_connecto.core.model import ModelCard, Normalisation, Output
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.search.coarser import with_levels_at
+from napari_connecto.workflows.cascade.training.labelled_region import Examples
+
+ACROSS = 12.0
+"""Voxels across an object's thickness on the finest level that is used. With 8 to 17, as powers of two come to, the
+networks' view of 23 and more voxels covers an object and its surroundings."""
+
+
+def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
+    """A card per level: a dense network where objects are about `ACROSS` voxels thick, cheap strided scorers above it.
+
+    All have one chunk shape. Levels that are finer than that are not used: a network of few layers sees no more of an
+    object there, and reads many times as much.
+    """
+    dims = _dims(volume.levels[0], params)
+    usable = [level for level in volume.levels if examples.region(level).size > 0]
+    if not usable:
+        examples.on(volume.levels[0])
+    finest = min(range(len(usable)), key=lambda k: abs(np.log2(_across(usable[k], examples) / ACROSS)))
+    usable = usable[finest:][: params.levels or 4]
+    levels = [usable[0], *(level for level in usable[1:] if _shows(level, examples))]
+    tile = params.tile or _tile(levels, dims)
+    return tuple(_card(level, k, tile, dims, params) for k, level in enumerate(levels))
+
+
+def with_working_level(volume: Volume, examples: Examples) -> Volume:
+    """The volume with a level on which objects are about `ACROSS` voxels thick, where its own levels skip that."""
+    finest = volume.levels[0]
+    factor = 2 ** max(0, round(np.log2(_across(finest, examples) / ACROSS)))
+    z, y, x = (float(v) for v in finest.voxel_nm)
+    return with_levels_at(volume, [(max(z, min(z, y) * factor), y * factor, x * factor)])
+
+
+def _across(level: Level, examples: Examples) -> float:
+    """Voxels of a level across a typical object's thickness, in the plane."""
+    return max(1e-6, (examples.width_nm or examples.diameter_nm) / max(level.voxel_nm[1:]))
+
+
+def _dims(level: Level, params: TrainParams) -> str:
+    if params.dims != "auto":
+        return params.dims
+    if level.shape[0] < 4:
+        return "2d"
+    return "2.5d" if level.voxel_nm[0] > 3 * level.voxel_nm[1] else "3d"
+
+
+def _tile(levels: Sequence[Level], dims: str) -> Vec3:
+    """64 x 64 in plane, less if the coarsest level would have only a few chunks; in 3-D about half as deep."""
+    if dims != "3d":
+        return (1, 64, 64) if min(levels[0].shape[1:]) >= 256 else (1, 32, 32)
+    side = 64 if min(levels[-1].shape[1:]) >= 256 else 32
+    depth = side * levels[0].voxel_nm[1] / levels[0].voxel_nm[0]
+    return (int(2 ** np.clip(round(np.log2(depth)), 3, 6)), side, side)
+
+
+def _shows(level: Level, examples: Examples) -> bool:
+    """Whether an object covers more than 1.5 voxels in plane at this level."""
+    return examples.diameter_nm > 1.5 * level.voxel_nm[1]
+
+
+def _card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams) -> ModelCard:
+    flat = dims != "3d"
+    halo_z = {"2d": 0, "2.5d": 1, "3d": 4}[dims]
+    halo = (halo_z, 16, 16) if k == 0 and flat else (halo_z, 8, 8)
+    network, stride = _scorer(level, flat, params) if k else (_dense(level, flat, params), (1, 1, 1))
+    output = Output("object" if k else "foreground", stride, (halo_z if flat else 0, 0, 0))
+    return ModelCard(
+        name=f"{params.name}-{k}",
+        task="detect",
+        voxel_nm=level.voxel_nm,
+        tile=tile,
+        halo=halo,
+        outputs=(output,),
+        channels=level.channels or 1,
+        normalisation=Normalisation("percentile", 1.0, 99.5),
+        network=network,
+    )
+
+
+def _dense(level: Level, flat: bool, params: TrainParams) -> dict[str, Any]:
+    """The finest level's network: a probability per voxel."""
+    if params.encoder != "small":
+        if not flat:
+            raise InputError(f"got encoder '{params.encoder}' with 3-D; encoders are 2-D: choose dims 2d or 2.5d")
+        return {"kind": "smp", "encoder": params.encoder, "depth": 3}
+    return {
+        "kind": "unet",
+        "dims": 2 if flat else 3,
+        "width": params.width,
+        "depth": 3,
+        "strides": [[1, 2, 2], [1 if flat or _thick(level) else 2, 2, 2]],
+    }
+
+
+def _scorer(level: Level, flat: bool, params: TrainParams) -> tuple[dict[str, Any], Vec3]:
+    """A coarse level's network: a score per cell of 4 x 4 voxels in the plane."""
+    stride = (1 if flat else 2 if _thick(level) else 4, 4, 4)
+    return {"kind": "scorer", "dims": 2 if flat else 3, "width": params.width, "stride": list(stride)}, stride
+
+
+def _thick(level: Level) -> bool:
+    return level.voxel_nm[0] > 1.5 * level.voxel_nm[1]
