@@ -121,7 +121,7 @@ def library(tmp_path_factory):
     """A library of two domains that learnt next to nothing."""
     from tests import adapt_parts
 
-    return adapt_parts.library(tmp_path_factory.mktemp("library"), steps=1)
+    return adapt_parts.library(tmp_path_factory.mktemp("library") / "near-and-far", steps=1)
 
 
 @pytest.fixture(scope="session")
