@@ -20,6 +20,7 @@ from napari_connecto.io.files import open_binary, stat_text
 from napari_connecto.io.limits.damage import ADVICE, header_errors
 from napari_connecto.io.volumes.axis_names import axes_of
 from napari_connecto.io.volumes.levels import Description, Request, Stored, volume_of
+from napari_connecto.io.volumes.tiff.axis_order import stored_order
 from napari_connecto.io.volumes.tiff.read import open_file
 from napari_connecto.io.volumes.tiff.stated import TiffSize
 
@@ -146,11 +147,11 @@ def _decode(path: str) -> np.ndarray:
     """All voxels of one image; palette images give their indices (so label pictures keep their ids)."""
     if path.lower().endswith(TIFFS):
         with closing(open_file(path, None)) as found:
-            stored = found.levels[0]
-            if sorted(found.axes) not in (["x", "y"], ["c", "x", "y"]):
+            stored, axes = found.levels[0], stored_order(found.chosen.series)
+            if sorted(axes) not in (["x", "y"], ["c", "x", "y"]):
                 raise InputError(f"'{path}' has shape {tuple(stored.shape)}, {SECTION}")
             image = np.array(stored[tuple(slice(0, n) for n in stored.shape)])
-            image = image.transpose([found.axes.index(a) for a in "yxc"[: image.ndim]])
+            image = image.transpose([axes.index(a) for a in "yxc"[: image.ndim]])
     else:
         with open_binary(path) as file, Image.open(file) as picture:
             frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
@@ -164,8 +165,8 @@ def _stated(path: str) -> tuple[tuple[int, ...], TiffSize]:
     """(y, x) without decoding, and what is stated of a voxel's size."""
     if path.lower().endswith(TIFFS):
         with closing(open_file(path, None)) as found:
-            shape = found.levels[0].shape
-            return tuple(shape[found.axes.index(a)] for a in "yx"), found.stated
+            shape, axes = found.levels[0].shape, stored_order(found.chosen.series)
+            return tuple(shape[axes.index(a)] for a in "yx"), found.stated
     with open_binary(path) as file, Image.open(file) as picture:
         return (picture.height, picture.width), TiffSize()
 

@@ -17,15 +17,13 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.files import Reopened, file_revision, is_url, stat_text
 from napari_connecto.io.limits.damage import damaged, read_errors
 from napari_connecto.io.limits.zarr_limits import check_declared
-from napari_connecto.io.volumes.axis_names import axes_of
 from napari_connecto.io.volumes.levels import Description, Request, Stored, ratio_scales, volume_of
+from napari_connecto.io.volumes.tiff.axis_order import axis_order
 from napari_connecto.io.volumes.tiff.notices import opening, refusing
 from napari_connecto.io.volumes.tiff.ome import OmeImage, check_files, image_of, ome_images, open_ome
 from napari_connecto.io.volumes.tiff.pages import check_pages, pages
 from napari_connecto.io.volumes.tiff.series import Chosen, check_codec, choose
 from napari_connecto.io.volumes.tiff.stated import TiffSize, stated_size
-
-_AXES = {"T": "t", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,6 @@ class OpenTiff:
     stated: TiffSize
     levels: Sequence[Any]
     notes: tuple[str, ...] = ()
-
-    @property
-    def axes(self) -> list[str]:
-        """Letters of the stored axes; tifffile calls the axis of a plain stack I or Q."""
-        letters = [_AXES.get(letter, letter) for letter in self.chosen.series[0].axes]
-        axes = letters if "z" in letters else ["z" if name in ("I", "Q") else name for name in letters]
-        return axes if len(self.chosen.series) == 1 else ["z", *axes]
 
     def close(self) -> None:
         """Close the file."""
@@ -105,7 +96,7 @@ def open_tiff(request: Request) -> Volume:
     with refusing(request.path):
         found = opened.get()
         sources = [_source(request.path, opened, k) for k in range(len(found.levels))]
-        axes = axes_of(request.axes, None, sources[0].shape, f"'{request.path}'") if request.axes else found.axes
+        axes = axis_order(found.chosen.series, request, sources[0].shape)
         revision = _revision(request.path, found)
     scale, units, corner = found.stated.along(axes)
     levels = [
