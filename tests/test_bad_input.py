@@ -278,13 +278,13 @@ def test_weights_of_another_cascade(good, models, tmp_path, refused):
     (models / "cascade.json").write_text(json.dumps(document))
     line = refused(*detect(good[0], models, tmp_path / "out"))
     assert card["digest"][:12] in line
-    assert "other weights" in line
+    assert "other than those it was calibrated with" in line
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "not valid JSON"),
         ("[]", "unknown format"),
         ('{"format": 99}', "unknown format"),
         ('{"format": 1}', "is damaged"),

@@ -105,7 +105,7 @@ def test_pickles_are_refused_and_never_opened(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is not JSON"), ("[]", "got list"), ('{"name": "a"}', "the model card is damaged")]
+    ("text", "message"), [("{", "not valid JSON"), ("[]", "got list"), ('{"name": "a"}', "the model card is damaged")]
 )
 def test_a_damaged_card_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "card.json").write_text(text)

@@ -251,7 +251,9 @@ def test_rounded_and_padded_shapes_are_no_contradiction(tmp_path):
 
 def test_levels_of_several_types_are_refused_and_one_can_be_opened(tmp_path):
     path = store(tmp_path / "a.zarr", old([scale(1, 1, 1)], [scale(2, 2, 2)]), "0.4", (IMAGE, HALF / 99))
-    with pytest.raises(InputError, match=r"levels of float64 in 'a'; all levels must have one type: .*--array NAME"):
+    with pytest.raises(
+        InputError, match=r"levels of uint16, float64 in 'a'; all levels must have one type: .*--array NAME"
+    ):
         open_volume(path)
     assert open_volume(path, array="1").levels[0].voxel_nm == (2000, 2000, 2000)
     with pytest.raises(InputError, match="levels of uint16, float64"):

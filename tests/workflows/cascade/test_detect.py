@@ -349,7 +349,7 @@ def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path, mon
     np.testing.assert_array_equal(found.centre_nm, expected.centre_nm)
     np.testing.assert_array_equal(found.score, expected.score)
     assert len(found) > 0
-    assert "making coarse levels" in {report.stage for report in reports}
+    assert "computing coarse levels" in {report.stage for report in reports}
     assert not (tmp_path / "made" / "coarse").exists()
     # else it takes no time to speak of
     monkeypatch.setattr("napari_connecto.workflows.cascade.estimate.MADE_BYTES_S", 1e3)

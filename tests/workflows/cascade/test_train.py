@@ -217,7 +217,7 @@ def test_stopping_keeps_the_best_so_far_and_leaves_out_what_was_not_begun(scenes
     assert cascade.metadata["stopped"] == {"level": 0, "steps": 12, "of": 200, "levels": 2}
     assert cascade.calibration.held_out is not None
     said = summarise(cascade).lines
-    line = "Stopped at level 0 after 12 of 200 steps; the best so far is kept. Left out, not trained: 1 coarser level."
+    line = "Stopped at level 0 after 12 of 200 steps; the best state is kept. Not trained: 1 coarser level."
     assert any(line in text for text in said)
 
 

@@ -139,7 +139,7 @@ def test_a_translator_in_a_folder_is_the_same_translator(tmp_path):
 def test_a_damaged_translator_is_named(tmp_path, damage):
     parts.untrained().save(tmp_path / "t")
     (tmp_path / "t" / "translator.json").write_text(damage)
-    with pytest.raises(ModelError, match=r"is damaged|is not JSON"):
+    with pytest.raises(ModelError, match=r"is damaged|not valid JSON"):
         load_translator(tmp_path / "t")
 
 
