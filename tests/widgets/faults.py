@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.widgets.shared import worker
-from napari_connecto.widgets.shared.job_bar import UNEXPECTED, JobBar
+from napari_connecto.widgets.shared.error_line import UNEXPECTED
+from napari_connecto.widgets.shared.job_bar import JobBar
 from tests.widgets.monkey import Scene, close, threads, turn, until
 
 SLOWER_S = 0.03

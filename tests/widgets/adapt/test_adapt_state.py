@@ -80,7 +80,7 @@ def test_another_image_has_a_session_of_its_own_and_the_first_comes_back(opened,
     choose(opened, "other", qtbot)
     assert said(opened) == NOTHING
     assert not any("patch" in layer.name for layer in viewer.layers)
-    assert f"is kept: {folder}" in opened.annotate.row.where.text()
+    assert f"is saved in {folder}" in opened.annotate.row.where.text()
     opened.tune.bar.button.click()
     assert "no session is open" in opened.tune.bar.error.label.text()
     opened.go_to(5)

@@ -266,7 +266,7 @@ def test_detections_may_be_deleted_while_a_map_is_about_to_be_shown(dock, fake, 
     with qtbot.waitSignal(dock.bar.worker.reported, timeout=2000):
         pass
     fake.endless = False
-    qtbot.waitUntil(lambda: "their layer was removed" in dock.results.report.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "Their layer was removed" in dock.results.report.text(), timeout=5000)
     assert "probability" not in [layer.name for layer in viewer.layers]
     run(dock, qtbot)
     assert len(viewer.layers[POINTS].data) == 3
