@@ -66,7 +66,7 @@ def test_the_dock_finds_a_search_and_its_review(home, viewer, qtbot, monkeypatch
     qtbot.waitUntil(lambda: dock.cascade.folder is not None, timeout=20_000)
     dock.cascade.use(home / "models/cells")
     assert dock.bar.status.text() == f"Resumes an earlier run in {out}"
-    dock.options.form.change(gate="off", audit=8)
+    dock.options.form.change(ood_check="off", audit=8)
     qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=60_000)
     dock.bar.button.click()
     qtbot.waitUntil(lambda: not dock.bar.worker.state.busy, timeout=60_000)

@@ -141,6 +141,6 @@ def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
 
     recipe = read_recipe(dock.project.folder / "segments-1" / "recipe.yaml")
     again = run(recipe_job({**recipe, "out": str(tmp_path / "again")}))
-    assert again["segments"] == len(np.unique(labels))
+    assert again.figures["segments"] == len(np.unique(labels))
     repeated = open_volume(tmp_path / "again" / "labels" / "labels.zarr").levels[0]
     np.testing.assert_array_equal(repeated.read(repeated.box), labels)
