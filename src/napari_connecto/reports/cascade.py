@@ -164,7 +164,8 @@ def _overview(found: Detections, volume: Volume) -> Figure | None:
         own = pictures.section(found.labels, cut.place, z)
         panels.append(("objects found", own, "labels"))
     sizes = (found.box[:, 4:] - found.box[:, 1:3]).max(axis=1) if len(found) else np.zeros(0)
-    radius = float(np.median(sizes)) * volume.levels[0].voxel_nm[1] / 2 if len(sizes) else 0.0
+    pixel_nm = (found.box_voxel_nm or volume.levels[0].voxel_nm)[1]
+    radius = float(np.median(sizes)) * pixel_nm / 2 if len(sizes) else 0.0
     radius = max(radius, (place.stop_nm[2] - place.start_nm[2]) / 90)
     uri = pictures.strip(panels, circles=(here[:, 1:], radius))
     return Figure(

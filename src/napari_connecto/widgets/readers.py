@@ -56,12 +56,12 @@ def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
 
 def _sizes(found: Detections) -> tuple[np.ndarray, np.ndarray]:
     """Median object size in nm (z; y and x equal), and diameters (n,) of points; a guess if boxes have no scale."""
-    grid = found.grid()
-    if grid is None:
+    voxel_nm = found.box_voxel_nm
+    if voxel_nm is None:
         span = float(np.ptp(found.centre_nm, axis=0).max()) if len(found) else 0.0
         span = span or 1000.0
         return np.full(3, span / 100), np.full(len(found), span / 50)
-    extent = (found.box[:, 3:] - found.box[:, :3]) * np.array(grid.voxel_nm)
+    extent = (found.box[:, 3:] - found.box[:, :3]) * np.array(voxel_nm)
     across = extent[:, 1:].max(axis=1)
-    depth, width = (np.median(extent[:, 0]), np.median(across)) if len(found) else grid.voxel_nm[:2]
-    return np.maximum([depth, width, width], grid.voxel_nm), across * 1.2
+    depth, width = (np.median(extent[:, 0]), np.median(across)) if len(found) else voxel_nm[:2]
+    return np.maximum([depth, width, width], voxel_nm), across * 1.2

@@ -144,3 +144,13 @@ def test_no_recall_is_claimed_for_another_threshold_than_was_measured(small_and_
     volume, cascade = small_and_large
     other = 0.2 if cascade.rule.threshold != 0.2 else 0.3
     assert "held_out" not in detect(volume, cascade, DetectParams(threshold=other, audit=0)).report
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_the_least_size_is_the_same_volume_on_every_grid(factor):
+    z, y, x = np.mgrid[:40, :40, :40]
+    truth = ((z - 20) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 64).astype(np.uint8)
+    examples = from_labels(Volume.from_array(truth, (10, 10, 10), kind="labels"), "masks")
+    coarse = Level(np.zeros([40 // factor] * 3, np.uint8), (10.0 * factor,) * 3)
+    least = least_voxels(examples, examples.target.box, coarse)
+    assert least == pytest.approx(truth.sum() / 8 / factor**3, rel=0.1, abs=4)

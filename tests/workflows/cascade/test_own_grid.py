@@ -9,8 +9,8 @@ import pytest
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
-from napari_connecto.core.volume import Level
-from napari_connecto.workflows.cascade.search.own_grid import is_coarser, own_plan, refined
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.cascade.search.own_grid import drawing_level, is_coarser, own_plan, refined
 
 FINE, FACTOR = Level(np.zeros((2, 97, 121), np.uint8), (40.0, 5.0, 5.0), (7.0, 3.0, 0.0)), 4
 
@@ -66,3 +66,19 @@ def test_only_coarser_maps_are_drawn_anew():
     assert is_coarser(coarse(true_mask((9, 9), 3)), FINE)
     assert not is_coarser(FINE, FINE)
     assert own_plan(coarse(true_mask((9, 9), 3)), FINE, (1, 8, 8)).tile == (1, 32, 32)
+
+
+def test_a_gap_goes_to_the_object_that_is_nearer():
+    field = coarse(true_mask((40, 60), 40))
+    ids = np.zeros(field.shape, np.uint32)
+    ids[:, 5:15, 8:14], ids[:, 5:15, 15:20] = 2, 1  # one column between them has no number
+    fine = drawn(field, ids)
+    assert (fine[0, 40, 4 * 14 + 1], fine[0, 40, 4 * 14 + 2]) == (2, 1)
+
+
+def test_tiles_stay_small_and_grids_within_reason():
+    map_level = Level(np.zeros((16, 8, 8), np.uint8), (80.0, 80.0, 80.0))
+    fine = [Level(np.zeros((2, 2, 2), np.uint8), (f, f, f)) for f in (1.0, 10.0, 40.0)]
+    own = drawing_level(Volume((*fine, map_level)), map_level)
+    assert own.voxel_nm == (10, 10, 10)
+    assert np.prod(own_plan(map_level, own, (32, 64, 64)).tile) <= 2**20

@@ -64,3 +64,10 @@ def test_spheres_are_parted_in_three_dimensions():
     parts = parted(mask, 16.0, (1, 1, 1))
     assert parts.max() == 2
     assert parts[10, 10, 10] != parts[10, 10, 24]
+
+
+@pytest.mark.parametrize("depth", [1, 5])
+def test_spheres_stacked_along_z_are_parted_whatever_the_voxels_depth(depth):
+    z, y, x = np.mgrid[:40:depth, :20, :20].astype(float)
+    mask = np.any([(z - cz) ** 2 + (y - 10) ** 2 + (x - 10) ** 2 <= 81 for cz in (10, 26)], axis=0)
+    assert parted(mask, 18.0, (depth, 1, 1)).max() == 2

@@ -19,6 +19,7 @@ from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.evaluate import evaluate
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search.coarser import with_coarser
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.training.design import design, with_working_level
 from napari_connecto.workflows.cascade.training.examples import from_labels, from_points
@@ -141,8 +142,20 @@ def test_the_finest_level_in_use_shows_objects_8_to_17_voxels_across(across, fac
 def test_a_level_between_two_stored_ones_is_averaged_where_it_suits_the_objects():
     stored = volume_of((1, 512, 512), (40, 8, 8), 4)
     sparse = replace(stored, levels=(stored.levels[0], stored.levels[3]))
-    volume = with_working_level(sparse, objects_in(sparse, 50 * 8.0))
+    volume = with_working_level(sparse, objects_in(sparse, 50 * 8.0), TrainParams())
     assert [level.voxel_nm[2] for level in volume.levels] == [8, 32, 64]
+
+
+@pytest.mark.parametrize(("sections", "flat"), [(1, False), (8, True)])
+def test_sections_are_never_averaged_where_networks_see_them_one_by_one(sections, flat):
+    volume = with_coarser(volume_of((sections, 512, 512), (1, 1, 1)))
+    examples = replace(objects_in(volume, 48.0), flat=flat)
+    volume = with_working_level(volume, examples, TrainParams())
+    cards = design(volume, examples, TrainParams())
+    assert [card.voxel_nm for card in cards][:2] == [(1, 4, 4), (1, 8, 8)]
+    assert [card.tile[0] for card in cards] == [1] * len(cards)
+    levels = [volume.level_at(card.voxel_nm) for card in cards]
+    assert [level.shape[0] for level in levels] == [sections] * len(cards)
 
 
 def test_long_thin_objects_are_measured_across():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, StoreError
-from napari_connecto.core.geometry import fvec3
+from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.shown import brief, shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json
@@ -138,6 +138,14 @@ class Detections:
             for i, axis in enumerate("zyx")
         }
         write_table(path, columns | {"status": self.status})
+
+    @property
+    def box_voxel_nm(self) -> FVec3 | None:
+        """Voxel size (z, y, x) of `box`: that of the finest level in use, else of the labels; None if unknown."""
+        told = (self.report.get("levels") or [{}])[-1]
+        if "voxel_nm" in told:
+            return fvec3(told["voxel_nm"])
+        return None if self.labels is None else self.labels.levels[0].voxel_nm
 
     def grid(self) -> Level | None:
         """A stand-in for the image's finest level: its voxel size and origin; None if unknown."""

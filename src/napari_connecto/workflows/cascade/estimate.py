@@ -28,6 +28,7 @@ from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.coarser import MADE_BYTES_S, making_bytes
 from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, roots
 from napari_connecto.workflows.cascade.search.detect import one_level, with_levels
+from napari_connecto.workflows.cascade.search.own_grid import drawing_level
 from napari_connecto.workflows.cascade.search.run import MAP
 from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import room_for, run_bytes
@@ -148,7 +149,7 @@ def estimate(
     rejected = max(0, chunks - round(calls[0]))
     audited = min(params.audit, rejected)
     memory = max(_memory(step, trials[step.stage]) for step in steps)
-    disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * (5 if cascade.rule.head == "masks" else 1))
+    disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * _bytes_of_voxel(volume, steps[0], cascade))
     made = making_bytes(volume)
     making_s = made / MADE_BYTES_S
     notes, fits = room_for(memory, disk + made, out)
@@ -171,6 +172,13 @@ def estimate(
         (*notes, choice.reason),
         fits,
     )
+
+
+def _bytes_of_voxel(volume: Volume, step: Step, cascade: Cascade) -> float:
+    """Of a voxel of the finest level in use, uncompressed: the map's byte, and labels where masks are drawn."""
+    if cascade.rule.head != "masks":
+        return 1.0
+    return 1 + 4 * float(np.prod(step.level.voxel_nm) / np.prod(drawing_level(volume, step.level).voxel_nm))
 
 
 def _trial(volume: Volume, step: Step, scalings: Scalings) -> Trial:

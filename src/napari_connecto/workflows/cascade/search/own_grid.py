@@ -6,15 +6,20 @@ number of the nearest labelled voxel of the coarse map.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from math import prod
 
 import numpy as np
-from scipy import ndimage
 
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.tiles import Tile, TilePlan
-from napari_connecto.core.volume import Level
+from napari_connecto.core.volume import Level, Volume
 
+FINER = 8.0
+"""Masks are drawn on a grid at most so many times as fine as the map, in the plane."""
+TILE = 2**20
+"""Voxels of a tile of masks at most."""
 COARSER = 1.5
 """By how many times the map's voxels must exceed the image's, in the plane, for masks to be drawn anew."""
 
@@ -24,10 +29,20 @@ def is_coarser(level: Level, own: Level) -> bool:
     return bool(max(level.voxel_nm[1] / own.voxel_nm[1], level.voxel_nm[2] / own.voxel_nm[2]) > COARSER)
 
 
+def drawing_level(volume: Volume, level: Level) -> Level:
+    """The level of the image on whose grid masks are drawn: the finest that is at most `FINER` times as fine."""
+    near = [own for own in volume.levels if level.voxel_nm[1] <= FINER * own.voxel_nm[1] * (1 + 1e-6)]
+    return near[0] if near else level
+
+
 def own_plan(level: Level, own: Level, tile: Vec3) -> TilePlan:
-    """Tiles of the image's grid that are about as large as those of a coarser level."""
+    """Tiles of the image's grid: those of a coarser level, cut in halves until they hold at most `TILE` voxels."""
     factor = [max(1, round(a / b)) for a, b in zip(level.voxel_nm, own.voxel_nm, strict=True)]
-    return TilePlan(own.shape, vec3([t * f for t, f in zip(tile, factor, strict=True)]), (0, 0, 0))
+    size = [t * f for t, f in zip(tile, factor, strict=True)]
+    while prod(size) > TILE:
+        longest = size.index(max(size))
+        size[longest] = -(-size[longest] // 2)
+    return TilePlan(own.shape, vec3(size), (0, 0, 0))
 
 
 def refined(
@@ -46,7 +61,8 @@ def refined(
     threshold
         Of the rule.
     """
-    wanted = plan.touching([probability.box_in(box, own).grow((0, 1, 1)).clip(own.shape) for box in boxes])
+    rim = (int(probability.voxel_nm[0] > COARSER * own.voxel_nm[0]), 1, 1)
+    wanted = plan.touching([probability.box_in(box, own).grow(rim).clip(own.shape) for box in boxes])
     for tile in plan.tiles(wanted):
         yield tile, _tile(probability, ids, own, tile.write, threshold)
 
@@ -61,13 +77,25 @@ def _tile(probability: Level, ids: Level, own: Level, box: Box, threshold: float
         shape = [-1 if k == axis else 1 for k in range(3)]
         weight = share.reshape(shape)
         field = field.take(low - first, axis) * (1 - weight) + field.take(high - first, axis) * weight
+    numbers, inside = _numbers(labels, at, near), field >= threshold * 255 - 1e-3
     nearest = [np.where(share < 0.5, low, high) - s for (low, high, share), s in zip(at, near.start, strict=True)]
-    reach = [1 if n == o else 3 for n, o in zip(ids.shape, own.shape, strict=True)]
-    around = ndimage.maximum_filter(labels, size=reach)
-    numbers, inside = labels[np.ix_(*nearest)], field >= threshold * 255 - 1e-3
-    found = np.where(inside, np.where(numbers > 0, numbers, around[np.ix_(*nearest)]), 0)
-    lost = np.setdiff1d(numbers, found)  # too small for any of the image's voxels to reach the threshold
-    return np.where(np.isin(numbers, lost), numbers, found).astype(np.uint32)
+    coarse, found = labels[np.ix_(*nearest)], np.where(inside, numbers, 0)
+    lost = np.setdiff1d(coarse[coarse > 0], found)  # too small for any of the image's voxels to reach the threshold
+    return np.where(np.isin(coarse, lost), coarse, found).astype(np.uint32)
+
+
+def _numbers(labels: np.ndarray, at: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], near: Box) -> np.ndarray:
+    """Of the coarse voxels between which a voxel of the image lies, the number of the labelled one that weighs most."""
+    shape = tuple(len(low) for low, _, _ in at)
+    found, best = np.zeros(shape, labels.dtype), np.zeros(shape, np.float32)
+    for ends in product((0, 1), repeat=3):
+        index = [places[end] - first for places, end, first in zip(at, ends, near.start, strict=True)]
+        weights = [share if end else 1 - share for (_, _, share), end in zip(at, ends, strict=True)]
+        weight = weights[0][:, None, None] * weights[1][:, None] * weights[2]
+        corner = labels[np.ix_(*index)]
+        better = (corner > 0) & (weight > best)
+        found[better], best[better] = corner[better], weight[better]
+    return found
 
 
 def _places(level: Level, own: Level, box: Box, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import HighestValue, Scores, Step, children, passing, roots
 from napari_connecto.workflows.cascade.search.masks import MaskFinder
 from napari_connecto.workflows.cascade.search.objects import find_objects
-from napari_connecto.workflows.cascade.search.own_grid import is_coarser, own_plan, refined
+from napari_connecto.workflows.cascade.search.own_grid import drawing_level, is_coarser, own_plan, refined
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.search.seen import only
 from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
@@ -206,7 +206,7 @@ class Search:
             return self._scored(replace(found, chunks=self.seen[0]))
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
-        own, drawn = self.volume.levels[0], finder.relabelled(tiles)
+        own, drawn = drawing_level(self.volume, step.level), finder.relabelled(tiles)
         if is_coarser(step.level, own):
             phases = Phases({WORKING: 1, LABELS: 4})
             working = yield from phases.run(WORKING, self._labels(WORKING, step.level, step.plan, drawn, len(tiles)))

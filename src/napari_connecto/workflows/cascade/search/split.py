@@ -47,8 +47,10 @@ def parted(mask: np.ndarray, width: float, voxel: Sequence[float]) -> np.ndarray
         padded = padded[1:2]
     sigma = [SMOOTH * width / v if n > 1 else 0.0 for v, n in zip(voxel, padded.shape, strict=True)]
     distance = ndimage.gaussian_filter(distance, sigma)
-    apart = max(1, round(width / 2 / min(voxel[1:])))
-    seeds = peak_local_max(distance, min_distance=apart, labels=padded.astype(np.uint8), exclude_border=False)
+    reach = [max(1, round(width / 2 / v)) if n > 1 else 0 for v, n in zip(voxel, padded.shape, strict=True)]
+    around = np.ones([2 * r + 1 for r in reach], bool)
+    inside = padded.astype(np.uint8)
+    seeds = peak_local_max(distance, min_distance=1, footprint=around, labels=inside, exclude_border=False)
     if len(seeds) < 2:
         return whole
     markers = np.zeros(padded.shape, np.uint32)

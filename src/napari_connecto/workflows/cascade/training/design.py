@@ -26,8 +26,9 @@ def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[Mod
     All have one chunk shape. Levels that are finer than that are not used: a network of few layers sees no more of an
     object there, and reads many times as much.
     """
-    dims = _dims(volume.levels[0], params)
-    usable = [level for level in volume.levels if examples.region(level).size > 0]
+    dims = _dims(volume.levels[0], examples, params)
+    levels = volume.levels if dims == "3d" else _with_all_sections(volume)
+    usable = [level for level in levels if examples.region(level).size > 0]
     if not usable:
         examples.on(volume.levels[0])
     finest = min(range(len(usable)), key=lambda k: abs(np.log2(_across(usable[k], examples) / ACROSS)))
@@ -37,12 +38,23 @@ def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[Mod
     return tuple(_card(level, k, tile, dims, params) for k, level in enumerate(levels))
 
 
-def with_working_level(volume: Volume, examples: Examples) -> Volume:
-    """The volume with a level on which objects are about `ACROSS` voxels thick, where its own levels skip that."""
+def with_working_level(volume: Volume, examples: Examples, params: TrainParams) -> Volume:
+    """The volume with a level on which objects are about `ACROSS` voxels thick, where its own levels skip that.
+
+    Networks that see sections one by one get levels of all sections, also coarser ones, for sections are not averaged.
+    """
     finest = volume.levels[0]
     factor = 2 ** max(0, round(np.log2(_across(finest, examples) / ACROSS)))
     z, y, x = (float(v) for v in finest.voxel_nm)
-    return with_levels_at(volume, [(max(z, min(z, y) * factor), y * factor, x * factor)])
+    if _dims(finest, examples, params) == "3d":
+        return with_levels_at(volume, [(max(z, min(z, y) * factor), y * factor, x * factor)])
+    wanted = [factor] if len(_with_all_sections(volume)) > 1 else [factor * 2**k for k in range(4)]
+    sizes = [(z, y * f, x * f) for f in wanted if f * max(finest.voxel_nm[1:]) * 1.5 < examples.diameter_nm or f == 1]
+    return with_levels_at(volume, sizes)
+
+
+def _with_all_sections(volume: Volume) -> list[Level]:
+    return [level for level in volume.levels if level.shape[0] == volume.levels[0].shape[0]]
 
 
 def _across(level: Level, examples: Examples) -> float:
@@ -50,10 +62,10 @@ def _across(level: Level, examples: Examples) -> float:
     return max(1e-6, (examples.width_nm or examples.diameter_nm) / max(level.voxel_nm[1:]))
 
 
-def _dims(level: Level, params: TrainParams) -> str:
+def _dims(level: Level, examples: Examples, params: TrainParams) -> str:
     if params.dims != "auto":
         return params.dims
-    if level.shape[0] < 4:
+    if level.shape[0] < 4 or (examples.flat and level.voxel_nm[0] <= 3 * level.voxel_nm[1]):
         return "2d"
     return "2.5d" if level.voxel_nm[0] > 3 * level.voxel_nm[1] else "3d"
 

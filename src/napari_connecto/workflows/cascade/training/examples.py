@@ -126,7 +126,7 @@ def _width_nm(ids: np.ndarray, level: Level) -> float:
     for plane in ids[:: max(1, -(-len(ids) // MEASURED))]:
         distance = edt.edt(np.ascontiguousarray(plane), anisotropy=level.voxel_nm[1:])
         np.maximum.at(greatest, plane.ravel(), distance.ravel())
-    there = greatest[1:][greatest[1:] > 0]
+    there = greatest[1:][(greatest[1:] > 0) & np.isfinite(greatest[1:])]  # a whole section has no rim
     return float(2 * np.median(there)) if there.size else 0.0
 
 

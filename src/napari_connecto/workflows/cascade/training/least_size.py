@@ -40,7 +40,8 @@ def least_voxels(examples: Examples, within: Box, level: Level) -> int:
     grid = examples.target
     ratio = np.array(grid.voxel_nm) / level.voxel_nm
     flat = examples.flat or grid.shape[0] == 1
-    sizes = sizes * ratio[1] * ratio[2] * (max(1.0, ratio[0]) if not flat else 1.0)
+    depth = 1.0 if flat else max(ratio[0], min(1.0, grid.voxel_nm[0] / examples.diameter_nm))  # no less than a section
+    sizes = sizes * ratio[1] * ratio[2] * depth
     power = 2 if flat else 3
     typical = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]
     objects = sizes[sizes >= typical * SPECK**power]

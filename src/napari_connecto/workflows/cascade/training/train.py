@@ -20,7 +20,7 @@ from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import TrainParams
-from napari_connecto.workflows.cascade.search.coarser import with_coarser
+from napari_connecto.workflows.cascade.search.coarser import with_coarser, with_levels_at
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade.training.design import design, with_working_level
@@ -110,9 +110,11 @@ def train_cascade_job(
         check_place(volume, labels)
     volume = with_coarser(volume.in_pixels())
     examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
+    if previous is not None:
+        volume = with_levels_at(volume, [card.voxel_nm for card in previous.cards])
     begun = _begun(volume, examples, params, previous)
     if not begun:
-        volume = with_working_level(volume, examples)
+        volume = with_working_level(volume, examples, params)
     cards = tuple(stage.card for stage in begun) or design(volume, examples, params)
     train_box, measure_box = blocks(examples, cards[0], params)
     stages: list[Predictor] = []
