@@ -66,7 +66,7 @@ def test_an_identity_returns_the_volume(client) -> None:
 
 @pytest.mark.slow
 def test_a_client_that_is_not_the_default_one_serves() -> None:
-    local = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    local = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
     level, model = level_of(noise((8, 16, 16))), Identity((8, 8, 8))
     with local, Client(local, set_as_default=False) as own:
         found = list(execute(level, TilePlan(level.shape, (8, 8, 8)), model, client=own))

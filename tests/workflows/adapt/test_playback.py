@@ -76,7 +76,7 @@ def test_a_worn_copy_of_the_kind_is_allowed_and_degrading_takes_nine_tenths_of_t
     card = found.model.card
     assert (card.parent, card.metrics["playback"]) == (model.card.digest, found.figures())
     assert card.metrics["fine_tune"]["patches"] == 12
-    assert "playback of 12 degraded source patches" in card.training
+    assert "playback of 12 restyled source patches" in card.training
     again = run(playback_job(model, source, target, encoder, PrepareParams(**PARAMS)))
     assert (again.model.card.digest, again.mmd2_after) == (card.digest, found.mmd2_after)
 
@@ -180,7 +180,7 @@ def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
     assert chained.lines[0].startswith("playback done")
     with pytest.raises(InputError, match="is no domain; name the domain that has them as the source"):
         run(recipe_job(preparing(work, "none", how="playback", model=str(work / "both"))))
-    with pytest.raises(InputError, match="domain 'far' holds no patches"):
+    with pytest.raises(InputError, match="domain 'far' has no patches"):
         run(recipe_job(preparing(work, "none", how="playback", model=str(work / "library/far"))))
     assert not (work / "none").exists()
 
@@ -191,7 +191,7 @@ def test_the_shell_does_what_the_recipe_does(work):
     asked = ["prepare", str(work / "worn.ome.zarr"), "--model", str(work / "library/near"), "--how", "adabn"]
     shown = CliRunner().invoke(cli, [*asked, "--out", str(work / "shell"), *options, "--progress", "none"])
     assert shown.exit_code == 0, shown.output
-    assert shown.stdout.startswith("AdaBN on 48 unlabelled tiles")
+    assert shown.stdout.startswith("AdaBN: batch-norm statistics recomputed on 48 unlabelled tiles")
     made = load_model(work / "shell/model", backend="torch").card.digest
     assert run(recipe_job(preparing(work, "adabn", how="adabn"))).figures["digest"] == made
     assert (work / "shell/recipe.yaml").is_file()
@@ -218,7 +218,7 @@ def test_fine_tuning_begins_with_what_was_prepared(work):
     start = load_model(work / "tuned/start", backend="torch").card
     assert load_model(work / "tuned/model", backend="torch").card.parent == start.digest
     assert start.parent == Domain.load(work / "library/near").card.digest
-    assert "AdaBN on 48 unlabelled tiles" in "\n".join(found.lines)
+    assert "AdaBN: batch-norm statistics recomputed on 48 unlabelled tiles" in "\n".join(found.lines)
     with pytest.raises(InputError, match="got before_label='blur'; allowed: none, adabn, playback, both"):
         run(recipe_job(tune | {"before_label": "blur", "out": str(work / "none")}))
     with pytest.raises(InputError, match="an untrained model cannot be prepared"):
