@@ -40,7 +40,7 @@ def neuroglancer(
             click.echo(json.dumps(told))
         else:
             click.echo(viewer.get_viewer_url() if viewer else link(client or HOSTED, told))
-        click.echo("serving until Ctrl-C; nobody else can reach it", err=True)
+        click.echo("Serving on this machine only. Press Ctrl-C to stop.", err=True)
         _wait(for_seconds)
 
 

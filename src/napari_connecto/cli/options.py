@@ -13,8 +13,8 @@ from napari_connecto.core.documents import json_text
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, progress_line, run
 from napari_connecto.core.params import REQUIRED, flag
+from napari_connecto.workflows.recipes.entries.cascade import Detect
 from napari_connecto.workflows.recipes.entries.leaves import Leaf, leaves
-from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 SHIFT_ONLY = {"affine": " /--shift-only"}
@@ -78,8 +78,8 @@ def value_of(leaf: Leaf, options: Mapping[str, Any]) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-VOLUME = [leaf for leaf in leaves(Run) if leaf.path[0] == "volume" and not leaf.argument]
-"""How a volume is opened."""
+VOLUME = [leaf for leaf in leaves(Detect) if leaf.path[0] == "volume" and not leaf.argument]
+"""How a volume is opened, the same for every workflow."""
 
 
 def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Closable)
 
 
 class Reopened(Generic[T]):
-    """An open file that is opened at first use, closed when nobody holds it, and opened again where it is unpickled."""
+    """A file that is opened at first use, closed with its last reference, and reopened after unpickling."""
 
     def __init__(self, opener: Callable[[], T]) -> None:
         self._opener = opener

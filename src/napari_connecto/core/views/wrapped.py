@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Wrapped:
-    """Of the same shape and type as ``array``, which any level may hold; how it is read, subclasses say."""
+class Wrapped(ABC):
+    """Of the same shape and type as ``array``, which any level may hold; subclasses define how it is read."""
 
     array: Any
 
@@ -35,8 +36,9 @@ class Wrapped:
         """Number of voxels."""
         return prod(self.shape)
 
+    @abstractmethod
     def __getitem__(self, key: Any) -> np.ndarray:
-        raise NotImplementedError
+        """Voxels of a slice ``array[..., z, y, x]``."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[tuple(slice(0, n) for n in self.shape)], dtype=dtype)

@@ -26,7 +26,7 @@ from napari_connecto.io.volumes.pyramid import Grid
 
 Version = Literal["0.4", "0.5"]
 OURS = "napari-connecto"
-"""Attribute, beside the OME ones, under which an image says that nobody measured it."""
+"""Name of our attribute beside the OME ones; it marks images that are simulated or predicted, not measured."""
 _OWN_SYSTEM = "intrinsic"
 COMPRESSOR = ZstdCodec(level=0, checksum=True)
 """Of what we write in zarr 3; without its checksum a flipped bit would mostly be read as good."""
@@ -120,7 +120,7 @@ def check_labels(dtype: np.dtype) -> None:
 
 
 def made_up(metadata: Any) -> dict[str, Any]:
-    """Of a volume's metadata, or of what a file has under `OURS`, what says that nobody measured it."""
+    """The entries of a volume's metadata, or of a file's attribute `OURS`, that mark it as not measured."""
     return {key: metadata[key] for key in MADE_UP if key in metadata} if isinstance(metadata, Mapping) else {}
 
 

@@ -119,7 +119,7 @@ def _local(path: Path) -> Path:
     """With "~" and "~name" replaced by a home folder, unless a file is called so."""
     try:
         return path if path.exists() else path.expanduser()
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # no user of that name
         return path
 
 

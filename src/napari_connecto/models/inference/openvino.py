@@ -122,7 +122,7 @@ def revive(model: TorchPredictor) -> Predictor:
 
 
 def _library() -> Any:
-    """OpenVINO, imported so that it reports to nobody: its converter would tell its makers of every conversion."""
+    """OpenVINO, imported with its telemetry off: its converter would otherwise report every conversion."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

@@ -16,7 +16,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.boundary_models import load
-from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.adapt.params import RankParams
 
 if TYPE_CHECKING:

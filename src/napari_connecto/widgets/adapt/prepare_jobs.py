@@ -14,7 +14,7 @@ from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.adapt.jobs import Picture, Source, asked, cut
 from napari_connecto.widgets.shared.boundary_models import load, told_of
-from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PrepareParams
 from napari_connecto.workflows.recipes.entries.adapt import Prepare

@@ -18,7 +18,7 @@ from napari_connecto.core.volume import Level
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work
 from napari_connecto.widgets.adapt.jobs import Picture, Source
 from napari_connecto.widgets.shared.boundary_models import load, tuned_params
-from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.recipes.entries.run import Summary

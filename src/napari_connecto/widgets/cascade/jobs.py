@@ -21,8 +21,8 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
-from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.shared.task import Task, until_changed
+from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.cascade.document import read_document
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams

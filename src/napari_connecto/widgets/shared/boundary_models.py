@@ -11,8 +11,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.params import from_mapping
 from napari_connecto.sample_data import shipped_folder
-from napari_connecto.widgets.shared.mesa import load_triton_apart
 from napari_connecto.widgets.shared.task import until_changed
+from napari_connecto.widgets.viewer.mesa import load_triton_apart
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,9 @@ class Plot(QWidget):
         painter.setPen(QPen(self.palette().text().color(), 1))
         self.draw(painter, QRectF(self.rect()).adjusted(2, 2, -2, -2))
 
+    @abstractmethod
     def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Paint into ``area``."""
-        raise NotImplementedError
+        """Paint into ``area``; each plot defines this. Qt's metaclass leaves no room for `ABC`."""
 
 
 class Tree(Plot):

@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.mesa import torch_job
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.rank import Ranking

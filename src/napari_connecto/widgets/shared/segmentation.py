@@ -9,8 +9,8 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import load
-from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.shared.task import Task
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.recipes.entries.run import Given
 from napari_connecto.workflows.recipes.entries.segment import Segment
 from napari_connecto.workflows.segment.params import SegmentParams

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Task(Generic[P]):
+class Task(ABC, Generic[P]):
     """The inputs of a search, a translation or a segmentation; tasks that give the same result are equal.
 
     Parameters
@@ -62,9 +63,9 @@ class Task(Generic[P]):
         """
         return file_spec(self.volume.name, self.spec)
 
+    @abstractmethod
     def run(self) -> Run:
         """The equivalent run of the shell and of recipes; raises `InputError` if the volume is no file."""
-        raise NotImplementedError
 
     @property
     def command(self) -> str:

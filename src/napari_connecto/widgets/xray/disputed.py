@@ -18,7 +18,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared import boundary_models
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.show import store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 from napari_connecto.widgets.xray import jobs

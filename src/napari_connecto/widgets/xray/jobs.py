@@ -19,8 +19,8 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
-from napari_connecto.widgets.shared.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.shared.task import Task, until_changed
+from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.workflows.recipes.entries.xray import Translate
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 

@@ -22,10 +22,10 @@ from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.mesa import torch_job
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.layers import SPEC, LayerImage, describe
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.widgets.viewer.volumes import as_file_job, identity
 from napari_connecto.workflows.recipes.entries.run import Summary

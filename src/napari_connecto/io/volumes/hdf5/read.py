@@ -101,7 +101,7 @@ def open_file(path: str) -> h5py.File:
 
 
 def _refuse_links(file: h5py.File, name: str, path: str, deep: int = 0) -> None:
-    """Refuse a name that leads, by itself or by a link in the file, into another file: nobody named that one."""
+    """Refuse a dataset name that leads, directly or through a link, into another file."""
     parts = [part for part in name.split("/") if part]
     for count in range(1, len(parts) + 1):
         link = file.get("/".join(parts[:count]), getlink=True)

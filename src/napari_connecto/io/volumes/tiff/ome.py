@@ -128,7 +128,7 @@ def _is(part: Element, name: str) -> bool:
 
 
 def _plain(name: str, path: str) -> str:
-    """``name``, if it is that of a file in the same folder; nobody asked for one elsewhere."""
+    """``name``, if it is a file in the same folder; files elsewhere are not opened."""
     if "/" in name or "\\" in name:
         raise InputError(
             f"the OME-XML of '{path}' names '{name}', a file outside its folder; copy that file beside it, and correct "

@@ -19,7 +19,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.adapt.jobs import Source, asked, cut
 from napari_connecto.widgets.adapt.prepare_jobs import Place, prepared_job
 from napari_connecto.widgets.shared.boundary_models import load
-from napari_connecto.widgets.shared.mesa import torch_job
+from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 from napari_connecto.workflows.recipes.entries.adapt import Suggest

@@ -40,8 +40,8 @@ class HeldOut:
     least_voxels
         The minimum size.
     complete
-        Whether all objects in the block were labelled. In a review they are not: objects that no search found and
-        that nobody added are neither found nor missed, and detections where nothing is known are not judged.
+        Whether all objects in the block were labelled. In a review they are not: an object that was neither detected
+        nor added by hand counts as neither found nor missed, and detections elsewhere are not judged.
     dice
         Overlap of the masks' voxels with the labels', on the finest level in use; None for centres.
     """

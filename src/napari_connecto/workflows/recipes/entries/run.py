@@ -7,10 +7,12 @@ added by adding a field, here or in the workflow's params.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import REQUIRED, check, from_mapping, param
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
@@ -51,7 +53,7 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(ABC):
     """What every workflow needs; a subclass adds its own and says in its docstring what it does, for ``--help``.
 
     Values are checked when a run is made; `InputError` says which one does not fit.
@@ -80,13 +82,13 @@ class Run:
     def __post_init__(self) -> None:
         check(self)
 
+    @abstractmethod
     def job(self, client: Any) -> Job[Summary]:
         """Do it; ``client`` is a Dask client for where tiles run, or None for this process."""
-        raise NotImplementedError
 
     def estimate_job(self) -> Job[Any]:
-        """What it would cost; the result has ``seconds`` and ``lines()``."""
-        raise NotImplementedError
+        """What it would cost; the result has ``seconds`` and ``lines()``; raises `InputError` without `estimates`."""
+        raise InputError(f"{self.workflow} has no cost estimate; run it directly")
 
 
 @dataclass(frozen=True)
