@@ -63,8 +63,11 @@ def values(leaf: Leaf) -> st.SearchStrategy[Any]:
         return st.just(".")
     if meta["role"]:
         return PLACES
+    box = st.tuples(*[st.integers(-9, 999)] * 6).map(list)
     if hint is Box:
-        return st.tuples(*[st.integers(-9, 999)] * 6).map(list)
+        return box
+    if hint == tuple[Box, ...]:
+        return st.lists(box, min_size=1, max_size=3)
     if get_origin(hint) is tuple:
         return st.tuples(*(of_type(part, meta) for part in get_args(hint))).map(list)
     return of_type(hint, meta)
@@ -143,6 +146,8 @@ def test_no_value_of_a_recipe_is_lost(kind):
                 value = value.get(name, {})
             found = leaf.of(run)
             found = [*found.start, *found.stop] if isinstance(found, Box) else found
+            if leaf.hint == tuple[Box, ...]:
+                found = [[*box.start, *box.stop] for box in found]
             assert value == {} or value == (list(found) if isinstance(found, tuple) else found), leaf.path
 
     law()

@@ -45,12 +45,13 @@ def _declared(leaf: Leaf) -> tuple[list[str], dict[str, Any]]:
     if leaf.default is REQUIRED:
         shared["required"] = True
     else:
-        shared |= {"default": leaf.default, "show_default": leaf.default not in (None, "")}
+        shared |= {"default": leaf.default, "show_default": leaf.default not in (None, "", ())}
     if hint is bool:  # a switch that can be turned both ways
         also = SHIFT_ONLY.get(leaf.option)
         return [f"{name}/{flag(f'no_{leaf.option}')}", *([also] if also else []), leaf.option], shared
-    if hint is Box:
-        return [name, leaf.option], shared | {"type": int, "nargs": 6, "metavar": "Z0 Y0 X0 Z1 Y1 X1"}
+    if hint in (Box, tuple[Box, ...]):
+        many = {"multiple": hint is not Box}
+        return [name, leaf.option], shared | many | {"type": int, "nargs": 6, "metavar": "Z0 Y0 X0 Z1 Y1 X1"}
     parts = get_args(hint) if get_origin(hint) is tuple else ()
     if parts:
         shared |= {"nargs": len(parts), "metavar": " ".join("ZYX"[-len(parts) :])}
@@ -75,6 +76,8 @@ def value_of(leaf: Leaf, options: Mapping[str, Any]) -> Any:
     value = next((each for each in given if each is not None), None)
     if leaf.hint == int | str and isinstance(value, str) and value.isdecimal():
         return int(value)
+    if leaf.hint == tuple[Box, ...]:
+        return [list(box) for box in value or ()] or None
     return list(value) if isinstance(value, tuple) else value
 
 

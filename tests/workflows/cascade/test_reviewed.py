@@ -127,6 +127,8 @@ def test_hard_negatives_are_looked_for_where_something_is_known():
     block = np.zeros((1, 2, 2), np.float32)
     block[0] = [[0.3, 0.9], [0.8, 0.7]]
     assert HighestKnown("o", known)(tile, {"o": block}) == pytest.approx(0.3)
+    known[0, :4, 4:7] = True  # a cell of which a part is unknown may answer to what is there
+    assert HighestKnown("o", known)(tile, {"o": block}) == pytest.approx(0.3)
 
 
 def test_measuring_judges_detections_only_where_something_is_known():

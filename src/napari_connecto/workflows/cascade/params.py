@@ -85,8 +85,15 @@ class TrainParams:
     unlabelled: str = param(
         "auto",
         "Treat unlabelled voxels as background (all objects are labelled) or as unknown (only some are). auto: "
-        "unknown after a review, where only accepted and rejected detections count, else background.",
+        "unknown after a review, where only accepted and rejected detections count, outside a reviewed region, and "
+        "between the labelled sections where only single ones are labelled; else background.",
         choices=("auto", "background", "unknown"),
+    )
+    background_label: int = param(
+        0, "Label of background, where 0 means not labelled; 0: there is none.", low=0, advanced=True
+    )
+    object_label: int = param(
+        0, "The only label that stands for objects; 0: every other than 0 and the background's.", low=0, advanced=True
     )
     seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)

@@ -54,7 +54,13 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
     previous = load_cascade(cascade_folder(run.previous), backend="torch") if run.previous else None
     try:
         cascade = yield from train_cascade_job(
-            volume, labels, run.params, review=review, previous=previous, stop=stop.exists
+            volume,
+            labels,
+            run.params,
+            review=review,
+            previous=previous,
+            reviewed=run.reviewed if run.labels is not None else (),
+            stop=stop.exists,
         )
         cascade.save(out)
     finally:
@@ -71,4 +77,4 @@ def _points(run: TrainCascade, volume: Volume) -> Examples:
     assert run.points is not None
     places = read_places(run.points, volume.levels[0])
     sparse = run.params.sparse(reviewed=places.reviewed)
-    return from_places(places, run.params.diameter_nm, volume.levels[0], sparse=sparse)
+    return from_places(places, run.params.diameter_nm, volume.levels[0], sparse=sparse, reviewed=run.reviewed)

@@ -72,6 +72,10 @@ def _read(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         return VolumeSpec.of(value)
     if hint is Box:
         return _box(value)
+    if hint == tuple[Box, ...]:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"got {field.name} {value!r}; it is a list of boxes of six numbers each")
+        return tuple(_box(numbers) for numbers in value)
     params = params_kind(hint)
     if params is not None:
         if not isinstance(value, Mapping):

@@ -52,6 +52,8 @@ def _option(leaf: Leaf, value: Any) -> Iterator[str]:
     if isinstance(value, bool):
         yield flag(leaf.option) if value else flag(f"no_{leaf.option}")
         return
-    parts = (*value.start, *value.stop) if isinstance(value, Box) else value if isinstance(value, tuple) else (value,)
-    yield flag(leaf.option)
-    yield from map(word, parts)
+    repeated = value if leaf.hint == tuple[Box, ...] else (value,)
+    for each in repeated:
+        parts = (*each.start, *each.stop) if isinstance(each, Box) else each if isinstance(each, tuple) else (each,)
+        yield flag(leaf.option)
+        yield from map(word, parts)

@@ -129,6 +129,7 @@ def calibrate_job(
         ),
         held_out=held_out,
         score_curve=curve,
+        judged=_judged(examples, grids[0]),
     )
     return calibration, rule
 
@@ -174,6 +175,15 @@ def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
     return np.array([bool((target[slices] >= 128).any()) for slices in own])
 
 
+def _judged(examples: Examples, grid: _Grid) -> np.ndarray | None:
+    """(n,) whether all of a chunk is labelled; None where all chunks are."""
+    target, box = examples.on(grid.level)
+    known = examples.known_on(grid.level, target)
+    if known is None:
+        return None
+    return np.array([bool(known[tile.write.shift([-s for s in box.start]).slices].all()) for tile in grid.tiles()])
+
+
 def _best_rule(
     grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
@@ -207,7 +217,7 @@ def _dice(grid: _Grid, field: np.ndarray, examples: Examples, thresholds: Sequen
     """Voxel overlap of map and labels at each threshold, where the labels say what is there."""
     share, box = examples.share_on(grid.level)
     own = grid.block.shift([-s for s in box.start]).slices
-    object_there, known = share[own] >= 128, examples.known_on(grid.level)
+    object_there, known = share[own] >= 128, examples.known_on(grid.level, share)
     judged = np.ones(field.shape, bool) if known is None else known[own]
     there = np.bincount(field[object_there & judged], minlength=256)[::-1].cumsum()[::-1]
     everything = np.bincount(field[judged], minlength=256)[::-1].cumsum()[::-1]

@@ -37,6 +37,8 @@ class Calibration:
         Recall of an exhaustive search on these objects; None for cascades measured without it.
     score_curve
         Turns raw scores of detections into probabilities; None for older cascades, whose raw scores are shown.
+    judged
+        (n_0,) whether all of a level-0 chunk is labelled, so that it counts as empty without an object. None: all are.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -47,11 +49,14 @@ class Calibration:
     branching: tuple[float, ...]
     held_out: HeldOut | None = None
     score_curve: ScoreCurve | None = None
+    judged: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
         object.__setattr__(self, "parents", tuple(np.asarray(p, np.int64).ravel() for p in self.parents))
         object.__setattr__(self, "truth", np.asarray(self.truth, bool).ravel())
+        if self.judged is not None:
+            object.__setattr__(self, "judged", np.asarray(self.judged, bool).ravel())
         object.__setattr__(self, "objects", np.asarray(self.objects, np.int64).ravel())
         object.__setattr__(self, "cost_s", tuple(float(c) for c in self.cost_s))
         object.__setattr__(self, "branching", tuple(float(b) for b in self.branching))
@@ -75,6 +80,8 @@ class Calibration:
                 return f"parents at level {k} that do not point to the {n[k + 1]} chunks of level {k + 1}"
         if len(self.truth) != n[0]:
             return f"{len(self.truth)} truths for {n[0]} level-0 chunks"
+        if self.judged is not None and len(self.judged) != n[0]:
+            return f"{len(self.judged)} statements for {n[0]} level-0 chunks"
         if self.objects.size and (self.objects.min() < 0 or self.objects.max() >= n[0]):
             return f"objects outside its {n[0]} level-0 chunks"
         if self.held_out is not None and len(self.held_out.found) != len(self.objects):
@@ -102,9 +109,17 @@ class Calibration:
         truth[self.ancestors(np.flatnonzero(self.truth), 0, level)] = True
         return truth
 
+    def chunk_empty(self, level: int) -> np.ndarray:
+        """(n_k,) whether a chunk of this level is labelled throughout, and holds no object."""
+        other = self.truth if self.judged is None else self.truth | ~self.judged
+        empty = np.ones(len(self.scores[level]), bool)
+        empty[self.ancestors(np.flatnonzero(other), 0, level)] = False
+        return empty
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` gives the same numbers back."""
         more = {"held_out": self.held_out, "score_curve": self.score_curve}
+        judged = {} if self.judged is None else {"judged": np.flatnonzero(self.judged).tolist()}
         return {
             "scores": [[float(str(v)) for v in s] for s in self.scores],
             "parents": [p.tolist() for p in self.parents],
@@ -112,6 +127,7 @@ class Calibration:
             "objects": self.objects.tolist(),
             "cost_s": list(self.cost_s),
             "branching": list(self.branching),
+            **judged,
         } | {name: value.to_json() for name, value in more.items() if value is not None}
 
     @classmethod
@@ -125,11 +141,18 @@ class Calibration:
         """
         try:
             scores: Sequence[Any] = data["scores"]
-            truth = np.zeros(len(scores[0]), bool)
-            truth[np.asarray(data["truth"], np.int64)] = True
+            truth = _at(data["truth"], len(scores[0]))
+            judged = _at(data["judged"], len(scores[0])) if "judged" in data else None
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
             held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
             curve = ScoreCurve.from_json(data["score_curve"]) if "score_curve" in data else None
-            return cls(scores=tuple(scores), truth=truth, held_out=held_out, score_curve=curve, **rest)
+            return cls(scores=tuple(scores), truth=truth, held_out=held_out, score_curve=curve, judged=judged, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error
+
+
+def _at(indices: Any, n: int) -> np.ndarray:
+    """Boolean (n,), true at some indices."""
+    out = np.zeros(n, bool)
+    out[np.asarray(indices, np.int64)] = True
+    return out

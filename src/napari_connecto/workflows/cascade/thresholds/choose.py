@@ -129,7 +129,8 @@ def choose_thresholds(
     if not 0 < target_recall < 1 or not (confidence is None or 0 < confidence < 1):
         raise InputError(f"got target_recall={target_recall}, confidence={confidence}; allowed: between 0 and 1")
     if threshold is None:
-        threshold = best_threshold(calibration.scores[0], calibration.truth)
+        known = calibration.truth | calibration.chunk_empty(0)
+        threshold = best_threshold(calibration.scores[0][known], calibration.truth[known])
     found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
     best = Cheapest((None,) * (len(calibration.scores) - 1), np.inf, 0.0, False, 0)
     if len(found) and len(calibration.scores) > 1:
@@ -166,7 +167,7 @@ def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: 
     calls = calls_per_chunk(calibration, m)
     cost = float(np.dot(calls, calibration.cost_s))
     rates = tuple(level_rates(calibration, k, limit) for k, limit in enumerate(m.thresholds))
-    objects = calibration.objects
+    objects, empty = calibration.objects, calibration.chunk_empty(0)
     return Choice(
         thresholds=m.thresholds,
         recall=float(m.kept.mean()) if m.kept.size else 1.0,
@@ -178,7 +179,7 @@ def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: 
         saving=1 - cost / calibration.cost_s[0],
         saving_interval=spread.saving,
         tpr=float(m.positive[objects].mean()) if objects.size else 1.0,
-        fpr=float(m.positive[~calibration.truth].mean()) if not calibration.truth.all() else 0.0,
+        fpr=float(m.positive[empty].mean()) if empty.any() else 0.0,
         predicted=predict(calibration, rates),
         rates=rates,
         objects=len(m.found),

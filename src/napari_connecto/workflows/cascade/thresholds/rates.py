@@ -22,7 +22,7 @@ class LevelRates:
     tpr_object, tpr_chunk
         Share of objects whose chunk is called positive, and of positive chunks.
     fpr
-        Share of negative chunks that are called positive.
+        Share of empty chunks that are called positive; chunks that are not labelled throughout do not count.
     """
 
     prevalence: float
@@ -84,8 +84,10 @@ def calls_per_chunk(calibration: Calibration, measured: Measured) -> tuple[float
 
 def level_rates(calibration: Calibration, level: int, threshold: float | None) -> LevelRates:
     """Rates of one level by itself, over all its chunks."""
-    truth, n = calibration.chunk_truth(level), len(calibration.truth)
-    prevalence = float(truth[calibration.ancestors(np.arange(n), 0, level)].mean())
+    truth, empty, n = calibration.chunk_truth(level), calibration.chunk_empty(level), len(calibration.truth)
+    within = calibration.ancestors(np.arange(n), 0, level)
+    judged = (truth | empty)[within] & (True if calibration.judged is None else calibration.judged)
+    prevalence = float(truth[within][judged if judged.any() else slice(None)].mean())
     if threshold is None:
         return LevelRates(prevalence, None, None, None)
     passed = calibration.scores[level] >= threshold
@@ -94,7 +96,7 @@ def level_rates(calibration: Calibration, level: int, threshold: float | None) -
         prevalence,
         float(passed[objects].mean()) if objects.size else 1.0,
         float(passed[truth].mean()) if truth.any() else 1.0,
-        float(passed[~truth].mean()) if not truth.all() else 0.0,
+        float(passed[empty].mean()) if empty.any() else 0.0,
     )
 
 

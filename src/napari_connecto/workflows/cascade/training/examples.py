@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import cc3d
 import edt
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.search.rule import Head
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.reviewed import statuses, with_known
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
 MEASURED = 64
 """Sections at most in which the thickness of objects is measured."""
+DENSE = Unlabelled("background")
+RIM = "Only some objects are labelled: voxels are background in a rim around each, and unknown elsewhere."
 __all__ = ["MAX_VOXELS", "Examples", "crop", "from_labels", "from_points", "split_region"]
 
 
@@ -27,6 +34,7 @@ def from_labels(
     *,
     sparse: bool = False,
     review: Places | None = None,
+    unlabelled: Unlabelled = DENSE,
 ) -> Examples:
     """Examples from a mask (one value: its connected parts are the objects) or from instances.
 
@@ -42,22 +50,26 @@ def from_labels(
         Verdicts at positions. An object with a rejected position is background, one with a new position unknown;
         objects
         without a position were added by hand. Rejected positions outside objects are background with ``sparse``.
+    unlabelled
+        Which labels are objects, and where the others are background. If it restricts that, there is no rim.
 
     Raises
     ------
     InputError
-        If nothing is labelled, or more than 2^30 voxels are given.
+        If nothing is labelled, a reviewed box lies outside, or more than 2^30 voxels are given.
     """
     level = labels.levels[0]
     if level.box.size > MAX_VOXELS:
         raise InputError(f"got {level.box.size:.2e} label voxels, at most {MAX_VOXELS:.2e} fit; crop the labels")
-    array = level.read(level.box)
-    if array.dtype.kind not in "iub":
-        raise InputError(f"got labels of type {array.dtype}; labels must be integers, 0 for background")
+    given = level.read(level.box)
+    if given.dtype.kind not in "iub":
+        raise InputError(f"got labels of type {given.dtype}; labels must be integers, 0 for background")
+    array = unlabelled.objects_of(given)
     values = np.unique(array)
     values = values[values != 0]
     if values.size == 0:
-        raise InputError("the labels are empty; paint at least a few objects")
+        what = f"hold no label {unlabelled.objects}" if unlabelled.objects else "are empty"
+        raise InputError(f"the labels {what}; paint at least a few objects")
     ids = np.searchsorted(values, array).astype(np.uint32) + 1
     ids[array == 0] = 0
     if values.size == 1:
@@ -76,7 +88,7 @@ def from_labels(
     mine = status == ACCEPTED
     if not mine.any():
         raise InputError(f"none of the {len(mine)} labelled objects is accepted; review some, or add some by hand")
-    inside = _inside(ids, centres, level)
+    placed_in = _inside(ids, centres, level)
     if head == "centres":
         found = from_points(centres[mine], diameter_nm, level)
     else:
@@ -85,14 +97,20 @@ def from_labels(
         flat = thin and level.shape[0] > 1
         placed = Level(target, level.voxel_nm, level.origin_nm)
         width = _width_nm(ids, level)
-        found = Examples(placed, inside[mine], diameter_nm, flat, voxels=sizes[mine], width_nm=width)
-    if not sparse:
+        found = Examples(placed, placed_in[mine], diameter_nm, flat, voxels=sizes[mine], width_nm=width)
+    known = unlabelled.known(given, ids)
+    found = replace(found, told=RIM if sparse and known is None else unlabelled.told(ids, known))
+    if known is not None and review is None and (known | (ids > 0)).all():
+        return replace(found, told="")
+    if not sparse and known is None:
         return found
     masks = {name: np.concatenate([[False], status == name])[ids] for name in (NEW, REJECTED)}
-    return with_known(found, review or Places.none(), masks)
+    return with_known(found, review or Places.none(), masks, known)
 
 
-def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool) -> Examples:
+def from_places(
+    places: Places, diameter_nm: float, like: Level, *, sparse: bool, reviewed: Sequence[Box] = ()
+) -> Examples:
     """Examples from the centres of a review, or of a complete table.
 
     Parameters
@@ -105,8 +123,12 @@ def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool
         Only accepted and rejected places are known. Otherwise all places but the rejected ones are objects, and
         everything
         else is background.
+    reviewed
+        Boxes in voxels of ``like``, inside which every object has a place; what lies outside them is unknown.
     """
-    if not sparse:
+    if reviewed and not sparse:
+        places = replace(places, status=np.where(places.status == REJECTED, REJECTED, ACCEPTED))
+    if not sparse and not reviewed:
         return from_points(places.centre_nm[places.status != REJECTED], diameter_nm, like)
     accepted = places.of(ACCEPTED)
     if not len(accepted):
@@ -114,7 +136,13 @@ def from_places(places: Places, diameter_nm: float, like: Level, *, sparse: bool
             f"none of the {len(places.status)} places is accepted; review some, or give unlabelled='background' if "
             "they are all the objects in the volume"
         )
-    return with_known(from_points(accepted, diameter_nm, like), places, {})
+    found = from_points(accepted, diameter_nm, like)
+    if not reviewed:
+        return with_known(replace(found, told=RIM), places, {})
+    unlabelled = Unlabelled(reviewed=tuple(reviewed))
+    known = inside(reviewed, like.shape)
+    told = unlabelled.told(found.present.astype(np.uint8), known)
+    return with_known(replace(found, told=told), places, {}, known)
 
 
 def _width_nm(ids: np.ndarray, level: Level) -> float:

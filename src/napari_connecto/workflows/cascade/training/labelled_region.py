@@ -38,6 +38,8 @@ class Examples:
     width_nm
         Typical thickness of an object, in the plane: of a round one its diameter, of an elongated one less. 0: the
         diameter.
+    told
+        How unlabelled voxels are treated, in words; "" where all objects are labelled.
     """
 
     target: Level
@@ -47,6 +49,7 @@ class Examples:
     known: np.ndarray | None = None
     voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
     width_nm: float = 0.0
+    told: str = ""
 
     def inside(self, box: Box) -> np.ndarray:
         """(n,) whether an object's centre lies in a box of the target's voxels."""
@@ -91,12 +94,14 @@ class Examples:
         share = self._resampled(self.present.astype(np.uint8) * np.uint8(255), level, box, None)
         return (share if share.dtype == np.uint8 else np.rint(share).astype(np.uint8)), box
 
-    def known_on(self, level: Level) -> np.ndarray | None:
-        """`known` on the grid that `on` gives: where a whole coarse voxel is known, or it holds an object."""
+    def known_on(self, level: Level, target: np.ndarray) -> np.ndarray | None:
+        """`known` on the grid of a ``target`` of `on` or `share_on`: where a whole coarse voxel is known, or is object.
+
+        A coarse voxel of which a smaller part is object is not known if the rest is not: it would count as background.
+        """
         if self.known is None:
             return None
-        target, box = self.on(level)
-        return self._resampled(self.known, level, box, np.logical_and) | (target > 0)
+        return self._resampled(self.known, level, self._labelled(level), np.logical_and) | (target >= 128)
 
     def _labelled(self, level: Level) -> Box:
         box = self.region(level)

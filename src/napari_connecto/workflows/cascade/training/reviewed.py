@@ -46,8 +46,10 @@ def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Lev
     return found
 
 
-def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarray]) -> Examples:
-    """The same examples, known only where there is a verdict.
+def with_known(
+    examples: Examples, places: Places, masks: Mapping[str, np.ndarray], complete: np.ndarray | None = None
+) -> Examples:
+    """The same examples, known only where there is a verdict or where labels are complete.
 
     Parameters
     ----------
@@ -58,14 +60,20 @@ def with_known(examples: Examples, places: Places, masks: Mapping[str, np.ndarra
     masks
         Boolean arrays of the target's shape by status: rejected and new objects with masks, which replace the half
         diameter.
+    complete
+        Boolean, of the target's shape: where everything is labelled. None: nobody said so.
 
     Returns
     -------
     Examples
-        ``known`` holds the objects, a rim around each, and rejected places; never new ones.
+        ``known`` holds the objects, rejected places, and where labels are complete; without that, a rim around each
+        object. It never holds new places.
     """
     level, diameter = examples.target, examples.diameter_nm
-    known = _around(examples, WIDE if (places.status != ACCEPTED).any() else REACH)
+    if complete is None:
+        known = _around(examples, WIDE if (places.status != ACCEPTED).any() else REACH)
+    else:
+        known = complete.copy()
     for status, radius in ((REJECTED, diameter / 2), (NEW, diameter * REACH)):
         mask = masks.get(status, np.zeros(known.shape, bool))
         centres = places.of(status)

@@ -143,7 +143,7 @@ def _patches(
     image = crop(level, near)
     loaded = Level(np.asarray(image.array), image.voxel_nm, image.origin_nm)
     offset = [-s for s in near.start]
-    own, known = block.shift([-s for s in region.start]).slices, examples.known_on(level)
+    own, known = block.shift([-s for s in region.start]).slices, examples.known_on(level, target)
     return Patches(
         loaded,
         target[own],
@@ -180,8 +180,9 @@ class HighestKnown:
 
     def __call__(self, tile: Tile, blocks: Blocks) -> float:
         block, own = blocks[self.output], self.known[tile.write.slices]
-        cells = np.ix_(*(np.arange(n) * own.shape[axis] // n for axis, n in enumerate(block.shape)))
-        return float(np.where(own[cells], block, 0).max())
+        for axis, n in enumerate(block.shape):  # a cell is known where all of it is
+            own = np.logical_and.reduceat(own, np.arange(n) * own.shape[axis] // n, axis=axis)
+        return float(np.where(own, block, 0).max())
 
 
 def _mistakes(patches: Patches, model: Predictor, seed: int, look: int = LOOK, keep: int = 32) -> list[Box]:

@@ -44,6 +44,7 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     comparison, worse = _compared(cascade, held_out)
     lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
     lines += _stopped(cascade)
+    lines += [str(told)] if (told := cascade.metadata.get("unlabelled")) else []
     lines += [held_out.sentence] if held_out is not None and not failure else []
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []

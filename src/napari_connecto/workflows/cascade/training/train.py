@@ -29,6 +29,7 @@ from napari_connecto.workflows.cascade.training.labelled_region import check_pla
 from napari_connecto.workflows.cascade.training.least_size import least_voxels
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.stage import BUDGETS, LOOK, train_stage_job
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled
 from napari_connecto.workflows.ood.check import CALLS, FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
 
@@ -40,6 +41,7 @@ def train_cascade(
     *,
     review: Places | None = None,
     previous: Cascade | None = None,
+    reviewed: Sequence[Box] = (),
 ) -> Cascade:
     """Train one detector per level and measure them on held-out blocks.
 
@@ -58,6 +60,9 @@ def train_cascade(
     previous
         A cascade that is measured on the same held-out objects, see ``metadata["previous"]``. If only some objects are
         labelled, training starts from its networks.
+    reviewed
+        Boxes in voxels of the labels, inside which every object is labelled. Outside them, labelled objects are
+        examples and everything else is unknown: it counts neither in training nor in what is measured.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def train_cascade(
     True
     >>> cascade.save("cells")
     """
-    return run(train_cascade_job(volume, labels, params, review=review, previous=previous))
+    return run(train_cascade_job(volume, labels, params, review=review, previous=previous, reviewed=reviewed))
 
 
 def train_cascade_job(
@@ -88,13 +93,14 @@ def train_cascade_job(
     *,
     review: Places | None = None,
     previous: Cascade | None = None,
+    reviewed: Sequence[Box] = (),
     stop: Callable[[], bool] | None = None,
 ) -> Job[Cascade]:
     """`train_cascade` as a job.
 
     Parameters
     ----------
-    volume, labels, params, review, previous
+    volume, labels, params, review, previous, reviewed
         As in `train_cascade`.
     stop
         Asked before every step of training. Once true, the best state so far is kept and measured; levels that were not
@@ -108,8 +114,10 @@ def train_cascade_job(
     params = params or TrainParams()
     if isinstance(labels, Volume):
         check_place(volume, labels)
+    elif reviewed:
+        raise InputError("reviewed boxes go with labels; give those of points to from_places")
     volume = with_coarser(volume.in_pixels())
-    examples = labels if isinstance(labels, Examples) else _examples(labels, params, review)
+    examples = labels if isinstance(labels, Examples) else _examples(labels, params, review, reviewed)
     if previous is not None:
         volume = with_levels_at(volume, [card.voxel_nm for card in previous.cards])
     begun = _begun(volume, examples, params, previous)
@@ -140,6 +148,8 @@ def train_cascade_job(
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
     if volume.metadata.get(UNIT) == PIXEL:
         metadata[UNIT] = PIXEL
+    if examples.told:
+        metadata["unlabelled"] = examples.told
     if stopped is not None:
         metadata["stopped"] = stopped
     if previous is not None:
@@ -170,9 +180,12 @@ def blocks(examples: Examples, finest: ModelCard, params: TrainParams) -> tuple[
     return split_region(examples, params.validation, gap_nm)
 
 
-def _examples(labels: Volume, params: TrainParams, review: Places | None) -> Examples:
+def _examples(labels: Volume, params: TrainParams, review: Places | None, reviewed: Sequence[Box]) -> Examples:
     sparse = params.sparse(reviewed=review is not None)
-    return from_labels(labels, params.head, params.diameter_nm or None, sparse=sparse, review=review)  # type: ignore[arg-type]
+    choice = "unknown" if sparse else params.unlabelled
+    unlabelled = Unlabelled(choice, tuple(reviewed), params.background_label, params.object_label)
+    diameter_nm = params.diameter_nm or None
+    return from_labels(labels, params.head, diameter_nm, sparse=sparse, review=review, unlabelled=unlabelled)  # type: ignore[arg-type]
 
 
 def _begun(

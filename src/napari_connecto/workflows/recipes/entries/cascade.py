@@ -63,6 +63,11 @@ class TrainCascade(Run):
         "With labels: verdicts on the objects; result folder of a search, or a table with a column status.",
         role="input",
     )
+    reviewed: tuple[Box, ...] = param(
+        (),
+        "Box inside which every object is labelled, in voxels of the labels (of PATH with points); give it once for "
+        "each box. What is not labelled outside is unknown.",
+    )
     previous: str | None = param(None, "Cascade to compare with on the same held-out objects.", role="cascade")
     out: str = param(REQUIRED, "Folder of the cascade; a new one, or empty.", role="out")
     params: TrainParams = param(TrainParams(), "How it is trained.")
