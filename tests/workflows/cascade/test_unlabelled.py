@@ -57,9 +57,7 @@ def test_order_repetition_and_overlap_of_boxes_change_nothing(numbers, random):
     again = [*boxes, *boxes]
     random.shuffle(again)
     np.testing.assert_array_equal(inside(again, (9, 9, 9)), known)
-    within = [
-        np.all([(at >= a) & (at < b) for at, a, b in zip(AT, box.start, box.stop, strict=True)], 0) for box in boxes
-    ]
+    within = [((index >= box.start) & (index < box.stop)).all(axis=-1) for box in boxes]
     np.testing.assert_array_equal(known, np.any([np.zeros((9, 9, 9), bool), *within], axis=0))
 
 
@@ -141,6 +139,7 @@ def test_points_teach_background_inside_the_region_only():
     examples = from_places(places, 1200.0, like, sparse=False, reviewed=(LEFT,))
     np.testing.assert_array_equal(examples.known, inside([LEFT], SHAPE) | examples.present)
     assert len(examples.centres_nm) == 12
+    assert from_places(places, 1200.0, like, sparse=False, reviewed=(Box.of(SHAPE),)).known is None
 
 
 def test_a_review_keeps_its_verdicts_in_a_reviewed_region():

@@ -139,8 +139,9 @@ def from_places(
     found = from_points(accepted, diameter_nm, like)
     if not reviewed:
         return with_known(replace(found, told=RIM), places, {})
-    unlabelled = Unlabelled(reviewed=tuple(reviewed))
-    known = inside(reviewed, like.shape)
+    unlabelled, known = Unlabelled(reviewed=tuple(reviewed)), inside(reviewed, like.shape)
+    if known.all() and not len(places.of(NEW)):
+        return found
     told = unlabelled.told(found.present.astype(np.uint8), known)
     return with_known(replace(found, told=told), places, {}, known)
 
