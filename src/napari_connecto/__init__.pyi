@@ -41,9 +41,15 @@ from napari_connecto.workflows.adapt.rank import rank_domains as rank_domains
 from napari_connecto.workflows.cascade.cascade import Cascade as Cascade, load_cascade as load_cascade
 from napari_connecto.workflows.cascade.detections import Detections as Detections
 from napari_connecto.workflows.cascade.estimate import estimate as estimate
+from napari_connecto.workflows.cascade.merging import merge_verdicts as merge_verdicts
 from napari_connecto.workflows.cascade.params import DetectParams as DetectParams, TrainParams as TrainParams
 from napari_connecto.workflows.cascade.search.detect import detect as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade as train_cascade
+from napari_connecto.workflows.cascade.verdicts import (
+    Verdicts as Verdicts,
+    read_verdicts as read_verdicts,
+    write_verdicts as write_verdicts,
+)
 from napari_connecto.workflows.ood.check import gate_check as gate_check
 from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gate as save_gate
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles

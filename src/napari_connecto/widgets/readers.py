@@ -50,7 +50,7 @@ def _points(found: Detections) -> tuple[np.ndarray, dict[str, Any]]:
     place = {"scale": unit, "units": "nm", "axis_labels": ("z", "y", "x"), "ndim": 3}
     name, grid = named(POINTS, str(found.report.get("cascade", ""))), found.grid()
     metadata = {GRID: None if grid is None else (grid.voxel_nm, grid.origin_nm)}
-    told = {"name": name, "features": features(found, found.status), "metadata": metadata}
+    told = {"name": name, "features": features(found), "metadata": metadata}
     return found.centre_nm / unit, {**told, **place, **look}
 
 

@@ -83,6 +83,32 @@ def test_an_object_without_a_verdict_was_added():
     assert len(from_labels(spots(), "masks", sparse=True, review=few).centres_nm) == 5
 
 
+def test_an_added_object_is_in_the_target_whether_it_is_labelled_or_not(labels_or_centres):
+    """The law: objects of the target are the accepted and the added ones, and nothing else."""
+    status = np.where(STATUS == "accepted", "added", STATUS)
+    status[0] = "accepted"
+    beside = np.array([[50.0, 3200, 3200]])  # in none of the labelled objects
+    places = Places(np.concatenate([GRID, beside]), np.concatenate([status, ["added"]]))
+    found = labels_or_centres(places)
+    objects = np.concatenate([GRID[:5], beside])
+    assert len(found.centres_nm) == 6
+    assert all(np.abs(found.centres_nm - c).sum(1).min() < 150 for c in objects)
+    at = tuple(np.floor(found.target.to_voxels(objects)).astype(int).T)
+    assert found.present[at].all()
+    assert found.known[at].all()
+    _, y, x = np.indices(SHAPE)
+    disc = np.hypot(y + 0.5 - 32, x + 0.5 - 32) <= 3
+    assert found.present[disc].all()
+
+
+@pytest.fixture(params=["masks", "centres"])
+def labels_or_centres(request):
+    if request.param == "masks":
+        return lambda places: from_labels(spots(), "masks", sparse=True, review=places)
+    like = Level(np.zeros(SHAPE, np.uint8), NM)
+    return lambda places: from_places(places, DIAMETER, like, sparse=True)
+
+
 def test_unlabelled_is_background_by_default_and_unknown_if_asked():
     complete, some = from_labels(spots(), "masks"), from_labels(spots(), "masks", sparse=True)
     assert complete.known is None

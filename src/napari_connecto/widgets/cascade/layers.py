@@ -17,10 +17,10 @@ from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.viewer.layers import GRID
 from napari_connecto.widgets.viewer.show import Relabelled, placed_on, store_layer, to_data
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, OBJECTS, REJECTED
 
 REVIEWED = "connecto_review"
-"""Key of a training layer's ``metadata``: `Places` that were rejected or not reviewed, see `training_layer`."""
+"""Key of a training layer's ``metadata``: `Places` with a verdict or without, see `training_layer`."""
 POINTS, MASKS, MAP, TRAINING = "detections", "objects", "probability", "training"
 
 
@@ -99,7 +99,7 @@ class ResultLayers:
         if live:
             layer.current_size = float(np.median(size))
         layer.data = self.place(found.centre_nm)
-        layer.features = features(found, review.status)
+        layer.features = features(review.detections)
         if not live or review.reviewed or not review.shown.all():
             layer.size = size
             layer.border_color = verdict_colours(review.status)
@@ -127,7 +127,7 @@ class ResultLayers:
         self._next_refresh = time.perf_counter() + max(0.2, 9 * (time.perf_counter() - now))
 
     def show_verdict(self, review: Review, index: int) -> None:
-        """Show a changed verdict."""
+        """Show a changed verdict or tag."""
         layer = self.points
         if layer is None:
             return
@@ -135,9 +135,7 @@ class ResultLayers:
         colours[index] = verdict_colours(review.status[index : index + 1])[0]
         symbols[index] = SYMBOLS[str(review.status[index])]
         layer.border_color, layer.symbol = colours, symbols
-        features = layer.features.copy()
-        features["status"] = review.status
-        layer.features = features
+        layer.features = features(review.detections)
         self.filter(review)
 
     def mark(self, index: int) -> None:
@@ -190,12 +188,14 @@ class ResultLayers:
         self._raise_points()
 
     def training_layer(self, review: Review) -> Layer:
-        """Accepted detections as a training layer: masks if there are any, else centres.
+        """Accepted and added objects as a training layer: masks if there are any, else centres.
 
-        Its metadata keep the rejected ones, which are background, and those not reviewed, which are unknown.
+        Its metadata keep the rejected ones, which are background, those not reviewed, which are unknown, and, with
+        masks, the added ones, which training draws as balls.
         """
-        accepted = review.status == ACCEPTED
-        metadata = {REVIEWED: review.not_accepted()}
+        masks = review.found.labels is not None
+        accepted = np.isin(review.status, (ACCEPTED,) if masks else OBJECTS)
+        metadata = {REVIEWED: review.places(NEW, REJECTED, *([ADDED] if masks else []))}
         name = f"{TRAINING} {review.found.report.get('cascade', '')}".strip()
         if name in self._viewer.layers:
             self._viewer.layers.remove(name)

@@ -8,32 +8,36 @@ import numpy as np
 from napari.utils.color import ColorArray
 
 from napari_connecto.widgets.viewer.view import OKABE_ITO
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, REJECTED
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.detections import Detections
 
-SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross"}
+SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross", ADDED: "star"}
+COLOURS = {status: OKABE_ITO[status] for status in (NEW, ACCEPTED, REJECTED)} | {ADDED: OKABE_ITO["good"]}
 BORDER = 0.12
 """Width of a point's border, as a share of its diameter."""
 LEAST_SIZE = 6.0
 """Voxels of level 0: smaller markers are hard to see."""
 
 
-def features(found: Detections, status: np.ndarray) -> dict[str, np.ndarray]:
+def features(found: Detections) -> dict[str, np.ndarray]:
     """Properties that napari shows of a point under the mouse."""
     return {
         "id": found.id,
         "score": np.round(found.score, 4),
         **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
-        "status": status,
+        "status": found.status,
+        "tags": found.tags.astype(str),
     }
 
 
 def verdict_colours(status: np.ndarray) -> np.ndarray:
     """RGBA (n, 4) of statuses (n,)."""
-    colours = {s: np.asarray(ColorArray([OKABE_ITO[s]]))[0] for s in SYMBOLS}
-    return np.stack([colours[str(s)] for s in status]) if len(status) else np.empty((0, 4))
+    out = np.zeros((len(status), 4))
+    for each, colour in COLOURS.items():
+        out[status == each] = np.asarray(ColorArray([colour]))[0]
+    return out
 
 
 def extents(found: Detections, factor: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
@@ -21,7 +22,7 @@ from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.widgets.viewer.view import RESULT, jump
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED, REVIEW, Verdicts
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, OBJECTS, REJECTED, REVIEW, Verdicts
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.cascade.layers import ResultLayers
@@ -202,7 +203,7 @@ class ResultBox(QGroupBox):
         """Put the accepted detections into a layer for "Train from labels"."""
         if self.review is None or self.layers is None:
             return
-        if not (self.review.status == ACCEPTED).any():
+        if not np.isin(self.review.status, OBJECTS).any():
             self.error.show_error(ConnectoError("no detection is accepted yet; press A on correct detections first"))
             return
         self.error.clear()

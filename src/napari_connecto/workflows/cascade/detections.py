@@ -17,13 +17,25 @@ from napari_connecto.io.disk import read_json
 from napari_connecto.io.tables.cell_xml import CELL, NO_CELL
 from napari_connecto.io.tables.tables import READ, numbers_of, places_of, read_table, write_table
 from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.cascade.added import with_added
 from napari_connecto.workflows.cascade.training.point_formats import Told, format_of
 from napari_connecto.workflows.cascade.training.points import read_points, write_points
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, check_status, read_verdicts
+from napari_connecto.workflows.cascade.verdicts import (
+    ADDED,
+    NEW,
+    NOTES,
+    REJECTED,
+    STATUSES,
+    check_status,
+    no_text,
+    notes_of,
+    read_notes,
+    read_verdicts,
+)
 
 EXAMPLES = 5
 """Number of objects in a notebook's table."""
-_ROWS = ("centre_nm", "score", "box", "id", "status")
+_ROWS = ("centre_nm", "score", "box", "id", "status", *NOTES)
 _BOX = tuple(f"{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
 
 
@@ -50,7 +62,10 @@ class Detections:
     id
         (n,) integers from 1, each once; default 1..n. Filtering keeps them.
     status
-        (n,) a reviewer's verdict, "new", "accepted" or "rejected"; default "new".
+        (n,) a reviewer's verdict: "new", "accepted", "rejected", or "added" (an object that the search missed; its
+        score is 1); default "new".
+    tags, reviewer, when
+        (n,) the reviewer's tags, separated by ";"; who gave the verdict; and when (ISO 8601); default "".
 
     Raises
     ------
@@ -66,9 +81,13 @@ class Detections:
     labels: Volume | None = None
     id: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     status: np.ndarray = field(default_factory=lambda: np.empty(0, "<U8"))
+    tags: np.ndarray = field(default_factory=lambda: no_text(0))
+    reviewer: np.ndarray = field(default_factory=lambda: no_text(0))
+    when: np.ndarray = field(default_factory=lambda: no_text(0))
 
     def __post_init__(self) -> None:
-        defaults = {"id": np.arange(1, len(self) + 1), "status": np.full(len(self), NEW, "<U8")}
+        n = len(self)
+        defaults = {"id": np.arange(1, n + 1), "status": np.full(n, NEW, "<U8")} | {name: no_text(n) for name in NOTES}
         for name, default in defaults.items():
             given = getattr(self, name)
             if len(given) not in (0, len(self)):
@@ -83,7 +102,8 @@ class Detections:
         rows = [("objects", str(len(self)))]
         if not len(self):
             return rows
-        verdicts = [f"{np.count_nonzero(self.status == verdict)} {verdict}" for verdict in (ACCEPTED, REJECTED)]
+        counts = {verdict: np.count_nonzero(self.status == verdict) for verdict in STATUSES[1:]}
+        verdicts = [f"{n} {verdict}" for verdict, n in counts.items() if n or verdict != ADDED]
         rows += [("reviewed", ", ".join(verdicts))] if (self.status != NEW).any() else []
         rows.append(("score", f"{self.score.min():.3g} to {self.score.max():.3g}"))
         return rows + ([("labels", brief(self.labels))] if self.labels is not None else [])
@@ -114,6 +134,8 @@ class Detections:
     def save(self, path: str | Path, *, level: Level | None = None, to: str | None = None, title: str = "") -> None:
         """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, the box in voxels, status.
 
+        After a review the columns tags, reviewer and when follow.
+
         Other suffixes make files of other programs, centres alone, in voxels of ``level``, by default the finest that
         was searched: ``.xml`` (cellfinder), ``.zip`` (ImageJ's regions), ``.geojson`` (QuPath). ``to="cell-counter"``
         writes the XML of ImageJ's Cell Counter for the image called ``title``, ``to="brainglobe"`` a CSV of x, y, z,
@@ -137,7 +159,9 @@ class Detections:
             for j, end in enumerate(("start", "stop"))
             for i, axis in enumerate("zyx")
         }
-        write_table(path, columns | {"status": self.status})
+        columns["status"] = self.status
+        reviewed = (self.status != NEW).any() or (self.tags != "").any()
+        write_table(path, columns | (notes_of(self) if reviewed else {}))
 
     @property
     def box_voxel_nm(self) -> FVec3 | None:
@@ -146,6 +170,11 @@ class Detections:
         if "voxel_nm" in told:
             return fvec3(told["voxel_nm"])
         return None if self.labels is None else self.labels.levels[0].voxel_nm
+
+    def box_grid(self) -> Level | None:
+        """A stand-in for the level whose voxels `box` counts; None if unknown."""
+        grid, voxel_nm = self.grid(), self.box_voxel_nm
+        return None if grid is None or voxel_nm is None else Level(np.empty((1, 1, 1), bool), voxel_nm, grid.origin_nm)
 
     def grid(self) -> Level | None:
         """A stand-in for the image's finest level: its voxel size and origin; None if unknown."""
@@ -183,7 +212,8 @@ def _from_table(path: str | Path) -> Detections:
     if not whole.all() or len(np.unique(number)) < len(number):
         raise InputError(f"got ids in '{path}' that are not whole numbers from 1, each once; correct or drop them")
     status = check_status(table["status"], path) if "status" in table else np.empty(0, "<U8")
-    return Detections(centre, score, box, np.empty(0, np.int64), id=number.astype(np.int64), status=status)
+    notes: dict[str, Any] = read_notes(table, path)
+    return Detections(centre, score, box, np.empty(0, np.int64), id=number.astype(np.int64), status=status, **notes)
 
 
 def _from_cells(path: str | Path, level: Level | None) -> Detections:
@@ -199,18 +229,21 @@ def _load_folder(folder: Path) -> Detections:
     except StoreError as error:
         raise InputError(f"'{folder}' holds no finished search: report.json or detections.csv is missing") from error
     found, labels = Detections.load(folder / "detections.csv"), folder / "labels" / "objects.zarr"
-    status, _ = read_verdicts(folder).match(found.centre_nm)
-    return replace(found, report=report, labels=open_volume(labels) if labels.is_dir() else None, status=status)
+    said, rest = read_verdicts(folder).match(found.centre_nm)
+    notes: dict[str, Any] = {name: getattr(said, name) for name in ("status", *NOTES)}
+    found = replace(found, report=report, labels=open_volume(labels) if labels.is_dir() else None, **notes)
+    return with_added(found, rest, found.box_grid())
 
 
 def join(parts: Sequence[Detections]) -> Detections:
     """Several sets as one, with new ids; reports and labels are dropped."""
     if not parts:
         return Detections.empty()
+    said: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("status", *NOTES)}
     return Detections(
         np.concatenate([p.centre_nm for p in parts]),
         np.concatenate([p.score for p in parts]),
         np.concatenate([p.box for p in parts]),
         np.unique(np.concatenate([p.chunks for p in parts])),
-        status=np.concatenate([p.status for p in parts]),
+        **said,
     )

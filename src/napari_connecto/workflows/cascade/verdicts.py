@@ -7,6 +7,8 @@ two objects are no nearer than that. A verdict without a detection is kept, for 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,15 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.io.tables.tables import numbers_of, places_of, read_table, write_table
 
-NEW, ACCEPTED, REJECTED = STATUSES = ("new", "accepted", "rejected")
+NEW, ACCEPTED, REJECTED, ADDED = STATUSES = ("new", "accepted", "rejected", "added")
+OBJECTS = (ACCEPTED, ADDED)
+"""Statuses of what a reviewer says is an object."""
 REVIEW = "review.csv"
+NOTES = ("tags", "reviewer", "when")
+"""Columns of text that go with a verdict."""
+SEPARATOR = ";"
+"""Between the tags of one detection."""
+_TAG = re.compile(r"[^\W\d_][\w .+()/-]{0,23}")
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,30 @@ class Verdicts:
     centre_nm
         (n, 3) world position in nm, (z, y, x).
     status
-        (n,) "accepted" or "rejected".
+        (n,) "accepted", "rejected", "added" (an object that the search missed), or "new" if there are only tags.
     reach_nm
         Largest distance of a detection from a verdict's position, nm.
+    tags
+        (n,) names separated by ";"; default none.
+    reviewer, when
+        (n,) who gave the verdict, and when (ISO 8601); default unknown.
+    names
+        The tags to choose from, in the order of the keys 1 to 9.
     """
 
     id: np.ndarray
     centre_nm: np.ndarray
     status: np.ndarray
     reach_nm: float = 0.0
+    tags: np.ndarray = None  # type: ignore[assignment]
+    reviewer: np.ndarray = None  # type: ignore[assignment]
+    when: np.ndarray = None  # type: ignore[assignment]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in NOTES:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, no_text(len(self)))
 
     def __len__(self) -> int:
         return len(self.status)
@@ -49,35 +73,70 @@ class Verdicts:
         """No verdicts."""
         return cls(np.empty(0, np.int64), np.empty((0, 3)), np.empty(0, "<U8"), reach_nm)
 
-    def match(self, centre_nm: np.ndarray) -> tuple[np.ndarray, Verdicts]:
-        """The status (m,) of detections at ``centre_nm`` (m, 3), and the verdicts that match none of them.
+    def take(self, index: np.ndarray) -> Verdicts:
+        """Those at ``index``, integers or booleans."""
+        rows: dict[str, Any] = {name: getattr(self, name)[index] for name in ("id", "centre_nm", "status", *NOTES)}
+        return replace(self, **rows)
 
-        If several verdicts match one detection, the nearest counts.
+    def match(self, centre_nm: np.ndarray) -> tuple[Verdicts, Verdicts]:
+        """The verdict on each of the detections at ``centre_nm`` (m, 3), "new" without one, and those on none of them.
+
+        If several verdicts match one detection, the nearest counts. A detection where an object was added is accepted.
         """
-        status = np.full(len(centre_nm), NEW, "<U8")
-        if not len(self) or not len(centre_nm):
-            return status, self
+        m = len(centre_nm)
+        said = Verdicts(np.zeros(m, np.int64), np.asarray(centre_nm), np.full(m, NEW, "<U8"), self.reach_nm)
+        if not len(self) or not m:
+            return replace(said, names=self.names), self
         from scipy.spatial import cKDTree
 
         distance, nearest = cKDTree(centre_nm).query(self.centre_nm)
         far_to_near = np.argsort(-distance, kind="stable")
         on = far_to_near[distance[far_to_near] <= self.reach_nm]
-        status[nearest[on]] = self.status[on]
-        rest = np.flatnonzero(distance > self.reach_nm)
-        left = Verdicts(np.zeros(len(rest), np.int64), self.centre_nm[rest], self.status[rest], self.reach_nm)
-        return status, left
+        for name in ("status", *NOTES):
+            getattr(said, name)[nearest[on]] = getattr(self, name)[on]
+        said.status[said.status == ADDED] = ACCEPTED
+        rest = self.take(distance > self.reach_nm)
+        return replace(said, names=self.names), replace(rest, id=np.zeros(len(rest), np.int64))
 
     def __add__(self, other: Verdicts) -> Verdicts:
-        """Both together, with the reach of this one."""
-        return Verdicts(
-            np.concatenate([self.id, other.id]),
-            np.concatenate([self.centre_nm, other.centre_nm]),
-            np.concatenate([self.status, other.status]),
-            self.reach_nm,
-        )
+        """Both together, with the reach and the tag names of this one."""
+        rows: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("id", "centre_nm", "status", *NOTES)
+        }
+        return replace(self, names=self.names or other.names, **rows)
 
 
-def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
+def no_text(n: int) -> np.ndarray:
+    """(n,) empty strings."""
+    return np.full(n, "", object)
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """The tags in one cell of a column ``tags``."""
+    return tuple(tag for tag in text.split(SEPARATOR) if tag)
+
+
+def check_tags(names: Iterable[Any], path: str | Path = "") -> tuple[str, ...]:
+    """Names of tags, each once.
+
+    Raises
+    ------
+    InputError
+        If one is not allowed.
+    """
+    told = tuple(dict.fromkeys(name.strip() if isinstance(name, str) else name for name in names))
+    place = f" in '{path}'" if path else ""
+    for name in told:
+        if not (isinstance(name, str) and _TAG.fullmatch(name)):
+            raise InputError(
+                f"got the tag '{name!s:.40}'{place}; a tag starts with a letter and has at "
+                "most 24 letters, digits, spaces or . + - _ / ( )"
+            )
+    return told
+
+
+def write_verdicts(folder: str | Path, verdicts: Verdicts) -> None:
     """Write ``review.csv`` in a search's result folder, as a whole.
 
     Raises
@@ -86,19 +145,20 @@ def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
         If it cannot be written.
     """
     places = {f"{axis}_nm": verdicts.centre_nm[:, i] for i, axis in enumerate("zyx")}
-    columns = {"id": verdicts.id, **places, "status": verdicts.status}
-    write_table(folder / REVIEW, columns, {"reach_nm": verdicts.reach_nm})
+    columns = {"id": verdicts.id, **places, "status": verdicts.status, **notes_of(verdicts)}
+    write_table(Path(folder) / REVIEW, columns, {"reach_nm": verdicts.reach_nm, "tags": list(verdicts.names)})
 
 
-def read_verdicts(folder: Path) -> Verdicts:
-    """Read ``review.csv`` in a search's result folder; no verdicts if there is none.
+def read_verdicts(path: str | Path) -> Verdicts:
+    """Read ``review.csv``, given by itself or by its folder; no verdicts if there is none.
 
     Raises
     ------
     InputError
         If it is damaged, not such a table, or cannot be read.
     """
-    path = folder / REVIEW
+    path = Path(path)
+    path = path / REVIEW if path.is_dir() else path
     try:
         if not path.exists():
             return Verdicts.none()
@@ -112,12 +172,33 @@ def _verdicts(path: Path, table: dict[str, np.ndarray], header: dict[str, Any]) 
     if "status" not in table:
         raise InputError(f"'{path}' has no column 'status'; a review has id, z_nm, y_nm, x_nm, status")
     status, centre = check_status(table["status"], path), places_of(table, path)
-    reach = header.get("reach_nm", 0.0)
+    reach, names = header.get("reach_nm", 0.0), header.get("tags", [])
     if not (isinstance(reach, int | float) and 0 <= reach < np.inf):
         raise InputError(f"'{path}' has a reach of {reach!r}; it is a number of nm, 0 or more")
-    verdicts = Verdicts(numbers_of(table, "id", path).astype(np.int64), centre, status, float(reach))
-    said = status != NEW
-    return replace(verdicts, id=verdicts.id[said], centre_nm=centre[said], status=status[said])
+    if not isinstance(names, list):
+        raise InputError(f"'{path}' has the tags {names!r:.40}; they are a list of names")
+    id, notes = numbers_of(table, "id", path).astype(np.int64), read_notes(table, path)
+    said = Verdicts(id, centre, status, float(reach), **notes, names=check_tags(names, path))
+    return said.take((status != NEW) | (said.tags != ""))
+
+
+def notes_of(reviewed: Any) -> dict[str, np.ndarray]:
+    """Columns `NOTES` of `Verdicts` or detections, as text."""
+    return {name: getattr(reviewed, name).astype(str) for name in NOTES}
+
+
+def read_notes(table: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    """Those of the columns `NOTES` that a table has.
+
+    Raises
+    ------
+    InputError
+        If a tag is not allowed.
+    """
+    notes = {name: np.asarray(table[name]).astype(str).astype(object) for name in NOTES if name in table}
+    for text in sorted(set(notes.get("tags", ()))):
+        check_tags(tags_of(text), path)
+    return notes
 
 
 def check_status(column: np.ndarray, path: str | Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.search.rule import Head
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
-from napari_connecto.workflows.cascade.training.reviewed import statuses, with_known
+from napari_connecto.workflows.cascade.training.reviewed import statuses, with_added, with_known
 from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
@@ -48,8 +48,8 @@ def from_labels(
         Not all objects are labelled: unlabelled voxels are unknown, except for a rim around each object.
     review
         Verdicts at positions. An object with a rejected position is background, one with a new position unknown;
-        objects
-        without a position were added by hand. Rejected positions outside objects are background with ``sparse``.
+        objects without a position were added by hand. Added positions outside objects become balls of the typical
+        diameter. Rejected positions outside objects are background with ``sparse``.
     unlabelled
         Which labels are objects, and where the others are background. If it restricts that, there is no rim.
 
@@ -74,15 +74,15 @@ def from_labels(
     ids[array == 0] = 0
     if values.size == 1:
         ids = cc3d.connected_components(array != 0, connectivity=26).astype(np.uint32)
-    stats = cc3d.statistics(ids)
-    counts = stats["voxel_counts"][1:]
-    depths = np.array([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])
+    stats, counts, depths = _measured(ids)
     thin = float(np.median(depths)) == 1
     if diameter_nm is None:
         volume_nm3 = np.median(counts) * float(np.prod(level.voxel_nm))
         diameter_nm = float((6 * volume_nm3 / np.pi) ** (1 / 3))
         if thin:
             diameter_nm = float(2 * np.sqrt(np.median(counts) * level.voxel_nm[1] * level.voxel_nm[2] / np.pi))
+    if review is not None and with_added(ids, review, level, diameter_nm, thin):
+        stats, counts, depths = _measured(ids)
     centres = level.to_nm(stats["centroids"][1:].astype(float) + 0.5)
     status = np.full(len(counts), ACCEPTED) if review is None else statuses(ids, centres, review, level)
     mine = status == ACCEPTED
@@ -120,7 +120,7 @@ def from_places(
     diameter_nm, like
         As for `from_points`.
     sparse
-        Only accepted and rejected places are known. Otherwise all places but the rejected ones are objects, and
+        Only accepted, added and rejected places are known. Otherwise all places but the rejected ones are objects, and
         everything
         else is background.
     reviewed
@@ -130,13 +130,13 @@ def from_places(
         places = replace(places, status=np.where(places.status == REJECTED, REJECTED, ACCEPTED))
     if not sparse and not reviewed:
         return from_points(places.centre_nm[places.status != REJECTED], diameter_nm, like)
-    accepted = places.of(ACCEPTED)
-    if not len(accepted):
+    objects = places.objects
+    if not len(objects):
         raise InputError(
             f"none of the {len(places.status)} places is accepted; review some, or give unlabelled='background' if "
             "they are all the objects in the volume"
         )
-    found = from_points(accepted, diameter_nm, like)
+    found = from_points(objects, diameter_nm, like)
     if not reviewed:
         return with_known(replace(found, told=RIM), places, {})
     unlabelled, known = Unlabelled(reviewed=tuple(reviewed)), inside(reviewed, like.shape)
@@ -144,6 +144,13 @@ def from_places(
         return found
     told = unlabelled.told(found.present.astype(np.uint8), known)
     return with_known(replace(found, told=told), places, {}, known)
+
+
+def _measured(ids: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Statistics of labels 1..n: all, the number of voxels (n,), and the number of sections (n,)."""
+    stats = cc3d.statistics(ids)
+    depths = np.array([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])
+    return stats, stats["voxel_counts"][1:], depths
 
 
 def _width_nm(ids: np.ndarray, level: Level) -> float:

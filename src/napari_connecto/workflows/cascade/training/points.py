@@ -19,7 +19,15 @@ from napari_connecto.workflows.cascade.training.point_formats import (
     read_marks,
     write_marks,
 )
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, REVIEW, check_status, read_verdicts
+from napari_connecto.workflows.cascade.verdicts import (
+    ACCEPTED,
+    NEW,
+    OBJECTS,
+    REJECTED,
+    REVIEW,
+    check_status,
+    read_verdicts,
+)
 
 DETECTIONS = "detections.csv"
 """The table of detections in a search's result folder."""
@@ -35,7 +43,7 @@ class Places:
     centre_nm
         (n, 3), nm, (z, y, x).
     status
-        (n,) "new", "accepted" or "rejected".
+        (n,) "new", "accepted", "rejected" or "added".
     reviewed
         Whether the file states verdicts, as a review does; without them, all are objects.
     """
@@ -52,6 +60,11 @@ class Places:
     def of(self, status: str) -> np.ndarray:
         """(k, 3) positions of one status."""
         return self.centre_nm[self.status == status]
+
+    @property
+    def objects(self) -> np.ndarray:
+        """(k, 3) positions that were accepted or added."""
+        return self.centre_nm[np.isin(self.status, OBJECTS)]
 
 
 def read_points(path: str | Path, level: Level | None = None) -> np.ndarray:
@@ -92,8 +105,8 @@ def read_places(path: str | Path, level: Level | None = None) -> Places:
     if path != folder and (path.name not in (DETECTIONS, REVIEW) or not (folder / DETECTIONS).is_file()):
         return _places(path, level)
     places = _places(folder / DETECTIONS, level)
-    status, besides = read_verdicts(folder).match(places.centre_nm)
-    status = np.where(places.status == NEW, status, places.status)
+    said, besides = read_verdicts(folder).match(places.centre_nm)
+    status = np.where(places.status == NEW, said.status, places.status)
     return Places(np.concatenate([places.centre_nm, besides.centre_nm]), np.concatenate([status, besides.status]))
 
 

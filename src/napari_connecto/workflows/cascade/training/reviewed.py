@@ -10,10 +10,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from napari_connecto.core.views.balls import ball
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 from napari_connecto.workflows.cascade.training.points import Places
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, OBJECTS, REJECTED
 
 REACH = 0.75
 """Radius around an object's centre, in diameters, that counts as seen: background, unless there is another object."""
@@ -31,19 +32,33 @@ def statuses(ids: np.ndarray, centres_nm: np.ndarray, places: Places, level: Lev
     centres_nm
         (n, 3) their centroids.
     places
-        See `Places`. If places of several verdicts are in one object, it is accepted if one of them is, else rejected
-        if
-        one of them is.
+        See `Places`. If places of several verdicts are in one object, it is accepted if one of them is accepted or
+        added, else rejected if one of them is.
     """
     found = np.full(len(centres_nm), ACCEPTED)
     owner = _owner(ids, places.centre_nm, level)
     if len(places.centre_nm):
         distance, nearest = cKDTree(centres_nm).query(places.centre_nm)
         owner = np.where((owner == 0) & (distance <= max(level.voxel_nm)), nearest + 1, owner)
-    for status in (NEW, REJECTED, ACCEPTED):
-        hit = owner[places.status == status]
+    for status, of in ((NEW, [NEW]), (REJECTED, [REJECTED]), (ACCEPTED, OBJECTS)):
+        hit = owner[np.isin(places.status, of)]
         found[hit[hit > 0] - 1] = status
     return found
+
+
+def with_added(ids: np.ndarray, places: Places, level: Level, diameter_nm: float, flat: bool) -> int:
+    """Draw a ball around every added place that is in no object, with ids that continue; returns how many.
+
+    ``ids`` (labels 1..n) changes in place, where there is background. ``flat``: within the section of the place.
+    """
+    added, drawn = places.of(ADDED), 0
+    first = int(ids.max(initial=0)) + 1
+    for centre in added[_owner(ids, added, level) == 0]:
+        box, inside = ball(level, centre, diameter_nm / 2, flat)
+        free = inside & (ids[box.slices] == 0)
+        ids[box.slices][free] = first + drawn
+        drawn += int(free.any())
+    return drawn
 
 
 def with_known(
@@ -71,7 +86,7 @@ def with_known(
     """
     level, diameter = examples.target, examples.diameter_nm
     if complete is None:
-        known = _around(examples, WIDE if (places.status != ACCEPTED).any() else REACH)
+        known = _around(examples, REACH if np.isin(places.status, OBJECTS).all() else WIDE)
     else:
         known = complete.copy()
     for status, radius in ((REJECTED, diameter / 2), (NEW, diameter * REACH)):
@@ -111,18 +126,9 @@ def _around(examples: Examples, reach: float) -> np.ndarray:
 
 
 def _balls(level: Level, centres_nm: np.ndarray, radius_nm: float, flat: bool) -> np.ndarray:
-    """Voxels within a radius of a position, and those that contain one; within its section only where ``flat``."""
+    """Voxels of the `ball` around each position."""
     out = np.zeros(level.shape, bool)
-    voxel = np.array(level.voxel_nm)
-    for at in level.to_voxels(centres_nm.reshape(-1, 3)):
-        reach = radius_nm / voxel * ([0, 1, 1] if flat else [1, 1, 1])
-        low = np.maximum(np.floor(at - reach), 0).astype(int)
-        high = np.minimum(np.floor(at + reach) + 1, level.shape).astype(int)
-        if (low >= high).any():
-            continue
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        middle = np.where(radius_nm < voxel, np.floor(at) + 0.5, at)
-        grids = np.ogrid[window]
-        squares = [((g + 0.5 - c) * v) ** 2 for g, c, v in zip(grids, middle, voxel, strict=True)]
-        out[window] |= squares[0] + squares[1] + squares[2] <= radius_nm**2
+    for centre in centres_nm.reshape(-1, 3):
+        box, inside = ball(level, centre, radius_nm, flat)
+        out[box.slices] |= inside
     return out
