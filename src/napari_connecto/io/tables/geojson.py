@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def write_geojson(
     voxels: np.ndarray,
     names: Sequence[str],
     cells: np.ndarray,
-    scores: np.ndarray | None = None,
+    numbers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a detection of QuPath for each point; a file there is replaced, whole.
 
@@ -37,16 +37,17 @@ def write_geojson(
         Of each.
     cells
         (n,) booleans: class `CELL` or `NO_CELL`.
-    scores
-        (n,) written as a measurement.
+    numbers
+        Columns (n,) by name, written as measurements; what is not finite is left out.
 
     Raises
     ------
     StoreError
         If it cannot be written.
     """
+    columns = {name: np.asarray(column, float) for name, column in (numbers or {}).items()}
     features = [
-        _feature(voxel, name, CELL if cell else NO_CELL, None if scores is None else float(scores[k]))
+        _feature(voxel, name, CELL if cell else NO_CELL, {key: float(c[k]) for key, c in columns.items()})
         for k, (voxel, name, cell) in enumerate(zip(voxels.tolist(), names, cells.tolist(), strict=True))
     ]
     path = Path(path)
@@ -54,12 +55,12 @@ def write_geojson(
         partial.write_text(json_text({"type": "FeatureCollection", "features": features}), encoding="utf-8")
 
 
-def _feature(voxel: Sequence[float], name: str, kind: str, score: float | None) -> dict[str, Any]:
+def _feature(voxel: Sequence[float], name: str, kind: str, numbers: Mapping[str, float]) -> dict[str, Any]:
     z, y, x = voxel
     plane = {"c": -1, "z": int(np.floor(z + 1e-6)), "t": 0}
     properties: dict[str, Any] = {"objectType": "detection", "name": name, "classification": {"name": kind}}
-    if score is not None:
-        properties["measurements"] = {"score": score}
+    if finite := {key: value for key, value in numbers.items() if np.isfinite(value)}:
+        properties["measurements"] = finite
     geometry = {"type": "Point", "coordinates": [x, y], "plane": plane}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 

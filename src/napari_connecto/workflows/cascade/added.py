@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_connecto.core.volume import Level
+from napari_connecto.workflows.cascade.measures import not_measured
 from napari_connecto.workflows.cascade.verdicts import ADDED, NOTES, Verdicts
 
 if TYPE_CHECKING:
@@ -47,4 +48,5 @@ def with_added(found: Detections, verdicts: Verdicts, boxes: Level | None) -> De
         "status": added.status,
         **{name: getattr(added, name) for name in NOTES},
     }
-    return replace(found, **{name: np.concatenate([getattr(found, name), rows[name]]) for name in rows})
+    joined: dict[str, Any] = {name: np.concatenate([getattr(found, name), rows[name]]) for name in rows}
+    return replace(found, **joined, measures=not_measured(found.measures, n))

@@ -18,6 +18,7 @@ from napari_connecto.io.tables.cell_xml import CELL, NO_CELL
 from napari_connecto.io.tables.tables import READ, numbers_of, places_of, read_table, write_table
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.cascade.added import with_added
+from napari_connecto.workflows.cascade.measures import measures_in
 from napari_connecto.workflows.cascade.training.point_formats import Told, format_of
 from napari_connecto.workflows.cascade.training.points import read_points, write_points
 from napari_connecto.workflows.cascade.verdicts import (
@@ -66,11 +67,13 @@ class Detections:
         score is 1); default "new".
     tags, reviewer, when
         (n,) the reviewer's tags, separated by ";"; who gave the verdict; and when (ISO 8601); default "".
+    measures
+        Columns (n,) of measurements by name, see `measure`; empty before.
 
     Raises
     ------
     InputError
-        If ids or statuses differ in number from the scores.
+        If ids, statuses or measurements differ in number from the scores.
     """
 
     centre_nm: np.ndarray
@@ -84,6 +87,7 @@ class Detections:
     tags: np.ndarray = field(default_factory=lambda: no_text(0))
     reviewer: np.ndarray = field(default_factory=lambda: no_text(0))
     when: np.ndarray = field(default_factory=lambda: no_text(0))
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self)
@@ -94,6 +98,9 @@ class Detections:
                 raise InputError(f"got {len(given)} values of {name} for {len(self)} detections; give one for each")
             if not len(given):
                 object.__setattr__(self, name, default)
+        for name, column in self.measures.items():
+            if len(column) != len(self):
+                raise InputError(f"got {len(column)} values of {name} for {len(self)} detections; give one for each")
 
     def __len__(self) -> int:
         return len(self.score)
@@ -129,17 +136,16 @@ class Detections:
     def where(self, keep: np.ndarray) -> Detections:
         """Those for which ``keep``, boolean (n,), is true, with their ids and verdicts."""
         rows: dict[str, Any] = {name: getattr(self, name)[keep] for name in _ROWS}
-        return replace(self, **rows)
+        return replace(self, **rows, measures={name: column[keep] for name, column in self.measures.items()})
 
     def save(self, path: str | Path, *, level: Level | None = None, to: str | None = None, title: str = "") -> None:
-        """Write a table, CSV or Parquet by the suffix: id, z_nm, y_nm, x_nm, score, the box in voxels, status.
+        """Write a table, CSV or Parquet by the suffix: see `table`.
 
-        After a review the columns tags, reviewer and when follow.
-
-        Other suffixes make files of other programs, centres alone, in voxels of ``level``, by default the finest that
-        was searched: ``.xml`` (cellfinder), ``.zip`` (ImageJ's regions), ``.geojson`` (QuPath). ``to="cell-counter"``
-        writes the XML of ImageJ's Cell Counter for the image called ``title``, ``to="brainglobe"`` a CSV of x, y, z,
-        type. What is rejected has the type of no cell, or, in ImageJ's regions, is left out.
+        Other suffixes make files of other programs: centres in voxels of ``level``, by default the finest that was
+        searched, and measurements where the format has room for them. ``.xml`` is for cellfinder, ``.zip`` for ImageJ's
+        regions, ``.geojson`` for QuPath. ``to="cell-counter"`` writes the XML of ImageJ's Cell Counter for the image
+        called ``title``, ``to="brainglobe"`` a CSV of x, y, z, type. What is rejected has the type of no cell, or, in
+        ImageJ's regions, is left out.
 
         Raises
         ------
@@ -148,20 +154,20 @@ class Detections:
         """
         if format_of(path, to) != "table":
             kinds = np.where(self.status == REJECTED, NO_CELL, CELL)
-            told = Told(kinds, self.id, self.score, title)
+            told = Told(kinds, self.id, self.score, title, self.measures)
             write_points(path, self.centre_nm, level or self.grid(), told, to=to)
             return
-        columns = {"id": self.id}
-        columns |= {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
-        columns["score"] = self.score
-        columns |= {
-            f"{axis}_{end}": self.box[:, i + 3 * j]
-            for j, end in enumerate(("start", "stop"))
-            for i, axis in enumerate("zyx")
-        }
-        columns["status"] = self.status
+        write_table(path, self.table())
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns (n,) by name: id, z_nm, y_nm, x_nm, score, the box in voxels, status, measurements.
+
+        After a review the columns tags, reviewer and when follow.
+        """
+        columns = {"id": self.id} | {f"{axis}_nm": self.centre_nm[:, i] for i, axis in enumerate("zyx")}
+        columns |= {"score": self.score} | {name: self.box[:, i] for i, name in enumerate(_BOX)}
         reviewed = (self.status != NEW).any() or (self.tags != "").any()
-        write_table(path, columns | (notes_of(self) if reviewed else {}))
+        return columns | {"status": self.status, **self.measures} | (notes_of(self) if reviewed else {})
 
     @property
     def box_voxel_nm(self) -> FVec3 | None:
@@ -212,7 +218,7 @@ def _from_table(path: str | Path) -> Detections:
     if not whole.all() or len(np.unique(number)) < len(number):
         raise InputError(f"got ids in '{path}' that are not whole numbers from 1, each once; correct or drop them")
     status = check_status(table["status"], path) if "status" in table else np.empty(0, "<U8")
-    notes: dict[str, Any] = read_notes(table, path)
+    notes: dict[str, Any] = read_notes(table, path) | {"measures": measures_in(table, path)}
     return Detections(centre, score, box, np.empty(0, np.int64), id=number.astype(np.int64), status=status, **notes)
 
 
@@ -236,7 +242,7 @@ def _load_folder(folder: Path) -> Detections:
 
 
 def join(parts: Sequence[Detections]) -> Detections:
-    """Several sets as one, with new ids; reports and labels are dropped."""
+    """Several sets as one, with new ids; reports, labels and measurements are dropped."""
     if not parts:
         return Detections.empty()
     said: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("status", *NOTES)}

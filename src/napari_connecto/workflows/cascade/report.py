@@ -40,6 +40,8 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
         "cascade": cascade.name,
         "version": __version__,
         "target": search.rule.head,
+        "diameter_nm": search.rule.diameter_nm,
+        "flat": search.rule.flat,
         "objects": len(found),
         "scores": "raw" if search.score_curve is None else "probability of being an object",
         "chunks": chunks,

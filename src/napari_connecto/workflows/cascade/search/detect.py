@@ -156,7 +156,8 @@ def detect_job(
         if volume.metadata.get(UNIT) == PIXEL:
             report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
         own = volume.levels[0]
-        report["image"] = {"voxel_nm": list(own.voxel_nm), "origin_nm": list(own.origin_nm)}
+        report["image"] = {k: list(getattr(own, k)) for k in ("shape", "voxel_nm", "origin_nm")}
+        report["region"] = None if region is None else [*region.start, *region.stop]
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,15 @@ class Told:
         (n,), or None.
     title
         Title of the image as ImageJ shows it: its file name.
+    measures
+        Further columns (n,) of numbers by name.
     """
 
     kinds: np.ndarray | int = CELL
     ids: Sequence[int] | np.ndarray | None = None
     scores: np.ndarray | None = None
     title: str = ""
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def format_of(path: str | Path, to: str | None = None) -> str:
@@ -96,7 +99,8 @@ def write_marks(path: Path, form: str, centre_nm: np.ndarray, level: Level, told
         keep = kinds != NO_CELL
         write_rois(path, voxels[keep], [name for name, kept in zip(names, keep, strict=True) if kept])
     else:
-        write_geojson(path, voxels, names, kinds != NO_CELL, told.scores)
+        numbers = {} if told.scores is None else {"score": told.scores}
+        write_geojson(path, voxels, names, kinds != NO_CELL, numbers | dict(told.measures))
 
 
 def read_marks(path: Path, level: Level) -> tuple[np.ndarray, np.ndarray]:
