@@ -52,6 +52,8 @@ _HOMES = {
     "write_verdicts": "workflows.cascade.verdicts",
     "merge_verdicts": "workflows.cascade.merging",
     "estimate": "workflows.cascade.estimate",
+    "measure": "workflows.cascade.results.measure",
+    "MeasureParams": "workflows.cascade.results.params",
     "predict": "workflows.segment.predict",
     "lazy": "workflows.segment.lazy",
     "Gate": "workflows.ood.gate",

@@ -15,6 +15,7 @@ _NAMES = (
     "estimate_segment",
     "fine_tune",
     "gate_check",
+    "measure",
     "membranes",
     "pair_volumes",
     "predict",

@@ -12,8 +12,10 @@ import click
 
 from napari_connecto.cli.options import PROGRESS, drive, finish, volume_options, volume_spec
 from napari_connecto.cli.runs import do_run, how_options, take_how
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job, loading
 from napari_connecto.core.phases import Phases
+from napari_connecto.workflows.recipes.entries.run import OnImage
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
@@ -60,6 +62,8 @@ def _run_document(recipe: str, out: str | None, volume: str | None, **options: A
     if out is not None:
         run = replace(run, out=out)
     if volume is not None:
+        if not isinstance(run, OnImage):
+            raise InputError(f"'{run.workflow}' begins with a result, not with an image; leave --volume out")
         run = replace(run, volume=replace(run.volume, path=volume))
     check_inputs(run, recipe)
     do_run(run, how)

@@ -31,9 +31,9 @@ class How:
     workers: int = 0
 
 
-def how_options(clustered: bool) -> list[click.Parameter]:
-    """The options of `How`; without a place to run where tiles run in this process alone."""
-    report = "Also write OUT/report.html: pictures, figures, parameters and provenance on one page."
+def how_options(clustered: bool, reports: bool = True) -> list[click.Parameter]:
+    """The options of `How`; without a place to run where tiles run in this process alone, or a page there is none."""
+    page = "Also write OUT/report.html: pictures, figures, parameters and provenance on one page."
     scheduler = "Run on this Dask cluster, e.g. tcp://host:8786."
     workers = "Local Dask workers to start; 0: run in this process."
     progress = click.Option(["--progress"], **PROGRESS_OPTION)
@@ -41,7 +41,8 @@ def how_options(clustered: bool) -> list[click.Parameter]:
         click.Option(["--scheduler"], metavar="ADDRESS", help=scheduler),
         click.Option(["--workers"], type=click.IntRange(0), default=0, help=workers),
     ]
-    return [*(where if clustered else ()), click.Option(["--report"], is_flag=True, help=report), progress]
+    report = click.Option(["--report"], is_flag=True, help=page)
+    return [*(where if clustered else ()), *([report] if reports else ()), progress]
 
 
 def take_how(options: dict[str, Any]) -> How:
@@ -83,7 +84,7 @@ def run_command(
     cost = click.Option(
         ["--estimate", "only_estimate"], is_flag=True, help="Print the estimated time, memory and disk space, and stop."
     )
-    options = [*own, *more, *([cost] if kind.estimates else []), *how_options(kind.clustered)]
+    options = [*own, *more, *([cost] if kind.estimates else []), *how_options(kind.clustered, kind.reports)]
     name = (kind.command or kind.workflow).split()[-1]
     return click.Command(name, params=options, callback=callback, help=inspect.getdoc(kind))
 
@@ -130,6 +131,8 @@ def _is_given(leaf: Leaf) -> bool:
 
 def do_run(run: Run, how: How) -> None:
     """Do a run, print its summary, and make a page of it where that was asked for."""
+    if how.report and not run.reports:
+        raise click.UsageError(f"there is no page for {run.workflow}; leave --report out")
     if how.report and not run.out:
         raise click.UsageError("--report needs --out, the folder that it is written to")
     with StopOnInterrupt(run) as stopping:

@@ -52,10 +52,10 @@ def write_recipe(run: Run, path: str | Path) -> None:
 
 
 def run_job(run: Run, client: Any = None) -> Job[Summary]:
-    """Do it, and leave the recipe in the result folder; raises what the workflow raises."""
+    """Do it, and leave the recipe with the result; raises what the workflow raises."""
     summary = yield from Phases({run.workflow: 1}).run(run.workflow, run.job(client))
     if summary.out:
-        write_recipe(run, Path(summary.out) / "recipe.yaml")
+        write_recipe(run, run.recipe_path(summary.out))
     return summary
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.params import flag, word
 from napari_connecto.workflows.recipes.entries.leaves import OF_THE_FILE, Leaf, leaves, shares
-from napari_connecto.workflows.recipes.entries.run import Run
+from napari_connecto.workflows.recipes.entries.run import OnImage, Run
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 PROGRAM = "napari-connecto"
@@ -36,8 +36,8 @@ def _own(run: Run, leaf: Leaf) -> Any:
     """The value of an option; what the labels' file states is asked for where the image's size would be taken."""
     value, field = leaf.of(run), next(field for field in fields(run) if field.name == leaf.path[0])
     labels = getattr(run, field.name)
-    if value is None and isinstance(labels, VolumeSpec) and shares(field, leaf.path[-1]) and run.volume.voxel_nm:
-        return OF_THE_FILE
+    if value is None and isinstance(run, OnImage) and isinstance(labels, VolumeSpec):
+        return OF_THE_FILE if shares(field, leaf.path[-1]) and run.volume.voxel_nm else None
     return value
 
 

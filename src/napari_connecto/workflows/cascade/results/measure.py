@@ -57,7 +57,9 @@ def measure(
 
     Examples
     --------
-    >>> volume = nc.open_sample("neuropil")
+    >>> volume, region = nc.open_sample("neuropil"), nc.Box((0, 0, 0), (8, 128, 128))
+    >>> cascade = nc.load_cascade(nc.list_cascades()["mitochondria"], device="cpu")
+    >>> found = nc.detect(volume, cascade, nc.DetectParams(audit=0), out="found", region=region)
     >>> measured = nc.measure("found", volume)
     >>> large = measured.where(measured.measures["volume_um3"] > 0.01)
     >>> large.save("large.csv")

@@ -39,8 +39,9 @@ class Shapes:
     @classmethod
     def of(cls, n: int) -> Shapes:
         """Nothing seen yet of ``n`` objects."""
-        zeros = [np.zeros(shape, np.int64) for shape in (n, (n, 3), (n, 3), (n, 6))]
-        return cls(*zeros, low=np.full((n, 3), np.iinfo(np.int64).max), high=np.zeros((n, 3), np.int64))
+        voxels, anchor, first, second = (np.zeros(shape, np.int64) for shape in (n, (n, 3), (n, 3), (n, 6)))
+        low, high = np.full((n, 3), np.iinfo(np.int64).max), np.zeros((n, 3), np.int64)
+        return cls(voxels, anchor, first, second, low, high)
 
     def add(self, rows: np.ndarray, which: np.ndarray, places: np.ndarray, corner: Vec3) -> None:
         """Add voxels of a tile.
@@ -129,7 +130,8 @@ class Intensities:
         n = np.where(self.seen > 0, self.seen, 1)
         off = self.total[channel] / n
         sd = np.sqrt(np.maximum(self.square[channel] / n - off * off, 0))
-        return tuple(np.where(self.seen > 0, a, np.nan) for a in (self.pivot[channel] + off, sd))  # type: ignore[return-value]
+        nothing = self.seen == 0
+        return np.where(nothing, np.nan, self.pivot[channel] + off), np.where(nothing, np.nan, sd)
 
 
 def _summed(which: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:

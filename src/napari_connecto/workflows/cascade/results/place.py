@@ -90,5 +90,5 @@ def borders(
     if searched is None:
         return np.full(len(low_nm), np.nan), np.zeros(len(low_nm), bool)
     away = np.stack([low_nm - searched[0], searched[1] - high_nm])[:, :, int(flat) :]
-    touches = (away < np.array(voxel_nm[int(flat) :]) / 2).any(axis=(0, 2))
+    touches = np.any(away < np.array(voxel_nm[int(flat) :]) / 2, axis=(0, 2))
     return np.maximum(away, 0).min(axis=(0, 2)), touches

@@ -18,7 +18,7 @@ from napari_connecto.workflows.adapt.params import (
     RankParams,
     SuggestParams,
 )
-from napari_connecto.workflows.recipes.entries.run import MODEL, Run, Summary
+from napari_connecto.workflows.recipes.entries.run import MODEL, OnImage, Summary
 from napari_connecto.workflows.shared.em_labels import LabelKind
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
@@ -32,7 +32,7 @@ def _source() -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rank(Run):
+class Rank(OnImage):
     """Rank pretrained domains by how similar their data are to PATH (MMD^2 with interval); perhaps none fits."""
 
     workflow: ClassVar[str] = "rank"
@@ -49,7 +49,7 @@ class Rank(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suggest(Run):
+class Suggest(OnImage):
     """Suggest patches of PATH to annotate, each with a reason."""
 
     workflow: ClassVar[str] = "suggest"
@@ -68,7 +68,7 @@ class Suggest(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Run):
+class Prepare(OnImage):
     """Adapt a model to PATH without labels."""
 
     workflow: ClassVar[str] = "prepare"
@@ -92,7 +92,7 @@ class Prepare(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(Run):
+class FineTune(OnImage):
     """Adapt a model to the annotated patches of a session, and measure it on those held out."""
 
     workflow: ClassVar[str] = "fine-tune"
@@ -135,7 +135,7 @@ class FineTune(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainDomain(Run):
+class TrainDomain(OnImage):
     """Make the domain NAME from the volume PATH and its LABELS: a model, held-out figures, a sample of features."""
 
     workflow: ClassVar[str] = "train-domain"

@@ -10,7 +10,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, loading
 from napari_connecto.core.params import REQUIRED, param
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipes.entries.run import Backend, Run, Summary, backend_field, region_field
+from napari_connecto.workflows.recipes.entries.run import Backend, OnImage, Summary, backend_field, region_field
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detect(Run):
+class Detect(OnImage):
     """Find sparse objects in PATH: search all of it at low resolution, and at full resolution only where needed."""
 
     workflow: ClassVar[str] = "detect"
@@ -45,7 +45,7 @@ class Detect(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCascade(Run):
+class TrainCascade(OnImage):
     """Train a cascade on PATH from labels on part of it.
 
     A table of points with a column status, as a review leaves it, teaches only what was accepted and rejected.

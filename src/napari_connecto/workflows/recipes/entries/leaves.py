@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_connecto.core.params import flag
-from napari_connecto.workflows.recipes.entries.run import Given, Run
+from napari_connecto.workflows.recipes.entries.run import Given, OnImage, Run
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 SHOWN = ("path", "array", "voxel_nm")
@@ -93,7 +93,7 @@ def _has_params(kind: type) -> bool:
 def _leaves(kind: type[Run], field: dataclasses.Field[Any], hint: Any) -> Iterator[Leaf]:
     name, argument, params = field.name, field.name in kind.arguments, params_kind(hint)
     if hint is VolumeSpec:
-        yield from _volume(field, argument)
+        yield from _volume(field, argument, second=issubclass(kind, OnImage))
     elif params is not None:
         hints, given = get_type_hints(params), get_origin(hint) is Given
         prefix = f"{name}_" if name in kind.prefixed else ""
@@ -104,8 +104,11 @@ def _leaves(kind: type[Run], field: dataclasses.Field[Any], hint: Any) -> Iterat
         yield Leaf((name,), name, hint, field.default, field.metadata, argument)
 
 
-def _volume(field: dataclasses.Field[Any], argument: bool) -> Iterator[Leaf]:
-    """The image's options are called as its fields are; those of a second volume begin with that one's name."""
+def _volume(field: dataclasses.Field[Any], argument: bool, second: bool) -> Iterator[Leaf]:
+    """The image's options are called as its fields are; those of other volumes begin with that one's name.
+
+    ``second``: where there is the image, too, their help refers to its options.
+    """
     first, name, hints = field.name == "volume", field.name, get_type_hints(VolumeSpec)
     for inner in dataclasses.fields(VolumeSpec):
         path, hint = (name, inner.name), bare(hints[inner.name])
@@ -116,7 +119,7 @@ def _volume(field: dataclasses.Field[Any], argument: bool) -> Iterator[Leaf]:
             yield Leaf(path, inner.name, hint, inner.default, inner.metadata)
         else:
             whose = name.upper() if argument else flag(name)
-            meta = {**inner.metadata, "help": f"As {flag(inner.name)}, for {whose}."}
+            meta = {**inner.metadata, "help": f"As {flag(inner.name)}, for {whose}."} if second else {**inner.metadata}
             if shares(field, inner.name):
                 meta["help"] = f"As {flag(inner.name)}, for {whose}; default: the same, 0 0 0: what {whose} states."
             yield Leaf(path, f"{name}_{inner.name}", hint, inner.default, meta, hidden=inner.name not in SHOWN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from napari_connecto.core.errors import InputError
@@ -63,7 +64,7 @@ class Run(ABC):
     """Its name in recipes."""
     command: ClassVar[str] = ""
     """Its command, where that is called otherwise."""
-    arguments: ClassVar[Sequence[str]] = ("volume",)
+    arguments: ClassVar[Sequence[str]] = ()
     """Fields that a command takes without an option, in this order."""
     options: ClassVar[Mapping[str, str]] = {}
     """Options of params that are called otherwise, since another field has taken the name: ``params.voxel_nm``."""
@@ -75,8 +76,9 @@ class Run(ABC):
     """Whether it trains, and ends with the best so far when it is asked to stop."""
     estimates: ClassVar[bool] = False
     """Whether `estimate_job` says what it would cost."""
+    reports: ClassVar[bool] = True
+    """Whether `reports` makes a page of its result."""
 
-    volume: VolumeSpec = param(REQUIRED, "The image: any readable volume.")
     out: str = param(REQUIRED, "Result folder; an unfinished one is resumed.", role="out")
 
     def __post_init__(self) -> None:
@@ -89,6 +91,33 @@ class Run(ABC):
     def estimate_job(self) -> Job[Any]:
         """What it would cost; the result has ``seconds`` and ``lines()``; raises `InputError` without `estimates`."""
         raise InputError(f"{self.workflow} has no cost estimate; run it directly")
+
+    def recipe_path(self, out: str) -> Path:
+        """Where the recipe is kept of a run that wrote ``out``."""
+        return Path(out) / "recipe.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnImage(Run):
+    """What every workflow that begins with an image needs."""
+
+    arguments: ClassVar[Sequence[str]] = ("volume",)
+
+    volume: VolumeSpec = param(REQUIRED, "The image: any readable volume.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnResult(Run):
+    """What every workflow that begins with the result folder of a search needs; it writes a file."""
+
+    arguments: ClassVar[Sequence[str]] = ("result",)
+    reports: ClassVar[bool] = False
+
+    result: str = param(REQUIRED, "Result folder of a search.", role="input")
+
+    def recipe_path(self, out: str) -> Path:
+        """Beside the file that was written, because the folder has the recipe of the search."""
+        return Path(out).with_suffix(".recipe.yaml")
 
 
 @dataclass(frozen=True)

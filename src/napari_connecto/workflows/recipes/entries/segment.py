@@ -12,7 +12,7 @@ from napari_connecto.workflows.recipes.entries.run import (
     MODEL,
     Backend,
     Given,
-    Run,
+    OnImage,
     Summary,
     backend_field,
     region_field,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment(Run):
+class Segment(OnImage):
     """Segment PATH into instances; parameters that are not given are those tuned with the model."""
 
     workflow: ClassVar[str] = "segment"
@@ -53,7 +53,7 @@ class Segment(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(Run):
+class Predict(OnImage):
     """Run a model on PATH and write the prediction as OME-Zarr."""
 
     workflow: ClassVar[str] = "predict"

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import REQUIRED, param
-from napari_connecto.workflows.recipes.entries.run import Backend, Run, Summary, backend_field, region_field, tile_field
+from napari_connecto.workflows.recipes.entries.run import (
+    Backend,
+    OnImage,
+    Summary,
+    backend_field,
+    region_field,
+    tile_field,
+)
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
@@ -19,7 +26,7 @@ NEW = "Folder of the result; a new one, or empty."
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulateXray(Run):
+class SimulateXray(OnImage):
     """Simulate an X-ray volume of the tissue in the EM volume PATH; the result is marked as simulated."""
 
     workflow: ClassVar[str] = "simulate-xray"
@@ -40,7 +47,7 @@ class SimulateXray(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair(Run):
+class Pair(OnImage):
     """Align the X-ray volume PATH with the volume EM of the same tissue, and report how well they fit."""
 
     workflow: ClassVar[str] = "pair"
@@ -59,7 +66,7 @@ class Pair(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainTranslator(Run):
+class TrainTranslator(OnImage):
     """Train a translator from the X-ray volume PATH and the EM volume EM of the same tissue."""
 
     workflow: ClassVar[str] = "train-translator"
@@ -80,7 +87,7 @@ class TrainTranslator(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translate(Run):
+class Translate(OnImage):
     """Translate the X-ray volume PATH into an EM-like volume with its uncertainty."""
 
     workflow: ClassVar[str] = "translate"

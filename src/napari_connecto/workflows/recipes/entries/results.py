@@ -1,0 +1,32 @@
+"""Use what a search found: measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.params import param
+from napari_connecto.workflows.cascade.results.params import MeasureParams
+from napari_connecto.workflows.recipes.entries.run import OnResult, Summary
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(OnResult):
+    """Measure each object that the search in RESULT found: size, intensity, elongation, distance to the border.
+
+    The measurements become columns of its detections.csv, and of everything exported from it.
+    """
+
+    workflow: ClassVar[str] = "measure"
+
+    image: VolumeSpec | None = param(None, "The image that was searched; default: as RESULT/recipe.yaml says.")
+    out: str = param("", "Also write the table to this file, see `export points`.", role="out")
+    params: MeasureParams = param(MeasureParams(), "How objects are measured.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Measure."""
+        from napari_connecto.workflows.recipes.results import measure
+
+        return measure(self)

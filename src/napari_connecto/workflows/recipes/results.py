@@ -1,0 +1,59 @@
+"""What measure does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Volume
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.results.measure import TABLE, measure_job
+from napari_connecto.workflows.cascade.training.point_formats import format_of
+from napari_connecto.workflows.cascade.verdicts import REJECTED
+from napari_connecto.workflows.recipes.entries.results import Measure
+from napari_connecto.workflows.recipes.entries.run import OnImage, Summary
+from napari_connecto.workflows.recipes.recipe import read_run
+from napari_connecto.workflows.shared.spec import open_spec
+
+
+def measure(run: Measure) -> Job[Summary]:
+    """Measure, and write the columns into the result's table."""
+    if run.out:
+        format_of(run.out)  # refused before anything is computed
+    image, lines = open_spec(run.image) if run.image is not None else searched_image(run.result), []
+    measured = yield from measure_job(run.result, image, run.params)
+    if image is None:
+        lines.append("Intensities are not measured: the image was no file; name it with --image.")
+    elif measured.labels is None:
+        lines.append("Centres have no shape: intensities are of a ball around each.")
+    lines += told(measured)
+    if run.out:
+        measured.where(measured.status != REJECTED).save(run.out)
+    figures = {"objects": len(measured), "columns": list(measured.measures)}
+    return Summary(run.out or str(Path(run.result) / TABLE), lines, figures)
+
+
+def searched_image(result: str | Path) -> Volume | None:
+    """The image that a search read, by the recipe in its result folder; None if it was no file."""
+    recipe = Path(result) / "recipe.yaml"
+    if not recipe.is_file():
+        return None
+    searched = read_run(recipe)
+    if not isinstance(searched, OnImage):
+        raise InputError(f"'{recipe}' is not the recipe of a search; name the image with --image")
+    return open_spec(searched.volume)
+
+
+def told(measured: Detections) -> list[str]:
+    """How many were measured, and the median of what says most."""
+    lines = [f"{len(measured)} objects measured"]
+    for name, what in (("volume_um3", "volume {:.3g} um^3"), ("area_um2", "area {:.3g} um^2"), ("mean", "mean {:.4g}")):
+        column = np.asarray(measured.measures.get(name, ()), float)
+        if np.isfinite(column).any():
+            lines.append(f"median {what.format(np.nanmedian(column))}")
+    if "touches_border" in measured.measures:
+        lines.append(f"{np.count_nonzero(measured.measures['touches_border'])} touch the border of what was searched")
+    return ["; ".join(lines)]

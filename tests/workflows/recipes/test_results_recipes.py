@@ -1,0 +1,100 @@
+"""What is done with a result, from the shell: it needs no more than the folder, and can be repeated from its recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from napari_connecto.cli import cli
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.tables.tables import read_table
+from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.results.measure import measure
+from napari_connecto.workflows.cascade.verdicts import REJECTED, Verdicts, write_verdicts
+from napari_connecto.workflows.recipes.entries.cascade import Detect
+from napari_connecto.workflows.recipes.recipe import read_run, write_recipe
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
+from tests.workflows.cascade.results.scenes import blobs, found_in
+
+VOXEL, ORIGIN = (40.0, 8.0, 10.0), (400.0, 80.0, 0.0)
+
+
+def invoke(*words):
+    done = CliRunner().invoke(cli, [*map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An image, and the result folder of a search for masks in it."""
+    folder = tmp_path_factory.mktemp("made")
+    labels = blobs(5)
+    image = np.random.default_rng(0).integers(0, 255, labels.shape).astype(np.uint8)
+    save_volume(Volume((Level(image, VOXEL, ORIGIN),)), folder / "image.ome.zarr")
+    result = folder / "found"
+    (result / "labels").mkdir(parents=True)
+    save_volume(Volume((Level(labels, VOXEL, ORIGIN),), kind="labels"), result / "labels" / "objects.zarr")
+    told = {"voxel_nm": VOXEL, "origin_nm": ORIGIN}
+    found = found_in(labels, VOXEL, ORIGIN, levels=[told], image=told | {"shape": labels.shape})
+    found.save(result / "detections.csv")
+    (result / "report.json").write_text(json.dumps(dict(found.report)), encoding="utf-8")
+    run = Detect(volume=VolumeSpec(str(folder / "image.ome.zarr")), cascade="cells", out=str(result))
+    write_recipe(run, result / "recipe.yaml")
+    return Volume((Level(image, VOXEL, ORIGIN),)), found, result
+
+
+@pytest.fixture
+def result(made, tmp_path):
+    return shutil.copytree(made[2], tmp_path / "found")
+
+
+def test_measure_reads_the_image_of_the_search_and_every_export_has_the_columns(made, result, tmp_path):
+    image, found, _ = made
+    write_verdicts(result, Verdicts(found.id[:1], found.centre_nm[:1], np.array([REJECTED]), 10.0))
+    assert f"{len(found)} objects measured" in invoke("measure", result)
+    expected = measure(found, image).measures
+    table, _ = read_table(result / "detections.csv")
+    for name, column in expected.items():
+        np.testing.assert_array_equal(table[name], column)
+    assert set(table["status"]) == {"new"}  # verdicts stay in their own file
+    invoke("export", "points", result, tmp_path / "kept.parquet")
+    np.testing.assert_array_equal(Detections.load(tmp_path / "kept.parquet").measures["sd"], expected["sd"][1:])
+    assert read_run(result / "recipe.yaml").workflow == "detect"
+    again = read_run(result / "detections.recipe.yaml")
+    assert (again.workflow, again.result) == ("measure", str(result))
+
+
+def test_a_recipe_repeats_what_was_written(result, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    invoke("measure", "found", "--out", "table.csv")
+    before = (tmp_path / "table.csv").read_bytes()
+    (tmp_path / "table.csv").unlink()
+    monkeypatch.chdir(tmp_path.parent)
+    invoke("run", tmp_path / "table.recipe.yaml")
+    assert (tmp_path / "table.csv").read_bytes() == before
+
+
+def test_without_the_image_the_shapes_are_measured_and_it_is_said(result):
+    (result / "recipe.yaml").unlink()
+    assert "Intensities are not measured: the image was no file; name it with --image." in invoke("measure", result)
+    table, _ = read_table(result / "detections.csv")
+    assert "elongation" in table
+    assert "mean" not in table
+
+
+def test_what_is_no_search_or_no_table_is_refused_in_a_line(result, tmp_path):
+    with pytest.raises(InputError, match="holds no finished search"):
+        invoke("measure", tmp_path)
+    with pytest.raises(InputError, match=r"allowed: names that end in \.csv"):
+        invoke("measure", result, "--out", "table.docx")
+    write_recipe(replace(read_run(result / "recipe.yaml"), volume=VolumeSpec("gone.tif")), result / "recipe.yaml")
+    with pytest.raises(InputError, match=r"gone\.tif"):
+        invoke("measure", result)
