@@ -12,7 +12,7 @@ from typing import Any, cast
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import cache, cascade, doctor, domains, export, general, neuroglancer, report
+from napari_connecto.cli import cache, cascade, doctor, domains, encoders, export, general, neuroglancer, report
 from napari_connecto.cli.runs import run_command
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
@@ -77,6 +77,9 @@ def _leave(line: str, code: int) -> None:
 
 OWN = {"detect": cascade.detect, "train-domain": domains.domains}
 """Commands of workflows that have more than their entry says."""
+
+general.models.add_command(encoders.encoders)
+general.models.add_command(encoders.fetch)
 
 for command in (
     general.demo,

@@ -6,8 +6,8 @@ import time
 
 import click
 
+from napari_connecto.cli.options import ask
 from napari_connecto.core.amounts import bytes_text
-from napari_connecto.core.errors import InputError
 
 
 @click.group()
@@ -50,15 +50,6 @@ def empty(yes: bool) -> None:
         click.echo(f"{cache_folder()} is empty")
         return
     if not yes:
-        _ask(f"delete {bytes_text(total)} in {cache_folder().parent} and in left-over scratch folders?")
+        ask(f"delete {bytes_text(total)} in {cache_folder().parent} and in left-over scratch folders?")
     gone = shrink(0) + sum(remove_scratch(path) for path, _ in scratch)
     click.echo(f"{bytes_text(gone)} deleted")
-
-
-def _ask(question: str) -> None:
-    try:
-        click.confirm(question, abort=True)
-    except click.Abort as error:
-        if isinstance(error.__context__, EOFError):
-            raise InputError("no terminal to ask on; give --yes") from error
-        raise

@@ -87,7 +87,7 @@ run_document = click.Command(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the shipped cascades, domains and translators, or import or export a model."""
+    """List the shipped cascades, domains and translators, import or export a model, or get weights of encoders."""
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators

@@ -10,6 +10,7 @@ import click
 
 from napari_connecto.cli.bar import Bar
 from napari_connecto.core.documents import json_text
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, progress_line, run
 from napari_connecto.core.params import REQUIRED, flag
@@ -109,6 +110,22 @@ def drive(job: Job[Any], progress: str) -> Any:
         return run(job)
     with Bar() as bar:
         return run(job, bar.show)
+
+
+def ask(question: str) -> None:
+    """Go on only if the user says yes.
+
+    Raises
+    ------
+    InputError
+        If there is no terminal to ask on.
+    """
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            raise InputError("no terminal to ask on; give --yes") from error
+        raise
 
 
 def finish(told: Mapping[str, Any], progress: str, more: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.core.predict import OnBadChunk
 
@@ -68,6 +69,12 @@ class TrainParams:
     encoder: str = param(
         "small", "'small' (a U-Net), or an encoder of segmentation_models_pytorch (2-D, 2.5-D).", advanced=True
     )
+    encoder_weights: str = param(
+        "",
+        "Start the encoder from published weights: 'imagenet' (see `models encoders`), or a file of weights "
+        "(safetensors, state dict); empty: random weights.",
+        advanced=True,
+    )
     width: int = param(8, "Channels of the first layer.", low=2, high=64, advanced=True)
     budget: str = param(
         "standard",
@@ -100,6 +107,11 @@ class TrainParams:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.encoder_weights and self.encoder == "small":
+            raise InputError(
+                "got encoder_weights with encoder 'small', for which none are published; "
+                "choose an encoder such as tu-tf_efficientnet_lite0"
+            )
 
     def sparse(self, *, reviewed: bool) -> bool:
         """Whether unlabelled voxels are unknown; ``reviewed``: the labels come from a review."""

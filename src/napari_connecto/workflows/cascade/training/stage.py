@@ -19,12 +19,12 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.training.fit import FitParams, Sample, fit
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.search.descent import HighestValue
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
+from napari_connecto.workflows.cascade.training.new_stage import new_stage
 from napari_connecto.workflows.cascade.training.samples import Patches
 
 WARM = 0.1
@@ -66,7 +66,7 @@ def train_stage_job(
     scaling = card.normalisation.resolve(volume)
     train, held_out = (_patches(level, examples, box, card, scaling, _target(k, params)) for box in boxes)
     check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
-    model = start or new_model(card, params.seed, device=params.device)
+    model = start or new_stage(card, params, k)
     boldness = 1.0 if start is None else WARM
     soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
     planned = params.steps or (yield from _planned_job(model, train, params, k))
