@@ -179,6 +179,7 @@ def test_conda_recipe_asks_for_what_pyproject_asks_for():
     recipe = yaml.safe_load((pages.ROOT / "packaging" / "recipe.yaml").read_text(encoding="utf-8"))
     asked = {re.sub(r"\[.*?\]", "", need).replace(">=", " >=") for need in project["dependencies"]}
     conda = {"torch": "pytorch", "dask": "dask-core", "matplotlib": "matplotlib-base"}
+    conda["huggingface-hub"] = "huggingface_hub"
     wanted = {" ".join([conda.get(need.split()[0], need.split()[0]), *need.split()[1:]]) for need in asked}
     run = set(recipe["requirements"]["run"])
     assert wanted <= run

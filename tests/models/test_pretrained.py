@@ -33,6 +33,8 @@ from napari_connecto.models.pretrained.sources import find
 from napari_connecto.models.pretrained.start import pretrained_model
 from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.training.new_stage import new_stage
+from tests.models.cards import UNET_2D
 
 LITE = "tu-tf_efficientnet_lite0"
 MEAN, STD = (0.4, 0.5, 0.45), (0.2, 0.25, 0.3)
@@ -189,7 +191,7 @@ def test_without_weights_on_this_machine_the_message_tells_the_three_ways() -> N
     with pytest.raises(InputError, match="which is no file"):
         find("resnet18", "nothing.pth")
     with pytest.raises(InputError, match="choose an encoder"):
-        TrainParams(encoder_weights="imagenet")
+        new_stage(UNET_2D, TrainParams(encoder_weights="imagenet"), 0)
 
 
 @pytest.mark.usefixtures("no_network")

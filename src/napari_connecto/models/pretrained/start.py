@@ -40,7 +40,10 @@ def pretrained_model(card: ModelCard, seed: int, wanted: str, *, device: str = "
         If the file is damaged or of another encoder.
     """
     if card.network.get("kind") != "smp":
-        raise InputError("got encoder weights for a network without an encoder of segmentation_models_pytorch")
+        raise InputError(
+            f"got encoder weights '{wanted}' for the small network, for which none are published; "
+            "choose an encoder such as tu-tf_efficientnet_lite0, or leave them out"
+        )
     encoder = str(card.network.get("encoder"))
     source = find(encoder, wanted)
     net = deepcopy(new_model(card, seed, device="cpu").net)

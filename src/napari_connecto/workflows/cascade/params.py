@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.core.predict import OnBadChunk
 
@@ -107,11 +106,6 @@ class TrainParams:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.encoder_weights and self.encoder == "small":
-            raise InputError(
-                "got encoder_weights with encoder 'small', for which none are published; "
-                "choose an encoder such as tu-tf_efficientnet_lite0"
-            )
 
     def sparse(self, *, reviewed: bool) -> bool:
         """Whether unlabelled voxels are unknown; ``reviewed``: the labels come from a review."""
