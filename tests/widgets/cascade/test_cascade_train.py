@@ -232,3 +232,72 @@ def test_train_waits_for_an_image_that_is_being_opened(dock, viewer, qtbot, monk
     may_open.set()
     qtbot.waitUntil(lambda: len(started) == 1, timeout=5000)
     assert started == [(50, 5, 5)]
+
+
+def draw(dock, *corners):  # noqa: F811
+    """Draw upright rectangles (z, y0, x0, y1, x1) in voxels of the image."""
+    dock.train.region.draw.click()
+    for z, y0, x0, y1, x1 in corners:
+        dock.train.region.layers.layer.add_rectangles([[z, y0, x0], [z, y0, x1], [z, y1, x1], [z, y1, x0]])
+
+
+def run_of(training, monkeypatch):
+    """The run that a training asks for."""
+    asked = []
+
+    def in_subprocess(run, work):
+        yield Progress(0, 0)
+        asked.append(run)
+        return Summary("", [])
+
+    monkeypatch.setattr("napari_connecto.workflows.recipes.own_process.run_in_subprocess", in_subprocess)
+    run(training_job(training))
+    return asked[0]
+
+
+def test_a_rectangle_is_a_reviewed_region_on_all_labelled_sections(dock, viewer, monkeypatch):  # noqa: F811
+    labels = np.zeros((8, 100, 100), np.uint8)
+    labels[[1, 2, 6], 10:20, 10:20] = 1
+    viewer.add_labels(labels, name="mask", scale=(50, 4, 4), units="nm")
+    dock.train.labels.setCurrentText("mask")
+    draw(dock, (3, -0.5, 9.5, 29.5, 59.5))
+    assert "unlabelled outside it is unknown" in dock.train.caption.text()
+    asked = run_of(dock.train.training(), monkeypatch)
+    sides = [((box.start[1:], box.stop[1:])) for box in asked.reviewed]
+    assert sides == [((0, 10), (30, 60))] * 2
+    assert [(box.start[0], box.stop[0]) for box in asked.reviewed] == [(1, 3), (6, 7)]
+    dock.train.region.layers.setCurrentIndex(0)
+    assert run_of(dock.train.training(), monkeypatch).reviewed == ()
+
+
+def test_a_region_without_rectangles_or_with_other_shapes_is_refused(dock, viewer):  # noqa: F811
+    viewer.add_labels(np.ones((8, 100, 100), np.uint8), name="mask", scale=(50, 4, 4), units="nm")
+    dock.train.labels.setCurrentText("mask")
+    draw(dock)
+    with pytest.raises(InputError, match="layer 'reviewed region' holds no rectangle; draw one, or choose 'none'"):
+        dock.train.training()
+    dock.train.region.layers.layer.add_ellipses([[1, 0, 0], [1, 0, 9], [1, 9, 9], [1, 9, 0]])
+    with pytest.raises(InputError, match="holds other shapes than upright rectangles; delete them"):
+        dock.train.training()
+
+
+def test_points_have_a_reviewed_region_too(dock, viewer, monkeypatch):  # noqa: F811
+    viewer.add_points([[2, 40, 60], [4, 20, 20]], scale=(50, 4, 4), units="nm", name="dots")
+    dock.train.labels.setCurrentText("dots")
+    dock.train.form.change(diameter_nm=40.0)
+    draw(dock, (3, 9.5, 9.5, 49.5, 79.5))
+    (box,) = run_of(dock.train.training(), monkeypatch).reviewed
+    assert (box.start, box.stop) == ((2, 10, 10), (5, 50, 80))
+
+
+def test_the_caption_says_that_only_single_sections_are_labelled(dock, viewer, qtbot):  # noqa: F811
+    labels = np.zeros((40, 32, 32), np.uint8)
+    labels[[7, 21], ::4, ::4] = 1
+    layer = viewer.add_labels(labels, name="two", scale=(50, 4, 4), units="nm")
+    dock.train.labels.setCurrentText("two")
+    said = "2 of 40 sections are labelled; the others are treated as unknown."
+    qtbot.waitUntil(lambda: said in dock.train.caption.text(), timeout=5000)
+    layer.data[22, ::4, ::4] = 1
+    layer.events.paint(value=[])
+    said = "3 of 40 sections are labelled; the others count as background."
+    qtbot.waitUntil(lambda: said in dock.train.caption.text(), timeout=5000)

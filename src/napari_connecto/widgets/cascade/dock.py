@@ -196,8 +196,5 @@ class CascadeWidget(Dock):
     def close_jobs(self) -> None:
         """Stop all jobs and release the keys."""
         super().close_jobs()
-        for part in (self.image, self.cascade, self.card, self.results):
+        for part in (self.image, self.cascade, self.train, self.card, self.results, self.bar):
             part.close_jobs()
-        for bar in (self.bar, self.train.bar):
-            bar.close_jobs()
-        self.train.labels.release()

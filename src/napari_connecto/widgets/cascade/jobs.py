@@ -21,12 +21,14 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.widgets.cascade.rectangles import Rectangle, boxes_of, labelled_planes, planes_between
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.cascade.document import read_document
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.training.points import Places
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, numbered
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
@@ -184,6 +186,8 @@ class Training:
         Verdicts on other places, if the labels are detections accepted in a review.
     previous
         Folder of a cascade to compare with.
+    reviewed
+        Where everything is labelled; empty: see ``params.unlabelled``.
     """
 
     volume: Volume
@@ -194,16 +198,38 @@ class Training:
     out: Path
     review: Places | None = None
     previous: Path | None = None
+    reviewed: tuple[Rectangle, ...] = ()
+
+    def boxes(self) -> tuple[Box, ...]:
+        """``reviewed`` in voxels of the labels, of the volume for points; reads all labels."""
+        if not self.reviewed:
+            return ()
+        if isinstance(self.labels, np.ndarray):
+            level = self.volume.levels[0]
+            return boxes_of(self.reviewed, level, planes_between(self.labels, level))
+        level = self.labels.levels[0]
+        return boxes_of(self.reviewed, level, labelled_planes(level))
+
+
+def told_job(labels: np.ndarray, params: TrainParams) -> Job[str]:
+    """How unlabelled voxels of labels (z, y, x) are treated, in words; "" where there is nothing to say."""
+    yield Progress(0, 0, "looking at the labels")
+    unlabelled = Unlabelled(params.unlabelled, (), params.background_label, params.object_label)
+    objects = unlabelled.objects_of(labels)
+    if objects.any(axis=(1, 2)).all() and not unlabelled.background:
+        return ""
+    ids = numbered(objects)
+    return unlabelled.told(ids, unlabelled.known(labels, ids)) if ids.any() else ""
 
 
 def training_job(training: Training) -> Job[Summary]:
-    """Train in a separate process, killed when this is closed; inputs that are not files are written to one first.
-    first."""
+    """Train in a separate process, killed when this is closed; inputs that are not files are written to one first."""
     yield from torch_job()
     from napari_connecto.io.tables.tables import write_table
     from napari_connecto.workflows.recipes.own_process import run_in_subprocess
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as work:
+        reviewed = training.boxes()
         phases = Phases({"writing the image": 1, "writing the labels": 1, "training": 100})
         writing = as_file_job(training.volume, training.spec, Path(work) / "image.ome.zarr")
         volume = yield from phases.run("writing the image", writing)
@@ -223,6 +249,7 @@ def training_job(training: Training) -> Job[Summary]:
             labels=labels,
             points=points,
             review=review,
+            reviewed=reviewed,
             previous=None if training.previous is None else str(training.previous),
             params=training.params,
             out=str(training.out),

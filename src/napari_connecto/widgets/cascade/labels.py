@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from napari.layers import Layer, Points
+from napari.layers import Labels, Layer, Points
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
@@ -14,6 +14,9 @@ from napari_connecto.widgets.viewer.layers import describe, nm_per_unit, world_g
 from napari_connecto.widgets.viewer.show import to_nm
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.training.points import Places
+
+LOOKED_AT = 2**25
+"""Voxels of labels that are looked at for the caption."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> T
     return Taught(labels, review)
 
 
-def caption(layer: Layer | None, params: TrainParams) -> str:
-    """What is labelled, and how unlabelled voxels are treated, in words."""
+def caption(layer: Layer | None, params: TrainParams, *, region: bool = False) -> str:
+    """What is labelled, and how unlabelled voxels are treated, in words; ``region``: a reviewed region is given."""
     if layer is None:
         return "Paint masks in a Labels layer, or set points."
+    if region:
+        return "Label every object inside the reviewed region: what is unlabelled outside it is unknown."
     review = layer.metadata.get(REVIEWED)
     if params.sparse(reviewed=review is not None):
         rejected = len(review.of("rejected")) if review is not None else 0
@@ -69,6 +74,13 @@ def caption(layer: Layer | None, params: TrainParams) -> str:
     if isinstance(layer, Points):
         return "Set a point on every object: everything else in the image counts as background."
     return "Paint every object: unpainted voxels count as background."
+
+
+def in_memory(layer: Layer | None) -> np.ndarray | None:
+    """The labels of a layer if they can be looked at in a moment, (z, y, x); None otherwise."""
+    data = layer.data if isinstance(layer, Labels) else None
+    small = isinstance(data, np.ndarray) and data.ndim == 3 and data.size <= LOOKED_AT
+    return data if small else None
 
 
 def _same_grid(layer: Layer, image: Layer) -> bool:

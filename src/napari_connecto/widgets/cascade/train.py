@@ -16,8 +16,10 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.cascade.caption import LabelsCaption
 from napari_connecto.widgets.cascade.jobs import Training, training_job
-from napari_connecto.widgets.cascade.labels import caption, taught
+from napari_connecto.widgets.cascade.labels import taught
+from napari_connecto.widgets.cascade.region import RegionRow
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -52,7 +54,8 @@ class TrainBox(QGroupBox):
             "Points: centres of objects in the image.\n"
             "Unlabelled voxels count as background, or as unknown if you choose so below.",
         )
-        self.caption = text_line("How unlabelled voxels are treated")
+        self.region = RegionRow(viewer)
+        self.caption = LabelsCaption()
         self.form = ParamsForm(TrainParams)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
         self.stop = QPushButton("Stop && keep best")
@@ -65,12 +68,14 @@ class TrainBox(QGroupBox):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (QLabel("Labels"), self.labels, self.caption, self.form, self.bar, self.about):
+        for widget in (QLabel("Labels"), self.labels, self.region, self.caption, self.form, self.bar, self.about):
             layout.addWidget(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
         self._source.changed.connect(self._on_image_opened)
-        self.form.changed.connect(self._show_caption)
+        for signal in (self.form.changed, self.region.changed):
+            signal.connect(self._show_caption)
+        self.region.draw.clicked.connect(lambda: self.region.draw_on(self._source.layer))
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
         self.bar.worker.reported.connect(self._on_reported)
@@ -91,7 +96,7 @@ class TrainBox(QGroupBox):
 
     def _show_caption(self) -> None:
         with suppress(ConnectoError):  # of an incomplete entry
-            self.caption.setText(caption(self.labels.layer, self.form.value))
+            self.caption.tell(self.labels.layer, self.form.value, region=self.region.layers.layer is not None)
 
     def _on_clicked(self) -> None:
         self._source.settle()
@@ -147,11 +152,20 @@ class TrainBox(QGroupBox):
         params = self.form.value
         assert self._source.full is not None
         what = taught(layer, image, self._source.full, params)
+        reviewed = self.region.rectangles(image, self._source.full.levels[0])
         spec = what.labels.metadata.get(SPEC) if isinstance(what.labels, Volume) else None
         name = re.sub(r"[^\w.-]+", "-", params.name) or "cascade"
         out = self._folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         previous = layer.metadata.get(PREVIOUS)
-        return Training(volume, self._source.spec(volume), what.labels, spec, params, out, what.review, previous)
+        spec_of_image = self._source.spec(volume)
+        return Training(volume, spec_of_image, what.labels, spec, params, out, what.review, previous, reviewed)
+
+    def close_jobs(self) -> None:
+        """Stop training, and following the layers."""
+        self.caption.close_jobs()
+        self.bar.close_jobs()
+        for combo in (self.labels, self.region.layers):
+            combo.release()
 
     def _on_trained(self, summary: Summary) -> None:
         out = Path(summary.out)

@@ -176,15 +176,17 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 class LayerCombo(QComboBox):
     """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
-    ``chosen`` is emitted when another layer is chosen, or none is left.
+    ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
     """
 
     chosen = Signal()
 
-    def __init__(self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str) -> None:
+    def __init__(self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str, *, none: str = "") -> None:
         super().__init__()
         self._viewer, self._kinds = viewer, kinds
-        self._listed: list[Layer] = []
+        self._none: list[Layer | None] = [None] * bool(none)
+        self._none_text = none
+        self._listed: list[Layer | None] = []
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
@@ -202,12 +204,17 @@ class LayerCombo(QComboBox):
         chosen = self._listed[index] if 0 <= index < len(self._listed) else None
         return chosen if chosen is not None and chosen in self._viewer.layers else None
 
+    def choose(self, layer: Layer) -> None:
+        """Choose a layer of the viewer."""
+        self.refresh()
+        self.setCurrentIndex(self._listed.index(layer))
+
     def refresh(self) -> None:
         """List the layers again and keep the choice if it still exists."""
-        layers = [
+        layers = self._none + [
             layer for layer in self._viewer.layers if isinstance(layer, self._kinds) and RESULT not in layer.metadata
         ]
-        names = [layer.name for layer in layers]
+        names = [self._none_text if layer is None else layer.name for layer in layers]
         if layers == self._listed and names == [self.itemText(i) for i in range(self.count())]:
             return
         index = self.currentIndex()

@@ -16,7 +16,7 @@ from napari_connecto.workflows.cascade.search.rule import Head
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.reviewed import statuses, with_added, with_known
-from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside, numbered
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
@@ -64,16 +64,10 @@ def from_labels(
     given = level.read(level.box)
     if given.dtype.kind not in "iub":
         raise InputError(f"got labels of type {given.dtype}; labels must be integers, 0 for background")
-    array = unlabelled.objects_of(given)
-    values = np.unique(array)
-    values = values[values != 0]
-    if values.size == 0:
+    ids = numbered(unlabelled.objects_of(given))
+    if not ids.any():
         what = f"hold no label {unlabelled.objects}" if unlabelled.objects else "are empty"
         raise InputError(f"the labels {what}; paint at least a few objects")
-    ids = np.searchsorted(values, array).astype(np.uint32) + 1
-    ids[array == 0] = 0
-    if values.size == 1:
-        ids = cc3d.connected_components(array != 0, connectivity=26).astype(np.uint32)
     stats, counts, depths = _measured(ids)
     thin = float(np.median(depths)) == 1
     if diameter_nm is None:
