@@ -17,6 +17,7 @@ from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.cascade.caption import LabelsCaption
+from napari_connecto.widgets.cascade.encoder_weights import EncoderWeights
 from napari_connecto.widgets.cascade.jobs import Training, training_job
 from napari_connecto.widgets.cascade.labels import taught
 from napari_connecto.widgets.cascade.region import RegionRow
@@ -57,6 +58,7 @@ class TrainBox(QGroupBox):
         self.region = RegionRow(viewer)
         self.caption = LabelsCaption()
         self.form = ParamsForm(TrainParams)
+        self.weights = EncoderWeights(self.form)
         self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
         self.stop = QPushButton("Stop && keep best")
         self.stop.setToolTip("Stop now and keep the best networks so far; levels not yet started are left out")
@@ -68,7 +70,17 @@ class TrainBox(QGroupBox):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
-        for widget in (QLabel("Labels"), self.labels, self.region, self.caption, self.form, self.bar, self.about):
+        parts = (
+            QLabel("Labels"),
+            self.labels,
+            self.region,
+            self.caption,
+            self.form,
+            self.weights,
+            self.bar,
+            self.about,
+        )
+        for widget in parts:
             layout.addWidget(widget)
         self._source.layers.chosen.connect(self._on_image_chosen)
         self.labels.chosen.connect(self._on_labels_chosen)
@@ -163,6 +175,7 @@ class TrainBox(QGroupBox):
     def close_jobs(self) -> None:
         """Stop training, and following the layers."""
         self.caption.close_jobs()
+        self.weights.bar.close_jobs()
         self.bar.close_jobs()
         for combo in (self.labels, self.region.layers):
             combo.release()
