@@ -69,7 +69,18 @@ def _labels(array: np.ndarray, voxel_nm: tuple[float, float, float], name: str =
 
 
 def nuclei(part: str, side: int = 4096, coverage: float = 0.1) -> Part:
-    """dsb2018: 256 x 256 parts of the fluorescence images on a dark canvas; even images train, odd ones test."""
+    """dsb2018: `nuclei_mosaic` as a pyramid."""
+    image, truth = nuclei_mosaic(part, side, coverage)
+    voxel = (1000.0, 500.0, 500.0)
+    return _pyramid(f"nuclei_{part}", image, voxel, 4), _labels(truth, voxel)
+
+
+def nuclei_mosaic(part: str, side: int, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Image and instances (1, y, x): 256 x 256 parts of the fluorescence images on a dark canvas.
+
+    Even images train, odd ones test. The canvas is ``side`` wide, three quarters of it to train, and ``coverage`` is
+    the share of it that images fill.
+    """
     rng = np.random.default_rng(0 if part == "train" else 1)
     side = side * 3 // 4 if part == "train" else side
     cells = [(y, x) for y in range(0, side - 255, 256) for x in range(0, side - 255, 256)]
@@ -89,9 +100,8 @@ def nuclei(part: str, side: int = 4096, coverage: float = 0.1) -> Part:
             truth[here] = np.where(ids > 0, ids.astype(np.uint32) + count, 0)
             count += int(ids.max())
     noise = rng.standard_normal(image.shape, np.float32) * max(1.0, float(np.median(spreads)))
-    image = np.clip(np.rint(np.where(filled, image, noise) + 10), 0, 255).astype(np.uint8)[None]
-    voxel = (1000.0, 500.0, 500.0)
-    return _pyramid(f"nuclei_{part}", image, voxel, 4), _labels(truth[None], voxel)
+    image = np.clip(np.rint(np.where(filled, image, noise) + 10), 0, 255).astype(np.uint8)
+    return image[None], truth[None]
 
 
 def _window(picture: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

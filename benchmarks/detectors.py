@@ -1,0 +1,165 @@
+"""Trained cascades against what a user would otherwise do: ``python benchmarks/detectors.py [--budget 60]``.
+
+Every method learns from the same labels for the same CPU seconds, on one thread. Each run is a line of
+``benchmarks/cache/detectors.jsonl``, so a second start goes on where the first ended; ``--table`` prints the lines that
+are there. Real data are looked for beside the project (NAPARI_CONNECTO_DATA says where else).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from _detector_data import DATASETS, Data, Scene
+from _detector_forest import forest
+from _detector_objects import Score, score
+from _detector_peers import classical
+from _detector_table import table
+from _detector_unet import unet
+from _real_data import CACHE, DATA
+
+import napari_connecto as nc
+from napari_connecto.workflows.cascade.training import stage
+
+LINES = CACHE / "detectors.jsonl"
+Method = Callable[[Scene, Data, float, int], Any]
+
+
+def main() -> None:
+    """Measure what is missing, then print the table."""
+    asked = _asked()
+    if asked.table:
+        table(_lines(), asked.budget)
+        return
+    if not DATA.is_dir():
+        raise SystemExit("no real data: set NAPARI_CONNECTO_DATA to its folder")
+    torch.set_num_threads(1)
+    for seed in range(asked.seeds):
+        for name in DATASETS:
+            for method in METHODS:
+                if asked.only in name and method in asked.methods:
+                    _measure_missing(name, method, asked.budget, seed, asked.fresh)
+    table(_lines(), asked.budget)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="datasets whose name holds this")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--budget", type=float, default=60, help="CPU seconds to train and choose")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fresh", action="store_true", help="measure again what was measured with an older commit")
+    parser.add_argument("--table", action="store_true", help="only print what was measured")
+    return parser.parse_args()
+
+
+def _measure_missing(name: str, method: str, budget_s: float, seed: int, fresh: bool) -> None:
+    key = {"data": name, "method": method, "budget_s": budget_s, "seed": seed}
+    commit = _commit()
+    for line in _lines():
+        if key.items() <= line.items() and (line["commit"] == commit or not fresh):
+            return
+    try:
+        rows = measure(DATASETS[name], METHODS[method], budget_s, seed)
+    except (nc.ConnectoError, ImportError) as error:
+        rows = [{"error": str(error)}]
+    LINES.parent.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        with LINES.open("a") as file:
+            file.write(json.dumps(key | row | {"commit": commit}) + "\n")
+        print(key, {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+
+
+def _lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+
+
+def _commit() -> str:
+    """Of the code that is measured; "+" if files were changed since."""
+    here = Path(__file__).parent.parent
+    told = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=here, capture_output=True, text=True)
+    return told.stdout.strip()
+
+
+def measure(data: Data, method: Method, budget_s: float, seed: int) -> list[dict[str, Any]]:
+    """Train on one part, report on the other, with CPU seconds of each; a cascade also without its gates."""
+    (scene,), started = data.read("train"), time.process_time()
+    trained = method(scene, data, budget_s, seed)
+    row = {"train_s": time.process_time() - started, "chosen": trained.chosen}
+    ways = {"cascade": trained, "exhaustive": trained.exhaustive()} if isinstance(trained, _Cascade) else {"": trained}
+    return [row | _reported(way, data) | ({"method": name} if name else {}) for name, way in ways.items()]
+
+
+def _reported(trained: Callable[[Scene], np.ndarray], data: Data) -> dict[str, float]:
+    """Scores of the part to report on, objects and voxels of several images added up."""
+    scores, search_s = [], 0.0
+    for scene in data.read("test"):
+        started = time.process_time()
+        found = trained(scene)
+        search_s += time.process_time() - started
+        scores.append(score(found, scene, data))
+    return reduce(Score.__add__, scores).to_json() | {"search_s": search_s}
+
+
+@dataclass(frozen=True)
+class _Cascade:
+    """`nc.detect` as it is, without audit."""
+
+    cascade: nc.Cascade
+    data: Data
+    params: nc.DetectParams
+
+    def __call__(self, scene: Scene) -> np.ndarray:
+        image, _ = scene.volumes(self.data.voxel_nm, "report")
+        labels = nc.detect(image, self.cascade, self.params).labels
+        assert labels is not None  # the default head draws masks
+        level = labels.levels[0]
+        return np.asarray(level.read(level.box))
+
+    def exhaustive(self) -> _Cascade:
+        """The finest stage everywhere."""
+        return replace(self, params=replace(self.params, exhaustive=True))
+
+    @property
+    def chosen(self) -> str:
+        """Resolution, stages, and the rule of objects."""
+        pixels = self.cascade.cards[0].voxel_nm[1] / self.data.voxel_nm[1]
+        return f"averaged {pixels:g} x {pixels:g}, {len(self.cascade.cards)} stages, {self.cascade.rule}"
+
+
+def cascade(scene: Scene, data: Data, budget_s: float, seed: int) -> _Cascade:
+    """Default settings; only the time is given, in CPU seconds."""
+    with _budget_of_cpu(budget_s):
+        trained = nc.train_cascade(*scene.volumes(data.voxel_nm, "train"), nc.TrainParams(seed=seed))
+    return _Cascade(trained, data, nc.DetectParams(audit=0))
+
+
+@contextmanager
+def _budget_of_cpu(seconds: float) -> Iterator[None]:
+    """Training counts the clock's seconds; here it counts those of the processor, for the machine is shared."""
+    name = nc.TrainParams().budget
+    given = {name: replace(stage.BUDGETS[name], seconds=seconds)}
+    with mock.patch.object(time, "perf_counter", time.process_time), mock.patch.object(stage, "BUDGETS", given):
+        yield
+
+
+METHODS: dict[str, Method] = {
+    "cascade": cascade,
+    "classical": classical,
+    "forest": forest,
+    "U-Net": unet,
+}
+
+if __name__ == "__main__":
+    main()
