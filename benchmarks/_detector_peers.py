@@ -19,7 +19,7 @@ from skimage.transform import downscale_local_mean, resize
 
 HELD_OUT = 0.35
 """Share of the training images that the choices are made on; that of `TrainParams.validation`."""
-CHOOSING = 2_500_000
+CHOOSING = 1_700_000
 """Voxels at most to choose by."""
 CHOSEN = 0.8
 """Share of the budget after which no other way is tried."""

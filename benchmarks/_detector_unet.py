@@ -12,15 +12,15 @@ from _detector_data import Data, Scene
 from _detector_objects import choose_rule, typical_radius
 from _detector_peers import Clock, Peer, averaged, halves, restored, scaled
 
-ENCODER, DEPTH, DECODER = "tu-mobilenetv3_small_100", 4, (64, 48, 32, 16)
-FACTORS, SIDE, BATCH, RATE = (4, 2, 1), 128, 4, 2e-3
-TRIAL, TRAINED = 0.12, 0.85
+ENCODER, DEPTH, DECODER = "resnet18", 4, (64, 48, 32, 16)
+FACTORS, SIDE, BATCH, RATE = (4, 2, 1), 96, 4, 2e-3
+TRIAL, TRAINED = 0.1, 0.85
 """Share of the budget that each resolution is tried for, and at which training ends."""
 TILE, HALO = 1024, 64
 
 
 def unet(scene: Scene, data: Data, budget_s: float, seed: int) -> Peer:
-    """BCE + Dice, Adam, flips and turns, crops of 128 x 128.
+    """BCE + Dice, Adam, flips and turns, crops of 96 x 96.
 
     Every resolution gets `TRIAL` of the budget; the best by Dice on the held-out part gets what is left.
     """
