@@ -1,4 +1,4 @@
-"""Trained cascades against what a user would otherwise do: ``python benchmarks/detectors.py [--budget 60]``.
+"""Trained cascades against what a user would otherwise do: ``python benchmarks/detectors.py [--budget 300]``.
 
 Every method learns from the same labels for the same CPU seconds, on one thread. Each run is a line of
 ``benchmarks/cache/detectors.jsonl``, so a second start goes on where the first ended; ``--table`` prints the lines that
@@ -11,8 +11,7 @@ import argparse
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -30,7 +29,7 @@ from _detector_unet import unet
 from _real_data import CACHE, DATA
 
 import napari_connecto as nc
-from napari_connecto.workflows.cascade.training import stage
+from napari_connecto.workflows.cascade.training.stage import BUDGETS
 
 LINES = CACHE / "detectors.jsonl"
 Method = Callable[[Scene, Data, float, int], Any]
@@ -57,7 +56,8 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="datasets whose name holds this")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--budget", type=float, default=60, help="CPU seconds to train and choose")
+    budgets = [int(budget.seconds) for budget in BUDGETS.values()]
+    parser.add_argument("--budget", type=int, default=budgets[0], choices=budgets, help="CPU seconds to learn")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured with an older commit")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
@@ -139,19 +139,11 @@ class _Cascade:
 
 
 def cascade(scene: Scene, data: Data, budget_s: float, seed: int) -> _Cascade:
-    """Default settings; only the time is given, in CPU seconds."""
-    with _budget_of_cpu(budget_s):
-        trained = nc.train_cascade(*scene.volumes(data.voxel_nm, "train"), nc.TrainParams(seed=seed))
+    """Default settings but for the budget, whose seconds are those of the processor, for the machine is shared."""
+    params = nc.TrainParams(budget=next(name for name, b in BUDGETS.items() if b.seconds == budget_s), seed=seed)
+    with mock.patch.object(time, "perf_counter", time.process_time):
+        trained = nc.train_cascade(*scene.volumes(data.voxel_nm, "train"), params)
     return _Cascade(trained, data, nc.DetectParams(audit=0))
-
-
-@contextmanager
-def _budget_of_cpu(seconds: float) -> Iterator[None]:
-    """Training counts the clock's seconds; here it counts those of the processor, for the machine is shared."""
-    name = nc.TrainParams().budget
-    given = {name: replace(stage.BUDGETS[name], seconds=seconds)}
-    with mock.patch.object(time, "perf_counter", time.process_time), mock.patch.object(stage, "BUDGETS", given):
-        yield
 
 
 METHODS: dict[str, Method] = {
