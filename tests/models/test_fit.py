@@ -123,6 +123,34 @@ def test_ten_steps_are_as_good_as_any() -> None:
         assert len(reports) == steps
 
 
+@pytest.mark.parametrize(("step_s", "made"), [(1.0, 10), (4.0, 3), (0.01, 40)])
+def test_a_schedule_ends_in_time_and_no_later_than_its_last_step(step_s: float, made: int) -> None:
+    """The clock drives the schedule to its end wherever it is ahead of the steps: never more than one step late."""
+    now = iter(np.arange(1000) * step_s)
+    reports = []
+    job = fit(
+        new_model(SCORER_3D, 0, device="cpu"),
+        bright(SCORER_3D, 1),
+        FitParams(steps=40, validate_every=40),
+        validate=lambda _: 0.0,
+        seconds=10.0,
+        clock=lambda: float(next(now)),
+    )
+    run(job, reports.append)
+    assert len(reports) == reports[-1].payload["step"] == made
+    done = [r.done for r in reports]
+    assert done == sorted(done)
+    assert done[-1] == reports[-1].total == 40
+    assert reports[-1].payload["score"] is not None, "the last state is compared, too"
+
+
+def test_a_limit_that_is_not_reached_changes_nothing() -> None:
+    model, params = new_model(SCORER_3D, 0, device="cpu"), FitParams(steps=6)
+    free = run(fit(model, bright(SCORER_3D, 1), params))
+    limited = run(fit(model, bright(SCORER_3D, 1), params, seconds=1e6))
+    assert free.card.digest == limited.card.digest
+
+
 @pytest.mark.parametrize("c", [UNET_2D, SMP_25D, SCORER_3D], ids=["unet", "smp", "scorer"])
 def test_of_a_decoder_the_encoder_stays(c: ModelCard) -> None:
     model = new_model(c, 0, device="cpu")

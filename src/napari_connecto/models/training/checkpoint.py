@@ -47,6 +47,16 @@ class Run:
     score: float | None = None
     stale: int = 0
 
+    @property
+    def place(self) -> int:
+        """In the schedule, in steps: as many as were made, or more where time is short."""
+        return int(self.schedule.last_epoch)
+
+    def advance(self, place: int) -> None:
+        """Go on in the schedule to a later place."""
+        while self.place < place:
+            self.schedule.step()
+
 
 def save_run(path: Path, run: Run, fingerprint: Mapping[str, Any]) -> None:
     """Write a run to one safetensors file, whole or not at all.

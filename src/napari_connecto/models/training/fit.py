@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -60,6 +61,8 @@ def fit(
     validate: Callable[[Predictor], float] | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
+    seconds: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Job[TorchPredictor]:
     """Train a copy of a model; the same model and samples give the same weights on the same machine.
 
@@ -85,11 +88,16 @@ def fit(
         File that keeps the run at every ``validate_every``-th step; where it exists already, training goes on from
         it and ends, on a CPU, with the very weights of an undisturbed run. Delete it once the model is saved; give
         another one for other samples, for it knows the model and the parameters only.
+    seconds
+        Time limit; 0: none. The schedule runs by the clock where that is ahead of the steps, so that the learning rate
+        falls to its end in time: fewer steps are made, as if so many had been planned.
+    clock
+        Tells the time in seconds.
 
     Yields
     ------
     Progress
-        ``payload`` is ``{"step", "loss", "score"}``, ``score`` the last validation's or None.
+        Of the schedule; ``payload`` is ``{"step", "loss", "score"}``: steps made, and the last validation's score or None.
 
     Returns
     -------
@@ -112,8 +120,9 @@ def fit(
         load_run(checkpoint, run, fingerprint)
     best = pupil.unpack(run.best) if run.best else None
     source = samples(run.step) if callable(samples) else islice(samples, run.step, None)
-    while run.step < params.steps and not 0 < params.patience <= run.stale and not (stop is not None and stop()):
-        sample = _draw(source, run.step)
+    started, ahead = clock(), run.place / params.steps
+    while run.place < params.steps and not 0 < params.patience <= run.stale and not (stop is not None and stop()):
+        sample, before = _draw(source, run.step), run.place
         try:
             loss = _step(run, sample, params, model)
         except (MemoryError, RuntimeError) as error:
@@ -123,12 +132,14 @@ def fit(
                 f"training on batches of {sample[0].shape} does not fit into the memory of {model.device}; "
                 "use fewer or smaller patches at a time, or device='cpu'"
             ) from error
-        if run.step % params.validate_every == 0 or run.step == params.steps:
+        if seconds > 0:
+            run.advance(min(params.steps, int(params.steps * (ahead + (clock() - started) / seconds))))
+        if run.place // params.validate_every > before // params.validate_every or run.place == params.steps:
             if validate is not None:
                 best = _validated(run, pupil, best, validate)
             if checkpoint is not None:
                 save_run(checkpoint, run, fingerprint)
-        yield Progress(run.step, params.steps, "training", {"step": run.step, "loss": loss, "score": run.score})
+        yield Progress(run.place, params.steps, "training", {"step": run.step, "loss": loss, "score": run.score})
     return best or pupil.model()
 
 

@@ -1,11 +1,10 @@
-"""Train one stage of a cascade: fit, find hard negatives, continue to fit."""
+"""Train one stage of a cascade within its share of the time."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
@@ -29,6 +27,8 @@ from napari_connecto.workflows.cascade.training.samples import Patches
 
 WARM = 0.1
 """Share of the learning rate for networks that are already trained."""
+RATE = 1e-2
+"""Peak learning rate; it rises over a tenth of the steps and falls to nothing by their end."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,13 @@ class Budget:
     steps: int
 
 
-BUDGETS = {"quick": Budget(60, 1000), "standard": Budget(300, 3000), "best": Budget(1200, 12000)}
-FINEST, LEAST, TIMED = 0.7, 100, 4
-"""Share of the time for the finest level; least steps of a level; steps that are timed."""
+BUDGETS = {"quick": Budget(60, 1500), "standard": Budget(300, 6000), "best": Budget(1200, 20000)}
+FINEST, COARSER = 0.7, 0.2
+"""Shares of the time for the finest level, and for all others together; the rest is for measuring."""
+VALIDATIONS = 20
+"""How often the state is compared with the best one; half-way, errors of the network are searched for."""
+CHECKED = 12
+"""Samples, in batches of `TrainParams.batch`, on which states are compared."""
 LOOK = 256
 """Number of chunks searched for errors of the network."""
 
@@ -53,75 +57,51 @@ def train_stage_job(
     card: ModelCard,
     params: TrainParams,
     k: int,
+    levels: int,
     stop: Callable[[], bool] | None = None,
     start: TorchPredictor | None = None,
 ) -> Job[tuple[Predictor, int, int]]:
-    """Fit, find hard negatives, continue to fit.
+    """Fit in one schedule; from half-way on, chunks that the network gets wrong are drawn more often.
 
-    ``boxes`` are voxels of ``examples.target`` for training, and for selecting the best state; stage 0 is the finest.
-    ``start``, of the same card, replaces the random initial weights. Once ``stop`` is true, the best state so far is
-    taken. Returns it, the number of steps, and how many were planned: ``params.steps``, or by the budget.
+    ``boxes`` are voxels of ``examples.target`` for training, and for selecting the best state; stage 0 is the finest of
+    ``levels``. ``start``, of the same card, replaces the random initial weights. Once ``stop`` is true, the best state
+    so far is taken. Returns it, the number of steps, and how many were planned: ``params.steps``, or what fits into the
+    budget's time, at most its steps.
     """
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
     train, held_out = (_patches(level, examples, box, card, scaling, _target(k, params)) for box in boxes)
-    check_samples = [s for s, _ in zip(held_out.draw(params.batch, seed=1), range(6), strict=False)]
-    model = start or new_stage(card, params, k)
-    boldness = 1.0 if start is None else WARM
     soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
-    planned = params.steps or (yield from _planned_job(model, train, params, k))
-    first = max(5, planned * 2 // 3)
-    names = [f"training level {k}{part}" for part in ("", ", finding hard negatives", ", hard negatives")]
-    look_steps = LOOK / (3 * params.batch)  # a step takes about as long as three calls on each of its samples
-    phases = Phases(dict(zip(names, (first, look_steps, max(0, planned - first)), strict=True)))
-    counted, score = _Counted(), _Fit(check_samples)
-    for part, steps in enumerate((first, planned - first)):
-        if steps < 1 or counted.stopped(stop):
-            break
-        rate = boldness * (1e-2 if part == 0 else 3e-3)
-        settings = FitParams(steps=steps, dice=0.0 if soft else 0.5, learning_rate=rate)
-        draw = train.draw(params.batch, params.seed + part)
-        job = fit(model, draw, settings, validate=score, stop=stop)
-        trained = yield from phases.run(names[2 * part], counted.renamed(job, names[2 * part]))
-        if part == 0 or not counted.stopped(stop) or score(trained) > score(model):
-            model = trained
-        if part == 0 and not counted.stopped(stop):
-            train.hard = yield from phases.call(names[1], partial(_mistakes, train, model, params.seed))
-    return model, counted.steps, planned
+    steps, seconds = planned(params, k, levels)
+    settings = FitParams(
+        steps=steps,
+        dice=0.0 if soft else 0.5,
+        learning_rate=RATE if start is None else RATE * WARM,
+        validate_every=max(1, steps // VALIDATIONS),
+    )
+    check = _Check(train, list(islice(held_out.draw(params.batch, seed=1), CHECKED)), params.seed)
+    model = start or new_stage(card, params, k)
+    job = fit(model, train.draw(params.batch, params.seed), settings, validate=check, stop=stop, seconds=seconds)
+    made = last = 0
+    try:
+        while True:
+            progress = next(job)
+            made, last = progress.payload["step"], progress.done
+            yield replace(progress, stage=f"training level {k}")
+    except StopIteration as end:
+        return end.value, made, round(made * steps / last) if last else steps
+    finally:
+        job.close()
 
 
-def _planned_job(model: TorchPredictor, patches: Patches, params: TrainParams, k: int) -> Job[int]:
-    """Steps that fit into the budget, by a few that are timed and thrown away; the finest level gets most of it."""
-    budget, share = BUDGETS[params.budget], FINEST if k == 0 else (1 - FINEST) / 2
-    started = 0.0
-    for progress in fit(model, patches.draw(params.batch, params.seed), FitParams(steps=TIMED + 1)):
-        started = started or time.perf_counter()  # the first step also prepares
-        yield replace(progress, stage=f"timing level {k}")
-    step_s = (time.perf_counter() - started) / TIMED
-    most = budget.steps if k == 0 else budget.steps // 3
-    return int(min(most, max(LEAST, budget.seconds * share / max(step_s, 1e-6))))
-
-
-@dataclass
-class _Counted:
-    """Number of training steps."""
-
-    steps: int = 0
-
-    def stopped(self, stop: Callable[[], bool] | None) -> bool:
-        return stop is not None and stop()
-
-    def renamed(self, job: Job, stage: str) -> Job:
-        """The same job under another stage name."""
-        try:
-            while True:
-                progress = next(job)
-                self.steps += 1
-                yield replace(progress, stage=stage)
-        except StopIteration as end:
-            return end.value
-        finally:
-            job.close()
+def planned(params: TrainParams, k: int, levels: int) -> tuple[int, float]:
+    """Steps of stage ``k`` of so many at most, and seconds (0: as long as they take)."""
+    if params.steps:
+        return params.steps, 0.0
+    budget = BUDGETS[params.budget]
+    if k == 0:
+        return budget.steps, budget.seconds * (FINEST if levels > 1 else FINEST + COARSER)
+    return budget.steps // 3, budget.seconds * COARSER / (levels - 1)
 
 
 Target = Literal["any", "share", "soft"]
@@ -154,13 +134,22 @@ def _patches(
     )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """Validation score: minus the mean cross-entropy on fixed held-out samples."""
+@dataclass
+class _Check:
+    """Validation score: minus the mean cross-entropy on fixed held-out samples.
 
+    Half-way through the training it also tells its samples which chunks the network gets wrong.
+    """
+
+    train: Patches
     samples: list[Sample]
+    seed: int
+    calls: int = 0
 
     def __call__(self, model: Predictor) -> float:
+        self.calls += 1
+        if self.calls == VALIDATIONS // 2:
+            self.train.hard = _mistakes(self.train, model, self.seed)
         total = weight_sum = 0.0
         name = model.card.outputs[0].name
         for image, target, weight in self.samples:

@@ -130,7 +130,7 @@ def train_cascade_job(
     for k, card in enumerate(cards):
         seeded = replace(params, seed=params.seed + k)
         start = begun[k] if begun else None
-        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, stop, start)
+        training = train_stage_job(volume, examples, (train_box, measure_box), card, seeded, k, len(cards), stop, start)
         stage, steps, planned = yield from phases.run(f"training level {k}", training)
         if steps == 0 and not stages:
             raise Cancelled("stopped before the first step of training; nothing was kept")
