@@ -110,7 +110,8 @@ def test_calibration_counts_what_the_least_size_removes(small_and_large):
     assert (held_out.found.sum(), len(held_out.found), held_out.too_small, held_out.false) == (6, 10, 4, 0)
     assert held_out.sentence == (
         "An exhaustive search finds 6 of 10 held-out objects (60 %, 95 % CI 26 to 88 %); 4 of those missed are smaller "
-        "than the minimum size of 120 voxels; 0 of 6 detections there are false; masks overlap the labels with "
+        "than the minimum size of 120 voxels; 0 of 6 detections there are false; F1 0.75 (95 % CI 0.42 to 0.94); masks "
+        "overlap the labels with "
         f"a Dice of {held_out.dice:.2f}."
     )
     again = Calibration.from_json(cascade.calibration.to_json()).held_out

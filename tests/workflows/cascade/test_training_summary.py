@@ -48,6 +48,15 @@ def test_a_cascade_is_compared_with_the_one_before(before, worse):
     assert told.comparison in told.lines
 
 
+@pytest.mark.parametrize(("hits", "better"), [(20, True), (12, False), (5, False)])
+def test_a_plain_threshold_stands_beside_the_cascade_and_warns_where_it_is_better(hits, better):
+    baseline = HeldOut(np.arange(23) < hits, 0, 3, 4).to_json()
+    lines = [line for line in summarise(trained(12, 23, 3, baseline=baseline)).lines if "plain threshold" in line]
+    assert len(lines) == 1
+    assert f"({hits} of 23 found, 3 false)" in lines[0]
+    assert ("does better than this cascade" in lines[0]) is better
+
+
 def test_one_that_cannot_be_compared_says_why():
     told = summarise(trained(12, 23, 3, previous={"name": "old", "error": "it has 3 channels"}))
     assert (told.worse, told.comparison) == (False, "Not compared with 'old': it has 3 channels")

@@ -97,7 +97,8 @@ def fit(
     Yields
     ------
     Progress
-        Of the schedule; ``payload`` is ``{"step", "loss", "score"}``: steps made, and the last validation's score or None.
+        Of the schedule; ``payload`` is ``{"step", "loss", "score"}``: the steps made, and the score of the last
+        validation or None.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.geometry import Box, fvec3
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.core.model import Predictor
+from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
@@ -37,7 +37,7 @@ LOWER = 4
 
 
 @dataclass(frozen=True)
-class _Grid:
+class BlockGrid:
     """A level's chunks inside the held-out block: a plan of the block, and tiles shifted to the level."""
 
     level: Level
@@ -45,6 +45,7 @@ class _Grid:
     plan: TilePlan
 
     def tiles(self) -> list[Tile]:
+        """The chunks, in voxels of the level."""
         offset = self.block.start
         return [Tile(t.index, t.write.shift(offset), t.read.shift(offset)) for t in self.plan]
 
@@ -104,7 +105,7 @@ def calibrate_job(
     calibration, rule
         Input of `choose_thresholds`, and the rule with its threshold.
     """
-    grids = [_grid(volume, examples, measured, stage) for stage in stages]
+    grids = [block_grid(volume, examples, measured, stage.card) for stage in stages]
     scores, costs = [], []
     names, calls = [f"measuring level {k}" for k in range(len(grids))], [float(len(grid.plan)) for grid in grids]
     work = {name: n * (1.0 if k == 0 else COARSE) for k, (name, n) in enumerate(zip(names, calls, strict=True))}
@@ -116,7 +117,7 @@ def calibrate_job(
         scores.append((yield from phases.run(names[k], scoring)))
         costs.append((time.perf_counter() - started) / len(grid.plan))
     centres = examples.centres_nm[examples.inside(measured)]
-    choosing = partial(_best_rule, grids[0], field, rule, centres, examples, prefer=prefer)
+    choosing = partial(best_rule, grids[0], field, rule, centres, examples, prefer=prefer)
     rule, held_out, curve = yield from phases.call(CHOOSING, choosing)
     calibration = Calibration(
         scores=tuple(scores),
@@ -138,14 +139,16 @@ def measured_job(
     volume: Volume, examples: Examples, measured: Box, stage: Predictor, rule: ObjectRule
 ) -> Job[tuple[HeldOut, ScoreCurve]]:
     """Recall of the finest stage of any cascade on the labelled objects in the held-out block, by its own rule."""
-    grid = _grid(volume, examples, measured, stage)
+    grid = block_grid(volume, examples, measured, stage.card)
     check_channels(grid.level, stage.card)
     field = np.zeros(grid.block.shape, np.uint8)
     yield from _scores_job(volume, grid, stage, field, "measuring the previous cascade")
-    return _measured(grid, field, rule, examples.centres_nm[examples.inside(measured)], examples)
+    return held_out_of(grid, field, rule, examples.centres_nm[examples.inside(measured)], examples)
 
 
-def _scores_job(volume: Volume, grid: _Grid, stage: Predictor, field: np.ndarray | None, name: str) -> Job[np.ndarray]:
+def _scores_job(
+    volume: Volume, grid: BlockGrid, stage: Predictor, field: np.ndarray | None, name: str
+) -> Job[np.ndarray]:
     """Scores (n,) of all chunks of a block; the map is written to ``field``, if given."""
     output = stage.card.outputs[0].name
     sink = HighestValue(output) if field is None else _MapInMemory(field, grid.block.start, output)
@@ -157,25 +160,26 @@ def _scores_job(volume: Volume, grid: _Grid, stage: Predictor, field: np.ndarray
     return found
 
 
-def _grid(volume: Volume, examples: Examples, measured: Box, stage: Predictor) -> _Grid:
-    level = volume.level_at(stage.card.voxel_nm)
+def block_grid(volume: Volume, examples: Examples, measured: Box, card: ModelCard) -> BlockGrid:
+    """The chunks of a card's level inside a block, in voxels of ``examples.target``."""
+    level = volume.level_at(card.voxel_nm)
     block = examples.target.box_in(measured, level).clip(examples.region(level))
-    return _Grid(level, block, TilePlan(block.shape, stage.card.tile, stage.card.halo))
+    return BlockGrid(level, block, TilePlan(block.shape, card.tile, card.halo))
 
 
-def _parents(fine: _Grid, coarse: _Grid) -> np.ndarray:
+def _parents(fine: BlockGrid, coarse: BlockGrid) -> np.ndarray:
     middles = np.array([tile.write.centre for tile in fine.tiles()])
     return coarse.chunk_at(fine.level.to_nm(middles))
 
 
-def _truth(examples: Examples, grid: _Grid) -> np.ndarray:
+def _truth(examples: Examples, grid: BlockGrid) -> np.ndarray:
     """(n,) whether a chunk holds a part of an object."""
     target, box = examples.on(grid.level)
     own = [tile.write.shift([-s for s in box.start]).slices for tile in grid.tiles()]
     return np.array([bool((target[slices] >= 128).any()) for slices in own])
 
 
-def _judged(examples: Examples, grid: _Grid) -> np.ndarray | None:
+def _judged(examples: Examples, grid: BlockGrid) -> np.ndarray | None:
     """(n,) whether all of a chunk is labelled; None where all chunks are."""
     target, box = examples.on(grid.level)
     known = examples.known_on(grid.level, target)
@@ -184,8 +188,8 @@ def _judged(examples: Examples, grid: _Grid) -> np.ndarray | None:
     return np.array([bool(known[tile.write.shift([-s for s in box.start]).slices].all()) for tile in grid.tiles()])
 
 
-def _best_rule(
-    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
+def best_rule(
+    grid: BlockGrid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
     """Of `CANDIDATES` the best threshold (the middle of equals), parting touching masks or not; and what it finds.
 
@@ -193,7 +197,7 @@ def _best_rule(
     finds it and does not draw it.
     """
     level, everything = grid.map(field), np.arange(len(grid.plan))
-    dice = _dice(grid, field, examples, CANDIDATES) if rule.head == "masks" else np.zeros(len(CANDIDATES))
+    dice = dice_at(grid, field, examples, CANDIDATES) if rule.head == "masks" else np.zeros(len(CANDIDATES))
 
     def worth(candidate: ObjectRule) -> float:
         f1 = judge(find_objects(level, grid.plan, everything, candidate), centres_nm, examples).f1
@@ -210,10 +214,10 @@ def _best_rule(
             split = replace(near, split_nm=rule.split_nm)
             if (value := worth(split)) > most + 1e-9:
                 chosen, most = split, value
-    return chosen, *_measured(grid, field, chosen, centres_nm, examples)
+    return chosen, *held_out_of(grid, field, chosen, centres_nm, examples)
 
 
-def _dice(grid: _Grid, field: np.ndarray, examples: Examples, thresholds: Sequence[float]) -> np.ndarray:
+def dice_at(grid: BlockGrid, field: np.ndarray, examples: Examples, thresholds: Sequence[float]) -> np.ndarray:
     """Voxel overlap of map and labels at each threshold, where the labels say what is there."""
     share, box = examples.share_on(grid.level)
     own = grid.block.shift([-s for s in box.start]).slices
@@ -225,11 +229,12 @@ def _dice(grid: _Grid, field: np.ndarray, examples: Examples, thresholds: Sequen
     return np.asarray(2 * there[least] / np.maximum(1, everything[least] + there[0]))
 
 
-def _measured(
-    grid: _Grid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
+def held_out_of(
+    grid: BlockGrid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples
 ) -> tuple[HeldOut, ScoreCurve]:
+    """What a rule finds on the map of a block, and how its scores rank what is found."""
     held_out, found, judged = measure_held_out(grid.map(field), grid.plan, rule, centres_nm, examples)
     known = judged.true | judged.false
     if rule.head == "masks":
-        held_out = replace(held_out, dice=float(_dice(grid, field, examples, [rule.threshold])[0]))
+        held_out = replace(held_out, dice=float(dice_at(grid, field, examples, [rule.threshold])[0]))
     return held_out, ScoreCurve.fit(found.score[known], judged.true[known], rule.threshold)

@@ -60,6 +60,11 @@ class HeldOut:
         return Counts(hits, self.false, len(self.found) - hits)
 
     @property
+    def worth(self) -> float:
+        """F1 of the objects, for masks its mean with Dice: by this, thresholds are chosen."""
+        return self.counts.f1 if self.dice is None else (self.counts.f1 + self.dice) / 2
+
+    @property
     def sentence(self) -> str:
         """The result in words."""
         counts, n = self.counts, len(self.found)
@@ -70,6 +75,7 @@ class HeldOut:
             )
         if counts.tp + counts.fp:
             text += f"; {counts.fp} of {counts.tp + counts.fp} detections there are false"
+            text += f"; F1 {counts.f1:.2f} (95 % CI {{:.2f}} to {{:.2f}})".format(*f1_interval(counts))
         if self.dice is not None:
             text += f"; masks overlap the labels with a Dice of {self.dice:.2f}"
         text += "." if self.complete else ". Only labelled places count; other objects may be missed."
@@ -106,6 +112,12 @@ def recall_interval(found: int, labelled: int) -> tuple[float, float]:
     low = float(beta.ppf(0.025, found, labelled - found + 1)) if found else 0.0
     high = float(beta.ppf(0.975, found + 1, labelled - found)) if found < labelled else 1.0
     return low, high
+
+
+def f1_interval(counts: Counts) -> tuple[float, float]:
+    """95 %: F1 is 2 J / (1 + J) of the share J of right ones among all found, false and missed, a binomial share."""
+    low, high = recall_interval(counts.tp, counts.tp + counts.fp + counts.fn)
+    return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
 @dataclass(frozen=True)

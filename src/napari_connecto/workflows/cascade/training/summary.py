@@ -46,6 +46,7 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     lines += _stopped(cascade)
     lines += [str(told)] if (told := cascade.metadata.get("unlabelled")) else []
     lines += [held_out.sentence] if held_out is not None and not failure else []
+    lines += _beside_a_threshold(cascade, held_out)
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []
     lines.append(cascade.gate.sentence if cascade.gate else UNCHECKED)
@@ -68,6 +69,23 @@ def _failure(held_out: HeldOut | None) -> str:
         f"Training failed: the cascade finds none of the {len(held_out.found)} held-out objects. Train longer (more "
         "steps), label more objects, and check that the labels match the objects."
     )
+
+
+def _beside_a_threshold(cascade: Cascade, held_out: HeldOut | None) -> list[str]:
+    """The same figures of a plain threshold fitted to the same labels, see `baseline_job`."""
+    told = cascade.metadata.get("baseline")
+    if not told or held_out is None or not len(held_out.found):
+        return []
+    plain = HeldOut.from_json(told)
+    text = f"A plain threshold with watershed, fitted to the same labels: {_figures(plain)}."
+    if plain.worth <= held_out.worth:
+        return [text]
+    return [f"{text} It does better than this cascade ({_figures(held_out)}): label more objects, or train longer."]
+
+
+def _figures(held_out: HeldOut) -> str:
+    dice = "" if held_out.dice is None else f", Dice {held_out.dice:.2f}"
+    return f"F1 {held_out.counts.f1:.2f} ({_counts(held_out)}){dice}"
 
 
 def _compared(cascade: Cascade, held_out: HeldOut | None) -> tuple[str, bool]:

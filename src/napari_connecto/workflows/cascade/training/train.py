@@ -22,6 +22,7 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.search.coarser import with_coarser, with_levels_at
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
+from napari_connecto.workflows.cascade.thresholds.baseline import COMPARING, baseline_job
 from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade.training.design import design, with_working_level
 from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, split_region
@@ -152,6 +153,10 @@ def train_cascade_job(
         metadata["unlabelled"] = examples.told
     if stopped is not None:
         metadata["stopped"] = stopped
+    plain = baseline_job(volume, examples, (train_box, measure_box), cards[0], rule)
+    baseline = yield from phases.run(COMPARING, plain)
+    if baseline is not None:
+        metadata["baseline"] = baseline.to_json()
     if previous is not None:
         comparing = _measured_job(volume, examples, measure_box, previous)
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
@@ -169,6 +174,7 @@ def _work(
     return {
         **{f"training level {k}": training * (1.0 if k == 0 else COARSE) for k in range(len(cards))},
         "measuring": chunks,
+        COMPARING: chunks / 4,
         "measuring the previous cascade": chunks * (previous is not None),
         FITTING: float(SOURCE_TILES * CALLS),
     }
