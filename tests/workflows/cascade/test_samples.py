@@ -10,6 +10,7 @@ import pytest
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level
+from napari_connecto.workflows.cascade.training import stage
 from napari_connecto.workflows.cascade.training.samples import Patches, augment, pool
 
 NM = (1.0, 1.0, 1.0)
@@ -103,3 +104,23 @@ def test_augmentation_turns_only_square_tiles_and_never_mixes_axes():
         gain = np.polyfit(t.ravel(), a.ravel(), 1)
         assert 0.75 < gain[0] < 1.3
         assert abs(gain[1]) < 0.12
+
+
+def test_half_way_through_a_training_chunks_taken_for_objects_become_hard_samples():
+    source = patches(halo=(0, 0, 0))
+
+    class Sure:
+        card = source.card
+
+        def __call__(self, batch, seeds):
+            return {"p": np.ones((len(batch), *self.card.tile), np.float32)}
+
+    check = stage._Check(source, list(islice(source.draw(2, seed=1), 2)), seed=0)
+    half = stage.VALIDATIONS // 2
+    scores = [check(Sure()) for _ in range(half - 1)]
+    assert source.hard == []
+    scores.append(check(Sure()))
+    assert scores == [scores[0]] * half
+    assert source.hard
+    holds = [source.target[box.shift([-s for s in BLOCK.start]).slices].any() for box in source.hard]
+    assert not any(holds), "a chunk with an object is no mistake"
