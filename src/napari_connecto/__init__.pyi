@@ -55,6 +55,7 @@ from napari_connecto.workflows.cascade.verdicts import (
 from napari_connecto.workflows.ood.check import gate_check as gate_check
 from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gate as save_gate
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles
+from napari_connecto.workflows.packages.detectors import detector as detector
 from napari_connecto.workflows.packages.export_model import export_model as export_model
 from napari_connecto.workflows.packages.import_model import import_model as import_model
 from napari_connecto.workflows.segment.estimate import estimate_segment as estimate_segment

@@ -15,6 +15,10 @@ from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.whole import whole_file
+from napari_connecto.models.detectors import chosen
+from napari_connecto.models.detectors.chosen import ChosenOutput
+from napari_connecto.models.detectors.registered import KIND as REGISTERED
+from napari_connecto.models.detectors.registered import RegisteredPredictor
 from napari_connecto.models.imported.predictor import FILES, KIND, ImportedPredictor
 from napari_connecto.models.inference.device import pick_device
 from napari_connecto.models.inference.openvino import accelerated, installed, torch_model
@@ -25,6 +29,8 @@ from napari_connecto.models.transfer.adapter import load_adapter, merge
 log = logging.getLogger("napari_connecto")
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+INNER = "model"
+"""Folder of the model of which one output is used, beside the card that says so."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -57,8 +63,11 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
-        own = model if isinstance(model, ImportedPredictor) else torch_model(model)
-        _write(folder / weights_file(model.card), own.weights)
+        if isinstance(model, ChosenOutput):
+            save_model(model.model, folder / INNER, overwrite=overwrite)
+        elif not isinstance(model, RegisteredPredictor):  # its card says all
+            own = model if isinstance(model, ImportedPredictor) else torch_model(model)
+            _write(folder / weights_file(model.card), own.weights)
         _write(folder / CARD, json_text(model.card.to_json(), indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the model to '{folder}': {error}; choose another place") from error
@@ -78,7 +87,8 @@ def load_model(
     Parameters
     ----------
     folder
-        Holds ``card.json`` and ``weights.safetensors`` (of an imported TorchScript network ``weights.torchscript``).
+        Holds ``card.json`` and ``weights.safetensors`` (of an imported TorchScript network ``weights.torchscript``). A
+        registered detector has a card alone; the card of one output of a model lies beside a folder of that model.
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     backend
@@ -101,6 +111,11 @@ def load_model(
         raise InputError(f"got backend {backend!r}; allowed: auto, torch, openvino")
     folder = Path(folder)
     card = read_card(folder)
+    kind = _kind(card)
+    if kind in (REGISTERED, chosen.KIND):
+        if tile is not None or adapter is not None:
+            raise InputError(f"got a tile or an adapter; '{card.name}' takes none: leave it out")
+        return _checked(_without_weights(card, folder, device, backend), card, folder)
     weights = (folder / weights_file(card)).read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != card.digest:
@@ -127,6 +142,22 @@ def load_model(
     return accelerated(model) if backend == "openvino" or (backend == "auto" and cpu and installed()) else model
 
 
+def _without_weights(card: ModelCard, folder: Path, device: str, backend: Backend) -> Predictor:
+    """A registered detector, or one output of the model in the folder within."""
+    if _kind(card) == REGISTERED:
+        return RegisteredPredictor(card)
+    if _kind(read_card(folder / INNER)) == chosen.KIND:
+        raise ModelError(f"'{folder}' holds an output of an output; save the model again")
+    inner = load_model(folder / INNER, device=device, backend=backend)
+    return ChosenOutput(inner, str(card.network.get("output")), card.network.get("shown"))  # type: ignore[arg-type]
+
+
+def _checked(model: Predictor, card: ModelCard, folder: Path) -> Predictor:
+    if model.card != card:
+        raise ModelError(f"the card in '{folder}' is not that of its model; it was changed: save the model again")
+    return model
+
+
 def read_card(folder: Path) -> ModelCard:
     """The card of a complete model folder."""
     if folder.suffix.lower() in PICKLES or _only_pickles(folder):
@@ -139,17 +170,24 @@ def read_card(folder: Path) -> ModelCard:
     if not isinstance(data, dict):
         raise ModelError(f"the card in '{folder}' is damaged: got {type(data).__name__}; copy the model again")
     card = ModelCard.from_json(data)
-    _there(folder, weights_file(card))
+    if _kind(card) == chosen.KIND:
+        _there(folder, f"{INNER}/{CARD}")
+    elif _kind(card) != REGISTERED:
+        _there(folder, weights_file(card))
     return card
 
 
 def weights_file(card: ModelCard) -> str:
-    """What the weights are called beside this card."""
+    """What the weights are called beside the card of a network."""
     return FILES.get(str(card.network.get("format")), WEIGHTS) if _imported(card) else WEIGHTS
 
 
 def _imported(card: ModelCard) -> bool:
-    return isinstance(card.network, dict) and card.network.get("kind") == KIND
+    return _kind(card) == KIND
+
+
+def _kind(card: ModelCard) -> str:
+    return str(card.network.get("kind"))
 
 
 def _there(folder: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.io.disk import storing
 from napari_connecto.models.files import Backend, load_model, save_model
-from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.inference.openvino import OpenVinoPredictor
 from napari_connecto.workflows.cascade.document import FORMAT, read_document
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
@@ -61,10 +61,17 @@ class Cascade:
         """The stages' cards, finest first."""
         return tuple(stage.card for stage in self.stages)
 
+    @property
+    def detector(self) -> str:
+        """What the coarse stages learnt from instead of labels; "" for a cascade of labels."""
+        told = self.metadata.get("detector")
+        return str(told["name"]) if isinstance(told, Mapping) and "name" in told else ""
+
     def choose(self, target_recall: float = 0.99) -> Choice:
         """Levels and thresholds of lowest expected cost that keep ``target_recall`` of what an exhaustive search
         finds."""
-        return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold)
+        finder = self.detector or "level 0"
+        return choose_thresholds(self.calibration, target_recall, threshold=self.rule.threshold, finder=finder)
 
     def save(self, folder: str | Path) -> None:
         """Write ``cascade.json``, a folder per stage (card + safetensors) and ``gate.json``/``gate.npz``.
@@ -77,7 +84,7 @@ class Cascade:
         folder = Path(folder)
         cards = []
         for k, stage in enumerate(self.stages):
-            if not isinstance(stage, TorchPredictor):
+            if isinstance(stage, OpenVinoPredictor):
                 raise ModelError(f"level {k} runs on another backend; load the cascade with backend='torch' to save it")
             cards.append(save_model(stage, folder / f"level_{k}"))
         if self.gate is not None:

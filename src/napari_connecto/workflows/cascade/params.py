@@ -82,6 +82,9 @@ class TrainParams:
     )
     steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000)
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
+    calls: int = param(
+        0, "With a detector: its calls whose answers the coarse levels learn from; 0: by the budget.", low=0, high=10**6
+    )
     diameter_nm: float = param(
         0.0, "Typical object diameter; 0: measured on the labels (required for points).", unit="nm", low=0
     )

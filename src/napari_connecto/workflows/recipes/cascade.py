@@ -8,16 +8,18 @@ from typing import Any
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
 from napari_connecto.workflows.cascade.estimate import Estimate, estimate
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect_job
-from napari_connecto.workflows.cascade.training.examples import Examples, from_places
+from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, from_places
 from napari_connecto.workflows.cascade.training.points import read_places
 from napari_connecto.workflows.cascade.training.summary import summarise
 from napari_connecto.workflows.cascade.training.train import train_cascade_job
+from napari_connecto.workflows.packages.detectors import detector, options_of_text
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import clipped_lines
@@ -49,7 +51,7 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
     if out.exists() and (not out.is_dir() or any(path != stop for path in out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; choose another folder for the cascade")
     stop.unlink(missing_ok=True)
-    labels = open_spec(run.labels) if run.labels is not None else _points(run, volume)
+    labels = open_spec(run.labels) if run.labels is not None else _points(run, volume) if run.points else None
     review = read_places(run.review, volume.levels[0]) if run.review else None
     previous = load_cascade(cascade_folder(run.previous), backend="torch") if run.previous else None
     try:
@@ -57,6 +59,7 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
             volume,
             labels,
             run.params,
+            detector=_detector(run, volume, labels),
             review=review,
             previous=previous,
             reviewed=run.reviewed if run.labels is not None else (),
@@ -70,6 +73,24 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
     told = summarise(cascade)
     figures = {"levels": len(cascade.stages), "failure": told.failure, "worse": told.worse}
     return Summary(run.out, told.lines, figures | {"comparison": told.comparison})
+
+
+def _detector(run: TrainCascade, volume: Volume, labels: Volume | Examples | None) -> Predictor | None:
+    """The detector that was asked for; the diameter, where none is given, is that of the labelled objects."""
+    if run.detector is None:
+        return None
+    diameter = run.params.diameter_nm
+    if not diameter and labels is not None:
+        diameter = (labels if isinstance(labels, Examples) else from_labels(labels, "masks")).diameter_nm
+    return detector(
+        run.detector,
+        volume,
+        output=run.detector_output,
+        shown=run.detector_shown,
+        diameter_nm=diameter,
+        device=run.params.device,
+        **options_of_text(run.detector_options),
+    )
 
 
 def _points(run: TrainCascade, volume: Volume) -> Examples:

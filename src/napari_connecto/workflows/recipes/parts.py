@@ -51,6 +51,14 @@ def translator_folder(name_or_path: str | Path) -> Path:
     return _named_folder("translator", name_or_path, TRAINED, TRANSLATOR, list_translators())
 
 
+def detector_path(name_or_path: str | Path) -> Path:
+    """The folder or file of a detector; raises `InputError` where it is none, so that it is a name."""
+    path = Path(name_or_path)
+    if not path.exists():
+        raise InputError(f"'{path}' is no file or folder")
+    return path
+
+
 def _named_folder(what: str, name_or_path: str | Path, inner: str, marker: str, shipped: Mapping[str, Path]) -> Path:
     """A folder, or ``inner`` in it, that holds the file ``marker``; or the shipped one of this name.
 

@@ -11,7 +11,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.io.files import is_url
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows.recipes.entries.run import Run
-from napari_connecto.workflows.recipes.parts import model_folder, translator_folder
+from napari_connecto.workflows.recipes.parts import detector_path, model_folder, translator_folder
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 PATHS = ("out", "session", "folder", "input")
@@ -20,6 +20,7 @@ NAMED: dict[str, Callable[[str | Path], Path]] = {
     "model": model_folder,
     "cascade": cascade_folder,
     "translator": translator_folder,
+    "detector": detector_path,
 }
 """Roles of fields that are a path or the name of something that ships, and what finds its folder."""
 

@@ -39,6 +39,9 @@ class Calibration:
         Turns raw scores of detections into probabilities; None for older cascades, whose raw scores are shown.
     judged
         (n_0,) whether all of a level-0 chunk is labelled, so that it counts as empty without an object. None: all are.
+    weights
+        (n_last,) how many chunks of the volume each of the coarsest level stands for, of mean 1, where places were not
+        sampled evenly; those below it count as much. None: all the same.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -50,6 +53,7 @@ class Calibration:
     held_out: HeldOut | None = None
     score_curve: ScoreCurve | None = None
     judged: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
@@ -60,6 +64,8 @@ class Calibration:
         object.__setattr__(self, "objects", np.asarray(self.objects, np.int64).ravel())
         object.__setattr__(self, "cost_s", tuple(float(c) for c in self.cost_s))
         object.__setattr__(self, "branching", tuple(float(b) for b in self.branching))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", np.asarray(self.weights, float).ravel())
         problem = self._problem()
         if problem:
             raise InputError(f"got a calibration with {problem}; measure it on the full grid of the validation region")
@@ -90,6 +96,9 @@ class Calibration:
             return f"costs {self.cost_s}, not all positive"
         if not all(np.isfinite(b) and b >= 1 for b in self.branching):
             return f"branching {self.branching}, below 1"
+        if self.weights is not None:
+            sound = len(self.weights) == n[-1] and bool(np.isfinite(self.weights).all() and self.weights.min() > 0)
+            return "" if sound else f"{len(self.weights)} weights for {n[-1]} chunks, or some that are not positive"
         return ""
 
     @property
@@ -102,6 +111,17 @@ class Calibration:
         for k in range(level, to):
             chunks = self.parents[k][chunks]
         return chunks
+
+    def weight(self, level: int, chunks: np.ndarray | None = None) -> np.ndarray:
+        """(n,) how much chunks of a level count, all of them by default."""
+        chunks = np.arange(len(self.scores[level])) if chunks is None else chunks
+        if self.weights is None:
+            return np.ones(len(chunks))
+        return np.asarray(self.weights[self.ancestors(chunks, level, len(self.scores) - 1)])
+
+    def share(self, values: np.ndarray, level: int, chunks: np.ndarray | None = None) -> float:
+        """Mean of ``values`` (n,) of chunks of a level, all of them by default."""
+        return float(np.average(values, weights=self.weight(level, chunks)))
 
     def chunk_truth(self, level: int) -> np.ndarray:
         """(n_k,) whether a chunk of this level holds an object."""
@@ -128,6 +148,7 @@ class Calibration:
             "cost_s": list(self.cost_s),
             "branching": list(self.branching),
             **judged,
+            **({} if self.weights is None else {"weights": self.weights.tolist()}),
         } | {name: value.to_json() for name, value in more.items() if value is not None}
 
     @classmethod
@@ -146,7 +167,8 @@ class Calibration:
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
             held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
             curve = ScoreCurve.from_json(data["score_curve"]) if "score_curve" in data else None
-            return cls(scores=tuple(scores), truth=truth, held_out=held_out, score_curve=curve, judged=judged, **rest)
+            told = {"held_out": held_out, "score_curve": curve, "judged": judged, "weights": data.get("weights")}
+            return cls(scores=tuple(scores), truth=truth, **told, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error
 

@@ -95,6 +95,7 @@ def choose_thresholds(
     *,
     threshold: float | None = None,
     confidence: float | None = None,
+    finder: str = "level 0",
     resamples: int = 1000,
     seed: int = 0,
 ) -> Choice:
@@ -111,6 +112,8 @@ def choose_thresholds(
     confidence
         Without it the *expected* recall on new data reaches the target. With it (0.95, say), the lower bound of this
         confidence does, by counting alone: that takes about ``3 / (1 - target_recall)`` objects per level used.
+    finder
+        What finds the objects that recall refers to, for `Choice.reason`.
     resamples, seed
         Of the bootstrap.
 
@@ -140,7 +143,7 @@ def choose_thresholds(
     measured = measure(calibration, (threshold, *coarse), found)
     spread = intervals(calibration, measured, best.holders, np.random.default_rng(seed), resamples)
     choice = _choice(calibration, measured, spread, 1 - best.miss if gains else 1.0)
-    reason = _why(choice, best) if gains else _why_none(best, calibration, len(found), target_recall)
+    reason = _why(choice, best, finder) if gains else _why_none(best, calibration, len(found), target_recall)
     return replace(choice, reason=reason)
 
 
@@ -167,10 +170,10 @@ def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: 
     calls = calls_per_chunk(calibration, m)
     cost = float(np.dot(calls, calibration.cost_s))
     rates = tuple(level_rates(calibration, k, limit) for k, limit in enumerate(m.thresholds))
-    objects, empty = calibration.objects, calibration.chunk_empty(0)
+    objects, empty = calibration.objects, np.flatnonzero(calibration.chunk_empty(0))
     return Choice(
         thresholds=m.thresholds,
-        recall=float(m.kept.mean()) if m.kept.size else 1.0,
+        recall=calibration.share(m.kept, 0, m.found) if m.kept.size else 1.0,
         expected_recall=max(0.0, expected),
         recall_interval=spread.recall,
         calls=calls,
@@ -178,8 +181,8 @@ def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: 
         one_level_cost_s=calibration.cost_s[0],
         saving=1 - cost / calibration.cost_s[0],
         saving_interval=spread.saving,
-        tpr=float(m.positive[objects].mean()) if objects.size else 1.0,
-        fpr=float(m.positive[empty].mean()) if empty.any() else 0.0,
+        tpr=calibration.share(m.positive[objects], 0, objects) if objects.size else 1.0,
+        fpr=calibration.share(m.positive[empty], 0, empty) if empty.size else 0.0,
         predicted=predict(calibration, rates),
         rates=rates,
         objects=len(m.found),
@@ -197,12 +200,12 @@ def _labelled(calibration: Calibration, m: Measured) -> LabelledRecall | None:
     return LabelledRecall(len(gated), int(gated.sum()), int(held_out.found.sum()))
 
 
-def _why(choice: Choice, best: Cheapest) -> str:
+def _why(choice: Choice, best: Cheapest, finder: str) -> str:
     names = " and ".join(f"level {k}" for k in choice.levels[:0:-1])
     low, high = choice.saving_interval
     text = (
         f"{names.capitalize()} before level 0: saves {choice.saving:.0%} of the cost ({low:.0%} to {high:.0%}), keeps "
-        f"{choice.recall:.1%} of what level 0 finds; on new data expect {choice.expected_recall:.1%}, at "
+        f"{choice.recall:.1%} of what {finder} finds; on new data expect {choice.expected_recall:.1%}, at "
         f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
     )
     if best.fitted:

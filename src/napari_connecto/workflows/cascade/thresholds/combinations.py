@@ -29,7 +29,7 @@ class Candidates:
     fitted
         (c,) whether it is below all objects of the sample, so that its loss follows from the fitted tail alone.
     holders
-        Number of chunks of the level that hold an object.
+        Number of chunks of the level that hold an object; of unequal ones, how many equal ones they are worth.
     """
 
     thresholds: np.ndarray
@@ -81,7 +81,8 @@ def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confid
     shape = tuple(len(c.thresholds) for c in sets)
     cost = _costs(calibration, sets, shape)
     bins = [_bins(calibration, sets, calibration.ancestors(found, 0, k), k) for k in coarse]
-    missed = len(found) - _passing(bins, shape)
+    weights = calibration.weight(0, found)
+    missed = len(found) * (1 - _passing(bins, shape, weights) / weights.sum())
     miss, bound = _losses(sets, missed, len(found), confidence)
     cost[bound > allowed + 1e-9] = np.inf
     cost[(0,) * len(shape)] = np.inf
@@ -101,13 +102,16 @@ def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed:
     """Thresholds between the lowest that the tail requires and the highest that loses no more than allowed."""
     scores = calibration.scores[level]
     chunks = calibration.ancestors(found, 0, level)
-    per_object = np.sort(scores[chunks])
+    order = np.argsort(scores[chunks], kind="stable")
+    per_object, weights = scores[chunks][order], calibration.weight(0, found[order])
     holders = np.unique(chunks)
-    chance = 1 / (len(holders) + 1)
-    reach = per_object[: int(allowed * len(found) + 1e-9) + 1]
+    count_of = _effective(calibration.weight(level, holders))
+    chance = 1 / (count_of + 1)
+    lost = (np.cumsum(weights) - weights) / weights.sum()  # by a threshold just at each
+    reach = per_object[lost <= allowed + 1e-9]
     counted = np.unique(reach[np.linspace(0, len(reach) - 1, min(count, len(reach))).round().astype(int)])
     rows = [(below(scores, float(s)), chance, False) for s in counted]
-    if len(holders) >= _MIN_TAIL:
+    if count_of >= _MIN_TAIL:
         shares = [allowed * part for part in (1, 0.7, 0.5, 0.35, 0.25, 0.1) if allowed * part < chance]
         rows += [(tail_threshold(scores[holders], share), share, True) for share in shares]
     rows = sorted((row for row in rows if row[0] > scores.min()), key=lambda row: row[0])
@@ -116,8 +120,13 @@ def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed:
         np.array([t for t, _, _ in table]),
         np.array([u for _, u, _ in table]),
         np.array([f for _, _, f in table]),
-        len(holders),
+        count_of,
     )
+
+
+def _effective(weights: np.ndarray) -> int:
+    """How many equal ones are worth as much as these (Kish): all, where the weights are equal."""
+    return int(round(weights.sum() ** 2 / (weights**2).sum(), 6))
 
 
 def tail_threshold(scores: np.ndarray, share: float) -> float:
@@ -160,10 +169,10 @@ def _costs(calibration: Calibration, sets: list[Candidates], shape: tuple[int, .
     """Seconds per level-0 chunk of every combination."""
     cost = np.zeros(shape)
     for level, per_call in enumerate(calibration.cost_s):
-        chunks = np.arange(len(calibration.scores[level]))
+        chunks, weights = np.arange(len(calibration.scores[level])), calibration.weight(level)
         above = range(level + 1, len(calibration.scores))
         bins = [_bins(calibration, sets, calibration.ancestors(chunks, level, k), k) for k in above]
-        share = _passing(bins, shape[level:]) / len(chunks) if bins else np.array(1.0)
+        share = _passing(bins, shape[level:], weights) / weights.sum() if bins else np.array(1.0)
         called = share.reshape((1,) * level + share.shape) * (per_call / calibration.size[level])
         if level:
             along = [1] * len(shape)
@@ -178,10 +187,10 @@ def _bins(calibration: Calibration, sets: list[Candidates], chunks: np.ndarray, 
     return np.searchsorted(sets[level - 1].thresholds[1:], calibration.scores[level][chunks], side="right")
 
 
-def _passing(bins: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """How many pass at every combination of thresholds."""
+def _passing(bins: list[np.ndarray], shape: tuple[int, ...], weights: np.ndarray) -> np.ndarray:
+    """Total weight of those that pass at every combination of thresholds."""
     flat = np.ravel_multi_index(bins, shape)
-    grid = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+    grid = np.bincount(flat, weights, minlength=int(np.prod(shape))).reshape(shape)
     for axis in range(len(shape)):
         grid = np.flip(np.cumsum(np.flip(grid, axis), axis=axis), axis)
     return grid

@@ -79,7 +79,8 @@ def measure(calibration: Calibration, thresholds: tuple[float | None, ...], foun
 
 def calls_per_chunk(calibration: Calibration, measured: Measured) -> tuple[float, ...]:
     """Calls at each level per level-0 chunk, as if all parents had all their children."""
-    return tuple(float(c.mean() / size) for c, size in zip(measured.called, calibration.size, strict=True))
+    shares = (calibration.share(called, k) for k, called in enumerate(measured.called))
+    return tuple(float(share / size) for share, size in zip(shares, calibration.size, strict=True))
 
 
 def level_rates(calibration: Calibration, level: int, threshold: float | None) -> LevelRates:
@@ -87,16 +88,17 @@ def level_rates(calibration: Calibration, level: int, threshold: float | None) -
     truth, empty, n = calibration.chunk_truth(level), calibration.chunk_empty(level), len(calibration.truth)
     within = calibration.ancestors(np.arange(n), 0, level)
     judged = (truth | empty)[within] & (True if calibration.judged is None else calibration.judged)
-    prevalence = float(truth[within][judged if judged.any() else slice(None)].mean())
+    counted = np.flatnonzero(judged) if judged.any() else np.arange(n)
+    prevalence = calibration.share(truth[within][counted], 0, counted)
     if threshold is None:
         return LevelRates(prevalence, None, None, None)
     passed = calibration.scores[level] >= threshold
     objects = calibration.ancestors(calibration.objects, 0, level)
     return LevelRates(
         prevalence,
-        float(passed[objects].mean()) if objects.size else 1.0,
-        float(passed[truth].mean()) if truth.any() else 1.0,
-        float(passed[empty].mean()) if empty.any() else 0.0,
+        calibration.share(passed[objects], level, objects) if objects.size else 1.0,
+        calibration.share(passed[truth], level, np.flatnonzero(truth)) if truth.any() else 1.0,
+        calibration.share(passed[empty], level, np.flatnonzero(empty)) if empty.any() else 0.0,
     )
 
 
@@ -127,19 +129,19 @@ def intervals(
     blocks = sizes[block_level]
     if all(limit is None for limit in measured.thresholds[1:]):
         return Intervals((1.0, 1.0), (0.0, 0.0), blocks)
-    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
+    drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
 
     def resampled(chunks: np.ndarray, level: int, values: np.ndarray) -> np.ndarray:
-        place = calibration.ancestors(chunks, level, block_level)
-        total = weights @ np.bincount(place, minlength=blocks)
-        return (weights @ np.bincount(place, values, blocks))[total > 0] / total[total > 0]
+        place, weight = calibration.ancestors(chunks, level, block_level), calibration.weight(level, chunks)
+        total = drawn @ np.bincount(place, weight, minlength=blocks)
+        return (drawn @ np.bincount(place, weight * values, blocks))[total > 0] / total[total > 0]
 
     saved = np.ones(resamples)
     for k, called in enumerate(measured.called):
-        share = resampled(np.arange(sizes[k]), k, called) if k <= block_level else float(called.mean())
+        share = resampled(np.arange(sizes[k]), k, called) if k <= block_level else calibration.share(called, k)
         saved -= share / calibration.size[k] * calibration.cost_s[k] / calibration.cost_s[0]
     kept = resampled(measured.found, 0, measured.kept)
-    lost = float(1 - measured.kept.mean()) * holders
+    lost = (1 - calibration.share(measured.kept, 0, measured.found)) * holders
     counted = float(beta.ppf(0.025, holders - lost, lost + 1)) if lost < holders else 0.0
     low, high = (float(v) for v in np.quantile(kept, [0.025, 0.975]))
     cheap, dear = (float(v) for v in np.quantile(saved, [0.025, 0.975]))

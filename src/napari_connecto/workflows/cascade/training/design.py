@@ -35,7 +35,7 @@ def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[Mod
     usable = usable[finest:][: params.levels or 4]
     levels = [usable[0], *(level for level in usable[1:] if _shows(level, examples))]
     tile = params.tile or _tile(levels, dims)
-    return tuple(_card(level, k, tile, dims, params) for k, level in enumerate(levels))
+    return tuple(stage_card(level, k, tile, dims, params) for k, level in enumerate(levels))
 
 
 def with_working_level(volume: Volume, examples: Examples, params: TrainParams) -> Volume:
@@ -84,7 +84,8 @@ def _shows(level: Level, examples: Examples) -> bool:
     return examples.diameter_nm > 1.5 * level.voxel_nm[1]
 
 
-def _card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams) -> ModelCard:
+def stage_card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams) -> ModelCard:
+    """The card of stage ``k`` on a level; ``dims`` is "2d", "2.5d" or "3d"."""
     flat = dims != "3d"
     halo_z = {"2d": 0, "2.5d": 1, "3d": 4}[dims]
     halo = (halo_z, 16, 16) if k == 0 and flat else (halo_z, 8, 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -150,14 +150,19 @@ class _Check:
         self.calls += 1
         if self.calls == VALIDATIONS // 2:
             self.train.hard = _mistakes(self.train, model, self.seed)
-        total = weight_sum = 0.0
-        name = model.card.outputs[0].name
-        for image, target, weight in self.samples:
-            answer = np.clip(model(image, [0] * len(image))[name], 1e-4, 1 - 1e-4)
-            loss = -(target[:, 0] * np.log(answer) + (1 - target[:, 0]) * np.log(1 - answer))
-            total += float((loss * weight[:, 0]).sum())
-            weight_sum += float(weight.sum())
-        return -total / max(weight_sum, 1.0)
+        return score_on(model, self.samples)
+
+
+def score_on(model: Predictor, samples: Sequence[Sample]) -> float:
+    """Minus a model's mean cross-entropy on samples."""
+    total = weight_sum = 0.0
+    name = model.card.outputs[0].name
+    for image, target, weight in samples:
+        answer = np.clip(model(image, [0] * len(image))[name], 1e-4, 1 - 1e-4)
+        loss = -(target[:, 0] * np.log(answer) + (1 - target[:, 0]) * np.log(1 - answer))
+        total += float((loss * weight[:, 0]).sum())
+        weight_sum += float(weight.sum())
+    return -total / max(weight_sum, 1.0)
 
 
 @dataclass(frozen=True)

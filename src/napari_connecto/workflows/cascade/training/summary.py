@@ -42,7 +42,9 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     held_out = cascade.calibration.held_out
     failure = _failure(held_out)
     comparison, worse = _compared(cascade, held_out)
-    lines = [f"{cascade.name}: {len(cascade.stages)} levels, threshold {cascade.rule.threshold:.2f}"]
+    count = len(cascade.stages)
+    lines = [f"{cascade.name}: {count} level{'s' * (count > 1)}, threshold {cascade.rule.threshold:.2f}"]
+    lines += _distilled(cascade)
     lines += _stopped(cascade)
     lines += [str(told)] if (told := cascade.metadata.get("unlabelled")) else []
     lines += [held_out.sentence] if held_out is not None and not failure else []
@@ -60,6 +62,20 @@ def _stopped(cascade: Cascade) -> list[str]:
     text = f"Stopped at level {told['level']} after {told['steps']} of {told['of']} steps; the best state is kept."
     left = told["levels"] - len(cascade.stages)
     return [text + (f" Not trained: {left} coarser level{'s' * (left > 1)}." if left else "")]
+
+
+def _distilled(cascade: Cascade) -> list[str]:
+    """What the gates of a detector learnt from, and what it finds of the labels."""
+    told = cascade.metadata.get("detector")
+    if not told:
+        return []
+    lines = [
+        f"Gates learn from {told['calls']} calls of {told['name']} ({told['seconds_per_call']:.2g} s each) in "
+        f"{told['places']} places; {told['positive']} hold objects."
+    ]
+    if labels := cascade.metadata.get("labels"):
+        lines.append(f"On the labels: {HeldOut.from_json(labels).sentence}")
+    return lines
 
 
 def _failure(held_out: HeldOut | None) -> str:

@@ -25,6 +25,7 @@ from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.baseline import COMPARING, baseline_job
 from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
 from napari_connecto.workflows.cascade.training.design import design, with_working_level
+from napari_connecto.workflows.cascade.training.distil.distil import distil_job
 from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, split_region
 from napari_connecto.workflows.cascade.training.labelled_region import check_place
 from napari_connecto.workflows.cascade.training.least_size import least_voxels
@@ -37,14 +38,15 @@ from napari_connecto.workflows.ood.gate import Gate
 
 def train_cascade(
     volume: Volume,
-    labels: Volume | Examples,
+    labels: Volume | Examples | None = None,
     params: TrainParams | None = None,
     *,
+    detector: Predictor | None = None,
     review: Places | None = None,
     previous: Cascade | None = None,
     reviewed: Sequence[Box] = (),
 ) -> Cascade:
-    """Train one detector per level and measure them on held-out blocks.
+    """Train one detector per level and measure them on held-out blocks, or gates around a detector that exists.
 
     Parameters
     ----------
@@ -53,9 +55,13 @@ def train_cascade(
         in pixels, and the cascade works on images without a voxel size only.
     labels
         Mask or instances (0 is background) on any grid in the same world, covering all or part of the volume; or
-        `Examples` made from points.
+        `Examples` made from points. With a detector they are measured and not learnt from, and may be left out.
     params
         Steps, network width and more, see `TrainParams`.
+    detector
+        The finest stage, e.g. from `napari_connecto.detector`; its first output is the probability of the object. It is
+        run on a sample of places (``params.calls``), spread over the volume first and then where it probably finds
+        something; what it finds there is what the coarse stages learn, and recall is relative to it.
     review
         Verdicts on places, see `from_labels`: which labels are objects, and where there is none.
     previous
@@ -74,7 +80,8 @@ def train_cascade(
     Raises
     ------
     InputError
-        If nothing is labelled, the labels lie elsewhere, or too few objects are labelled to measure anything.
+        If there are neither labels nor a detector, nothing is labelled, the labels lie elsewhere, or too few objects
+        are labelled, or found by the detector, to measure anything.
 
     Examples
     --------
@@ -84,14 +91,19 @@ def train_cascade(
     True
     >>> cascade.save("cells")
     """
-    return run(train_cascade_job(volume, labels, params, review=review, previous=previous, reviewed=reviewed))
+    return run(
+        train_cascade_job(
+            volume, labels, params, detector=detector, review=review, previous=previous, reviewed=reviewed
+        )
+    )
 
 
 def train_cascade_job(
     volume: Volume,
-    labels: Volume | Examples,
+    labels: Volume | Examples | None = None,
     params: TrainParams | None = None,
     *,
+    detector: Predictor | None = None,
     review: Places | None = None,
     previous: Cascade | None = None,
     reviewed: Sequence[Box] = (),
@@ -101,7 +113,7 @@ def train_cascade_job(
 
     Parameters
     ----------
-    volume, labels, params, review, previous, reviewed
+    volume, labels, params, detector, review, previous, reviewed
         As in `train_cascade`.
     stop
         Asked before every step of training. Once true, the best state so far is kept and measured; levels that were not
@@ -113,12 +125,19 @@ def train_cascade_job(
         If it is stopped before the first step.
     """
     params = params or TrainParams()
+    if labels is None and detector is None:
+        raise InputError("training a cascade needs labels, points or a detector; give one of them")
     if isinstance(labels, Volume):
         check_place(volume, labels)
     elif reviewed:
         raise InputError("reviewed boxes go with labels; give those of points to from_places")
     volume = with_coarser(volume.in_pixels())
-    examples = labels if isinstance(labels, Examples) else _examples(labels, params, review, reviewed)
+    examples = _examples(labels, params, review, reviewed) if isinstance(labels, Volume) else labels
+    if detector is not None:
+        if previous is not None:
+            raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
+        return (yield from _around_job(volume, examples, params, detector, stop))
+    assert examples is not None
     if previous is not None:
         volume = with_levels_at(volume, [card.voxel_nm for card in previous.cards])
     begun = _begun(volume, examples, params, previous)
@@ -162,6 +181,26 @@ def train_cascade_job(
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
     gate = yield from phases.run(FITTING, cascade_gate_job(volume, examples, stages[0], params.seed))
     return Cascade(params.name, tuple(stages), rule, calibration, metadata, gate)
+
+
+def _around_job(
+    volume: Volume,
+    examples: Examples | None,
+    params: TrainParams,
+    detector: Predictor,
+    stop: Callable[[], bool] | None,
+) -> Job[Cascade]:
+    """Gates around a detector, and what it finds of the labels, where there are some."""
+    labelling = "measuring on the labels"
+    phases = Phases({"": 10.0, labelling: float(examples is not None)})
+    cascade = yield from phases.run("", distil_job(volume, detector, params, stop))
+    if examples is None:
+        return cascade
+    placed = with_levels_at(volume, [detector.card.voxel_nm])
+    measuring = measured_job(placed, examples, examples.target.box, detector, cascade.rule)
+    held_out, curve = yield from phases.run(labelling, measuring)
+    metadata = {**cascade.metadata, "labels": held_out.to_json()}
+    return replace(cascade, metadata=metadata, calibration=replace(cascade.calibration, score_curve=curve))
 
 
 def _work(

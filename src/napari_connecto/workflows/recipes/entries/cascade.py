@@ -46,7 +46,7 @@ class Detect(OnImage):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCascade(OnImage):
-    """Train a cascade on PATH from labels on part of it.
+    """Train a cascade on PATH from labels on part of it, or around a detector that needs no labels.
 
     A table of points with a column status, as a review leaves it, teaches only what was accepted and rejected.
     """
@@ -68,14 +68,32 @@ class TrainCascade(OnImage):
         "Box inside which every object is labelled, in voxels of the labels (of PATH with points); give it once for "
         "each box. What is not labelled outside is unknown.",
     )
+    detector: str | None = param(
+        None,
+        "Detector for the finest level: a model's folder, a bioimage.io package, or a name (blobs, cellpose, ...). The "
+        "coarse levels learn from what it finds; labels are measured.",
+        role="detector",
+    )
+    detector_options: str = param("", "Options of a registered detector, e.g. 'diameter_nm=8000 dark=true'.")
+    detector_output: str = param("", "Output of the detector to use; default: the first.")
+    detector_shown: str = param(
+        "auto",
+        "How that output shows objects: as it is, inverse (the inside of boundaries), sigmoid (it gives logits), or "
+        "auto: the inverse of boundary models.",
+        choices=("auto", "as it is", "inverse", "sigmoid"),
+    )
     previous: str | None = param(None, "Cascade to compare with on the same held-out objects.", role="cascade")
     out: str = param(REQUIRED, "Folder of the cascade; a new one, or empty.", role="out")
     params: TrainParams = param(TrainParams(), "How it is trained.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.labels is None) == (self.points is None):
+        if self.labels is not None and self.points is not None:
             raise InputError("training a cascade needs either labels or points; give one of them")
+        if self.labels is None and self.points is None and self.detector is None:
+            raise InputError("training a cascade needs labels, points or a detector; give one of them")
+        if self.detector is not None and self.previous is not None:
+            raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
         if self.points is not None and self.review is not None:
             raise InputError("points have their own verdicts, and a review goes with labels; leave one out")
         if self.points is not None and self.params.diameter_nm <= 0:

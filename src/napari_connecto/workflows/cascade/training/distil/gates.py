@@ -1,0 +1,206 @@
+"""Coarse stages that learn from a detector's answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.phases import Phases
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.files import new_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.workflows.cascade.params import TrainParams
+from napari_connecto.workflows.cascade.search.coarser import with_levels_at
+from napari_connecto.workflows.cascade.training.design import stage_card
+from napari_connecto.workflows.cascade.training.distil.looks import Look
+from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
+from napari_connecto.workflows.cascade.training.samples import Patches
+from napari_connecto.workflows.cascade.training.stage import BUDGETS, LEAST, LOOK, TIMED, Fit
+
+FACTORS = (2, 4, 8)
+"""By how many times the gates' voxels exceed the detector's."""
+LEAST_TILE = {"2d": (1, 32, 32), "3d": (4, 16, 16)}
+ALIGNED = 8
+"""Chunks of gates are multiples of this in the plane, and of 4 along z, for their networks' strides."""
+POSITIVE, HARD = 0.5, 0.25
+"""Share of samples from places with objects, and from those without that a gate got most wrong."""
+SHARE = 0.4
+"""Of the budget, for all gates."""
+
+
+def with_gate_levels(volume: Volume, card: ModelCard) -> Volume:
+    """The volume with coarser levels for gates of a detector; sections that it sees one by one stay apart."""
+    z, y, x = card.voxel_nm
+    flat = dims_of(card) == "2d"
+    sizes: list[FVec3] = [(z if flat else max(z, min(z, y) * f), y * f, x * f) for f in FACTORS]
+    return with_levels_at(volume, [card.voxel_nm, *sizes])
+
+
+def dims_of(card: ModelCard) -> str:
+    """Whether gates of a detector see sections one by one, or in 3-D."""
+    return "2d" if card.tile[0] == 1 else "3d"
+
+
+def gate_cards(volume: Volume, detector: ModelCard, diameter_nm: float, params: TrainParams) -> tuple[ModelCard, ...]:
+    """Cards of the gates, finest first: on levels where an object is more than 1.5 voxels wide.
+
+    A gate's chunk is as large as the detector's, so that one that passes costs one call of the detector, not many.
+    """
+    own, dims = volume.level_at(detector.voxel_nm), dims_of(detector)
+    cards: list[ModelCard] = []
+    for level in volume.levels:
+        factor = np.array(level.voxel_nm) / own.voxel_nm
+        if factor[1] < 1.5 or (dims == "2d" and level.shape[0] != own.shape[0]) or min(level.shape[1:]) < ALIGNED:
+            continue
+        if diameter_nm <= 1.5 * level.voxel_nm[1] or len(cards) >= (params.levels or 4) - 1:
+            break
+        k = len(cards) + 1
+        cards.append(stage_card(level, k, _tile(np.array(detector.tile) / factor, dims), dims, params))
+    return tuple(cards)
+
+
+def _tile(across: np.ndarray, dims: str) -> Vec3:
+    steps = np.array([1 if dims == "2d" else 4, ALIGNED, ALIGNED])
+    return vec3(np.maximum(np.ceil(across / steps - 1e-6) * steps, LEAST_TILE[dims]).tolist())
+
+
+@dataclass
+class Mixed:
+    """Samples of one gate from many places, half of them with objects; see `Patches`.
+
+    Parameters
+    ----------
+    patches
+        Of a place each.
+    positive
+        (n,) whether it holds part of an object.
+    hard
+        Places without, which the gate takes for places with objects; drawn more often.
+    """
+
+    patches: Sequence[Patches]
+    positive: np.ndarray
+    hard: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+
+    def draw(self, batch: int, seed: int) -> Iterator[Sample]:
+        """Endless samples."""
+        rng = np.random.default_rng(seed)
+        sources: dict[int, Iterator[Sample]] = {}
+        there, rest = np.flatnonzero(self.positive), np.arange(len(self.patches))
+        while True:
+            parts = []
+            for _ in range(batch):
+                kind = rng.uniform()
+                among = there if kind < POSITIVE else self.hard if kind < POSITIVE + HARD and len(self.hard) else rest
+                i = int(rng.choice(among))
+                if i not in sources:
+                    sources[i] = self.patches[i].draw(1, int(rng.integers(2**31)))
+                parts.append(next(sources[i]))
+            image, target, weight = (np.concatenate([part[j] for part in parts]) for j in range(3))
+            yield image, target, weight
+
+
+def train_gate_job(
+    volume: Volume,
+    looks: Sequence[Look],
+    card: ModelCard,
+    fine: Level,
+    params: TrainParams,
+    seconds: float,
+    least: int,
+    stop: Callable[[], bool] | None = None,
+) -> Job[TorchPredictor | None]:
+    """Train one gate.
+
+    Parameters
+    ----------
+    volume, fine
+        With the gate's level, and the detector's level.
+    looks
+        Places to learn from; every sixth selects the best state and is not learnt from.
+    card
+        Of the gate.
+    params, seconds
+        Steps, batch and seed, and how long to train where no number of steps is asked for.
+    least
+        Voxels of the smallest object.
+    stop
+        Once true, the best state so far is taken; None is returned if there is none.
+    """
+    level, scaling = volume.level_at(card.voxel_nm), card.normalisation.resolve(volume)
+    patches = [_patches(look, card, level, fine, scaling, least) for look in looks]
+    positive = np.array([bool((p.target >= 128).any()) for p in patches])
+    chosen = np.zeros(len(patches), bool)
+    for kind in (True, False):
+        chosen[np.flatnonzero(positive == kind)[3::6]] = True
+    train = _mixed(patches, positive, ~chosen)
+    check = _mixed(patches, positive, chosen if positive[chosen].any() else ~chosen)
+    score = Fit([s for s, _ in zip(check.draw(params.batch, seed=1), range(24), strict=False)])
+    model = new_model(card, params.seed, device=params.device)
+    steps = params.steps or (yield from _planned_job(model, train, params, seconds))
+    first = max(5, steps * 2 // 3)
+    phases = Phases({"learning": first, "hard places": max(1, steps - first)})
+    settings = FitParams(steps=first, learning_rate=1e-2)
+    model = yield from phases.run(
+        "learning", fit(model, train.draw(params.batch, params.seed), settings, validate=score, stop=stop)
+    )
+    if stop is not None and stop():
+        return model
+    if steps > first:
+        train.hard = _hard(model, train, params.seed)
+        settings = FitParams(steps=steps - first, learning_rate=3e-3)
+        again = fit(model, train.draw(params.batch, params.seed + 1), settings, validate=score, stop=stop)
+        better = yield from phases.run("hard places", again)
+        model = better if score(better) > score(model) else model
+    return model
+
+
+def _planned_job(model: TorchPredictor, train: Mixed, params: TrainParams, seconds: float) -> Job[int]:
+    started = 0.0
+    for progress in fit(model, train.draw(params.batch, params.seed), FitParams(steps=TIMED + 1)):
+        started = started or time.perf_counter()  # the first step also prepares
+        yield replace(progress, stage="timing")
+    step_s = (time.perf_counter() - started) / TIMED
+    return int(min(BUDGETS[params.budget].steps, max(LEAST, seconds / max(step_s, 1e-6))))
+
+
+def _mixed(patches: Sequence[Patches], positive: np.ndarray, which: np.ndarray) -> Mixed:
+    return Mixed([patches[i] for i in np.flatnonzero(which)], positive[which])
+
+
+def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Scaling, least: int) -> Patches:
+    """A place as a gate sees it; the loss counts inside it alone."""
+    mask = Level(look.mask(least).astype(np.uint8) * np.uint8(255), fine.voxel_nm, _corner(fine, look.box))
+    target, region = Examples(mask, np.empty((0, 3)), 0.0).on(level)
+    steps = [1 if card.tile[0] == 1 else 4, ALIGNED, ALIGNED]
+    tile = vec3([min(t, -(-n // s) * s) for t, n, s in zip(card.tile, region.shape, steps, strict=True)])
+    more = [h + max(0, t - n) for h, t, n in zip(card.halo, tile, region.shape, strict=True)]
+    near = region.grow(more).clip(level.shape)
+    part = crop(level, near)
+    loaded = Level(np.asarray(part.array), part.voxel_nm, part.origin_nm)
+    return Patches(loaded, target, region.shift([-s for s in near.start]), replace(card, tile=tile), scaling)
+
+
+def _corner(level: Level, box: Box) -> FVec3:
+    z, y, x = level.to_nm(box.start).tolist()
+    return (z, y, x)
+
+
+def _hard(model: Predictor, train: Mixed, seed: int, keep: int = 32) -> np.ndarray:
+    """Of `LOOK` places without an object those that score highest."""
+    name, scored = model.card.outputs[0].name, []
+    for i in np.random.default_rng(seed).permutation(np.flatnonzero(~train.positive))[:LOOK]:
+        patches = train.patches[i]
+        read = Box(patches.block.start, vec3([a + t for a, t in zip(patches.block.start, patches.card.tile, strict=True)]))
+        image = patches.level.read_padded(read.grow(patches.card.halo))
+        image = patches.scaling(image if image.ndim == 4 else image[None])
+        scored.append((float(model(image[None], [0])[name].max()), int(i)))
+    worst = sorted(scored, reverse=True)[:keep]
+    return np.array([i for score, i in worst if score > 0.2], int)
