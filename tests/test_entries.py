@@ -104,7 +104,8 @@ def asked(kind: type[Run], left_out: str = "", always: bool = True) -> st.Search
                 inner[path[-1]] = value
         return made
 
-    absent = ("labels", "review") if left_out == "labels" else (left_out,)
+    with_it = {"labels": ("review", "previous"), "points": ("detector",)}  # a detector has no previous cascade
+    absent = (left_out, *with_it.get(left_out, ()))
     there = [leaf for leaf in leaves(kind) if leaf.path[0] not in absent]
     return st.fixed_dictionaries({leaf.path: place(leaf) for leaf in there}).map(recipe)
 
@@ -230,7 +231,7 @@ def test_a_file_whose_name_begins_like_an_option_is_a_file(read):
     ("recipe", "message"),
     [
         ({"workflow": "fine-tune", "session": "s", "from_scratch": True, "before_label": "adabn"}, "untrained model"),
-        ({"workflow": "train-cascade"}, "needs either labels or points"),
+        ({"workflow": "train-cascade"}, "labels, points or a detector"),
         ({"workflow": "train-cascade", "labels": "a", "points": "b"}, "needs either labels or points"),
         ({"workflow": "train-cascade", "points": "b", "review": "c"}, "points have their own verdicts"),
         ({"workflow": "segment", "tile": [1, 32]}, "got tile=\\(1, 32\\); it must be 3 numbers"),

@@ -76,14 +76,14 @@ def declared(name: str, detector: Any, voxel_nm: FVec3, shape: Vec3) -> Reads:
     try:
         told |= dict(method(voxel_nm, shape)) if callable(method) else {}
         return _checked(told)
-    except Exception as error:  # noqa: BLE001 (code of others: whatever is wrong with it is told in one line)
+    except Exception as error:
         raise ModelError(f"detector '{name}' does not say how it reads an image: {_line(error)}") from error
 
 
 def _checked(told: Mapping[str, Any]) -> Reads:
     reads = Reads(**told)
     tile, halo = vec3(reads.tile), vec3(reads.halo)
-    if not (1 <= min(tile) and 0 <= min(halo) and max(*tile, *halo) <= LARGEST):
+    if not (min(tile) >= 1 and min(halo) >= 0 and max(*tile, *halo) <= LARGEST):
         raise ValueError(f"tile {tile} and halo {halo}; need at least 1 and 0")
     size = None if reads.voxel_nm is None else fvec3(reads.voxel_nm)
     if size is not None and not sound_size(size):

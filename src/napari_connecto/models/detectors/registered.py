@@ -80,7 +80,7 @@ class RegisteredPredictor:
             answer = self._detector(given, self.card.voxel_nm)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 (code of others: whatever is wrong with it is told in one line)
+        except Exception as error:
             raise ModelError(
                 f"detector '{self._name}' fails on {shape} voxels: {type(error).__name__}: {error!s:.200}"
             ) from error

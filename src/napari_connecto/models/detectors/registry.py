@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -72,7 +73,7 @@ def kind_of(name: str, *, package: str = "") -> Any:
         raise ModelError(f"no detector '{name}' is installed ({', '.join(registered_names())} are); {remedy}")
     try:
         return point.load()
-    except Exception as error:  # noqa: BLE001 (code of others: whatever is wrong with it is told in one line)
+    except Exception as error:
         raise ModelError(f"detector '{name}' cannot be imported ({type(error).__name__}: {error!s:.200})") from error
 
 
@@ -102,10 +103,8 @@ def _typed(name: str, key: str, value: Any, default: Any) -> Any:
     kinds: tuple[type, ...] = (type(default),)
     if isinstance(value, str) and not isinstance(default, str):
         value = {"true": True, "false": False}.get(value.lower(), value)
-        try:
+        with suppress(ValueError):
             value = value if isinstance(value, bool) else int(value) if isinstance(default, int) else float(value)
-        except ValueError:
-            pass
     if isinstance(default, float):
         kinds, value = (float,), float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if default is not None and default is not dataclasses.MISSING and type(value) not in kinds:

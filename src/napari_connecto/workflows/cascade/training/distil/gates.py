@@ -179,13 +179,11 @@ def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Sc
     """A place as a gate sees it; the loss counts inside it alone."""
     mask = Level(look.mask(least).astype(np.uint8) * np.uint8(255), fine.voxel_nm, _corner(fine, look.box))
     target, region = Examples(mask, np.empty((0, 3)), 0.0).on(level)
-    steps = [1 if card.tile[0] == 1 else 4, ALIGNED, ALIGNED]
-    tile = vec3([min(t, -(-n // s) * s) for t, n, s in zip(card.tile, region.shape, steps, strict=True)])
-    more = [h + max(0, t - n) for h, t, n in zip(card.halo, tile, region.shape, strict=True)]
+    more = [h + max(0, t - n) for h, t, n in zip(card.halo, card.tile, region.shape, strict=True)]
     near = region.grow(more).clip(level.shape)
     part = crop(level, near)
     loaded = Level(np.asarray(part.array), part.voxel_nm, part.origin_nm)
-    return Patches(loaded, target, region.shift([-s for s in near.start]), replace(card, tile=tile), scaling)
+    return Patches(loaded, target, region.shift([-s for s in near.start]), card, scaling)
 
 
 def _corner(level: Level, box: Box) -> FVec3:
@@ -198,7 +196,8 @@ def _hard(model: Predictor, train: Mixed, seed: int, keep: int = 32) -> np.ndarr
     name, scored = model.card.outputs[0].name, []
     for i in np.random.default_rng(seed).permutation(np.flatnonzero(~train.positive))[:LOOK]:
         patches = train.patches[i]
-        read = Box(patches.block.start, vec3([a + t for a, t in zip(patches.block.start, patches.card.tile, strict=True)]))
+        start = patches.block.start
+        read = Box(start, vec3([a + t for a, t in zip(start, patches.card.tile, strict=True)]))
         image = patches.level.read_padded(read.grow(patches.card.halo))
         image = patches.scaling(image if image.ndim == 4 else image[None])
         scored.append((float(model(image[None], [0])[name].max()), int(i)))

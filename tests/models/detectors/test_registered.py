@@ -1,0 +1,187 @@
+"""Registered detectors: a tile is the same as in the whole, answers are checked, cards name what is installed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cc3d
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.predict import predict
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Volume
+from napari_connecto.models.detectors.answers import GAP, label_map, point_map
+from napari_connecto.models.detectors.chosen import ChosenOutput
+from napari_connecto.models.detectors.registered import registered
+from napari_connecto.models.detectors.registry import registered_names
+from napari_connecto.models.files import load_model, save_model
+from tests import own_detectors
+from tests.contracts.predictor import PredictorContract
+
+NM = (2.0, 1.0, 1.0)
+MAPS = [("likely", {}), ("bright", {}), ("spots", {}), ("blobs", {"diameter_nm": 6})]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    own_detectors.register(monkeypatch)
+
+
+class TestProbability(PredictorContract):
+    @pytest.fixture
+    def predictor(self):
+        return registered("likely", NM, (8, 64, 64))
+
+
+class TestLabels(PredictorContract):
+    @pytest.fixture
+    def predictor(self):
+        return registered("bright", NM, (8, 64, 64), {"threshold": 0.8})
+
+
+class TestPoints(PredictorContract):
+    @pytest.fixture
+    def predictor(self):
+        return registered("spots", NM, (8, 64, 64))
+
+
+def scene(shape=(6, 70, 90)):
+    """Blobs of 6 nm, some touching, in faint noise."""
+    rng = np.random.default_rng(0)
+    image, grids = rng.normal(0.05, 0.02, shape).astype(np.float32), np.indices(shape)
+    for _ in range(25):
+        centre = rng.uniform(0, shape)
+        r2 = sum((((g - c) * v) / 3) ** 2 for g, c, v in zip(grids, centre, NM, strict=True))
+        image = np.maximum(image, np.exp(-(r2**2)))
+    return np.ascontiguousarray(image, np.float32)
+
+
+def map_of(image, predictor, tile=None):
+    """Its map of a whole image, tile by tile; ``tile``: in tiles of this shape."""
+    card = predictor.card
+    plan = TilePlan(image.shape, tile or card.tile, card.halo)
+    level, out = Volume.from_array(image, NM).levels[0], np.zeros(image.shape, np.float32)
+    for tile, blocks in predict(level, plan, predictor):
+        out[tile.write.slices] = blocks["object"][tuple(slice(n) for n in tile.write.shape)]
+    return out
+
+
+@pytest.mark.parametrize(("name", "options"), MAPS)
+def test_a_map_is_the_same_tiled_and_whole(name, options):
+    image = scene()
+    predictor = registered(name, NM, image.shape, options)
+    deep = image.shape[0] if predictor.card.tile[0] > 1 else 1
+    small = map_of(image, predictor, (min(4, deep), 16, 16))
+    np.testing.assert_allclose(small, map_of(image, predictor, (deep, 80, 96)), atol=1e-6)
+    assert 10 < np.count_nonzero(small >= 0.5) < small.size / 2
+
+
+@given(arrays(np.int32, (3, 5, 6), elements=st.integers(0, 3)))
+def test_touching_instances_stay_apart_and_nothing_else_changes(labels):
+    made = label_map("x", labels, labels.shape)
+    parts = cc3d.connected_components(made > 0.5, connectivity=6)
+    for part in range(1, parts.max() + 1):
+        assert len(np.unique(labels[parts == part])) == 1
+    assert ((made > 0) == (labels > 0)).all()
+    assert set(np.unique(made)) <= {0, np.float32(GAP), 1}
+    shuffled = np.array([0, 9, 4, 7])[labels]
+    np.testing.assert_array_equal(label_map("x", shuffled, labels.shape), made)
+
+
+def test_points_reach_their_score_at_the_voxel_that_holds_them():
+    made = point_map("x", [[0.4, 3, 4.2, 1.0], [1, 0, 0, 0.5]], (2, 6, 8), np.array([0.3, 1.0, 1.0]))
+    assert made[0, 3, 4] == pytest.approx(1, abs=0.03)
+    assert made[1, 0, 0] == pytest.approx(0.5)
+    assert made[1, 5, 7] < 0.01
+    assert not point_map("x", np.empty((0, 3)), (2, 6, 8), np.ones(3)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("odd", {"kind": "shape"}, "of shape"),
+        ("odd", {"kind": "negative"}, "negative labels"),
+        ("odd", {"kind": "float"}, "integer labels"),
+        ("odd", {"kind": "raises"}, "RuntimeError: no luck"),
+        ("oddpoints", {"kind": "outside"}, "outside of its image"),
+        ("oddpoints", {"kind": "nan"}, "no numbers"),
+        ("oddpoints", {"kind": "flat"}, "points of shape"),
+        ("oddpoints", {"kind": "text"}, "points of shape"),
+        ("oddchance", {"value": 2.0}, "values from 2 to 2"),
+        ("oddchance", {"value": float("nan")}, "NaN"),
+    ],
+)
+def test_a_wrong_answer_is_told_in_one_line(name, options, told):
+    predictor = registered(name, NM, (1, 32, 32), options)
+    with pytest.raises(ModelError, match=told) as caught:
+        predictor(np.full((1, 1, 1, 48, 48), 0.7, np.float32), [0])
+    assert f"'{name}'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_saved_and_loaded_it_answers_the_same(tmp_path):
+    model = registered("bright", NM, (8, 64, 64), {"threshold": "0.7"})
+    save_model(model, tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    assert again.card == model.card
+    batch = np.random.default_rng(0).random((2, 1, 3, 48, 48), np.float32)
+    np.testing.assert_array_equal(again(batch, [0, 1])["object"], model(batch, [0, 1])["object"])
+    assert model.card.digest != registered("bright", NM, (8, 64, 64)).card.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "gone", "package": "their-tools"}, "pip install their-tools"),
+        ({"name": "os:system", "package": "x; rm -rf /"}, "install the package that registers it"),
+        ({"options": {"threshold": "soft"}}, "must be float"),
+        ({"options": {"__class__": 1}}, "no option"),
+        ({"options": {"threshold": {"a": 1}}}, "must be float"),
+        ({"options": [1]}, "does not describe"),
+        ({"version": "0"}, "version 0"),
+        ({"answers": "points"}, "gives labels now"),
+        ({"diameter_nm": -1}, "does not describe"),
+        ({"diameter_nm": "x"}, "does not describe"),
+    ],
+)
+def test_a_card_that_was_tampered_with_is_refused(tmp_path, change, told):
+    card = save_model(registered("bright", NM, (8, 64, 64)), tmp_path)
+    text = replace(card, network={**card.network, **change}).to_json()
+    (tmp_path / "card.json").write_text(json.dumps(text))
+    with pytest.raises((ModelError, InputError), match=told):
+        load_model(tmp_path)
+
+
+def test_built_in_ones_come_first_and_registered_ones_are_listed():
+    assert registered_names()[:2] == ("blobs", "cellpose")
+    assert {"likely", "bright", "spots"} <= set(registered_names())
+    with pytest.raises(InputError, match="diameter_nm"):
+        registered("blobs", NM, (8, 64, 64))
+
+
+class TestChosen(PredictorContract):
+    @pytest.fixture
+    def predictor(self):
+        return ChosenOutput(registered("bright", NM, (8, 64, 64)), "object", "inverse")
+
+
+def test_a_chosen_output_is_saved_with_its_model(tmp_path):
+    inner = registered("likely", NM, (8, 64, 64))
+    model = ChosenOutput(inner, "object", "inverse")
+    batch = np.random.default_rng(0).random((1, 1, 1, 48, 48), np.float32)
+    np.testing.assert_allclose(model(batch, [0])["object"], 1 - inner(batch, [0])["object"])
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert again.card == model.card
+    np.testing.assert_array_equal(again(batch, [0])["object"], model(batch, [0])["object"])
+    told = json.loads((tmp_path / "card.json").read_text())
+    told["network"]["shown"] = "as it is"
+    (tmp_path / "card.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match="it was changed"):
+        load_model(tmp_path)
