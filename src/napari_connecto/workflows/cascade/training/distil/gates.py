@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
-from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.predictor import TorchPredictor
@@ -22,7 +21,14 @@ from napari_connecto.workflows.cascade.training.design import stage_card
 from napari_connecto.workflows.cascade.training.distil.looks import Look
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
 from napari_connecto.workflows.cascade.training.samples import Patches
-from napari_connecto.workflows.cascade.training.stage import BUDGETS, LEAST, LOOK, TIMED, Fit
+from napari_connecto.workflows.cascade.training.stage import (
+    BUDGETS,
+    CHECKED,
+    LOOK,
+    RATE,
+    VALIDATIONS,
+    score_on,
+)
 
 FACTORS = (2, 4, 8)
 """By how many times the gates' voxels exceed the detector's."""
@@ -107,6 +113,22 @@ class Mixed:
             yield image, target, weight
 
 
+@dataclass
+class _Check:
+    """Validation score on fixed samples; half-way through the training, hard places are sought for more samples."""
+
+    train: Mixed
+    samples: Sequence[Sample]
+    seed: int
+    calls: int = 0
+
+    def __call__(self, model: Predictor) -> float:
+        self.calls += 1
+        if self.calls == VALIDATIONS // 2:
+            self.train.hard = _hard(model, self.train, self.seed)
+        return score_on(model, self.samples)
+
+
 def train_gate_job(
     volume: Volume,
     looks: Sequence[Look],
@@ -116,7 +138,7 @@ def train_gate_job(
     seconds: float,
     least: int,
     stop: Callable[[], bool] | None = None,
-) -> Job[TorchPredictor | None]:
+) -> Job[TorchPredictor]:
     """Train one gate.
 
     Parameters
@@ -132,7 +154,7 @@ def train_gate_job(
     least
         Voxels of the smallest object.
     stop
-        Once true, the best state so far is taken; None is returned if there is none.
+        Once true, the best state so far is taken.
     """
     level, scaling = volume.level_at(card.voxel_nm), card.normalisation.resolve(volume)
     patches = [_patches(look, card, level, fine, scaling, least) for look in looks]
@@ -142,33 +164,13 @@ def train_gate_job(
         chosen[np.flatnonzero(positive == kind)[3::6]] = True
     train = _mixed(patches, positive, ~chosen)
     check = _mixed(patches, positive, chosen if positive[chosen].any() else ~chosen)
-    score = Fit([s for s, _ in zip(check.draw(params.batch, seed=1), range(24), strict=False)])
+    score = _Check(train, list(islice(check.draw(params.batch, seed=1), CHECKED)), params.seed)
+    steps = params.steps or BUDGETS[params.budget].steps // 3
+    settings = FitParams(steps=steps, learning_rate=RATE, validate_every=max(1, steps // VALIDATIONS))
+    limit = 0.0 if params.steps else seconds
     model = new_model(card, params.seed, device=params.device)
-    steps = params.steps or (yield from _planned_job(model, train, params, seconds))
-    first = max(5, steps * 2 // 3)
-    phases = Phases({"learning": first, "hard places": max(1, steps - first)})
-    settings = FitParams(steps=first, learning_rate=1e-2)
-    model = yield from phases.run(
-        "learning", fit(model, train.draw(params.batch, params.seed), settings, validate=score, stop=stop)
-    )
-    if stop is not None and stop():
-        return model
-    if steps > first:
-        train.hard = _hard(model, train, params.seed)
-        settings = FitParams(steps=steps - first, learning_rate=3e-3)
-        again = fit(model, train.draw(params.batch, params.seed + 1), settings, validate=score, stop=stop)
-        better = yield from phases.run("hard places", again)
-        model = better if score(better) > score(model) else model
-    return model
-
-
-def _planned_job(model: TorchPredictor, train: Mixed, params: TrainParams, seconds: float) -> Job[int]:
-    started = 0.0
-    for progress in fit(model, train.draw(params.batch, params.seed), FitParams(steps=TIMED + 1)):
-        started = started or time.perf_counter()  # the first step also prepares
-        yield replace(progress, stage="timing")
-    step_s = (time.perf_counter() - started) / TIMED
-    return int(min(BUDGETS[params.budget].steps, max(LEAST, seconds / max(step_s, 1e-6))))
+    draw = train.draw(params.batch, params.seed)
+    return (yield from fit(model, draw, settings, validate=score, stop=stop, seconds=limit))
 
 
 def _mixed(patches: Sequence[Patches], positive: np.ndarray, which: np.ndarray) -> Mixed:
