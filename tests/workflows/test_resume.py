@@ -21,6 +21,7 @@ from tests import tiny
 from tests.workflows import fakes
 
 NOTHING = {"calls": 0, "seconds": 0.0, "bytes": 0}
+GATED = DetectParams(force_cascade=True)
 
 
 def costs(out):
@@ -33,7 +34,7 @@ def costs(out):
 def finished(tmp_path_factory):
     """A search run to the end: its folder, its result, and the tiles that its stages were asked for."""
     out, cascade = tmp_path_factory.mktemp("finished"), fakes.cascade()
-    found = detect(fakes.pyramid(fakes.spots()), cascade, out=out)
+    found = detect(fakes.pyramid(fakes.spots()), cascade, GATED, out=out)
     return out, found, fakes.calls(cascade)
 
 
@@ -42,14 +43,14 @@ def test_closed_at_any_step_and_resumed(finished, tmp_path, steps):
     volume = fakes.pyramid(fakes.spots())
     whole, reference, calls = finished
     first, second = fakes.cascade(), fakes.cascade()
-    job = detect_job(volume, first, out=tmp_path / "cut")
+    job = detect_job(volume, first, GATED, out=tmp_path / "cut")
     for _ in range(steps):
         next(job)
     job.close()
     kept = sum(len(Scores.open(path).known) for path in (tmp_path / "cut").glob("scores_*.bin"))
     spent = costs(tmp_path / "cut")
     assert sum(figures["calls"] for figures in spent.values()) == kept
-    resumed = detect(volume, second, out=tmp_path / "cut")
+    resumed = detect(volume, second, GATED, out=tmp_path / "cut")
     assert (tmp_path / "cut/detections.csv").read_bytes() == (whole / "detections.csv").read_bytes()
     assert sum(fakes.calls(second)) == sum(calls) - kept
     assert [level["calls"] for level in resumed.report["levels"]] == [
@@ -65,8 +66,8 @@ def test_closed_at_any_step_and_resumed(finished, tmp_path, steps):
 
 def test_a_finished_search_costs_nothing_again_and_keeps_its_figures(tmp_path):
     volume, again = fakes.pyramid(fakes.spots()), fakes.cascade()
-    first = detect(volume, fakes.cascade(), out=tmp_path)
-    second = detect(volume, again, out=tmp_path)
+    first = detect(volume, fakes.cascade(), GATED, out=tmp_path)
+    second = detect(volume, again, GATED, out=tmp_path)
     assert fakes.calls(again) == [0, 0, 0]
     np.testing.assert_array_equal(first.centre_nm, second.centre_nm)
     assert second.report == first.report
@@ -75,7 +76,9 @@ def test_a_finished_search_costs_nothing_again_and_keeps_its_figures(tmp_path):
 
 def test_what_was_spent_is_written_while_a_search_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_connecto.workflows.cascade.search.costs.WRITE_S", 0.0)
-    job = detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(ood_check="off"), out=tmp_path)
+    job = detect_job(
+        fakes.pyramid(fakes.spots()), fakes.cascade(), DetectParams(ood_check="off", force_cascade=True), out=tmp_path
+    )
     done = next(progress.done for progress in job if progress.stage == "level 1" and progress.done == 5)
     figures = costs(tmp_path)["level 1"]
     job.close()
@@ -88,42 +91,42 @@ def test_damaged_figures_are_named(finished, tmp_path, content):
     out = shutil.copytree(finished[0], tmp_path / "out")
     (out / "costs.json").write_text(content)
     with pytest.raises(StoreError, match=r"'.*costs\.json' is damaged; remove it"):
-        detect(fakes.pyramid(fakes.spots()), fakes.cascade(), out=out)
+        detect(fakes.pyramid(fakes.spots()), fakes.cascade(), GATED, out=out)
 
 
 def test_another_volume_or_cascade_is_refused_and_named(tmp_path):
     volume = fakes.pyramid(fakes.spots())
-    detect(volume, fakes.cascade(), out=tmp_path)
+    detect(volume, fakes.cascade(), GATED, out=tmp_path)
     before = (tmp_path / "detections.csv").read_bytes()
     with pytest.raises(
         StoreError, match=r"holds another job: volume.revision: .*; choose a new folder, or run with what is stored$"
     ):
-        detect(fakes.pyramid(fakes.spots(seed=9)), fakes.cascade(), out=tmp_path)
+        detect(fakes.pyramid(fakes.spots(seed=9)), fakes.cascade(), GATED, out=tmp_path)
     with pytest.raises(StoreError, match=r"models: got .*Always-1.*, stored .*Brightest-1"):
-        detect(volume, fakes.cascade(fakes.Always), out=tmp_path)
+        detect(volume, fakes.cascade(fakes.Always), GATED, out=tmp_path)
     with pytest.raises(StoreError, match=r"rule.head: got \"centres\", stored \"masks\""):
-        detect(volume, fakes.cascade(head="centres"), out=tmp_path)
+        detect(volume, fakes.cascade(head="centres"), GATED, out=tmp_path)
     with pytest.raises(StoreError, match=r"tiles: got"):
-        detect(volume, fakes.cascade(tile=(4, 8, 8)), out=tmp_path)
+        detect(volume, fakes.cascade(tile=(4, 8, 8)), GATED, out=tmp_path)
     assert (tmp_path / "detections.csv").read_bytes() == before
 
 
 def test_another_array_of_the_same_shape_is_refused(tmp_path):
     one, other = (replace(fakes.pyramid(fakes.spots(seed=s)), source="", metadata={}) for s in (0, 9))
-    first, again = detect(one, fakes.cascade(), out=tmp_path), fakes.cascade()
+    first, again = detect(one, fakes.cascade(), GATED, out=tmp_path), fakes.cascade()
     with pytest.raises(StoreError, match=r"holds another job: volume.content: got .* stored .*choose a new folder"):
-        detect(other, fakes.cascade(), out=tmp_path)
+        detect(other, fakes.cascade(), GATED, out=tmp_path)
     copied = replace(one, levels=tuple(replace(level, array=level.array.copy()) for level in one.levels))
-    np.testing.assert_array_equal(detect(copied, again, out=tmp_path).centre_nm, first.centre_nm)
+    np.testing.assert_array_equal(detect(copied, again, GATED, out=tmp_path).centre_nm, first.centre_nm)
     assert fakes.calls(again) == [0, 0, 0]
 
 
 def test_two_searches_do_not_share_a_folder(tmp_path):
     volume = fakes.pyramid(fakes.spots())
-    job = detect_job(volume, fakes.cascade(), out=tmp_path)
+    job = detect_job(volume, fakes.cascade(), GATED, out=tmp_path)
     next(job)
     with pytest.raises(StoreError, match="is in use by another process"):
-        detect(volume, fakes.cascade(), out=tmp_path)
+        detect(volume, fakes.cascade(), GATED, out=tmp_path)
     run(job)
     assert (tmp_path / "detections.csv").exists()
 
@@ -133,8 +136,8 @@ def test_a_search_with_another_threshold_is_not_finished_while_its_labels_are_wr
         finest = found.labels.levels[0]
         return np.count_nonzero(finest.read(finest.box))
 
-    volume, stricter = fakes.pyramid(fakes.spots()), DetectParams(threshold=0.7)
-    before = voxels(detect(volume, fakes.cascade(), out=tmp_path))
+    volume, stricter = fakes.pyramid(fakes.spots()), DetectParams(threshold=0.7, force_cascade=True)
+    before = voxels(detect(volume, fakes.cascade(), GATED, out=tmp_path))
     job = detect_job(volume, fakes.cascade(), stricter, out=tmp_path)
     while next(job).stage != "objects":
         pass

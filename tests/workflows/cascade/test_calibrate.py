@@ -96,8 +96,8 @@ def test_a_part_of_the_volume_is_measured_as_the_whole_is():
 
 def test_estimated_calls_are_the_measured_ones(measured):
     volume, *_, cascade = measured
-    plan = estimate(volume, cascade, DetectParams(audit=5), trial=False)
-    found = detect(volume, cascade, DetectParams(audit=5))
+    plan = estimate(volume, cascade, DetectParams(audit=5, force_cascade=True), trial=False)
+    found = detect(volume, cascade, DetectParams(audit=5, force_cascade=True))
     used = found.report["levels"]
     assert [level.name for level in plan.levels] == [level["name"] for level in used]
     for expected, got in zip(plan.levels, used, strict=True):

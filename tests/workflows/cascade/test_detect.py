@@ -25,6 +25,7 @@ from tests.workflows import fakes
 from tests.workflows.watched import watched
 
 EVERYWHERE = DetectParams(exhaustive=True, audit=0)
+GATED = DetectParams(force_cascade=True)
 
 
 def stored_map(folder):
@@ -73,7 +74,7 @@ def test_a_cascade_is_the_one_level_answer_under_its_mask(tmp_path):
 def test_a_perfect_coarse_level_loses_nothing(shape):
     image = fakes.spots(shape, count=5)
     volume, gated, one = fakes.pyramid(image), fakes.cascade(), fakes.cascade()
-    found, all_of_it = detect(volume, gated), detect(volume, one, EVERYWHERE)
+    found, all_of_it = detect(volume, gated, GATED), detect(volume, one, EVERYWHERE)
     same(found, all_of_it)
     np.testing.assert_allclose(
         by_place(volume.levels[0].to_voxels(found.centre_nm)), by_place(truth_of(image)), atol=1e-9
@@ -97,14 +98,14 @@ def test_a_level_that_always_passes_costs_itself_and_nothing_more():
     shape = (8, 64, 64)
     volume = fakes.pyramid(fakes.spots(shape), ((1, 2, 2),))
     always = fakes.cascade(fakes.Always, ((1, 2, 2),))
-    same(detect(volume, always), detect(volume, fakes.cascade(factors=((1, 2, 2),)), EVERYWHERE))
+    same(detect(volume, always, GATED), detect(volume, fakes.cascade(factors=((1, 2, 2),)), EVERYWHERE))
     n = fakes.grid(shape)
     assert fakes.calls(always) == [n, n // 4]
 
 
 def test_nothing_passes_and_the_audit_says_what_that_cost():
     volume, never = fakes.pyramid(fakes.spots()), fakes.cascade(fakes.Never)
-    found = detect(volume, never, DetectParams(audit=1000))
+    found = detect(volume, never, DetectParams(audit=1000, force_cascade=True))
     n = fakes.grid((12, 70, 90))
     everywhere = detect(volume, fakes.cascade(), EVERYWHERE).report
     audit = found.report["audit"]
@@ -117,11 +118,11 @@ def test_nothing_passes_and_the_audit_says_what_that_cost():
 @pytest.mark.parametrize("change", ["first", "batch", "region whole"])
 def test_neither_order_nor_batch_change_anything(change, tmp_path):
     volume = fakes.pyramid(fakes.spots())
-    reference = detect(volume, fakes.cascade(), out=tmp_path / "a")
+    reference = detect(volume, fakes.cascade(), GATED, out=tmp_path / "a")
     options = {
-        "first": {"first": Box((0, 40, 40), (12, 70, 90))},
-        "batch": {"params": DetectParams(batch=7)},
-        "region whole": {"region": Box((0, 0, 0), (12, 70, 90))},
+        "first": {"first": Box((0, 40, 40), (12, 70, 90)), "params": GATED},
+        "batch": {"params": DetectParams(batch=7, force_cascade=True)},
+        "region whole": {"region": Box((0, 0, 0), (12, 70, 90)), "params": GATED},
     }[change]
     other = watched(detect_job(volume, fakes.cascade(), **options, out=tmp_path / "b"))
     same(reference, other)
@@ -133,7 +134,7 @@ def test_first_comes_first():
     volume, field = fakes.pyramid(fakes.spots()), Box((0, 48, 64), (12, 70, 90))
     stages = []
     shown: list[Detections] = []
-    for progress in detect_job(volume, fakes.cascade(), first=field, live=True):
+    for progress in detect_job(volume, fakes.cascade(), GATED, first=field, live=True):
         stages.append(progress.stage)
         if progress.payload is not None and stages.count("level 2") and len(set(stages)) == 3:
             shown.append(progress.payload)
@@ -148,7 +149,7 @@ def test_first_comes_first():
 def test_every_finished_chunk_is_counted_and_each_stage_ends_at_its_total(head):
     counts: dict[str, list[int]] = {}
     totals: dict[str, int] = {}
-    for progress in detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(head=head)):
+    for progress in detect_job(fakes.pyramid(fakes.spots()), fakes.cascade(head=head), GATED):
         counts.setdefault(progress.stage, []).append(progress.done)
         totals[progress.stage] = progress.total
     assert [counts[stage][-1] for stage in totals] == list(totals.values())
@@ -159,8 +160,8 @@ def test_every_finished_chunk_is_counted_and_each_stage_ends_at_its_total(head):
 def test_a_region_bounds_the_work_and_the_answer():
     volume, region = fakes.pyramid(fakes.spots()), Box((0, 0, 0), (12, 32, 48))
     some = fakes.cascade()
-    found = detect(volume, some, region=region)
-    everything = detect(volume, fakes.cascade())
+    found = detect(volume, some, GATED, region=region)
+    everything = detect(volume, fakes.cascade(), GATED)
     inside = (volume.levels[0].to_voxels(everything.centre_nm) < region.stop).all(axis=1)
     assert 0 < len(found) < len(everything)
     here = {tuple(c) for c in np.round(found.centre_nm, 3)}
@@ -174,20 +175,20 @@ def test_a_region_at_the_rim_that_no_coarse_voxel_covers_is_still_searched():
     image = np.zeros((8, 33, 64), np.uint8)
     image[:, 28:, 20:40] = 255
     rim = Box((0, 32, 0), (8, 33, 64))
-    found = detect(fakes.pyramid(image, ((1, 2, 2),)), fakes.cascade(factors=((1, 2, 2),)), region=rim)
+    found = detect(fakes.pyramid(image, ((1, 2, 2),)), fakes.cascade(factors=((1, 2, 2),)), GATED, region=rim)
     assert len(found) == 1
 
 
 @pytest.mark.parametrize("region", [Box((0, 0, 0), (0, 5, 5)), Box((5, 5, 5), (4, 9, 9)), Box((50, 0, 0), (60, 9, 9))])
 def test_a_region_outside_is_refused(region, tmp_path):
     with pytest.raises(InputError, match=r"region .* \(12, 70, 90\)"):
-        detect(fakes.pyramid(fakes.spots()), fakes.cascade(), region=region, out=tmp_path / "out")
+        detect(fakes.pyramid(fakes.spots()), fakes.cascade(), GATED, region=region, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_labels_are_the_objects_in_their_order():
     image = fakes.spots()
-    found = detect(fakes.pyramid(image), fakes.cascade())
+    found = detect(fakes.pyramid(image), fakes.cascade(), GATED)
     assert found.labels is not None
     labels = np.asarray(found.labels.levels[0].array[:])
     assert found.labels.kind == "labels"
@@ -209,7 +210,7 @@ def test_centres_are_where_the_spots_are():
         r2 = sum(((g - c) / r) ** 2 for g, c, r in zip(np.indices(image.shape), place, (1.5, 4, 4), strict=True))
         image = np.maximum(image, np.rint(255 * np.exp(-r2 / 2)).astype(np.uint8))
     volume = fakes.pyramid(image)
-    found = detect(volume, fakes.cascade(head="centres"), DetectParams(threshold=0.4))
+    found = detect(volume, fakes.cascade(head="centres"), DetectParams(threshold=0.4, force_cascade=True))
     expected = (np.array(places) + 0.5) * fakes.NM
     np.testing.assert_allclose(by_place(found.centre_nm), by_place(expected))
     assert found.labels is None
@@ -217,12 +218,12 @@ def test_centres_are_where_the_spots_are():
 
 def test_the_threshold_only_filters_what_counts_as_an_object(tmp_path):
     volume = fakes.pyramid(fakes.spots())
-    low = detect(volume, fakes.cascade(), DetectParams(threshold=0.5), out=tmp_path / "a")
+    low = detect(volume, fakes.cascade(), DetectParams(threshold=0.5, force_cascade=True), out=tmp_path / "a")
     again = fakes.cascade()
-    high = detect(volume, again, DetectParams(threshold=0.8), out=tmp_path / "a")
+    high = detect(volume, again, DetectParams(threshold=0.8, force_cascade=True), out=tmp_path / "a")
     assert fakes.calls(again) == [0, 0, 0]
     assert 0 < len(high) <= len(low)
-    fresh = detect(volume, fakes.cascade(), DetectParams(threshold=0.8), out=tmp_path / "b")
+    fresh = detect(volume, fakes.cascade(), DetectParams(threshold=0.8, force_cascade=True), out=tmp_path / "b")
     same(high, fresh)
     assert high.labels is not None
     assert fresh.labels is not None
@@ -232,15 +233,15 @@ def test_the_threshold_only_filters_what_counts_as_an_object(tmp_path):
 def test_what_an_earlier_run_looked_at_does_not_change_the_answer(tmp_path):
     volume = fakes.pyramid(fakes.spots())
     detect(volume, fakes.cascade(head="centres"), EVERYWHERE, out=tmp_path)
-    later = detect(volume, fakes.cascade(head="centres"), out=tmp_path)
-    same(later, detect(volume, fakes.cascade(head="centres")))
+    later = detect(volume, fakes.cascade(head="centres"), GATED, out=tmp_path)
+    same(later, detect(volume, fakes.cascade(head="centres"), GATED))
 
 
 def test_one_section_is_a_volume_too():
     image = fakes.spots((1, 100, 130), seed=3)
     volume = fakes.pyramid(image, ((1, 2, 2),))
     flat = fakes.cascade(factors=((1, 2, 2),), tile=(1, 32, 32))
-    found = detect(volume, flat)
+    found = detect(volume, flat, GATED)
     np.testing.assert_allclose(
         by_place(volume.levels[0].to_voxels(found.centre_nm)), by_place(truth_of(image)), atol=1e-9
     )
@@ -249,7 +250,7 @@ def test_one_section_is_a_volume_too():
 
 def test_the_report_adds_up(tmp_path):
     volume, gated = fakes.pyramid(fakes.spots(count=5)), fakes.cascade()
-    found = detect(volume, gated, DetectParams(audit=7), out=tmp_path)
+    found = detect(volume, gated, DetectParams(audit=7, force_cascade=True), out=tmp_path)
     scores = np.array(list(Scores.open(tmp_path / "scores_0.bin").known.values()))
     report = found.report
     assert json.loads(json.dumps(report)) == report
@@ -327,12 +328,12 @@ def test_nan_is_named_filled_or_skipped(tmp_path):
 def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):
     volume = fakes.pyramid(fakes.spots(), voxel_nm=(40.0, 25.1, 25.1))
     with pytest.raises(VoxelSizeError, match=r"the model needs 40x20x20 nm within 25%"):
-        detect(volume, fakes.cascade(), out=tmp_path / "out")
+        detect(volume, fakes.cascade(), GATED, out=tmp_path / "out")
     with pytest.raises(VoxelSizeError, match=r"\(32x16x16 to 50x25x25\); correct the voxel size"):
-        detect(volume, fakes.cascade(), out=tmp_path / "out")
+        detect(volume, fakes.cascade(), GATED, out=tmp_path / "out")
     unknown = replace(fakes.pyramid(fakes.spots()), calibrated=False)
     with pytest.raises(VoxelSizeError, match="states no voxel size"):
-        detect(unknown, fakes.cascade(), out=tmp_path / "out")
+        detect(unknown, fakes.cascade(), GATED, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -342,9 +343,9 @@ def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path, mon
     stored = Volume(
         (whole.levels[0], *(replace(lv, array=mean_of(whole.levels[0], lv)) for lv in whole.levels[1:])), name="a"
     )
-    expected = detect(stored, fakes.cascade(), out=tmp_path / "stored")
+    expected = detect(stored, fakes.cascade(), GATED, out=tmp_path / "stored")
     reports = []
-    job = detect_job(replace(stored, levels=stored.levels[kept]), fakes.cascade(), out=tmp_path / "made")
+    job = detect_job(replace(stored, levels=stored.levels[kept]), fakes.cascade(), GATED, out=tmp_path / "made")
     found = run(job, reports.append)
     np.testing.assert_array_equal(found.centre_nm, expected.centre_nm)
     np.testing.assert_array_equal(found.score, expected.score)
@@ -352,8 +353,8 @@ def test_levels_that_are_missing_are_made_and_change_nothing(kept, tmp_path, mon
     assert "computing coarse levels" in {report.stage for report in reports}
     assert not (tmp_path / "made" / "coarse").exists()
     # else it takes no time to speak of
-    monkeypatch.setattr("napari_connecto.workflows.cascade.estimate.MADE_BYTES_S", 1e3)
-    estimated = estimate(replace(stored, levels=stored.levels[kept]), fakes.cascade(), trial=False)
+    monkeypatch.setattr("napari_connecto.workflows.cascade.search.plan.MADE_BYTES_S", 1e3)
+    estimated = estimate(replace(stored, levels=stored.levels[kept]), fakes.cascade(), GATED, trial=False)
     assert any("Coarse levels are missing" in note for note in estimated.notes)
 
 
@@ -371,5 +372,5 @@ def test_wrong_channels_are_refused_before_anything_is_written(tmp_path):
         )
     )
     with pytest.raises(InputError, match="got 2 channels, the model 'blur' takes 1"):
-        detect(two, fakes.cascade(), out=tmp_path / "out")
+        detect(two, fakes.cascade(), GATED, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.inference.device import cores
 from napari_connecto.models.inference.kept import keep, kept
@@ -92,6 +93,10 @@ class OpenVinoPredictor:
     def card(self) -> ModelCard:
         """That of the network."""
         return self.model.card
+
+    def with_tile(self, tile: Vec3) -> OpenVinoPredictor:
+        """The same model with another tile in its card; see `TorchPredictor.with_tile`."""
+        return OpenVinoPredictor(self.model.with_tile(tile))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return revive, (self.model,)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_connecto.core.errors import out_of_memory
+from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.inference.device import cores, pick_device
 from napari_connecto.models.nets import nets
@@ -93,6 +94,12 @@ class TorchPredictor:
         """The same model, whose answers to a tile are drawn by the tile's seed."""
         other = TorchPredictor(self.card, self.net, self._wanted)
         other.dropout = True
+        return other
+
+    def with_tile(self, tile: Vec3) -> TorchPredictor:
+        """The same model with another tile in its card; raises `ModelError` if its network takes no such tile."""
+        other = TorchPredictor(replace(self.card, tile=tile), self.net, self._wanted)
+        other.dropout = self.dropout
         return other
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from napari_connecto.compute.options import default_batch
-from napari_connecto.compute.trial import Trial, choose_batch
+from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.shown import shown
-from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.stores.job_folder import SCRATCH
-from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import DetectParams
-from napari_connecto.workflows.cascade.search.audit import best_possible_bound
+from napari_connecto.workflows.cascade.search.audit import best_possible_bound, chunks_for
 from napari_connecto.workflows.cascade.search.averaged import Averaged
-from napari_connecto.workflows.cascade.search.coarser import MADE_BYTES_S, making_bytes
-from napari_connecto.workflows.cascade.search.descent import Step, plan_steps, roots
-from napari_connecto.workflows.cascade.search.detect import one_level, with_levels
+from napari_connecto.workflows.cascade.search.calls import grouped
+from napari_connecto.workflows.cascade.search.coarser import MAKING, making_bytes
+from napari_connecto.workflows.cascade.search.descent import Step
+from napari_connecto.workflows.cascade.search.detect import with_levels
 from napari_connecto.workflows.cascade.search.own_grid import drawing_level
-from napari_connecto.workflows.cascade.search.run import MAP
-from napari_connecto.workflows.shared.region import inside, region_in
+from napari_connecto.workflows.cascade.search.plan import AUDIT, Plan, make_plan
+from napari_connecto.workflows.cascade.search.timing import measured_timings, widened
+from napari_connecto.workflows.cascade.thresholds.prices import Timings, calibrated
+from napari_connecto.workflows.shared.region import inside
 from napari_connecto.workflows.shared.room import room_for, run_bytes
 
-TIMED_WRITES = 5
 REMEMBERED = 2**27
 """Largest map that a search keeps in memory, bytes, see `TileMemory`."""
+AIM = 0.05
+"""Bound of an audit that is offered where the one asked for shows less."""
 
 
 @shown
 @dataclass(frozen=True)
 class LevelEstimate:
-    """One level of a planned search."""
+    """One level of a planned search: ``calls`` chunks, of which one call covers ``tile``."""
 
     name: str
     shape: Vec3
@@ -50,6 +49,7 @@ class LevelEstimate:
     calls: float
     share: float
     seconds: float
+    tile: Vec3
 
 
 @shown
@@ -62,7 +62,7 @@ class Estimate:
     levels
         Coarsest first; ``calls`` are expected calls, ``share`` of all chunks of that level.
     seconds, seconds_exhaustive
-        Of the cascade (audit included), and of an exhaustive search, on this machine.
+        Of the plan (audit included), and of the best exhaustive search, on this machine.
     memory_bytes, disk_bytes
         Peak memory of the process, including everything loaded; upper bound of the disk space, with the map
         uncompressed.
@@ -70,6 +70,10 @@ class Estimate:
         Sentences for the user, the most important ones first.
     fits
         False if memory or disk do not suffice; ``notes`` says which.
+    exhaustive
+        The best exhaustive search: the tile of least time, its calls, what it reads (GB, halos included), its seconds.
+    phases
+        Seconds by phase: coarse levels, the levels, objects, audit.
     """
 
     levels: tuple[LevelEstimate, ...]
@@ -80,6 +84,8 @@ class Estimate:
     device: str
     notes: tuple[str, ...]
     fits: bool
+    exhaustive: LevelEstimate
+    phases: Mapping[str, float]
 
     def lines(self) -> Iterator[str]:
         """The estimate, one sentence per line."""
@@ -89,7 +95,12 @@ class Estimate:
                 f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
                 f"{level.share:.0%} of it, {seconds_text(level.seconds)}"
             )
-        yield f"in all about {seconds_text(self.seconds)}; exhaustive search {seconds_text(self.seconds_exhaustive)}"
+        tile = "x".join(map(str, self.exhaustive.tile))
+        yield (
+            f"in all about {seconds_text(self.seconds)}; the best exhaustive search takes "
+            f"{seconds_text(self.seconds_exhaustive)}: {self.exhaustive.calls:.0f} tiles of {tile}, reads "
+            f"{self.exhaustive.gb:.3g} GB"
+        )
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 
@@ -135,43 +146,59 @@ def estimate(
     """
     params = params or DetectParams()
     region = None if region is None else inside(volume, region)
-    choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
     volume = with_levels(volume, cascade, Path(out) if out is not None else None)
-    steps = plan_steps(volume, cascade, choice)
-    chunks = len(roots(steps[0], region_in(region, volume, steps[0].level)))
     scalings = Scalings(volume, damaged=params.damaged)
-    trials = {step.stage: _trial(volume, step, scalings) if trial else None for step in steps}
-    per_call = {k: t.tile_s if t else cascade.calibration.cost_s[k] for k, t in trials.items()}
-    write_s = _write_seconds(steps[0]) if trial else 0.0
-    kept = float(choice.rates[0].prevalence) * chunks  # chunks whose map is worth keeping, however they are found
-    calls = {step.stage: float(chunks) if len(steps) == 1 else choice.calls[step.stage] * chunks for step in steps}
-    levels = tuple(_level(step, calls[step.stage], per_call[step.stage]) for step in reversed(steps))
-    rejected = max(0, chunks - round(calls[0]))
-    audited = min(params.audit, rejected)
-    memory = max(_memory(step, trials[step.stage]) for step in steps)
-    disk = int(calls[0] * np.prod(steps[0].plan.tile) * (4 / 3) * _bytes_of_voxel(volume, steps[0], cascade))
-    made = making_bytes(volume)
-    making_s = made / MADE_BYTES_S
-    notes, fits = room_for(memory, disk + made, out)
-    if making_s >= 1:
-        read_gb = volume.levels[0].nbytes / 1e9
-        notes.append(
-            f"Coarse levels are missing. They are computed first: reads {read_gb:.1f} GB once, takes about "
-            f"{seconds_text(making_s)}."
-        )
-    if len(steps) > 1 and audited:
-        bound = best_possible_bound(audited, rejected, max(1, round(choice.rates[0].prevalence * chunks)))
-        notes.append(f"The audit of {audited} rejected chunks can show at best that at most {bound:.0%} were missed.")
+    timings = Timings(calibrated(cascade.calibration))
+    if trial:
+        timings = measured_timings(volume, cascade, scalings, larger=not params.damaged)
+    plan = make_plan(volume, cascade, params, timings, region)
+    finest = plan.steps[0]
+    memory = max(_memory(step, scalings, trial=trial) for step in plan.steps)
+    kept = plan.choice.calls[0] * plan.chunks * np.prod(finest.plan.tile)
+    disk = int(kept * (4 / 3) * _bytes_of_voxel(volume, finest, cascade)) + making_bytes(volume)
+    notes, fits = room_for(memory, disk, out)
+    notes += _notes(volume, plan)
     return Estimate(
-        levels,
-        making_s + sum(level.seconds for level in levels) + audited * per_call[0] + kept * write_s,
-        chunks * per_call[0] + kept * write_s,
+        tuple(_level(plan, step) for step in reversed(plan.steps)),
+        sum(plan.seconds.values()),
+        plan.exhaustive_s,
         memory,
-        disk + made,
-        describe_device(getattr(steps[0].predictor, "device", "cpu")),
-        (*notes, choice.reason),
+        disk,
+        describe_device(getattr(finest.predictor, "device", "cpu")),
+        (*notes, plan.choice.reason),
         fits,
+        _exhaustive(plan),
+        plan.seconds,
     )
+
+
+def _exhaustive(plan: Plan) -> LevelEstimate:
+    """The best exhaustive search."""
+    finest, price = plan.steps[0], plan.exhaustive
+    calls = plan.chunks * price.calls
+    tile = grouped(finest.plan, price.group).tile
+    gb = plan.exhaustive_bytes / 1e9
+    level = finest.level
+    return LevelEstimate(finest.name, level.shape, level.voxel_nm, gb, calls, 1.0, plan.exhaustive_s, tile)
+
+
+def _notes(volume: Volume, plan: Plan) -> Iterator[str]:
+    if plan.seconds[MAKING] >= 1:
+        yield (
+            f"Coarse levels are missing. They are computed first: reads {volume.levels[0].nbytes / 1e9:.1f} GB once, "
+            f"takes about {seconds_text(plan.seconds[MAKING])}."
+        )
+    rejected = plan.chunks - round(plan.choice.calls[0] * plan.chunks)
+    if not plan.gated or not plan.audit:
+        return
+    holding = max(1, round(plan.holding))
+    bound = best_possible_bound(plan.audit, rejected, holding)
+    text = f"The audit of {plan.audit} rejected chunks can show at best that at most {bound:.0%} were missed."
+    if bound > AIM:
+        needed = chunks_for(AIM, rejected, holding)
+        more_s = (needed - plan.audit) * plan.seconds[AUDIT] / plan.audit
+        text += f" {AIM:.0%} takes {needed} chunks, {seconds_text(more_s)} more: set the audit bound to {AIM:g}."
+    yield text
 
 
 def _bytes_of_voxel(volume: Volume, step: Step, cascade: Cascade) -> float:
@@ -181,30 +208,8 @@ def _bytes_of_voxel(volume: Volume, step: Step, cascade: Cascade) -> float:
     return 1 + 4 * float(np.prod(step.level.voxel_nm) / np.prod(drawing_level(volume, step.level).voxel_nm))
 
 
-def _trial(volume: Volume, step: Step, scalings: Scalings) -> Trial:
-    """Of a level that is not made yet, on tiles of the finest: the network takes as long for any voxels."""
-    scaling = scalings.of(step.predictor.card)
-    level, plan = step.level, step.plan
-    if isinstance(level.array, Averaged):
-        level = volume.levels[0]
-        plan = TilePlan(level.shape, plan.tile, plan.halo)
-    return choose_batch(level, plan, step.predictor, scaling, seconds=0.5)
-
-
-def _write_seconds(step: Step) -> float:
-    """Seconds to keep one chunk's map, timed on a scratch store; two are written at a time."""
-    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        store = TileStore.open(scratch, step.level, step.plan.tile, {MAP: np.dtype("uint8")})
-        tile = step.plan[0]
-        block = np.random.default_rng(0).integers(0, 255, tile.write.shape, np.uint8)
-        store.write_blocks(tile, {MAP: block})
-        started = time.perf_counter()
-        for _ in range(TIMED_WRITES):
-            store.write_blocks(tile, {MAP: block})
-        return (time.perf_counter() - started) / TIMED_WRITES / 2
-
-
-def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
+def _level(plan: Plan, step: Step) -> LevelEstimate:
+    calls = plan.choice.calls[step.stage] * plan.chunks if plan.gated else float(plan.chunks)
     return LevelEstimate(
         step.name,
         step.level.shape,
@@ -212,12 +217,17 @@ def _level(step: Step, calls: float, seconds: float) -> LevelEstimate:
         step.level.nbytes / 1e9,
         calls,
         min(1.0, calls / len(step.plan)),
-        calls * seconds,
+        plan.seconds[step.name],
+        grouped(step.plan, step.group).tile,
     )
 
 
-def _memory(step: Step, trial: Trial | None) -> int:
-    """Of a stage; maps of the finest are kept in memory too."""
-    card = step.predictor.card
-    needed = run_bytes(step.level, step.plan, card, trial, trial.batch if trial else default_batch(card))
+def _memory(step: Step, scalings: Scalings, *, trial: bool) -> int:
+    """Of a stage, by a call on a real tile where ``trial``; maps of the finest are kept in memory too."""
+    predictor = widened(step.predictor, step.group) or step.predictor
+    plan, card, batch = grouped(step.plan, step.group), predictor.card, step.batch or default_batch(predictor.card)
+    tried = None
+    if trial and not isinstance(step.level.array, Averaged):
+        tried = choose_batch(step.level, plan, predictor, scalings.of(card), sizes=(batch,), seconds=0)
+    needed = run_bytes(step.level, plan, card, tried, batch)
     return needed + (min(step.level.box.size, REMEMBERED) if step.stage == 0 else 0)

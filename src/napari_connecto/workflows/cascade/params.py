@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.core.predict import OnBadChunk
 
@@ -23,10 +25,20 @@ class DetectParams:
         high=1.0,
     )
     exhaustive: bool = param(False, "Exhaustive search: classify every chunk of the finest level, for comparison.")
+    force_cascade: bool = param(
+        False, "Use the cascade even where an exhaustive search is expected to be faster.", advanced=True
+    )
     audit: int = param(
         300,
         "Number of rejected chunks to re-examine at the finest level, for a bound on what was missed; 0: none.",
         low=0,
+    )
+    audit_bound: float | None = param(
+        None,
+        "Re-examine as many rejected chunks as it takes to show that at most this share was missed; empty: the number "
+        "above.",
+        low=0.001,
+        high=1.0,
     )
     on_bad_chunk: OnBadChunk = param(
         "fail", "What to do with damaged chunks and NaN.", choices=get_args(OnBadChunk), advanced=True
@@ -43,6 +55,12 @@ class DetectParams:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.exhaustive and self.force_cascade:
+            raise InputError("got exhaustive and force_cascade; choose one of them")
+
+    def audit_size(self, needed: Callable[[float], int]) -> int:
+        """Chunks to re-examine; ``needed`` says how many a bound takes."""
+        return self.audit if self.audit_bound is None else needed(self.audit_bound)
 
     @property
     def damaged(self) -> bool:

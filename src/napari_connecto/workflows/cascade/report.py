@@ -13,27 +13,32 @@ from napari_connecto.core.volume import PIXEL, UNIT
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.search.audit import Audit
+from napari_connecto.workflows.cascade.search.calls import calls, grouped
 from napari_connecto.workflows.cascade.search.descent import Step
+from napari_connecto.workflows.cascade.search.plan import Plan
 from napari_connecto.workflows.cascade.search.run import Search
 from napari_connecto.workflows.cascade.thresholds.choose import Choice
 from napari_connecto.workflows.ood.document import stated
 
 
-def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detections, audit: Audit) -> dict[str, Any]:
+def build_report(search: Search, cascade: Cascade, plan: Plan, found: Detections, audit: Audit) -> dict[str, Any]:
     """The report of a finished search; JSON.
 
     ``levels`` goes from the coarsest used to the finest; ``share`` is the part of the searched volume classified at a
     level. ``recall`` is relative to an exhaustive search, None if nothing was gated; ``held_out`` is the recall of the
     labelled objects that the cascade was measured on. ``calls_made``, ``seconds`` and ``bytes`` (read and decoded; for
     the finest level including the audit) add up over all runs in this folder; ``calls`` is the number of chunks
-    classified in this search.
+    classified in this search, of which a call covers ``tile``. ``phases`` has predicted and measured seconds of
+    everything, ``exhaustive`` what the best exhaustive search was expected to take.
     """
-    finest = search.steps[0]
+    finest, choice = search.steps[0], plan.choice
     chunks = (
         len(finest.plan) if audit.rejected == 0 and len(search.steps) == 1 else len(search.seen[0]) + audit.rejected
     )
     levels = [_level(search, choice, step, chunks) for step in reversed(search.steps)]
-    exhaustive = chunks * int(np.prod(finest.plan.read_shape))
+    alone = grouped(finest.plan, plan.exhaustive.group)
+    exhaustive = chunks * plan.exhaustive.calls * int(np.prod(alone.read_shape))
+    phases = {name: {"predicted": s, "seconds": search.costs.of(name)["seconds"]} for name, s in plan.seconds.items()}
     read = sum(level["voxels"] for level in levels)
     return {
         "mode": "cascade" if len(search.steps) > 1 else "one level",
@@ -47,7 +52,10 @@ def build_report(search: Search, cascade: Cascade, choice: Choice, found: Detect
         "chunks": chunks,
         "levels": levels,
         "voxels_ratio": exhaustive / max(1, read),
-        "seconds": sum(search.costs.of(name)["seconds"] for name in (*(step.name for step in search.steps), "audit")),
+        "seconds": sum(phase["seconds"] for phase in phases.values()),
+        "seconds_predicted": sum(phase["predicted"] for phase in phases.values()),
+        "phases": phases,
+        "exhaustive": {"seconds": plan.exhaustive_s, "tile": list(alone.tile), "bytes": plan.exhaustive_bytes},
         "seconds_audit": search.costs.of("audit")["seconds"],
         **_recall(choice, gated=len(search.steps) > 1, measured=search.rule == cascade.rule),
         "reason": choice.reason,
@@ -65,7 +73,8 @@ def _recall(choice: Choice, *, gated: bool, measured: bool) -> dict[str, Any]:
 def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str, Any]:
     seen, passed = search.seen[step.stage], search.passed[step.stage]
     scored = sum(1 for i in seen.tolist() if i in search.scores[step.stage].known)
-    voxels = len(seen) * int(np.prod(step.plan.read_shape))
+    wide = grouped(step.plan, step.group)
+    voxels = sum(1 for _ in calls(step.plan, step.group, seen)) * int(np.prod(wide.read_shape))
     cost = search.costs.of(step.name)
     return {
         "name": step.name,
@@ -73,6 +82,7 @@ def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str,
         "origin_nm": list(step.level.origin_nm),
         "threshold": step.threshold,
         "chunks": len(step.plan),
+        "tile": list(wide.tile),
         "calls": len(seen),
         "calls_predicted": choice.calls[step.stage] * chunks if len(search.steps) > 1 else float(chunks),
         "calls_made": cost["calls"],

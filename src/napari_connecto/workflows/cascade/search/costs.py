@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from napari_connecto.compute.options import Meter
 from napari_connecto.core.errors import StoreError
+from napari_connecto.core.jobs import Job
 from napari_connecto.io.stores.job_folder import JobFolder
 
 T = TypeVar("T")
@@ -21,7 +22,8 @@ WRITE_S = 1.0
 
 @dataclass
 class Costs:
-    """Calls made, seconds taken, bytes read and decoded, over all runs in a folder; by "level 0", ..., "audit".
+    """Calls made, seconds taken, bytes read and decoded, over all runs in a folder; by "level 0", ..., "audit",
+    "objects".
 
     Made by `Costs.open`; the document is beside the scores and never removed, so a finished search that is run again
     keeps its figures.
@@ -49,6 +51,15 @@ class Costs:
     def of(self, name: str) -> dict[str, float]:
         """Calls, seconds and bytes; zeros if nothing was run."""
         return self.spent.get(name) or dict.fromkeys(FIGURES, 0)
+
+    def timed(self, name: str, job: Job[T]) -> Job[T]:
+        """A part of a run without calls: the seconds of the first run that finishes it count."""
+        started = time.perf_counter()
+        result = yield from job
+        if name not in self.spent:
+            self.spent[name] = dict.fromkeys(FIGURES, 0) | {"seconds": time.perf_counter() - started}
+            self.job.write_json(COSTS, self.spent)
+        return result
 
     def counted(self, name: str, results: Generator[T, None, None], meter: Meter) -> Generator[T, None, None]:
         """Pass on the results of a run, one per call, and record its cost while it runs and at any end."""

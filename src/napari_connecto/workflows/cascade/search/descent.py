@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.predict import Blocks, check_channels
 from napari_connecto.core.tiles import Tile, TilePlan
@@ -20,6 +20,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.journal import Journal
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.choose import Choice
+from napari_connecto.workflows.cascade.thresholds.prices import ONE
 
 PATIENCE_S = 0.1
 """Computing time lost at most when a search is killed."""
@@ -28,7 +29,23 @@ SCORES = np.dtype([("index", "<i8"), ("score", "<f4")])
 
 @dataclass(frozen=True)
 class Step:
-    """One level of a search: where it reads, its predictor, its threshold, and its share of the work."""
+    """One level of a search.
+
+    Parameters
+    ----------
+    stage
+        Of the cascade; 0 is the finest.
+    level, plan
+        Where it reads, and its chunks.
+    predictor
+        The cascade's stage, with its card's tile.
+    threshold
+        A chunk passes at this score.
+    work
+        Share of the work, for progress.
+    group, batch
+        Chunks that one call covers along each axis; tiles per forward pass, 0 if that was not timed.
+    """
 
     stage: int
     level: Level
@@ -36,6 +53,8 @@ class Step:
     predictor: Predictor
     threshold: float
     work: float = 1.0
+    group: Vec3 = ONE
+    batch: int = 0
 
     @property
     def name(self) -> str:
@@ -61,8 +80,8 @@ def plan_steps(volume: Volume, cascade: Cascade, choice: Choice) -> tuple[Step, 
         level = volume.level_at(stage.card.voxel_nm)
         check_channels(level, stage.card)
         plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)
-        work = max(choice.calls[k] * cascade.calibration.cost_s[k], 1e-9)
-        steps.append(Step(k, level, plan, stage, threshold, work))
+        way, work = choice.ways[k], max(choice.level_s[k], 1e-9)
+        steps.append(Step(k, level, plan, stage, threshold, work, way.group, way.batch))
     return tuple(steps)
 
 

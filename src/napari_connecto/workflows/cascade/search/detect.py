@@ -18,16 +18,13 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import build_report
-from napari_connecto.workflows.cascade.search.coarser import (
-    MADE_BYTES_S,
-    MAKING,
-    fill_job,
-    making_bytes,
-    with_levels_at,
-)
-from napari_connecto.workflows.cascade.search.descent import Step, plan_steps
+from napari_connecto.workflows.cascade.search.coarser import MAKING, fill_job, with_levels_at
+from napari_connecto.workflows.cascade.search.costs import Costs
+from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
+from napari_connecto.workflows.cascade.search.reexamine import audit_job
 from napari_connecto.workflows.cascade.search.run import REPORT, Search
-from napari_connecto.workflows.cascade.thresholds.choose import Choice, exhaustive_choice
+from napari_connecto.workflows.cascade.search.timing import measured_timings, worth_timing
+from napari_connecto.workflows.cascade.thresholds.prices import TIMINGS, Timings, calibrated
 from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import KEY
 from napari_connecto.workflows.shared.region import inside
@@ -133,26 +130,31 @@ def detect_job(
     """
     params = params or DetectParams()
     region = None if region is None else inside(volume, region)
-    choice = one_level(cascade) if params.exhaustive else cascade.choose(params.target_recall)
-    plan_steps(with_levels(volume, cascade), cascade, choice)  # raises before anything is written
+    planned = with_levels(volume, cascade)
+    make_plan(
+        planned, cascade, params, Timings(calibrated(cascade.calibration)), region
+    )  # raises before anything is written
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
         volume = with_levels(volume, cascade, job.path)
-        steps = plan_steps(volume, cascade, choice)
+        scalings = Scalings(volume, damaged=params.damaged)
+        timings = _timings(job, volume, cascade, scalings, params, region)
+        plan = make_plan(volume, cascade, params, timings, region)
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
-        phases = Phases(_work(volume, steps[0], choice, params, region, view, known=check is not None))
-        scalings = Scalings(volume, damaged=params.damaged)
-        checking = _check_job(volume, cascade, params, region, steps[0].level, scalings)
+        phases = Phases(_work(volume, plan, params, region, view, known=check is not None))
+        checking = _check_job(volume, cascade, params, region, plan.steps[0].level, scalings)
         check = check or (yield from phases.run(STAGE, checking))
-        yield from phases.run(MAKING, fill_job(volume, [s.level for s in steps], region, damaged=params.damaged))
+        read = [step.level for step in plan.steps]
+        making = fill_job(volume, read, region, damaged=params.damaged)
+        yield from phases.run(MAKING, Costs.open(job).timed(MAKING, making))
         curve = cascade.calibration.score_curve
-        search = Search(volume, steps, rule, job, scalings, params, curve, client, live)
+        search = Search(volume, plan.steps, rule, job, scalings, params, curve, client, live)
         if view is not None and view.size:
             yield from phases.run("view", search.descend(view))
         yield from phases.run("search", search.descend(region))
-        found = yield from phases.run("objects", search.objects())
-        audit = yield from phases.run("audit", search.audit(region, found, params.audit, params.seed))
-        report = {**build_report(search, cascade, choice, found, audit), KEY: check.to_json()}
+        found = yield from phases.run(OBJECTS, search.costs.timed(OBJECTS, search.objects()))
+        audit = yield from phases.run(AUDIT, audit_job(search, region, found))
+        report = {**build_report(search, cascade, plan, found, audit), KEY: check.to_json()}
         if volume.metadata.get(UNIT) == PIXEL:
             report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
         own = volume.levels[0]
@@ -204,28 +206,33 @@ def _check_job(
     return (yield from gate_check_job(volume, finest, gate, **told))
 
 
+def _timings(
+    job: JobFolder, volume: Volume, cascade: Cascade, scalings: Scalings, params: DetectParams, region: Box | None
+) -> Timings:
+    """As measured when the job began, so that it goes on as it was planned; else measured now."""
+    if (job.path / TIMINGS).exists():
+        return Timings.from_json(job.read_json(TIMINGS), len(cascade.stages))
+    if not worth_timing(volume, cascade, region):
+        return Timings(calibrated(cascade.calibration))
+    timings = measured_timings(volume, cascade, scalings, larger=not params.damaged)
+    job.write_json(TIMINGS, timings.to_json())
+    return timings
+
+
 def _work(
-    volume: Volume,
-    finest: Step,
-    choice: Choice,
-    params: DetectParams,
-    region: Box | None,
-    view: Box | None,
-    known: bool,
+    volume: Volume, plan: Plan, params: DetectParams, region: Box | None, view: Box | None, known: bool
 ) -> dict[str, float]:
-    """Seconds that each phase is expected to take, from the measurements behind the choice; see `Phases`."""
-    everything, within = volume.levels[0].box, region or volume.levels[0].box
-    chunks = len(finest.plan) * within.size / everything.size
-    level_s = max(choice.one_level_cost_s, 1e-9)
-    search_s = chunks * (level_s if params.exhaustive else max(choice.cost_s, 1e-9))
+    """Seconds that each phase is expected to take; see `Phases`."""
+    within = region or volume.levels[0].box
+    search_s = max(1e-9, sum(plan.seconds[step.name] for step in plan.steps))
     seen = view.size / within.size if view is not None else 0.0
     return {
-        STAGE: 0.0 if known or params.ood_check == "off" else TILES * CALLS * level_s,
-        MAKING: making_bytes(volume) / MADE_BYTES_S * within.size / everything.size,
+        STAGE: 0.0 if known or params.ood_check == "off" else TILES * CALLS * plan.choice.one_level_cost_s,
+        MAKING: plan.seconds[MAKING],
         "view": search_s * seen,
         "search": search_s * (1 - seen),
-        "objects": search_s * OBJECTS_SHARE,
-        "audit": max(1, min(params.audit, chunks)) * level_s,
+        OBJECTS: search_s * OBJECTS_SHARE,
+        AUDIT: max(plan.seconds[AUDIT], plan.choice.one_level_cost_s),
     }
 
 
@@ -260,8 +267,3 @@ def fingerprint(volume: Volume, cascade: Cascade) -> dict[str, Any]:
         "tiles": [[list(card.tile), list(card.halo)] for card in cascade.cards],
         "rule": {k: v for k, v in asdict(cascade.rule).items() if k != "split_nm" or v},  # older rules have none
     }
-
-
-def one_level(cascade: Cascade) -> Choice:
-    """The choice of an exhaustive search."""
-    return exhaustive_choice(cascade.calibration, cascade.rule.threshold)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams
-from napari_connecto.workflows.cascade.search.audit import Audit, audit_bound, audit_plan
+from napari_connecto.workflows.cascade.search.calls import EachChunk, calls
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import HighestValue, Scores, Step, children, passing, roots
 from napari_connecto.workflows.cascade.search.masks import MaskFinder
@@ -37,6 +38,8 @@ from napari_connecto.workflows.cascade.search.own_grid import drawing_level, is_
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.search.seen import only
 from napari_connecto.workflows.cascade.search.tile_memory import TileMemory
+from napari_connecto.workflows.cascade.search.timing import WORTH_A_TRIAL, widened
+from napari_connecto.workflows.cascade.thresholds.prices import ONE
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
 from napari_connecto.workflows.shared.region import region_in
 
@@ -44,8 +47,6 @@ MAP, LABELS, BATCHES, REPORT = "probability", "labels", "batches.json", "report.
 """The report is written last: a folder without it holds no finished search."""
 WORKING = "working labels"
 """Folder of the objects on the grid of the finest level in use, until they are drawn on the image's own grid."""
-WORTH_A_TRIAL = 200
-"""Number of chunks from which timing batch sizes pays off."""
 WRITERS = 4
 FLOOR = 0.1
 """Maps of chunks that never reach this probability are not stored."""
@@ -67,20 +68,6 @@ class KeepMap:
         if self.memory is not None:
             self.memory.remember(tile.index, block if score >= FLOOR else None)
         return score
-
-
-@dataclass(frozen=True)
-class HoldsObject:
-    """Sink of the audit: the chunk's score if enough of it is above the threshold for part of an object, else 0."""
-
-    output: str
-    threshold: float
-    least_voxels: int
-
-    def __call__(self, tile: Tile, blocks: Blocks) -> float:
-        block = np.rint(np.clip(blocks[self.output], 0, 1) * 255)
-        enough = np.count_nonzero(block >= self.threshold * 255) >= self.least_voxels
-        return float(block.max()) / 255 if enough else 0.0
 
 
 @dataclass
@@ -147,13 +134,13 @@ class Search:
         output = step.predictor.card.outputs[0].name
         here = self.memory if self.client is None else None  # workers do not share it
         sink = KeepMap(self.store, output, here) if step.stage == 0 else HighestValue(output)
-        for done, tile, score in self._run(step, indices, sink, self.scores[step.stage], step.name):
+        for done, tile, score in self.run_chunks(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
             if self.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
                 fresh = self._scored(find_objects(self.map, step.plan, [tile.index], self.rule))
             yield Progress(done, len(indices), step.name, fresh)
 
-    def _run(
+    def run_chunks(
         self, step: Step, indices: np.ndarray, sink: Any, scores: Scores, label: str
     ) -> Iterator[tuple[int, Tile | None, float]]:
         """Run the chunks that have no score yet; yields the number finished, and the chunk just scored."""
@@ -166,14 +153,17 @@ class Search:
         batch = self._batch(step, scaling, len(todo))
         meter = Meter()
         options = ExecuteOptions(scaling, batch, self.params.on_bad_chunk, meter=meter)
-        tiles = step.plan.tiles(step.plan.order(todo))
-        results = execute(step.level, tiles, step.predictor, sink, options=options, client=self.client)
+        each = EachChunk(step.plan, step.predictor.card.outputs[0], sink)
+        predictor = widened(step.predictor, step.group) or step.predictor
+        tiles = calls(step.plan, step.group, todo)
+        results = execute(step.level, tiles, predictor, each, options=options, client=self.client)
         try:
             with closing(self.costs.counted(label, results, meter)) as counted:
-                for tile, score in counted:
-                    scores.add(tile.index, score)
-                    done += 1
-                    yield done, tile, score
+                for _, chunks in counted:
+                    for index, score in chunks:
+                        scores.add(index, score)
+                        done += 1
+                        yield done, step.plan[index], score
         finally:
             scores.flush()
         yield len(indices), None, 0.0  # skipped damaged chunks count as finished
@@ -182,16 +172,17 @@ class Search:
         """Tiles per forward pass: as requested, else as when the job began (bits may depend on it), else timed."""
         if self.params.batch is not None:
             return self.params.batch
-        if step.name not in self.batches:
+        name = step.name if step.group == ONE else f"{step.name}, {prod(step.group)} chunks"
+        if name not in self.batches:
             card = step.predictor.card
-            timed = chunks >= WORTH_A_TRIAL
-            self.batches[step.name] = (
+            timed = chunks >= WORTH_A_TRIAL and step.group == ONE and not step.batch
+            self.batches[name] = (
                 choose_batch(step.level, step.plan, step.predictor, scaling, seconds=1.0).batch
                 if timed
-                else default_batch(card)
+                else step.batch or default_batch(card)
             )
             self.job.write_json(BATCHES, self.batches)
-        return int(self.batches[step.name])
+        return int(self.batches[name])
 
     def objects(self) -> Job[Detections]:
         """Objects in all chunks classified at the finest level; masks are written as labels beside the map."""
@@ -232,30 +223,6 @@ class Search:
     def _scored(self, found: Detections) -> Detections:
         return found if self.score_curve is None else replace(found, score=self.score_curve(found.score))
 
-    def audit(self, region: Box | None, found: Detections, size: int, seed: int) -> Job[Audit]:
-        """Run a random sample of the rejected chunks through the finest level, for a bound on the objects missed."""
-        step = self.steps[0]
-        everything = roots(step, region_in(region, self.volume, step.level))
-        rejected = np.setdiff1d(everything, self.seen[0])
-        sample = audit_plan(rejected, size, seed)
-        sink = HoldsObject(step.predictor.card.outputs[0].name, self.rule.threshold, least_part(step, self.rule))
-        for done, _, _ in self._run(step, sample, sink, self.audited, "audit"):
-            yield Progress(done, len(sample), "audit")
-        sample = np.intersect1d(sample, self.audited.indices())  # skipped damaged chunks give no information
-        of_found = step.plan.touching(_around(found, step.plan))
-        lost = np.setdiff1d(passing(sample, self.audited.known, self.rule.threshold), of_found)
-        return audit_bound(len(lost), len(sample), len(rejected), len(np.intersect1d(of_found, self.seen[0])))
-
-
-def least_part(step: Step, rule: ObjectRule) -> int:
-    """Voxels of the smallest accepted object in one chunk: all, or fewer if it spans several thin chunks."""
-    if rule.head == "centres":
-        return 1
-    if rule.flat or step.plan.shape[0] == 1:
-        return max(1, rule.min_voxels)
-    depth = step.plan.tile[0] * step.level.voxel_nm[0]
-    return max(1, round(rule.min_voxels * min(1.0, depth / rule.diameter_nm)))
-
 
 def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -> Iterator[int]:
     """Write those that hold anything, a few at a time, because each waits for the disk; yields the number done."""
@@ -267,9 +234,3 @@ def _write_labels(store: TileStore, blocks: Iterator[tuple[Tile, np.ndarray]]) -
                 write.result()
             done += len(group)
             yield done
-
-
-def _around(found: Detections, plan: TilePlan) -> Iterator[Box]:
-    """Boxes of found objects, one voxel wider: a rejected chunk with only the rim of a found object misses nothing."""
-    for row in found.box:
-        yield Box.from_row(row).grow((1, 1, 1)).clip(plan.shape)

@@ -131,6 +131,7 @@ def calibrate_job(
         held_out=held_out,
         score_curve=curve,
         judged=_judged(examples, grids[0]),
+        grids=tuple(grid.plan.grid for grid in grids),
     )
     return calibration, rule
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
@@ -42,6 +44,9 @@ class Calibration:
     weights
         (n_last,) how many chunks of the volume each of the coarsest level stands for, of mean 1, where places were not
         sampled evenly; those below it count as much. None: all the same.
+    grids
+        Per level, chunks along each axis, (z, y, x); empty for older cascades, of which nobody knows which chunks are
+        neighbours.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -54,6 +59,7 @@ class Calibration:
     score_curve: ScoreCurve | None = None
     judged: np.ndarray | None = None
     weights: np.ndarray | None = None
+    grids: tuple[Vec3, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(np.asarray(s, np.float32).ravel() for s in self.scores))
@@ -66,6 +72,7 @@ class Calibration:
         object.__setattr__(self, "branching", tuple(float(b) for b in self.branching))
         if self.weights is not None:
             object.__setattr__(self, "weights", np.asarray(self.weights, float).ravel())
+        object.__setattr__(self, "grids", tuple(vec3(g) for g in self.grids))
         problem = self._problem()
         if problem:
             raise InputError(f"got a calibration with {problem}; measure it on the full grid of the validation region")
@@ -98,7 +105,10 @@ class Calibration:
             return f"branching {self.branching}, below 1"
         if self.weights is not None:
             sound = len(self.weights) == n[-1] and bool(np.isfinite(self.weights).all() and self.weights.min() > 0)
-            return "" if sound else f"{len(self.weights)} weights for {n[-1]} chunks, or some that are not positive"
+            if not sound:
+                return f"{len(self.weights)} weights for {n[-1]} chunks, or some that are not positive"
+        if self.grids and [prod(grid) for grid in self.grids] != n:
+            return f"grids {self.grids} for {n} chunks per level"
         return ""
 
     @property
@@ -136,6 +146,20 @@ class Calibration:
         empty[self.ancestors(np.flatnonzero(other), 0, level)] = False
         return empty
 
+    def groups(self, level: int, group: Vec3) -> np.ndarray | None:
+        """(n_k,) number of the group of ``group`` chunks that a chunk of this level lies in; None if unknown."""
+        if max(group) == 1:
+            return np.arange(len(self.scores[level]))
+        if not self.grids:
+            return None
+        cells = np.unravel_index(np.arange(len(self.scores[level])), self.grids[level])
+        coarser = [-(-n // g) for n, g in zip(self.grids[level], group, strict=True)]
+        return np.ravel_multi_index(tuple(c // g for c, g in zip(cells, group, strict=True)), coarser)
+
+    def group_weight(self, level: int, groups: np.ndarray) -> np.ndarray:
+        """How much each group counts: the mean of its chunks."""
+        return np.asarray(np.bincount(groups, self.weight(level)) / np.bincount(groups))
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` gives the same numbers back."""
         more = {"held_out": self.held_out, "score_curve": self.score_curve}
@@ -149,6 +173,7 @@ class Calibration:
             "branching": list(self.branching),
             **judged,
             **({} if self.weights is None else {"weights": self.weights.tolist()}),
+            **({"grids": [list(grid) for grid in self.grids]} if self.grids else {}),
         } | {name: value.to_json() for name, value in more.items() if value is not None}
 
     @classmethod
@@ -168,6 +193,7 @@ class Calibration:
             held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
             curve = ScoreCurve.from_json(data["score_curve"]) if "score_curve" in data else None
             told = {"held_out": held_out, "score_curve": curve, "judged": judged, "weights": data.get("weights")}
+            told["grids"] = tuple(vec3(grid) for grid in data.get("grids", ()))
             return cls(scores=tuple(scores), truth=truth, **told, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelError(f"the cascade's calibration is damaged ({error!r}); train the cascade again") from error

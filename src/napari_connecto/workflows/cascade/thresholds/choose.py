@@ -16,11 +16,12 @@ from napari_connecto.core.shown import shown
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.combinations import Cheapest, below, cheapest
 from napari_connecto.workflows.cascade.thresholds.held_out import LabelledRecall
+from napari_connecto.workflows.cascade.thresholds.prices import Price, Prices, calibrated, exhaustive_price
 from napari_connecto.workflows.cascade.thresholds.rates import (
-    Intervals,
     LevelRates,
     Measured,
     calls_per_chunk,
+    cheapest_ways,
     intervals,
     level_rates,
     measure,
@@ -44,9 +45,14 @@ class Choice:
     recall_interval
         Bootstrap over blocks or Clopper-Pearson on the coarse chunks that hold objects, whichever is wider.
     calls
-        Measured calls per level-0 chunk; 0 if the level is not used.
+        Chunks classified at each level per level-0 chunk, measured; 0 if the level is not used.
+    ways
+        How each level runs at least cost: chunks per call, seconds per call.
+    level_s
+        Expected seconds of each level per level-0 chunk.
     cost_s, one_level_cost_s, saving, saving_interval
-        Expected seconds per level-0 chunk, with the cascade and without; share saved, bootstrapped over blocks.
+        Expected seconds per level-0 chunk, of this choice and of the best exhaustive search, which takes the tile of
+        least cost; share saved, bootstrapped over blocks.
     tpr, fpr
         Measured, of the whole cascade: share of all objects found, share of empty level-0 chunks called positive.
     predicted
@@ -66,6 +72,8 @@ class Choice:
     expected_recall: float
     recall_interval: tuple[float, float]
     calls: tuple[float, ...]
+    ways: tuple[Price, ...]
+    level_s: tuple[float, ...]
     cost_s: float
     one_level_cost_s: float
     saving: float
@@ -98,6 +106,9 @@ def choose_thresholds(
     finder: str = "level 0",
     resamples: int = 1000,
     seed: int = 0,
+    prices: Prices | None = None,
+    extra_s: float = 0.0,
+    always: bool = False,
 ) -> Choice:
     """Choose the levels and thresholds of lowest expected cost.
 
@@ -116,6 +127,12 @@ def choose_thresholds(
         What finds the objects that recall refers to, for `Choice.reason`.
     resamples, seed
         Of the bootstrap.
+    prices
+        Ways to run each stage on this machine. Default: the seconds per call of the calibration.
+    extra_s
+        Seconds per level-0 chunk that a cascade takes beside its calls: its audit, and making coarse levels.
+    always
+        Choose the cheapest cascade also where an exhaustive search costs less.
 
     Notes
     -----
@@ -134,25 +151,27 @@ def choose_thresholds(
     if threshold is None:
         known = calibration.truth | calibration.chunk_empty(0)
         threshold = best_threshold(calibration.scores[0][known], calibration.truth[known])
+    prices = prices or calibrated(calibration)
     found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
     best = Cheapest((None,) * (len(calibration.scores) - 1), np.inf, 0.0, False, 0)
     if len(found) and len(calibration.scores) > 1:
-        best = cheapest(calibration, found, 1 - target_recall, confidence)
-    gains = best.cost_s < calibration.cost_s[0]
+        best = cheapest(calibration, found, 1 - target_recall, confidence, prices, extra_s)
+    gains = best.cost_s < (np.inf if always else exhaustive_price(prices).chunk_s)
     coarse = best.thresholds if gains else (None,) * len(best.thresholds)
     measured = measure(calibration, (threshold, *coarse), found)
-    spread = intervals(calibration, measured, best.holders, np.random.default_rng(seed), resamples)
-    choice = _choice(calibration, measured, spread, 1 - best.miss if gains else 1.0)
-    reason = _why(choice, best, finder) if gains else _why_none(best, calibration, len(found), target_recall)
+    choice = _choice(calibration, measured, prices, extra_s if gains else 0.0, 1 - best.miss if gains else 1.0)
+    choice = _with_intervals(choice, calibration, measured, best.holders, (seed, resamples))
+    reason = _why(choice, best, finder) if gains else _why_none(best, calibration, prices, len(found), target_recall)
     return replace(choice, reason=reason)
 
 
-def exhaustive_choice(calibration: Calibration, threshold: float) -> Choice:
+def exhaustive_choice(calibration: Calibration, threshold: float, prices: Prices | None = None) -> Choice:
     """The finest level alone: nothing is gated, so no recall of a gating is stated."""
     found = calibration.objects[calibration.scores[0][calibration.objects] >= threshold]
     measured = measure(calibration, (threshold, *(None,) * (len(calibration.scores) - 1)), found)
-    spread = intervals(calibration, measured, 0, np.random.default_rng(0), 1)
-    return replace(_choice(calibration, measured, spread, 1.0), reason="Exhaustive search requested.")
+    choice = _choice(calibration, measured, prices or calibrated(calibration), 0.0, 1.0)
+    choice = _with_intervals(choice, calibration, measured, 0, (0, 1))
+    return replace(choice, reason="Exhaustive search requested.")
 
 
 def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -166,30 +185,44 @@ def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     return below(scores, float(ranked[np.argmax(f1)]))
 
 
-def _choice(calibration: Calibration, m: Measured, spread: Intervals, expected: float) -> Choice:
-    calls = calls_per_chunk(calibration, m)
-    cost = float(np.dot(calls, calibration.cost_s))
+def _choice(calibration: Calibration, m: Measured, prices: Prices, extra_s: float, expected: float) -> Choice:
+    """The choice without its intervals."""
+    ways = cheapest_ways(calibration, m, prices)
+    cost, one_level = sum(seconds for _, seconds in ways) + extra_s, exhaustive_price(prices).chunk_s
     rates = tuple(level_rates(calibration, k, limit) for k, limit in enumerate(m.thresholds))
     objects, empty = calibration.objects, np.flatnonzero(calibration.chunk_empty(0))
     return Choice(
         thresholds=m.thresholds,
         recall=calibration.share(m.kept, 0, m.found) if m.kept.size else 1.0,
         expected_recall=max(0.0, expected),
-        recall_interval=spread.recall,
-        calls=calls,
+        recall_interval=(0.0, 1.0),
+        calls=calls_per_chunk(calibration, m),
+        ways=tuple(price for price, _ in ways),
+        level_s=tuple(seconds for _, seconds in ways),
         cost_s=cost,
-        one_level_cost_s=calibration.cost_s[0],
-        saving=1 - cost / calibration.cost_s[0],
-        saving_interval=spread.saving,
+        one_level_cost_s=one_level,
+        saving=1 - cost / one_level,
+        saving_interval=(0.0, 0.0),
         tpr=calibration.share(m.positive[objects], 0, objects) if objects.size else 1.0,
         fpr=calibration.share(m.positive[empty], 0, empty) if empty.size else 0.0,
         predicted=predict(calibration, rates),
         rates=rates,
         objects=len(m.found),
-        blocks=spread.blocks,
+        blocks=0,
         reason="",
         held_out=_labelled(calibration, m),
     )
+
+
+def _with_intervals(
+    choice: Choice, calibration: Calibration, m: Measured, holders: int, draws: tuple[int, int]
+) -> Choice:
+    """``draws``: the bootstrap's seed, and its number of resamples."""
+    one_level, (seed, resamples) = choice.one_level_cost_s, draws
+    chunk_s = [s / calls / one_level if calls else 0.0 for s, calls in zip(choice.level_s, choice.calls, strict=True)]
+    extra = (choice.cost_s - sum(choice.level_s)) / one_level
+    spread = intervals(calibration, m, [*chunk_s, extra], holders, np.random.default_rng(seed), resamples)
+    return replace(choice, recall_interval=spread.recall, saving_interval=spread.saving, blocks=spread.blocks)
 
 
 def _labelled(calibration: Calibration, m: Measured) -> LabelledRecall | None:
@@ -213,7 +246,7 @@ def _why(choice: Choice, best: Cheapest, finder: str) -> str:
     return text + "." + (f" Overall, {choice.held_out.sentence}" if choice.held_out is not None else "")
 
 
-def _why_none(best: Cheapest, calibration: Calibration, found: int, target: float) -> str:
+def _why_none(best: Cheapest, calibration: Calibration, prices: Prices, found: int, target: float) -> str:
     if len(calibration.scores) == 1:
         return "No cascade: there is only one level."
     if found == 0:
@@ -223,5 +256,8 @@ def _why_none(best: Cheapest, calibration: Calibration, found: int, target: floa
             f"No cascade: {found} validation objects in {best.holders} coarse chunks are too few, or score too low "
             f"there, to keep {target:.1%} of them; label more, or lower the target."
         )
-    ratio = best.cost_s / calibration.cost_s[0]
-    return f"No cascade: the cheapest one that keeps {target:.1%} would cost {ratio:.2f} times an exhaustive search."
+    ratio = best.cost_s / exhaustive_price(prices).chunk_s
+    return (
+        f"No cascade: the cheapest one that keeps {target:.1%} would take {ratio:.2f} times as long, audit included, "
+        "as the best exhaustive search."
+    )

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta
 
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.prices import Price, Prices, calibrated
 
 _MIN_TAIL = 5  # object-holding chunks below which no tail is fitted
 _MIN_SCALE = 0.5  # logits; saturated scores would fit a tail of no width
@@ -61,7 +62,14 @@ def below(scores: np.ndarray, score: float) -> float:
     return float(middle) if not lower.size or middle > lower.max() else float(score)
 
 
-def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confidence: float | None) -> Cheapest:
+def cheapest(
+    calibration: Calibration,
+    found: np.ndarray,
+    allowed: float,
+    confidence: float | None,
+    prices: Prices | None = None,
+    extra_s: float = 0.0,
+) -> Cheapest:
     """Search all combinations.
 
     Parameters
@@ -74,12 +82,16 @@ def cheapest(calibration: Calibration, found: np.ndarray, allowed: float, confid
         Share of them that may be lost.
     confidence
         Confidence of the bound on that share, by counting; None for its expectation.
+    prices
+        Ways to run each stage, of which each combination takes the cheapest. Default: those of the calibration.
+    extra_s
+        Seconds per level-0 chunk that a cascade takes beside its calls.
     """
     coarse = range(1, len(calibration.scores))
     per_level = {1: 40, 2: 24, 3: 18}.get(len(coarse), 8)
     sets = [candidates(calibration, found, k, allowed, per_level) for k in coarse]
     shape = tuple(len(c.thresholds) for c in sets)
-    cost = _costs(calibration, sets, shape)
+    cost = _costs(calibration, sets, shape, prices or calibrated(calibration)) + extra_s
     bins = [_bins(calibration, sets, calibration.ancestors(found, 0, k), k) for k in coarse]
     weights = calibration.weight(0, found)
     missed = len(found) * (1 - _passing(bins, shape, weights) / weights.sum())
@@ -165,21 +177,43 @@ def _losses(
     return miss, np.where(fitted | ~np.isfinite(bound), 1.0, bound)
 
 
-def _costs(calibration: Calibration, sets: list[Candidates], shape: tuple[int, ...]) -> np.ndarray:
+def _costs(calibration: Calibration, sets: list[Candidates], shape: tuple[int, ...], prices: Prices) -> np.ndarray:
     """Seconds per level-0 chunk of every combination."""
     cost = np.zeros(shape)
-    for level, per_call in enumerate(calibration.cost_s):
-        chunks, weights = np.arange(len(calibration.scores[level])), calibration.weight(level)
+    for level, ways in enumerate(prices):
+        chunks = np.arange(len(calibration.scores[level]))
         above = range(level + 1, len(calibration.scores))
         bins = [_bins(calibration, sets, calibration.ancestors(chunks, level, k), k) for k in above]
-        share = _passing(bins, shape[level:], weights) / weights.sum() if bins else np.array(1.0)
-        called = share.reshape((1,) * level + share.shape) * (per_call / calibration.size[level])
+        each = [_calls(calibration, level, price, bins, shape[level:]) * price.seconds for price in ways]
+        least = np.min(each, axis=0) / calibration.size[level]
+        least = least.reshape((1,) * level + least.shape)
         if level:
             along = [1] * len(shape)
             along[level - 1] = -1
-            called = called * (np.arange(shape[level - 1]) > 0).reshape(along)
-        cost = cost + called
+            least = least * (np.arange(shape[level - 1]) > 0).reshape(along)
+        cost = cost + least
     return cost
+
+
+def _calls(
+    calibration: Calibration, level: int, price: Price, bins: list[np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Calls per chunk of a level at every combination of the levels above it; see `prices.called`.
+
+    A call that covers children of several parents is counted where one of its parents passes on each level above,
+    though it may not be the same one: at most too many.
+    """
+    if not bins:
+        return np.array(price.calls)
+    groups = calibration.groups(level, price.group)
+    if groups is None:
+        weights = calibration.weight(level)
+        return np.minimum(price.calls, _passing(bins, shape, weights) / weights.sum())
+    highest = [np.zeros(groups.max() + 1, np.int64) for _ in bins]
+    for best, own in zip(highest, bins, strict=True):
+        np.maximum.at(best, groups, own)
+    weights = calibration.group_weight(level, groups)
+    return np.asarray(price.calls * _passing(highest, shape, weights) / weights.sum())
 
 
 def _bins(calibration: Calibration, sets: list[Candidates], chunks: np.ndarray, level: int) -> np.ndarray:

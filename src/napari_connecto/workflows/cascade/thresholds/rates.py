@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import beta
 
 from napari_connecto.core.rates import CascadeExpectation, expected_cascade
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
+from napari_connecto.workflows.cascade.thresholds.prices import Price, Prices, called
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ def calls_per_chunk(calibration: Calibration, measured: Measured) -> tuple[float
     return tuple(float(share / size) for share, size in zip(shares, calibration.size, strict=True))
 
 
+def cheapest_ways(calibration: Calibration, measured: Measured, prices: Prices) -> tuple[tuple[Price, float], ...]:
+    """Per level, the price of least cost for the chunks that are classified, and that cost per level-0 chunk."""
+    found = []
+    for k, (chunks, size) in enumerate(zip(measured.called, calibration.size, strict=True)):
+        costs = [called(calibration, k, price, chunks) * price.seconds / float(size) for price in prices[k]]
+        least = int(np.argmin(costs))
+        found.append((prices[k][least], costs[least]))
+    return tuple(found)
+
+
 def level_rates(calibration: Calibration, level: int, threshold: float | None) -> LevelRates:
     """Rates of one level by itself, over all its chunks."""
     truth, empty, n = calibration.chunk_truth(level), calibration.chunk_empty(level), len(calibration.truth)
@@ -117,12 +129,18 @@ def predict(calibration: Calibration, rates: tuple[LevelRates, ...]) -> CascadeE
 
 
 def intervals(
-    calibration: Calibration, measured: Measured, holders: int, rng: np.random.Generator, resamples: int
+    calibration: Calibration,
+    measured: Measured,
+    chunk_s: Sequence[float],
+    holders: int,
+    rng: np.random.Generator,
+    resamples: int,
 ) -> Intervals:
     """Resample blocks, because neighbours are correlated: chunks of the coarsest level that has at least ten.
 
     A sample without misses resamples to no misses, so the lower end of recall is at most the Clopper-Pearson bound
-    on ``holders``, the coarse chunks that hold objects.
+    on ``holders``, the coarse chunks that hold objects. ``chunk_s`` are the seconds per classified chunk of each level,
+    relative to those of an exhaustive search, and last those of what a cascade takes beside its calls.
     """
     sizes = [len(s) for s in calibration.scores]
     block_level = max((k for k, n in enumerate(sizes) if n >= 10), default=0)
@@ -136,10 +154,10 @@ def intervals(
         total = drawn @ np.bincount(place, weight, minlength=blocks)
         return (drawn @ np.bincount(place, weight * values, blocks))[total > 0] / total[total > 0]
 
-    saved = np.ones(resamples)
-    for k, called in enumerate(measured.called):
-        share = resampled(np.arange(sizes[k]), k, called) if k <= block_level else calibration.share(called, k)
-        saved -= share / calibration.size[k] * calibration.cost_s[k] / calibration.cost_s[0]
+    saved = np.full(resamples, 1.0 - chunk_s[-1])
+    for k, chunks in enumerate(measured.called):
+        share = resampled(np.arange(sizes[k]), k, chunks) if k <= block_level else calibration.share(chunks, k)
+        saved -= share / calibration.size[k] * chunk_s[k]
     kept = resampled(measured.found, 0, measured.kept)
     lost = (1 - calibration.share(measured.kept, 0, measured.found)) * holders
     counted = float(beta.ppf(0.025, holders - lost, lost + 1)) if lost < holders else 0.0

@@ -1,0 +1,73 @@
+"""Seconds to store a chunk that holds an object, and to extract and draw the object; timed on a made-up one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from math import ceil
+
+import numpy as np
+
+from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.io.stores.tile_store import TileStore
+from napari_connecto.workflows.cascade.search.masks import MaskFinder
+from napari_connecto.workflows.cascade.search.objects import find_objects
+from napari_connecto.workflows.cascade.search.own_grid import drawing_level, is_coarser, own_plan, refined
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
+
+NAME = "map"
+TIMED = 5
+"""Repeats."""
+
+
+def keeping_seconds(volume: Volume, level: Level, plan: TilePlan, rule: ObjectRule) -> tuple[float, float]:
+    """Seconds per chunk with an object: to store its map (two chunks at a time), and to extract and draw the object."""
+    block, tile_shape, own = _ball(level, plan, rule), plan.tile, drawing_level(volume, level)
+    coarser = is_coarser(level, own)
+    level, plan = Level(block, level.voxel_nm), TilePlan(vec3(block.shape), tile_shape)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        store = TileStore.open(scratch, level, tile_shape, {NAME: np.dtype("uint8")})
+        write_s = _timed(lambda: store.write_blocks(plan[0], {NAME: block})) / 2
+    if rule.head == "centres":
+        return write_s, _timed(lambda: find_objects(level, plan, [0], rule))
+    factor = [max(1, round(a / b)) for a, b in zip(level.voxel_nm, own.voxel_nm, strict=True)]
+    fine = Level(np.broadcast_to(np.uint8(0), [n * f for n, f in zip(block.shape, factor, strict=True)]), own.voxel_nm)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        labels = TileStore.open(f"{scratch}/a", level, tile_shape, {"objects": np.dtype("uint32")})
+        fine_plan = own_plan(level, fine, tile_shape)
+        drawn = TileStore.open(f"{scratch}/b", fine, fine_plan.tile, {"objects": np.dtype("uint32")})
+
+        def draw() -> None:
+            finder = MaskFinder(level, plan, rule)
+            found = finder.find([0])
+            for tile, ids in finder.relabelled([0]):
+                labels.write_blocks(tile, {"objects": ids})
+            if coarser:
+                ids_level = labels.volume("objects").levels[0]
+                boxes = map(Box.from_row, found.box)
+                for tile, ids in refined(level, ids_level, fine, fine_plan, boxes, rule.threshold):
+                    drawn.write_blocks(tile, {"objects": ids})
+
+        return write_s, _timed(draw)
+
+
+def _ball(level: Level, plan: TilePlan, rule: ObjectRule) -> np.ndarray:
+    """A map of one chunk, uint8, with one object of typical size in its middle."""
+    shape = np.minimum(plan.tile, plan.shape)
+    radius = np.maximum(rule.diameter_nm / 2 / np.array(level.voxel_nm), 1.0)
+    grid = np.indices(shape, np.float32) + 0.5
+    far = sum(((g - n / 2) / r) ** 2 for g, n, r in zip(grid, shape, radius, strict=True))
+    return np.where(np.asarray(far) <= 1, max(1, ceil(rule.threshold * 255)) | 128, 20).astype(np.uint8)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds, the first time left out."""
+    work()
+    started = time.perf_counter()
+    for _ in range(TIMED):
+        work()
+    return (time.perf_counter() - started) / TIMED

@@ -1,0 +1,154 @@
+"""Time the stages of a cascade on this machine, with the card's tile and with larger ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from napari_connecto.compute.trial import choose_batch
+from napari_connecto.core.errors import ChunkError, ConnectoError, VoxelSizeError
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.model import Predictor, Scaling
+from napari_connecto.core.scalings import Scalings
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.cascade.cascade import Cascade
+from napari_connecto.workflows.cascade.search.averaged import Averaged
+from napari_connecto.workflows.cascade.search.calls import grouped
+from napari_connecto.workflows.cascade.search.keeping import keeping_seconds
+from napari_connecto.workflows.cascade.thresholds.prices import ONE, Price, Prices, Timings, calibrated
+from napari_connecto.workflows.shared.region import region_in
+
+WORTH_A_TRIAL = 200
+"""Number of chunks from which timing pays off."""
+WORTH_LARGER = 0.02
+"""A stage is timed with larger tiles if it takes at least this share of an exhaustive search when run everywhere."""
+GAIN = 0.97
+"""Cost per chunk, relative to the next smaller tile, from which still larger ones are tried."""
+LONGEST_S = 1.0
+"""Seconds of a call at most: one under way is finished when a search is cancelled."""
+SAME = 1 / 255
+"""By how much answers may depend on the tile: a step of the stored map."""
+_timed: dict[tuple[object, ...], tuple[Price, ...]] = {}
+"""Per process, so that a search after its estimate costs no second trial and has the same plan."""
+
+
+def worth_timing(volume: Volume, cascade: Cascade, region: Box | None = None) -> bool:
+    """Whether a search (of a region, in voxels of the finest level) takes longer than the timing of its stages."""
+    card = cascade.cards[0]
+    level = volume.level_at(card.voxel_nm)
+    within = region_in(region, volume, level) or level.box
+    return len(TilePlan(within.shape, card.tile)) >= WORTH_A_TRIAL
+
+
+def measured_timings(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool = True) -> Timings:
+    """What every stage takes on real tiles of a volume that has all levels, and what a chunk with an object takes.
+
+    A stage that cannot be timed (its level is missing or its tiles are damaged) keeps the seconds of its calibration.
+    ``larger``: time larger tiles, too.
+    """
+    prices, card = _prices(volume, cascade, scalings, larger), cascade.cards[0]
+    level = volume.level_at(card.voxel_nm)
+    plan = TilePlan(level.shape, card.tile, card.halo)
+    return Timings(prices, *keeping_seconds(volume, level, plan, cascade.rule))
+
+
+def _prices(volume: Volume, cascade: Cascade, scalings: Scalings, larger: bool) -> Prices:
+    found: list[tuple[Price, ...]] = []
+    exhaustive_s = 0.0
+    for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
+        try:
+            level, plan = _timed_on(volume, stage)
+            ways = _ways(level, plan, stage, scalings.of(stage.card), exhaustive_s, larger)
+            exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
+        except (ChunkError, VoxelSizeError):
+            ways = known
+        found.append(ways)
+    return tuple(found)
+
+
+def widened(stage: Predictor, group: Vec3) -> Predictor | None:
+    """A stage that takes ``group`` times its tile; None if it takes no other tile."""
+    if group == ONE:
+        return stage
+    make = getattr(stage, "with_tile", None)
+    if make is None:
+        return None
+    try:
+        wide: Predictor = make(vec3([t * g for t, g in zip(stage.card.tile, group, strict=True)]))
+    except ConnectoError:
+        return None
+    return wide
+
+
+def larger_groups(tile: Vec3, grid: Vec3) -> Iterator[Vec3]:
+    """Groups of chunks worth trying for one call, at most as many as there are along each axis."""
+    wanted = [(1, 2, 2), (1, 4, 4)] if tile[0] == 1 else [(1, 2, 2), (2, 2, 2), (2, 4, 4)]
+    before = ONE
+    for group in wanted:
+        fitting = vec3([min(g, n) for g, n in zip(group, grid, strict=True)])
+        if fitting != before:
+            yield fitting
+        before = fitting
+
+
+def _timed_on(volume: Volume, stage: Predictor) -> tuple[Level, TilePlan]:
+    """Its level; the finest for one that is not made yet, as the network takes as long for any voxels."""
+    level = volume.level_at(stage.card.voxel_nm)
+    plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)
+    return (volume.levels[0] if isinstance(level.array, Averaged) else level), plan
+
+
+def _ways(
+    level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, exhaustive_s: float, larger: bool
+) -> tuple[Price, ...]:
+    """``exhaustive_s``: of the finest stage everywhere; 0 while that is not known."""
+    key = (stage.card.digest, stage.card.tile, str(getattr(stage, "device", "")), type(stage), level.shape, larger)
+    if key not in _timed:
+        there = TilePlan(level.shape, plan.tile, plan.halo)
+        trial = choose_batch(level, there, stage, scaling, seconds=0.5)
+        found = [Price(ONE, trial.tile_s, trial.batch)]
+        if larger and len(plan) * trial.tile_s >= WORTH_LARGER * exhaustive_s:
+            found += _larger(level, plan, stage, scaling, found[0])
+        _timed[key] = tuple(found)
+    return _timed[key]
+
+
+def _larger(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Price) -> Iterator[Price]:
+    """Prices of larger tiles, as long as they get cheaper per chunk and a call stays short enough to cancel."""
+    best = one
+    for group in larger_groups(plan.tile, plan.grid):
+        wide, tiles = widened(stage, group), grouped(plan, group)
+        call_s = one.seconds * prod(group) * int(getattr(stage, "calls", 1))
+        if wide is None or call_s > LONGEST_S or not gives_same_answer(level, stage, wide, scaling):
+            return
+        there = TilePlan(level.shape, tiles.tile, tiles.halo)
+        trial = choose_batch(level, there, wide, scaling, sizes=(1, 2), seconds=0.2)
+        price = Price(group, trial.tile_s, trial.batch, len(tiles) / len(plan))
+        if price.chunk_s > GAIN * best.chunk_s:
+            return
+        yield price
+        best = price
+
+
+def gives_same_answer(level: Level, stage: Predictor, wide: Predictor, scaling: Scaling) -> bool:
+    """Whether a chunk in the middle of a larger tile is answered as by itself; so where the halo suffices."""
+    plan = TilePlan(level.shape, wide.card.tile, wide.card.halo)
+    tile = plan[len(plan) // 2]
+    block = level.read_padded(tile.read)
+    block = scaling(block if block.ndim == 4 else block[None])
+    noise = np.random.default_rng(0).random(block.shape, np.float32)  # a dark place would show nothing
+    block = block + noise * np.linspace(0, 1, block.shape[-1], dtype=np.float32)  # nor would one that is alike all over
+    halo, own = stage.card.halo, stage.card.tile
+    start = [(w // t - 1) // 2 * t for w, t in zip(wide.card.tile, own, strict=True)]
+    part = block[(..., *(slice(a, a + t + 2 * h) for a, t, h in zip(start, own, halo, strict=True)))]
+    output = stage.card.outputs[0]
+    whole = wide(np.stack([block]), [0])[output.name][0]
+    alone = stage(np.stack([part]), [0])[output.name][0]
+    there, here = [], []
+    for a, t, h, trim, stride in zip(start, own, halo, output.trimmed, output.stride, strict=True):
+        there.append(slice((a + h - trim) // stride, (a + h - trim + t) // stride))
+        here.append(slice((h - trim) // stride, (h - trim + t) // stride))
+    return bool(np.abs(whole[tuple(there)] - alone[tuple(here)]).max() <= SAME)
