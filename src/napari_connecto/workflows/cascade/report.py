@@ -20,6 +20,9 @@ from napari_connecto.workflows.cascade.search.run import Search
 from napari_connecto.workflows.cascade.thresholds.choose import Choice
 from napari_connecto.workflows.ood.document import stated
 
+LEAST_S = 0.05
+"""Seconds of a phase that is worth a word."""
+
 
 def build_report(search: Search, cascade: Cascade, plan: Plan, found: Detections, audit: Audit) -> dict[str, Any]:
     """The report of a finished search; JSON.
@@ -28,7 +31,7 @@ def build_report(search: Search, cascade: Cascade, plan: Plan, found: Detections
     level. ``recall`` is relative to an exhaustive search, None if nothing was gated; ``held_out`` is the recall of the
     labelled objects that the cascade was measured on. ``calls_made``, ``seconds`` and ``bytes`` (read and decoded; for
     the finest level including the audit) add up over all runs in this folder; ``calls`` is the number of chunks
-    classified in this search, of which a call covers ``tile``. ``phases`` has predicted and measured seconds of
+    classified in this search, of which a call covers one of ``tiles``. ``phases`` has predicted and measured seconds of
     everything, ``exhaustive`` what the best exhaustive search was expected to take.
     """
     finest, choice = search.steps[0], plan.choice
@@ -52,9 +55,9 @@ def build_report(search: Search, cascade: Cascade, plan: Plan, found: Detections
         "chunks": chunks,
         "levels": levels,
         "voxels_ratio": exhaustive / max(1, read),
-        "seconds": sum(phase["seconds"] for phase in phases.values()),
-        "seconds_predicted": sum(phase["predicted"] for phase in phases.values()),
+        "seconds": sum(search.costs.of(name)["seconds"] for name in (*(step.name for step in search.steps), "audit")),
         "phases": phases,
+        "tiles": {step.name: list(grouped(step.plan, step.group).tile) for step in reversed(search.steps)},
         "exhaustive": {"seconds": plan.exhaustive_s, "tile": list(alone.tile), "bytes": plan.exhaustive_bytes},
         "seconds_audit": search.costs.of("audit")["seconds"],
         **_recall(choice, gated=len(search.steps) > 1, measured=search.rule == cascade.rule),
@@ -82,7 +85,6 @@ def _level(search: Search, choice: Choice, step: Step, chunks: int) -> dict[str,
         "origin_nm": list(step.level.origin_nm),
         "threshold": step.threshold,
         "chunks": len(step.plan),
-        "tile": list(wide.tile),
         "calls": len(seen),
         "calls_predicted": choice.calls[step.stage] * chunks if len(search.steps) > 1 else float(chunks),
         "calls_made": cost["calls"],
@@ -113,8 +115,12 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         )
         if level["skipped"]:
             lines.append(f"{level['skipped']} damaged chunks of {level['name']} were skipped")
+    if "phases" in report:  # not in results of older versions
+        lines.append(_times(report))
     if report["mode"] == "cascade":
         lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than in an exhaustive search")
+    elif "phases" in report:
+        lines.append(report["reason"])
         if report["audit"]["rejected"]:
             lines.append(report["audit"]["sentence"])
     if "held_out" in report:
@@ -122,6 +128,18 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     if check := stated(report):
         lines.append(check["sentence"])
     return lines
+
+
+def _times(report: Mapping[str, Any]) -> str:
+    """Measured and predicted seconds of the phases that took or were to take any."""
+    phases = {name: phase for name, phase in report["phases"].items() if max(phase.values()) >= LEAST_S}
+    measured, predicted = (sum(phase[key] for phase in report["phases"].values()) for key in ("seconds", "predicted"))
+    each = ", ".join(f"{name} {p['seconds']:.1f} ({p['predicted']:.1f})" for name, p in phases.items())
+    alone, tile = report["exhaustive"], "x".join(map(str, report["exhaustive"]["tile"]))
+    return (
+        f"Time: {measured:.1f} s ({predicted:.1f} s expected{': ' if each else ''}{each}); expected of the best "
+        f"exhaustive search, in tiles of {tile}: {alone['seconds']:.1f} s"
+    )
 
 
 def _percent(share: float) -> str:
