@@ -180,8 +180,8 @@ def test_no_cascade_runs_one_level_and_finds_the_same():
     assert found.report["mode"] == "one level"
     assert found.report["reason"].startswith("No cascade: the cheapest one that keeps 99.0% would take")
     assert found.report["audit"]["rejected"] == 0
-    with pytest.raises(InputError, match="got exhaustive and force_cascade"):
-        DetectParams(exhaustive=True, force_cascade=True)
+    both = detect(volume, fakes.cascade(), DetectParams(exhaustive=True, force_cascade=True, audit=0))
+    assert both.report["reason"] == "Exhaustive search requested."
 
 
 def test_an_audit_bound_takes_the_chunks_that_it_needs():

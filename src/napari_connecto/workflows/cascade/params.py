@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.core.predict import OnBadChunk
 
@@ -26,7 +25,9 @@ class DetectParams:
     )
     exhaustive: bool = param(False, "Exhaustive search: classify every chunk of the finest level, for comparison.")
     force_cascade: bool = param(
-        False, "Use the cascade even where an exhaustive search is expected to be faster.", advanced=True
+        False,
+        "Use the cascade even where an exhaustive search is expected to be faster; without effect on one asked for.",
+        advanced=True,
     )
     audit: int = param(
         300,
@@ -55,8 +56,6 @@ class DetectParams:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.exhaustive and self.force_cascade:
-            raise InputError("got exhaustive and force_cascade; choose one of them")
 
     def audit_size(self, needed: Callable[[float], int]) -> int:
         """Chunks to re-examine; ``needed`` says how many a bound takes."""
