@@ -28,7 +28,7 @@ def exported(stub: str) -> dict[str, str]:
 
 def test_the_stub_exports_every_public_name_from_its_home():
     homes = {name: f"{home}.{name}" for name, home in nc._HOMES.items()}
-    assert exported("__init__.pyi") == {"jobs": "jobs", **homes}
+    assert exported("__init__.pyi") == {"jobs": "jobs", "theory": "theory", **homes}
     assert set(nc.__all__) == {"__version__", *exported("__init__.pyi")}
 
 
@@ -79,4 +79,5 @@ def test_a_type_checker_knows_every_public_name(tmp_path: Path, monkeypatch: pyt
     shown = dict(zip(names, re.findall(r'Revealed type is "(.*)"', told), strict=True))
     assert shown.pop("nc.__version__") in ("str", "builtins.str")  # by the version of mypy
     assert "Module" in shown.pop("nc.jobs")
+    assert "Module" in shown.pop("nc.theory")
     assert not {name: kind for name, kind in shown.items() if not re.match(r"def |Overload\(", kind)}

@@ -103,10 +103,12 @@ _HOMES = {
     "open_sample": "sample_data",
 }
 
-__all__ = ["__version__", "jobs", *_HOMES]
+__all__ = ["__version__", "jobs", "theory", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "theory":
+        return import_module("napari_connecto.theory")
     if name not in _HOMES:
         raise AttributeError(f"module 'napari_connecto' has no attribute '{name}'")
     return getattr(import_module(f"napari_connecto.{_HOMES[name]}"), name)

@@ -1,6 +1,6 @@
 """What type checkers see of the package: every public name, where it is defined."""
 
-from napari_connecto import jobs as jobs
+from napari_connecto import jobs as jobs, theory as theory
 from napari_connecto.core.errors import ConnectoError as ConnectoError
 from napari_connecto.core.geometry import Box as Box
 from napari_connecto.core.jobs import Progress as Progress, run as run
