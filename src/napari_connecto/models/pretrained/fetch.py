@@ -146,7 +146,7 @@ def _download(source: Repository, name: str, meter: Any) -> Path:
 
 def _licence(source: Repository) -> str:
     card = huggingface_hub.model_info(source.name, revision=source.revision or None).card_data
-    return str((card or {}).get("license") or "")
+    return str(card.get("license") or "") if card else ""
 
 
 def _asked(question: Callable[[], T], source: Repository) -> T:

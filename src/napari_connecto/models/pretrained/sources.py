@@ -174,12 +174,16 @@ def _colours(published: Repository) -> tuple[tuple[float, ...], tuple[float, ...
     """Mean and deviation as the repository's own file tells them, else as its library does."""
     config = _cached_file(published, CONFIG)
     told = {} if config is None else parse_json(config.read_bytes(), f"'{config}'", InputError, "delete it")
-    mean, std = (told.get(name) if isinstance(told, dict) else None for name in ("mean", "std"))
-    sound = all(
-        isinstance(each, list) and len(each) == 3 and all(isinstance(v, float | int) and 0 <= v <= 1 for v in each)
-        for each in (mean, std)
-    )
-    return (tuple(mean), tuple(std)) if sound and min(std) > 0 else (published.mean, published.std)
+    mean, std = _three(told, "mean"), _three(told, "std")
+    return (mean, std) if mean and std and min(std) > 0 else (published.mean, published.std)
+
+
+def _three(told: Any, name: str) -> tuple[float, ...] | None:
+    values = told.get(name) if isinstance(told, dict) else None
+    if not isinstance(values, list) or len(values) != 3:
+        return None
+    sound = all(isinstance(value, float | int) and 0 <= value <= 1 for value in values)
+    return tuple(values) if sound else None
 
 
 def _cached_file(published: Repository, name: str) -> Path | None:
