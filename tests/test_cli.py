@@ -60,7 +60,10 @@ def invoke(*arguments) -> str:
 
 
 def test_commands():
-    cascade, adapt = ["detect", "measure", "train-cascade"], ["domains", "fine-tune", "predict", "prepare", "rank"]
+    cascade, adapt = (
+        ["detect", "fields", "measure", "train-cascade"],
+        ["domains", "fine-tune", "predict", "prepare", "rank"],
+    )
     general, xray = (
         ["convert", "demo", "info", "models", "report", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],

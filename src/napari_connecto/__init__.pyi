@@ -43,8 +43,10 @@ from napari_connecto.workflows.cascade.detections import Detections as Detection
 from napari_connecto.workflows.cascade.estimate import estimate as estimate
 from napari_connecto.workflows.cascade.merging import merge_verdicts as merge_verdicts
 from napari_connecto.workflows.cascade.params import DetectParams as DetectParams, TrainParams as TrainParams
+from napari_connecto.workflows.cascade.results.fields.plan import plan_fields as plan_fields
+from napari_connecto.workflows.cascade.results.fields.result import Fields as Fields
 from napari_connecto.workflows.cascade.results.measure import measure as measure
-from napari_connecto.workflows.cascade.results.params import MeasureParams as MeasureParams
+from napari_connecto.workflows.cascade.results.params import FieldParams as FieldParams, MeasureParams as MeasureParams
 from napari_connecto.workflows.cascade.search.detect import detect as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade as train_cascade
 from napari_connecto.workflows.cascade.verdicts import (

@@ -18,6 +18,7 @@ _NAMES = (
     "measure",
     "membranes",
     "pair_volumes",
+    "plan_fields",
     "predict",
     "rank_domains",
     "save_precomputed",

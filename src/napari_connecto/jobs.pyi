@@ -7,6 +7,7 @@ from napari_connecto.workflows.adapt.annotate.suggest import suggest_job as sugg
 from napari_connecto.workflows.adapt.compare import compare_job as compare
 from napari_connecto.workflows.adapt.fine_tune import fine_tune_job as fine_tune
 from napari_connecto.workflows.adapt.rank import rank_domains_job as rank_domains
+from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job as plan_fields
 from napari_connecto.workflows.cascade.results.measure import measure_job as measure
 from napari_connecto.workflows.cascade.search.detect import detect_job as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade_job as train_cascade
@@ -29,6 +30,7 @@ __all__ = [
     "measure",
     "membranes",
     "pair_volumes",
+    "plan_fields",
     "predict",
     "rank_domains",
     "save_precomputed",

@@ -98,3 +98,21 @@ def test_what_is_no_search_or_no_table_is_refused_in_a_line(result, tmp_path):
     write_recipe(replace(read_run(result / "recipe.yaml"), volume=VolumeSpec("gone.tif")), result / "recipe.yaml")
     with pytest.raises(InputError, match=r"gone\.tif"):
         invoke("measure", result)
+
+
+def test_fields_are_written_beside_the_result_with_the_recipe_that_repeats_them(made, result, tmp_path):
+    said = invoke("fields", result, "--size", 0.15, 0.2, "--margin", 0.01, "--scale", 1, -1, 1)
+    table, _ = read_table(result / "fields.csv")
+    assert f"{len(table['field'])} fields of 0.15 x 0.2 um cover {len(made[1])} objects" in said
+    assert (table["y"] < 0).all()
+    before = (result / "fields.csv").read_bytes()
+    invoke("run", result / "fields.recipe.yaml", "--out", tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == before
+    assert read_run(result / "recipe.yaml").workflow == "detect"
+
+
+def test_a_result_has_no_image_to_replace_and_no_page(result):
+    invoke("fields", result)
+    for words in (("--volume", "a.tif"), ("--report",)):
+        done = CliRunner().invoke(cli, ["run", str(result / "fields.recipe.yaml"), *words])
+        assert done.exit_code != 0

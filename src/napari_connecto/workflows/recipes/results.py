@@ -1,4 +1,4 @@
-"""What measure does."""
+"""What measure and fields do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.cascade.detections import Detections
+from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job
+from napari_connecto.workflows.cascade.results.fields.result import check_fields_path
 from napari_connecto.workflows.cascade.results.measure import TABLE, measure_job
 from napari_connecto.workflows.cascade.training.point_formats import format_of
 from napari_connecto.workflows.cascade.verdicts import REJECTED
-from napari_connecto.workflows.recipes.entries.results import Measure
+from napari_connecto.workflows.recipes.entries.results import Measure, PlanFields
 from napari_connecto.workflows.recipes.entries.run import OnImage, Summary
 from napari_connecto.workflows.recipes.recipe import read_run
 from napari_connecto.workflows.shared.spec import open_spec
@@ -57,3 +59,13 @@ def told(measured: Detections) -> list[str]:
     if "touches_border" in measured.measures:
         lines.append(f"{np.count_nonzero(measured.measures['touches_border'])} touch the border of what was searched")
     return ["; ".join(lines)]
+
+
+def fields(run: PlanFields) -> Job[Summary]:
+    """Plan fields of view, and write them."""
+    out = run.out or str(Path(run.result) / "fields.csv")
+    check_fields_path(out)
+    planned = yield from plan_fields_job(run.result, run.params)
+    planned.save(out)
+    figures = {"fields": len(planned), "objects": planned.covered, "at_least": planned.at_least, "grid": planned.grid}
+    return Summary(out, planned.lines(), figures)

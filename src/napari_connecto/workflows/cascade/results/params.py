@@ -28,3 +28,35 @@ class MeasureParams:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which detections are used; what was rejected in a review never is."""
+
+    min_score: float = param(0.0, "Leave out new detections with a lower score.", low=0, high=1)
+    accepted_only: bool = param(False, "Only what was accepted or added in a review.")
+
+
+@dataclass(frozen=True)
+class FieldParams(Chosen):
+    """Fields of view of a microscope, and its stage."""
+
+    size: tuple[float, float] = param(
+        (200.0, 200.0), "Height and width (y x) of a field of view.", unit="um", low=1e-3, high=1e9
+    )
+    depth: float = param(
+        0.0, "Depth of a field of view in z; 0: a stack through the objects in it.", unit="um", low=0, high=1e9
+    )
+    margin: float = param(10.0, "Margin around each object inside its field.", unit="um", low=0, high=1e9)
+    origin: tuple[float, float, float] = param(
+        (0.0, 0.0, 0.0), "Stage position (z y x) of the image's origin.", unit="stage units", advanced=True
+    )
+    scale: tuple[float, float, float] = param(
+        (1.0, 1.0, 1.0),
+        "Stage units per um (z y x): 0.001 for mm; negative where the stage runs against the image.",
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

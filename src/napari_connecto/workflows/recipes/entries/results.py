@@ -1,4 +1,4 @@
-"""Use what a search found: measure."""
+"""Use what a search found: measure, fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import param
-from napari_connecto.workflows.cascade.results.params import MeasureParams
+from napari_connecto.workflows.cascade.results.params import FieldParams, MeasureParams
 from napari_connecto.workflows.recipes.entries.run import OnResult, Summary
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
@@ -30,3 +30,22 @@ class Measure(OnResult):
         from napari_connecto.workflows.recipes.results import measure
 
         return measure(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFields(OnResult):
+    """Plan the fewest fields of view of a microscope that cover what the search in RESULT found.
+
+    Written in stage units, in the order of a short way of the stage. What a review rejected is left out.
+    """
+
+    workflow: ClassVar[str] = "fields"
+
+    out: str = param("", "Table: .csv, .parquet or .json; default: fields.csv in RESULT.", role="out")
+    params: FieldParams = param(FieldParams(), "Fields of view, stage, and which detections.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Plan fields of view."""
+        from napari_connecto.workflows.recipes.results import fields
+
+        return fields(self)
