@@ -62,7 +62,7 @@ def fit(
     stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
     seconds: float = 0.0,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> Job[TorchPredictor]:
     """Train a copy of a model; the same model and samples give the same weights on the same machine.
 
@@ -92,7 +92,7 @@ def fit(
         Time limit; 0: none. The schedule runs by the clock where that is ahead of the steps, so that the learning rate
         falls to its end in time: fewer steps are made, as if so many had been planned.
     clock
-        Tells the time in seconds.
+        Tells the time in seconds; by default `time.perf_counter`.
 
     Yields
     ------
@@ -121,6 +121,7 @@ def fit(
         load_run(checkpoint, run, fingerprint)
     best = pupil.unpack(run.best) if run.best else None
     source = samples(run.step) if callable(samples) else islice(samples, run.step, None)
+    clock = clock or time.perf_counter
     started, ahead = clock(), run.place / params.steps
     while run.place < params.steps and not 0 < params.patience <= run.stale and not (stop is not None and stop()):
         sample, before = _draw(source, run.step), run.place
