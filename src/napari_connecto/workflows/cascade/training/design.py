@@ -65,7 +65,8 @@ def _across(level: Level, examples: Examples) -> float:
 def _dims(level: Level, examples: Examples, params: TrainParams) -> str:
     if params.dims != "auto":
         return params.dims
-    if level.shape[0] < 4 or (examples.flat and level.voxel_nm[0] <= 3 * level.voxel_nm[1]):
+    apart = level.voxel_nm[0] >= examples.diameter_nm  # the next section shows other objects
+    if level.shape[0] < 4 or apart or (examples.flat and level.voxel_nm[0] <= 3 * level.voxel_nm[1]):
         return "2d"
     return "2.5d" if level.voxel_nm[0] > 3 * level.voxel_nm[1] else "3d"
 

@@ -13,6 +13,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.search.rule import Head
+from napari_connecto.workflows.cascade.training.gaps import between, reach
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.reviewed import statuses, with_added, with_known
@@ -91,7 +92,16 @@ def from_labels(
         flat = thin and level.shape[0] > 1
         placed = Level(target, level.voxel_nm, level.origin_nm)
         width = _width_nm(ids, level)
-        found = Examples(placed, placed_in[mine], diameter_nm, flat, voxels=sizes[mine], width_nm=width)
+        near = between(np.where(target > 0, ids, 0), reach(width, level.voxel_nm, flat or level.shape[0] == 1))
+        found = Examples(
+            placed,
+            placed_in[mine],
+            diameter_nm,
+            flat,
+            voxels=sizes[mine],
+            width_nm=width,
+            between=near if near.any() else None,
+        )
     known = unlabelled.known(given, ids)
     found = replace(found, told=RIM if sparse and known is None else unlabelled.told(ids, known))
     if known is not None and review is None and (known | (ids > 0)).all():

@@ -38,6 +38,8 @@ class Examples:
     width_nm
         Typical thickness of an object, in the plane: of a round one its diameter, of an elongated one less. 0: the
         diameter.
+    between
+        Boolean, of the target's shape: where two objects are near, see `gaps.between`. None: nowhere.
     told
         How unlabelled voxels are treated, in words; "" where all objects are labelled.
     """
@@ -50,6 +52,7 @@ class Examples:
     voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
     width_nm: float = 0.0
     told: str = ""
+    between: np.ndarray | None = None
 
     def inside(self, box: Box) -> np.ndarray:
         """(n,) whether an object's centre lies in a box of the target's voxels."""
@@ -102,6 +105,13 @@ class Examples:
         if self.known is None:
             return None
         return self._resampled(self.known, level, self._labelled(level), np.logical_and) | (target >= 128)
+
+    def between_on(self, level: Level) -> np.ndarray | None:
+        """`between` on the grid that `on` gives, where it fills at least half of a voxel."""
+        if self.between is None:
+            return None
+        share = self._resampled(self.between.astype(np.uint8) * np.uint8(255), level, self._labelled(level), None)
+        return np.asarray(share >= 127.5)
 
     def _labelled(self, level: Level) -> Box:
         box = self.region(level)

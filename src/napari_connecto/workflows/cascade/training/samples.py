@@ -13,6 +13,8 @@ from napari_connecto.core.volume import Level
 from napari_connecto.models.training.fit import Sample
 
 POSITIVE, HARD = 0.5, 0.25
+EMPHASIS = 2
+"""Added to the weight of voxels between two objects: few, and all that keeps the objects apart."""
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Patches:
         Chunks the stage got wrong; drawn more often.
     known
         Boolean (z, y, x) of ``block``: where the loss counts. None: everywhere.
+    between
+        Boolean (z, y, x) of ``block``: where two objects are near; there is none there, and the loss counts more.
     """
 
     level: Level
@@ -42,6 +46,7 @@ class Patches:
     scaling: Scaling
     hard: list[Box] = field(default_factory=list)
     known: np.ndarray | None = None
+    between: np.ndarray | None = None
 
     def draw(self, batch: int, seed: int) -> Iterator[Sample]:
         """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere.
@@ -95,12 +100,19 @@ class Patches:
         own = inside.shift([-s for s in self.block.start]).slices
         target[to] = self.target[own]
         known[to] = True if self.known is None else self.known[own]
+        if self.between is not None:
+            gap = np.zeros(shown.shape, bool)
+            gap[to] = self.between[own]
+            target[gap] = 0
         cells = pool(target, output.stride)
         if self.known is None:
             weight = pool(known, output.stride)
         else:  # an unknown part of a cell may hold an object
             weight = ~pool(~known, output.stride) | (pool(np.where(known, target, 0), output.stride) >= 128)
-        return cells[None].astype(np.float32) / 255, weight[None].astype(np.float32)
+        weight = weight.astype(np.float32)
+        if self.between is not None:
+            weight *= 1 + EMPHASIS * pool(gap, output.stride)
+        return cells[None].astype(np.float32) / 255, weight[None]
 
 
 def _near(rng: np.random.Generator, voxels: np.ndarray, tile: np.ndarray) -> np.ndarray:

@@ -124,6 +124,7 @@ def _patches(
     loaded = Level(np.asarray(image.array), image.voxel_nm, image.origin_nm)
     offset = [-s for s in near.start]
     own, known = block.shift([-s for s in region.start]).slices, examples.known_on(level, target)
+    between = examples.between_on(level) if target_of == "share" else None
     return Patches(
         loaded,
         target[own],
@@ -131,6 +132,7 @@ def _patches(
         card,
         scaling,  # type: ignore[arg-type]
         known=None if known is None else known[own],
+        between=None if between is None else between[own],
     )
 
 
