@@ -2,7 +2,8 @@
 
 Every method learns from the same labels for the same CPU seconds, on one thread. Each run is a line of
 ``benchmarks/cache/detectors.jsonl``, so a second start goes on where the first ended; ``--table`` prints the lines that
-are there. Real data are looked for beside the project (NAPARI_CONNECTO_DATA says where else).
+are there. ``benchmarks/cache/detectors`` holds a picture of each answer. Real data are looked for beside the project
+(NAPARI_CONNECTO_DATA says where else).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from _detector_data import DATASETS, Data, Scene
 from _detector_forest import forest
 from _detector_objects import Score, score
 from _detector_peers import classical
+from _detector_picture import picture
 from _detector_table import table
 from _detector_unet import unet
 from _real_data import CACHE, DATA
@@ -31,7 +33,7 @@ from _real_data import CACHE, DATA
 import napari_connecto as nc
 from napari_connecto.workflows.cascade.training.stage import BUDGETS
 
-LINES = CACHE / "detectors.jsonl"
+LINES, PICTURES = CACHE / "detectors.jsonl", CACHE / "detectors"
 Method = Callable[[Scene, Data, float, int], Any]
 
 
@@ -71,7 +73,7 @@ def _measure_missing(name: str, method: str, budget_s: float, seed: int, fresh: 
         if key.items() <= line.items() and (line["commit"] == commit or not fresh):
             return
     try:
-        rows = measure(DATASETS[name], METHODS[method], budget_s, seed)
+        rows = measure(name, method, budget_s, seed)
     except (nc.ConnectoError, ImportError) as error:
         rows = [{"error": str(error)}]
     LINES.parent.mkdir(parents=True, exist_ok=True)
@@ -92,16 +94,22 @@ def _commit() -> str:
     return told.stdout.strip()
 
 
-def measure(data: Data, method: Method, budget_s: float, seed: int) -> list[dict[str, Any]]:
+def measure(name: str, method: str, budget_s: float, seed: int) -> list[dict[str, Any]]:
     """Train on one part, report on the other, with CPU seconds of each; a cascade also without its gates."""
+    data = DATASETS[name]
     (scene,), started = data.read("train"), time.process_time()
-    trained = method(scene, data, budget_s, seed)
+    trained = METHODS[method](scene, data, budget_s, seed)
     row = {"train_s": time.process_time() - started, "chosen": trained.chosen}
-    ways = {"cascade": trained, "exhaustive": trained.exhaustive()} if isinstance(trained, _Cascade) else {"": trained}
-    return [row | _reported(way, data) | ({"method": name} if name else {}) for name, way in ways.items()]
+    ways = {method: trained}
+    if isinstance(trained, _Cascade):
+        ways["exhaustive"] = trained.exhaustive()
+    return [
+        {"method": way} | row | _reported(answer, data, PICTURES / f"{name}-{way}-{budget_s}-{seed}.png")
+        for way, answer in ways.items()
+    ]
 
 
-def _reported(trained: Callable[[Scene], np.ndarray], data: Data) -> dict[str, float]:
+def _reported(trained: Callable[[Scene], np.ndarray], data: Data, drawn: Path) -> dict[str, float]:
     """Scores of the part to report on, objects and voxels of several images added up."""
     scores, search_s = [], 0.0
     for scene in data.read("test"):
@@ -109,6 +117,7 @@ def _reported(trained: Callable[[Scene], np.ndarray], data: Data) -> dict[str, f
         found = trained(scene)
         search_s += time.process_time() - started
         scores.append(score(found, scene, data))
+        picture(drawn, scene, found)
     return reduce(Score.__add__, scores).to_json() | {"search_s": search_s}
 
 
