@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,7 +31,7 @@ from _detector_unet import unet
 from _real_data import CACHE, DATA
 
 import napari_connecto as nc
-from napari_connecto.workflows.cascade.training.stage import BUDGETS
+from napari_connecto.workflows.cascade.training import stage
 
 LINES, PICTURES = CACHE / "detectors.jsonl", CACHE / "detectors"
 Method = Callable[[Scene, Data, float, int], Any]
@@ -58,7 +58,7 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="datasets whose name holds this")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    budgets = [int(budget.seconds) for budget in BUDGETS.values()]
+    budgets = [int(budget.seconds) for budget in stage.BUDGETS.values()]
     parser.add_argument("--budget", type=int, default=budgets[0], choices=budgets, help="CPU seconds to learn")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured with an older commit")
@@ -149,8 +149,8 @@ class _Cascade:
 
 def cascade(scene: Scene, data: Data, budget_s: float, seed: int) -> _Cascade:
     """Default settings but for the budget, whose seconds are those of the processor, for the machine is shared."""
-    params = nc.TrainParams(budget=next(name for name, b in BUDGETS.items() if b.seconds == budget_s), seed=seed)
-    with mock.patch.object(time, "perf_counter", time.process_time):
+    params = nc.TrainParams(budget=next(name for name, b in stage.BUDGETS.items() if b.seconds == budget_s), seed=seed)
+    with mock.patch.object(stage, "fit", partial(stage.fit, clock=time.process_time)):
         trained = nc.train_cascade(*scene.volumes(data.voxel_nm, "train"), params)
     return _Cascade(trained, data, nc.DetectParams(audit=0))
 
