@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
@@ -47,6 +47,10 @@ class Scene:
         """Sections, or rows of them."""
         known = None if self.known is None else self.known[z, y]
         return Scene(self.image[:, z, y], self.truth[z, y], known)
+
+    def grey(self) -> Scene:
+        """The brightest channel of each voxel."""
+        return replace(self, image=self.image.max(axis=0, keepdims=True))
 
     def volumes(self, voxel_nm: FVec3, name: str) -> tuple[Volume, Volume]:
         """Image and labels as volumes of one level."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from _detector_data import DATASETS, Data, Scene
 from _detector_forest import forest
-from _detector_objects import Score, score
+from _detector_objects import Score, score, typical_radius
 from _detector_peers import classical
 from _detector_picture import picture
 from _detector_table import table
@@ -101,7 +101,7 @@ def measure(name: str, method: str, budget_s: float, seed: int) -> list[dict[str
     trained = METHODS[method](scene, data, budget_s, seed)
     row = {"train_s": time.process_time() - started, "chosen": trained.chosen}
     ways = {method: trained}
-    if isinstance(trained, _Cascade):
+    if method == "cascade":
         ways["exhaustive"] = trained.exhaustive()
     return [
         {"method": way} | row | _reported(answer, data, PICTURES / f"{name}-{way}-{budget_s}-{seed}.png")
@@ -130,6 +130,8 @@ class _Cascade:
     params: nc.DetectParams
 
     def __call__(self, scene: Scene) -> np.ndarray:
+        if self.cascade.cards[0].channels == 1:
+            scene = scene.grey()
         image, _ = scene.volumes(self.data.voxel_nm, "report")
         labels = nc.detect(image, self.cascade, self.params).labels
         assert labels is not None  # the default head draws masks
@@ -155,8 +157,21 @@ def cascade(scene: Scene, data: Data, budget_s: float, seed: int) -> _Cascade:
     return _Cascade(trained, data, nc.DetectParams(audit=0))
 
 
+def blobs(scene: Scene, data: Data, budget_s: float, seed: int) -> _Cascade:
+    """The built-in detector, which is not trained: of the labels, the typical diameter and whether objects are dark."""
+    scene = scene.grey()
+    image, _ = scene.volumes(data.voxel_nm, "train")
+    grey, inside = scene.image[0], scene.truth > 0
+    dark = bool(np.median(grey[inside]) < np.median(grey[~inside]))
+    found = nc.detector("blobs", image, diameter_nm=2 * typical_radius(scene.truth, data), dark=dark)
+    alone = nc.train_cascade(image, detector=found, params=nc.TrainParams(levels=1, budget="quick", seed=seed))
+    rule = replace(alone.rule, flat=data.flat)  # sections that are images of their own, as if each were searched alone
+    return _Cascade(replace(alone, rule=rule), data, nc.DetectParams(audit=0))
+
+
 METHODS: dict[str, Method] = {
     "cascade": cascade,
+    "blobs": blobs,
     "classical": classical,
     "forest": forest,
     "U-Net": unet,
