@@ -21,8 +21,6 @@ from napari_connecto.core.volume import Level, Volume
 
 APART = 1000.0
 """Nominal distance of sections that are images of their own, relative to pixels of a few units."""
-CENTRE_CROP = slice(62, 578)
-"""Part of kidney_pas' images that is labelled, on both axes."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +139,6 @@ def trailmap(part: str) -> list[Scene]:
     at = np.array([17, 48] if part == "train" else [77])
     image, labels = _stack("trailmap_axons", "image", "labels", at)
     return [Scene(image[None], per_section(labels == 2), labels != 4)]
-
-
-def glomeruli(part: str) -> list[Scene]:
-    """Labelled centres of two patches each, at a quarter of the resolution, in colour."""
-    names = ("Adenine", "NTN") if part == "train" else ("Alport", "Healthy")
-    images, masks = [], []
-    for name in names:
-        picture = imread(DATA / f"kidney_pas/{name}.png")[CENTRE_CROP, CENTRE_CROP, :3].transpose(2, 0, 1)
-        colours = imread(DATA / f"kidney_pas/{name}-labels.png")
-        images.append(np.rint(picture.reshape(3, 129, 4, 129, 4).mean(axis=(2, 4))).astype(np.uint8))
-        masks.append(((colours == (0, 0, 255)).all(-1) | (colours == (0, 255, 0)).all(-1))[2::4, 2::4])
-    return [Scene(np.stack(images, axis=1), per_section(np.stack(masks)))]
 
 
 def _one_or_each(part: str, images: list[np.ndarray], truths: list[np.ndarray]) -> list[Scene]:

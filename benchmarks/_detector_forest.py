@@ -19,7 +19,7 @@ FACTORS = (4, 2, 1)
 TREES, LEAF, PIXELS, PIXELS_A_TREE = 60, 4, 40_000, 8_000
 """Trees, least pixels of a leaf, pixels to learn from, half of them on objects, and pixels that each tree sees."""
 AREA = 1_500_000
-"""Pixels, at the finest resolution, whose features are computed."""
+"""Pixels whose features are computed, about, but at least a section."""
 
 
 def forest(scene: Scene, data: Data, budget_s: float, seed: int) -> Peer:
@@ -37,22 +37,19 @@ def _forests(scene: Scene, seed: int, clock: Clock) -> Iterator[tuple[str, _Fore
     for factor in FACTORS:
         if min(scene.truth.shape[1:]) < 24 * factor or (factor == 1 and clock.used() > 0.5):
             continue
-        trees = RandomForestClassifier(
-            TREES, min_samples_leaf=LEAF, max_samples=None, class_weight="balanced", n_jobs=1, random_state=seed
-        )
         features, inside = _sampled(scene, factor, rng)
-        trees.set_params(max_samples=min(1.0, PIXELS_A_TREE / len(inside)))
+        trees = RandomForestClassifier(
+            TREES, min_samples_leaf=LEAF, max_samples=min(1.0, PIXELS_A_TREE / len(inside)), random_state=seed
+        )
         yield f"averaged {factor} x {factor}", _Forest(trees.fit(features, inside), factor)
 
 
 def _sampled(scene: Scene, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Features and classes of pixels, half of them on objects, from as many sections as `AREA` allows."""
     image = scaled(averaged(scene.image, factor))
-    step = slice(factor // 2, None, factor)
-    truth = scene.truth[:, step, step][:, : image.shape[2], : image.shape[3]] > 0
-    known = np.ones_like(truth) if scene.known is None else scene.known[:, step, step]
-    room = max(1, int(AREA * max(1, factor**2 / 4) / truth[0].size / factor**2 + 0.5))
-    planes = rng.permutation(len(truth))[:room]
+    truth = averaged((scene.truth > 0)[None], factor)[0] >= 0.5
+    known = np.ones_like(truth) if scene.known is None else averaged(scene.known[None], factor)[0] > 0.5
+    planes = rng.permutation(len(truth))[: max(1, AREA // truth[0].size)]
     rows, classes = [], []
     for z in planes:
         features = _features(image[:, z])
@@ -81,4 +78,4 @@ class _Forest:
             features = _features(coarse[:, z])
             answer = self.trees.predict_proba(features.reshape(-1, features.shape[-1]))[:, 1]  # type: ignore[attr-defined]
             planes.append(answer.reshape(features.shape[:2]))
-        return restored(np.stack(planes).astype(np.float32), image.shape[1:])
+        return restored(np.stack(planes).astype(np.float32), self.factor, image.shape[1:])

@@ -15,7 +15,7 @@ from _detector_data import Data, Scene
 from _detector_objects import Rule, best_threshold, choose_rule, objects, typical_radius
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.transform import downscale_local_mean, resize
+from skimage.transform import resize
 
 HELD_OUT = 0.35
 """Share of the training images that the choices are made on; that of `TrainParams.validation`."""
@@ -78,15 +78,18 @@ def best_of(scene: Scene, held_out: Scene, data: Data, ways: Iterator[tuple[str,
 
 
 def averaged(image: np.ndarray, factor: int) -> np.ndarray:
-    """Means of squares within the sections."""
-    return image.astype(np.float32) if factor == 1 else downscale_local_mean(image, (1, 1, factor, factor))
+    """Means of squares within the sections of (c, z, y, x); the last square repeats the border."""
+    padded = np.pad(image, ((0, 0), (0, 0), *((0, -n % factor) for n in image.shape[2:])), mode="edge")
+    c, z, y, x = padded.shape
+    return padded.reshape(c, z, y // factor, factor, x // factor, factor).mean(axis=(3, 5), dtype=np.float32)
 
 
-def restored(evidence: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A map on the image's own grid, linear within the sections."""
-    if evidence.shape == shape:
+def restored(evidence: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A map on the image's own grid of ``shape`` (z, y, x), linear within the sections."""
+    if factor == 1:
         return evidence
-    return np.stack([resize(plane, shape[1:], order=1, mode="edge") for plane in evidence])
+    y, x = (n * factor for n in evidence.shape[1:])
+    return np.stack([resize(plane, (y, x), order=1, mode="edge")[: shape[1], : shape[2]] for plane in evidence])
 
 
 def scaled(image: np.ndarray) -> np.ndarray:

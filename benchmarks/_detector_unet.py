@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from _detector_data import Data, Scene
 from _detector_objects import choose_rule, typical_radius
 from _detector_peers import Clock, Peer, averaged, halves, restored, scaled
+
+from napari_connecto.core.metrics import count
 
 ENCODER, DEPTH, DECODER = "resnet18", 4, (64, 48, 32, 16)
 FACTORS, SIDE, BATCH, RATE = (4, 2, 1), 96, 4, 2e-3
@@ -42,10 +44,7 @@ def unet(scene: Scene, data: Data, budget_s: float, seed: int) -> Peer:
 def _dice(evidence: np.ndarray, scene: Scene) -> float:
     """The best over a few thresholds."""
     truth = scene.truth > 0
-    return max(2 * np.count_nonzero(truth & (evidence >= t)) / (truth.sum() + (evidence >= t).sum()) for t in LEVELS)
-
-
-LEVELS = np.linspace(0.1, 0.9, 9)
+    return max(count(evidence >= t, truth).f1 for t in np.linspace(0.1, 0.9, 9))
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class _Net:
         coarse = scaled(averaged(image, self.factor))
         self.model.eval()
         planes = np.stack([self._plane(coarse[:, z]) for z in range(coarse.shape[1])])
-        return restored(planes, image.shape[1:])
+        return restored(planes, self.factor, image.shape[1:])
 
     def _plane(self, plane: np.ndarray) -> np.ndarray:
         out = np.zeros(plane.shape[1:], np.float32)
@@ -98,14 +97,14 @@ class _Training:
         )
         self.net, self.optimiser = _Net(model, factor), torch.optim.Adam(model.parameters(), RATE)
 
-    def run(self, more: object, rate: object) -> None:
+    def run(self, more: Callable[[], bool], rate: Callable[[], float]) -> None:
         """Steps while ``more()``, at ``rate()`` of the learning rate."""
         model = self.net.model.train()
         for image, target, weight in self._batches():
-            if not more():  # type: ignore[operator]
+            if not more():
                 return
             for group in self.optimiser.param_groups:
-                group["lr"] = RATE * rate()  # type: ignore[operator]
+                group["lr"] = RATE * rate()
             answer = model(image)
             bce = torch.nn.functional.binary_cross_entropy_with_logits(answer, target, weight)
             p = torch.sigmoid(answer) * weight
