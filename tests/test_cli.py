@@ -61,7 +61,7 @@ def invoke(*arguments) -> str:
 
 def test_commands():
     cascade, adapt = (
-        ["detect", "fields", "measure", "train-cascade"],
+        ["detect", "fields", "measure", "regions", "train-cascade"],
         ["domains", "fine-tune", "predict", "prepare", "rank"],
     )
     general, xray = (

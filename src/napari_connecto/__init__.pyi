@@ -46,7 +46,15 @@ from napari_connecto.workflows.cascade.params import DetectParams as DetectParam
 from napari_connecto.workflows.cascade.results.fields.plan import plan_fields as plan_fields
 from napari_connecto.workflows.cascade.results.fields.result import Fields as Fields
 from napari_connecto.workflows.cascade.results.measure import measure as measure
-from napari_connecto.workflows.cascade.results.params import FieldParams as FieldParams, MeasureParams as MeasureParams
+from napari_connecto.workflows.cascade.results.params import (
+    FieldParams as FieldParams,
+    MeasureParams as MeasureParams,
+    RegionParams as RegionParams,
+)
+from napari_connecto.workflows.cascade.results.regions import (
+    RegionCounts as RegionCounts,
+    count_regions as count_regions,
+)
 from napari_connecto.workflows.cascade.search.detect import detect as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade as train_cascade
 from napari_connecto.workflows.cascade.verdicts import (

@@ -11,6 +11,7 @@ from typing import Any
 
 _NAMES = (
     "compare",
+    "count_regions",
     "detect",
     "estimate_segment",
     "fine_tune",

@@ -9,6 +9,7 @@ from napari_connecto.workflows.adapt.fine_tune import fine_tune_job as fine_tune
 from napari_connecto.workflows.adapt.rank import rank_domains_job as rank_domains
 from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job as plan_fields
 from napari_connecto.workflows.cascade.results.measure import measure_job as measure
+from napari_connecto.workflows.cascade.results.regions import count_regions_job as count_regions
 from napari_connecto.workflows.cascade.search.detect import detect_job as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade_job as train_cascade
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
@@ -23,6 +24,7 @@ from napari_connecto.workflows.xray.translate import translate_job as translate
 
 __all__ = [
     "compare",
+    "count_regions",
     "detect",
     "estimate_segment",
     "fine_tune",

@@ -116,3 +116,23 @@ def test_a_result_has_no_image_to_replace_and_no_page(result):
     for words in (("--volume", "a.tif"), ("--report",)):
         done = CliRunner().invoke(cli, ["run", str(result / "fields.recipe.yaml"), *words])
         assert done.exit_code != 0
+
+
+def test_regions_are_counted_from_the_shell_and_each_object_says_its_own(made, result, tmp_path):
+    _, found, _ = made
+    atlas = np.array([[[4, 5]]], np.uint16)
+    save_volume(Volume((Level(atlas, (800.0, 400.0, 220.0), ORIGIN),), kind="labels"), tmp_path / "atlas.ome.zarr")
+    (tmp_path / "names.csv").write_text("id,name\n4,left\n", encoding="utf-8")
+    invoke("measure", result)
+    said = invoke("regions", result, "--regions", tmp_path / "atlas.ome.zarr", "--names", tmp_path / "names.csv")
+    table, _ = read_table(result / "regions.csv")
+    left = (found.centre_nm[:, 2] - ORIGIN[2] < 220).sum()
+    rows = dict(zip(table["id"].tolist(), table["objects"].tolist(), strict=True))
+    assert rows == {4: left, 5: len(found) - left}
+    assert f"left: {left} objects" in said
+    assert (
+        Detections.load(result).measures["region"].tolist()
+        == np.where(found.centre_nm[:, 2] - ORIGIN[2] < 220, 4, 5).tolist()
+    )
+    assert "mean" in Detections.load(result).measures
+    assert read_run(result / "regions.recipe.yaml").names == str(tmp_path / "names.csv")

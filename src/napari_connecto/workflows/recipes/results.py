@@ -1,4 +1,4 @@
-"""What measure and fields do."""
+"""What measure, regions and fields do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job
 from napari_connecto.workflows.cascade.results.fields.result import check_fields_path
-from napari_connecto.workflows.cascade.results.measure import TABLE, measure_job
+from napari_connecto.workflows.cascade.results.measure import TABLE, keep_measures, measure_job
+from napari_connecto.workflows.cascade.results.regions import count_regions_job
 from napari_connecto.workflows.cascade.training.point_formats import format_of
 from napari_connecto.workflows.cascade.verdicts import REJECTED
-from napari_connecto.workflows.recipes.entries.results import Measure, PlanFields
+from napari_connecto.workflows.recipes.entries.results import CountRegions, Measure, PlanFields
 from napari_connecto.workflows.recipes.entries.run import OnImage, Summary
 from napari_connecto.workflows.recipes.recipe import read_run
 from napari_connecto.workflows.shared.spec import open_spec
@@ -59,6 +60,18 @@ def told(measured: Detections) -> list[str]:
     if "touches_border" in measured.measures:
         lines.append(f"{np.count_nonzero(measured.measures['touches_border'])} touch the border of what was searched")
     return ["; ".join(lines)]
+
+
+def regions(run: CountRegions) -> Job[Summary]:
+    """Count per region, write the counts, and each object's region into the result's table."""
+    out = run.out or str(Path(run.result) / "regions.csv")
+    if Path(out).suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"got '{out}' for counts; allowed: names that end in .csv or .parquet")
+    counts = yield from count_regions_job(run.result, open_spec(run.regions), run.names, run.params)
+    keep_measures(Path(run.result), counts.found)
+    counts.save(out)
+    figures = {"regions": len(counts), "objects": int(counts.columns["objects"].sum())}
+    return Summary(out, counts.lines(), figures)
 
 
 def fields(run: PlanFields) -> Job[Summary]:

@@ -39,6 +39,21 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class RegionParams(Chosen):
+    """How detections are counted per region."""
+
+    on_bad_chunk: OnBadChunk = param(
+        "fail",
+        "What to do with damaged chunks of the regions: fail, or take them as no region (fill, skip).",
+        choices=get_args(OnBadChunk),
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class FieldParams(Chosen):
     """Fields of view of a microscope, and its stage."""
 

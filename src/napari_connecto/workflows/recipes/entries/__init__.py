@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_connecto.workflows.recipes.entries.adapt import FineTune, Prepare, Rank, Suggest, TrainDomain
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
-from napari_connecto.workflows.recipes.entries.results import Measure, PlanFields
+from napari_connecto.workflows.recipes.entries.results import CountRegions, Measure, PlanFields
 from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
 from napari_connecto.workflows.recipes.entries.xray import Pair, SimulateXray, TrainTranslator, Translate
@@ -26,6 +26,7 @@ ENTRIES: dict[str, type[Run]] = {
         TrainTranslator,
         Translate,
         Measure,
+        CountRegions,
         PlanFields,
     )
 }

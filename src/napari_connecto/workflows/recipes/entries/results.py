@@ -1,4 +1,4 @@
-"""Use what a search found: measure, fields."""
+"""Use what a search found: measure, regions, fields."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.params import param
-from napari_connecto.workflows.cascade.results.params import FieldParams, MeasureParams
+from napari_connecto.core.params import REQUIRED, param
+from napari_connecto.workflows.cascade.results.params import FieldParams, MeasureParams, RegionParams
 from napari_connecto.workflows.recipes.entries.run import OnResult, Summary
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
@@ -30,6 +30,32 @@ class Measure(OnResult):
         from napari_connecto.workflows.recipes.results import measure
 
         return measure(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRegions(OnResult):
+    """Count what the search in RESULT found in each region of an atlas: objects, volume searched, density.
+
+    A detection belongs to the region at its centre, which becomes a column of detections.csv. What a review rejected is
+    left out.
+    """
+
+    workflow: ClassVar[str] = "regions"
+
+    regions: VolumeSpec = param(
+        REQUIRED, "Labels of the regions, in the same world as the image, on any grid: any readable volume."
+    )
+    names: str | None = param(
+        None, "Names of the regions: a table with id and name, or structures.json of a brainglobe atlas.", role="input"
+    )
+    out: str = param("", "Table: .csv or .parquet; default: regions.csv in RESULT.", role="out")
+    params: RegionParams = param(RegionParams(), "Which detections.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Count per region."""
+        from napari_connecto.workflows.recipes.results import regions
+
+        return regions(self)
 
 
 @dataclass(frozen=True, kw_only=True)
