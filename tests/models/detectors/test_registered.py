@@ -25,6 +25,7 @@ from tests import own_detectors
 from tests.contracts.predictor import PredictorContract
 
 NM = (2.0, 1.0, 1.0)
+EMPTY = Volume.from_array(np.zeros((8, 64, 64), np.float32), NM)
 MAPS = [("likely", {}), ("bright", {}), ("spots", {}), ("blobs", {"diameter_nm": 6})]
 
 
@@ -36,19 +37,19 @@ def installed(monkeypatch):
 class TestProbability(PredictorContract):
     @pytest.fixture
     def predictor(self):
-        return registered("likely", NM, (8, 64, 64))
+        return registered("likely", EMPTY)
 
 
 class TestLabels(PredictorContract):
     @pytest.fixture
     def predictor(self):
-        return registered("bright", NM, (8, 64, 64), {"threshold": 0.8})
+        return registered("bright", EMPTY, {"threshold": 0.8})
 
 
 class TestPoints(PredictorContract):
     @pytest.fixture
     def predictor(self):
-        return registered("spots", NM, (8, 64, 64))
+        return registered("spots", EMPTY)
 
 
 def scene(shape=(6, 70, 90)):
@@ -75,7 +76,7 @@ def map_of(image, predictor, tile=None):
 @pytest.mark.parametrize(("name", "options"), MAPS)
 def test_a_map_is_the_same_tiled_and_whole(name, options):
     image = scene()
-    predictor = registered(name, NM, image.shape, options)
+    predictor = registered(name, Volume.from_array(image, NM), options)
     deep = image.shape[0] if predictor.card.tile[0] > 1 else 1
     small = map_of(image, predictor, (min(4, deep), 16, 16))
     np.testing.assert_allclose(small, map_of(image, predictor, (deep, 80, 96)), atol=1e-6)
@@ -118,7 +119,7 @@ def test_points_reach_their_score_at_the_voxel_that_holds_them():
     ],
 )
 def test_a_wrong_answer_is_told_in_one_line(name, options, told):
-    predictor = registered(name, NM, (1, 32, 32), options)
+    predictor = registered(name, EMPTY, options)
     with pytest.raises(ModelError, match=told) as caught:
         predictor(np.full((1, 1, 1, 48, 48), 0.7, np.float32), [0])
     assert f"'{name}'" in str(caught.value)
@@ -126,13 +127,13 @@ def test_a_wrong_answer_is_told_in_one_line(name, options, told):
 
 
 def test_saved_and_loaded_it_answers_the_same(tmp_path):
-    model = registered("bright", NM, (8, 64, 64), {"threshold": "0.7"})
+    model = registered("bright", EMPTY, {"threshold": "0.7"})
     save_model(model, tmp_path / "m")
     again = load_model(tmp_path / "m")
     assert again.card == model.card
     batch = np.random.default_rng(0).random((2, 1, 3, 48, 48), np.float32)
     np.testing.assert_array_equal(again(batch, [0, 1])["object"], model(batch, [0, 1])["object"])
-    assert model.card.digest != registered("bright", NM, (8, 64, 64)).card.digest
+    assert model.card.digest != registered("bright", EMPTY).card.digest
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path):
     ],
 )
 def test_a_card_that_was_tampered_with_is_refused(tmp_path, change, told):
-    card = save_model(registered("bright", NM, (8, 64, 64)), tmp_path)
+    card = save_model(registered("bright", EMPTY), tmp_path)
     text = replace(card, network={**card.network, **change}).to_json()
     (tmp_path / "card.json").write_text(json.dumps(text))
     with pytest.raises((ModelError, InputError), match=told):
@@ -162,17 +163,17 @@ def test_built_in_ones_come_first_and_registered_ones_are_listed():
     assert registered_names()[:2] == ("blobs", "cellpose")
     assert {"likely", "bright", "spots"} <= set(registered_names())
     with pytest.raises(InputError, match="diameter_nm"):
-        registered("blobs", NM, (8, 64, 64))
+        registered("blobs", EMPTY)
 
 
 class TestChosen(PredictorContract):
     @pytest.fixture
     def predictor(self):
-        return ChosenOutput(registered("bright", NM, (8, 64, 64)), "object", "inverse")
+        return ChosenOutput(registered("bright", EMPTY), "object", "inverse")
 
 
 def test_a_chosen_output_is_saved_with_its_model(tmp_path):
-    inner = registered("likely", NM, (8, 64, 64))
+    inner = registered("likely", EMPTY)
     model = ChosenOutput(inner, "object", "inverse")
     batch = np.random.default_rng(0).random((1, 1, 1, 48, 48), np.float32)
     np.testing.assert_allclose(model(batch, [0])["object"], 1 - inner(batch, [0])["object"])

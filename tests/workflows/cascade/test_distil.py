@@ -48,7 +48,7 @@ def installed(monkeypatch):
 @pytest.mark.slow
 def test_a_cascade_without_labels_keeps_what_its_detector_finds(tmp_path):
     image, truth = discs()
-    bright = registered("bright", NM, image.levels[0].shape, {"threshold": 0.5})
+    bright = registered("bright", image, {"threshold": 0.5})
     params = TrainParams("discs", steps=60, width=4, calls=250, device="cpu")
     cascade = train_cascade(image, truth, params, detector=bright)
     assert cascade.metadata["detector"]["calls"] == 250
@@ -77,7 +77,7 @@ def test_neither_labels_nor_a_detector_is_refused():
 
 def test_a_detector_that_finds_nothing_is_told():
     image = Volume.from_array(np.full((1, 64, 64), 9, np.uint8), NM)
-    nothing = registered("bright", NM, (1, 64, 64), {"threshold": 99.0})
+    nothing = registered("bright", image, {"threshold": 99.0})
     with pytest.raises(InputError, match="finds something in 0 of 4 places"):
         train_cascade(image, detector=nothing)
 

@@ -8,7 +8,7 @@ is said of a place depends on its surroundings alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log2
 from typing import Any, ClassVar
 
@@ -22,14 +22,16 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3, Vec3
 from napari_connecto.core.params import check, param
 
-WINDOW, EVEN, SMOOTH = 1.5, 0.5, 0.06
+WINDOW, EVEN, SMOOTH = 1.5, 0.5, 0.1
 """In diameters: the window of minimum and maximum, sigma by which these are evened out, and by which noise is."""
-SEEDS, SPECK, ROUGH = 0.25, 0.3, 0.1
+SEEDS, SPECK, ROUGH = 0.25, 0.4, 0.1
 """In diameters: least distance of two seeds along an axis, size of what is dropped, sigma that evens out rough rims."""
 REACH_2D, REACH_3D = 3.0, 2.5
 """Halo in diameters."""
 ACROSS_2D, ACROSS_3D = 12, 8
 """Voxels across an object at least, where the image is finer."""
+LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 4.0
+"""Of the image's range: contrast at least, whatever the background is like; standard deviations of the background."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class Blobs:
     diameter_nm: float = param(0.0, "Typical diameter of an object.", unit="nm", low=0)
     dark: bool = param(False, "Objects are darker than their surroundings.")
     contrast: float = param(
-        0.15, "Least contrast with the surroundings, as a share of the image's range.", low=0.0, high=1.0
+        0.0,
+        "Least contrast with the surroundings, as a share of the image's range; 0: by the background's variation.",
+        low=0.0,
+        high=1.0,
     )
     edge: float = param(
         0.33, "Where an object ends, between its surroundings (0) and its brightest part (1).", low=0.05, high=0.95
@@ -66,9 +71,24 @@ class Blobs:
         tile = (1 if flat else max(8, round(side * size[1] / size[0] / 8) * 8), side, side)
         return {"tile": tile, "halo": tuple(halo), "voxel_nm": size}
 
+    def fitted(self, image: np.ndarray, voxel_nm: FVec3) -> Blobs:
+        """With a contrast above the background's variation, of which the darker half of the image tells."""
+        if self.contrast:
+            return self
+        smooth = ndimage.gaussian_filter(
+            -image if self.dark else image, [SMOOTH * w for w in self._wide(image, voxel_nm)]
+        )
+        low, high = np.percentile(smooth, [2.5, 25])
+        found = float(np.clip(ABOVE * (high - low) / 1.286, LEAST_CONTRAST, MOST_CONTRAST))  # quantiles of a Gaussian
+        return replace(self, contrast=round(found, 3))
+
+    def _wide(self, image: np.ndarray, voxel_nm: FVec3) -> list[float]:
+        """Voxels across an object, 0 along an axis of one voxel."""
+        return [self.diameter_nm / v if n > 1 else 0.0 for v, n in zip(voxel_nm, image.shape, strict=True)]
+
     def __call__(self, image: np.ndarray, voxel_nm: FVec3) -> np.ndarray:
         """Instances (z, y, x), of any numbers."""
-        wide = [self.diameter_nm / v if n > 1 else 0.0 for v, n in zip(voxel_nm, image.shape, strict=True)]
+        wide = self._wide(image, voxel_nm)
         mask = self._mask(1 - image if self.dark else image, wide)
         return _without_specks(_parted(mask, wide, voxel_nm), wide)
 
@@ -80,7 +100,8 @@ class Blobs:
             ndimage.gaussian_filter(find(smooth, size), even, truncate=2.0)
             for find in (ndimage.minimum_filter, ndimage.maximum_filter)
         )
-        return np.asarray(smooth > low + np.maximum(self.edge * (high - low), self.contrast))
+        least = self.contrast or LEAST_CONTRAST
+        return np.asarray((smooth > low + np.maximum(self.edge * (high - low), LEAST_CONTRAST)) & (high - low > least))
 
 
 def _parted(mask: np.ndarray, wide: Sequence[float], voxel_nm: FVec3) -> np.ndarray:

@@ -37,6 +37,9 @@ class Detector(Protocol):
     - ``channels`` [1]; ``normalisation`` ["percentile"], see `Normalisation`;
     - ``diameter_nm`` [0]: of a typical object, needed for points; 0 is unknown;
     - ``calls`` [1]: how many calls at once are allowed.
+
+    An optional method ``fitted(image, voxel_nm)``, called once with the middle of an image, (z, y, x) or (c, z, y, x)
+    scaled as tiles are, gives the detector to use there: itself, or one with options that it measured.
     """
 
     answers: Answers

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import ModelError
-from napari_connecto.core.geometry import FVec3, Vec3, vec3
+from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.model import ModelCard, Normalisation, Output
+from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.detectors.answers import TAIL, label_map, point_map, probability_map
 from napari_connecto.models.detectors.protocol import Reads, declared
 from napari_connecto.models.detectors.registry import make, options_of, package_of
@@ -22,6 +23,8 @@ KIND = "registered"
 OUTPUT = "object"
 PERCENTILES = 1.0, 99.95
 """Of the volume that are 0 and 1 for a detector that wants "percentile"; sparse bright objects are within."""
+MIDDLE = (32, 512, 512)
+"""Part of an image that a detector may measure, voxels (z, y, x)."""
 
 
 class RegisteredPredictor:
@@ -93,8 +96,7 @@ class RegisteredPredictor:
 
 def registered(
     name: str,
-    voxel_nm: FVec3,
-    shape: Vec3,
+    volume: Volume,
     options: Mapping[str, Any] | None = None,
     *,
     diameter_nm: float = 0.0,
@@ -105,8 +107,8 @@ def registered(
     ----------
     name, options
         See `registry.make`.
-    voxel_nm, shape
-        Of the image's finest level, (z, y, x).
+    volume
+        The image; little of it is read, and only if the detector measures its options.
     diameter_nm
         Of a typical object, if the detector gives points and states none.
 
@@ -115,9 +117,14 @@ def registered(
     ModelError, InputError
         As `registry.make` does; also if a detector of points has no diameter.
     """
+    own = volume.levels[0]
     detector = make(name, options)
-    reads = declared(name, detector, voxel_nm, shape)
-    size, diameter = reads.voxel_nm or voxel_nm, diameter_nm or reads.diameter_nm
+    reads = declared(name, detector, own.voxel_nm, own.shape)
+    normalisation = Normalisation(reads.normalisation, *PERCENTILES)  # type: ignore[arg-type]
+    if callable(getattr(detector, "fitted", None)):
+        block = own.read(_middle(own))
+        detector = detector.fitted(normalisation.resolve(volume)(block), own.voxel_nm)
+    size, diameter = reads.voxel_nm or own.voxel_nm, diameter_nm or reads.diameter_nm
     if detector.answers == "points" and not diameter > 0:
         raise ModelError(f"detector '{name}' gives points and no size; give diameter_nm, that of a typical object")
     network = {
@@ -138,11 +145,18 @@ def registered(
             halo=_halo(reads, str(detector.answers), diameter / 4 / np.array(size)),
             outputs=(Output(OUTPUT),),
             channels=reads.channels,
-            normalisation=Normalisation(reads.normalisation, *PERCENTILES),  # type: ignore[arg-type]
+            normalisation=normalisation,
             network=json.loads(json.dumps(network)),
             training="no training: a registered detector",
         )
     )
+
+
+def _middle(level: Level) -> Box:
+    """At most `MIDDLE` voxels in the middle of a level."""
+    size = [min(n, m) for n, m in zip(level.shape, MIDDLE, strict=True)]
+    start = [(n - m) // 2 for n, m in zip(level.shape, size, strict=True)]
+    return Box(vec3(start), vec3([a + m for a, m in zip(start, size, strict=True)]))
 
 
 def _halo(reads: Reads, answers: str, sigma: np.ndarray) -> Vec3:

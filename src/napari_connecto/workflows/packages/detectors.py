@@ -88,9 +88,8 @@ def detector(
         size = diameter_nm or float(given.get("diameter_nm", 0) or 0)
         if diameter_nm and "diameter_nm" not in given and _has_diameter(name):
             given["diameter_nm"] = diameter_nm
-        own = volume.in_pixels().levels[0]
         options = {}
-        model = registered(name, own.voxel_nm, own.shape, given, diameter_nm=size)
+        model = registered(name, volume.in_pixels(), given, diameter_nm=size)
     else:
         raise ModelError(
             f"no detector '{name}'; give a model's folder, a bioimage.io package, or one of: "
