@@ -30,8 +30,9 @@ REACH_2D, REACH_3D = 3.0, 2.5
 """Halo in diameters."""
 ACROSS_2D, ACROSS_3D = 12, 8
 """Voxels across an object at least, where the image is finer."""
-LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 4.0
-"""Of the image's range: contrast at least, whatever the background is like; standard deviations of the background."""
+LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 2.0
+"""Of the image's range: contrast at least and at most, whatever the background is like; and by how many times it exceeds
+what lies between the 2.5 % quantile and the median: 3.9 standard deviations of a Gaussian."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Blobs:
         smooth = ndimage.gaussian_filter(
             -image if self.dark else image, [SMOOTH * w for w in self._wide(image, voxel_nm)]
         )
-        low, high = np.percentile(smooth, [2.5, 25])
-        found = float(np.clip(ABOVE * (high - low) / 1.286, LEAST_CONTRAST, MOST_CONTRAST))  # quantiles of a Gaussian
+        low, middle = np.percentile(smooth, [2.5, 50])
+        found = float(np.clip(ABOVE * (middle - low), LEAST_CONTRAST, MOST_CONTRAST))
         return replace(self, contrast=round(found, 3))
 
     def _wide(self, image: np.ndarray, voxel_nm: FVec3) -> list[float]:
