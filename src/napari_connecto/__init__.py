@@ -35,6 +35,7 @@ _HOMES = {
     "save_precomputed": "io.volumes.precomputed",
     "load_model": "models.files",
     "save_model": "models.files",
+    "Detector": "models.detectors.protocol",
     "detector": "workflows.packages.detectors",
     "export_model": "workflows.packages.export_model",
     "import_model": "workflows.packages.import_model",

@@ -16,6 +16,7 @@ from napari_connecto.core.volume import Level as Level, Volume as Volume
 from napari_connecto.io.volumes.precomputed import save_precomputed as save_precomputed
 from napari_connecto.io.volumes.read import open_volume as open_volume
 from napari_connecto.io.volumes.write import save_volume as save_volume
+from napari_connecto.models.detectors.protocol import Detector as Detector
 from napari_connecto.models.files import load_model as load_model, save_model as save_model
 from napari_connecto.models.transfer.adabn import adabn as adabn
 from napari_connecto.models.transfer.mmd import mmd2 as mmd2, mmd_test as mmd_test

@@ -31,8 +31,8 @@ REACH_2D, REACH_3D = 3.0, 2.5
 ACROSS_2D, ACROSS_3D = 12, 8
 """Voxels across an object at least, where the image is finer."""
 LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 2.0
-"""Of the image's range: contrast at least and at most, whatever the background is like; and by how many times it exceeds
-what lies between the 2.5 % quantile and the median: 3.9 standard deviations of a Gaussian."""
+"""Of the image's range: contrast at least and at most, whatever the background is like; by how many times it exceeds
+median minus 2.5 % quantile: twice that is 3.9 standard deviations of a Gaussian."""
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,15 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import FVec3, Vec3
 from napari_connecto.core.params import check, param
 
+PIXELS = 30
+"""Width of an object that Cellpose was trained at."""
+
 
 @dataclass(frozen=True)
 class Cellpose:
-    """Cells or nuclei by a pretrained Cellpose model, section by section; `pip install napari-connecto[cellpose]`."""
+    """Cells or nuclei by a pretrained Cellpose model, section by section."""
 
-    model: str = param("cpsam", "A pretrained model's name, or the path of one that you trained.")
+    model: str = param("cpsam", "Name of a model that Cellpose distributes.")
     diameter_nm: float = param(0.0, "Typical diameter; 0: objects are taken to be 30 pixels wide.", unit="nm", low=0)
     flow_threshold: float = param(0.4, "Largest error of the flows of an object.", low=0.0, high=10.0)
     cellprob_threshold: float = param(0.0, "Lower: more and larger objects.", low=-6.0, high=6.0)
@@ -35,7 +38,7 @@ class Cellpose:
 
     def reads(self, voxel_nm: FVec3, shape: Vec3) -> dict[str, Any]:
         """Sections, with two diameters around a tile."""
-        halo = min(256, ceil(2 * (self.diameter_nm / voxel_nm[1] or 30)))
+        halo = min(256, ceil(2 * (self.diameter_nm / voxel_nm[1] or PIXELS)))
         return {"tile": (1, 512, 512), "halo": (0, halo, halo)}
 
     def __call__(self, image: np.ndarray, voxel_nm: FVec3) -> np.ndarray:
@@ -58,4 +61,6 @@ def _network(model: str, gpu: bool) -> Any:
         from cellpose import core, models
     except ImportError as error:
         raise ModelError(f"Cellpose is not installed ({error}); pip install napari-connecto[cellpose]") from error
+    if model not in models.MODEL_NAMES:  # a path would be a file that a cascade from elsewhere names
+        raise ModelError(f"Cellpose has no model '{model}'; allowed: {', '.join(models.MODEL_NAMES)}")
     return models.CellposeModel(gpu=gpu and bool(core.use_gpu()), pretrained_model=model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_connecto.workflows.cascade.cascade import Cascade
-from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
+from napari_connecto.workflows.cascade.thresholds.held_out import LOW, HeldOut
 
 UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit one."
 
@@ -74,7 +74,9 @@ def _distilled(cascade: Cascade) -> list[str]:
         f"{told['places']} places; {told['positive']} hold objects."
     ]
     if labels := cascade.metadata.get("labels"):
-        lines.append(f"On the labels: {HeldOut.from_json(labels).sentence}")
+        told = HeldOut.from_json(labels).sentence
+        other = "This is low: change the detector's options, or take another one."
+        lines.append("On the labels: " + told.replace("held-out", "labelled").replace(LOW, other))
     return lines
 
 
