@@ -58,6 +58,33 @@ def test_one_object_is_not_parted(stretch):
     assert parted(ellipse[None], 16.0, (1, 1, 1)).max() == 1
 
 
+def test_a_rod_is_one_object():
+    rod = np.zeros((1, 20, 80), bool)
+    rod[0, 6:14, 5:75] = True
+    assert parted(rod, 8.0, (1, 1, 1)).max() == 1
+
+
+@pytest.mark.parametrize(("least", "count"), [(1, 3), (80, 2), (10_000, 1)])
+def test_parts_below_the_least_size_go_to_their_neighbours(least, count):
+    mask = discs((20, 20), (20, 32)) | discs((20, 43), radius=4.5)
+    parts = parted(mask, 8.0, (1, 1, 1), least=least)
+    np.testing.assert_array_equal(parts > 0, mask)
+    assert np.unique(parts[mask]).tolist() == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("shape", ["square", "disc"])
+def test_a_dip_of_the_probability_parts_what_the_outline_does_not_show(shape):
+    """Two objects that together look like one: only the map's gap says so."""
+    y, x = np.mgrid[:40, :40]
+    mask = (np.hypot(y - 20, x - 20) < 16 if shape == "disc" else np.maximum(abs(y - 20), abs(x - 20)) < 16)[None]
+    probability = np.where(abs(x - 20) < 2, 0.6, 1.0)[None].astype(np.float32)
+    assert parted(mask, 20.0, (1, 1, 1)).max() == 1
+    parts = parted(mask, 20.0, (1, 1, 1), probability)
+    assert parts.max() == 2
+    assert parts[0, 20, 10] != parts[0, 20, 30]
+    assert (parts[0, 5:35, 10] == parts[0, 20, 10]).sum() > 20
+
+
 def test_spheres_are_parted_in_three_dimensions():
     z, y, x = np.mgrid[:20, :20, :36]
     mask = np.any([(z - 10) ** 2 + (y - 10) ** 2 + (x - cx) ** 2 <= 64 for cx in (10, 24)], axis=0)

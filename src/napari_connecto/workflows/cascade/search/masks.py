@@ -156,10 +156,11 @@ class MaskFinder:
         same = np.flatnonzero(np.bincount(labels.ravel(), minlength=n + 1)[1:] == voxels) + 1
         if not len(same):
             return None
-        parts = parted(labels == same[0], self.rule.split_nm, self.level.voxel_nm)
+        mask, weight = labels == same[0], probability.astype(np.float32)
+        parts = parted(mask, self.rule.split_nm, self.level.voxel_nm, weight, self.rule.min_voxels)
         count = int(parts.max())
         rows = _measure(parts, probability, count, box)
-        if count < 2 or rows[:, 0].min() < max(1, self.rule.min_voxels):
+        if count < 2:
             return None
         return parts.astype(np.min_scalar_type(count)), rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -32,6 +32,8 @@ COARSE = 0.08
 """Cost of a call of a coarse level relative to one of the finest, measured on the sample cells; for progress only."""
 CHOOSING = "choosing the threshold"
 CANDIDATES = tuple(round(0.05 * k, 2) for k in range(3, 20))
+TIE = 0.02
+"""Difference of F1 plus Dice below which two thresholds count as equally good."""
 LOWER = 4
 """Thresholds below the best one at which parting touching masks is tried too."""
 
@@ -192,8 +194,9 @@ def _judged(examples: Examples, grid: BlockGrid) -> np.ndarray | None:
 def best_rule(
     grid: BlockGrid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
-    """Of `CANDIDATES` the best threshold (the middle of equals), parting touching masks or not; and what it finds.
+    """Of `CANDIDATES` the best threshold, parting touching masks or not; and what it finds.
 
+    Of those that are as good but for chance (`TIE`) the one nearest to 0.5: on new images high and low ones do worse.
     Best for centres is the objects' F1; for masks the mean of that and of the voxels' Dice: a mask of half an object
     finds it and does not draw it.
     """
@@ -204,18 +207,23 @@ def best_rule(
         f1 = judge(find_objects(level, grid.plan, everything, candidate), centres_nm, examples).f1
         return f1 + float(dice[CANDIDATES.index(candidate.threshold)])
 
+    wanted = rule.threshold if prefer else 0.5
     rules = [replace(rule, threshold=threshold, split_nm=0.0) for threshold in CANDIDATES]
-    found = [worth(r) for r in rules]
-    best = np.flatnonzero(np.isclose(found, max(found)))
-    mine = [k for k in best if prefer and np.isclose(CANDIDATES[k], rule.threshold)]
-    k = int(mine[0] if mine else best[len(best) // 2])
-    chosen, most = rules[k], found[k]
+    chosen, most = _best(rules, worth, wanted)
     if rule.split_nm:
-        for near in rules[max(0, k - LOWER) : k + 1]:  # objects that are parted may be drawn wider
-            split = replace(near, split_nm=rule.split_nm)
-            if (value := worth(split)) > most + 1e-9:
-                chosen, most = split, value
+        k = CANDIDATES.index(chosen.threshold)  # objects that are parted may be drawn wider
+        parting = [replace(near, split_nm=rule.split_nm) for near in rules[max(0, k - LOWER) : k + 1]]
+        split, value = _best(parting, worth, wanted)
+        chosen = split if value > most + TIE else chosen
     return chosen, *held_out_of(grid, field, chosen, centres_nm, examples)
+
+
+def _best(rules: list[ObjectRule], worth: Callable[[ObjectRule], float], wanted: float) -> tuple[ObjectRule, float]:
+    """Of the rules that are as good as the best but for chance the one of threshold nearest ``wanted``; its worth."""
+    values = [worth(rule) for rule in rules]
+    good = [k for k, value in enumerate(values) if value >= max(values) - TIE]
+    k = min(good, key=lambda k: abs(rules[k].threshold - wanted))
+    return rules[k], values[k]
 
 
 def dice_at(grid: BlockGrid, field: np.ndarray, examples: Examples, thresholds: Sequence[float]) -> np.ndarray:
