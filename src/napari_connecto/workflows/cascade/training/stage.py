@@ -39,7 +39,7 @@ class Budget:
     steps: int
 
 
-BUDGETS = {"quick": Budget(60, 1500), "standard": Budget(300, 6000), "best": Budget(1200, 20000)}
+BUDGETS = {"quick": Budget(60, 3000), "standard": Budget(300, 6000), "best": Budget(1200, 20000)}
 FINEST, COARSER = 0.7, 0.2
 """Shares of the time for the finest level, and for all others together; the rest is for measuring."""
 VALIDATIONS = 20
