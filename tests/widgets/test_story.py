@@ -92,9 +92,9 @@ def test_from_a_tiff_to_a_table(make_napari_viewer_proxy, qtbot, monkeypatch, tm
     dock.train.bar.worker.reported.connect(lambda progress, _: steps.append(progress.done))
     dock.train.form.change(name="nuclei", steps=100_000)
     qtbot.mouseClick(dock.train.bar.button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.train.stop.isEnabled() and steps[-1] > 200, timeout=240_000)
+    qtbot.waitUntil(lambda: dock.train.bar.stop.isEnabled() and steps[-1] > 200, timeout=240_000)
     with qtbot.waitSignal(dock.train.trained, timeout=240_000):
-        qtbot.mouseClick(dock.train.stop, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(dock.train.bar.stop, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.card.estimate is not None, timeout=120_000)
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         qtbot.mouseClick(dock.bar.button, Qt.MouseButton.LeftButton)

@@ -193,15 +193,15 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
 
     monkeypatch.setattr(cascade_train, "training_job", job)
     train = reviewed.train
-    assert not train.stop.isEnabled()
+    assert not train.bar.stop.isEnabled()
     train.bar.button.click()
-    qtbot.waitUntil(train.stop.isEnabled, timeout=5000)
+    qtbot.waitUntil(train.bar.stop.isEnabled, timeout=5000)
     with qtbot.waitSignal(train.bar.worker.returned, timeout=5000):
-        train.stop.click()
+        train.bar.stop.click()
         assert "the best networks are kept" in train.bar.status.text()
     assert asked
     assert "Stopped at level 0" in train.about.text()
-    assert not train.stop.isEnabled()
+    assert not train.bar.stop.isEnabled()
 
 
 def test_train_waits_for_an_image_that_is_being_opened(dock, viewer, qtbot, monkeypatch):  # noqa: F811

@@ -111,7 +111,7 @@ def test_every_key_of_a_review(cascade, viewer, qtbot, active):  # noqa: F811
     points = results.layers.points
     layer = viewer.layers[points.name if active == "detections" else active]
     promised = {m[1] for b in results.buttons.values() if (m := re.search(r"\((\w)\)", b.text()))}
-    assert promised == {"N", "P", "A", "X", "U"}
+    assert promised == {"N", "P", "A", "X", "U", "M"}
     judged = {
         "N": ["new", "new", "new"],
         "A": ["new", "accepted", "new"],

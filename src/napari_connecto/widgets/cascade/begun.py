@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,33 @@ from napari_connecto.widgets.cascade.layers import ResultLayers
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_connecto.core.volume import Level
+    from napari_connecto.core.volume import Level, Volume
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A started search: the image layer and its level 0, the cascade (name, description), the folder."""
+    """A started search: the image layer, its volume, the cascade (folder, description), the result folder."""
 
     image: Layer
-    level: Level
-    cascade: str
+    volume: Volume
+    model: Path
     peeked: CascadeAbout
     folder: Path
+
+    @property
+    def cascade(self) -> str:
+        """Name of the cascade's folder."""
+        return self.model.name
+
+    @property
+    def level(self) -> Level:
+        """Level 0 of the image."""
+        return self.volume.levels[0]
+
+    @property
+    def boxes(self) -> Level:
+        """A stand-in for the level that `Detections.box` is in."""
+        return replace(self.level, voxel_nm=self.peeked.voxel_nm)
 
     @property
     def line(self) -> str:

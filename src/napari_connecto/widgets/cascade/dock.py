@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QPushButton
@@ -11,7 +12,8 @@ from qtpy.QtWidgets import QPushButton
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets.cascade.jobs import Backend, Searching, check_job, estimate_job, search_job
+from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
+from napari_connecto.widgets.cascade.learn import training_from
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
@@ -48,7 +50,7 @@ class CascadeWidget(Dock):
         self.card = PreflightCard()
         self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
         self.preview = QPushButton("Preview in view")
-        self.results = ResultBox(napari_viewer)
+        self.results = ResultBox(napari_viewer, self._learning)
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
         self._connect()
@@ -77,6 +79,9 @@ class CascadeWidget(Dock):
         self.train.trained.connect(self.cascade.use)
         self.train.rejected.connect(self.cascade.offer)
         self.results.training_made.connect(self._on_training_made)
+        self.results.learn.trained.connect(self.cascade.offer)
+        self.results.learn.again.connect(self._on_again)
+        self.results.table.docked.connect(lambda _: self.scroll_to(self.results))
 
     def search(self) -> Searching:
         """The search as set in the dock.
@@ -166,7 +171,7 @@ class CascadeWidget(Dock):
             self.bar.error.show_error(error)
             return
         self._running = search
-        self.results.begin(Begun(image, full.levels[0], search.model.name, peeked, search.out))
+        self.results.begin(Begun(image, full, search.model, peeked, search.out))
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
@@ -181,7 +186,20 @@ class CascadeWidget(Dock):
         self.results.finish(found, report_lines(found.report))
         if self._running is not None:
             self.bar.offer_report(self._running.out)
-        self.scroller.ensureWidgetVisible(self.results, 0, 0)
+        self.scroll_to(self.bar)
+
+    def _learning(self) -> Training:
+        """The training that the review asks for, see `training_from`."""
+        begun, review = self.results.begun, self.results.review
+        if begun is None or review is None:
+            raise InputError("there is nothing to learn from yet; search first")
+        return training_from(begun, review, self.train.form.value, output_folder())
+
+    def _on_again(self, folder: Path) -> None:
+        """Search with a cascade that was learnt from the review."""
+        self.results.carry_over()
+        self.cascade.use(folder)
+        self._on_run()
 
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked

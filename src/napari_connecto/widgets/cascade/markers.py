@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.detections import Detections
 
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross", ADDED: "star"}
-COLOURS = {status: OKABE_ITO[status] for status in (NEW, ACCEPTED, REJECTED)} | {ADDED: OKABE_ITO["good"]}
+COLOURS = {status: OKABE_ITO[status] for status in SYMBOLS}
 BORDER = 0.12
 """Width of a point's border, as a share of its diameter."""
 LEAST_SIZE = 6.0

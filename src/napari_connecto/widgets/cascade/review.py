@@ -51,7 +51,9 @@ class Review:
     reach_nm
         Distance within which verdicts on other detections of the same volume are matched, see `Verdicts`.
     boxes
-        The grid of the boxes, for added objects.
+        The grid of the boxes.
+    unit
+        Of positions: "nm", or "pixels" of an image without a voxel size.
     reviewer
         Who is reviewing.
     clock
@@ -62,6 +64,7 @@ class Review:
     threshold: float = 0.0
     reach_nm: float = 0.0
     boxes: Level | None = None
+    unit: str = "nm"
     reviewer: str = ""
     clock: Callable[[], str] = now
     said: Verdicts = field(init=False)
@@ -108,6 +111,11 @@ class Review:
         """The detections as they are reviewed now."""
         columns: dict[str, Any] = {name: getattr(self.said, name).copy() for name in SAID}
         return replace(self.found, **columns)
+
+    def tags_given(self) -> tuple[str, ...]:
+        """All tags of the detections, each once."""
+        cells = np.unique(self.said.tags.astype(str)).tolist()
+        return tuple(dict.fromkeys(tag for cell in cells for tag in tags_of(cell)))
 
     def order(self) -> np.ndarray:
         """Indices of the shown detections, best score first."""
@@ -209,7 +217,7 @@ class Review:
         for name in SAID:
             getattr(self.said, name)[first:][free] = getattr(said, name)[free]
         if verdicts.names:
-            self.names = tuple(dict.fromkeys((*verdicts.names, *(self.names if self.reviewed else ()))))
+            self.names = verdicts.names
         added = rest.status == ADDED
         self._append(rest.take(added))
         self.elsewhere += rest.take(~added)

@@ -11,25 +11,23 @@ from typing import Any
 
 from napari.layers import Labels, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.cascade.caption import LabelsCaption
 from napari_connecto.widgets.cascade.encoder_weights import EncoderWeights
 from napari_connecto.widgets.cascade.jobs import Training, training_job
 from napari_connecto.widgets.cascade.labels import taught
 from napari_connecto.widgets.cascade.region import RegionRow
+from napari_connecto.widgets.cascade.training_bar import TrainingBar
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
-from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.recipes.entries.run import Summary
-from napari_connecto.workflows.shared.stop_file import ask_to_stop
 
 PREVIOUS = "connecto_previous"
 """Key of a training layer's ``metadata``: folder of the cascade whose detections were reviewed."""
@@ -38,8 +36,6 @@ PREVIOUS = "connecto_previous"
 class TrainBox(QGroupBox):
     """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it
     finds nothing, or less than the previous one.
-
-    Training runs in a separate process: it does not slow down the view, and Cancel ends it at once.
     """
 
     trained = Signal(Path)
@@ -59,13 +55,8 @@ class TrainBox(QGroupBox):
         self.caption = LabelsCaption()
         self.form = ParamsForm(TrainParams)
         self.weights = EncoderWeights(self.form)
-        self.bar = JobBar("training", "Train", "Train a cascade from these labels; a few minutes on a small volume")
-        self.stop = QPushButton("Stop && keep best")
-        self.stop.setToolTip("Stop now and keep the best networks so far; levels not yet started are left out")
-        self.stop.setEnabled(False)
-        self.bar.add_stop_button(self.stop)
-        self._out: Path | None = None
-        self._stopping = self._waiting = False
+        self.bar = TrainingBar("Train", "Train a cascade from these labels; a few minutes on a small volume")
+        self._waiting = False
         self.about = text_line("Result of the training")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
@@ -90,9 +81,6 @@ class TrainBox(QGroupBox):
         self.region.draw.clicked.connect(lambda: self.region.draw_on(self._source.layer))
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
-        self.bar.worker.reported.connect(self._on_reported)
-        self.bar.worker.state_changed.connect(lambda _: self.stop.setEnabled(False))
-        self.stop.clicked.connect(self._on_stop)
         self._show_caption()
 
     def _on_image_chosen(self) -> None:
@@ -123,26 +111,12 @@ class TrainBox(QGroupBox):
             self.bar.error.show_error(error)
             return
         self.about.setText("")
-        self._out, self._stopping = training.out, False
-        self.bar.start(lambda: training_job(training), resumable=False)
+        self.bar.train(lambda: training_job(training), training.out)
 
     def _on_image_opened(self) -> None:
         """Start the training if it was requested while the image was being opened."""
         if self._waiting and not self._source.opening:
             self._on_clicked()
-
-    def _on_reported(self, progress: Progress, _payloads: list[Any]) -> None:
-        if self._stopping:
-            self.bar.status.setText("Stopping; the best networks are kept and measured…")
-        elif progress.stage.startswith("training") and progress.done > 0:
-            self.stop.setEnabled(True)
-
-    def _on_stop(self) -> None:
-        if self._out is not None:
-            ask_to_stop(self._out)
-            self._stopping = True
-            self.stop.setEnabled(False)
-            self.bar.status.setText("Stopping; the best networks are kept and measured…")
 
     def training(self) -> Training:
         """The training as set in the dock.

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
+
+GAP = 6
+"""Pixels between parts."""
 
 
 class Dock(QWidget):
@@ -25,6 +28,10 @@ class Dock(QWidget):
         self._docked = False
         self._choice: Choice | None = None
         self.scroller = QScrollArea()
+        self._wanted: QWidget | None = None
+        self._scrolling = QTimer(self)
+        self._scrolling.setSingleShot(True)
+        self._scrolling.timeout.connect(self._on_scroll)
         self.setMinimumSize(300, 400)
 
     def sizeHint(self) -> QSize:
@@ -36,7 +43,7 @@ class Dock(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(6)
+        column.setSpacing(GAP)
         for part in parts:
             column.addWidget(part)
         column.addStretch()
@@ -46,6 +53,16 @@ class Dock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroller)
+
+    def scroll_to(self, part: QWidget) -> None:
+        """Show a part at the top, once the layout has settled."""
+        self._wanted = part
+        self._scrolling.start()
+
+    def _on_scroll(self) -> None:
+        bar = self.scroller.verticalScrollBar()
+        if bar is not None and self._wanted is not None:
+            bar.setValue(self._wanted.y() - GAP)
 
     def follow(self, viewer: Any, image: InputBox) -> None:
         """Tell every job bar in this dock which image is chosen; call it once, after `lay_out`."""

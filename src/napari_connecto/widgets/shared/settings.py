@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import re
@@ -38,6 +39,14 @@ def output_folder() -> Path:
     """Folder of results: the preference, else the setting, see `napari_connecto.core.settings`."""
     folder = recall("output_folder")
     return Path(folder).expanduser() if folder else settings().results
+
+
+def reviewer() -> str:
+    """Who reviews: the preference, else the login name, "" if that is unknown."""
+    try:
+        return recall("reviewer").strip() or getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user: a container
+        return ""
 
 
 def apply_preferences() -> None:

@@ -17,7 +17,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import world_factor
 
-OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "good": "#009E73"}
+OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "good": "#009E73", "added": "#CC79A7"}
 """Okabe and Ito's colour-blind safe colours (2008); always used together with a symbol or a word."""
 
 

@@ -1,0 +1,1 @@
+"""Reviewing detections: one panel, a table, crops, tags, and objects added by clicks."""

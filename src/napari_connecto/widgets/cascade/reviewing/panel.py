@@ -1,0 +1,79 @@
+"""One place for the current detection: its picture and the next ones, verdicts, tags. It changes no `Review`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.widgets.cascade.buttons import in_rows
+from napari_connecto.widgets.cascade.reviewing.strip import CropStrip
+from napari_connecto.widgets.cascade.reviewing.tagging import TagRow
+from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.slider import SpanSlider
+from napari_connecto.workflows.cascade.verdicts import ADDED, tags_of
+
+if TYPE_CHECKING:
+    from napari_connecto.widgets.cascade.review import Review
+
+VERDICTS = ("previous", "accept", "reject", "next")
+TOOLS = ("add", "undo", "table")
+ADDING = "Click on missed objects. Escape ends this."
+
+
+class ReviewPanel(QWidget):
+    """Counts, minimum score, pictures, and the buttons of a review, by the names in `buttons.BUTTONS`."""
+
+    def __init__(self, buttons: Mapping[str, QPushButton]) -> None:
+        super().__init__()
+        self.count = text_line("How many are shown, accepted, rejected and added")
+        self.threshold = SpanSlider(
+            0.0,
+            1.0,
+            "New detections with a lower score are hidden and not exported; reviewed ones are always shown",
+        )
+        self.strip, self.tags = CropStrip(), TagRow()
+        buttons["add"].setCheckable(True)
+        buttons["table"].setCheckable(True)
+        self._add = buttons["add"]
+        score = QHBoxLayout()
+        score.addWidget(QLabel("Minimum score"))
+        score.addWidget(self.threshold)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.count)
+        layout.addLayout(score)
+        layout.addWidget(self.strip)
+        layout.addLayout(in_rows([buttons[name] for name in VERDICTS], len(VERDICTS)))
+        layout.addWidget(self.tags)
+        layout.addLayout(in_rows([buttons[name] for name in TOOLS], len(TOOLS)))
+
+    def show_review(self, review: Review | None, alive: bool, adding: bool) -> None:
+        """Show the state of a review; ``alive``: its layer is in the viewer."""
+        self.count.setText(line(review, adding))
+        self._add.setChecked(adding)
+        self.threshold.allow(alive)
+        for part in (self.strip, self.tags):
+            part.setVisible(alive)
+        if review is None or not alive:
+            self.strip.clear()
+            return
+        self.strip.show_review(review)
+        current = review.current
+        self.tags.show_tags(review.names, tags_of(review.said.tags[current]) if current >= 0 else ())
+
+
+def line(review: Review | None, adding: bool) -> str:
+    """Counts, and the current detection or what to do, in words."""
+    if review is None:
+        return "No detections yet."
+    if adding:
+        return f"{review.line()}\n{ADDING}"
+    i = review.current
+    if i < 0:
+        return review.line()
+    status = str(review.status[i])
+    score = "" if status == ADDED else f", score {review.found.score[i]:.2f}"
+    return f"{review.line()}\nDetection {review.found.id[i]}{score}: {status}"
