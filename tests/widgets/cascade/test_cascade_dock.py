@@ -94,9 +94,9 @@ class Fake:
         yield Progress(0, 0, "timing")
         if not search.volume.calibrated or max(search.volume.levels[0].voxel_nm[1:]) > 5:
             raise VoxelSizeError("'em' has voxels of 50x8x8 nm, the model needs 50x4x4 nm within 25%; convert it")
-        level = LevelEstimate("level 0", (8, 100, 100), (50.0, 4.0, 4.0), 1e-4, 12.0, 0.031, 1.5)
+        level = LevelEstimate("level 0", (8, 100, 100), (50.0, 4.0, 4.0), 1e-4, 12.0, 0.031, 1.5, (1, 64, 64))
         notes = ("a note",) if self.fits else ("Needs about 9 GB of memory, 1 GB are free: use a smaller batch.",)
-        return Estimate((level,), 1.5, 15.0, 2**28, 2**20, "cpu", notes, self.fits)
+        return Estimate((level,), 1.5, 15.0, 2**28, 2**20, "cpu", notes, self.fits, level, {"level 0": 1.5})
 
 
 @pytest.fixture
