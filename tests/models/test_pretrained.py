@@ -18,6 +18,7 @@ import safetensors.torch
 import timm
 import torch
 from click.testing import CliRunner
+from huggingface_hub.errors import LocalEntryNotFoundError
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
@@ -305,7 +306,15 @@ def test_a_cancelled_download_ends_with_its_next_piece(hub: Hub, monkeypatch: py
         find("resnet18", "imagenet")
 
 
-def test_a_hub_that_cannot_be_reached_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_gives_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("connection lost")
+
+    wanted = offer("resnet18")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lost)
+    with pytest.raises(InputError, match=r"from huggingface.co \(connection lost\); check the connection"):
+        run(fetch_job(wanted))
+
     def fail(address: str) -> None:
         raise ConnectionError("no route\nto host")
 

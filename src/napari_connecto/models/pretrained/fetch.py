@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import huggingface_hub
-from huggingface_hub.errors import EntryNotFoundError
 from tqdm import tqdm
 
 from napari_connecto.core.amounts import bytes_text
@@ -81,7 +80,7 @@ def fetch_job(wanted: Offer) -> Job[Path]:
         If what came is damaged.
     """
     meter = _meter()
-    with suppress(InputError, EntryNotFoundError):  # of some encoders there is none
+    with suppress(InputError):  # of some encoders there is none
         _asked(partial(_download, wanted.repository, CONFIG, None), wanted.repository)
     task = _Task(partial(_asked, partial(_download, wanted.repository, SAFE, meter), wanted.repository))
     try:
@@ -152,7 +151,7 @@ def _licence(source: Repository) -> str:
 def _asked(question: Callable[[], T], source: Repository) -> T:
     try:
         return question()
-    except (Cancelled, EntryNotFoundError):
+    except Cancelled:
         raise
     except Exception as error:  # of whatever HTTP library the hub's client uses
         reason = " ".join(str(error).split())
