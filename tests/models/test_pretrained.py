@@ -79,14 +79,15 @@ def middle(net: nn.Module, x: Tensor) -> Tensor:
     return features[..., k : k + 2, k : k + 2]
 
 
-@pytest.mark.parametrize("name", ["resnet18", LITE, "tu-convnext_atto"])  # batch norm, the same of timm, a bias
+@pytest.mark.parametrize("name", ["resnet18", LITE, "tu-convnext_atto", "mobileone_s0"])  # + bias, two stems
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_a_grey_image_gives_the_features_of_the_same_image_in_colours(name: str, channels: int) -> None:
     torch.manual_seed(0)
     theirs, ours, x = encoder(name), encoder(name, channels), torch.rand(1, 1, 160, 160)
     assert fill_encoder(ours, theirs.state_dict(), Colours(MEAN, STD), "it") == []
     mean, std = (torch.tensor(each).reshape(1, 3, 1, 1) for each in (MEAN, STD))
-    torch.testing.assert_close(middle(ours, x.repeat(1, channels, 1, 1)), middle(theirs, (x - mean) / std))
+    got, wanted = middle(ours, x.repeat(1, channels, 1, 1)), middle(theirs, (x - mean) / std)
+    assert float((got - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
 
 
 @pytest.mark.parametrize("sections", [1, 3])

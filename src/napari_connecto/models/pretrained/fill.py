@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +69,12 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], colours: Col
             f"{where} holds {len(found)} of the {len(own)} tensors of this encoder; "
             "it belongs to another one: give the encoder it was made for"
         )
-    name, convolution = _first_convolution(encoder)
-    stem, constant = f"{name}.weight", None
-    if stem in found and found[stem].shape == _with_colours(own[stem].shape):
-        found[stem], constant = _for_channels(found[stem].float(), convolution.in_channels, colours)
+    constants = []
+    for name, convolution, norm in _stems(encoder):
+        stem = f"{name}.weight"
+        if stem in found and found[stem].shape == _with_colours(own[stem].shape):
+            found[stem], constant = _for_channels(found[stem].float(), convolution.in_channels, colours)
+            constants.append((convolution, norm, constant))
     for key, tensor in found.items():
         if tensor.shape != own[key].shape:
             raise ModelError(
@@ -84,8 +85,8 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], colours: Col
             raise ModelError(f"tensor '{key}' of {where} holds NaN or infinity; it is no sound file of weights")
     filled = {key: tensor.to(own[key].dtype) for key, tensor in found.items()}
     encoder.load_state_dict({**encoder.state_dict(), **filled})
-    if constant is not None:
-        _subtract(encoder, convolution, constant)
+    for convolution, norm, constant in constants:
+        _subtract(convolution, norm, constant)
     return sorted(set(own) - set(found))
 
 
@@ -104,11 +105,31 @@ def _plain(name: str) -> str:
     return re.sub(r"_(\d+)(?=\.)", r".\1", name)
 
 
-def _first_convolution(encoder: nn.Module) -> tuple[str, nn.Conv2d]:
-    for name, module in encoder.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return name, module
-    raise ModelError(f"the encoder '{type(encoder).__name__}' begins with no convolution; choose another one")
+@torch.no_grad()
+def _stems(encoder: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
+    """The convolutions that take the image, mostly one, each with its name and the batch norm that follows it.
+
+    Where the image is padded first, none takes it as it is; then it is the one that is called first.
+    """
+    names = {module: name for name, module in encoder.named_modules()}
+    convolutions = [module for module in names if isinstance(module, nn.Conv2d)]
+    if not convolutions:
+        return []
+    norms = [module for module in names if isinstance(module, nn.BatchNorm2d)]
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda called, given, answer: calls.append((called, given[0], answer)))
+        for module in (*convolutions, *norms)
+    ]
+    image, before = torch.zeros(1, convolutions[0].in_channels, 64, 64), encoder.training
+    encoder.eval()(image)
+    encoder.train(before)
+    for hook in hooks:
+        hook.remove()
+    after = {id(given): called for called, given, _ in calls if isinstance(called, nn.BatchNorm2d)}
+    called_first = [call for call in calls if isinstance(call[0], nn.Conv2d)]
+    stems = [call for call in called_first if call[1] is image] or called_first[:1]
+    return [(names[called], called, after.get(id(answer))) for called, _, answer in stems]  # type: ignore[misc]
 
 
 def _with_colours(shape: torch.Size) -> tuple[int, ...]:
@@ -127,33 +148,12 @@ def _for_channels(weight: Tensor, channels: int, colours: Colours) -> tuple[Tens
 
 
 @torch.no_grad()
-def _subtract(encoder: nn.Module, convolution: nn.Conv2d, constant: Tensor) -> None:
+def _subtract(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, constant: Tensor) -> None:
     """Subtract a constant per channel from what a convolution gives, in its bias or in the batch norm that follows.
 
     Where neither is there it is left out, as a layer that normalises otherwise does with it anyway.
     """
     if convolution.bias is not None:
         convolution.bias -= constant
-        return
-    norm = _follower(encoder, convolution)
-    if norm is not None and norm.running_mean is not None:
+    elif norm is not None and norm.running_mean is not None:
         norm.running_mean += constant
-
-
-def _follower(encoder: nn.Module, convolution: nn.Conv2d) -> nn.BatchNorm2d | None:
-    """The batch norm that takes what a convolution gives."""
-    given: list[Any] = []
-    taken: list[nn.BatchNorm2d] = []
-    hooks = [convolution.register_forward_hook(lambda module, inputs, output: given.append(output))]
-    for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            hook = module.register_forward_pre_hook(
-                lambda module, inputs: taken.append(module) if given and inputs[0] is given[0] else None
-            )
-            hooks.append(hook)
-    before = encoder.training
-    encoder.eval()(torch.zeros(1, convolution.in_channels, 64, 64))
-    encoder.train(before)
-    for hook in hooks:
-        hook.remove()
-    return taken[0] if taken else None
