@@ -42,11 +42,11 @@ class Budget:
 BUDGETS = {"quick": Budget(60, 3000), "standard": Budget(300, 6000), "best": Budget(1200, 20000)}
 FINEST, COARSER = 0.7, 0.2
 """Shares of the time for the finest level, and for all others together; the rest is for measuring."""
-VALIDATIONS = 20
+VALIDATIONS = 10
 """How often the state is compared with the best one; half-way, errors of the network are searched for."""
-CHECKED = 12
+CHECKED = 8
 """Samples, in batches of `TrainParams.batch`, on which states are compared."""
-LOOK = 256
+LOOK = 128
 """Number of chunks searched for errors of the network."""
 
 
