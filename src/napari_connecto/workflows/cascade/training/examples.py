@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cc3d
 import edt
@@ -150,7 +151,7 @@ def from_places(
     return with_known(replace(found, told=told), places, {}, known)
 
 
-def _measured(ids: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def _measured(ids: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
     """Statistics of labels 1..n: all, the number of voxels (n,), and the number of sections (n,)."""
     stats = cc3d.statistics(ids)
     depths = np.array([box[0].stop - box[0].start for box in stats["bounding_boxes"][1:]])
