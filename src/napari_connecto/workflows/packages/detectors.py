@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.detectors.chosen import ChosenOutput
@@ -50,7 +50,7 @@ def detector(
     diameter_nm
         Typical diameter of an object, for registered detectors that have such an option or give points.
     voxel_nm
-        That a package was trained at, if it does not say.
+        That a package was trained at, if it does not say; default: the image's own.
     device
         As in `load_model`.
     options
@@ -80,7 +80,7 @@ def detector(
     if folder is None and not path.exists():
         folder = list_models().get(name) if name not in registered_names() else None
     if folder is None and (path.exists() or "://" in name):
-        model: Predictor = verified(name if "://" in name else path, voxel_nm)
+        model: Predictor = _imported(name if "://" in name else path, voxel_nm, volume)
     elif folder is not None:
         model = load_model(folder, device=device)
     elif name in registered_names():
@@ -112,6 +112,16 @@ def options_of_text(text: str) -> dict[str, str]:
     if any(not key or not value for key, _, value in parts):
         raise InputError(f"got detector options {text!r}; give name=value, several with a space between them")
     return {key: value for key, _, value in parts}
+
+
+def _imported(package: str | Path, voxel_nm: Sequence[float] | None, volume: Volume) -> Predictor:
+    """The network of a package; one that states no voxel size reads the image as it is."""
+    try:
+        return verified(package, voxel_nm)
+    except VoxelSizeError:
+        if voxel_nm is not None:
+            raise
+        return verified(package, volume.in_pixels().levels[0].voxel_nm)
 
 
 def _has_diameter(name: str) -> bool:

@@ -82,6 +82,7 @@ def _detector(run: TrainCascade, volume: Volume, labels: Volume | Examples | Non
     diameter = run.params.diameter_nm
     if not diameter and labels is not None:
         diameter = (labels if isinstance(labels, Examples) else from_labels(labels, "masks")).diameter_nm
+    options: dict[str, Any] = dict(options_of_text(run.detector_options))
     return detector(
         run.detector,
         volume,
@@ -89,7 +90,7 @@ def _detector(run: TrainCascade, volume: Volume, labels: Volume | Examples | Non
         shown=run.detector_shown,
         diameter_nm=diameter,
         device=run.params.device,
-        **options_of_text(run.detector_options),
+        **options,
     )
 
 

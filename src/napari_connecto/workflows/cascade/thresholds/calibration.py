@@ -192,7 +192,8 @@ class Calibration:
             rest = {k: data[k] for k in ("parents", "objects", "cost_s", "branching")}
             held_out = HeldOut.from_json(data["held_out"]) if "held_out" in data else None
             curve = ScoreCurve.from_json(data["score_curve"]) if "score_curve" in data else None
-            told = {"held_out": held_out, "score_curve": curve, "judged": judged, "weights": data.get("weights")}
+            told: dict[str, Any] = {"held_out": held_out, "score_curve": curve, "judged": judged}
+            told["weights"] = data.get("weights")
             told["grids"] = tuple(vec3(grid) for grid in data.get("grids", ()))
             return cls(scores=tuple(scores), truth=truth, **told, **rest)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

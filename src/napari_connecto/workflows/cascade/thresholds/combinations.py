@@ -138,7 +138,7 @@ def candidates(calibration: Calibration, found: np.ndarray, level: int, allowed:
 
 def _effective(weights: np.ndarray) -> int:
     """How many equal ones are worth as much as these (Kish): all, where the weights are equal."""
-    return int(round(weights.sum() ** 2 / (weights**2).sum(), 6))
+    return int(round(float(weights.sum() ** 2 / (weights**2).sum()), 6))
 
 
 def tail_threshold(scores: np.ndarray, share: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.held_out import LOW, HeldOut
 
+UNCHECKED_DETECTOR = "No out-of-distribution check: it takes a network made by this program, and enough tissue."
 UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit one."
 
 
@@ -51,7 +52,8 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     lines += _beside_a_threshold(cascade, held_out)
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []
-    lines.append(cascade.gate.sentence if cascade.gate else UNCHECKED)
+    unchecked = UNCHECKED_DETECTOR if cascade.detector else UNCHECKED
+    lines.append(cascade.gate.sentence if cascade.gate else unchecked)
     return TrainingSummary(failure, comparison, worse, tuple([failure] if failure else []) + tuple(lines))
 
 
@@ -70,8 +72,8 @@ def _distilled(cascade: Cascade) -> list[str]:
     if not told:
         return []
     lines = [
-        f"Gates learn from {told['calls']} calls of {told['name']} ({told['seconds_per_call']:.2g} s each) in "
-        f"{told['places']} places; {told['positive']} hold objects."
+        f"Gates learn from {told['calls']} calls of {told['name']}, {told['seconds_per_call']:.2g} s each, of "
+        f"{told['places']} for the whole image; {told['positive']} found something."
     ]
     if labels := cascade.metadata.get("labels"):
         told = HeldOut.from_json(labels).sentence

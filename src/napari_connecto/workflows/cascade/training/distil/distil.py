@@ -19,6 +19,8 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import PIXEL, UNIT, Level, Volume
+from napari_connecto.models.inference.openvino import OpenVinoPredictor
+from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
@@ -39,6 +41,8 @@ from napari_connecto.workflows.cascade.training.distil.places import (
 )
 from napari_connecto.workflows.cascade.training.distil.sizes import measured_rule, rule_of
 from napari_connecto.workflows.cascade.training.stage import BUDGETS
+from napari_connecto.workflows.ood.check import FITTING, source_gate_job
+from napari_connecto.workflows.ood.gate import Gate
 
 FEWEST = 4
 """Places with objects that gates can learn from and be measured on."""
@@ -103,12 +107,12 @@ def distil_job(
     check_channels(level, detector.card)
     looking, gates = "running the detector", "training gates"
     seconds = BUDGETS[params.budget].seconds
-    phases = Phases({looking: (1 - SHARE) * seconds, gates: SHARE * seconds, "measuring": 0.1 * seconds})
+    phases = Phases({looking: (1 - SHARE) * seconds, gates: SHARE * seconds, "measuring": 0.1 * seconds, FITTING: 1.0})
     rule = rule_of(detector.card, params)
     survey, strata = yield from phases.run(looking, _survey_job(volume, level, detector, rule, params, stop))
     rule = measured_rule(list(survey.looks.values()), rule, level, params)
     seen = survey.seen
-    told = {
+    told: dict[str, Any] = {
         "name": detector.card.name,
         "calls": len(seen),
         "places": len(survey.plan),
@@ -134,7 +138,20 @@ def distil_job(
     metadata["detector"] = told
     if volume.metadata.get(UNIT) == PIXEL:
         metadata[UNIT] = PIXEL
-    return Cascade(params.name, (detector, *stages), rule, calibration, metadata)
+    centres = np.concatenate([survey.looks[int(i)].centres for i in seen])
+    gate = yield from phases.run(FITTING, _ood_job(volume, level, detector, centres, params.seed))
+    return Cascade(params.name, (detector, *stages), rule, calibration, metadata, gate)
+
+
+def _ood_job(volume: Volume, level: Level, detector: Predictor, centres: np.ndarray, seed: int) -> Job[Gate | None]:
+    """The out-of-distribution check of a network of ours, fitted to the image; None for others."""
+    if not isinstance(detector, TorchPredictor | OpenVinoPredictor):
+        return None
+    try:
+        scaling = detector.card.normalisation.resolve(volume)
+        return (yield from source_gate_job(level, scaling, detector, around=centres, seed=seed))
+    except InputError:
+        return None
 
 
 def _survey_job(

@@ -196,7 +196,7 @@ def _corner(level: Level, box: Box) -> FVec3:
 def _hard(model: Predictor, train: Mixed, seed: int, keep: int = 32) -> np.ndarray:
     """Of `LOOK` places without an object those that score highest."""
     name, scored = model.card.outputs[0].name, []
-    for i in np.random.default_rng(seed).permutation(np.flatnonzero(~train.positive))[:LOOK]:
+    for i in np.random.default_rng(seed).permutation(np.flatnonzero(~train.positive))[:LOOK].tolist():
         patches = train.patches[i]
         start = patches.block.start
         read = Box(start, vec3([a + t for a, t in zip(start, patches.card.tile, strict=True)]))

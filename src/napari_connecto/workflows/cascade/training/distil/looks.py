@@ -79,6 +79,6 @@ def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.empty((0, 3)), np.empty(0), np.empty(0, bool)
     found = cc3d.statistics(labels, no_slice_conversion=True)
     box, long = found["bounding_boxes"][1:], np.array(mask.shape) > 1
-    inner = (box[:, 0::2] > 0) & (box[:, 1::2] < np.array(mask.shape) - 1) | ~long
+    inner = np.asarray((box[:, 0::2] > 0) & (box[:, 1::2] < np.array(mask.shape) - 1) | ~long)
     sizes = found["voxel_counts"][1:].astype(float)
     return found["centroids"][1:].astype(float) + 0.5, sizes, inner.all(axis=1)
