@@ -24,7 +24,7 @@ from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.inference.kept import keep
 from napari_connecto.workflows.app import doctor
 from napari_connecto.workflows.cascade.detections import Detections
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, REJECTED, Verdicts, write_verdicts
 
 
 def invoke(*arguments, **more) -> str:
@@ -175,6 +175,28 @@ def test_labels_that_were_rejected_are_left_out_on_every_level(tmp_path):
     for level, before in zip(open_volume(out).levels, open_volume(run / "labels" / "objects.zarr").levels, strict=True):
         assert set(np.unique(before.array[:])) == {0, 1, 2}
         np.testing.assert_array_equal(level.array[:], np.where(before.array[:] == 1, 1, 0))
+
+
+def test_an_added_object_is_a_ball_in_labels_with_the_id_of_its_row(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "kept.zarr"
+    array = np.zeros((8, 64, 64), np.uint32)
+    array[2:6, 8:24, 8:24] = 1
+    volume = Volume((Level(array, (40.0, 8.0, 8.0)),), name="cells", kind="labels")
+    save_volume(volume, run / "labels" / "objects.zarr", levels=1)
+    Detections(np.array([[160.0, 128, 128]]), np.ones(1), np.zeros((1, 6), int), np.arange(1)).save(
+        run / "detections.csv"
+    )
+    write_json(run / "report.json", {})
+    place = np.array([[180.0, 404, 404]])
+    write_verdicts(run, Verdicts(np.array([0]), place, np.array([ADDED]), 60.0))
+    said = invoke("export", "labels", run, out, "--to", "ome-zarr", "--progress", "none")
+    assert "1 that were added are drawn as balls of the typical diameter\n" in said
+    written = open_volume(out).levels[0].array[:]
+    np.testing.assert_array_equal(np.where(written == 2, 0, written), array)
+    z, y, x = np.nonzero(written == 2)
+    np.testing.assert_allclose([z.mean(), y.mean(), x.mean()], [4, 50, 50])
+    assert (len(set(z)), len(set(y))) == (3, 15)
+    assert Detections.load(run).id.tolist() == [1, 2]
 
 
 def test_detect_refuses_an_unknown_table_before_it_searches(tmp_path):

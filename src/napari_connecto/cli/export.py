@@ -91,15 +91,13 @@ def export_labels(source: str, out: str, to: str | None, progress: str, **option
     """Write the labels of SOURCE as OUT, by its suffix: .zarr (OME-Zarr), .precomputed (neuroglancer), .tif (OME-TIFF).
 
     SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
-    ids of its table, and what was rejected in its review is left out. A name without a suffix is a precomputed folder.
+    ids of its table; of its review, what was rejected is left out, and what was added is a ball. A name without a
+    suffix is a precomputed folder.
     """
     from napari_connecto.workflows.shared.spec import open_spec
 
-    write, lines = FORMATS[to or _format_of(out)], []
-    volume = open_spec(volume_spec(labels_of(source), options))
-    rejected = _rejected(source)
-    if rejected:
-        volume, lines = without(volume, rejected), [f"{len(rejected)} that were rejected are left out"]
+    write = FORMATS[to or _format_of(out)]
+    volume, lines = _reviewed(source, open_spec(volume_spec(labels_of(source), options)))
     line = drive(write(volume, out, **options), progress)
     finish({"out": out, "lines": [*lines, *filter(None, [line])]}, progress, [f"written to {out}"])
 
@@ -121,15 +119,23 @@ def labels_of(source: str) -> str:
     return source
 
 
-def _rejected(source: str) -> list[int]:
-    """Ids of what was rejected, where this is the result folder of a search."""
+def _reviewed(source: str, labels: Volume) -> tuple[Volume, list[str]]:
+    """Labels as reviewed, and what was changed, where this is the result folder of a search."""
+    from napari_connecto.core.views.balls import with_balls
     from napari_connecto.workflows.cascade.detections import Detections
-    from napari_connecto.workflows.cascade.verdicts import REJECTED
+    from napari_connecto.workflows.cascade.verdicts import ADDED, REJECTED, read_verdicts
 
     if not (Path(source) / "detections.csv").is_file():
-        return []
-    found = Detections.load(source)
-    return [int(i) for i in found.id[found.status == REJECTED]]
+        return labels, []
+    found, lines = Detections.load(source), []
+    rejected, added = found.where(found.status == REJECTED), found.where(found.status == ADDED)
+    if len(rejected):
+        labels = without(labels, rejected.id.tolist())
+        lines.append(f"{len(rejected)} that were rejected are left out")
+    if len(added):
+        labels = with_balls(labels, added.centre_nm, added.id, read_verdicts(source).reach_nm)
+        lines.append(f"{len(added)} that were added are drawn as balls of the typical diameter")
+    return labels, lines
 
 
 def check_table(out: str, to: str | None = None) -> None:

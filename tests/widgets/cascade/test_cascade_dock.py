@@ -413,7 +413,15 @@ def test_masks_are_shown_filtered_exported_and_trained_from(dock, fake, viewer, 
         dock.results.exporter.export(dock.results.review, tmp_path / "table.csv")
     table, _ = read_table(tmp_path / "table.csv")
     assert (table["id"].tolist(), table["status"].tolist()) == ([2, 3], ["accepted", "new"])
+    dock.results.add_object(np.array([300.0, 300, 300]))
+    with qtbot.waitSignal(dock.results.exporter.written, timeout=10000):
+        dock.results.exporter.export(dock.results.review, tmp_path / "added.zarr")
+    written = open_volume(tmp_path / "added.zarr").levels[0]
+    values = written.read(written.box)
+    assert set(np.unique(values)) == {0, 2, 3, 4}
+    assert values[6, 37, 37] == 4  # its place in voxels
     dock.results.buttons["train"].click()
+    assert dock.train.training().review.of("added").tolist() == [[300, 300, 300]]
     labels = dock.train.training().labels.levels[0]
     assert set(np.unique(labels.read(labels.box))) == {0, 2}
 

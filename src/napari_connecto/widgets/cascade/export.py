@@ -11,10 +11,11 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_connecto.core.errors import ConnectoError, StoreError
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.views.balls import with_balls
 from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.show import Relabelled
-from napari_connecto.workflows.cascade.verdicts import ACCEPTED
+from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED
 
 FILTERS = ";;".join(
     (
@@ -53,6 +54,8 @@ class Written(NamedTuple):
 def export_job(review: Review, path: Path) -> Job[Written]:
     """Write the shown, not rejected detections as a table or as labels; label values are the ids of the table.
 
+    In labels, added objects are balls of the typical diameter.
+
     Raises
     ------
     InputError
@@ -73,7 +76,9 @@ def export_job(review: Review, path: Path) -> Job[Written]:
     from napari_connecto.io.volumes.write import save_volume_job  # zarr: keep opening the dock fast
 
     level = replace(labels.levels[0], array=Relabelled(labels.levels[0].array, review.label_table()))
-    yield from save_volume_job(replace(labels, levels=(level,)), path, kind="labels")
+    added = kept.status == ADDED
+    drawn = with_balls(replace(labels, levels=(level,)), kept.centre_nm[added], kept.id[added], review.reach_nm)
+    yield from save_volume_job(drawn, path, kind="labels")
     return written
 
 

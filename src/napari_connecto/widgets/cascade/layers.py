@@ -131,11 +131,14 @@ class ResultLayers:
         layer = self.points
         if layer is None:
             return
-        colours, symbols = np.array(layer.border_color), list(layer.symbol)
-        colours[index] = verdict_colours(review.status[index : index + 1])[0]
-        symbols[index] = SYMBOLS[str(review.status[index])]
-        layer.border_color, layer.symbol = colours, symbols
-        layer.features = features(review.detections)
+        symbol = SYMBOLS[str(review.status[index])]
+        if str(layer.symbol[index]) != symbol:  # each takes napari a while where there are very many points
+            colours, symbols = np.array(layer.border_color), np.array(layer.symbol)
+            colours[index] = verdict_colours(review.status[index : index + 1])[0]
+            symbols[index] = symbol
+            layer.border_color, layer.symbol = colours, symbols
+        for name in ("status", "tags"):
+            layer.features.loc[index, name] = getattr(review.said, name)[index]
         self.filter(review)
 
     def mark(self, index: int) -> None:

@@ -67,6 +67,7 @@ class ResultBox(ReviewBox):
             self.review.carry_on(old)
             self._span(old.threshold)
         self.layers.show_live(self.review)
+        self.table.show_review(self.review)
         self._bind()
         self.show_state()
 
@@ -93,6 +94,7 @@ class ResultBox(ReviewBox):
         self._span(old.threshold)
         self.layers.show(self.review)
         self.layers.show_masks(self.review)
+        self.table.show_review(self.review)
         self._bind()
         if len(self.review.verdicts()):
             self._keep()  # with the final positions and ids

@@ -126,6 +126,7 @@ class ReviewBox(QGroupBox):
             self.review.names = names
             self._bind()
             self._keep()
+            self.table.show_review(self.review)
             self.show_state()
 
     def undo(self) -> None:
@@ -151,12 +152,13 @@ class ReviewBox(QGroupBox):
     def add_object(self, centre_nm: np.ndarray) -> None:
         """An object is at this position (3,), nm; if there is a detection already, it is accepted."""
         review = self.review
-        if review is None or not self.alive:
+        if review is None or self.layers is None or not self.layers.alive:
             return
         self.error.clear()
         before = len(review.found)
         review.add(centre_nm)
         self._show_change(before)
+        self.layers.mark(review.current)
 
     def _change(self, act: Callable[[Review], bool]) -> bool:
         """Do something to the current detection, show and save it; without a current one, go to the first."""
@@ -180,9 +182,8 @@ class ReviewBox(QGroupBox):
             layers.show(review)
         elif review.current >= 0:
             layers.show_verdict(review, review.current)
-        if review.current >= 0:
-            layers.mark(review.current)
         self._keep()
+        self.table.show_review(review)
         self.show_state()
 
     def _span(self, threshold: float) -> None:
@@ -212,6 +213,7 @@ class ReviewBox(QGroupBox):
         if self.alive and len(verdicts):
             self.layers.show(self.review)
             self.layers.filter(self.review)
+        self.table.show_review(self.review)
         self._bind()
         self.show_state()
 
@@ -249,7 +251,7 @@ class ReviewBox(QGroupBox):
         """Show everything as it is now."""
         alive = self.alive and self.review is not None and len(self.review.found) > 0
         self.panel.show_review(self.review, alive, self.adding.on)
-        self.table.show_review(self.review)
+        self.table.select(-1 if self.review is None else self.review.current)
         for button in self.buttons.values():
             button.setEnabled(alive)
         self.buttons["add"].setEnabled(self.alive)
