@@ -78,8 +78,21 @@ def test_neither_labels_nor_a_detector_is_refused():
 def test_a_detector_that_finds_nothing_is_told():
     image = Volume.from_array(np.full((1, 64, 64), 9, np.uint8), NM)
     nothing = registered("bright", image, {"threshold": 99.0})
-    with pytest.raises(InputError, match="finds something in 0 of 4 places"):
+    with pytest.raises(InputError, match="finds nothing in 4 of 4 places"):
         train_cascade(image, detector=nothing)
+
+
+@pytest.mark.parametrize("head", ["labels", "points"])
+def test_an_image_of_few_places_gets_the_detector_alone(head):
+    image = np.full((1, 64, 64), 9, np.uint8)
+    image[0, 10:16, 12:18] = image[0, 40:46, 40:46] = 200
+    name = {"labels": "bright", "points": "spots"}[head]
+    volume = Volume.from_array(image, NM)
+    cascade = train_cascade(volume, detector=registered(name, volume), params=TrainParams(device="cpu"))
+    assert len(cascade.stages) == 1
+    found = detect(volume, cascade, DetectParams(audit=0))
+    np.testing.assert_allclose(found.centre_nm[:, 1:], [(13, 15), (43, 43)], atol=0.6)
+    assert "No coarse levels" in " ".join(summarise(cascade).lines)
 
 
 def test_places_stand_for_as_many_as_their_stratum_has():

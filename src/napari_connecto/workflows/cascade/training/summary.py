@@ -71,10 +71,12 @@ def _distilled(cascade: Cascade) -> list[str]:
     told = cascade.metadata.get("detector")
     if not told:
         return []
-    lines = [
-        f"Gates learn from {told['calls']} calls of {told['name']}, {told['seconds_per_call']:.2g} s each, of "
-        f"{told['places']} for the whole image; {told['positive']} found something."
-    ]
+    calls = (
+        f"{told['calls']} calls of {told['name']}, {told['seconds_per_call']:.2g} s each, of "
+        f"{told['places']} for the whole image; {told['positive']} found something"
+    )
+    alone = f"No coarse levels: made {calls}, too few to learn from, or objects are too small for coarser levels."
+    lines = [f"Gates learn from {calls}." if told["gates"] else alone]
     if labels := cascade.metadata.get("labels"):
         told = HeldOut.from_json(labels).sentence
         other = "This is low: change the detector's options, or take another one."

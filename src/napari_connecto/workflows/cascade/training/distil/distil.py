@@ -44,8 +44,8 @@ from napari_connecto.workflows.cascade.training.stage import BUDGETS
 from napari_connecto.workflows.ood.check import FITTING, source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
 
-FEWEST = 4
-"""Places with objects that gates can learn from and be measured on."""
+FEWEST = 3
+"""Places with objects that gates can learn from, and as many to measure them on."""
 LEAST_CALLS, TIMED_CALLS = 32, 4
 """Calls at least, however long one takes; calls that are timed first."""
 
@@ -119,20 +119,19 @@ def distil_job(
         "seconds_per_call": survey.seconds / len(seen),
         "positive": int(survey.positive(seen).sum()),
     }
-    if told["positive"] < FEWEST:
+    if not told["positive"]:
         raise InputError(
-            f"{detector.card.name} finds something in {told['positive']} of {len(seen)} places, too few to learn from; "
-            "check its options on a section with objects, or give more calls (calls=, --calls)"
+            f"{detector.card.name} finds nothing in {len(seen)} of {len(survey.plan)} places; check its options on a "
+            "section with objects, or give more calls (calls=, --calls)"
         )
-    held = _held_out(survey, seen, params.seed)
-    learnt = [survey.looks[int(i)] for i in seen[~held]]
-    cards = gate_cards(volume, detector.card, rule.diameter_nm, params)
+    held, cards = _held_out(survey, seen, params.seed), gate_cards(volume, detector.card, rule.diameter_nm, params)
+    if min(survey.positive(seen[held]).sum(), survey.positive(seen[~held]).sum()) < FEWEST:
+        held, cards = np.ones(len(seen), bool), ()  # too few to learn from: the detector alone
+    learnt, measured = ([survey.looks[int(i)] for i in seen[which]] for which in (~held, held))
     stages = yield from phases.run(gates, _gates_job(volume, learnt, cards, level, params, rule.min_voxels, stop))
-    measured = [survey.looks[int(i)] for i in seen[held]]
-    weights = strata.weights(seen[held])
-    measuring = measure_job(
-        volume, survey.plan, measured, weights, (detector, *stages), told["seconds_per_call"], rule.min_voxels
-    )
+    told["gates"] = len(stages)
+    rest = strata.weights(seen[held]), (detector, *stages), told["seconds_per_call"], rule.min_voxels
+    measuring = measure_job(volume, survey.plan, measured, *rest)
     calibration = yield from phases.run("measuring", measuring)
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
     metadata["detector"] = told

@@ -81,4 +81,4 @@ def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     box, long = found["bounding_boxes"][1:], np.array(mask.shape) > 1
     inner = np.asarray((box[:, 0::2] > 0) & (box[:, 1::2] < np.array(mask.shape) - 1) | ~long)
     sizes = found["voxel_counts"][1:].astype(float)
-    return found["centroids"][1:].astype(float) + 0.5, sizes, inner.all(axis=1)
+    return found["centroids"][1:].astype(float) + 0.5, sizes, np.asarray(inner.all(axis=1))
