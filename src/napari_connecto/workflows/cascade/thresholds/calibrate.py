@@ -127,9 +127,7 @@ def calibrate_job(
         truth=_truth(examples, grids[0]),
         objects=grids[0].chunk_at(centres),
         cost_s=tuple(costs),
-        branching=tuple(
-            float(np.prod(np.rint(coarse.level.factor_to(fine.level)))) for fine, coarse in pairwise(grids)
-        ),
+        branching=tuple(_branching(fine, coarse) for fine, coarse in pairwise(grids)),
         held_out=held_out,
         score_curve=curve,
         judged=_judged(examples, grids[0]),
@@ -168,6 +166,12 @@ def block_grid(volume: Volume, examples: Examples, measured: Box, card: ModelCar
     level = volume.level_at(card.voxel_nm)
     block = examples.target.box_in(measured, level).clip(examples.region(level))
     return BlockGrid(level, block, TilePlan(block.shape, card.tile, card.halo))
+
+
+def _branching(fine: BlockGrid, coarse: BlockGrid) -> float:
+    """Children per parent, away from borders."""
+    voxels = np.prod(np.rint(coarse.level.factor_to(fine.level)))
+    return max(1.0, float(voxels * np.prod(coarse.plan.tile) / np.prod(fine.plan.tile)))
 
 
 def _parents(fine: BlockGrid, coarse: BlockGrid) -> np.ndarray:
