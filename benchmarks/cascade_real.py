@@ -28,24 +28,25 @@ from napari_connecto.workflows.cascade.thresholds.calibrate import calibrate_job
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.training.examples import from_labels
 
-PREVALENCE = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3)
+PREVALENCE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.3)
 DIAMETER_NM, LEAST = 10_000.0, 40
 ENRICHED, REPEATS = 0.05, 6
-AUDIT = 17
-"""Chunks, 3 % of a scene: what a default audit of 300 is to a volume of 10 000 chunks."""
+AUDIT = 8
+"""Chunks, 3 % of a scene, as a default audit of 300 is of a volume of 10 000 chunks."""
 
 
 def main() -> None:
     """Measure what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="measure again")
-    parser.add_argument("--side", type=int, default=3072, help="pixels of a scene along y and x")
+    parser.add_argument("--side", type=int, default=2048, help="pixels of a scene along y and x")
+    parser.add_argument("--prevalence", type=float, nargs="*", help="shares of chunks that hold an object")
     parser.add_argument("--figure", help="PNG to draw")
     asked = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit("no real data: set NAPARI_CONNECTO_DATA to its folder")
     rows = []
-    for prevalence in PREVALENCE:
+    for prevalence in asked.prevalence or PREVALENCE:
         path = CACHE / "results" / f"sparse-{asked.side}-{prevalence}.json"
         if asked.fresh or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,7 @@ def measure(prevalence: float, side: int) -> dict[str, Any]:
     for way in ("exhaustive", "cascade"):
         row[way] = one_run(volume, truth, cascade, ways[way])
     if prevalence == 0.02:
-        row["recall"] = [recall(prevalence, 2048, seed) for seed in range(REPEATS)]
+        row["recall"] = [recall(prevalence, side, seed) for seed in range(REPEATS)]
     return row
 
 

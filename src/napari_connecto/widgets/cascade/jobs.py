@@ -71,10 +71,11 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
 def estimate_job(search: Searching, region: Box | None = None) -> Job[Estimate]:
     """Cost of the search; each level is timed on two real tiles."""
     yield from torch_job()
-    from napari_connecto.workflows.cascade.estimate import estimate
+    from napari_connecto.workflows.cascade import estimate
 
-    yield Progress(0, 0, "timing two tiles per level")
-    return estimate(search.volume, load(search.model), search.params, region=region, out=search.out)
+    yield Progress(0, 0, "timing the levels")
+    cascade, params = load(search.model), search.params
+    return (yield from estimate.estimate_job(search.volume, cascade, params, region=region, out=search.out))
 
 
 def check_job(search: Searching) -> Job[OodCheck]:

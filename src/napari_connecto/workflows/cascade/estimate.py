@@ -12,6 +12,7 @@ from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.geometry import Box, FVec3, Vec3
+from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
@@ -26,7 +27,7 @@ from napari_connecto.workflows.cascade.search.descent import Step
 from napari_connecto.workflows.cascade.search.detect import with_levels
 from napari_connecto.workflows.cascade.search.own_grid import drawing_level
 from napari_connecto.workflows.cascade.search.plan import AUDIT, Plan, make_plan
-from napari_connecto.workflows.cascade.search.timing import measured_timings, widened
+from napari_connecto.workflows.cascade.search.timing import timings_job, widened
 from napari_connecto.workflows.cascade.thresholds.prices import Timings, calibrated
 from napari_connecto.workflows.shared.region import inside
 from napari_connecto.workflows.shared.room import room_for, run_bytes
@@ -144,13 +145,26 @@ def estimate(
     >>> cost.fits and cost.seconds < cost.seconds_exhaustive
     True
     """
+    return run(estimate_job(volume, cascade, params, region=region, out=out, trial=trial))
+
+
+def estimate_job(
+    volume: Volume,
+    cascade: Cascade,
+    params: DetectParams | None = None,
+    *,
+    region: Box | None = None,
+    out: str | Path | None = None,
+    trial: bool = True,
+) -> Job[Estimate]:
+    """`estimate` as a job."""
     params = params or DetectParams()
     region = None if region is None else inside(volume, region)
     volume = with_levels(volume, cascade, Path(out) if out is not None else None)
     scalings = Scalings(volume, damaged=params.damaged)
     timings = Timings(calibrated(cascade.calibration))
     if trial:
-        timings = measured_timings(volume, cascade, scalings, larger=not params.damaged)
+        timings = yield from timings_job(volume, cascade, scalings, larger=not params.damaged)
     plan = make_plan(volume, cascade, params, timings, region)
     finest = plan.steps[0]
     memory = max(_memory(step, scalings, trial=trial) for step in plan.steps)

@@ -23,7 +23,7 @@ from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
 from napari_connecto.workflows.cascade.search.reexamine import audit_job
 from napari_connecto.workflows.cascade.search.run import REPORT, Search
-from napari_connecto.workflows.cascade.search.timing import measured_timings, worth_timing
+from napari_connecto.workflows.cascade.search.timing import timings_job, worth_timing
 from napari_connecto.workflows.cascade.thresholds.prices import TIMINGS, Timings, calibrated
 from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import KEY
@@ -137,7 +137,7 @@ def detect_job(
     with JobFolder.open(result_folder(out), fingerprint(volume, cascade)) as job:
         volume = with_levels(volume, cascade, job.path)
         scalings = Scalings(volume, damaged=params.damaged)
-        timings = _timings(job, volume, cascade, scalings, params, region)
+        timings = yield from _timings_job(job, volume, cascade, scalings, params, region)
         plan = make_plan(volume, cascade, params, timings, region)
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
@@ -206,15 +206,15 @@ def _check_job(
     return (yield from gate_check_job(volume, finest, gate, **told))
 
 
-def _timings(
+def _timings_job(
     job: JobFolder, volume: Volume, cascade: Cascade, scalings: Scalings, params: DetectParams, region: Box | None
-) -> Timings:
+) -> Job[Timings]:
     """As measured when the job began, so that it goes on as it was planned; else measured now."""
     if (job.path / TIMINGS).exists():
         return Timings.from_json(job.read_json(TIMINGS), len(cascade.stages))
     if not worth_timing(volume, cascade, region):
         return Timings(calibrated(cascade.calibration))
-    timings = measured_timings(volume, cascade, scalings, larger=not params.damaged)
+    timings = yield from timings_job(volume, cascade, scalings, larger=not params.damaged)
     job.write_json(TIMINGS, timings.to_json())
     return timings
 

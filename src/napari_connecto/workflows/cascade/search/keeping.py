@@ -19,38 +19,36 @@ from napari_connecto.workflows.cascade.search.objects import find_objects
 from napari_connecto.workflows.cascade.search.own_grid import drawing_level, is_coarser, own_plan, refined
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 
-NAME = "map"
+MAP, OBJECTS = "map", "objects"
 TIMED = 5
 """Repeats."""
 
 
 def keeping_seconds(volume: Volume, level: Level, plan: TilePlan, rule: ObjectRule) -> tuple[float, float]:
     """Seconds per chunk with an object: to store its map (two chunks at a time), and to extract and draw the object."""
-    block, tile_shape, own = _ball(level, plan, rule), plan.tile, drawing_level(volume, level)
-    coarser = is_coarser(level, own)
-    level, plan = Level(block, level.voxel_nm), TilePlan(vec3(block.shape), tile_shape)
+    block, own = _ball(level, plan, rule), drawing_level(volume, level)
+    chunk, one = Level(block, level.voxel_nm), TilePlan(vec3(block.shape), plan.tile)
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        store = TileStore.open(scratch, level, tile_shape, {NAME: np.dtype("uint8")})
-        write_s = _timed(lambda: store.write_blocks(plan[0], {NAME: block})) / 2
-    if rule.head == "centres":
-        return write_s, _timed(lambda: find_objects(level, plan, [0], rule))
-    factor = [max(1, round(a / b)) for a, b in zip(level.voxel_nm, own.voxel_nm, strict=True)]
-    fine = Level(np.broadcast_to(np.uint8(0), [n * f for n, f in zip(block.shape, factor, strict=True)]), own.voxel_nm)
-    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        labels = TileStore.open(f"{scratch}/a", level, tile_shape, {"objects": np.dtype("uint32")})
-        fine_plan = own_plan(level, fine, tile_shape)
-        drawn = TileStore.open(f"{scratch}/b", fine, fine_plan.tile, {"objects": np.dtype("uint32")})
+        store = TileStore.open(f"{scratch}/map", chunk, plan.tile, {MAP: np.dtype("uint8")})
+        write_s = _timed(lambda: store.write_blocks(one[0], {MAP: block})) / 2
+        if rule.head == "centres":
+            return write_s, _timed(lambda: find_objects(chunk, one, [0], rule))
+        factor = [max(1, round(a / b)) for a, b in zip(level.voxel_nm, own.voxel_nm, strict=True)]
+        shape = [n * f for n, f in zip(block.shape, factor, strict=True)]
+        fine = Level(np.broadcast_to(np.uint8(0), shape), own.voxel_nm)
+        fine_plan = own_plan(chunk, fine, plan.tile)
+        labels = TileStore.open(f"{scratch}/labels", chunk, plan.tile, {OBJECTS: np.dtype("uint32")})
+        drawn = TileStore.open(f"{scratch}/own", fine, fine_plan.tile, {OBJECTS: np.dtype("uint32")})
 
         def draw() -> None:
-            finder = MaskFinder(level, plan, rule)
-            found = finder.find([0])
+            finder = MaskFinder(chunk, one, rule)
+            boxes = map(Box.from_row, finder.find([0]).box)
             for tile, ids in finder.relabelled([0]):
-                labels.write_blocks(tile, {"objects": ids})
-            if coarser:
-                ids_level = labels.volume("objects").levels[0]
-                boxes = map(Box.from_row, found.box)
-                for tile, ids in refined(level, ids_level, fine, fine_plan, boxes, rule.threshold):
-                    drawn.write_blocks(tile, {"objects": ids})
+                labels.write_blocks(tile, {OBJECTS: ids})
+            if is_coarser(level, own):
+                coarse = labels.volume(OBJECTS).levels[0]
+                for tile, ids in refined(chunk, coarse, fine, fine_plan, boxes, rule.threshold):
+                    drawn.write_blocks(tile, {OBJECTS: ids})
 
         return write_s, _timed(draw)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.errors import ChunkError, ConnectoError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.tiles import TilePlan
@@ -18,9 +19,10 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.calls import grouped
 from napari_connecto.workflows.cascade.search.keeping import keeping_seconds
-from napari_connecto.workflows.cascade.thresholds.prices import ONE, Price, Prices, Timings, calibrated
+from napari_connecto.workflows.cascade.thresholds.prices import ONE, Price, Timings, calibrated
 from napari_connecto.workflows.shared.region import region_in
 
+TIMING = "timing the levels"
 WORTH_A_TRIAL = 200
 """Number of chunks from which timing pays off."""
 WORTH_LARGER = 0.02
@@ -43,30 +45,25 @@ def worth_timing(volume: Volume, cascade: Cascade, region: Box | None = None) ->
     return len(TilePlan(within.shape, card.tile)) >= WORTH_A_TRIAL
 
 
-def measured_timings(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool = True) -> Timings:
+def timings_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool = True) -> Job[Timings]:
     """What every stage takes on real tiles of a volume that has all levels, and what a chunk with an object takes.
 
     A stage that cannot be timed (its level is missing or its tiles are damaged) keeps the seconds of its calibration.
     ``larger``: time larger tiles, too.
     """
-    prices, card = _prices(volume, cascade, scalings, larger), cascade.cards[0]
-    level = volume.level_at(card.voxel_nm)
-    plan = TilePlan(level.shape, card.tile, card.halo)
-    return Timings(prices, *keeping_seconds(volume, level, plan, cascade.rule))
-
-
-def _prices(volume: Volume, cascade: Cascade, scalings: Scalings, larger: bool) -> Prices:
-    found: list[tuple[Price, ...]] = []
+    prices: list[tuple[Price, ...]] = []
     exhaustive_s = 0.0
     for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
         try:
             level, plan = _timed_on(volume, stage)
-            ways = _ways(level, plan, stage, scalings.of(stage.card), exhaustive_s, larger)
+            worth_s = WORTH_LARGER * exhaustive_s if larger else inf
+            ways = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
             exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
         except (ChunkError, VoxelSizeError):
             ways = known
-        found.append(ways)
-    return tuple(found)
+        prices.append(ways)
+    level, plan = _timed_on(volume, cascade.stages[0])
+    return Timings(tuple(prices), *keeping_seconds(volume, level, plan, cascade.rule))
 
 
 def widened(stage: Predictor, group: Vec3) -> Predictor | None:
@@ -101,36 +98,39 @@ def _timed_on(volume: Volume, stage: Predictor) -> tuple[Level, TilePlan]:
     return (volume.levels[0] if isinstance(level.array, Averaged) else level), plan
 
 
-def _ways(
-    level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, exhaustive_s: float, larger: bool
-) -> tuple[Price, ...]:
-    """``exhaustive_s``: of the finest stage everywhere; 0 while that is not known."""
-    key = (stage.card.digest, stage.card.tile, str(getattr(stage, "device", "")), type(stage), level.shape, larger)
+def _ways_job(
+    level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, worth_s: float
+) -> Job[tuple[Price, ...]]:
+    """Larger tiles are timed, too, if the stage takes at least ``worth_s`` seconds for all of its chunks."""
+    card, device = stage.card, str(getattr(stage, "device", ""))
+    key = (type(stage), card.name, card.digest, card.tile, device, level.shape, worth_s == inf)
     if key not in _timed:
+        yield Progress(0, 0, TIMING, overall=0.0)
         there = TilePlan(level.shape, plan.tile, plan.halo)
         trial = choose_batch(level, there, stage, scaling, seconds=0.5)
         found = [Price(ONE, trial.tile_s, trial.batch)]
-        if larger and len(plan) * trial.tile_s >= WORTH_LARGER * exhaustive_s:
-            found += _larger(level, plan, stage, scaling, found[0])
+        if len(plan) * trial.tile_s >= worth_s:
+            found += yield from _larger_job(level, plan, stage, scaling, found[0])
         _timed[key] = tuple(found)
     return _timed[key]
 
 
-def _larger(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Price) -> Iterator[Price]:
+def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Price) -> Job[list[Price]]:
     """Prices of larger tiles, as long as they get cheaper per chunk and a call stays short enough to cancel."""
-    best = one
+    found: list[Price] = []
     for group in larger_groups(plan.tile, plan.grid):
         wide, tiles = widened(stage, group), grouped(plan, group)
         call_s = one.seconds * prod(group) * int(getattr(stage, "calls", 1))
         if wide is None or call_s > LONGEST_S or not gives_same_answer(level, stage, wide, scaling):
-            return
+            break
+        yield Progress(0, 0, TIMING, overall=0.0)
         there = TilePlan(level.shape, tiles.tile, tiles.halo)
         trial = choose_batch(level, there, wide, scaling, sizes=(1, 2), seconds=0.2)
         price = Price(group, trial.tile_s, trial.batch, len(tiles) / len(plan))
-        if price.chunk_s > GAIN * best.chunk_s:
-            return
-        yield price
-        best = price
+        if price.chunk_s > GAIN * (found or [one])[-1].chunk_s:
+            break
+        found.append(price)
+    return found
 
 
 def gives_same_answer(level: Level, stage: Predictor, wide: Predictor, scaling: Scaling) -> bool:
