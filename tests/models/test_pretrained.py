@@ -18,7 +18,7 @@ import safetensors.torch
 import timm
 import torch
 from click.testing import CliRunner
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import LocalEntryNotFoundError
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 

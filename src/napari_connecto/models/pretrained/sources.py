@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import CacheNotFound
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError
@@ -195,7 +194,7 @@ def _cached_timm() -> Iterator[str]:
     """Encoders of timm in the cache."""
     try:
         repositories = huggingface_hub.scan_cache_dir().repos
-    except (CacheNotFound, OSError, ValueError):
+    except (huggingface_hub.CacheNotFound, OSError, ValueError):
         return
     for repository in repositories:
         if repository.repo_id.startswith("timm/"):
