@@ -8,15 +8,18 @@ import numpy as np
 from scipy import ndimage
 
 SHARE = 1 / 8
-"""Half the width of a gap, in widths of an object: about one and a half voxels of the finest level in use."""
+"""Half the width of a gap, in widths of an object: one or two voxels of the finest level in use."""
 SLAB = 16
 """Sections that are looked at together."""
 
 
 def reach(width_nm: float, voxel_nm: Sequence[float], flat: bool) -> tuple[int, ...]:
-    """Half the width of a gap in voxels (z, y, x): at least one in the plane, none across unrelated sections."""
-    z, y, x = (SHARE * width_nm / v for v in voxel_nm)
-    return (0 if flat else round(z), max(1, round(y)), max(1, round(x)))
+    """Half the width of a gap in voxels (z, y, x): at least one in the plane, none across unrelated sections.
+
+    Rounded down, so that small objects lose little.
+    """
+    z, y, x = (int(SHARE * width_nm / v + 1e-6) for v in voxel_nm)
+    return (0 if flat else z, max(1, y), max(1, x))
 
 
 def between(ids: np.ndarray, reach: Sequence[int]) -> np.ndarray:
