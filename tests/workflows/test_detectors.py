@@ -12,6 +12,7 @@ from napari_connecto import cli
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.serve import FolderServer
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, save_model
 from napari_connecto.workflows.cascade.cascade import load_cascade
@@ -112,11 +113,27 @@ def test_what_is_no_detector_is_told(image):
         detector("blob", image)
     with pytest.raises(InputError, match="one output"):
         detector("bright", image, shown="inverse")
-    with pytest.raises(ModelError, match="nothing is downloaded"):
-        detector("https://example.org/net.zip", image)
+    with pytest.raises(ModelError, match="https:// or http:// alone"):
+        detector("file:///etc/passwd", image)
     assert options_of_text("threshold=0.3, dark=true") == {"threshold": "0.3", "dark": "true"}
     with pytest.raises(InputError, match="name=value"):
         options_of_text("dark")
+
+
+def test_a_package_is_fetched_from_its_address_once(tmp_path, image, monkeypatch):
+    made = package(tmp_path / "net.zip")
+    (tmp_path / "page.html").write_text("<html>")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with FolderServer([tmp_path]) as server:
+        address = server.url(0)
+        here, there = detector(made, image), detector(f"{address}net.zip", image)
+        with pytest.raises(ModelError, match="is no zip"):
+            detector(f"{address}page.html", image)
+        with pytest.raises(ModelError, match="cannot fetch"):
+            detector(f"{address}gone.zip", image)
+    assert there.card == here.card
+    assert detector(f"{address}net.zip", image).card == here.card  # the server is gone
+    assert len(list((tmp_path / "cache").rglob("*.zip"))) == 1
 
 
 def test_the_diameter_reaches_detectors_that_have_one(image):

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.core.model import ModelCard, Normalisation, Output
+from napari_connecto.core.model import ModelCard, Normalisation, Output, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.detectors.answers import TAIL, label_map, point_map, probability_map
 from napari_connecto.models.detectors.protocol import Reads, declared
@@ -122,8 +122,7 @@ def registered(
     reads = declared(name, detector, own.voxel_nm, own.shape)
     normalisation = Normalisation(reads.normalisation, *PERCENTILES)  # type: ignore[arg-type]
     if callable(getattr(detector, "fitted", None)):
-        block = own.read(_middle(own))
-        detector = detector.fitted(normalisation.resolve(volume)(block), own.voxel_nm)
+        detector = _fitted(name, detector, own, normalisation.resolve(volume))
     size, diameter = reads.voxel_nm or own.voxel_nm, diameter_nm or reads.diameter_nm
     if detector.answers == "points" and not diameter > 0:
         raise ModelError(f"detector '{name}' gives points and no size; give diameter_nm, that of a typical object")
@@ -136,6 +135,10 @@ def registered(
         "diameter_nm": float(diameter),
         "package": package_of(name),
     }
+    try:
+        network = json.loads(json.dumps(network, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"detector '{name}' has options that no file can hold ({error!s:.200})") from error
     return RegisteredPredictor(
         ModelCard(
             name=name,
@@ -146,10 +149,21 @@ def registered(
             outputs=(Output(OUTPUT),),
             channels=reads.channels,
             normalisation=normalisation,
-            network=json.loads(json.dumps(network)),
+            network=network,
             training="no training: a registered detector",
         )
     )
+
+
+def _fitted(name: str, detector: Any, own: Level, scaling: Scaling) -> Any:
+    """The detector with what it measures on the image's middle."""
+    block = scaling(own.read(_middle(own)))
+    try:
+        return detector.fitted(block, own.voxel_nm)
+    except Exception as error:
+        raise ModelError(
+            f"detector '{name}' cannot measure the image: {type(error).__name__}: {error!s:.200}"
+        ) from error
 
 
 def _middle(level: Level) -> Box:

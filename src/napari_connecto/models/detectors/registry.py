@@ -101,6 +101,7 @@ def _sound(package: str) -> bool:
 def _typed(name: str, key: str, value: Any, default: Any) -> Any:
     """A value in the type of the option's default; raises `InputError` where it is another."""
     kinds: tuple[type, ...] = (type(default),)
+    value = tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
     if isinstance(value, str) and not isinstance(default, str):
         value = {"true": True, "false": False}.get(value.lower(), value)
         with suppress(ValueError):

@@ -10,6 +10,8 @@ from typing import Any
 from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.files import is_url
+from napari_connecto.io.packages.download import fetched
 from napari_connecto.models.detectors.chosen import ChosenOutput
 from napari_connecto.models.detectors.registered import RegisteredPredictor, registered
 from napari_connecto.models.detectors.registry import kind_of, registered_names
@@ -37,9 +39,9 @@ def detector(
     Parameters
     ----------
     source
-        Folder of a model (also what fine-tune wrote), a bioimage.io package (zip, folder, or the YAML in it), or the
-        name of a registered detector ("blobs", "cellpose", ...) or of a shipped model. What lies on disk goes before a
-        name.
+        Folder of a model (also what fine-tune wrote), a bioimage.io package (zip, folder, or the YAML in it; the
+        address of a zip, which is downloaded once and kept in the cache), or the name of a registered detector
+        ("blobs", "cellpose", ...) or of a shipped model. What lies on disk goes before a name.
     volume
         Image that it is for: a registered detector reads it at the voxel size that it wants.
     output
@@ -79,8 +81,8 @@ def detector(
     folder = next((f for f in (path, path / "model") if (f / CARD).is_file()), None)
     if folder is None and not path.exists():
         folder = list_models().get(name) if name not in registered_names() else None
-    if folder is None and (path.exists() or "://" in name):
-        model: Predictor = _imported(name if "://" in name else path, voxel_nm, volume)
+    if folder is None and (path.exists() or is_url(name)):
+        model: Predictor = _imported(fetched(name) if is_url(name) else path, voxel_nm, volume)
     elif folder is not None:
         model = load_model(folder, device=device)
     elif name in registered_names():

@@ -70,8 +70,8 @@ class TrainCascade(OnImage):
     )
     detector: str | None = param(
         None,
-        "Detector for the finest level: a model's folder, a bioimage.io package, or a name (blobs, cellpose, ...). The "
-        "coarse levels learn from what it finds; labels are measured.",
+        "Detector for the finest level: a model's folder, a bioimage.io package (file, folder, URL), or a name (blobs, "
+        "cellpose, ...). The coarse levels learn from what it finds; labels are measured.",
         role="detector",
     )
     detector_options: str = param("", "Options of a registered detector, e.g. 'diameter_nm=8000 dark=true'.")
@@ -94,6 +94,9 @@ class TrainCascade(OnImage):
             raise InputError("training a cascade needs labels, points or a detector; give one of them")
         if self.detector is not None and self.previous is not None:
             raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
+        about = (self.detector_options, self.detector_output, self.detector_shown != "auto")
+        if self.detector is None and any(about):
+            raise InputError("got settings of a detector, but no detector; give it, or leave them out")
         if self.points is not None and self.review is not None:
             raise InputError("points have their own verdicts, and a review goes with labels; leave one out")
         if self.points is not None and self.params.diameter_nm <= 0:

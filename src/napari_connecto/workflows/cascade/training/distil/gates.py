@@ -174,7 +174,7 @@ def train_gate_job(
 
 
 def _mixed(patches: Sequence[Patches], positive: np.ndarray, which: np.ndarray) -> Mixed:
-    return Mixed([patches[i] for i in np.flatnonzero(which)], positive[which])
+    return Mixed([patches[i] for i in np.flatnonzero(which).tolist()], positive[which])
 
 
 def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Scaling, least: int) -> Patches:
