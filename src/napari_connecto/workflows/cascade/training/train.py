@@ -172,7 +172,7 @@ def train_cascade_job(
         metadata["unlabelled"] = examples.told
     if stopped is not None:
         metadata["stopped"] = stopped
-    plain = baseline_job(volume, examples, (train_box, measure_box), cards[0], rule)
+    plain = baseline_job(volume, examples, (train_box, measure_box), cards[0], replace(rule, split_nm=split))
     baseline = yield from phases.run(COMPARING, plain)
     if baseline is not None:
         metadata["baseline"] = baseline.to_json()
