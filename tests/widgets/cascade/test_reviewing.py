@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -240,6 +241,26 @@ def test_pictures_show_the_current_object_and_the_next_undecided(reviewing, view
     image = viewer.layers["em"]
     image.contrast_limits = (0, 100)
     np.testing.assert_array_equal(coloured(np.array([[0, 50, 300]]), image)[0], [[0] * 3, [128] * 3, [255] * 3])
+
+
+def test_pictures_of_another_image_are_dropped(reviewing, viewer, qtbot, monkeypatch):
+    strip, go, read = reviewing.panel.strip, threading.Event(), []
+
+    def slowly(volume, centre, diameter_nm):
+        read.append(volume)
+        go.wait(5)
+        return np.full((9, 9), len(read))
+
+    qtbot.waitUntil(lambda: len(strip._crops) == 3, timeout=3000)
+    monkeypatch.setattr("napari_connecto.widgets.cascade.reviewing.crops.crop", slowly)
+    strip._crops.clear()
+    strip.show_review(reviewing.review)
+    qtbot.waitUntil(lambda: len(read) == 1, timeout=3000)
+    strip.use(replace(reviewing.begun.volume), viewer.layers["em"], 40.0)
+    go.set()
+    qtbot.wait(100)
+    assert not strip._crops
+    assert coloured(np.zeros((1, 1)), viewer.layers["em"]).shape == (1, 1, 3)  # of a place that cannot be read
 
 
 def test_learning_sees_every_verdict_and_offers_a_better_cascade(reviewing, dock, fake, qtbot, monkeypatch, tmp_path):  # noqa: F811

@@ -197,9 +197,9 @@ class CascadeWidget(Dock):
 
     def _on_again(self, folder: Path) -> None:
         """Search with a cascade that was learnt from the review."""
-        self.results.carry_over()
         self.cascade.use(folder)
         self._on_run()
+        self.results.carry_over()
 
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked

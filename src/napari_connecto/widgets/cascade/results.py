@@ -51,6 +51,7 @@ class ResultBox(ReviewBox):
         """A search starts. Previous results stay until it finds something or ends; the same search is continued."""
         same = self.begun is not None and self.begun.folder == begun.folder and self.begun.image == begun.image
         self._next = None if same and self.alive else begun
+        self._carried = None
         self.error.clear()
 
     def add(self, parts: list[Detections]) -> None:
@@ -127,8 +128,10 @@ class ResultBox(ReviewBox):
         )
 
     def carry_over(self) -> None:
-        """The next search takes over the verdicts of this review: it searches the same image."""
-        self._carried = None if self.review is None else self.review.verdicts()
+        """The search that has begun takes over the verdicts of the review that is shown, if it is of the same image."""
+        shown, begun = self.begun, self._next
+        if self.review is not None and shown is not None and begun is not None and shown.image is begun.image:
+            self._carried = self.review.verdicts()
 
     def _review(self, found: Detections) -> Review:
         """A review of these detections of the search that is shown."""

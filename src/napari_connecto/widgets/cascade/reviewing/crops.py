@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
@@ -43,6 +45,12 @@ def _window(level: Level, centre_nm: np.ndarray, across: float) -> Box:
 
 
 def crops_job(volume: Volume, centres_nm: np.ndarray, keys: Sequence[Any], diameter_nm: float) -> Job[None]:
-    """Read the crop at each position (n, 3); reports ``(key, crop)`` as each is read."""
+    """Read the crop at each position (n, 3); reports ``(key, crop)`` as each is read.
+
+    A crop that cannot be read is one black voxel: the search has told of damaged data.
+    """
     for i, (key, centre) in enumerate(zip(keys, centres_nm, strict=True)):
-        yield Progress(i, len(keys), "reading", (key, crop(volume, centre, diameter_nm)))
+        picture = np.zeros((1, 1))
+        with suppress(ConnectoError, OSError):
+            picture = crop(volume, centre, diameter_nm)
+        yield Progress(i, len(keys), "reading", (key, picture))

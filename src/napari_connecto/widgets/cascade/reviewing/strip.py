@@ -60,6 +60,7 @@ class CropStrip(QWidget):
     def use(self, volume: Volume, image: Layer, diameter_nm: float) -> None:
         """Read crops of this volume from now on, and show them like the layer."""
         if volume is not self._volume:
+            self._worker.cancel()  # its answers are of another volume
             self._crops.clear()
         if image is not self._image:
             self._release()
