@@ -32,7 +32,11 @@ from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 ENTRY = pytest.mark.parametrize("kind", ENTRIES.values(), ids=ENTRIES)
-EITHER = {"train-cascade": ("labels", "points"), "fine-tune": ("before_label", "from_scratch")}
+EITHER = {
+    "detect": ("cascade", "detector"),
+    "train-cascade": ("labels", "points"),
+    "fine-tune": ("before_label", "from_scratch"),
+}
 """Fields that exclude each other: a run has the first, or the second."""
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 PLACES = st.sampled_from(["a b.tif", "é.zarr", "s3://bucket/key", "it's"])
@@ -90,9 +94,12 @@ def of_type(hint: Any, meta: Any) -> st.SearchStrategy[Any]:
 def asked(kind: type[Run], left_out: str = "", always: bool = True) -> st.SearchStrategy[dict[str, Any]]:
     """Recipes with a value in every place but ``left_out``, none of them the default; in some places if not always."""
 
+    either = EITHER.get(kind.workflow, ())
+
     def place(leaf: Leaf) -> st.SearchStrategy[Any]:
         other = values(leaf).filter(lambda value: value != leaf.default)
-        return other if always or leaf.path[-1] == "path" or leaf.default is REQUIRED else st.none() | other
+        needed = leaf.path[-1] == "path" or leaf.default is REQUIRED or leaf.path in [(name,) for name in either]
+        return other if always or needed else st.none() | other
 
     def recipe(told: dict[tuple[str, ...], Any]) -> dict[str, Any]:
         made: dict[str, Any] = {"workflow": kind.workflow}

@@ -28,8 +28,9 @@ class Begun:
 
     @property
     def cascade(self) -> str:
-        """Name of the cascade's folder."""
-        return self.model.name
+        """Name of the cascade's folder; of a detector alone its own."""
+        alone = self.peeked.detector and self.peeked.levels == 1
+        return self.peeked.detector if alone else self.model.name
 
     @property
     def level(self) -> Level:

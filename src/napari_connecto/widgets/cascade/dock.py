@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QPushButton
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets.cascade.find.box import FinderBox
+from napari_connecto.widgets.cascade.find.gates import GatesBox
 from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.learn import training_from
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
@@ -51,17 +53,20 @@ class CascadeWidget(Dock):
         self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
         self.preview = QPushButton("Preview in view")
         self.results = ResultBox(napari_viewer, self._learning)
+        self.finder = FinderBox(napari_viewer, self.image, self.cascade, output_folder)
+        self.gates = GatesBox(self.image, self.finder, output_folder)
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
         self._connect()
-        self.train.hide()
+        for part in (self.finder, self.gates, self.train):
+            part.hide()
         self.image.layers.chosen.emit()
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then continues from there")
         self.bar.add_button(self.preview)
-        parts = (self.image, self.cascade, self.train, self.options, self.card, self.bar, self.results)
-        self.lay_out(parts)
+        choice = (self.image, self.cascade, self.finder, self.train)
+        self.lay_out([*choice, self.options, self.card, self.bar, self.gates, self.results])
         self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
@@ -76,8 +81,9 @@ class CascadeWidget(Dock):
         self.bar.worker.reported.connect(self._on_reported)
         self.bar.ended.connect(self._on_inputs_changed)
         self.bar.worker.returned.connect(self._on_found)
-        self.train.trained.connect(self.cascade.use)
-        self.train.rejected.connect(self.cascade.offer)
+        for box in (self.train, self.gates):
+            box.trained.connect(self.cascade.use)
+            box.rejected.connect(self.cascade.offer)
         self.results.training_made.connect(self._on_training_made)
         self.results.learn.trained.connect(self.cascade.offer)
         self.results.learn.again.connect(self._on_again)
@@ -93,12 +99,12 @@ class CascadeWidget(Dock):
         """
         volume, folder = self.image.need_volume(), self.cascade.folder
         if folder is None:
-            raise InputError("no cascade is chosen; choose one, or train one")
+            raise InputError(self.finder.waiting or "no cascade is chosen; choose one, or train one")
         question = identity(volume), folder
         mark = lasting(volume, folder)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
-        spec = self.image.spec(volume)
-        return Searching(volume, spec, folder, self.options.form.value, out, self.options.run_on.value)
+        spec, finder = self.image.spec(volume), self.finder.finder()
+        return Searching(volume, spec, folder, self.options.form.value, out, self.options.run_on.value, finder=finder)
 
     def command(self) -> str:
         """The equivalent shell command."""
@@ -107,9 +113,12 @@ class CascadeWidget(Dock):
     def _on_cascade_changed(self) -> None:
         peeked = self.cascade.peeked
         self.train.setVisible(self.cascade.training)
+        self.finder.on_chosen()
+        self.gates.setVisible(bool(self.cascade.other))
         for part in (self.options, self.card, self.bar, self.results):
             part.setVisible(not self.cascade.training)
-        self.image.set_model(peeked.voxel_nm if peeked else None)
+        if peeked or not self.cascade.other:  # a detector that is being set up keeps the level
+            self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
 
     def _on_inputs_changed(self) -> None:
@@ -214,5 +223,6 @@ class CascadeWidget(Dock):
     def close_jobs(self) -> None:
         """Stop all jobs and release the keys."""
         super().close_jobs()
-        for part in (self.image, self.cascade, self.train, self.card, self.results, self.bar):
+        chosen = (self.image, self.cascade, self.finder, self.train)
+        for part in (*chosen, self.gates.bar, self.card, self.results, self.bar):
             part.close_jobs()

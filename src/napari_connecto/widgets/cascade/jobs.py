@@ -21,6 +21,7 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
+from napari_connecto.widgets.cascade.find.finder import Finder
 from napari_connecto.widgets.cascade.rectangles import Rectangle, boxes_of, labelled_planes, planes_between
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
@@ -50,12 +51,17 @@ class Searching(Task[DetectParams]):
     ----------
     backend
         "torch" starts at once; "auto" (OpenVINO, where it is installed) is faster once its conversion is paid for.
+    finder
+        The detector that ``model`` was made of, where it is one alone.
     """
 
     backend: Backend = "torch"
+    finder: Finder | None = None
 
     def run(self) -> Detect:
         """The equivalent run of the shell and of recipes."""
+        if self.finder is not None:
+            return Detect(volume=self.file, params=self.params, out=str(self.out), **self.finder.words)
         return Detect(volume=self.file, cascade=str(self.model), params=self.params, out=str(self.out))
 
 
@@ -114,6 +120,7 @@ class CascadeAbout:
     trained_on: str
     recall: str = ""
     unit: str = "nm"
+    detector: str = ""
 
     @property
     def line(self) -> str:
@@ -121,6 +128,9 @@ class CascadeAbout:
         voxel = " × ".join(f"{v:g}" for v in self.voxel_nm) + f" {self.unit}"
         what = "masks" if self.head == "masks" else "centres"
         levels = "1 level" if self.levels == 1 else f"{self.levels} levels, finest"
+        if self.detector:
+            around = f"around {self.detector}, without labels" if self.levels > 1 else "nothing is trained"
+            return f"Finds {self.name} as {what}; {levels} {voxel}; {around}."
         told = f"Finds {self.name} as {what}; {levels} {voxel}; trained on {self.trained_on}."
         return told + self.recall
 
@@ -147,6 +157,7 @@ def peek(folder: Path) -> CascadeAbout:
             str(document["metadata"].get("volume", "unknown data")),
             _recall(document["calibration"].get("held_out")),
             "pixels" if document["metadata"].get("unit") == "pixel" else "nm",
+            str((document["metadata"].get("detector") or {}).get("name", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"'{folder}' is not a cascade; choose a folder with cascade.json, made by training") from error
@@ -182,28 +193,31 @@ class Training:
     Parameters
     ----------
     labels
-        A volume, or positions in nm (n, 3) of objects in the whole volume.
+        A volume, or positions in nm (n, 3) of objects in the whole volume; None with a detector.
     review
         Verdicts on other places, if the labels are detections accepted in a review.
     previous
         Folder of a cascade to compare with.
     reviewed
         Where everything is labelled; empty: see ``params.unlabelled``.
+    finder
+        The detector to make a cascade around, without labels.
     """
 
     volume: Volume
     spec: VolumeSpec | None
-    labels: Volume | np.ndarray
+    labels: Volume | np.ndarray | None
     labels_spec: VolumeSpec | None
     params: TrainParams
     out: Path
     review: Places | None = None
     previous: Path | None = None
     reviewed: tuple[Rectangle, ...] = ()
+    finder: Finder | None = None
 
     def boxes(self) -> tuple[Box, ...]:
         """``reviewed`` in voxels of the labels, of the volume for points; reads all labels."""
-        if not self.reviewed:
+        if not self.reviewed or self.labels is None:
             return ()
         if isinstance(self.labels, np.ndarray):
             level = self.volume.levels[0]
@@ -238,7 +252,7 @@ def training_job(training: Training) -> Job[Summary]:
         if isinstance(training.labels, np.ndarray):
             points = str(Path(work) / "points.csv")
             write_table(points, _columns(training.labels, training.review))
-        else:
+        elif training.labels is not None:
             path = Path(work) / "labels.ome.zarr"
             writing = as_file_job(training.labels, training.labels_spec, path)
             labels = yield from phases.run("writing the labels", writing)
@@ -254,6 +268,7 @@ def training_job(training: Training) -> Job[Summary]:
             previous=None if training.previous is None else str(training.previous),
             params=training.params,
             out=str(training.out),
+            **({} if training.finder is None else training.finder.words),
         )
         return (yield from phases.run("training", run_in_subprocess(run, work)))
 

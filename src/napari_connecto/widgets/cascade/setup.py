@@ -7,17 +7,17 @@ from napari_connecto.widgets.shared.choice import ChoiceBox, Words
 
 TRAIN = "Train from labels…"
 WORDS = Words(
-    title="Cascade",
-    row="Find",
+    title="Detector",
+    row="Find with",
     train=TRAIN,
     training="Paint masks in a Labels layer, or set points; then train below.",
     folder="Folder of a cascade (with cascade.json)",
-    tooltip="What to look for: a shipped cascade, one from a folder, or one trained on your labels",
+    tooltip="A shipped cascade, one from a folder or trained on your labels; or any detector, without training",
 )
 
 
 class CascadeBox(ChoiceBox):
-    """Which cascade: shipped, from a folder, or to be trained."""
+    """Which cascade: shipped, from a folder, to be trained, or around a detector."""
 
     def __init__(self) -> None:
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))

@@ -38,7 +38,7 @@ class TrainingBar(JobBar):
     def _on_training(self, progress: Progress, _payloads: list[Any]) -> None:
         if self._stopping:
             self.status.setText(STOPPING)
-        elif progress.stage.startswith("training") and progress.done > 0:
+        elif progress.stage.startswith(("training", "running")) and progress.done > 0:
             self.stop.setEnabled(True)
 
     def _on_stop(self) -> None:

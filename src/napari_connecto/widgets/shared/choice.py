@@ -40,6 +40,11 @@ class ChoiceBox(QGroupBox):
         Job that returns the folders of the shipped ones, by name.
     peek
         Reads the description in a folder, an object with ``name`` and ``line``, without loading torch.
+
+    Attributes
+    ----------
+    others : dict
+        Further entries that need more than a folder, and what is said of each; see `list_others`.
     """
 
     changed = Signal()
@@ -48,8 +53,10 @@ class ChoiceBox(QGroupBox):
         super().__init__(words.title)
         self.words, self._peek = words, peek
         self.folders: dict[str, Path] = {}
+        self.others: dict[str, str] = {}
         self.peeked: Any = None
         self._chosen = ""
+        self._made: Path | None = None
         self.combo = QComboBox()
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(8)
@@ -72,8 +79,13 @@ class ChoiceBox(QGroupBox):
 
     @property
     def folder(self) -> Path | None:
-        """Folder of the chosen one; None while training is chosen."""
-        return self.folders.get(self._chosen)
+        """Folder of the chosen one; None while training is chosen, or one of `others` that is not yet made."""
+        return self._made if self.other else self.folders.get(self._chosen)
+
+    @property
+    def other(self) -> str:
+        """The chosen one of `others`; "" if none is."""
+        return self._chosen if self._chosen in self.others else ""
 
     @property
     def training(self) -> bool:
@@ -103,6 +115,22 @@ class ChoiceBox(QGroupBox):
             self._name(folder)
             self._fill(self._chosen)
 
+    def list_others(self, others: dict[str, str]) -> None:
+        """Add entries that need more than a folder."""
+        self.others = others
+        self._fill(self._chosen)
+
+    def use_made(self, folder: Path | None) -> None:
+        """Take a folder for the chosen one of `others`; None: it is not made yet."""
+        self.error.clear()
+        self._made = self.peeked = None
+        if folder is not None:
+            try:
+                self._made, self.peeked = folder, self._peek(folder)
+            except ConnectoError as error:
+                self.error.show_error(error)
+        self.changed.emit()
+
     def choose_training(self) -> None:
         """Choose training."""
         self._choose(self.words.train)
@@ -114,7 +142,7 @@ class ChoiceBox(QGroupBox):
     def _fill(self, current: str) -> None:
         self.combo.blockSignals(True)
         self.combo.clear()
-        self.combo.addItems([*self.folders, FOLDER, self.words.train])
+        self.combo.addItems([*self.folders, *self.others, FOLDER, self.words.train])
         self.combo.setCurrentText(current)
         self.combo.blockSignals(False)
 
@@ -141,6 +169,9 @@ class ChoiceBox(QGroupBox):
         self.combo.setCurrentText(name)
         if name == self.words.train:
             self.about.setText(self.words.training)
+        elif name in self.others:
+            self._made = None
+            self.about.setText(self.others[name])
         else:
             try:
                 self.peeked = self._peek(self.folders[name])

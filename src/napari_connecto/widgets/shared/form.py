@@ -72,6 +72,10 @@ class ParamsForm(QWidget, Generic[P]):
         for name, value in values.items():
             self._rows[name].value = value
 
+    def has(self, name: str) -> bool:
+        """Whether there is a field of this name."""
+        return name in self._rows
+
     def row(self, name: str) -> _Row:
         """The editor of a field."""
         return self._rows[name]

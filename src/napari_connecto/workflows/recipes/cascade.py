@@ -13,8 +13,10 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import cascade_folder
 from napari_connecto.workflows.cascade.cascade import Cascade, load_cascade
 from napari_connecto.workflows.cascade.estimate import Estimate, estimate
+from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.detect import detect_job
+from napari_connecto.workflows.cascade.training.distil.alone import alone_job
 from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, from_places
 from napari_connecto.workflows.cascade.training.points import read_places
 from napari_connecto.workflows.cascade.training.summary import summarise
@@ -30,18 +32,26 @@ from napari_connecto.workflows.shared.stop_file import STOP
 def detect(run: Detect, client: Any) -> Job[Summary]:
     """Search."""
     volume = open_spec(run.volume)
-    found = yield from detect_job(volume, _cascade(run), run.params, out=run.out, client=client, region=run.region)
+    cascade = yield from _cascade_job(run, volume)
+    found = yield from detect_job(volume, cascade, run.params, out=run.out, client=client, region=run.region)
     lines = [*clipped_lines(run.region, volume), *report_lines(found.report)]
     return Summary(run.out, lines, {"objects": len(found)})
 
 
-def detect_cost(run: Detect) -> Estimate:
+def detect_cost(run: Detect) -> Job[Estimate]:
     """What `detect` would cost."""
-    return estimate(open_spec(run.volume), _cascade(run), run.params, region=run.region, out=run.out)
+    volume = open_spec(run.volume)
+    cascade = yield from _cascade_job(run, volume)
+    return estimate(volume, cascade, run.params, region=run.region, out=run.out)
 
 
-def _cascade(run: Detect) -> Cascade:
-    return load_cascade(cascade_folder(run.cascade), backend=run.backend)
+def _cascade_job(run: Detect, volume: Volume) -> Job[Cascade]:
+    """The cascade that was asked for; a detector alone is one of a single level."""
+    if run.cascade is not None:
+        return load_cascade(cascade_folder(run.cascade), backend=run.backend)
+    found = _detector(run, volume, 0.0, "auto")
+    assert found is not None
+    return (yield from alone_job(volume, found, TrainParams(name=found.card.name)))
 
 
 def train_cascade(run: TrainCascade) -> Job[Summary]:
@@ -59,7 +69,7 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
             volume,
             labels,
             run.params,
-            detector=_detector(run, volume, labels),
+            detector=_detector(run, volume, _diameter_nm(run, labels), run.params.device),
             review=review,
             previous=previous,
             reviewed=run.reviewed if run.labels is not None else (),
@@ -75,23 +85,27 @@ def train_cascade(run: TrainCascade) -> Job[Summary]:
     return Summary(run.out, told.lines, figures | {"comparison": told.comparison})
 
 
-def _detector(run: TrainCascade, volume: Volume, labels: Volume | Examples | None) -> Predictor | None:
-    """The detector that was asked for; the diameter, where none is given, is that of the labelled objects."""
+def _detector(run: Detect | TrainCascade, volume: Volume, diameter_nm: float, device: str) -> Predictor | None:
+    """The detector that was asked for, if one was."""
     if run.detector is None:
         return None
-    diameter = run.params.diameter_nm
-    if not diameter and labels is not None:
-        diameter = (labels if isinstance(labels, Examples) else from_labels(labels, "masks")).diameter_nm
     options: dict[str, Any] = dict(options_of_text(run.detector_options))
     return detector(
         run.detector,
         volume,
         output=run.detector_output,
         shown=run.detector_shown,
-        diameter_nm=diameter,
-        device=run.params.device,
+        diameter_nm=diameter_nm,
+        device=device,
         **options,
     )
+
+
+def _diameter_nm(run: TrainCascade, labels: Volume | Examples | None) -> float:
+    """Of the detector's objects: where none is given, that of the labelled ones."""
+    if run.params.diameter_nm or labels is None or run.detector is None:
+        return run.params.diameter_nm
+    return (labels if isinstance(labels, Examples) else from_labels(labels, "masks")).diameter_nm
 
 
 def _points(run: TrainCascade, volume: Volume) -> Examples:

@@ -18,17 +18,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detect(OnImage):
-    """Find sparse objects in PATH: search all of it at low resolution, and at full resolution only where needed."""
+class WithDetector(OnImage):
+    """What a workflow needs that may work with any detector."""
+
+    detector: str | None = param(
+        None,
+        "Detector at the finest level: a model's folder, a bioimage.io package (file, folder, URL), or a name (blobs, "
+        "cellpose, ...).",
+        role="detector",
+    )
+    detector_options: str = param("", "Options of a registered detector, e.g. 'diameter_nm=8000 dark=true'.")
+    detector_output: str = param("", "Output of the detector to use; default: the first.")
+    detector_shown: str = param(
+        "auto",
+        "How that output shows objects: as it is, inverse (the inside of boundaries), sigmoid (it gives logits), or "
+        "auto: the inverse of boundary models.",
+        choices=("auto", "as it is", "inverse", "sigmoid"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(WithDetector):
+    """Find sparse objects in PATH: search all of it at low resolution, and at full resolution only where needed.
+
+    A detector alone searches all of it; `train-cascade` makes a cascade around it.
+    """
 
     workflow: ClassVar[str] = "detect"
     clustered: ClassVar[bool] = True
     estimates: ClassVar[bool] = True
 
-    cascade: str = param(REQUIRED, "Folder of a cascade, or the name of a shipped one (see `models`).", role="cascade")
+    cascade: str | None = param(
+        None, "Folder of a cascade, or the name of a shipped one (see `models`).", role="cascade"
+    )
     region: Box | None = region_field()
     backend: Backend = backend_field()
     params: DetectParams = param(DetectParams(), "How it searches.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.cascade is None) == (self.detector is None):
+            raise InputError("a search needs either a cascade or a detector; give one of them")
 
     def job(self, client: Any) -> Job[Summary]:
         """Search."""
@@ -41,14 +71,15 @@ class Detect(OnImage):
         yield loading("torch")
         from napari_connecto.workflows.recipes.cascade import detect_cost
 
-        return detect_cost(self)
+        return (yield from detect_cost(self))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCascade(OnImage):
+class TrainCascade(WithDetector):
     """Train a cascade on PATH from labels on part of it, or around a detector that needs no labels.
 
-    A table of points with a column status, as a review leaves it, teaches only what was accepted and rejected.
+    The coarse levels learn from what the detector finds; labels are measured. A table of points with a column status,
+    as a review leaves it, teaches only what was accepted and rejected.
     """
 
     workflow: ClassVar[str] = "train-cascade"
@@ -67,20 +98,6 @@ class TrainCascade(OnImage):
         (),
         "Box inside which every object is labelled, in voxels of the labels (of PATH with points); give it once for "
         "each box. What is not labelled outside is unknown.",
-    )
-    detector: str | None = param(
-        None,
-        "Detector for the finest level: a model's folder, a bioimage.io package (file, folder, URL), or a name (blobs, "
-        "cellpose, ...). The coarse levels learn from what it finds; labels are measured.",
-        role="detector",
-    )
-    detector_options: str = param("", "Options of a registered detector, e.g. 'diameter_nm=8000 dark=true'.")
-    detector_output: str = param("", "Output of the detector to use; default: the first.")
-    detector_shown: str = param(
-        "auto",
-        "How that output shows objects: as it is, inverse (the inside of boundaries), sigmoid (it gives logits), or "
-        "auto: the inverse of boundary models.",
-        choices=("auto", "as it is", "inverse", "sigmoid"),
     )
     previous: str | None = param(None, "Cascade to compare with on the same held-out objects.", role="cascade")
     out: str = param(REQUIRED, "Folder of the cascade; a new one, or empty.", role="out")
