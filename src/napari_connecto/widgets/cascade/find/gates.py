@@ -25,7 +25,7 @@ ASKED = ("budget",)
 
 
 class GatesBox(QGroupBox):
-    """A budget and a button; ``trained`` is emitted with the folder of the new cascade, ``rejected`` if it is useless."""
+    """A budget and a button. ``trained`` is emitted with the new cascade's folder, or ``rejected`` if it is useless."""
 
     trained = Signal(Path)
     rejected = Signal(Path)

@@ -53,7 +53,7 @@ def alone_job(volume: Volume, detector: Predictor, params: TrainParams) -> Job[C
     if not rule.diameter_nm:
         rule = replace(rule, diameter_nm=ACROSS * float(card.voxel_nm[1]))
     metadata: dict[str, Any] = {"params": asdict(params), "volume": volume.name, "version": __version__}
-    metadata["detector"] = {"name": card.name, "calls": 0}
+    metadata["detector"] = {"name": card.name, "calls": 0, "gates": 0}
     if volume.metadata.get(UNIT) == PIXEL:
         metadata[UNIT] = PIXEL
     unmeasured = Calibration((np.zeros(1),), (), np.zeros(1, bool), np.empty(0), (1.0,), ())
