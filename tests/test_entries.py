@@ -111,8 +111,9 @@ def asked(kind: type[Run], left_out: str = "", always: bool = True) -> st.Search
                 inner[path[-1]] = value
         return made
 
+    # a detector has no previous cascade, and its settings go with it
     detector = ("detector", "detector_options", "detector_output", "detector_shown")
-    with_it = {"labels": ("review", "previous"), "points": detector}  # a detector has no previous cascade
+    with_it = {"labels": ("review", "previous"), "points": detector, "detector": detector}
     absent = (left_out, *with_it.get(left_out, ()))
     there = [leaf for leaf in leaves(kind) if leaf.path[0] not in absent]
     return st.fixed_dictionaries({leaf.path: place(leaf) for leaf in there}).map(recipe)
@@ -242,6 +243,7 @@ def test_a_file_whose_name_begins_like_an_option_is_a_file(read):
         ({"workflow": "train-cascade"}, "labels, points or a detector"),
         ({"workflow": "train-cascade", "labels": "a", "points": "b"}, "needs either labels or points"),
         ({"workflow": "train-cascade", "labels": "a", "detector_output": "b"}, "but no detector"),
+        ({"workflow": "detect", "cascade": "c", "detector_shown": "sigmoid"}, "but no detector"),
         ({"workflow": "train-cascade", "points": "b", "review": "c"}, "points have their own verdicts"),
         ({"workflow": "segment", "tile": [1, 32]}, "got tile=\\(1, 32\\); it must be 3 numbers"),
         ({"workflow": "segment", "tile": [0, 32, 32]}, "got tile="),

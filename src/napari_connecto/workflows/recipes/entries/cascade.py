@@ -36,6 +36,12 @@ class WithDetector(OnImage):
         choices=("auto", "as it is", "inverse", "sigmoid"),
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        about = (self.detector_options, self.detector_output, self.detector_shown != "auto")
+        if self.detector is None and any(about):
+            raise InputError("got settings of a detector, but no detector; give it, or leave them out")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(WithDetector):
@@ -111,9 +117,6 @@ class TrainCascade(WithDetector):
             raise InputError("training a cascade needs labels, points or a detector; give one of them")
         if self.detector is not None and self.previous is not None:
             raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
-        about = (self.detector_options, self.detector_output, self.detector_shown != "auto")
-        if self.detector is None and any(about):
-            raise InputError("got settings of a detector, but no detector; give it, or leave them out")
         if self.points is not None and self.review is not None:
             raise InputError("points have their own verdicts, and a review goes with labels; leave one out")
         if self.points is not None and self.params.diameter_nm <= 0:
