@@ -19,6 +19,8 @@ from skimage.transform import resize
 
 HELD_OUT = 0.35
 """Share of the training images that the choices are made on; that of `TrainParams.validation`."""
+FEW = 4
+"""Sections below which every one of them is in both parts."""
 CHOOSING = 1_700_000
 """Voxels at most to choose by."""
 CHOSEN = 0.8
@@ -53,12 +55,12 @@ class Clock:
 
 
 def halves(scene: Scene) -> tuple[Scene, Scene]:
-    """A part to fit and a part to choose by: later sections, or the lower rows of a single one."""
+    """A part to fit and a part to choose by: later sections, or the lower rows where there are fewer than `FEW`."""
     depth, height, width = scene.truth.shape
-    if depth == 1:
+    if depth < FEW:
         cut = round(height * (1 - HELD_OUT))
         return scene.part(slice(None), slice(0, cut)), scene.part(slice(None), slice(cut, None))
-    cut = depth - max(1, round(depth * HELD_OUT))
+    cut = depth - round(depth * HELD_OUT)
     few = max(1, min(depth - cut, CHOOSING // (height * width)))
     return scene.part(slice(0, cut)), scene.part(slice(depth - few, None))
 
