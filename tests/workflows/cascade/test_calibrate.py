@@ -13,6 +13,8 @@ from napari_connecto.workflows.cascade.estimate import estimate
 from napari_connecto.workflows.cascade.evaluate import evaluate
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.search.rule import ObjectRule
+from napari_connecto.workflows.cascade.thresholds import calibrate
 from napari_connecto.workflows.cascade.thresholds.calibrate import calibrate_job
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.training.examples import from_labels
@@ -147,3 +149,12 @@ def test_labels_may_cover_a_part_of_the_volume():
     examples = from_labels(labels, "masks")
     calibration, _ = run(calibrate_job(volume, examples, Box.of(part.shape), cascade.stages, cascade.rule))
     assert [len(s) for s in calibration.scores] == [2 * 4 * 8, 2 * 2 * 4, 1 * 1 * 2]
+
+
+@pytest.mark.parametrize(("worths", "expected"), [((1.7, 1.71, 1.715), 0.5), ((1.5, 1.6, 1.7), 0.8), ((1, 1, 1), 0.5)])
+def test_of_thresholds_equal_but_for_chance_the_one_nearest_to_a_half_is_taken(worths, expected):
+    rules = [ObjectRule("masks", threshold, 100.0) for threshold in (0.5, 0.65, 0.8)]
+    chosen, value = calibrate._best(rules, dict(zip(rules, worths, strict=True)).__getitem__, 0.5)
+    assert (chosen.threshold, value) == (expected, worths[rules.index(chosen)])
+    again, _ = calibrate._best(rules, lambda rule: 1.0, 0.8)
+    assert again.threshold == 0.8, "a retrained cascade keeps its own"
