@@ -120,7 +120,8 @@ def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling
     found: list[Price] = []
     for group in larger_groups(plan.tile, plan.grid):
         wide, tiles = widened(stage, group), grouped(plan, group)
-        call_s = one.seconds * prod(group) * int(getattr(stage, "calls", 1))
+        larger = prod(tiles.read_shape) / prod(plan.read_shape)
+        call_s = one.seconds * larger * int(getattr(stage, "calls", 1))
         if wide is None or call_s > LONGEST_S or not gives_same_answer(level, stage, wide, scaling):
             break
         yield Progress(0, 0, TIMING, overall=0.0)
