@@ -16,9 +16,12 @@ from napari_connecto.widgets.cascade.find.box import FinderBox
 from napari_connecto.widgets.cascade.find.gates import GatesBox
 from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.learn import training_from
+from napari_connecto.widgets.cascade.markers import features
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
+from napari_connecto.widgets.cascade.using.box import UseBox
+from napari_connecto.widgets.cascade.using.jobs import Used, with_measures
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.estimate_card import Fix, PreflightCard
 from napari_connecto.widgets.shared.image import InputBox
@@ -39,7 +42,7 @@ LONG_S = 120
 
 
 class CascadeWidget(Dock):
-    """Choose an image and a cascade, estimate the cost, preview, run, cancel, resume, review, export."""
+    """Choose an image and a cascade, estimate the cost, preview, run, cancel, resume, review, export, use."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -55,6 +58,8 @@ class CascadeWidget(Dock):
         self.results = ResultBox(napari_viewer, self._learning)
         self.finder = FinderBox(napari_viewer, self.image, self.cascade, output_folder)
         self.gates = GatesBox(self.image, self.finder, output_folder)
+        self.use = UseBox(napari_viewer, self._used)
+        self._finished: Path | None = None
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
         self._connect()
@@ -66,7 +71,7 @@ class CascadeWidget(Dock):
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then continues from there")
         self.bar.add_button(self.preview)
         choice = (self.image, self.cascade, self.finder, self.train)
-        self.lay_out([*choice, self.options, self.card, self.bar, self.gates, self.results])
+        self.lay_out([*choice, self.options, self.card, self.bar, self.gates, self.results, self.use])
         self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
@@ -88,6 +93,7 @@ class CascadeWidget(Dock):
         self.results.learn.trained.connect(self.cascade.offer)
         self.results.learn.again.connect(self._on_again)
         self.results.table.docked.connect(lambda _: self.scroll_to(self.results))
+        self.use.measured.connect(self._on_measured)
 
     def search(self) -> Searching:
         """The search as set in the dock.
@@ -117,6 +123,7 @@ class CascadeWidget(Dock):
         self.gates.setVisible(bool(self.cascade.other))
         for part in (self.options, self.card, self.bar, self.results):
             part.setVisible(not self.cascade.training)
+        self.use.setVisible(self._finished is not None and not self.cascade.training)
         if peeked or not self.cascade.other:  # a detector that is being set up keeps the level
             self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
@@ -180,6 +187,7 @@ class CascadeWidget(Dock):
             self.bar.error.show_error(error)
             return
         self._running = search
+        self._finished = None
         self.results.begin(Begun(image, full, search.model, peeked, search.out))
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
@@ -195,6 +203,9 @@ class CascadeWidget(Dock):
         self.results.finish(found, report_lines(found.report))
         if self._running is not None:
             self.bar.offer_report(self._running.out)
+        self._finished = self._running.out if self._running is not None and len(found) else None
+        if self._finished is not None:
+            self.use.begin()
         self.scroll_to(self.bar)
 
     def _learning(self) -> Training:
@@ -209,6 +220,28 @@ class CascadeWidget(Dock):
         self.cascade.use(folder)
         self._on_run()
         self.results.carry_over()
+
+    def _used(self) -> Used:
+        """The search that is shown, for what is done with it.
+
+        Raises
+        ------
+        InputError
+            If it has not ended, or found nothing.
+        """
+        review, begun = self.results.review, self.results.begun
+        if review is None or begun is None or self._finished != begun.folder:
+            raise InputError("there is no finished search; press Run all, or Preview in view, and wait until it ends")
+        return Used(review.detections, begun.volume, begun.folder, review.threshold, begun.image, begun.level)
+
+    def _on_measured(self, used: Used, measured: Detections) -> None:
+        """Keep measurements with the detections that are shown, if these are still those that were measured."""
+        review, layers = self.results.review, self.results.layers
+        if review is None or layers is None or self._finished != used.folder:
+            return
+        review.found = with_measures(review.found, measured)
+        if layers.points is not None and layers.alive:
+            layers.points.features = features(review.detections)
 
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked

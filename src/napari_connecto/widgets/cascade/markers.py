@@ -29,7 +29,13 @@ def features(found: Detections) -> dict[str, np.ndarray]:
         **{f"{axis}_nm": np.round(found.centre_nm[:, i], 1) for i, axis in enumerate("zyx")},
         "status": found.status,
         "tags": found.tags.astype(str),
+        **{name: _short(column) for name, column in found.measures.items()},
     }
+
+
+def _short(column: np.ndarray) -> np.ndarray:
+    """Measurements with the digits that are read."""
+    return np.array([float(f"{v:.5g}") for v in column]) if np.asarray(column).dtype.kind == "f" else column
 
 
 def verdict_colours(status: np.ndarray) -> np.ndarray:

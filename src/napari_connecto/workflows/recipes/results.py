@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
-from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job
 from napari_connecto.workflows.cascade.results.fields.result import check_fields_path
-from napari_connecto.workflows.cascade.results.measure import TABLE, keep_measures, measure_job
+from napari_connecto.workflows.cascade.results.measure import TABLE, keep_measures, measure_job, measured_lines
 from napari_connecto.workflows.cascade.results.regions import count_regions_job
 from napari_connecto.workflows.cascade.training.point_formats import format_of
 from napari_connecto.workflows.cascade.verdicts import REJECTED
@@ -32,7 +29,7 @@ def measure(run: Measure) -> Job[Summary]:
         lines.append("Intensities are not measured: the image was no file; name it with --image.")
     elif measured.labels is None:
         lines.append("Centres have no shape: intensities are of a ball around each.")
-    lines += told(measured)
+    lines += measured_lines(measured)
     if run.out:
         measured.where(measured.status != REJECTED).save(run.out)
     figures = {"objects": len(measured), "columns": list(measured.measures)}
@@ -48,18 +45,6 @@ def searched_image(result: str | Path) -> Volume | None:
     if not isinstance(searched, OnImage):
         raise InputError(f"'{recipe}' is not the recipe of a search; name the image with --image")
     return open_spec(searched.volume)
-
-
-def told(measured: Detections) -> list[str]:
-    """How many were measured, and the median of what says most."""
-    lines = [f"{len(measured)} objects measured"]
-    for name, what in (("volume_um3", "volume {:.3g} um^3"), ("area_um2", "area {:.3g} um^2"), ("mean", "mean {:.4g}")):
-        column = np.asarray(measured.measures.get(name, ()), float)
-        if np.isfinite(column).any():
-            lines.append(f"median {what.format(np.nanmedian(column))}")
-    if "touches_border" in measured.measures:
-        lines.append(f"{np.count_nonzero(measured.measures['touches_border'])} touch the border of what was searched")
-    return ["; ".join(lines)]
 
 
 def regions(run: CountRegions) -> Job[Summary]:

@@ -1,0 +1,176 @@
+"""The fold "Use what was found" of the dock "Cascade detection": measure, count per region, plan fields of view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QGroupBox, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.widgets.cascade.using.jobs import (
+    REGIONS,
+    Used,
+    fields_job,
+    measure_used_job,
+    regions_job,
+    save_job,
+)
+from napari_connecto.widgets.cascade.using.layers import show_counts, show_fields
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.view import LayerCombo
+from napari_connecto.workflows.cascade.results.params import FieldParams
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.cascade.detections import Detections
+    from napari_connecto.workflows.cascade.results.fields.result import Fields
+    from napari_connecto.workflows.cascade.results.regions import RegionCounts
+
+FILTERS = "Table (*.csv);;JSON (*.json);;Parquet (*.parquet)"
+
+
+class UseBox(QCollapsible):
+    """Three jobs on the detections of the last search, each with its progress and a cancel.
+
+    ``measured(Used, Detections)`` is emitted with what now has measurements, or the region that each object lies in.
+    Regions and fields are of what is shown and not rejected.
+
+    Parameters
+    ----------
+    viewer
+        Where fields of view are shown.
+    used
+        The search that is shown; raises `InputError` if there is none.
+    """
+
+    measured = Signal(object, object)
+
+    def __init__(self, viewer: Any, used: Callable[[], Used]) -> None:
+        super().__init__("Use what was found")
+        self.toggleButton().setToolTip("Measure objects, count them per region, plan fields of view for a microscope")
+        self._viewer, self._now = viewer, used
+        self.measure = JobBar(
+            "measuring", "Measure", "Size, intensity and shape of each object, as features and columns"
+        )
+        self.count = JobBar("counting", "Count per region", "Objects, volume searched and density of each region")
+        self.plan = JobBar("fields of view", "Plan fields", "The fewest fields of view that cover what is shown")
+        self.regions = LayerCombo(viewer, (Labels,), "Labels of regions, such as an atlas, placed on the image")
+        self.form: ParamsForm[FieldParams] = ParamsForm(FieldParams, skip=("min_score",))
+        self.save = QPushButton("Save fields…")
+        self.save.setToolTip("Write the fields of view in stage units: CSV, JSON or Parquet")
+        self.fields: Fields | None = None
+        self._used: dict[JobBar, Used] = {}
+        self._counted: Labels | None = None
+        self._drawn: Layer | None = None
+        self._writer = Worker("saving fields", self)
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        self.plan.add_button(self.save)
+        chooser, inner = QWidget(), QWidget()
+        QFormLayout(chooser).addRow("Labels layer", self.regions)
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        for title, parts in (
+            ("Measurements", (self.measure,)),
+            ("Regions", (chooser, self.count)),
+            ("Fields of view", (self.form, self.plan)),
+        ):
+            group = QGroupBox(title)
+            layout = QVBoxLayout(group)
+            layout.setContentsMargins(8, 4, 8, 6)
+            for part in parts:
+                layout.addWidget(part)
+            column.addWidget(group)
+        self.setContentsMargins(0, 0, 0, 0)
+        self.addWidget(inner)
+        self.hide()
+
+    def _connect(self) -> None:
+        self.measure.clicked.connect(lambda: self._start(self.measure, measure_used_job))
+        self.count.clicked.connect(lambda: self._start(self.count, self._counting))
+        self.plan.clicked.connect(lambda: self._start(self.plan, lambda used: fields_job(used, self.form.value)))
+        self.measure.worker.returned.connect(self._on_measured)
+        self.count.worker.returned.connect(self._on_counted)
+        self.plan.worker.returned.connect(self._on_planned)
+        self.save.clicked.connect(self._on_save)
+        self._writer.returned.connect(lambda path: self.plan.say(f"{self.plan.status.text()}\nWritten to {path}."))
+        self._writer.failed.connect(self.plan.error.show_error)
+
+    @property
+    def bars(self) -> tuple[JobBar, ...]:
+        """The three jobs."""
+        return self.measure, self.count, self.plan
+
+    def begin(self) -> None:
+        """A search has ended: show what can be done with it, and forget what was said of the one before."""
+        self.fields = self._drawn = None
+        for bar in self.bars:
+            bar.reset()
+        self.show()
+
+    def close_jobs(self) -> None:
+        """Stop all jobs and stop following the viewer."""
+        for bar in self.bars:
+            bar.close_jobs()
+        self._writer.close()
+        self.regions.release()
+
+    def _start(self, bar: JobBar, make: Callable[[Used], Job[Any]]) -> None:
+        try:
+            used = self._now()
+            job = make(used)
+        except ConnectoError as error:
+            bar.error.show_error(error)
+            return
+        self._used[bar] = used
+        bar.start(lambda: job, resumable=False)
+
+    def _counting(self, used: Used) -> Job[RegionCounts]:
+        layer = self.regions.layer
+        if not isinstance(layer, Labels):
+            raise InputError("no regions are chosen; open an atlas as a Labels layer, or paint regions in one")
+        self._counted = layer
+        return regions_job(used, describe(layer, step=self._viewer.dims.current_step))
+
+    def _on_measured(self, found: Detections) -> None:
+        from napari_connecto.workflows.cascade.results.measure import measured_lines  # loaded by the job
+
+        used = self._used[self.measure]
+        self.measured.emit(used, found)
+        self.measure.say("\n".join([*measured_lines(found), f"Written to {used.folder / 'detections.csv'}."]))
+
+    def _on_counted(self, counts: RegionCounts) -> None:
+        used = self._used[self.count]
+        self.measured.emit(used, counts.found)
+        if self._counted is not None and self._counted in self._viewer.layers:
+            show_counts(self._counted, counts)
+        self.count.say("\n".join([*counts.lines(), f"Written to {used.folder / REGIONS}."]))
+
+    def _on_planned(self, fields: Fields) -> None:
+        used = self._used[self.plan]
+        self.fields = fields
+        self.plan.say("\n".join(fields.lines()))
+        if used.layer in self._viewer.layers:
+            self._drawn = show_fields(self._viewer, fields, used.layer, used.level, self._drawn)
+
+    def _on_save(self) -> None:
+        self.plan.error.clear()
+        fields = self.fields
+        if fields is None:
+            self.plan.error.show_error(InputError("there are no fields of view yet; plan them first"))
+            return
+        path, chosen = QFileDialog.getSaveFileName(self, "Save fields of view", "fields.csv", FILTERS)
+        if path:
+            suffix = chosen[chosen.index("*") + 1 : chosen.index(")")] if "*" in chosen else ".csv"
+            out = Path(path) if Path(path).suffix else Path(path + suffix)
+            self._writer.start(lambda: save_job(fields, out))
