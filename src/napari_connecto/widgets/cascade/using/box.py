@@ -21,7 +21,7 @@ from napari_connecto.widgets.cascade.using.jobs import (
     regions_job,
     save_job,
 )
-from napari_connecto.widgets.cascade.using.layers import show_counts, show_fields
+from napari_connecto.widgets.cascade.using.layers import names_of, show_counts, show_fields
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.worker import Worker
@@ -140,7 +140,7 @@ class UseBox(QCollapsible):
         if not isinstance(layer, Labels):
             raise InputError("no regions are chosen; open an atlas as a Labels layer, or paint regions in one")
         self._counted = layer
-        return regions_job(used, describe(layer, step=self._viewer.dims.current_step))
+        return regions_job(used, describe(layer, step=self._viewer.dims.current_step), names_of(layer))
 
     def _on_measured(self, found: Detections) -> None:
         from napari_connecto.workflows.cascade.results.measure import measured_lines  # loaded by the job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,13 @@ def measure_used_job(used: Used) -> Job[Detections]:
     return measured
 
 
-def regions_job(used: Used, described: LayerImage) -> Job[RegionCounts]:
+def regions_job(used: Used, described: LayerImage, names: Mapping[int, str]) -> Job[RegionCounts]:
     """Count per region of a layer; write ``regions.csv`` in the result folder, and each object's region."""
     from napari_connecto.workflows.cascade.results.measure import keep_measures
     from napari_connecto.workflows.cascade.results.regions import count_regions_job
 
     yield Progress(0, 0, "opening the regions")
-    counts = yield from count_regions_job(used.found, described.volume(), None, RegionParams(min_score=used.score))
+    counts = yield from count_regions_job(used.found, described.volume(), names, RegionParams(min_score=used.score))
     keep_measures(used.folder, counts.found)
     counts.save(used.folder / REGIONS)
     return counts

@@ -66,6 +66,14 @@ def show_fields(viewer: Any, fields: Fields, image: Layer, level: Level, before:
     return layer
 
 
+def names_of(layer: Labels) -> dict[int, str]:
+    """Names of regions by their label, where the layer's features have columns index and name."""
+    table = layer.features
+    if "index" not in table or "name" not in table:
+        return {}
+    return {int(label): str(name) for label, name in zip(table["index"], table["name"], strict=True)}
+
+
 def show_counts(layer: Labels, counts: RegionCounts) -> None:
     """Add the columns of the counts to the features of the regions' layer, which napari shows under the mouse."""
     columns = pd.DataFrame(dict(counts.columns)).rename(columns={"id": "index"})
