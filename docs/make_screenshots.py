@@ -100,6 +100,27 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
+def use(viewer: napari.Viewer, out: Path) -> None:
+    """What is done with detections: regions counted, fields of view planned."""
+    dock = open_dock(viewer, "cells", "cells", out)
+    press(dock.bar, dock.bar.button)
+    image = viewer.layers[0]
+    halves = np.ones((1, 2, 1), np.uint8)
+    halves[:, 1] = 2
+    size = np.array(image.data[0].shape if image.multiscale else image.data.shape) / halves.shape
+    scale, corner = image.scale * size, image.translate + image.scale * (size - 1) / 2
+    regions = viewer.add_labels(halves, name="regions", scale=scale, translate=corner, units=image.units, opacity=0.15)
+    regions.features = {"index": [1, 2], "name": ["upper half", "lower half"]}
+    dock.use.regions.choose(regions)
+    dock.use.form.change(size=(60.0, 60.0), margin=2.0)
+    for bar in (dock.use.measure, dock.use.count, dock.use.plan):
+        press(bar, bar.button)
+    viewer.layers.selection.active = image
+    show_part(dock, dock.use)
+    shoot(viewer, "cascade_use")
+    viewer.close()
+
+
 def neuropil(viewer: napari.Viewer, out: Path) -> None:
     """Masks, and training from labels."""
     dock = open_dock(viewer, "neuropil", "mitochondria", out)
@@ -219,7 +240,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
         napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
         get_settings().appearance.theme = "dark"
-        for scene in (cells, neuropil, adapt, preview, contrast, xray):
+        for scene in (cells, use, neuropil, adapt, preview, contrast, xray):
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)

@@ -12,7 +12,7 @@ from napari_connecto.core.params import REQUIRED, from_mapping
 from napari_connecto.io.files import check_path
 from napari_connecto.workflows.recipes.entries import ENTRIES
 from napari_connecto.workflows.recipes.entries.leaves import bare, params_kind
-from napari_connecto.workflows.recipes.entries.run import Given, Run
+from napari_connecto.workflows.recipes.entries.run import Given, Run, fields_of
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 Recipe = Mapping[str, Any]
@@ -22,7 +22,7 @@ Recipe = Mapping[str, Any]
 def recipe_of(run: Run) -> dict[str, Any]:
     """A run in plain types; what is at its default is left out, but for params."""
     recipe: dict[str, Any] = {"workflow": run.workflow}
-    for field in dataclasses.fields(run):
+    for field in fields_of(type(run)):
         value = getattr(run, field.name)
         if value != field.default or field.name == "params":
             recipe[field.name] = _plain(value)

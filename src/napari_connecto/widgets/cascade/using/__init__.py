@@ -1,1 +1,1 @@
-"""The fold "Use what was found": measurements, counts per region, fields of view."""
+"""The box "Use what was found": measurements, counts per region, fields of view."""

@@ -1,4 +1,4 @@
-"""The fold "Use what was found" of the dock "Cascade detection": measure, count per region, plan fields of view."""
+"""The last box of the dock "Cascade detection": measure, count per region, plan fields of view."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QGroupBox, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 FILTERS = "Table (*.csv);;JSON (*.json);;Parquet (*.parquet)"
 
 
-class UseBox(QCollapsible):
+class UseBox(QGroupBox):
     """Three jobs on the detections of the last search, each with its progress and a cancel.
 
     ``measured(Used, Detections)`` is emitted with what now has measurements, or the region that each object lies in.
@@ -55,7 +54,6 @@ class UseBox(QCollapsible):
 
     def __init__(self, viewer: Any, used: Callable[[], Used]) -> None:
         super().__init__("Use what was found")
-        self.toggleButton().setToolTip("Measure objects, count them per region, plan fields of view for a microscope")
         self._viewer, self._now = viewer, used
         self.measure = JobBar(
             "measuring", "Measure", "Size, intensity and shape of each object, as features and columns"
@@ -75,24 +73,16 @@ class UseBox(QCollapsible):
         self._connect()
 
     def _lay_out(self) -> None:
-        self.plan.add_button(self.save)
-        chooser, inner = QWidget(), QWidget()
-        QFormLayout(chooser).addRow("Labels layer", self.regions)
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 0, 0)
-        for title, parts in (
-            ("Measurements", (self.measure,)),
-            ("Regions", (chooser, self.count)),
-            ("Fields of view", (self.form, self.plan)),
-        ):
-            group = QGroupBox(title)
-            layout = QVBoxLayout(group)
-            layout.setContentsMargins(8, 4, 8, 6)
-            for part in parts:
-                layout.addWidget(part)
-            column.addWidget(group)
-        self.setContentsMargins(0, 0, 0, 0)
-        self.addWidget(inner)
+        chooser = QWidget()
+        rows = QFormLayout(chooser)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Regions (labels)", self.regions)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 4, 8, 6)
+        column.setSpacing(4)
+        for part in (self.measure, chooser, self.count, QLabel("Fields of view"), self.form, self.plan, self.save):
+            column.addWidget(part)
+        self.save.setEnabled(False)
         self.hide()
 
     def _connect(self) -> None:
@@ -114,6 +104,7 @@ class UseBox(QCollapsible):
     def begin(self) -> None:
         """A search has ended: show what can be done with it, and forget what was said of the one before."""
         self.fields = self._drawn = None
+        self.save.setEnabled(False)
         for bar in self.bars:
             bar.reset()
         self.show()
@@ -159,6 +150,7 @@ class UseBox(QCollapsible):
     def _on_planned(self, fields: Fields) -> None:
         used = self._used[self.plan]
         self.fields = fields
+        self.save.setEnabled(True)
         self.plan.say("\n".join(fields.lines()))
         if used.layer in self._viewer.layers:
             self._drawn = show_fields(self._viewer, fields, used.layer, used.level, self._drawn)
@@ -166,9 +158,7 @@ class UseBox(QCollapsible):
     def _on_save(self) -> None:
         self.plan.error.clear()
         fields = self.fields
-        if fields is None:
-            self.plan.error.show_error(InputError("there are no fields of view yet; plan them first"))
-            return
+        assert fields is not None  # else the button is off
         path, chosen = QFileDialog.getSaveFileName(self, "Save fields of view", "fields.csv", FILTERS)
         if path:
             suffix = chosen[chosen.index("*") + 1 : chosen.index(")")] if "*" in chosen else ".csv"

@@ -1,4 +1,4 @@
-"""Jobs of the fold "Use what was found"; no Qt, no napari. What is heavy is imported inside them."""
+"""Jobs of the box "Use what was found"; no Qt, no napari. What is heavy is imported inside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fold "Use what was found" shows in the viewer: fields of view, and features of regions."""
+"""What the box "Use what was found" shows in the viewer: fields of view, and features of regions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from napari.layers import Labels, Layer
 
 from napari_connecto.core.volume import Level
 from napari_connecto.widgets.viewer.show import placed_on, to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
+from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.results.fields.result import Fields
     from napari_connecto.workflows.cascade.results.regions import RegionCounts
 
 FIELDS = "fields of view"
+COLOUR = "white"
 
 
 def show_fields(viewer: Any, fields: Fields, image: Layer, level: Level, before: Layer | None) -> Layer:
@@ -57,9 +58,9 @@ def show_fields(viewer: Any, fields: Fields, image: Layer, level: Level, before:
             **placed,
             name=f"{FIELDS} ({image.name})",
             features=numbers,
-            text={"string": "{field}", "size": 9, "color": OKABE_ITO["good"], "anchor": "upper_left"},
+            text={"string": "{field}", "size": 9, "color": COLOUR, "anchor": "upper_left"},
             face_color="transparent",
-            edge_color=OKABE_ITO["good"],
+            edge_color=COLOUR,
             edge_width=max(1.0, float(np.median(stop - start)) / 120),
             metadata={RESULT: True},
         )

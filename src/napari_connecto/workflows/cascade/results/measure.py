@@ -108,10 +108,15 @@ def keep_measures(folder: Path, measured: Detections) -> None:
 def measured_lines(measured: Detections) -> list[str]:
     """How many were measured, and the median of what says most."""
     lines = [f"{len(measured)} objects measured"]
-    for name, what in (("volume_um3", "volume {:.3g} um^3"), ("area_um2", "area {:.3g} um^2"), ("mean", "mean {:.4g}")):
+    for name, what in (
+        ("volume_um3", "volume {:.3g} um^3"),
+        ("area_um2", "area {:.3g} um^2"),
+        ("mean", "intensity {:.4g}"),
+    ):
         column = np.asarray(measured.measures.get(name, ()), float)
         if np.isfinite(column).any():
             lines.append(f"median {what.format(np.nanmedian(column))}")
     if "touches_border" in measured.measures:
-        lines.append(f"{np.count_nonzero(measured.measures['touches_border'])} touch the border of what was searched")
+        cut = np.count_nonzero(measured.measures["touches_border"])
+        lines.append(f"{cut or 'none'} at the border of what was searched")
     return ["; ".join(lines)]

@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_connecto.core.params import flag
-from napari_connecto.workflows.recipes.entries.run import Given, OnImage, Run
+from napari_connecto.workflows.recipes.entries.run import Given, OnImage, Run, fields_of
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 SHOWN = ("path", "array", "voxel_nm")
@@ -64,7 +64,7 @@ class Leaf:
 def leaves(kind: type[Run]) -> tuple[Leaf, ...]:
     """All values of a workflow's runs, in the order of their fields."""
     hints = get_type_hints(kind)
-    return tuple(leaf for field in dataclasses.fields(kind) for leaf in _leaves(kind, field, bare(hints[field.name])))
+    return tuple(leaf for field in fields_of(kind) for leaf in _leaves(kind, field, bare(hints[field.name])))
 
 
 def bare(hint: Any) -> Any:

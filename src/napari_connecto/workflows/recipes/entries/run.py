@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
@@ -143,6 +143,11 @@ class Given(Generic[P]):
     def over(self, base: P) -> P:
         """``base`` with these fields in the place of its own."""
         return replace(base, **self.values)  # type: ignore[type-var]
+
+
+def fields_of(kind: type[Run]) -> list[Field[Any]]:
+    """The fields of a workflow's runs, the image first."""
+    return sorted(fields(kind), key=lambda field: field.name != "volume")
 
 
 def region_field(help: str = "Only this box, in voxels of the finest level.") -> Any:
