@@ -30,9 +30,9 @@ REACH_2D, REACH_3D = 3.0, 2.5
 """Halo in diameters."""
 ACROSS_2D, ACROSS_3D = 12, 8
 """Voxels across an object at least, where the image is finer."""
-LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 2.0
+LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 3.5
 """Of the image's range: contrast at least and at most, whatever the background is like; by how many times it exceeds
-median minus 2.5 % quantile: twice that is 3.9 standard deviations of a Gaussian."""
+median minus 2.5 % quantile: that is 6.9 standard deviations of noise, more than a window of noise spans."""
 
 
 @dataclass(frozen=True)
