@@ -89,7 +89,7 @@ class OddChance:
     answers, version = "probability", "1"
 
     def __call__(self, image, voxel_nm):
-        return np.full(image.shape, self.value)
+        return np.full(image.shape, self.value if self.value >= 0 else np.nan)
 
 
 KINDS = (Likely, Bright, Spots, Odd, OddPoints, OddChance)

@@ -115,7 +115,7 @@ def test_points_reach_their_score_at_the_voxel_that_holds_them():
         ("oddpoints", {"kind": "flat"}, "points of shape"),
         ("oddpoints", {"kind": "text"}, "points of shape"),
         ("oddchance", {"value": 2.0}, "values from 2 to 2"),
-        ("oddchance", {"value": float("nan")}, "NaN"),
+        ("oddchance", {"value": -1.0}, "NaN"),
     ],
 )
 def test_a_wrong_answer_is_told_in_one_line(name, options, told):
@@ -124,6 +124,11 @@ def test_a_wrong_answer_is_told_in_one_line(name, options, told):
         predictor(np.full((1, 1, 1, 48, 48), 0.7, np.float32), [0])
     assert f"'{name}'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_options_that_no_file_can_hold_are_refused():
+    with pytest.raises(ModelError, match="no file can hold"):
+        registered("oddchance", EMPTY, {"value": float("nan")})
 
 
 def test_saved_and_loaded_it_answers_the_same(tmp_path):
