@@ -73,4 +73,4 @@ def test_the_gap_follows_the_objects_width():
     assert reach(96.0, (4, 4, 4), False) == (3, 3, 3)
     assert reach(96.0, (4, 4, 4), True) == (0, 3, 3)
     assert reach(4.0, (4, 4, 4), False) == (0, 1, 1)
-    assert reach(60.0, (4, 4, 4), False) == (1, 1, 1)
+    assert reach(60.0, (4, 4, 4), False) == (2, 2, 2)

@@ -14,11 +14,8 @@ SLAB = 16
 
 
 def reach(width_nm: float, voxel_nm: Sequence[float], flat: bool) -> tuple[int, ...]:
-    """Half the width of a gap in voxels (z, y, x): at least one in the plane, none across unrelated sections.
-
-    Rounded down, so that small objects lose little.
-    """
-    z, y, x = (int(SHARE * width_nm / v + 1e-6) for v in voxel_nm)
+    """Half the width of a gap in voxels (z, y, x): at least one in the plane, none across unrelated sections."""
+    z, y, x = (round(SHARE * width_nm / v) for v in voxel_nm)
     return (0 if flat else z, max(1, y), max(1, x))
 
 
