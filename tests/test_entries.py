@@ -243,7 +243,6 @@ def test_a_file_whose_name_begins_like_an_option_is_a_file(read):
         ({"workflow": "train-cascade"}, "labels, points or a detector"),
         ({"workflow": "train-cascade", "labels": "a", "points": "b"}, "needs either labels or points"),
         ({"workflow": "train-cascade", "labels": "a", "detector_output": "b"}, "but no detector"),
-        ({"workflow": "detect", "cascade": "c", "detector_shown": "sigmoid"}, "but no detector"),
         ({"workflow": "train-cascade", "points": "b", "review": "c"}, "points have their own verdicts"),
         ({"workflow": "segment", "tile": [1, 32]}, "got tile=\\(1, 32\\); it must be 3 numbers"),
         ({"workflow": "segment", "tile": [0, 32, 32]}, "got tile="),

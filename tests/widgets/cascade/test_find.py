@@ -191,4 +191,6 @@ def test_detect_takes_a_cascade_or_a_detector():
     for both in ({}, {"cascade": "c", "detector": "blobs"}):
         with pytest.raises(InputError, match="a search needs either a cascade or a detector; give one of them"):
             Detect(**given, **both)
+    with pytest.raises(InputError, match="settings of a detector, but no detector"):
+        Detect(**given, cascade="c", detector_shown="sigmoid")
     assert dataclasses.replace(Detect(**given, cascade="c"), cascade=None, detector="blobs").detector == "blobs"
