@@ -302,7 +302,7 @@ def test_all_that_other_programs_read_is_json_and_a_summary_comes_last(good, tmp
 
 def test_an_estimate_for_another_program(good, tmp_path):
     out, image = ("--out", tmp_path / "out", "--estimate"), ("--backend", "torch")
-    found = last_of("detect", good[0], "--cascade", good[1], *out, *image)
+    found = last_of("detect", good[0], "--cascade", good[1], "--force-cascade", *out, *image)
     assert found["levels"][0]["name"] == "level 1"
     assert found["seconds"] > 0 < found["seconds_exhaustive"]
     assert found["memory_bytes"] > 0 < found["disk_bytes"]
