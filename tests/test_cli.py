@@ -242,6 +242,7 @@ def test_progress_for_another_program(good, tmp_path):
         good[1],
         "--out",
         tmp_path / "out",
+        "--force-cascade",
         "--audit",
         "2",
         "--backend",

@@ -53,7 +53,7 @@ def test_a_cascade_without_labels_keeps_what_its_detector_finds(tmp_path):
     cascade = train_cascade(image, truth, params, detector=bright)
     assert cascade.metadata["detector"]["calls"] == 250
     everywhere = detect(image, cascade, DetectParams(exhaustive=True, audit=0))
-    found = detect(image, cascade, DetectParams(target_recall=0.95, audit=0))
+    found = detect(image, cascade, DetectParams(target_recall=0.95, audit=0, force_cascade=True))
     kept = match_points(found.centre_nm, everywhere.centre_nm, 2.0).counts
     assert len(everywhere) > 20
     assert kept.tp >= 0.95 * len(everywhere)

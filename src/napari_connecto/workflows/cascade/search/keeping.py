@@ -55,9 +55,9 @@ def keeping_seconds(volume: Volume, level: Level, plan: TilePlan, rule: ObjectRu
 
 def _ball(level: Level, plan: TilePlan, rule: ObjectRule) -> np.ndarray:
     """A map of one chunk, uint8, with one object of typical size in its middle."""
-    shape = np.minimum(plan.tile, plan.shape)
+    shape = vec3([min(a, b) for a, b in zip(plan.tile, plan.shape, strict=True)])
     radius = np.maximum(rule.diameter_nm / 2 / np.array(level.voxel_nm), 1.0)
-    grid = np.indices(shape, np.float32) + 0.5
+    grid = np.indices(shape) + 0.5
     far = sum(((g - n / 2) / r) ** 2 for g, n, r in zip(grid, shape, radius, strict=True))
     return np.where(np.asarray(far) <= 1, max(1, ceil(rule.threshold * 255)) | 128, 20).astype(np.uint8)
 

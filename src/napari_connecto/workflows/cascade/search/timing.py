@@ -144,7 +144,8 @@ def gives_same_answer(level: Level, stage: Predictor, wide: Predictor, scaling: 
     block = block + noise * np.linspace(0, 1, block.shape[-1], dtype=np.float32)  # nor would one that is alike all over
     halo, own = stage.card.halo, stage.card.tile
     start = [(w // t - 1) // 2 * t for w, t in zip(wide.card.tile, own, strict=True)]
-    part = block[(..., *(slice(a, a + t + 2 * h) for a, t, h in zip(start, own, halo, strict=True)))]
+    z, y, x = (slice(a, a + t + 2 * h) for a, t, h in zip(start, own, halo, strict=True))
+    part = block[..., z, y, x]
     output = stage.card.outputs[0]
     whole = wide(np.stack([block]), [0])[output.name][0]
     alone = stage(np.stack([part]), [0])[output.name][0]
