@@ -292,6 +292,7 @@ def test_learning_sees_every_verdict_and_offers_a_better_cascade(reviewing, dock
         reviewing.learn.search.click()
     assert dock.cascade.folder == out
     assert fake.calls[-1][0].model == out
+    assert fake.calls[-1][0].out != tmp_path / "run"  # which holds the other cascade's search
     assert reviewing.review.verdicts().status.tolist() == before.status.tolist()
 
 

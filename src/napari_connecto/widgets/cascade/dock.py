@@ -216,7 +216,8 @@ class CascadeWidget(Dock):
         return training_from(begun, review, self.train.form.value, output_folder())
 
     def _on_again(self, folder: Path) -> None:
-        """Search with a cascade that was learnt from the review."""
+        """Search with a cascade that was learnt from the review, into a folder of its own."""
+        self.options.out.clear()
         self.cascade.use(folder)
         self._on_run()
         self.results.carry_over()
