@@ -340,11 +340,11 @@ def test_a_region_that_reaches_outside_is_said_to_be_clipped(good, tmp_path):
 
 
 def test_an_estimate_writes_nothing(good, tmp_path):
-    text = invoke(
-        "detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate", "--backend", "torch"
-    )
+    asked = ("detect", good[0], "--cascade", good[1], "--out", tmp_path / "out", "--estimate", "--backend", "torch")
+    text = invoke(*asked, "--force-cascade")
     assert "level 1 (2000x2000x2000 nm" in text
-    assert "exhaustive search" in text
+    assert "the best exhaustive search takes" in text
+    assert "No cascade: " in invoke(*asked)  # so small a volume is all audit
     assert not (tmp_path / "out").exists()
 
 
