@@ -90,6 +90,11 @@ def _detector(run: Detect | TrainCascade, volume: Volume, diameter_nm: float, de
     if run.detector is None:
         return None
     options: dict[str, Any] = dict(options_of_text(run.detector_options))
+    if "diameter_nm" in options:  # the same as the argument
+        try:
+            diameter_nm = float(options.pop("diameter_nm"))
+        except ValueError as error:
+            raise InputError(f"got {run.detector_options!r}; diameter_nm must be a number") from error
     return detector(
         run.detector,
         volume,
