@@ -148,3 +148,11 @@ def test_calls_follow_the_weights():
     assert choice.rates[0].prevalence == pytest.approx(0.05)
     with pytest.raises(InputError, match="weights"):
         replace(told, weights=np.array([1.0, 0, 1, 1]))
+
+
+def test_places_at_the_rim_of_an_image_that_no_tile_divides_are_learnt_from_or_left_out():
+    image, _ = discs(side=257)  # coarse levels end short of the last places, which are one voxel wide
+    params = TrainParams("discs", steps=2, width=2, calls=100, device="cpu")
+    cascade = train_cascade(image, detector=registered("bright", image, {"threshold": 0.5}), params=params)
+    assert len(cascade.stages) > 1
+    assert all(np.isfinite(scores).all() for scores in cascade.calibration.scores)

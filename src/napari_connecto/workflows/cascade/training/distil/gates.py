@@ -157,7 +157,8 @@ def train_gate_job(
         Once true, the best state so far is taken.
     """
     level, scaling = volume.level_at(card.voxel_nm), card.normalisation.resolve(volume)
-    patches = [_patches(look, card, level, fine, scaling, least) for look in looks]
+    made = (_patches(look, card, level, fine, scaling, least) for look in looks)
+    patches = [one for one in made if one is not None]
     positive = np.array([bool((p.target >= 128).any()) for p in patches])
     chosen = np.zeros(len(patches), bool)
     for kind in (True, False):
@@ -177,10 +178,13 @@ def _mixed(patches: Sequence[Patches], positive: np.ndarray, which: np.ndarray) 
     return Mixed([patches[i] for i in np.flatnonzero(which).tolist()], positive[which])
 
 
-def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Scaling, least: int) -> Patches:
-    """A place as a gate sees it; the loss counts inside it alone."""
+def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Scaling, least: int) -> Patches | None:
+    """A place as a gate sees it; the loss counts inside it alone. None if the place fills no voxel of the gate."""
     mask = Level(look.mask(least).astype(np.uint8) * np.uint8(255), fine.voxel_nm, _corner(fine, look.box))
-    target, region = Examples(mask, np.empty((0, 3)), 0.0).on(level)
+    place = Examples(mask, np.empty((0, 3)), 0.0)
+    if not place.region(level).size:
+        return None
+    target, region = place.on(level)
     more = [h + max(0, t - n) for h, t, n in zip(card.halo, card.tile, region.shape, strict=True)]
     near = region.grow(more).clip(level.shape)
     part = crop(level, near)

@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
-from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import TilePlan
@@ -17,6 +16,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.search.descent import HighestValue
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.training.distil.looks import Look
+from napari_connecto.workflows.cascade.training.distil.places import seen_in
 
 
 def measure_job(
@@ -82,7 +82,7 @@ def _scores_job(
 ) -> Job[tuple[np.ndarray, float]]:
     """(n,) highest score of the gate's chunks that touch each place, and seconds per chunk."""
     plan = TilePlan(level.shape, gate.card.tile, gate.card.halo)
-    touching = [plan.touching([_within(fine.box_in(look.box, level), level)]) for look in looks]
+    touching = [plan.touching([seen_in(level, fine, look.box)]) for look in looks]
     wanted = plan.order(np.unique(np.concatenate(touching)))
     options = ExecuteOptions(scaling=gate.card.normalisation.resolve(volume))
     found: dict[int, float] = {}
@@ -92,10 +92,3 @@ def _scores_job(
         yield Progress(len(found), len(wanted), name)
     seconds = (time.perf_counter() - started) / len(wanted)
     return np.array([max(found[i] for i in own.tolist()) for own in touching]), seconds
-
-
-def _within(box: Box, level: Level) -> Box:
-    """A box at the rim of a level that ends short of the finer one touches its last voxels."""
-    start = [min(a, n - 1) for a, n in zip(box.start, level.shape, strict=True)]
-    stop = [max(b, a + 1) for a, b in zip(start, box.stop, strict=True)]
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])).clip(level.shape)

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_connecto.compute.cache import cached
 from napari_connecto.compute.options import ExecuteOptions, Meter
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
@@ -41,12 +42,20 @@ def spread(pool: np.ndarray, n: int, seed: int) -> np.ndarray:
     return np.unique(((np.arange(n) + start) * len(pool) / n).astype(int))
 
 
+def seen_in(level: Level, fine: Level, box: Box) -> Box:
+    """The voxels of ``level`` that show a box of ``fine``; its last ones where it ends short of the finer level."""
+    near = fine.box_in(box, level)
+    start = [min(a, n - 1) for a, n in zip(near.start, level.shape, strict=True)]
+    stop = [max(b, a + 1) for a, b in zip(start, near.stop, strict=True)]
+    return Box(vec3(start), vec3(stop)).clip(level.shape)
+
+
 def features_job(level: Level, fine: Level, plan: TilePlan, pool: np.ndarray) -> Job[np.ndarray]:
     """(n, f) quantiles, deviation and roughness of each place on a coarse level."""
     level = cached(level, ExecuteOptions().cache_bytes, Meter())
     rows = []
     for n, tile in enumerate(plan.tiles(pool), start=1):
-        block = level.read_padded(fine.box_in(tile.write, level).clip(level.shape)).astype(np.float32)
+        block = level.read_padded(seen_in(level, fine, tile.write)).astype(np.float32)
         block = np.nan_to_num(block).reshape(-1, *block.shape[-2:])
         rough = [float(np.abs(np.diff(block, axis=axis)).mean()) if block.shape[axis] > 1 else 0.0 for axis in (1, 2)]
         rows.append([*np.percentile(block, QUANTILES), block.max(), block.min(), block.std(), sum(rough)])
