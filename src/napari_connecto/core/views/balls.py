@@ -59,7 +59,7 @@ class _Balls(ChunkWise):
 
 
 def with_balls(
-    labels: Volume, centres_nm: np.ndarray, ids: Sequence[int], radius_nm: float, *, flat: bool = False
+    labels: Volume, centres_nm: np.ndarray, ids: Sequence[int] | np.ndarray, radius_nm: float, *, flat: bool = False
 ) -> Volume:
     """A volume of labels in which each position (n, 3), nm, is a ball with its id, where there was background.
 

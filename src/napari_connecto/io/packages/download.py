@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from aiohttp import ClientError
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.settings import settings
@@ -40,7 +41,7 @@ def fetched(address: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, fsspec.open(address, "rb", block_size=0) as source:
             _copy(source, partial, address)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ClientError) as error:  # the last: an answer that breaks off
         if isinstance(error, ModelError):
             raise
         raise ModelError(
