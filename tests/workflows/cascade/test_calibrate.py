@@ -7,6 +7,7 @@ import pytest
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
+from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.estimate import estimate
@@ -158,3 +159,21 @@ def test_of_thresholds_equal_but_for_chance_the_one_nearest_to_a_half_is_taken(w
     assert (chosen.threshold, value) == (expected, worths[rules.index(chosen)])
     again, _ = calibrate._best(rules, lambda rule: 1.0, 0.8)
     assert again.threshold == 0.8, "a retrained cascade keeps its own"
+
+
+@pytest.mark.parametrize(("specks_are_objects", "expected"), [(False, 10), (True, 5)])
+def test_specks_are_dropped_where_no_labelled_object_is_as_small(specks_are_objects, expected):
+    disks, specks = np.zeros((1, 128, 128), bool), np.zeros((1, 128, 128), bool)
+    y, x = np.indices((128, 128))
+    for row in range(8, 128, 24):
+        for column in range(8, 128, 24):
+            disks[0] |= (y - row) ** 2 + (x - column) ** 2 < 30
+            specks[0, row + 11 : row + 13, column + 11 : column + 14] = True
+    labelled = disks | specks if specks_are_objects else disks
+    examples = from_labels(Volume.from_array(labelled.astype(np.uint8), (1.0, 1.0, 1.0), kind="labels"), "masks")
+    level = examples.target
+    grid = calibrate.BlockGrid(level, level.box, TilePlan(level.shape, (1, 32, 32)))
+    field = (disks | specks).astype(np.uint8) * np.uint8(255)
+    rule = ObjectRule("masks", 0.5, 12.0, 5, flat=True)
+    chosen, held_out, _ = calibrate.best_rule(grid, field, rule, examples.centres_nm, examples, prefer=False)
+    assert (chosen.min_voxels, held_out.found.all()) == (expected, True)

@@ -34,6 +34,8 @@ CHOOSING = "choosing the threshold"
 CANDIDATES = tuple(round(0.05 * k, 2) for k in range(3, 20))
 TIE = 0.02
 """Difference of F1 plus Dice below which two thresholds count as equally good."""
+LARGER = (2, 4)
+"""Times the smallest size of a mask that are tried too: specks in tissue unlike the objects are no objects."""
 LOWER = 4
 """Thresholds below the best one at which parting touching masks is tried too."""
 
@@ -219,7 +221,18 @@ def best_rule(
         parting = [replace(near, split_nm=rule.split_nm) for near in rules[max(0, k - LOWER) : k + 1]]
         split, value = _best(parting, worth, wanted)
         chosen = split if value > most + TIE else chosen
+    if rule.head == "masks":
+        larger = [replace(chosen, min_voxels=chosen.min_voxels * times) for times in LARGER]
+        chosen = _without_specks(chosen, larger, worth)
     return chosen, *held_out_of(grid, field, chosen, centres_nm, examples)
+
+
+def _without_specks(rule: ObjectRule, larger: list[ObjectRule], worth: Callable[[ObjectRule], float]) -> ObjectRule:
+    """The rule, or the first of ``larger`` smallest sizes that is as good as the best of them, if that is better."""
+    values = [worth(r) for r in (rule, *larger)]
+    if max(values) <= values[0] + TIE:
+        return rule
+    return next(r for r, value in zip((rule, *larger), values, strict=True) if value >= max(values) - TIE)
 
 
 def _best(rules: list[ObjectRule], worth: Callable[[ObjectRule], float], wanted: float) -> tuple[ObjectRule, float]:
