@@ -268,7 +268,7 @@ def test_cache_is_shown_and_emptied(tmp_path, monkeypatch):
     assert lines[0].endswith("1 converted networks, 5 kB")
     assert lines[1].startswith("  abc-123  5 kB, used 20")
     assert lines[-1] == f"  left behind: {left}  1 kB"
-    with pytest.raises(InputError, match=r"^no terminal to ask on; give --yes$"):
+    with pytest.raises(InputError, match=r"^no terminal to ask for confirmation; give --yes$"):
         invoke("cache", "empty", input="")
     refused = CliRunner().invoke(cli.cli, ["cache", "empty"], input="n\n")
     assert refused.exit_code == 1

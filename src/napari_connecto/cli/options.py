@@ -124,7 +124,7 @@ def ask(question: str) -> None:
         click.confirm(question, abort=True)
     except click.Abort as error:
         if isinstance(error.__context__, EOFError):
-            raise InputError("no terminal to ask on; give --yes") from error
+            raise InputError("no terminal to ask for confirmation; give --yes") from error
         raise
 
 

@@ -110,8 +110,8 @@ def test_points_reach_their_score_at_the_voxel_that_holds_them():
         ("odd", {"kind": "negative"}, "negative labels"),
         ("odd", {"kind": "float"}, "integer labels"),
         ("odd", {"kind": "raises"}, "RuntimeError: no luck"),
-        ("oddpoints", {"kind": "outside"}, "outside of its image"),
-        ("oddpoints", {"kind": "nan"}, "no numbers"),
+        ("oddpoints", {"kind": "outside"}, "outside its image"),
+        ("oddpoints", {"kind": "nan"}, "not numbers"),
         ("oddpoints", {"kind": "flat"}, "points of shape"),
         ("oddpoints", {"kind": "text"}, "points of shape"),
         ("oddchance", {"value": 2.0}, "values from 2 to 2"),
@@ -127,7 +127,7 @@ def test_a_wrong_answer_is_told_in_one_line(name, options, told):
 
 
 def test_options_that_no_file_can_hold_are_refused():
-    with pytest.raises(ModelError, match="no file can hold"):
+    with pytest.raises(ModelError, match="cannot be saved"):
         registered("oddchance", EMPTY, {"value": float("nan")})
 
 

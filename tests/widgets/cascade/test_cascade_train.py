@@ -261,7 +261,7 @@ def test_a_rectangle_is_a_reviewed_region_on_all_labelled_sections(dock, viewer,
     viewer.add_labels(labels, name="mask", scale=(50, 4, 4), units="nm")
     dock.train.labels.setCurrentText("mask")
     draw(dock, (3, -0.5, 9.5, 29.5, 59.5))
-    assert "unlabelled outside it is unknown" in dock.train.caption.text()
+    assert "Unlabelled voxels outside it are unknown" in dock.train.caption.text()
     asked = run_of(dock.train.training(), monkeypatch)
     sides = [((box.start[1:], box.stop[1:])) for box in asked.reviewed]
     assert sides == [((0, 10), (30, 60))] * 2
@@ -277,7 +277,7 @@ def test_a_region_without_rectangles_or_with_other_shapes_is_refused(dock, viewe
     with pytest.raises(InputError, match="layer 'reviewed region' holds no rectangle; draw one, or choose 'none'"):
         dock.train.training()
     dock.train.region.layers.layer.add_ellipses([[1, 0, 0], [1, 0, 9], [1, 9, 9], [1, 9, 0]])
-    with pytest.raises(InputError, match="holds other shapes than upright rectangles; delete them"):
+    with pytest.raises(InputError, match="holds shapes other than axis-aligned rectangles; delete them"):
         dock.train.training()
 
 

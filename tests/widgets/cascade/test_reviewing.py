@@ -225,6 +225,18 @@ def test_rows_are_sorted_and_filtered_by_their_values():
     assert model.data(model.index(0, 4)) == "6.000"
 
 
+def test_measurements_are_columns_and_what_is_not_measured_comes_last():
+    found = many(4)
+    volumes = np.array([2e-5, np.nan, 7.0, 1234.0])
+    model = DetectionModel()
+    model.show_review(Review(replace(found, measures={"volume_um3": volumes})))
+    at = model._names.index("volume_um3")
+    for order, rows in ((Qt.SortOrder.AscendingOrder, [0, 2, 3, 1]), (Qt.SortOrder.DescendingOrder, [3, 2, 0, 1])):
+        model.sort(at, order)
+        assert [model.index_of(row) for row in range(4)] == rows
+    assert [model.data(model.index(row, at)) for row in range(4)] == ["1 234", "7.000", "2e-05", ""]
+
+
 def test_pictures_show_the_current_object_and_the_next_undecided(reviewing, viewer, qtbot):
     strip = reviewing.panel.strip
     qtbot.waitUntil(lambda: len(strip._crops) == 3, timeout=3000)

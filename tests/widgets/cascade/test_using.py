@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_connecto.core.jobs import Progress
@@ -41,6 +42,10 @@ def searched(dock, fake, qtbot):  # noqa: F811
     return dock
 
 
+def columns(model):
+    return [model.headerData(i, Qt.Orientation.Horizontal) for i in range(model.columnCount())]
+
+
 def press(bar, qtbot):
     bar.button.click()
     qtbot.waitUntil(lambda: not bar.worker.state.busy, timeout=20000)
@@ -54,10 +59,13 @@ def test_it_is_there_once_something_was_found(dock, fake, qtbot):  # noqa: F811
 
 
 def test_measure_ends_in_features_and_in_every_export(searched, fake, viewer, qtbot, tmp_path):  # noqa: F811
+    searched.results.table.toggle()
+    assert "mean" not in columns(searched.results.table.model)
     press(searched.use.measure, qtbot)
     expected = measure(fake.found, searched.image.full).measures
     points = viewer.layers[POINTS]
     np.testing.assert_allclose(points.features["mean"], expected["mean"], rtol=1e-4)
+    assert set(expected) <= set(columns(searched.results.table.model))
     assert points.features["voxels"].tolist() == [72, 72, 72]
     table, _ = read_table(fake.calls[-1][0].out / "detections.csv")
     np.testing.assert_array_equal(table["sd"], expected["sd"])
@@ -136,3 +144,20 @@ def test_a_job_can_be_cancelled_and_one_that_fails_says_why(searched, qtbot, mon
         searched.use.plan.button.click()
     assert "twice the margin must fit" in searched.use.plan.error.label.text()
     assert not searched.use.save.isEnabled()
+
+
+def test_closing_the_dock_ends_what_is_measured(searched, viewer, qtbot):
+    closed = threading.Event()
+
+    def endless():
+        try:
+            while True:
+                time.sleep(0.01)
+                yield Progress(0, 9, "measuring objects")
+        finally:
+            closed.set()
+
+    searched.use.measure.start(endless, resumable=False)
+    qtbot.waitUntil(lambda: "measuring objects" in searched.use.measure.status.text(), timeout=5000)
+    viewer.window.remove_dock_widget(searched)
+    assert closed.wait(1)

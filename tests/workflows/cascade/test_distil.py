@@ -60,7 +60,7 @@ def test_a_cascade_without_labels_keeps_what_its_detector_finds(tmp_path):
     assert found.report["mode"] == "cascade"
     assert found.report["levels"][-1]["share"] < 0.6
     told = " ".join(summarise(cascade).lines)
-    assert "Gates learn from 250 calls of bright," in told
+    assert "trained on 250 calls of bright," in told
     assert "of what bright finds" in told
     assert "On the labels:" in told
     cascade.save(tmp_path / "c")

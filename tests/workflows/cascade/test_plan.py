@@ -184,7 +184,7 @@ def test_no_cascade_runs_one_level_and_finds_the_same():
     found = detect(volume, fakes.cascade(), DetectParams(audit=10**6))
     same(found, asked)
     assert found.report["mode"] == "one level"
-    assert found.report["reason"].startswith("No cascade: the cheapest one that keeps 99.0% would take")
+    assert found.report["reason"].startswith("No cascade: the fastest cascade that keeps 99.0% would take")
     assert found.report["audit"]["rejected"] == 0
     both = detect(volume, fakes.cascade(), DetectParams(exhaustive=True, force_cascade=True, audit=0))
     assert both.report["reason"] == "Exhaustive search requested."

@@ -148,7 +148,7 @@ def test_no_cascade_where_nothing_is_gained():
     dear = choose_thresholds(blocks(5, cost=(1.0, 20.0, 200.0)))
     assert (dear.levels, dear.saving, dear.calls, dear.recall) == ((0,), 0.0, (1.0, 0.0, 0.0), 1.0)
     assert (dear.recall_interval, dear.saving_interval, dear.expected_recall) == ((1.0, 1.0), (0.0, 0.0), 1.0)
-    assert "the cheapest one that keeps 99.0% would take" in dear.reason
+    assert "the fastest cascade that keeps 99.0% would take" in dear.reason
     blind = choose_thresholds(blocks(6, separation=(6, 0, 0), p=0.05, clustered=1.0))
     assert blind.levels == (0,)
     assert blind.rates[1].fpr is None

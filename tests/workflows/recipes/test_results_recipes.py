@@ -84,7 +84,7 @@ def test_a_recipe_repeats_what_was_written(result, tmp_path, monkeypatch):
 
 def test_without_the_image_the_shapes_are_measured_and_it_is_said(result):
     (result / "recipe.yaml").unlink()
-    assert "Intensities are not measured: the image was no file; name it with --image." in invoke("measure", result)
+    assert "Intensities are not measured: the image was not a file; give it with --image." in invoke("measure", result)
     table, _ = read_table(result / "detections.csv")
     assert "elongation" in table
     assert "mean" not in table

@@ -33,7 +33,7 @@ def fetched(address: str) -> Path:
     """
     scheme = address.partition("://")[0].lower()
     if scheme not in SCHEMES:
-        raise ModelError(f"got the address '{address}'; a package is fetched from https:// or http:// alone")
+        raise ModelError(f"got the address '{address}'; packages are downloaded from https:// or http:// only")
     path = settings().cache / "packages" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.zip"
     if path.is_file():
         return path
@@ -55,10 +55,12 @@ def _copy(source: Any, path: Path, address: str) -> None:
     with path.open("wb") as out:
         while part := source.read(PART):
             if not size and not part.startswith(b"PK"):
-                raise ModelError(f"'{address}' is no zip; give the address of a package's zip, or download it")
+                raise ModelError(
+                    f"'{address}' is not a zip file; give the URL of a package's zip, or download it and give its path"
+                )
             size += len(part)
             if size > MAX_BYTES:
                 raise ModelError(f"'{address}' holds more than {MAX_BYTES / 2**30:.0f} GiB; it is not imported")
             out.write(part)
     if not size:
-        raise ModelError(f"'{address}' is empty; give the address of a package's zip")
+        raise ModelError(f"'{address}' is empty; give the URL of a package's zip")

@@ -70,9 +70,9 @@ def point_map(name: str, answer: Any, shape: Vec3, sigma: np.ndarray) -> np.ndar
     found = found.astype(float)
     at, score = found[:, :3], found[:, 3] if found.shape[1] == 4 else np.ones(len(found))
     if not np.isfinite(found).all() or (score < 0).any() or (score > 1).any():
-        raise ModelError(f"detector '{name}' gives points or scores that are no numbers, or scores outside 0 to 1")
+        raise ModelError(f"detector '{name}' gives points or scores that are not numbers, or scores outside 0 to 1")
     if (at < -0.5).any() or (at > np.array(shape) - 0.5).any():
-        raise ModelError(f"detector '{name}' gives points outside of its image of {tuple(shape)} voxels, (z, y, x)")
+        raise ModelError(f"detector '{name}' gives points outside its image of {tuple(shape)} voxels, (z, y, x)")
     out = np.zeros(shape, np.float32)
     for centre, height in zip(at, score, strict=True):
         low = np.maximum(0, np.ceil(centre - TAIL * sigma)).astype(int)

@@ -43,12 +43,12 @@ class Blobs:
     dark: bool = param(False, "Objects are darker than their surroundings.")
     contrast: float = param(
         0.0,
-        "Least contrast with the surroundings, as a share of the image's range; 0: by the background's variation.",
+        "Minimum contrast with the surroundings, as a fraction of the intensity range; 0: from the background's noise.",
         low=0.0,
         high=1.0,
     )
     edge: float = param(
-        0.33, "Where an object ends, between its surroundings (0) and its brightest part (1).", low=0.05, high=0.95
+        0.33, "Intensity of the outline, between the surroundings (0) and the brightest part (1).", low=0.05, high=0.95
     )
 
     answers: ClassVar[str] = "labels"

@@ -24,10 +24,12 @@ PIXELS = 30
 class Cellpose:
     """Cells or nuclei by a pretrained Cellpose model, section by section."""
 
-    model: str = param("cpsam", "Name of a model that Cellpose distributes.")
-    diameter_nm: float = param(0.0, "Typical diameter; 0: objects are taken to be 30 pixels wide.", unit="nm", low=0)
-    flow_threshold: float = param(0.4, "Largest error of the flows of an object.", low=0.0, high=10.0)
-    cellprob_threshold: float = param(0.0, "Lower: more and larger objects.", low=-6.0, high=6.0)
+    model: str = param("cpsam", "Name of a Cellpose model.")
+    diameter_nm: float = param(0.0, "Typical diameter of an object; 0: 30 pixels.", unit="nm", low=0)
+    flow_threshold: float = param(0.4, "Maximum flow error of an object.", low=0.0, high=10.0)
+    cellprob_threshold: float = param(
+        0.0, "Threshold on the cell probability (as a logit); lower finds more and larger objects.", low=-6.0, high=6.0
+    )
     gpu: bool = param(True, "Use a GPU where there is one.")
 
     answers: ClassVar[str] = "labels"

@@ -67,7 +67,7 @@ class ChosenOutput:
         if not np.isfinite(found).all() or found.min() < -0.01 or found.max() > 1.01:
             raise ModelError(
                 f"output '{self._output.name}' of '{self.card.name}' has values from {found.min():.3g} to "
-                f"{found.max():.3g}, which are no probabilities; choose 'sigmoid' if they are logits, or another output"
+                f"{found.max():.3g}, which are not probabilities; choose 'sigmoid' for logits, or another output"
             )
         if self._shown == "inverse":
             found = 1 - found

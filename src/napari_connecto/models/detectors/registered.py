@@ -53,8 +53,8 @@ class RegisteredPredictor:
         self._detector = make(self._name, network["options"], package=str(network.get("package", "")))
         if str(self._detector.version) != network["version"]:
             raise ModelError(
-                f"this was made with version {network['version']!s:.40} of detector '{self._name}', installed is "
-                f"{self._detector.version}; train again, or install that version"
+                f"this was made with version {network['version']!s:.40} of detector '{self._name}', but version "
+                f"{self._detector.version} is installed; train again, or install the first"
             )
         reads = declared(self._name, self._detector, card.voxel_nm, card.tile)
         if self._detector.answers != network["answers"]:
@@ -125,7 +125,9 @@ def registered(
         detector = _fitted(name, detector, own, normalisation.resolve(volume))
     size, diameter = reads.voxel_nm or own.voxel_nm, diameter_nm or reads.diameter_nm
     if detector.answers == "points" and not diameter > 0:
-        raise ModelError(f"detector '{name}' gives points and no size; give diameter_nm, that of a typical object")
+        raise ModelError(
+            f"detector '{name}' gives points without a size; give diameter_nm, the diameter of a typical object"
+        )
     network = {
         "kind": KIND,
         "name": name,
@@ -138,7 +140,7 @@ def registered(
     try:
         network = json.loads(json.dumps(network, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ModelError(f"detector '{name}' has options that no file can hold ({error!s:.200})") from error
+        raise ModelError(f"detector '{name}' has options that cannot be saved ({error!s:.200})") from error
     return RegisteredPredictor(
         ModelCard(
             name=name,

@@ -61,7 +61,7 @@ def offer(encoder: str) -> Offer:
     """
     published = repository(encoder)
     if published is None:
-        raise InputError(f"nothing is published for encoder '{encoder}'; see `napari-connecto models encoders`")
+        raise InputError(f"no weights are published for encoder '{encoder}'; see `napari-connecto models encoders`")
     address = huggingface_hub.hf_hub_url(published.name, SAFE, revision=published.revision or None)
     file = _asked(lambda: huggingface_hub.get_hf_file_metadata(address), published)
     licence = published.licence or _asked(partial(_licence, published), published)
@@ -91,7 +91,9 @@ def fetch_job(wanted: Offer) -> Job[Path]:
     path = task.result()
     if wanted.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != wanted.sha256:
         path.resolve().unlink(missing_ok=True)
-        raise StoreError(f"the weights of {wanted.encoder} arrived damaged and were deleted; download them again")
+        raise StoreError(
+            f"the weights of {wanted.encoder} were damaged during download and have been deleted; download them again"
+        )
     return path
 
 

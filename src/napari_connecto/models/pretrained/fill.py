@@ -82,7 +82,7 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], colours: Col
                 f"{tuple(own[key].shape)}; give the encoder it was made for"
             )
         if not bool(tensor.isfinite().all()):
-            raise ModelError(f"tensor '{key}' of {where} holds NaN or infinity; it is no sound file of weights")
+            raise ModelError(f"tensor '{key}' of {where} holds NaN or infinity; use another file of weights")
     filled = {key: tensor.to(own[key].dtype) for key, tensor in found.items()}
     encoder.load_state_dict({**encoder.state_dict(), **filled})
     for convolution, norm, constant in constants:

@@ -89,7 +89,7 @@ def find(encoder: str, wanted: str) -> Source:
     if wanted != "imagenet":
         path = Path(wanted).expanduser()
         if not path.is_file():
-            raise InputError(f"got encoder weights '{wanted}', which is no file; give a file, or 'imagenet'")
+            raise InputError(f"got encoder weights '{wanted}', which is not a file; give a file, or 'imagenet'")
         known = published or Repository("", "", "")
         return Source(path, f"the file '{path.name}'", "", known.mean, known.std)
     found = _packaged(encoder, published) or _cached(published)

@@ -27,10 +27,14 @@ class Begun:
     folder: Path
 
     @property
+    def alone(self) -> bool:
+        """Whether it is a detector without coarse levels."""
+        return bool(self.peeked.detector) and self.peeked.levels == 1
+
+    @property
     def cascade(self) -> str:
         """Name of the cascade's folder; of a detector alone its own."""
-        alone = self.peeked.detector and self.peeked.levels == 1
-        return self.peeked.detector if alone else self.model.name
+        return self.peeked.detector if self.alone else self.model.name
 
     @property
     def level(self) -> Level:
@@ -45,7 +49,7 @@ class Begun:
     @property
     def line(self) -> str:
         """Title of the results."""
-        return f"Search of '{self.image.name}' with the cascade '{self.cascade}':"
+        return f"Search of '{self.image.name}' with the {self._kind} '{self.cascade}':"
 
     def layers(self, viewer: Any, before: ResultLayers | None, *, reuse: bool) -> ResultLayers:
         """Layers for its results; see `ResultLayers` for ``before`` and ``reuse``."""
@@ -73,12 +77,16 @@ class Begun:
         )
 
     @property
+    def _kind(self) -> str:
+        return "detector" if self.alone else "cascade"
+
+    @property
     def advice(self) -> list[str]:
         """What to try if nothing was found, one sentence per line."""
         return [
             "No objects found",
             "Objects may lie elsewhere: Preview covers only the view, Run all the whole image",
-            f"Scores may be too low: set Threshold below the cascade's {self.peeked.threshold:.2f} and run again",
-            f"The voxel size may be wrong: the cascade looks for objects of about {self.peeked.diameter_nm:.3g} nm",
+            f"Scores may be too low: set Threshold below the {self._kind}'s {self.peeked.threshold:.2f} and run again",
+            f"The voxel size may be wrong: the {self._kind} looks for objects near {self.peeked.diameter_nm:.3g} nm",
             "The image may differ from the training data: train a cascade on your own labels",
         ]

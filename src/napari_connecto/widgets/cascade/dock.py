@@ -243,6 +243,7 @@ class CascadeWidget(Dock):
         review.found = with_measures(review.found, measured)
         if layers.points is not None and layers.alive:
             layers.points.features = features(review.detections)
+        self.results.table.show_review(review)
 
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked
@@ -258,5 +259,5 @@ class CascadeWidget(Dock):
         """Stop all jobs and release the keys."""
         super().close_jobs()
         chosen = (self.image, self.cascade, self.finder, self.train)
-        for part in (*chosen, self.gates.bar, self.card, self.results, self.bar):
+        for part in (*chosen, self.gates.bar, self.card, self.results, self.use, self.bar):
             part.close_jobs()

@@ -65,7 +65,7 @@ def caption(layer: Layer | None, params: TrainParams, *, region: bool = False) -
     if layer is None:
         return "Paint masks in a Labels layer, or set points."
     if region:
-        return "Label every object inside the reviewed region: what is unlabelled outside it is unknown."
+        return "Label every object inside the reviewed region. Unlabelled voxels outside it are unknown."
     review = layer.metadata.get(REVIEWED)
     if params.sparse(reviewed=review is not None):
         rejected = len(review.of("rejected")) if review is not None else 0

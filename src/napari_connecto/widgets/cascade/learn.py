@@ -112,7 +112,7 @@ def training_from(begun: Begun, review: Review, params: TrainParams, folder: Pat
     if not len(places.objects):
         raise InputError("no detection is accepted yet; press A on correct detections, or add missed ones (M)")
     if peeked.head == "masks" and found.labels is None:
-        raise InputError("masks appear when the search is finished; press Run all, or wait for its end")
+        raise InputError("masks appear when the search is finished; press Run all, or wait until it ends")
     params = replace(params, name=peeked.name, head=peeked.head, diameter_nm=float(round(peeked.diameter_nm)))
     name = re.sub(r"[^\w.-]+", "-", peeked.name) or "cascade"
     out = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -35,11 +35,11 @@ class RegionRow(QWidget):
             (Shapes,),
             "Shapes layer with rectangles inside which every object is labelled.\n"
             "A rectangle drawn on one section covers all labelled sections.\n"
-            "Outside the region, what is not labelled is unknown.",
+            "Unlabelled voxels outside the region are unknown.",
             none=NONE,
         )
         self.draw = QPushButton("Draw region")
-        self.draw.setToolTip("Add a Shapes layer, and draw rectangles around what is completely labelled")
+        self.draw.setToolTip("Add a Shapes layer for drawing rectangles around completely labelled areas")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("Reviewed region"))
@@ -80,7 +80,7 @@ def rectangles(layer: Layer, image: Layer, level: Level) -> tuple[Rectangle, ...
         edge = EDGE * np.array(level.voxel_nm)
         upright = ((nm - low < edge) | (high - nm < edge)).all()
         if kind != "rectangle" or not upright:
-            raise InputError(f"layer '{layer.name}' holds other shapes than upright rectangles; delete them")
+            raise InputError(f"layer '{layer.name}' holds shapes other than axis-aligned rectangles; delete them")
         flat = tuple(np.flatnonzero(high - low < edge).tolist())
         found.append(Rectangle(fvec3(low.tolist()), fvec3(high.tolist()), flat))
     return tuple(found)

@@ -98,7 +98,7 @@ class Estimate:
             )
         tile = "x".join(map(str, self.exhaustive.tile))
         yield (
-            f"in all about {seconds_text(self.seconds)}; the best exhaustive search takes "
+            f"about {seconds_text(self.seconds)} in all; the best exhaustive search takes "
             f"{seconds_text(self.seconds_exhaustive)}: {self.exhaustive.calls:.0f} tiles of {tile}, reads "
             f"{self.exhaustive.gb:.3g} GB"
         )
@@ -207,7 +207,7 @@ def _notes(volume: Volume, plan: Plan) -> Iterator[str]:
         return
     holding = max(1, round(plan.holding))
     bound = best_possible_bound(plan.audit, rejected, holding)
-    text = f"The audit of {plan.audit} rejected chunks can show at best that at most {bound:.0%} were missed."
+    text = f"The audit of {plan.audit} rejected chunks can at best show that at most {bound:.0%} was missed."
     if bound > AIM:
         needed = chunks_for(AIM, rejected, holding)
         more_s = (needed - plan.audit) * plan.seconds[AUDIT] / plan.audit

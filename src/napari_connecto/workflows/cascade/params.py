@@ -26,7 +26,7 @@ class DetectParams:
     exhaustive: bool = param(False, "Exhaustive search: classify every chunk of the finest level, for comparison.")
     force_cascade: bool = param(
         False,
-        "Use the cascade even where an exhaustive search is expected to be faster; without effect on one asked for.",
+        "Use the cascade even where an exhaustive search is expected to be faster; no effect if Exhaustive is set.",
         advanced=True,
     )
     audit: int = param(
@@ -100,7 +100,7 @@ class TrainParams:
     steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000)
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
     calls: int = param(
-        0, "With a detector: its calls whose answers the coarse levels learn from; 0: by the budget.", low=0, high=10**6
+        0, "With a detector: number of its calls that train the coarse levels; 0: set by the budget.", low=0, high=10**6
     )
     diameter_nm: float = param(
         0.0, "Typical object diameter; 0: measured on the labels (required for points).", unit="nm", low=0
@@ -116,10 +116,10 @@ class TrainParams:
         choices=("auto", "background", "unknown"),
     )
     background_label: int = param(
-        0, "Label of background, where 0 means not labelled; 0: there is none.", low=0, advanced=True
+        0, "Label of background, if 0 means unlabelled; 0: background has no label of its own.", low=0, advanced=True
     )
     object_label: int = param(
-        0, "The only label that stands for objects; 0: every other than 0 and the background's.", low=0, advanced=True
+        0, "Label of the objects; 0: every label except 0 and that of background.", low=0, advanced=True
     )
     seed: int = param(0, "Random seed.", low=0, advanced=True)
     device: str = param("auto", "auto, cpu, cuda or mps.", advanced=True)

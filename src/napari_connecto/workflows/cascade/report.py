@@ -137,7 +137,7 @@ def _times(report: Mapping[str, Any]) -> str:
     each = ", ".join(f"{name} {p['seconds']:.1f} ({p['predicted']:.1f})" for name, p in phases.items())
     alone, tile = report["exhaustive"], "x".join(map(str, report["exhaustive"]["tile"]))
     return (
-        f"Time: {measured:.1f} s ({predicted:.1f} s expected{': ' if each else ''}{each}); expected of the best "
+        f"Time: {measured:.1f} s ({predicted:.1f} s expected{': ' if each else ''}{each}); expected for the best "
         f"exhaustive search, in tiles of {tile}: {alone['seconds']:.1f} s"
     )
 

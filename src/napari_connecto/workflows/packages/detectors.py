@@ -98,7 +98,7 @@ def detector(
             f"{', '.join((*registered_names(), *list_models()))}"
         )
     if options:
-        raise InputError(f"got options {sorted(options)} for a model, which has none; registered detectors have some")
+        raise InputError(f"got options {sorted(options)} for a model; only registered detectors take options")
     return _used(model, output, shown)
 
 
@@ -139,7 +139,7 @@ def _used(model: Predictor, output: str, shown: str) -> Predictor:
     name = card.output(output).name if output else card.outputs[0].name
     only = len(card.outputs) == 1 and card.outputs[0].stride == (1, 1, 1) and shown == AS_IT_IS
     if isinstance(model, RegisteredPredictor) and not only:
-        raise InputError(f"detector '{card.name}' has one output, an object's map; leave output and shown out")
+        raise InputError(f"detector '{card.name}' has one output, a map of objects; omit output and shown")
     if only and not isinstance(model, ImportedPredictor):  # whose values may be no probabilities
         return model
     return ChosenOutput(model, name, shown)  # type: ignore[arg-type]

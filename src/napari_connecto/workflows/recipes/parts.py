@@ -55,7 +55,7 @@ def detector_path(name_or_path: str | Path) -> Path:
     """The folder or file of a detector; raises `InputError` where it is none, so that it is a name."""
     path = Path(name_or_path)
     if not path.exists():
-        raise InputError(f"'{path}' is no file or folder")
+        raise InputError(f"'{path}' is not a file or folder")
     return path
 
 

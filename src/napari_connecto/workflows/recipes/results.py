@@ -26,7 +26,7 @@ def measure(run: Measure) -> Job[Summary]:
     image, lines = open_spec(run.image) if run.image is not None else searched_image(run.result), []
     measured = yield from measure_job(run.result, image, run.params)
     if image is None:
-        lines.append("Intensities are not measured: the image was no file; name it with --image.")
+        lines.append("Intensities are not measured: the image was not a file; give it with --image.")
     elif measured.labels is None:
         lines.append("Centres have no shape: intensities are of a ball around each.")
     lines += measured_lines(measured)

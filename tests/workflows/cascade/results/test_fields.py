@@ -188,7 +188,7 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path):
     with pytest.raises(InputError, match=r"allowed: names that end in \.csv, \.parquet, \.json"):
         plan_fields(found).save(tmp_path / "f.txt")
     found.save(tmp_path / "t.csv")
-    with pytest.raises(InputError, match="does not tell the voxel size"):
+    with pytest.raises(InputError, match="does not state the voxel size"):
         plan_fields(Detections.load(tmp_path / "t.csv"))
     job = plan_fields_job(found)
     next(job)

@@ -33,8 +33,8 @@ MODEL = "Model or package…"
 DIAMETER = "diameter_nm"
 PAUSE_MS = 500
 ABOUT = {
-    BRIGHT: "Finds bright or dark blobs of about one size. Nothing to train: press Preview.",
-    MODEL: "Finds with a model folder or a bioimage.io package, as it is.",
+    BRIGHT: "Finds bright or dark blobs of about one size. No training is needed: press Preview in view.",
+    MODEL: "Runs a model folder or a bioimage.io package, without training.",
 }
 
 
@@ -133,7 +133,7 @@ class FinderBox(QGroupBox):
     def _on_listed(self, names: tuple[str, ...]) -> None:
         others = [name for name in names if name != BLOBS]
         self._names = {BRIGHT: BLOBS, **{name: name for name in others}}
-        about = {name: f"Finds with the detector {name}, as it is installed." for name in others}
+        about = {name: f"Runs the installed detector {name}." for name in others}
         self._cascades.list_others({BRIGHT: ABOUT[BRIGHT], **about, MODEL: ABOUT[MODEL]})
 
     def _drop_form(self) -> None:

@@ -34,7 +34,7 @@ class GatesBox(QGroupBox):
         super().__init__("For large images")
         self._source, self._finder, self._folder = source, finder, folder
         self.line = text_line("What a cascade is for")
-        self.line.setText("A cascade runs the detector only where coarse levels expect something. It needs no labels.")
+        self.line.setText("A cascade runs the detector only where coarse levels expect objects. No labels are needed.")
         self.form = ParamsForm(TrainParams, skip=[each.name for each in fields(TrainParams) if each.name not in ASKED])
         self.bar = TrainingBar(
             "Make a cascade",

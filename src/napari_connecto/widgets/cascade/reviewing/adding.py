@@ -107,7 +107,7 @@ class AddMode(QObject):
         direction = np.asarray(event.view_direction, float)[-image.ndim :] / factor
         near, far = image.get_ray_intersections(position, direction, shown, world=True)
         if near is None or far is None:
-            self.failed.emit(InputError(f"that line of sight passes by '{image.name}'; click inside it"), "")
+            self.failed.emit(InputError(f"that line of sight misses '{image.name}'; click inside it"), "")
             return
         ends = np.array([near, far], float)[:, -3:]
         dark = str(getattr(image, "rendering", "")) == "minip"
@@ -136,7 +136,7 @@ def sight_job(volume: Volume, ends: np.ndarray, dark: bool) -> Job[np.ndarray]:
     at = np.clip(np.floor(line), 0, np.array(level.shape) - 1).astype(int)
     box = Box(vec3(at.min(axis=0).tolist()), vec3((at.max(axis=0) + 1).tolist()))
     if box.size > MOST_VOXELS:
-        raise InputError("the image has no level coarse enough to look into; add missed objects in the 2-D view")
+        raise InputError("the image has no level coarse enough for a click in 3-D; add missed objects in the 2-D view")
     block = level.read(box)
     block = block if block.ndim == 3 else block[0]
     values = np.nan_to_num(block[tuple((at - box.start).T)].astype(float), nan=np.inf if dark else -np.inf)

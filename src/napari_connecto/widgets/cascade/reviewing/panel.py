@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VERDICTS = ("previous", "accept", "reject", "next")
 TOOLS = ("add", "undo", "table")
-ADDING = "Click on missed objects. Escape ends this."
+ADDING = "Click on missed objects; press Escape to finish."
 
 
 class ReviewPanel(QWidget):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def columns_of(review: Review) -> dict[str, np.ndarray]:
-    """Columns of the table, (n,) each; sizes are the longest side of the box."""
+    """Columns of the table, (n,) each; sizes are the longest side of the box, measurements those that were made."""
     found, unit = review.detections, review.unit
     voxel_nm = (1.0, 1.0, 1.0) if review.boxes is None else review.boxes.voxel_nm
     extent = (found.box[:, 3:] - found.box[:, :3]) * np.array(voxel_nm)
@@ -28,6 +28,7 @@ def columns_of(review: Review) -> dict[str, np.ndarray]:
         f"size [{unit}]": extent.max(axis=1) if len(found) else np.empty(0),
     }
     named |= {f"{axis} [{unit}]": found.centre_nm[:, i] for i, axis in enumerate("zyx")}
+    named |= found.measures
     return named | {"reviewer": found.reviewer.astype(str), "when": found.when.astype(str)}
 
 
@@ -148,12 +149,16 @@ class DetectionModel(QAbstractTableModel):
             name, falling = self._sorting
             column = self._columns.get(name, self._columns["number"])
             _, rank = np.unique(column, return_inverse=True)
-            rows = np.argsort(-rank if falling else rank, kind="stable")
+            missing = np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+            rows = np.lexsort((-rank if falling else rank, missing))  # what is not measured comes last, either way
             self._rows = rows[self._filter.keep(self._columns)[rows]]
         self.layoutChanged.emit()
 
 
 def _text(value: Any) -> str:
     if isinstance(value, np.floating):
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}".replace(",", " ")
+        if np.isnan(value):
+            return ""
+        small = f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
+        return small if abs(value) < 10 else f"{value:,.0f}".replace(",", " ")
     return str(value)

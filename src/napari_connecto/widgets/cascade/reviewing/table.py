@@ -45,7 +45,7 @@ class DetectionTable(QWidget):
         self.model = DetectionModel()
         self.view = QTableView()
         self.view.setModel(self.model)
-        self.view.setToolTip("Click a row to go to its object, a column's name to sort")
+        self.view.setToolTip("Click a row to go to its object; click a column header to sort")
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setWordWrap(False)

@@ -56,11 +56,15 @@ class UseBox(QGroupBox):
         super().__init__("Use what was found")
         self._viewer, self._now = viewer, used
         self.measure = JobBar(
-            "measuring", "Measure", "Size, intensity and shape of each object, as features and columns"
+            "measuring", "Measure", "Size, intensity and shape of each object, as layer features and table columns"
         )
         self.count = JobBar("counting", "Count per region", "Objects, volume searched and density of each region")
-        self.plan = JobBar("fields of view", "Plan fields", "The fewest fields of view that cover what is shown")
-        self.regions = LayerCombo(viewer, (Labels,), "Labels of regions, such as an atlas, placed on the image")
+        self.plan = JobBar(
+            "fields of view", "Plan fields", "Cover the shown detections with as few fields of view as possible"
+        )
+        self.regions = LayerCombo(
+            viewer, (Labels,), "Labels layer of regions, such as an atlas, aligned with the image", none="none"
+        )
         self.form: ParamsForm[FieldParams] = ParamsForm(FieldParams, skip=("min_score",))
         self.save = QPushButton("Save fields…")
         self.save.setToolTip("Write the fields of view in stage units: CSV, JSON or Parquet")
@@ -129,7 +133,9 @@ class UseBox(QGroupBox):
     def _counting(self, used: Used) -> Job[RegionCounts]:
         layer = self.regions.layer
         if not isinstance(layer, Labels):
-            raise InputError("no regions are chosen; open an atlas as a Labels layer, or paint regions in one")
+            raise InputError(
+                "no regions are chosen; choose a Labels layer, such as an atlas or regions that you painted"
+            )
         self._counted = layer
         return regions_job(used, describe(layer, step=self._viewer.dims.current_step), names_of(layer))
 

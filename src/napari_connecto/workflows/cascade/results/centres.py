@@ -28,7 +28,7 @@ def centres_job(found: Detections, volume: Volume, params: MeasureParams) -> Job
     level = volume.levels[0] if size is None else with_levels_at(volume, [size]).level_at(size)
     radius = (params.diameter_nm or typical_diameter_nm(found)) / 2
     if radius <= 0:
-        raise InputError("the result does not tell the diameter of its objects; give diameter_nm (--diameter-nm)")
+        raise InputError("the result does not state the diameter of its objects; give diameter_nm (--diameter-nm)")
     light = Intensities.of(len(found), level.channels or 1)
     plan = plan_of(level)
     boxes = boxes_in(np.tile(found.centre_nm, 2), level, (radius, radius, radius))

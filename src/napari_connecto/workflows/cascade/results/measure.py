@@ -118,5 +118,5 @@ def measured_lines(measured: Detections) -> list[str]:
             lines.append(f"median {what.format(np.nanmedian(column))}")
     if "touches_border" in measured.measures:
         cut = np.count_nonzero(measured.measures["touches_border"])
-        lines.append(f"{cut or 'none'} at the border of what was searched")
+        lines.append(f"{cut or 'none'} touch the border of the searched volume")
     return ["; ".join(lines)]

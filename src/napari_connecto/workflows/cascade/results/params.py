@@ -35,7 +35,7 @@ class Chosen:
     """Which detections are used; what was rejected in a review never is."""
 
     min_score: float = param(0.0, "Leave out new detections with a lower score.", low=0, high=1)
-    accepted_only: bool = param(False, "Only what was accepted or added in a review.")
+    accepted_only: bool = param(False, "Use only objects accepted or added in a review.")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RegionParams(Chosen):
 
     on_bad_chunk: OnBadChunk = param(
         "fail",
-        "What to do with damaged chunks of the regions: fail, or take them as no region (fill, skip).",
+        "Damaged chunks of the regions: fail, or treat them as outside all regions (fill, skip).",
         choices=get_args(OnBadChunk),
         advanced=True,
     )
@@ -69,7 +69,7 @@ class FieldParams(Chosen):
     )
     scale: tuple[float, float, float] = param(
         (1.0, 1.0, 1.0),
-        "Stage units per um (z y x): 0.001 for mm; negative where the stage runs against the image.",
+        "Stage units per um (z y x): 0.001 for mm; negative where a stage axis points the other way.",
         advanced=True,
     )
 

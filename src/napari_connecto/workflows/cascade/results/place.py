@@ -51,7 +51,7 @@ def boxes_nm(found: Detections) -> np.ndarray:
     """
     grid = found.box_grid()
     if grid is None:
-        raise InputError("a table alone does not tell the voxel size of its boxes; give the search's result folder")
+        raise InputError("a table alone does not state the voxel size of its boxes; give the search's result folder")
     return np.concatenate([grid.to_nm(found.box[:, :3]), grid.to_nm(found.box[:, 3:])], axis=1)
 
 
@@ -76,7 +76,7 @@ def image_on(volume: Volume, grid: Level) -> Level:
             return level
     raise InputError(
         f"the labels have {' x '.join(map(str, grid.shape))} voxels of {' x '.join(f'{v:.4g}' for v in grid.voxel_nm)} "
-        f"nm, as no level of '{volume.name}' has; give the image that was searched, with the same voxel size and origin"
+        f"nm, which fits no level of '{volume.name}'; give the image that was searched, with its voxel size and origin"
     )
 
 

@@ -40,11 +40,11 @@ def _listed(path: Path) -> list[Any]:
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error}; check the path") from error
     if not isinstance(listed, list):
-        raise InputError(f"'{path}' is no list of structures; each has an id and a name")
+        raise InputError(f"'{path}' is not a list of structures; each needs an id and a name")
     return listed
 
 
 def _structure(entry: Any, path: Path) -> tuple[int, str]:
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), int) or not isinstance(entry.get("name"), str):
-        raise InputError(f"'{path}' has the structure {str(entry)[:80]}; each has an id, a whole number, and a name")
+        raise InputError(f"'{path}' has the structure {str(entry)[:80]}; each needs a whole number as id, and a name")
     return entry["id"], entry["name"]

@@ -154,7 +154,7 @@ def _labels(found: Detections, regions: Volume) -> Level:
     level = regions.levels[0]
     if level.channels is not None or level.dtype.kind not in "iu":
         what = f"{level.dtype}" + ("" if level.channels is None else f" with {level.channels} channels")
-        raise InputError(f"got regions of {what} in '{regions.name}'; they are labels: whole numbers, one channel")
+        raise InputError(f"got regions of {what} in '{regions.name}'; expected labels: whole numbers, one channel")
     return level
 
 

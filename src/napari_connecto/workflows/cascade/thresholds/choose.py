@@ -242,7 +242,8 @@ def _why(choice: Choice, best: Cheapest, finder: str) -> str:
         f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
     )
     if best.fitted:
-        text += ": too few to measure so small a loss, so a threshold was set below all of them by the scores' tail"
+        text += ": too few to measure so small a loss, so a threshold was extrapolated below all of them "
+        text += "from the tail of the scores"
     return text + "." + (f" Overall, {choice.held_out.sentence}" if choice.held_out is not None else "")
 
 
@@ -258,6 +259,6 @@ def _why_none(best: Cheapest, calibration: Calibration, prices: Prices, found: i
         )
     ratio = best.cost_s / exhaustive_price(prices).chunk_s
     return (
-        f"No cascade: the cheapest one that keeps {target:.1%} would take {ratio:.2f} times as long, audit included, "
-        "as the best exhaustive search."
+        f"No cascade: the fastest cascade that keeps {target:.1%} would take {ratio:.2f} times as long, audit "
+        "included, as the best exhaustive search."
     )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.held_out import LOW, HeldOut
 
-UNCHECKED_DETECTOR = "No out-of-distribution check: it takes a network made by this program, and enough tissue."
+UNCHECKED_DETECTOR = (
+    "No out-of-distribution check: it needs a network trained by this program, and enough of the image."
+)
 UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit one."
 
 
@@ -75,11 +77,13 @@ def _distilled(cascade: Cascade) -> list[str]:
         f"{told['calls']} calls of {told['name']}, {told['seconds_per_call']:.2g} s each, of "
         f"{told['places']} for the whole image; {told['positive']} found something"
     )
-    alone = f"No coarse levels: made {calls}, too few to learn from, or objects are too small for coarser levels."
-    lines = [f"Gates learn from {calls}." if told["gates"] else alone]
+    alone = (
+        f"No coarse levels, after {calls}: too few to learn from, or objects too small to be seen at a coarser level."
+    )
+    lines = [f"The coarse levels were trained on {calls}." if told["gates"] else alone]
     if labels := cascade.metadata.get("labels"):
         told = HeldOut.from_json(labels).sentence
-        other = "This is low: change the detector's options, or take another one."
+        other = "This is low: change the detector's options, or choose another detector."
         lines.append("On the labels: " + told.replace("held-out", "labelled").replace(LOW, other))
     return lines
 

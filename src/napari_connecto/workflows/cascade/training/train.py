@@ -135,7 +135,7 @@ def train_cascade_job(
     examples = _examples(labels, params, review, reviewed) if isinstance(labels, Volume) else labels
     if detector is not None:
         if previous is not None:
-            raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
+            raise InputError("a detector is not trained, so there is no previous cascade to continue from; omit it")
         return (yield from _around_job(volume, examples, params, detector, stop))
     assert examples is not None
     if previous is not None:

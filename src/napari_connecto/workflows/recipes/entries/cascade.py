@@ -40,7 +40,7 @@ class WithDetector(OnImage):
         super().__post_init__()
         about = (self.detector_options, self.detector_output, self.detector_shown != "auto")
         if self.detector is None and any(about):
-            raise InputError("got settings of a detector, but no detector; give it, or leave them out")
+            raise InputError("got settings of a detector, but no detector; give one, or omit them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +102,8 @@ class TrainCascade(WithDetector):
     )
     reviewed: tuple[Box, ...] = param(
         (),
-        "Box inside which every object is labelled, in voxels of the labels (of PATH with points); give it once for "
-        "each box. What is not labelled outside is unknown.",
+        "Box inside which every object is labelled, in voxels of the labels (of PATH with points); repeat the "
+        "option for each box. Unlabelled voxels outside are unknown.",
     )
     previous: str | None = param(None, "Cascade to compare with on the same held-out objects.", role="cascade")
     out: str = param(REQUIRED, "Folder of the cascade; a new one, or empty.", role="out")
@@ -116,7 +116,7 @@ class TrainCascade(WithDetector):
         if self.labels is None and self.points is None and self.detector is None:
             raise InputError("training a cascade needs labels, points or a detector; give one of them")
         if self.detector is not None and self.previous is not None:
-            raise InputError("a detector is not trained, so there is no previous cascade to go on from; leave it out")
+            raise InputError("a detector is not trained, so there is no previous cascade to continue from; omit it")
         if self.points is not None and self.review is not None:
             raise InputError("points have their own verdicts, and a review goes with labels; leave one out")
         if self.points is not None and self.params.diameter_nm <= 0:

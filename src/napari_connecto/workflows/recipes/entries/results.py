@@ -43,7 +43,7 @@ class CountRegions(OnResult):
     workflow: ClassVar[str] = "regions"
 
     regions: VolumeSpec = param(
-        REQUIRED, "Labels of the regions, in the same world as the image, on any grid: any readable volume."
+        REQUIRED, "Label image of the regions, in the same coordinates as the image; any voxel size."
     )
     names: str | None = param(
         None, "Names of the regions: a table with id and name, or structures.json of a brainglobe atlas.", role="input"

@@ -24,7 +24,7 @@ NM_PER_UM = 1000.0
 def plan_fields(found: Detections | str | Path, params: FieldParams | None = None) -> Fields:
     """Plan few fields of view, all of one size, that cover what was found, for a microscope that images it finely.
 
-    Every object lies with its margin inside one field; what is larger than a field lies in several together. Few
+    Each object and its margin lie inside one field; an object larger than a field is covered by several. Few
     objects apart from others are covered by the fewest fields possible, by an integer programme; larger groups by
     sweeps that are then improved in parts. The order is a short way of the stage (nearest neighbour, 2-opt).
 

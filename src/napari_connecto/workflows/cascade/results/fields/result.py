@@ -69,7 +69,7 @@ class Fields:
         whole = f"; {self.everywhere} would cover all that was searched" if self.everywhere else ""
         lines.append(f"a regular grid would take {self.grid}{whole}")
         way = length((self.start_um + self.stop_um)[:, 1:] / 2)
-        return [*lines, f"way of the stage: {way:.4g} {self.unit}"] if len(self) > 1 else lines
+        return [*lines, f"stage path: {way:.4g} {self.unit}"] if len(self) > 1 else lines
 
     def stage(self) -> dict[str, np.ndarray]:
         """Columns (n,) in stage units: z, y, x of the middle of each field, z_size, y_size, x_size.
