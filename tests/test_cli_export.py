@@ -152,7 +152,7 @@ def test_what_was_rejected_is_left_out_and_the_others_keep_their_ids(tmp_path):
     assert invoke("export", "points", tmp_path, tmp_path / "all.csv").startswith("3 points written")
     write_verdicts(tmp_path, Verdicts(np.array([1, 2]), found.centre_nm[:2], np.array([REJECTED, ACCEPTED])))
     said = invoke("export", "points", tmp_path, tmp_path / "kept.csv")
-    assert said.endswith("kept.csv; 1 that were rejected are left out\n")
+    assert said.endswith("kept.csv; 1 rejected and left out\n")
     kept = Detections.load(tmp_path / "kept.csv")
     assert (kept.id.tolist(), kept.status.tolist()) == ([2, 3], [ACCEPTED, NEW])
     invoke("export", "points", tmp_path, tmp_path / "kept.xml")
@@ -171,7 +171,7 @@ def test_labels_that_were_rejected_are_left_out_on_every_level(tmp_path):
     told = ("export", "labels", run, out, "--to", "ome-zarr", "--progress", "none")
     assert invoke(*told) == f"written to {out}\n"
     write_verdicts(run, Verdicts(np.array([2]), centre[1:], np.array([REJECTED]), 10.0))
-    assert "1 that were rejected are left out\n" in invoke(*told, "--overwrite")
+    assert "1 rejected and left out\n" in invoke(*told, "--overwrite")
     for level, before in zip(open_volume(out).levels, open_volume(run / "labels" / "objects.zarr").levels, strict=True):
         assert set(np.unique(before.array[:])) == {0, 1, 2}
         np.testing.assert_array_equal(level.array[:], np.where(before.array[:] == 1, 1, 0))
@@ -190,7 +190,7 @@ def test_an_added_object_is_a_ball_in_labels_with_the_id_of_its_row(tmp_path):
     place = np.array([[180.0, 404, 404]])
     write_verdicts(run, Verdicts(np.array([0]), place, np.array([ADDED]), 60.0))
     said = invoke("export", "labels", run, out, "--to", "ome-zarr", "--progress", "none")
-    assert "1 that were added are drawn as balls of the typical diameter\n" in said
+    assert "1 added and drawn as balls of the typical diameter\n" in said
     written = open_volume(out).levels[0].array[:]
     np.testing.assert_array_equal(np.where(written == 2, 0, written), array)
     z, y, x = np.nonzero(written == 2)

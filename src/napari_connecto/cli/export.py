@@ -131,10 +131,10 @@ def _reviewed(source: str, labels: Volume) -> tuple[Volume, list[str]]:
     rejected, added = found.where(found.status == REJECTED), found.where(found.status == ADDED)
     if len(rejected):
         labels = without(labels, rejected.id.tolist())
-        lines.append(f"{len(rejected)} rejected detections are left out")
+        lines.append(f"{len(rejected)} rejected and left out")
     if len(added):
         labels = with_balls(labels, added.centre_nm, added.id, read_verdicts(source).reach_nm)
-        lines.append(f"{len(added)} added objects are drawn as balls of the typical diameter")
+        lines.append(f"{len(added)} added and drawn as balls of the typical diameter")
     return labels, lines
 
 
@@ -173,7 +173,7 @@ def export_table(source: str, out: str, image: VolumeSpec | None = None, to: str
     found = Detections.load(source)
     kept = found.where(found.status != REJECTED)
     kept.save(out, level=level, to=to, title=title)
-    left = f"; {len(found) - len(kept)} rejected detections are left out" if len(kept) < len(found) else ""
+    left = f"; {len(found) - len(kept)} rejected and left out" if len(kept) < len(found) else ""
     return f"{len(kept)} points written to {out}{left}"
 
 

@@ -111,7 +111,8 @@ def test_a_registered_callable_runs_alone_and_as_a_cascade(dock, viewer, qtbot, 
         dock.gates.bar.button.click()
     assert dock.cascade.other == ""
     assert "around bright, without labels" in dock.cascade.about.text()
-    assert dock.gates.isHidden()
+    assert dock.gates.about.isVisibleTo(dock)
+    assert dock.gates.bar.isHidden()
     assert len(done(dock, qtbot, dock.bar.button)) == 12
 
 

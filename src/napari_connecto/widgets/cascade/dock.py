@@ -120,7 +120,7 @@ class CascadeWidget(Dock):
         peeked = self.cascade.peeked
         self.train.setVisible(self.cascade.training)
         self.finder.on_chosen()
-        self.gates.setVisible(bool(self.cascade.other))
+        self.gates.show_for(self.cascade.other, self.cascade.folder)
         for part in (self.options, self.card, self.bar, self.results):
             part.setVisible(not self.cascade.training)
         self.use.setVisible(self._finished is not None and not self.cascade.training)

@@ -94,7 +94,7 @@ class TrainParams:
     width: int = param(8, "Channels of the first layer.", low=2, high=64, advanced=True)
     budget: str = param(
         "standard",
-        "Time for training: quick 1 minute, standard 5, best 20; less where the steps that help are made sooner.",
+        "Time for training: quick 1 minute, standard 5, best 20; shorter if all steps are done earlier.",
         choices=("quick", "standard", "best"),
     )
     steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000)

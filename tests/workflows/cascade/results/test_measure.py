@@ -16,7 +16,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.cascade.detections import Detections
-from napari_connecto.workflows.cascade.results.measure import measure, measure_job
+from napari_connecto.workflows.cascade.results.measure import measure, measure_job, measured_lines
 from napari_connecto.workflows.cascade.results.params import MeasureParams
 from napari_connecto.workflows.cascade.results.visits import visits
 from napari_connecto.workflows.cascade.verdicts import ADDED, Verdicts, write_verdicts
@@ -196,8 +196,10 @@ def test_an_object_without_voxels_has_no_values():
     none = replace(found, id=np.r_[found.id[:-1], 999])
     measures = measure(none, volume_of(image_of(labels))).measures
     assert measures["voxels"][-1] == 0
+    told = measured_lines(replace(none, measures=measures))[0]
+    assert told.startswith(f"{len(none) - 1} objects measured; 1 without a mask not measured; median volume ")
     assert not measures["touches_border"][-1]
-    assert all(np.isnan(measures[name][-1]) for name in ("major_nm", "elongation", "mean", "sd", "border_nm"))
+    assert all(np.isnan(measures[name][-1]) for name in ("volume_um3", "major_nm", "mean", "sd", "border_nm"))
     nothing = measure(Detections.empty(), volume_of(image_of(labels)), MeasureParams(9.0))
     assert nothing.measures["mean"].shape == (0,)
 

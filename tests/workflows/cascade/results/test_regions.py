@@ -134,7 +134,7 @@ def test_names_come_from_a_table_or_the_structures_of_an_atlas(tmp_path):
         ("n.csv", "id,label\n1,a\n", "has no column 'name'"),
         ("n.csv", "id,name\n1.5,a\n", "ids that are not whole numbers"),
         ("n.csv", "id,name\nx,a\n", "has 'x' as id; it is a number"),
-        ("n.json", '{"id": 1}', "is no list of structures"),
+        ("n.json", '{"id": 1}', "is not a list of structures"),
         ("n.json", '[{"id": "1", "name": "a"}]', "each needs a whole number as id, and a name"),
         ("n.json", "[", "n.json"),
         ("gone.json", None, "check the path"),

@@ -42,6 +42,7 @@ class GatesBox(QGroupBox):
         )
         self.about = text_line("Result of the training")
         self.about.hide()
+        self._made: Path | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
@@ -49,6 +50,12 @@ class GatesBox(QGroupBox):
             layout.addWidget(widget)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
+
+    def show_for(self, other: str, cascade: Path | None) -> None:
+        """Show everything if a detector is chosen, and only the result if the cascade made last is."""
+        for part in (self.line, self.form, self.bar):
+            part.setVisible(bool(other))
+        self.setVisible(bool(other) or (cascade is not None and cascade == self._made))
 
     def training(self) -> Training:
         """The training as set in the dock.
@@ -83,4 +90,5 @@ class GatesBox(QGroupBox):
         out = Path(summary.out)
         self.about.setText("\n".join([*summary.lines, f"Saved in {out}"]))
         self.about.show()
+        self._made = out
         (self.rejected if summary.figures["failure"] else self.trained).emit(out)

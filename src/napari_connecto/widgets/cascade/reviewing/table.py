@@ -132,6 +132,7 @@ class DetectionTable(QWidget):
         self._showing = True
         self.model.show_review(review)
         self._showing = False
+        self._fit_columns()
         self._show_count()
         self.select(review.current)
 
@@ -149,6 +150,14 @@ class DetectionTable(QWidget):
             selection.setCurrentIndex(cell, flags.ClearAndSelect | flags.Rows)
             self.view.scrollTo(cell)
         self._showing = False
+
+    def _fit_columns(self) -> None:
+        """Make columns wide enough for their names; the user may have made them wider."""
+        header = self.view.horizontalHeader()
+        assert header is not None
+        for i in range(header.count() - 1):  # the last one stretches
+            if (wanted := header.sectionSizeHint(i)) > header.sectionSize(i):
+                header.resizeSection(i, wanted)
 
     def _offer(self, tags: list[str]) -> None:
         before = self.tag.currentText()

@@ -83,7 +83,8 @@ def _sizes(shapes: Shapes, level: Level, *, flat: bool, pixels: bool) -> Columns
     columns = {"voxels": shapes.voxels}
     if not pixels:
         z, y, x = (v / 1000 for v in level.voxel_nm)
-        columns |= {"area_um2": shapes.voxels * (y * x)} if flat else {"volume_um3": shapes.voxels * (z * y * x)}
+        size = np.where(shapes.voxels > 0, shapes.voxels, np.nan)  # an added object has no mask
+        columns |= {"area_um2": size * (y * x)} if flat else {"volume_um3": size * (z * y * x)}
     names = ("major_nm", "minor_nm") if flat else ("major_nm", "middle_nm", "minor_nm")
     columns |= {name: axes[:, i] for i, name in enumerate(names)}
     sections = np.maximum(shapes.high[:, 0] - shapes.low[:, 0], 0)

@@ -107,11 +107,14 @@ def keep_measures(folder: Path, measured: Detections) -> None:
 
 def measured_lines(measured: Detections) -> list[str]:
     """How many were measured, and the median of what says most."""
-    lines = [f"{len(measured)} objects measured"]
+    missing = np.count_nonzero(measured.measures["voxels"] == 0) if "voxels" in measured.measures else 0
+    lines = [f"{len(measured) - missing} objects measured"]
+    if missing:
+        lines.append(f"{missing} without a mask not measured")
     for name, what in (
         ("volume_um3", "volume {:.3g} um^3"),
         ("area_um2", "area {:.3g} um^2"),
-        ("mean", "intensity {:.4g}"),
+        ("mean", "intensity {:.3g}"),
     ):
         column = np.asarray(measured.measures.get(name, ()), float)
         if np.isfinite(column).any():

@@ -69,7 +69,9 @@ class RegionCounts:
         density, (name, column) = "", next((n, c) for n, c in self.columns.items() if n.startswith("density"))
         for i in most:
             density = f", {column[i]:.3g} {name.removeprefix('density_').replace('_', ' ')}"
-            lines.append(f"{names[i] or f'region {ids[i]}'}: {objects[i]} objects{density}")
+            lines.append(
+                f"{names[i] or f'region {ids[i]}'}: {objects[i]} object{'' if objects[i] == 1 else 's'}{density}"
+            )
         return lines
 
 
