@@ -320,8 +320,8 @@ def test_wrong_options(good, tmp_path, refused):
             "lacks cascade, out, volume; 'detect' takes backend, cascade, out, params, region, volume",
         ),
         ("workflow: dance", "'workflow:' with one of detect, train-cascade"),
-        ("- a", "is no recipe"),
-        ("a: [", "is no YAML"),
+        ("- a", "is not a recipe"),
+        ("a: [", "is not YAML"),
         ("workflow: !!python/object/apply:os.getcwd []", "has the YAML tag"),
         ("workflow: detect\nvolume: {volume}\ncascade: {cascade}\nout: {out}\nbackend: torch\nregoin: [0]", "regoin"),
         (

@@ -173,12 +173,12 @@ def test_code_is_searched_before_it_is_compiled(old: bytes, new: bytes, match: s
 
 def test_pickles_are_not_opened(capsys: pytest.CaptureFixture[str]) -> None:
     for data in (state_bytes({"a": Runs()}), state_bytes(net())):
-        with pytest.raises(ModelError, match="is no TorchScript but a pickle"):
+        with pytest.raises(ModelError, match="is not TorchScript but a pickle"):
             load_torchscript(data, "it")
         with pytest.raises(ModelError, match="holds more than tensors or is damaged; it is not opened"):
             read_state(data, "it")
     for data in (pickle.dumps(Runs()), b"", b"PK\x03\x04"):
-        with pytest.raises(ModelError, match="is no TorchScript"):
+        with pytest.raises(ModelError, match="is not TorchScript"):
             load_torchscript(data, "it")
         with pytest.raises(ModelError, match="it "):
             read_state(data, "it")

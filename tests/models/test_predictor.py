@@ -157,7 +157,7 @@ def test_later_training_of_the_network_changes_nothing() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ModelError, match="do not belong to the card's network"):
         fill_weights(skeleton(SCORER_3D), to_bytes(skeleton(UNET_3D)))
-    with pytest.raises(ModelError, match="no sound safetensors file"):
+    with pytest.raises(ModelError, match="not a valid safetensors file"):
         fill_weights(skeleton(SCORER_3D), b"\x00" * 64)
 
 

@@ -132,7 +132,7 @@ def _is_given(leaf: Leaf) -> bool:
 def do_run(run: Run, how: How) -> None:
     """Do a run, print its summary, and make a page of it where that was asked for."""
     if how.report and not run.reports:
-        raise click.UsageError(f"there is no page for {run.workflow}; leave --report out")
+        raise click.UsageError(f"{run.workflow} has no report page; omit --report")
     if how.report and not run.out:
         raise click.UsageError("--report needs --out, the folder that it is written to")
     with StopOnInterrupt(run) as stopping:

@@ -22,7 +22,7 @@ def check_zarr_name(path: str) -> None:
     suffix = os.path.splitext(path.rstrip("/"))[1].lower()
     if suffix in IMAGES + OTHERS:
         raise InputError(
-            f"got '{path}', and a zarr store is no {suffix}; allowed: a name that ends in .zarr, or no suffix"
+            f"got '{path}', and a zarr store is not a {suffix}; allowed: a name that ends in .zarr, or no suffix"
         )
 
 
@@ -88,4 +88,4 @@ def _refuse_existing(target: Path, overwrite: bool, kind: str, is_one: Callable[
     if not overwrite:
         raise StoreError(f"'{target}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
     if not is_one(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise StoreError(f"'{target}' is no {kind} and will not be overwritten; choose another name")
+        raise StoreError(f"'{target}' is not a {kind} and will not be overwritten; choose another name")

@@ -100,7 +100,7 @@ def test_too_many_files_and_no_zip_are_refused(tmp_path: Path, monkeypatch: pyte
     ):
         pass
     (tmp_path / "q.zip").write_bytes(b"PK nothing")
-    with pytest.raises(ModelError, match="is no zip file"), opened(tmp_path / "q.zip"):
+    with pytest.raises(ModelError, match="is not a zip file"), opened(tmp_path / "q.zip"):
         pass
     with pytest.raises(ModelError, match="there is no package at"), opened(tmp_path / "r.zip"):
         pass
@@ -117,9 +117,9 @@ LAUGHS = "a: &a [lol]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in
         ("a: &x [1, *x]", "YAML aliases that grow to more than is allowed"),
         (LAUGHS, "YAML aliases that grow to more than is allowed"),
         ("[" * 100000, "more than 30 levels"),
-        ("a: [1, 2", "is no YAML"),
-        ("a: 2000-99-99", "is no YAML"),
-        ("\x00", "is no YAML"),
+        ("a: [1, 2", "is not YAML"),
+        ("a: 2000-99-99", "is not YAML"),
+        ("\x00", "is not YAML"),
     ],
 )
 def test_yaml_holds_plain_values_only(text: str, match: str) -> None:
@@ -144,7 +144,7 @@ def test_arrays_that_lie_are_refused_before_anything_is_allocated() -> None:
     huge = honest.replace(b"(2, 3), }          ", b"(2, 99999999999), }")
     assert huge != honest
     for data in (huge, honest[:-1], honest.replace(b"<f4", b"<f8"), npy(np.array(["a"])), b"", pickle.dumps([1])):
-        with pytest.raises(ModelError, match="'a' is no array of numbers"):
+        with pytest.raises(ModelError, match="'a' is not an array of numbers"):
             safe_array(data, "'a'")
     with pytest.raises(ModelError, match="values of type object"):
         safe_array(npy(np.array([{}], object)), "'a'")

@@ -96,7 +96,7 @@ def test_bad_input_leaves_nothing(tmp_path):
 def test_what_is_there_is_replaced_only_when_told(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    with pytest.raises(StoreError, match="is no precomputed volume and will not be overwritten"):
+    with pytest.raises(StoreError, match="is not a precomputed volume and will not be overwritten"):
         save_precomputed(labels(), tmp_path / "mine", overwrite=True)
     save_precomputed(labels(), tmp_path / "p")
     with pytest.raises(StoreError, match="exists; choose another name"):
@@ -104,7 +104,7 @@ def test_what_is_there_is_replaced_only_when_told(tmp_path):
     (tmp_path / "mine" / "info").write_text("what I know of it")
     (tmp_path / "p" / "thesis.txt").write_text("all of it")
     for place in ("mine", "p"):
-        with pytest.raises(StoreError, match="is no precomputed volume and will not be overwritten"):
+        with pytest.raises(StoreError, match="is not a precomputed volume and will not be overwritten"):
             save_precomputed(labels(), tmp_path / place, overwrite=True)
         assert (tmp_path / place / "thesis.txt").exists()
     with pytest.raises(InputError, match="got 's3://bucket/p'; precomputed is written to a local folder"):

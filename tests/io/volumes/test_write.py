@@ -179,7 +179,7 @@ def test_what_is_no_zarr_store_is_not_overwritten_at_an_address_either(kind, tmp
     place = f"memory://{tmp_path.name}/lab" if kind == "memory" else f"file://{tmp_path}/lab"
     with fsspec.open(f"{place}/other/notes.txt", "w", auto_mkdir=True) as notes:
         notes.write("mine")
-    with pytest.raises(StoreError, match="is no zarr store and will not be overwritten"):
+    with pytest.raises(StoreError, match="is not a zarr store and will not be overwritten"):
         save_volume(image(), place, overwrite=True)
     with fsspec.open(f"{place}/other/notes.txt", "r") as notes:
         assert notes.read() == "mine"
@@ -302,7 +302,7 @@ def test_no_suffix_or_one_of_its_own_is_fine(name, tmp_path):
 def test_overwriting_spares_what_is_no_zarr(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_text("x")
-    with pytest.raises(StoreError, match="no zarr store and will not be overwritten"):
+    with pytest.raises(StoreError, match="not a zarr store and will not be overwritten"):
         save_volume(image(), tmp_path / "photos", overwrite=True)
     assert [p.name for p in (tmp_path / "photos").iterdir()] == ["a.png"]
 

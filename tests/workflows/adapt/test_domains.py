@@ -81,8 +81,8 @@ def test_a_domain_is_made_and_found_again(tmp_path):
     assert 0 < domain.card.metrics["vi"] < 1
     with pytest.raises(StoreError, match="choose a new folder for the domain"):
         run(train_domain_job("x", made.image, labels, tmp_path / "x", encoder, params, about))
-    (tmp_path / "x" / "features.npy").write_bytes(b"no array")
-    with pytest.raises(ModelError, match="is no domain"):
+    (tmp_path / "x" / "features.npy").write_bytes(b"not an array")
+    with pytest.raises(ModelError, match="is not a domain"):
         Domain.load(tmp_path / "x")
 
 

@@ -178,7 +178,7 @@ def test_the_recipe_saves_the_model_its_figures_and_the_old_thresholds(work):
     )
     assert load_model(work / "again/model", backend="torch").card.parent == found.figures["digest"]
     assert chained.lines[0].startswith("playback done")
-    with pytest.raises(InputError, match="is no domain; name the domain that has them as the source"):
+    with pytest.raises(InputError, match="is not a domain; name the domain that has them as the source"):
         run(recipe_job(preparing(work, "none", how="playback", model=str(work / "both"))))
     with pytest.raises(InputError, match="domain 'far' has no patches"):
         run(recipe_job(preparing(work, "none", how="playback", model=str(work / "library/far"))))

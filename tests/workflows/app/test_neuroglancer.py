@@ -87,9 +87,9 @@ def test_what_neuroglancer_cannot_read_is_refused(tmp_path):
     import zarr
 
     zarr.save_array(str(tmp_path / "plain.zarr"), np.zeros((4, 4, 4)))
-    with pytest.raises(InputError, match="is no OME-Zarr or precomputed folder with a voxel size"):
+    with pytest.raises(InputError, match="is not an OME-Zarr or precomputed folder with a voxel size"):
         shown(tmp_path / "plain.zarr")
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "info").write_text('{"scales": []}')
-    with pytest.raises(InputError, match="is no precomputed volume"):
+    with pytest.raises(InputError, match="is not a precomputed volume"):
         shown(tmp_path / "p")

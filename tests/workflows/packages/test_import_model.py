@@ -218,8 +218,8 @@ REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (rdf5(), {"out_npy": npy(np.full((1, 1, 32, 32), np.nan))}, "deviates from the package's test output"),
     (rdf5(), {"in_npy": npy(np.zeros((1, 32, 32)))}, "test input has 3 axes, but its description says 'bcyx'"),
     (rdf5(), {"in_npy": npy(np.zeros((1, 2, 32, 32)))}, "test input has 2 channels, but the model takes 1"),
-    (rdf5(), {"in_npy": npy(np.array([{}], object))}, "'in.npy' in .* is no array of numbers"),
-    (rdf5(), {"weights_pt": state_bytes({"a": Runs()})}, "is no TorchScript but a pickle"),
+    (rdf5(), {"in_npy": npy(np.array([{}], object))}, "'in.npy' in .* is not an array of numbers"),
+    (rdf5(), {"weights_pt": state_bytes({"a": Runs()})}, "is not TorchScript but a pickle"),
     (_document(sha256="0" * 64), {}, "is not the file of the description"),
     (_document(source="https://example.org/weights.pt"), {}, "nothing is downloaded: download the full package first"),
     (_document(source="../weights.pt"), {}, "outside the package|not valid"),
@@ -260,7 +260,7 @@ REFUSED: list[tuple[Any, dict[str, bytes], str]] = [
     (_sized(y={"min": 0, "step": 16}), {}, "is not valid: inputs.0.axes.2.space.size"),
     (_tied(offset=16), {}, "along y hangs on 'x'; supported are y and x of equal extent"),
     (b"a: !!python/object/apply:os.system ['ls']", {}, "YAML tag"),
-    (b"- 1", {}, "is no mapping"),
+    (b"- 1", {}, "is not a mapping"),
 ]
 
 

@@ -144,7 +144,7 @@ def test_a_damaged_translator_is_named(tmp_path, damage):
 
 
 def test_no_translator_at_all(tmp_path):
-    with pytest.raises(ModelError, match="is no translator"):
+    with pytest.raises(ModelError, match="is not a translator"):
         load_translator(tmp_path)
     with pytest.raises(ModelError, match="got no model"):
         Translator("none", ())

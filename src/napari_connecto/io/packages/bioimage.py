@@ -116,7 +116,7 @@ def spec_library() -> Any:
 
 def _description(raw: Any, path: str | Path) -> Any:
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise ModelError(f"the description in '{path}' is no mapping of names to values; download the package again")
+        raise ModelError(f"the description in '{path}' is not a mapping of names to values; download the package again")
     if raw.get("type") != "model":
         raise ModelError(f"'{path}' describes a {raw.get('type')!s:.50}, not a model; give a model package")
     version = str(raw.get("format_version"))

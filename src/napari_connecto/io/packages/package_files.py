@@ -97,7 +97,9 @@ def opened(path: str | Path) -> Iterator[PackageFiles]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"'{path}' is no zip file ({error}); give a bioimage.io package as zip or folder") from error
+        raise ModelError(
+            f"'{path}' is not a zip file ({error}); give a bioimage.io package as zip or folder"
+        ) from error
     with archive:
         yield PackageFiles(path, archive)
 
@@ -127,4 +129,6 @@ def check_name(name: str, where: str) -> None:
 
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:
     if size > limit:
-        raise ModelError(f"{name} in '{path}' would take {size} bytes; allowed are {limit}: this is no sound package")
+        raise ModelError(
+            f"{name} in '{path}' would take {size} bytes; allowed are {limit}: this is not a valid package"
+        )

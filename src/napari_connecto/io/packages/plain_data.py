@@ -61,7 +61,7 @@ def safe_yaml(
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, ConnectoError):
             raise
-        raise kind(f"{where} is no YAML ({' '.join(str(error).split()):.200}); {advice}") from error
+        raise kind(f"{where} is not YAML ({' '.join(str(error).split()):.200}); {advice}") from error
 
 
 def _extent(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def safe_array(data: bytes, where: str) -> np.ndarray:
         return flat.reshape(shape, order="F" if fortran else "C")
     except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         first = str(error).split("\n")[0]
-        raise ModelError(f"{where} is no array of numbers ({first}); download the package again") from error
+        raise ModelError(f"{where} is not an array of numbers ({first}); download the package again") from error
 
 
 def safe_arrays(path: Path, most: int = MAX_ARRAYS) -> dict[str, np.ndarray]:
@@ -117,7 +117,9 @@ def safe_arrays(path: Path, most: int = MAX_ARRAYS) -> dict[str, np.ndarray]:
         with ZipFile(path) as packed:
             size = sum(item.file_size for item in packed.infolist())
             if size > most:
-                raise ModelError(f"the arrays of '{path}' take {size} bytes, allowed are {most}; this is no sound file")
+                raise ModelError(
+                    f"the arrays of '{path}' take {size} bytes, allowed are {most}; this is not a valid file"
+                )
             found = {item.filename: packed.read(item) for item in packed.infolist()}
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         if isinstance(error, ModelError):

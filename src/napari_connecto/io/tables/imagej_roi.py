@@ -103,7 +103,7 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as packed:
         members = [info for info in packed.infolist() if info.filename.lower().endswith(".roi")]
         if any(info.file_size > _LARGEST for info in members):
-            raise InputError(f"'{path}' holds a region of more than {_LARGEST} bytes; it is no set of points")
+            raise InputError(f"'{path}' holds a region of more than {_LARGEST} bytes; it is not a set of points")
         return [(info.filename, packed.read(info)) for info in members]
 
 

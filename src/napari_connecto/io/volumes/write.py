@@ -243,7 +243,7 @@ def _remote_place(path: str, overwrite: bool) -> Iterator[Store]:
             if not overwrite:
                 raise StoreError(f"'{path}' exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
             if not any(system.isfile(f"{inner.rstrip('/')}/{mark}") for mark in ZARR_FILES):
-                raise StoreError(f"'{path}' is no zarr store and will not be overwritten; choose another name")
+                raise StoreError(f"'{path}' is not a zarr store and will not be overwritten; choose another name")
             system.rm(inner, recursive=True)
     try:
         yield store

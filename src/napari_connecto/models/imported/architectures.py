@@ -85,7 +85,9 @@ def read_state(data: bytes, where: str) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-                raise ModelError(f"{where} would take more than {MAX_BYTES} bytes in memory; it is no sound state dict")
+                raise ModelError(
+                    f"{where} would take more than {MAX_BYTES} bytes in memory; it is not a valid state dict"
+                )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)

@@ -71,17 +71,17 @@ def _check_archive(data: bytes, where: str) -> None:
             code = [i for i in infos if "/code/" in i.filename and i.filename.endswith(".py")]
             names = {i.filename.rpartition("/")[2] for i in infos}
             if not code or "constants.pkl" not in names or "model.json" in names:
-                raise ModelError(f"{where} is no TorchScript but a pickle, which can run any code; it is not opened")
+                raise ModelError(f"{where} is not TorchScript but a pickle, which can run any code; it is not opened")
             if sum(i.file_size for i in infos) > MAX_BYTES or sum(i.file_size for i in code) > MAX_CODE:
-                raise ModelError(f"{where} would take more than {MAX_BYTES} bytes in memory; it is no sound network")
+                raise ModelError(f"{where} would take more than {MAX_BYTES} bytes in memory; it is not a valid network")
             for info in code:
                 _check_code(archive.read(info).decode("utf-8"), where)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, UnicodeDecodeError, NotImplementedError) as error:
-        raise ModelError(f"{where} is no TorchScript ({_short(error)}); download the package again") from error
+        raise ModelError(f"{where} is not TorchScript ({_short(error)}); download the package again") from error
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{where} is no TorchScript ({_short(error)}); download the package again") from error
+        raise ModelError(f"{where} is not TorchScript ({_short(error)}); download the package again") from error
 
 
 def _check_code(code: str, where: str) -> None:

@@ -60,7 +60,7 @@ def read_tensors(data: bytes) -> dict[str, Tensor]:
         tensors = dict(safetensors.torch.load(data))
     except (SafetensorError, LookupError, ValueError, RuntimeError, TypeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"this is no sound safetensors file ({reason:.200}); export it again") from error
+        raise ModelError(f"this is not a valid safetensors file ({reason:.200}); export it again") from error
     for name, tensor in tensors.items():
         if tensor.dim() > MOST_AXES:
             raise ModelError(

@@ -34,7 +34,9 @@ def peek_card(folder: Path) -> ModelCard:
     try:
         card = ModelCard.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"'{folder}' is no model; choose a folder with card.json and weights.safetensors") from error
+        raise ModelError(
+            f"'{folder}' is not a model; choose a folder with card.json and weights.safetensors"
+        ) from error
     if card.outputs[0].name != "boundary":
         raise ModelError(f"'{card.name}' predicts {card.outputs[0].name}, not boundary; choose a boundary model")
     return card

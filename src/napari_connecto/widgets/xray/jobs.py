@@ -212,4 +212,6 @@ def peek(folder: Path) -> TranslatorAbout:
         card = ModelCard.from_json(json.loads((folder / "member_0" / "card.json").read_text(encoding="utf-8")))
         return TranslatorAbout(str(document["name"]), card.voxel_nm, int(document["members"]), dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{folder}' is no translator; choose a folder with {TRANSLATOR}, made by training") from error
+        raise ModelError(
+            f"'{folder}' is not a translator; choose a folder with {TRANSLATOR}, made by training"
+        ) from error

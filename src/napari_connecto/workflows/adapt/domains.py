@@ -73,7 +73,7 @@ class Domain:
             features = safe_array((folder / FEATURES).read_bytes(), FEATURES)
         except (OSError, ModelError) as error:
             raise ModelError(
-                f"'{folder}' is no domain ({error}); it needs {ABOUT} and {FEATURES} beside the model. Make a domain "
+                f"'{folder}' is not a domain ({error}); it needs {ABOUT} and {FEATURES} beside the model. Make one "
                 "with `napari-connecto domains train`"
             ) from error
         if not isinstance(about, dict) or features.ndim != 2 or not np.isfinite(features).all():

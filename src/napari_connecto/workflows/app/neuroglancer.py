@@ -74,7 +74,7 @@ def shown(path: str | Path, array: str | None = None) -> Shown:
     is_zarr = any((folder / mark).is_file() for mark in ("zarr.json", ".zattrs", ".zgroup"))
     if not is_zarr or not volume.calibrated:
         raise InputError(
-            f"'{path}' is no OME-Zarr or precomputed folder with a voxel size, which neuroglancer needs; "
+            f"'{path}' is not an OME-Zarr or precomputed folder with a voxel size, which neuroglancer needs; "
             "make one with `napari-connecto convert` or `napari-connecto export labels`"
         )
     level = volume.levels[0]
@@ -112,7 +112,7 @@ def _precomputed(folder: Path) -> Shown:
             folder.name, kind, folder, "precomputed", fvec3(voxel.tolist()), middle, fvec3((size * voxel).tolist())
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"'{folder}' is no precomputed volume ({error!r}); write it again") from error
+        raise InputError(f"'{folder}' is not a precomputed volume ({error!r}); write it again") from error
 
 
 def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ def read_document(folder: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"'{folder}' is no cascade; give a folder with cascade.json, made by train-cascade") from error
+        raise ModelError(
+            f"'{folder}' is not a cascade; give a folder with cascade.json, made by train-cascade"
+        ) from error
     document = parse_json(text, str(path), ModelError, "train or export the cascade again")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ModelError(f"{path} has an unknown format; this version reads format {FORMAT}")

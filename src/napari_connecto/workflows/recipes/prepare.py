@@ -70,7 +70,7 @@ def _prepared(
     folder = model_folder(run.source or run.model)
     if not (folder / ABOUT).is_file():
         raise InputError(
-            f"playback needs patches of the data that '{run.model}' was trained on, and '{folder}' is no domain; "
+            f"playback needs patches of the data that '{run.model}' was trained on, and '{folder}' is not a domain; "
             "name the domain that has them as the source"
         )
     encoder = load_encoder(run.library, device=params.device)

@@ -37,7 +37,7 @@ def read_recipe(path: str | Path) -> Recipe:
         raise InputError(f"cannot read the recipe {path}: {error}; check the path") from error
     recipe = safe_yaml(text, f"the recipe '{path}'", InputError, "correct it, or write it again")
     if not isinstance(recipe, dict) or recipe.get("workflow") not in list(ENTRIES):
-        raise InputError(f"{path} is no recipe; it needs a line 'workflow:' with one of {', '.join(ENTRIES)}")
+        raise InputError(f"{path} is not a recipe; it needs a line 'workflow:' with one of {', '.join(ENTRIES)}")
     return recipe
 
 

@@ -164,7 +164,7 @@ def load_translator(
             raise ValueError(f"{count} members")
     except OSError as error:
         raise ModelError(
-            f"'{folder}' is no translator, because it has no readable {TRANSLATOR}; give the folder of a trained one"
+            f"'{folder}' is not a translator, because it has no readable {TRANSLATOR}; give the folder of a trained one"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelError):
