@@ -308,7 +308,7 @@ def test_wrong_options(good, tmp_path, refused):
     assert "nonsense" in refused(*detect(good[0], good[1], tmp_path / "out", "--nonsense"))
     assert "channel" in refused(*detect(good[0], good[1], tmp_path / "out", "--channel", "red"))
     assert "channel" in refused("info", good[0], "--channel", "²")
-    assert "either labels or points" in refused("train-cascade", good[0], "--out", tmp_path / "out")
+    assert "needs labels, points or a detector" in refused("train-cascade", good[0], "--out", tmp_path / "out")
     assert "nonsense" in refused("nonsense")
 
 
@@ -317,7 +317,7 @@ def test_wrong_options(good, tmp_path, refused):
     [
         (
             "workflow: detect",
-            "lacks cascade, out, volume; 'detect' takes backend, cascade, out, params, region, volume",
+            "lacks out, volume; 'detect' takes backend, cascade, detector, ",
         ),
         ("workflow: dance", "'workflow:' with one of detect, train-cascade"),
         ("- a", "is not a recipe"),
