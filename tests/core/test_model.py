@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from napari_connecto.core.errors import ChunkError, ModelError
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Scaling
+from napari_connecto.core.views.sampled import sampled
 from napari_connecto.core.volume import Level, Volume
 from tests.compute.parts import Chunked, noise
 
+NM = (1.0, 1.0, 1.0)
 CARD = ModelCard(
     "mito", "detect", (40.0, 8.0, 8.0), (8, 64, 64), (4, 16, 16),
     (Output("foreground"), Output("object", (2, 4, 4), (4, 0, 0))),
@@ -136,3 +138,23 @@ def test_normalisation_of_flat_empty_and_thin_volumes():
     thin = np.broadcast_to(np.arange(64, dtype=np.uint8), (2, 64, 64))
     got = Normalisation("percentile", 0, 100).resolve(volume(thin), max_voxels=2 * 32 * 32)
     assert 0 < got.offset < 32 < got.offset + got.scale < 63
+
+
+def test_percentiles_of_the_finest_level_depend_on_no_coarse_one():
+    image = np.random.default_rng(0).normal(100, 10, (1, 256, 256)).astype(np.float32)
+    fine, coarse = Volume.from_array(image, NM), image.reshape(1, 16, 16, 16, 16).mean((2, 4))
+    both = Volume((*fine.levels, Volume.from_array(coarse, (1.0, 16.0, 16.0)).levels[0]))
+    finest, usual = (Normalisation("percentile", 1, 99, finest=finest) for finest in (True, False))
+    assert finest.resolve(both) == finest.resolve(fine) == usual.resolve(fine)
+    assert usual.resolve(both) != usual.resolve(fine)
+
+
+@given(st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)), st.integers(1, 2000))
+def test_values_spread_over_a_level_are_of_all_its_parts_and_not_too_many(shape, most):
+    level = Volume.from_array(np.arange(np.prod(shape)).reshape(shape), NM).levels[0]
+    values = sampled(level, most, spread=True)
+    assert 0 < len(np.unique(values)) == values.size <= max(most, 8 * 64)
+    if level.box.size > most >= 640:  # from both halves of every axis
+        for axis, at in enumerate(np.unravel_index(values.ravel(), shape)):
+            assert (at < (shape[axis] + 1) / 2).any()
+            assert (at >= shape[axis] // 2).any()

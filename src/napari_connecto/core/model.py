@@ -13,8 +13,8 @@ from napari_connecto.core.errors import ModelError, TooBigError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, FVec3, Vec3, fvec3, sound_size, vec3
 from napari_connecto.core.shown import shown
-from napari_connecto.core.views.holes import readable
 from napari_connecto.core.views.pedestal import above, moments, narrow, percentiles
+from napari_connecto.core.views.sampled import sampled
 from napari_connecto.core.volume import Level, Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
@@ -83,11 +83,14 @@ class Normalisation:
     ``kind`` "range" maps the dtype's range to 0..1 (floats are left alone), "percentile" maps ``low``..``high``
     (in per cent, taken on the coarsest level) to 0..1 without clipping, "standard" subtracts the mean and divides by
     the standard deviation (of the finest level's centre, as coarse levels vary less), "none" leaves values alone.
+    With ``finest``, percentiles are those of places spread over the finest level: coarse ones average noise and small
+    objects away, and how much depends on how coarse they are.
     """
 
     kind: NormalisationKind = "range"
     low: float = 1.0
     high: float = 99.0
+    finest: bool = False
 
     def resolve(self, volume: Volume, max_voxels: int = 2**24, *, damaged: bool = False) -> Scaling:
         """The numbers for this volume; reads at most ``max_voxels`` of one level.
@@ -95,7 +98,7 @@ class Normalisation:
         An array that is costly to read may offer values itself, ``array.sample(max_voxels, damaged=damaged)`` (n,).
         A chunk that cannot be read is left out of these where the volume may be ``damaged``, and raised else.
         """
-        level = volume.levels[0 if self.kind == "standard" else -1]
+        level = volume.levels[0 if self.kind == "standard" or self.finest else -1]
         if self.kind == "none":
             return Scaling()
         if self.kind == "range":
@@ -106,8 +109,7 @@ class Normalisation:
         if hasattr(level.array, "sample"):
             sample = level.array.sample(max_voxels, damaged=damaged)
         else:
-            part = _central_part(level.box, max_voxels, getattr(level.array, "chunks", None))
-            sample = readable(level, part) if damaged else level.read(part)
+            sample = sampled(level, max_voxels, spread=self.finest and self.kind == "percentile", damaged=damaged)
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         if finite.size == 0:
             raise ModelError(f"'{volume.name}' holds no finite value that can be read; check the input")
@@ -116,26 +118,6 @@ class Normalisation:
             return Scaling.between(base, mean, deviation or 1.0, finite.dtype)
         base, (low, high) = percentiles(finite, [self.low, self.high])
         return Scaling.between(base, low, high - low if high > low else 1.0, finite.dtype)
-
-
-def _central_part(box: Any, max_voxels: int, chunks: Any = None) -> Any:
-    """The middle of a box; where chunks are large, so little that few of them have to be decoded for it."""
-    while box.size > max_voxels:
-        box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
-    sizes = list(chunks)[-3:] if chunks else []
-    if len(sizes) < 3 or not all(isinstance(c, int) for c in sizes):
-        return box
-    while True:
-        touched = [-(-b // c) - a // c for a, b, c in zip(box.start, box.stop, sizes, strict=True)]
-        if prod(touched) * prod(sizes) <= 4 * max_voxels or max(touched) == 1:
-            return box
-        axis = touched.index(max(touched))
-        start, stop = list(box.start), list(box.stop)
-        if box.stop[axis] % sizes[axis] and box.stop[axis] // sizes[axis] * sizes[axis] > start[axis]:
-            stop[axis] = box.stop[axis] // sizes[axis] * sizes[axis]
-        else:
-            start[axis] = min(stop[axis] - 1, (start[axis] // sizes[axis] + 1) * sizes[axis])
-        box = type(box)(tuple(start), tuple(stop))
 
 
 @shown

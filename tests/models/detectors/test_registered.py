@@ -21,6 +21,7 @@ from napari_connecto.models.detectors.chosen import ChosenOutput
 from napari_connecto.models.detectors.registered import registered
 from napari_connecto.models.detectors.registry import registered_names
 from napari_connecto.models.files import load_model, save_model
+from napari_connecto.workflows.cascade.search.coarser import with_coarser
 from tests import own_detectors
 from tests.contracts.predictor import PredictorContract
 
@@ -191,3 +192,16 @@ def test_a_chosen_output_is_saved_with_its_model(tmp_path):
     (tmp_path / "card.json").write_text(json.dumps(told))
     with pytest.raises(ModelError, match="it was changed"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("side", [256, 640])
+def test_blobs_in_noise_are_found_however_few_they_are(side):
+    """Whatever share of the image they fill, and in whatever coarse levels they are averaged away."""
+    image, grids = np.random.default_rng(0).normal(30, 4, (1, side, side)), np.indices((side, side))
+    for centre in ((40, 40), (120, 60), (80, 200)):
+        image[0][sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= 64] = 200
+    volume = with_coarser(Volume.from_array(image.astype(np.uint8), (1.0, 1.0, 1.0)))
+    predictor = registered("blobs", volume, {"diameter_nm": 16})
+    scaling = predictor.card.normalisation.resolve(volume)
+    found = map_of(scaling(np.array(volume.levels[0].array)).astype(np.float32), predictor)
+    assert cc3d.connected_components(found >= 0.5).max() == 3

@@ -79,8 +79,9 @@ class Blobs:
         smooth = ndimage.gaussian_filter(
             -image if self.dark else image, [SMOOTH * w for w in self._wide(image, voxel_nm)]
         )
-        low, middle = np.percentile(smooth, [2.5, 50])
-        found = float(np.clip(ABOVE * (middle - low), LEAST_CONTRAST, MOST_CONTRAST))
+        low, middle, top = np.percentile(smooth, [2.5, 50, 100])
+        most = MOST_CONTRAST * max(1.0, top - low)  # sparse objects exceed the range, which is that of noise
+        found = float(np.clip(ABOVE * (middle - low), LEAST_CONTRAST, min(1.0, most)))
         return replace(self, contrast=round(found, 3))
 
     def _wide(self, image: np.ndarray, voxel_nm: FVec3) -> list[float]:

@@ -120,7 +120,7 @@ def registered(
     own = volume.levels[0]
     detector = make(name, options)
     reads = declared(name, detector, own.voxel_nm, own.shape)
-    normalisation = Normalisation(reads.normalisation, *PERCENTILES)  # type: ignore[arg-type]
+    normalisation = Normalisation(reads.normalisation, *PERCENTILES, finest=reads.normalisation == "percentile")  # type: ignore[arg-type]
     if callable(getattr(detector, "fitted", None)):
         detector = _fitted(name, detector, own, normalisation.resolve(volume))
     size, diameter = reads.voxel_nm or own.voxel_nm, diameter_nm or reads.diameter_nm
