@@ -197,6 +197,7 @@ def test_an_audit_bound_takes_the_chunks_that_it_needs():
     assert 0 < audit["sampled"] < audit["rejected"]
     assert audit["near"] <= audit["sampled"] // 10
     assert audit["lost_upper"] <= 0.3
+    assert audit["sentence"] in report_lines(report)
     told = estimate(volume, fakes.cascade(), DetectParams(audit=3, force_cascade=True), trial=False).notes
     assert any("5% takes" in note and "set the audit bound to 0.05" in note for note in told)
 

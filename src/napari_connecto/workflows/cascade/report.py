@@ -121,8 +121,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"{report['voxels_ratio']:.1f}x fewer voxels classified than in an exhaustive search")
     elif "phases" in report:
         lines.append(report["reason"])
-        if report["audit"]["rejected"]:
-            lines.append(report["audit"]["sentence"])
+    if report["audit"]["rejected"]:
+        lines.append(report["audit"]["sentence"])
     if "held_out" in report:
         lines.append(f"On the held-out block: {report['held_out']['sentence']}")
     if check := stated(report):
