@@ -162,7 +162,7 @@ def test_bad_recipes(tmp_path, parts, change, message):
 def test_training_takes_labels_or_points(parts, tmp_path):
     base = {"workflow": "train-cascade", "volume": str(parts[0]), "out": str(tmp_path / "out")}
     for more in ({}, {"labels": str(parts[0]), "points": "t.csv"}):
-        with pytest.raises(InputError, match="labels(,| or) points"):
+        with pytest.raises(InputError, match=r"labels(,| or) points"):
             run(recipe_job({**base, **more}))
 
 
