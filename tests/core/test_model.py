@@ -53,6 +53,7 @@ def damaged(**changes):
         (damaged(normalisation={"kind": "zscore"}), "normalisation 'zscore'"),
         (damaged(normalisation={"kind": "percentile", "low": 99, "high": 1}), "from 99 to 1 %"),
         (damaged(normalisation={"colour": 1}), "damaged.*colour"),
+        (damaged(normalisation={"kind": "percentile", "finest": [1]}), r"finest \[1\]"),
         (damaged(colour="red"), "damaged.*colour"),
         ({k: v for k, v in CARD.to_json().items() if k != "tile"}, "damaged.*tile"),
         ([1, 2], "damaged"),

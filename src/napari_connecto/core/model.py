@@ -189,6 +189,8 @@ class ModelCard:
             if min(o.stride) < 1 or not fits:
                 return f"output '{o.name}' of stride {o.stride}, trimmed {o.trimmed}; need >= 1, and 0 to the halo"
         n = self.normalisation
+        if type(n.finest) is not bool:
+            return f"normalisation with finest {n.finest!r:.40}; allowed: true, false"
         if n.kind not in get_args(NormalisationKind) or not 0 <= n.low < n.high <= 100:
             return (
                 f"normalisation '{n.kind}' from {n.low} to {n.high} %; allowed: {get_args(NormalisationKind)}, 0 to 100"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.model import Output
 from napari_connecto.core.predict import predict
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
@@ -162,6 +163,14 @@ def test_a_card_that_was_tampered_with_is_refused(tmp_path, change, told):
     text = replace(card, network={**card.network, **change}).to_json()
     (tmp_path / "card.json").write_text(json.dumps(text))
     with pytest.raises((ModelError, InputError), match=told):
+        load_model(tmp_path)
+
+
+def test_a_card_whose_map_has_another_stride_is_refused(tmp_path):
+    card = save_model(registered("bright", EMPTY), tmp_path)
+    coarse = replace(card, outputs=(Output("object", (1, 2, 2)),))
+    (tmp_path / "card.json").write_text(json.dumps(coarse.to_json()))
+    with pytest.raises(ModelError, match="does not describe a registered detector"):
         load_model(tmp_path)
 
 

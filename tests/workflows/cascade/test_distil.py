@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.choose import choose_thresholds
+from napari_connecto.workflows.cascade.training.distil.gates import Mixed
 from napari_connecto.workflows.cascade.training.distil.places import SHARES, Strata, likeness, spread
 from napari_connecto.workflows.cascade.training.summary import summarise
 from napari_connecto.workflows.cascade.training.train import train_cascade
@@ -156,3 +158,22 @@ def test_places_at_the_rim_of_an_image_that_no_tile_divides_are_learnt_from_or_l
     cascade = train_cascade(image, detector=registered("bright", image, {"threshold": 0.5}), params=params)
     assert len(cascade.stages) > 1
     assert all(np.isfinite(scores).all() for scores in cascade.calibration.scores)
+
+
+@pytest.mark.parametrize("positive", [(), (0,), (0, 1, 2)])
+def test_samples_of_a_gate_are_drawn_whatever_places_hold_objects(positive):
+    class Place:
+        """Gives its own number, as `Patches` give samples."""
+
+        def __init__(self, number):
+            self.number = number
+
+        def draw(self, batch, seed):
+            while True:
+                yield (np.full((batch, 1), self.number),) * 3
+
+    mixed = Mixed([Place(k) for k in range(3)], np.isin(np.arange(3), positive))
+    drawn = np.concatenate([sample[0] for sample in islice(mixed.draw(4, 0), 50)]).ravel()
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+    expected = [0.5 / max(1, len(positive)) * (k in positive) + (0.5 if positive else 1.0) / 3 for k in range(3)]
+    np.testing.assert_allclose(shares, expected, atol=0.12)

@@ -189,7 +189,7 @@ def _checked(card: ModelCard) -> Mapping[str, Any]:
     texts = all(isinstance(network.get(key), str) for key in ("name", "version", "answers"))
     size = network.get("diameter_nm")
     sound = texts and isinstance(network.get("options"), Mapping) and isinstance(size, int | float)
-    if not sound or not 0 <= float(size) < 1e12 or [o.name for o in card.outputs] != [OUTPUT]:  # type: ignore[arg-type]
+    if not sound or not 0 <= float(size) < 1e12 or card.outputs != (Output(OUTPUT),):  # type: ignore[arg-type]
         raise ModelError(f"the card '{card.name}' does not describe a registered detector; train again")
     return network
 

@@ -104,7 +104,13 @@ class Mixed:
             parts = []
             for _ in range(batch):
                 kind = rng.uniform()
-                among = there if kind < POSITIVE else self.hard if kind < POSITIVE + HARD and len(self.hard) else rest
+                among = (
+                    there
+                    if kind < POSITIVE and len(there)
+                    else self.hard
+                    if kind < POSITIVE + HARD and len(self.hard)
+                    else rest
+                )
                 i = int(rng.choice(among))
                 if i not in sources:
                     sources[i] = self.patches[i].draw(1, int(rng.integers(2**31)))
