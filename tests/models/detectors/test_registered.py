@@ -214,3 +214,12 @@ def test_blobs_in_noise_are_found_however_few_they_are(side):
     scaling = predictor.card.normalisation.resolve(volume)
     found = map_of(scaling(np.array(volume.levels[0].array)).astype(np.float32), predictor)
     assert cc3d.connected_components(found >= 0.5).max() == 3
+
+
+def test_one_channel_is_an_image_and_more_are_one_line():
+    image = np.stack([scene()] * 2)
+    plain, one, two = (Volume.from_array(part, NM) for part in (image[0], image[:1], image))
+    fitted = [registered("blobs", volume, {"diameter_nm": 6}).card.network["options"] for volume in (plain, one)]
+    assert fitted[0] == fitted[1]
+    with pytest.raises(InputError, match="got 2 channels, detector 'blobs' takes 1"):
+        registered("blobs", two, {"diameter_nm": 6})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.model import ModelCard, Normalisation, Output, Scaling
 from napari_connecto.core.volume import Level, Volume
@@ -115,12 +115,17 @@ def registered(
     Raises
     ------
     ModelError, InputError
-        As `registry.make` does; also if a detector of points has no diameter.
+        As `registry.make` does; also if a detector of points has no diameter, or the image has other channels.
     """
     own = volume.levels[0]
     detector = make(name, options)
     reads = declared(name, detector, own.voxel_nm, own.shape)
     normalisation = Normalisation(reads.normalisation, *PERCENTILES, finest=reads.normalisation == "percentile")  # type: ignore[arg-type]
+    if (own.channels or 1) != reads.channels:
+        raise InputError(
+            f"got {own.channels or 1} channels, detector '{name}' takes {reads.channels}; choose channels when opening "
+            "the volume"
+        )
     if callable(getattr(detector, "fitted", None)):
         detector = _fitted(name, detector, own, normalisation.resolve(volume))
     size, diameter = reads.voxel_nm or own.voxel_nm, diameter_nm or reads.diameter_nm
@@ -160,6 +165,7 @@ def registered(
 def _fitted(name: str, detector: Any, own: Level, scaling: Scaling) -> Any:
     """The detector with what it measures on the image's middle."""
     block = scaling(own.read(_middle(own)))
+    block = block[0] if own.channels == 1 else block
     try:
         return detector.fitted(block, own.voxel_nm)
     except Exception as error:
