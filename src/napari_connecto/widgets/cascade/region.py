@@ -43,6 +43,7 @@ class RegionRow(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("Reviewed region"))
+        self.layers.setMinimumContentsLength(4)  # else the row is wider than the dock
         layout.addWidget(self.layers, 1)
         layout.addWidget(self.draw)
         self.layers.chosen.connect(self.changed)

@@ -94,7 +94,7 @@ class SegmentEstimate:
         if self.tiles:
             yield f"boundary map: {self.tiles} tiles, about {seconds_text(self.predict_s)}"
         yield f"segments: {self.blocks} blocks, about {seconds_text(self.segment_s)}"
-        yield f"in all about {seconds_text(self.seconds)}, from two tiles timed here"
+        yield f"about {seconds_text(self.seconds)} in all, from two tiles timed here"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 

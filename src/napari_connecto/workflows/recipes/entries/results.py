@@ -62,7 +62,7 @@ class CountRegions(OnResult):
 class PlanFields(OnResult):
     """Plan the fewest fields of view of a microscope that cover what the search in RESULT found.
 
-    Written in stage units, in the order of a short way of the stage. What a review rejected is left out.
+    Written in stage units, in the order of a short stage path. What a review rejected is left out.
     """
 
     workflow: ClassVar[str] = "fields"

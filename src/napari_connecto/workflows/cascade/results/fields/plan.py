@@ -1,4 +1,4 @@
-"""Plan fields of view that cover what was found: the cover, each field's place and stack, and the way of the stage."""
+"""Plan fields of view that cover what was found: the cover, each field's place and stack, and the stage path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plan_fields(found: Detections | str | Path, params: FieldParams | None = Non
 
     Each object and its margin lie inside one field; an object larger than a field is covered by several. Few
     objects apart from others are covered by the fewest fields possible, by an integer programme; larger groups by
-    sweeps that are then improved in parts. The order is a short way of the stage (nearest neighbour, 2-opt).
+    sweeps that are then improved in parts. The order is a short stage path (nearest neighbour, 2-opt).
 
     Parameters
     ----------
