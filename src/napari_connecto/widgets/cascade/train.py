@@ -53,7 +53,7 @@ class TrainBox(QGroupBox):
         )
         self.region = RegionRow(viewer)
         self.caption = LabelsCaption()
-        self.form = ParamsForm(TrainParams)
+        self.form = ParamsForm(TrainParams, skip=("calls",))  # which are those of a detector
         self.weights = EncoderWeights(self.form)
         self.bar = TrainingBar("Train", "Train a cascade from these labels; a few minutes on a small volume")
         self._waiting = False
