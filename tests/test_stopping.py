@@ -33,8 +33,8 @@ def heard():
 def asked(workflow, tmp_path):
     """A run of a workflow, with all that it needs."""
     needed = {leaf.path[0]: "x" for leaf in leaves(ENTRIES[workflow]) if leaf.default is REQUIRED}
-    labels = {"labels": "x"} if workflow == "train-cascade" else {}
-    return run_of({"workflow": workflow, **needed, **labels, "out": str(tmp_path / "out")})
+    one_of = {"train-cascade": {"labels": "x"}, "detect": {"cascade": "x"}}.get(workflow, {})
+    return run_of({"workflow": workflow, **needed, **one_of, "out": str(tmp_path / "out")})
 
 
 @pytest.mark.parametrize("workflow", ["train-cascade", "fine-tune", "train-translator"])

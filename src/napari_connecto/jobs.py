@@ -13,6 +13,7 @@ _NAMES = (
     "compare",
     "count_regions",
     "detect",
+    "estimate",
     "estimate_segment",
     "fine_tune",
     "gate_check",

@@ -7,6 +7,7 @@ from napari_connecto.workflows.adapt.annotate.suggest import suggest_job as sugg
 from napari_connecto.workflows.adapt.compare import compare_job as compare
 from napari_connecto.workflows.adapt.fine_tune import fine_tune_job as fine_tune
 from napari_connecto.workflows.adapt.rank import rank_domains_job as rank_domains
+from napari_connecto.workflows.cascade.estimate import estimate_job as estimate
 from napari_connecto.workflows.cascade.results.fields.plan import plan_fields_job as plan_fields
 from napari_connecto.workflows.cascade.results.measure import measure_job as measure
 from napari_connecto.workflows.cascade.results.regions import count_regions_job as count_regions
@@ -26,6 +27,7 @@ __all__ = [
     "compare",
     "count_regions",
     "detect",
+    "estimate",
     "estimate_segment",
     "fine_tune",
     "gate_check",

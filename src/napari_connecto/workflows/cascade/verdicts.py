@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.shown import shown
 from napari_connecto.io.tables.tables import numbers_of, places_of, read_table, write_table
 
 NEW, ACCEPTED, REJECTED, ADDED = STATUSES = ("new", "accepted", "rejected", "added")
@@ -29,6 +30,7 @@ SEPARATOR = ";"
 _TAG = re.compile(r"[^\W\d_][\w .+()/-]{0,23}")
 
 
+@shown
 @dataclass(frozen=True)
 class Verdicts:
     """Verdicts at positions.

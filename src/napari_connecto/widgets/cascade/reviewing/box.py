@@ -285,5 +285,4 @@ class ReviewBox(QGroupBox):
         self.panel.strip.close_jobs()
         self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        if self.table.open:
-            self.table.toggle()
+        self.table.release()

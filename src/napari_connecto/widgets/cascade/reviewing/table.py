@@ -89,7 +89,7 @@ class DetectionTable(QWidget):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.view)
-        self._showing = False
+        self._showing = self._released = False
         self._show_count()
         self._throttled = qthrottled(self._on_filter, timeout=50)
         self.score.valueChanged.connect(self._throttled)
@@ -111,6 +111,15 @@ class DetectionTable(QWidget):
             self._viewer.window.remove_dock_widget(self)
         else:
             self._viewer.window.add_dock_widget(self, name=NAME, area="bottom")
+
+    def release(self) -> None:
+        """Close the dock for good; without it, the table has no parent to be deleted with."""
+        if self._released:
+            return
+        if self.open:
+            self.toggle()
+        self._released = True
+        self.deleteLater()
 
     def event(self, event: QEvent | None) -> bool:
         """Tell when the dock takes this widget, or lets it go."""
