@@ -180,3 +180,20 @@ def test_specks_are_dropped_where_no_labelled_object_is_as_small(specks_are_obje
     rule = ObjectRule("masks", 0.5, 12.0, 5, flat=True)
     chosen, held_out, _ = calibrate.best_rule(grid, field, rule, examples.centres_nm, examples, prefer=False)
     assert (chosen.min_voxels, held_out.found.all()) == (expected, True)
+
+
+def test_objects_are_extracted_at_the_thresholds_of_highest_dice_alone(measured, monkeypatch):
+    volume, image, examples, _, cascade = measured
+    level = volume.levels[0]
+    grid = calibrate.BlockGrid(level, level.box, TilePlan(level.shape, fakes.TILE))
+    dice = calibrate.dice_at(grid, fakes.dense(image), examples, calibrate.CANDIDATES)
+    tried, find = set(), calibrate.find_objects
+
+    def recording(field, plan, tiles, rule):
+        tried.add(rule.threshold)
+        return find(field, plan, tiles, rule)
+
+    monkeypatch.setattr(calibrate, "find_objects", recording)
+    calibrate.best_rule(grid, fakes.dense(image), cascade.rule, examples.centres_nm, examples, prefer=False, most=3)
+    best = np.argsort(-dice, kind="stable")[:3]
+    assert tried == {calibrate.CANDIDATES[k] for k in best}

@@ -29,8 +29,8 @@ from napari_connecto.workflows.cascade.training.labelled_region import Examples
 COMPARING = "comparing with a plain threshold"
 SMOOTH, AROUND = 0.1, 1.5
 """Sigma of the smoothing and of the local background, in widths of an object."""
-LARGEST = 2**22
-"""Voxels of the training block that are used at most: its middle."""
+LARGEST, TRIED = 2**21, 6
+"""Voxels of the training block that are used at most, its middle; thresholds of highest Dice that are tried."""
 
 
 def baseline_job(
@@ -69,7 +69,7 @@ def baseline_job(
     _, local, ends, field = max(ways, key=lambda way: way[0])
     yield Progress(2, 4, COMPARING)
     centres = examples.centres_nm[examples.inside(part)]
-    chosen, _, _ = best_rule(own, field, rule, centres, examples, prefer=False)
+    chosen, _, _ = best_rule(own, field, rule, centres, examples, prefer=False, most=TRIED)
     yield Progress(3, 4, COMPARING)
     field = _field(_values(held_out, examples, local), ends)
     return held_out_of(held_out, field, chosen, examples.centres_nm[examples.inside(boxes[1])], examples)[0]

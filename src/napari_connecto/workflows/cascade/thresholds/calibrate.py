@@ -198,13 +198,21 @@ def _judged(examples: Examples, grid: BlockGrid) -> np.ndarray | None:
 
 
 def best_rule(
-    grid: BlockGrid, field: np.ndarray, rule: ObjectRule, centres_nm: np.ndarray, examples: Examples, *, prefer: bool
+    grid: BlockGrid,
+    field: np.ndarray,
+    rule: ObjectRule,
+    centres_nm: np.ndarray,
+    examples: Examples,
+    *,
+    prefer: bool,
+    most: int = len(CANDIDATES),
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
     """Of `CANDIDATES` the best threshold, parting touching masks or not; and what it finds.
 
     Of those that are as good but for chance (`TIE`) the one nearest to 0.5: on new images high and low ones do worse.
     Best for centres is the objects' F1; for masks the mean of that and of the voxels' Dice: a mask of half an object
-    finds it and does not draw it.
+    finds it and does not draw it. Of masks only the ``most`` thresholds of highest Dice are tried: where that is low,
+    a map holds thousands of specks, which take minutes to extract.
     """
     level, everything = grid.map(field), np.arange(len(grid.plan))
     dice = dice_at(grid, field, examples, CANDIDATES) if rule.head == "masks" else np.zeros(len(CANDIDATES))
@@ -215,12 +223,13 @@ def best_rule(
 
     wanted = rule.threshold if prefer else 0.5
     rules = [replace(rule, threshold=threshold, split_nm=0.0) for threshold in CANDIDATES]
-    chosen, most = _best(rules, worth, wanted)
+    tried = rules if rule.head == "centres" else [rules[k] for k in np.sort(np.argsort(-dice, kind="stable")[:most])]
+    chosen, best = _best(tried, worth, wanted)
     if rule.split_nm:
         k = CANDIDATES.index(chosen.threshold)  # objects that are parted may be drawn wider
-        parting = [replace(near, split_nm=rule.split_nm) for near in rules[max(0, k - LOWER) : k + 1]]
-        split, value = _best(parting, worth, wanted)
-        chosen = split if value > most + TIE else chosen
+        near = [one for one in rules[max(0, k - LOWER) : k + 1] if one in tried]
+        split, value = _best([replace(one, split_nm=rule.split_nm) for one in near], worth, wanted)
+        chosen = split if value > best + TIE else chosen
     if rule.head == "masks":
         larger = [replace(chosen, min_voxels=chosen.min_voxels * times) for times in LARGER]
         chosen = _without_specks(chosen, larger, worth)
