@@ -227,8 +227,11 @@ class ModelCard:
         return fitting_level(volume, self)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; inverse of `from_json`."""
-        return asdict(self)
+        """Plain JSON types; inverse of `from_json`. What older cards lack is left out where it is as it was then."""
+        data = asdict(self)
+        if not self.normalisation.finest:
+            del data["normalisation"]["finest"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelCard:
