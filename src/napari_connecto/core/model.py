@@ -59,7 +59,7 @@ class Scaling:
 
     @classmethod
     def between(cls, base: float, low: float, scale: float, dtype: np.dtype) -> Scaling:
-        """Maps ``base + low`` to 0; ``base`` is kept apart where values of ``dtype`` have 64 bits."""
+        """Maps ``base + low`` to 0; ``base`` is a separate term if ``dtype`` has 64 bits."""
         return cls(low, scale, base) if dtype.itemsize == 8 else cls(base + low, scale)
 
     def __call__(self, block: np.ndarray) -> np.ndarray:

@@ -109,7 +109,7 @@ def offline() -> Iterator[tuple[str, Source]]:
 
 
 def repository(encoder: str) -> Repository | None:
-    """Where the weights of an encoder are published; None for one that has none, or that nobody knows."""
+    """Where the weights of an encoder are published; None if it has no published weights, or is unknown."""
     try:
         encoder_name(encoder)
     except ValueError as error:

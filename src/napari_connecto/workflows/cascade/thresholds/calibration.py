@@ -45,7 +45,7 @@ class Calibration:
         (n_last,) how many chunks of the volume each of the coarsest level stands for, of mean 1, where places were not
         sampled evenly; those below it count as much. None: all the same.
     grids
-        Per level, chunks along each axis, (z, y, x); empty for older cascades, of which nobody knows which chunks are
+        Per level, chunks along each axis, (z, y, x); empty for older cascades, which do not record which chunks are
         neighbours.
     """
 

@@ -76,7 +76,7 @@ def with_known(
         Boolean arrays of the target's shape by status: rejected and new objects with masks, which replace the half
         diameter.
     complete
-        Boolean, of the target's shape: where everything is labelled. None: nobody said so.
+        Boolean, of the target's shape: where everything is labelled. None: this is unknown.
 
     Returns
     -------

@@ -81,8 +81,9 @@ class Unlabelled:
         n, there = len(ids), int(ids.any(axis=(1, 2)).sum())
         sections = f"{there} of {n} sections {'is' if there == 1 else 'are'} labelled"
         if known is None:
-            few = 2 * there < n
-            return f"{sections}; the others count as background. {_SET} unknown if nobody labelled them." if few else ""
+            if 2 * there >= n:
+                return ""
+            return f"{sections}; the others count as background. {_SET} unknown if they may hold objects."
         if not (self.reviewed or self.background):
             return f"{sections}; the others are treated as unknown. {_SET} background if they hold no object."
         boxes = len(set(self.reviewed))
@@ -128,7 +129,7 @@ def inside(boxes: Sequence[Box], shape: Sequence[int]) -> np.ndarray:
 
 
 def isolated_sections(ids: np.ndarray) -> np.ndarray:
-    """The labelled sections (k,), where nobody labelled the others; none where the labels do not show that.
+    """Indices (k,) of the labelled sections if the others were probably left unlabelled; else empty.
 
     That is so if no two labelled sections are neighbours, and if objects that lie in any section with the same
     probability would hardly lie in so few: less than once in `CHANCE`, whichever the sections.
