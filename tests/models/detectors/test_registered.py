@@ -216,6 +216,20 @@ def test_blobs_in_noise_are_found_however_few_they_are(side):
     assert cc3d.connected_components(found >= 0.5).max() == 3
 
 
+@pytest.mark.parametrize(("places", "radius"), [((), 4), (((50, 60), (300, 250), (400, 90)), 2)])
+def test_noise_holds_no_blobs(places, radius):
+    """However small a share of the image objects are, so that its range is that of the noise."""
+    side = 480
+    image, grids = np.random.default_rng(0).normal(30, 4, (1, side, side)), np.indices((side, side))
+    for centre in places:
+        image[0][sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2] = 200
+    volume = Volume.from_array(image.astype(np.uint8), (1.0, 1.0, 1.0))
+    predictor = registered("blobs", volume, {"diameter_nm": np.float64(2 * radius)})
+    scaling = predictor.card.normalisation.resolve(volume)
+    found = map_of(scaling(np.array(volume.levels[0].array)).astype(np.float32), predictor)
+    assert cc3d.connected_components(found >= 0.5).max() == len(places)
+
+
 def test_one_channel_is_an_image_and_more_are_one_line():
     image = np.stack([scene()] * 2)
     plain, one, two = (Volume.from_array(part, NM) for part in (image[0], image[:1], image))

@@ -31,8 +31,12 @@ REACH_2D, REACH_3D = 3.0, 2.5
 ACROSS_2D, ACROSS_3D = 12, 8
 """Voxels across an object at least, where the image is finer."""
 LEAST_CONTRAST, MOST_CONTRAST, ABOVE = 0.15, 0.6, 3.5
-"""Of the image's range: contrast at least and at most, whatever the background is like; by how many times it exceeds
-median minus 2.5 % quantile: that is 6.9 standard deviations of noise, more than a window of noise spans."""
+"""Of the image's range: contrast at least, and at most for the background's structure, whose size is `ABOVE` times its
+median minus its 2.5 % quantile."""
+SPAN = 9.0
+"""Standard deviations that noise spans in a window, in hardly any place of an image."""
+KEPT_2D, KEPT_3D = 0.67, 0.79
+"""Share of the smoothed noise's deviation that is left without what smoothing twice as wide keeps, if it is white."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Blobs:
         0.0,
         "Minimum contrast with the surroundings, as a fraction of the intensity range; 0: from the background's noise.",
         low=0.0,
-        high=1.0,
+        high=100.0,
     )
     edge: float = param(
         0.33, "Intensity of the outline, between the surroundings (0) and the brightest part (1).", low=0.05, high=0.95
@@ -73,16 +77,15 @@ class Blobs:
         return {"tile": tile, "halo": tuple(halo), "voxel_nm": size}
 
     def fitted(self, image: np.ndarray, voxel_nm: FVec3) -> Blobs:
-        """With a contrast above the background's variation, of which the darker half of the image tells."""
+        """With a contrast above the background's structure and noise."""
         if self.contrast:
             return self
-        smooth = ndimage.gaussian_filter(
-            -image if self.dark else image, [SMOOTH * w for w in self._wide(image, voxel_nm)]
-        )
+        wide, image = self._wide(image, voxel_nm), -image if self.dark else image
+        smooth = ndimage.gaussian_filter(image, [SMOOTH * w for w in wide])
         low, middle, top = np.percentile(smooth, [2.5, 50, 100])
-        most = MOST_CONTRAST * max(1.0, top - low)  # sparse objects exceed the range, which is that of noise
-        found = float(np.clip(ABOVE * (middle - low), LEAST_CONTRAST, min(1.0, most)))
-        return replace(self, contrast=round(found, 3))
+        most = min(1.0, MOST_CONTRAST * max(1.0, top - low))  # sparse objects exceed the range, which is that of noise
+        contrast = max(min(ABOVE * (middle - low), most), SPAN * _noise(image, smooth, wide), LEAST_CONTRAST)
+        return replace(self, contrast=round(float(min(contrast, 100.0)), 3))
 
     def _wide(self, image: np.ndarray, voxel_nm: FVec3) -> list[float]:
         """Voxels across an object, 0 along an axis of one voxel."""
@@ -104,6 +107,14 @@ class Blobs:
         )
         least = self.contrast or LEAST_CONTRAST
         return np.asarray((smooth > low + np.maximum(self.edge * (high - low), LEAST_CONTRAST)) & (high - low > least))
+
+
+def _noise(image: np.ndarray, smooth: np.ndarray, wide: Sequence[float]) -> float:
+    """Standard deviation of the smoothed noise, in the darker half of the image, where there are hardly any objects."""
+    around = ndimage.gaussian_filter(smooth, [EVEN * w for w in wide])
+    fine = (smooth - ndimage.gaussian_filter(image, [2 * SMOOTH * w for w in wide]))[around <= np.median(around)]
+    low, middle = np.percentile(fine, [15.9, 50])
+    return float(middle - low) / (KEPT_2D if image.shape[0] == 1 else KEPT_3D)
 
 
 def _parted(mask: np.ndarray, wide: Sequence[float], voxel_nm: FVec3) -> np.ndarray:

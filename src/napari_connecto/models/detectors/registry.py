@@ -12,6 +12,8 @@ from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import numpy as np
+
 from napari_connecto.core.errors import InputError, ModelError
 
 GROUP = "napari_connecto.detectors"
@@ -101,6 +103,7 @@ def _sound(package: str) -> bool:
 def _typed(name: str, key: str, value: Any, default: Any) -> Any:
     """A value in the type of the option's default; raises `InputError` where it is another."""
     kinds: tuple[type, ...] = (type(default),)
+    value = value.item() if isinstance(value, np.generic) else value
     value = tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
     if isinstance(value, str) and not isinstance(default, str):
         value = {"true": True, "false": False}.get(value.lower(), value)
