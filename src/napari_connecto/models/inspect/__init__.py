@@ -1,0 +1,1 @@
+"""Activations of a network: taking, replacing and measuring them."""
