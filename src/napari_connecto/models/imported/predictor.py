@@ -46,6 +46,8 @@ class ImportedPredictor:
 
     Attributes
     ----------
+    net : torch.nn.Module
+        On its device, in evaluation mode.
     calls : int
         How many calls at once serve best.
 
@@ -66,7 +68,7 @@ class ImportedPredictor:
         self._before = _tried(pointwise(network["before"], "preprocessing"), card.channels)
         self._after = _tried(pointwise(network["after"], "postprocessing"), len(card.outputs))
         self._dtype: torch.dtype = getattr(torch, dtype_after(self._before))
-        self._net = _network(network, weights, card.name).to(self.device)
+        self.net = _network(network, weights, card.name).to(self.device)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,7 +101,7 @@ class ImportedPredictor:
         try:
             # profiling and fusing would make the third call differ from the first in the last bit
             with alone, torch.inference_mode(), torch.jit.optimized_execution(False):
-                y = self._net(x.to(self.device, self._dtype))
+                y = self.net(x.to(self.device, self._dtype))
                 if isinstance(y, tuple | list) and len(y) == 1:
                     y = y[0]
                 if isinstance(y, Tensor):
