@@ -84,8 +84,8 @@ def _places(net: nn.Module, inner: nn.Module, example: Tensor) -> list[Found]:
         ends = [i for i, part in enumerate(inner) if isinstance(part, nn.ReLU | Residual)]
         return [(f"encoder.{n}", "encoder", str(i), None) for n, i in enumerate(ends, 1)]
     raise ModelError(
-        f"got a {type(inner).__name__}, whose stages are unknown; networks that can be inspected: native models, U-Nets "
-        "of segmentation_models_pytorch and MONAI"
+        f"got a {type(inner).__name__}, whose stages are unknown; networks that can be inspected: native models, "
+        "U-Nets of segmentation_models_pytorch and MONAI"
     )
 
 

@@ -1,7 +1,7 @@
 """Take and replace the activations of a network at named places.
 
-Replacing an encoder stage is its *total* effect: everything computed from it changes. Replacing a skip input is its
-*direct* effect on the decoder: deeper stages do not see it (the two modes of Wang et al., arXiv 2312.08793, for a U-Net).
+Replacing an encoder stage has its *total* effect: everything computed from it changes. Replacing a skip input has its
+*direct* effect on the decoder: deeper stages do not see it (Wang et al., arXiv 2312.08793, count direct effects).
 """
 
 from __future__ import annotations
