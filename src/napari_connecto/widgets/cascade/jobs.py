@@ -29,7 +29,8 @@ from napari_connecto.widgets.viewer.volumes import as_file_job
 from napari_connecto.workflows.cascade.document import read_document
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.training.points import Places
-from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, numbered
+from napari_connecto.workflows.cascade.training.sections import numbered
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec

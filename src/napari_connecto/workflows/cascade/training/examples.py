@@ -18,7 +18,8 @@ from napari_connecto.workflows.cascade.training.gaps import between, reach
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop, split_region
 from napari_connecto.workflows.cascade.training.points import Places
 from napari_connecto.workflows.cascade.training.reviewed import statuses, with_added, with_known
-from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside, numbered
+from napari_connecto.workflows.cascade.training.sections import numbered
+from napari_connecto.workflows.cascade.training.unlabelled import Unlabelled, inside
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 
 MAX_VOXELS = 2**30
@@ -66,7 +67,7 @@ def from_labels(
     given = level.read(level.box)
     if given.dtype.kind not in "iub":
         raise InputError(f"got labels of type {given.dtype}; labels must be integers, 0 for background")
-    ids = numbered(unlabelled.objects_of(given))
+    ids = numbered(unlabelled.objects_of(given), level.voxel_nm)
     if not ids.any():
         what = f"hold no label {unlabelled.objects}" if unlabelled.objects else "are empty"
         raise InputError(f"the labels {what}; paint at least a few objects")

@@ -10,6 +10,7 @@ from napari_connecto.workflows.cascade.thresholds.held_out import LOW, HeldOut
 UNCHECKED_DETECTOR = (
     "No out-of-distribution check: it needs a network trained by this program, and enough of the image."
 )
+SECTIONS = "Objects are counted section by section; none continues in the next section."
 UNCHECKED = "No out-of-distribution check: the labelled part is too small to fit one."
 
 
@@ -50,6 +51,7 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     lines += _distilled(cascade)
     lines += _stopped(cascade)
     lines += [str(told)] if (told := cascade.metadata.get("unlabelled")) else []
+    lines += [SECTIONS] if cascade.rule.flat else []
     lines += [held_out.sentence] if held_out is not None and not failure else []
     lines += _beside_a_threshold(cascade, held_out)
     lines += [comparison] if comparison else []

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, log10
 
-import cc3d
 import numpy as np
 
 from napari_connecto.core.errors import InputError
@@ -94,17 +93,6 @@ class Unlabelled:
 
 
 _SET = "Set Unlabelled to"
-
-
-def numbered(labels: np.ndarray) -> np.ndarray:
-    """Objects (z, y, x) numbered from 1: each label is one, or, if there is one label, each of its connected parts."""
-    values = np.unique(labels)
-    values = values[values != 0]
-    if values.size == 1:
-        return np.asarray(cc3d.connected_components(labels != 0, connectivity=26)).astype(np.uint32)
-    ids = np.searchsorted(values, labels).astype(np.uint32) + 1
-    ids[labels == 0] = 0
-    return ids
 
 
 def inside(boxes: Sequence[Box], shape: Sequence[int]) -> np.ndarray:

@@ -35,6 +35,8 @@ def measured_rule(looks: Sequence[Look], rule: ObjectRule, level: Level, params:
     use = whole if whole.any() else ~whole  # cut by their chunks, where objects are larger than these
     sizes = np.concatenate([np.empty(0), *(look.sizes for look in looks)])[use]
     centres = np.concatenate([np.empty((0, 3)), *(look.centres for look in looks)])[use]
+    across = rule.diameter_nm or (_diameter(sizes, level, True) if len(sizes) else np.inf)
+    flat = flat or level.voxel_nm[0] >= across  # the next section shows other objects
     if rule.head == "centres" or not len(sizes):
         return replace(rule, flat=flat and level.shape[0] > 1)
     diameter = rule.diameter_nm or _diameter(sizes, level, flat)
