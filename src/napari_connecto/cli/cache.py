@@ -12,7 +12,7 @@ from napari_connecto.core.amounts import bytes_text
 
 @click.group()
 def cache() -> None:
-    """Show or empty the cache: converted networks, coarse levels, scratch folders left by killed runs."""
+    """Show or empty the cache: converted networks, coarse levels, timings, scratch folders left by killed runs."""
 
 
 @cache.command()
@@ -21,6 +21,7 @@ def show() -> None:
     from napari_connecto.core.settings import settings
     from napari_connecto.io.stores.chunk_folder import list_levels
     from napari_connecto.models.inference.kept import cache_folder, list_kept
+    from napari_connecto.workflows.cascade.search.timed_before import timings_folder
     from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch
 
     items, scratch = list_kept(), list_scratch()
@@ -31,6 +32,8 @@ def show() -> None:
     for path, _, used in list_levels():
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         click.echo(f"  coarse levels: {path}  {bytes_text(folder_bytes(path))}, used {when}")
+    if timings_folder().exists():
+        click.echo(f"  timings of cascades: {timings_folder()}  {bytes_text(folder_bytes(timings_folder()))}")
     for path, size in scratch:
         click.echo(f"  left behind: {path}  {bytes_text(size)}")
 
@@ -41,10 +44,12 @@ def empty(yes: bool) -> None:
     """Delete the contents; they are made again when needed."""
     from napari_connecto.io.stores.chunk_folder import list_levels
     from napari_connecto.models.inference.kept import cache_folder, list_kept, shrink
+    from napari_connecto.workflows.cascade.search.timed_before import timings_folder
     from napari_connecto.workflows.shared.scratch import folder_bytes, list_scratch, remove_scratch
 
     total, scratch = sum(size for _, size, _ in list_kept()), list_scratch()
     scratch += [(path, folder_bytes(path)) for path, _, _ in list_levels()]
+    scratch += [(timings_folder(), folder_bytes(timings_folder()))] if timings_folder().exists() else []
     total += sum(size for _, size in scratch)
     if total == 0 and not scratch:
         click.echo(f"{cache_folder()} is empty")

@@ -14,12 +14,14 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.tiles import TilePlan
+from napari_connecto.io.disk import read_json
 from napari_connecto.workflows.cascade.estimate import estimate
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.calls import EachChunk, calls, grouped
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.search.plan import make_plan
+from napari_connecto.workflows.cascade.search.timed_before import timings_folder
 from napari_connecto.workflows.cascade.search.timing import (
     gives_same_answer,
     larger_groups,
@@ -143,6 +145,18 @@ def test_only_tiles_that_give_the_same_answer_are_used():
         (finest,) = run(timings_job(volume, cascade, Scalings(volume))).prices
         assert [price.group for price in finest] == [ONE]
     assert list(larger_groups((1, 64, 64), (1, 3, 1))) == [(1, 2, 1), (1, 3, 1)]
+
+
+def test_the_same_search_has_the_same_timings_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_CONNECTO_CACHE", str(tmp_path))
+    volume, cascade = fakes.pyramid(fakes.spots((8, 256, 256), 20)), elastic(fakes.cascade())
+    first = run(timings_job(volume, cascade, Scalings(volume)))
+    assert run(timings_job(volume, elastic(fakes.cascade()), Scalings(volume))) == first
+    (kept,) = timings_folder().iterdir()
+    kept.write_text("{")  # damaged: measured again
+    assert run(timings_job(volume, cascade, Scalings(volume))) == Timings.from_json(read_json(kept), 3) != first
+    other = run(timings_job(volume, elastic(fakes.cascade(), Shading), Scalings(volume)))
+    assert other not in (first, Timings.from_json(read_json(kept), 3))
 
 
 @pytest.mark.parametrize("audit", [0, 30, 10**6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from math import inf, prod
 
 import numpy as np
@@ -19,6 +20,7 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.calls import grouped
 from napari_connecto.workflows.cascade.search.keeping import keeping_seconds
+from napari_connecto.workflows.cascade.search.timed_before import keep_timings, timed_before
 from napari_connecto.workflows.cascade.thresholds.prices import ONE, Price, Timings, calibrated
 from napari_connecto.workflows.shared.region import region_in
 
@@ -33,8 +35,6 @@ LONGEST_S = 1.0
 """Seconds of a call at most: one under way is finished when a search is cancelled."""
 SAME = 1 / 255
 """By how much answers may depend on the tile: a step of the stored map."""
-_timed: dict[tuple[object, ...], tuple[Price, ...]] = {}
-"""Per process, so that a search after its estimate costs no second trial and has the same plan."""
 
 
 def worth_timing(volume: Volume, cascade: Cascade, region: Box | None = None) -> bool:
@@ -48,22 +48,18 @@ def worth_timing(volume: Volume, cascade: Cascade, region: Box | None = None) ->
 def timings_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool = True) -> Job[Timings]:
     """What every stage takes on real tiles of a volume that has all levels, and what a chunk with an object takes.
 
-    A stage that cannot be timed (its level is missing or its tiles are damaged) keeps the seconds of its calibration.
+    Measured once on a machine for a volume and a cascade, so that the same search has the same plan again. A stage
+    that cannot be timed (its level is missing or its tiles are damaged) keeps the seconds of its calibration.
     ``larger``: time larger tiles, too.
     """
-    prices: list[tuple[Price, ...]] = []
-    exhaustive_s = 0.0
-    for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
-        try:
-            level, plan = _timed_on(volume, stage)
-            worth_s = WORTH_LARGER * exhaustive_s if larger else inf
-            ways = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
-            exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
-        except (ChunkError, VoxelSizeError):
-            ways = known
-        prices.append(ways)
-    level, plan = _timed_on(volume, cascade.stages[0])
-    return Timings(tuple(prices), *keeping_seconds(volume, level, plan, cascade.rule))
+    cards = [[card.digest, card.tile, card.halo] for card in cascade.cards]
+    runs = [[type(stage).__name__, str(getattr(stage, "device", ""))] for stage in cascade.stages]
+    what = [volume.outline(), cards, runs, asdict(cascade.rule), larger]
+    known = timed_before(what, len(cards))
+    if known is None:
+        known = yield from _measured_job(volume, cascade, scalings, larger=larger)
+        keep_timings(what, known)
+    return known
 
 
 def widened(stage: Predictor, group: Vec3) -> Predictor | None:
@@ -91,6 +87,22 @@ def larger_groups(tile: Vec3, grid: Vec3) -> Iterator[Vec3]:
         before = fitting
 
 
+def _measured_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool) -> Job[Timings]:
+    prices: list[tuple[Price, ...]] = []
+    exhaustive_s = 0.0
+    for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
+        try:
+            level, plan = _timed_on(volume, stage)
+            worth_s = WORTH_LARGER * exhaustive_s if larger else inf
+            ways = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
+            exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
+        except (ChunkError, VoxelSizeError):
+            ways = known
+        prices.append(ways)
+    level, plan = _timed_on(volume, cascade.stages[0])
+    return Timings(tuple(prices), *keeping_seconds(volume, level, plan, cascade.rule))
+
+
 def _timed_on(volume: Volume, stage: Predictor) -> tuple[Level, TilePlan]:
     """Its level; the finest for one that is not made yet, as the network takes as long for any voxels."""
     level = volume.level_at(stage.card.voxel_nm)
@@ -102,17 +114,13 @@ def _ways_job(
     level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, worth_s: float
 ) -> Job[tuple[Price, ...]]:
     """Larger tiles are timed, too, if the stage takes at least ``worth_s`` seconds for all of its chunks."""
-    card, device = stage.card, str(getattr(stage, "device", ""))
-    key = (type(stage), card.name, card.digest, card.tile, device, level.shape, worth_s == inf)
-    if key not in _timed:
-        yield Progress(0, 0, TIMING, overall=0.0)
-        there = TilePlan(level.shape, plan.tile, plan.halo)
-        trial = choose_batch(level, there, stage, scaling, seconds=0.5)
-        found = [Price(ONE, trial.tile_s, trial.batch)]
-        if len(plan) * trial.tile_s >= worth_s:
-            found += yield from _larger_job(level, plan, stage, scaling, found[0])
-        _timed[key] = tuple(found)
-    return _timed[key]
+    yield Progress(0, 0, TIMING, overall=0.0)
+    there = TilePlan(level.shape, plan.tile, plan.halo)
+    trial = choose_batch(level, there, stage, scaling, seconds=0.5)
+    found = [Price(ONE, trial.tile_s, trial.batch)]
+    if len(plan) * trial.tile_s >= worth_s:
+        found += yield from _larger_job(level, plan, stage, scaling, found[0])
+    return tuple(found)
 
 
 def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Price) -> Job[list[Price]]:

@@ -1,0 +1,48 @@
+"""Timings of earlier searches on this machine, so that the same search has the same plan again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from napari_connecto.core.documents import json_text
+from napari_connecto.core.errors import StoreError
+from napari_connecto.core.settings import settings
+from napari_connecto.io.disk import read_json, write_json
+from napari_connecto.workflows.cascade.thresholds.prices import Timings
+
+MOST = 500
+"""Files; the oldest are removed first."""
+
+
+def timings_folder() -> Path:
+    """Where they lie, in the user's cache; may be deleted, then stages are timed again."""
+    return settings().cache / "timings"
+
+
+def timed_before(what: Any, stages: int) -> Timings | None:
+    """Timings of so many stages on this machine, or None. ``what``: JSON that names volume, cascade and options."""
+    with suppress(StoreError):
+        return Timings.from_json(read_json(_file(what)), stages)
+    return None
+
+
+def keep_timings(what: Any, timings: Timings) -> None:
+    """Keep timings for `timed_before`; nothing is kept where ``cache_gb`` is 0 or the cache cannot be written."""
+    if settings().cache_gb == 0:
+        return
+    with suppress(StoreError, OSError):
+        timings_folder().mkdir(parents=True, exist_ok=True)
+        write_json(_file(what), timings.to_json())
+        for old in sorted(timings_folder().iterdir(), key=lambda path: path.stat().st_mtime)[:-MOST]:
+            old.unlink(missing_ok=True)
+
+
+def _file(what: Any) -> Path:
+    machine = [platform.node(), os.cpu_count(), settings().threads, os.environ.get("OMP_NUM_THREADS", "")]
+    key = hashlib.blake2b(json_text([what, machine]).encode(), digest_size=12).hexdigest()
+    return timings_folder() / f"{key}.json"
