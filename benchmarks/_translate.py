@@ -16,7 +16,7 @@ from skimage.restoration import richardson_lucy
 
 import napari_connecto as nc
 from napari_connecto.core.geometry import FVec3
-from napari_connecto.core.metrics import count
+from napari_connecto.core.metrics import auroc, count
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.partition_metrics import Contingency, adapted_rand_error, variation_of_information
 from napari_connecto.core.views.resample import resampled
@@ -32,7 +32,7 @@ from napari_connecto.workflows.shared.em_labels import boundary_target
 from napari_connecto.workflows.shared.uncertainty_kinds import entropy
 from napari_connecto.workflows.shared.whole import answers, boundary_of
 from napari_connecto.workflows.xray.metrics import brightness, likeness
-from napari_connecto.workflows.xray.reliability import auroc, calibration
+from napari_connecto.workflows.xray.reliability import calibration
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator, load_translator
 

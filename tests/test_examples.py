@@ -14,7 +14,17 @@ import napari_connecto as nc
 from napari_connecto.models.files import installed
 
 VERBS = sorted({*nc.jobs.__all__, "estimate", "lazy", "tune_segmentation"})
-SLOW = {"detect", "gate_check", "measure", "membranes", "train_cascade", "train_translator", "translate"}
+SLOW = {
+    "check_pair",
+    "detect",
+    "fit_guard",
+    "gate_check",
+    "measure",
+    "membranes",
+    "train_cascade",
+    "train_translator",
+    "translate",
+}
 """Their examples train a network, or run one on more than a few tiles."""
 
 

@@ -63,6 +63,10 @@ from napari_connecto.workflows.cascade.verdicts import (
     read_verdicts as read_verdicts,
     write_verdicts as write_verdicts,
 )
+from napari_connecto.workflows.inspect.guard.check import PairCheck as PairCheck, check_pair as check_pair
+from napari_connecto.workflows.inspect.guard.fit import fit_guard as fit_guard
+from napari_connecto.workflows.inspect.guard.guard import Guard as Guard, load_guard as load_guard
+from napari_connecto.workflows.inspect.guard.params import CheckParams as CheckParams, GuardParams as GuardParams
 from napari_connecto.workflows.ood.check import gate_check as gate_check
 from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gate as save_gate
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles

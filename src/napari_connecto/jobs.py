@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = (
+    "check_pair",
     "compare",
     "count_regions",
     "detect",
     "estimate",
     "estimate_segment",
     "fine_tune",
+    "fit_guard",
     "gate_check",
     "measure",
     "membranes",

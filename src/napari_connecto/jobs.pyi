@@ -13,6 +13,8 @@ from napari_connecto.workflows.cascade.results.measure import measure_job as mea
 from napari_connecto.workflows.cascade.results.regions import count_regions_job as count_regions
 from napari_connecto.workflows.cascade.search.detect import detect_job as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade_job as train_cascade
+from napari_connecto.workflows.inspect.guard.check import check_pair_job as check_pair
+from napari_connecto.workflows.inspect.guard.fit import fit_guard_job as fit_guard
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
 from napari_connecto.workflows.segment.estimate import estimate_segment_job as estimate_segment
 from napari_connecto.workflows.segment.predict import predict_job as predict
@@ -24,12 +26,14 @@ from napari_connecto.workflows.xray.train import train_translator_job as train_t
 from napari_connecto.workflows.xray.translate import translate_job as translate
 
 __all__ = [
+    "check_pair",
     "compare",
     "count_regions",
     "detect",
     "estimate",
     "estimate_segment",
     "fine_tune",
+    "fit_guard",
     "gate_check",
     "measure",
     "membranes",

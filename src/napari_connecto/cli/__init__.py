@@ -12,7 +12,7 @@ from typing import Any, cast
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import cache, cascade, doctor, domains, encoders, export, general, neuroglancer, report
+from napari_connecto.cli import cache, cascade, doctor, domains, encoders, export, general, guard, neuroglancer, report
 from napari_connecto.cli.runs import run_command
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
@@ -75,8 +75,12 @@ def _leave(line: str, code: int) -> None:
     sys.exit(code)
 
 
-OWN = {"detect": cascade.detect, "train-domain": domains.domains}
-"""Commands of workflows that have more than their entry says."""
+OWN = {
+    "detect": cascade.detect,
+    "train-domain": domains.domains,
+    **dict.fromkeys(("guard-fit", "guard-check"), guard.guard),
+}
+"""Commands of workflows that have more than their entry says, or stand in a group."""
 
 general.models.add_command(encoders.encoders)
 general.models.add_command(encoders.fetch)

@@ -59,3 +59,19 @@ def count(found: np.ndarray, truth: np.ndarray) -> Counts:
 def dice(found: np.ndarray, truth: np.ndarray) -> float:
     """Dice coefficient of two masks of one shape, ``2 |A and B| / (|A| + |B|)``; 1 where both are empty."""
     return count(found, truth).f1
+
+
+def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
+    """Area under the ROC curve of detecting errors by a score: chance that a wrong one scores higher, ties half.
+
+    Mann and Whitney (1947). NaN if all or none are wrong.
+    """
+    score, wrong = np.ravel(score), np.ravel(wrong).astype(bool)
+    if score.shape != wrong.shape:
+        raise InputError(f"got {score.size} scores and {wrong.size} verdicts; each score needs one")
+    n, m = int(wrong.sum()), int((~wrong).sum())
+    if n == 0 or m == 0:
+        return float("nan")
+    _, at, sizes = np.unique(score, return_inverse=True, return_counts=True)
+    rank = np.cumsum(sizes) - (sizes - 1) / 2
+    return float((rank[at.ravel()][wrong].sum() - n * (n + 1) / 2) / (n * m))

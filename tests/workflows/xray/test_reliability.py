@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.workflows.xray.reliability import Recalibration, auroc, calibration, quantile
+from napari_connecto.core.metrics import auroc
+from napari_connecto.workflows.xray.reliability import Recalibration, calibration, quantile
 
 
 def draw(seed: int = 0, n: int = 60_000, lie: float = 1.0):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.shown import shown
@@ -95,20 +95,6 @@ def calibration(
 def quantile(share: float) -> float:
     """Half-width, in standard deviations, of the interval that holds this share of a Gaussian."""
     return NormalDist().inv_cdf(0.5 + share / 2)
-
-
-def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
-    """Area under the ROC curve of detecting errors by a score: chance that a wrong one scores higher, ties half.
-
-    Mann and Whitney (1947). NaN if all or none are wrong.
-    """
-    score, wrong = np.ravel(score), np.ravel(wrong).astype(bool)
-    if score.shape != wrong.shape:
-        raise InputError(f"got {score.size} scores and {wrong.size} verdicts; each score needs one")
-    n, m = int(wrong.sum()), int((~wrong).sum())
-    if n == 0 or m == 0:
-        return float("nan")
-    return float((rankdata(score)[wrong].sum() - n * (n + 1) / 2) / (n * m))
 
 
 @dataclass(frozen=True)

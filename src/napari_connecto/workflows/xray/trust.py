@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
+from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
-
-LOOKED_AT = 2**24
-"""Largest level, in voxels, in which uncertain regions are searched."""
+from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
 
 
 @dataclass(frozen=True)
@@ -66,11 +62,11 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
     InputError
         If ``n`` or the size is not positive.
     """
-    k = _looked_at(aleatoric)
+    k = looked_at(aleatoric)
     level = aleatoric.levels[k]
     parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
     total = np.hypot(*parts)
-    boxes = _worst_boxes(total, level, n, size_nm)
+    boxes = worst_boxes(total, level, n, size_nm)
     return [_region(box, total, level, aleatoric.levels[0], parts[1]) for box in boxes]
 
 
@@ -79,7 +75,7 @@ def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
 
     On the finest level small enough to read at once; None if nothing is computed (0).
     """
-    k = _looked_at(aleatoric)
+    k = looked_at(aleatoric)
     box = aleatoric.levels[k].box
     total = np.hypot(*(np.asarray(v.levels[k].read(box), np.float32) for v in (aleatoric, epistemic)))
     seen = total[total > 0]
@@ -101,39 +97,9 @@ def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list
     InputError
         If ``n`` or the size is not positive.
     """
-    level = sd.levels[_looked_at(sd)]
+    level = sd.levels[looked_at(sd)]
     shown = np.asarray(level.read(level.box), np.float64)
-    return [_region(box, shown, level, sd.levels[0]) for box in _worst_boxes(shown, level, n, size_nm)]
-
-
-def _looked_at(volume: Volume) -> int:
-    """The finest level small enough to read at once."""
-    return next((k for k, lv in enumerate(volume.levels) if lv.box.size <= LOOKED_AT), len(volume.levels) - 1)
-
-
-def _worst_boxes(shown: np.ndarray, level: Level, n: int, size_nm: float) -> list[Box]:
-    """Boxes of the largest mean, inside the level."""
-    if n < 1 or size_nm <= 0:
-        raise InputError(f"got n={n}, size_nm={size_nm:g}; both must be above 0")
-    side = [int(np.clip(size_nm / v, 1, s)) for v, s in zip(level.voxel_nm, level.shape, strict=True)]
-    mean = uniform_filter(shown, side, mode="nearest")
-    inside = tuple(slice(s // 2, m - (s - 1) // 2) for s, m in zip(side, level.shape, strict=True))
-    score = np.zeros_like(mean)
-    score[inside] = mean[inside]
-    return list(_peaks(score, side, n))
-
-
-def _peaks(score: np.ndarray, side: list[int], n: int) -> Iterator[Box]:
-    """Boxes of this side around the highest scores, without overlap."""
-    score = score.copy()
-    for _ in range(n):
-        at = np.unravel_index(int(score.argmax()), score.shape)
-        if score[at] <= 0:
-            return
-        start = [int(a) - s // 2 for a, s in zip(at, side, strict=True)]
-        yield Box(vec3(start), vec3([a + s for a, s in zip(start, side, strict=True)]))
-        around = tuple(slice(max(0, int(a) - s + 1), int(a) + s) for a, s in zip(at, side, strict=True))
-        score[around] = 0
+    return [_region(box, shown, level, sd.levels[0]) for box in worst_boxes(shown, level, n, size_nm)]
 
 
 def _region(box: Box, shown: np.ndarray, level: Level, finest: Level, epistemic: np.ndarray | None = None) -> Region:

@@ -1,0 +1,367 @@
+"""Check a model's answer to an image: where is it wrong, and how good is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import Box, FVec3, Vec3, fvec3
+from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.model import Predictor
+from napari_connecto.core.phases import Phases
+from napari_connecto.core.shown import shown
+from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.disk import write_json, write_text
+from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.models.inspect.pair import ERROR, QUALITY
+from napari_connecto.models.transfer.encoder import TorchEncoder
+from napari_connecto.sample_data import list_models
+from napari_connecto.workflows.inspect.guard.both import both
+from napari_connecto.workflows.inspect.guard.calibration import Calibration
+from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard, of_halves, of_pair
+from napari_connecto.workflows.inspect.guard.params import CheckParams
+from napari_connecto.workflows.inspect.guard.verdict import Verdict
+from napari_connecto.workflows.ood.gate import statistics
+from napari_connecto.workflows.ood.tiles import around
+from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
+from napari_connecto.workflows.shared.on_grid import part_of
+from napari_connecto.workflows.shared.patches import candidates
+from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
+
+REPORT, WORST, TILES = "report.json", "worst.json", "tiles.csv"
+MAPPING, SAMPLING = "mapping errors", "checking sampled tiles"
+WIDE = 48
+"""Side of a worst place, voxels of the model in the plane."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place where the answer is probably wrong.
+
+    Parameters
+    ----------
+    box
+        Voxels of the error map's finest level.
+    centre_nm
+        World, (z, y, x).
+    error
+        Mean probability of an error.
+    """
+
+    box: Box
+    centre_nm: FVec3
+    error: float
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return f"probably wrong in {self.error:.0%} of the voxels"
+
+
+@shown
+@dataclass(frozen=True)
+class PairCheck:
+    """Where an answer is wrong, and how good it is.
+
+    Parameters
+    ----------
+    error
+        Probability that the answer is wrong at a voxel: uint8 pyramid, 255 is 1, on the grid of the model.
+    quality
+        As the error: what the judge says of the surroundings; `Guard.score_of` of a tile's mean is its Dice or VI.
+    tiles
+        Box of every tile, in voxels of the error map's finest level.
+    predicted
+        (n,) Dice, or VI in bits, predicted per tile.
+    verdict
+        Of a sample of tissue tiles, by all checks.
+    worst
+        Places to look at first.
+    report
+        JSON, also in ``report.json``.
+    """
+
+    error: Volume
+    quality: Volume
+    tiles: Sequence[Box] = field(repr=False)
+    predicted: np.ndarray
+    verdict: Verdict
+    worst: Sequence[Place]
+    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def lines(self) -> list[str]:
+        """In words."""
+        return [*self.report["lines"]]
+
+
+def check_pair(
+    volume: Volume,
+    output: Volume,
+    guard: Guard | Predictor | str | Path,
+    params: CheckParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    client: Any = None,
+) -> PairCheck:
+    """Check a model's answer against the image it answers.
+
+    Parameters
+    ----------
+    volume
+        Image that the model read.
+    output
+        The model's output as `predict` returns it: probabilities, uint8 (255 is 1) or float in 0..1.
+    guard
+        A `Guard`; or the folder of a model that has one beside it, the name of a shipped model, or a shipped model.
+    params
+        See `CheckParams`.
+    out
+        Result folder: ``error.zarr`` and ``quality.zarr`` (OME-Zarr pyramids), ``tiles.csv``, ``worst.json`` and
+        ``report.json``. An unfinished check of the same image and answer is resumed. Default: a temporary folder.
+    region
+        Part to check, in voxels of the image's finest level. Default: all of it.
+    client
+        A ``distributed.Client``.
+
+    Returns
+    -------
+    PairCheck
+        ``error`` (a map), ``predicted`` (Dice or VI of each tile), ``verdict`` (a traffic light) and ``worst``. A check
+        advises; it changes nothing.
+
+    Raises
+    ------
+    ModelError
+        If there is no guard.
+    VoxelSizeError, InputError
+        If volume, answer and guard do not fit.
+    ChunkError
+        If a chunk is damaged or a value is not finite.
+
+    Notes
+    -----
+    Sections are judged singly, so wrong links between sections are not seen. A confident error that looks the same in
+    image and answer as a right answer does is missed.
+
+    Examples
+    --------
+    >>> volume, neurons = nc.open_sample("neuropil"), nc.open_sample("neuropil", "neurons")
+    >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", backend="torch")
+    >>> few = nc.GuardParams(scenes=8, pairs=16, steps=2, tiles=60, false_alarm=0.2)
+    >>> guard = nc.fit_guard(model, [(volume, neurons)], few)
+    >>> part = nc.Box((0, 0, 0), (1, 192, 192))
+    >>> boundary = nc.predict(volume, model, out="boundary", region=part)
+    >>> check = nc.check_pair(volume, boundary, guard, out="check", region=part)
+    >>> check.error.levels[0].shape
+    (32, 512, 512)
+    """
+    return run(check_pair_job(volume, output, guard, params, out=out, region=region, client=client))
+
+
+def check_pair_job(
+    volume: Volume,
+    output: Volume,
+    guard: Guard | Predictor | str | Path,
+    params: CheckParams | None = None,
+    *,
+    out: str | Path | None = None,
+    region: Box | None = None,
+    first: Box | None = None,
+    client: Any = None,
+) -> Job[PairCheck]:
+    """`check_pair` as a job; each report's ``payload`` is the box just finished, in voxels of the error map.
+
+    ``first`` is mapped before the rest, in voxels of the volume's finest level.
+    """
+    params, guard = params or CheckParams(), guard_of(guard)
+    pair = both(volume, output, guard.card)
+    level = pair.levels[0]
+    told = {**fingerprint("check-pair", pair, guard.judge), "params": asdict(params)}
+    with JobFolder.open(result_folder(out), told) as job:
+        job.remove(REPORT)
+        within = region_in(region, volume, level) or level.box
+        halves = 5 if guard.gate is not None and guard.model is not None else 0
+        phases = Phases({MAPPING: tiles_in(pair, guard.judge), SAMPLING: params.tiles * (1 + halves)})
+        # the pair has one level, so its finest is what the model reads
+        place: dict[str, Any] = {"region": within, "client": client, "metadata": {"guard": guard.judge.card.name}}
+        place["first"] = None if first is None else region_in(first, volume, level)
+        filling = fill_job(job.path, pair, guard.judge, "uint8", MAPPING, **place)
+        store = yield from phases.run(MAPPING, filling)
+        error, quality = (store.volume(name) for name in (ERROR, QUALITY))
+        sampling = _verdict_job(guard, volume, error.levels[0], quality.levels[0], within, params)
+        verdict = yield from phases.run(SAMPLING, sampling)
+        tiles = _tiles(level.shape, guard.judge.card.tile, within)
+        means = np.array([_means(error.levels[0], quality.levels[0], box) for box in tiles])
+        predicted = guard.score_of(means[:, 1])
+        worst = worst_places(error, params.places, WIDE * guard.card.voxel_nm[1], within)
+        report = _report(guard, verdict, predicted, worst)
+        _written(job.path, tiles, means, predicted, worst, report)
+        return PairCheck(replace(error, name="error probability"), quality, tiles, predicted, verdict, worst, report)
+
+
+def guard_of(given: Guard | Predictor | str | Path) -> Guard:
+    """The guard that is meant: itself, beside a model's folder, of a shipped model by name, or by the model.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if isinstance(given, Guard):
+        return given
+    shipped = list_models()
+    if isinstance(given, str | Path):
+        named = shipped.get(str(given)) if not Path(given).exists() else None
+        return load_guard(named or given)
+    for folder in shipped.values():
+        try:
+            guard = load_guard(folder, model=given)
+        except ModelError:
+            continue
+        return guard
+    raise ModelError(
+        f"the model '{given.card.name}' is none of those that ship with a guard; give the Guard itself, or the folder "
+        "of a model that has one beside it (fit_guard makes it, Guard.save puts it there)"
+    )
+
+
+def worst_places(error: Volume, n: int, size_nm: float, within: Box | None = None) -> list[Place]:
+    """The regions of the largest mean error probability, without overlap, worst first.
+
+    Parameters
+    ----------
+    error
+        Of a `PairCheck`.
+    n, size_nm
+        Number of regions, and side of one.
+    within
+        Part to search, in voxels of its finest level. Default: all of it.
+
+    Raises
+    ------
+    InputError
+        If ``n`` or the size is not positive.
+    """
+    whole, finest = error.levels[looked_at(error)], error.levels[0]
+    level = whole if within is None else part_of(whole, finest.box_in(within, whole).clip(whole.shape))
+    seen = np.asarray(level.read(level.box), np.float32) / 255
+    places = []
+    for box in worst_boxes(seen, level, n, size_nm):
+        centre = fvec3(level.to_nm(box.centre).tolist())
+        places.append(Place(level.box_in(box, finest).clip(finest.shape), centre, float(seen[box.slices].mean())))
+    return places
+
+
+def _tiles(shape: Vec3, tile: Vec3, within: Box) -> list[Box]:
+    plan = TilePlan(shape, tile)
+    return [plan[int(i)].write for i in plan.touching([within])]
+
+
+def _means(error: Level, quality: Level, box: Box) -> tuple[float, float]:
+    """Mean error probability and mean quality of a box."""
+    a, b = (float(np.mean(lv.read(box), dtype=np.float64)) / 255 for lv in (error, quality))
+    return a, b
+
+
+def _verdict_job(
+    guard: Guard, volume: Volume, error: Level, quality: Level, within: Box, params: CheckParams
+) -> Job[Verdict]:
+    """Check tissue tiles by all means there are."""
+    card, model, gate = guard.card, guard.model, guard.gate
+    tile = guard.judge.card.tile
+    image = card.level_in(volume)
+    drawn = candidates(image, tile, params.tiles, params.seed, within=within).boxes
+    if not drawn:
+        return Verdict(np.zeros(0, bool), np.zeros(0), 0.0, (), "no tissue was found in the image")
+    means, halves = np.array([_means(error, quality, box) for box in drawn]), None
+    if guard.combined is not None and model is not None and gate is not None:
+        scaling, encoder, found = card.normalisation.resolve(volume), TorchEncoder(model), []
+        for k, block in enumerate(_read(image, drawn, gate.shape)):
+            vectors, unsure = statistics(encoder, scaling(block if block.ndim == 4 else block[None])[None])
+            found.append(of_halves(gate.gaussian.distance(vectors.astype(np.float64)), unsure)[0])
+            yield Progress(k + 1, len(drawn), SAMPLING)
+        halves = np.array(found)
+    flagged, used = flag(guard, means, halves)
+    return Verdict(flagged, guard.score_of(means[:, 1]), _expected(used), used.names)
+
+
+def _read(image: Level, boxes: Sequence[Box], shape: Vec3) -> Iterator[np.ndarray]:
+    return (image.read_padded(around(box, shape)) for box in boxes)
+
+
+def flag(guard: Guard, means: np.ndarray, halves: np.ndarray | None = None) -> tuple[np.ndarray, Calibration]:
+    """Whether tiles (n,) are flagged, and by which calibration.
+
+    Parameters
+    ----------
+    guard
+        Of the model.
+    means
+        (n, 2) mean error probability and mean quality.
+    halves
+        (n, 2) of `of_halves`; None: by the pair alone.
+    """
+    pair = of_pair(means[:, 0], means[:, 1])
+    if halves is None or guard.combined is None:
+        return guard.by_pair.score(pair) > guard.by_pair.limit, guard.by_pair
+    return guard.combined.score(np.hstack([pair, halves])) > guard.combined.limit, guard.combined
+
+
+def _expected(used: Calibration) -> float:
+    interval = binomtest(used.alarms, used.tiles).proportion_ci(0.95, method="exact")
+    return float(max(interval.high, used.false_alarm))
+
+
+def _report(guard: Guard, verdict: Verdict, predicted: np.ndarray, worst: Sequence[Place]) -> dict[str, Any]:
+    bad = guard.bad(predicted)
+    lines = verdict.lines()
+    lines.append(
+        f"predicted {guard.unit} of {len(predicted)} tiles: median {np.median(predicted):.3g} (usual for this model "
+        f"{guard.usual:.3g}); {int(bad.sum())} tiles {'below' if guard.kind == 'masks' else 'above'} {guard.limit:.3g}"
+    )
+    if worst:
+        at = ", ".join(f"{c:.0f}" for c in worst[0].centre_nm)
+        lines.append(f"worst at z y x {at} nm: {worst[0].reason}; {len(worst)} such places in {WORST}")
+    quantiles = {str(q): float(np.percentile(predicted, q)) for q in (5, 25, 50, 75, 95)}
+    return {
+        "model": guard.card.digest,
+        "model_name": guard.card.name,
+        "kind": guard.kind,
+        "unit": guard.unit,
+        "usual": guard.usual,
+        "limit": guard.limit,
+        "stated_false_alarm": guard.by_pair.false_alarm,
+        "verdict": verdict.to_json(),
+        "tiles": len(predicted),
+        "bad_tiles": int(bad.sum()),
+        "predicted": quantiles,
+        "lines": lines,
+    }
+
+
+def _written(
+    folder: Path,
+    tiles: Sequence[Box],
+    means: np.ndarray,
+    predicted: np.ndarray,
+    worst: Sequence[Place],
+    report: Mapping[str, Any],
+) -> None:
+    """The report comes last: it marks a finished check."""
+    rows = [
+        f"{z},{y},{x},{e:.4f},{p:.4f}"
+        for (z, y, x), e, p in zip([t.start for t in tiles], means[:, 0], predicted, strict=True)
+    ]
+    write_text(folder / TILES, "\n".join(["z,y,x,error,predicted", *rows]) + "\n")
+    listed = [{"centre_nm": list(w.centre_nm), "box": [*w.box.start, *w.box.stop], "error": w.error} for w in worst]
+    write_json(folder / WORST, listed)
+    write_json(folder / REPORT, report)

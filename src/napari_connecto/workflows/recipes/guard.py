@@ -1,0 +1,37 @@
+"""What guard fit and guard check do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_connecto.core.jobs import Job
+from napari_connecto.models.files import load_model
+from napari_connecto.workflows.inspect.guard.check import check_pair_job
+from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
+from napari_connecto.workflows.inspect.guard.guard import load_guard
+from napari_connecto.workflows.ood.files import load_gate
+from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
+from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.parts import clipped_lines, model_folder, tuned_params
+from napari_connecto.workflows.shared.spec import open_spec
+
+
+def guard_fit(run: GuardFit) -> Job[Summary]:
+    """Fit a guard, and save it beside the model, or in ``out``."""
+    folder = model_folder(run.model)
+    model, pair = load_model(folder, backend="torch"), (open_spec(run.volume), open_spec(run.labels))
+    given: dict[str, Any] = {"gate": load_gate(folder), "segment": tuned_params(run.model)}
+    guard = yield from fit_guard_job(model, [pair], run.params, **given)
+    out = run.out or str(folder)
+    guard.save(out)
+    return Summary(out, guard.lines(), {"usual": guard.usual, "metrics": dict(guard.metrics)})
+
+
+def guard_check(run: GuardCheck, client: Any) -> Job[Summary]:
+    """Check an answer."""
+    guard = load_guard(model_folder(run.model))
+    volume, output = open_spec(run.volume), open_spec(run.output)
+    where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client}
+    check = yield from check_pair_job(volume, output, guard, run.params, **where)
+    figures = {key: check.report[key] for key in ("verdict", "tiles", "bad_tiles", "predicted")}
+    return Summary(run.out, [*clipped_lines(run.region, volume), *check.lines()], figures)
