@@ -68,8 +68,8 @@ def test_commands():
         ["convert", "demo", "info", "models", "report", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],
     )
-    helpers = ["cache", "doctor", "export", "neuroglancer"]
-    assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers]) == COMMANDS
+    helpers, inspect = ["cache", "doctor", "export", "neuroglancer"], ["why-missed"]
+    assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers, *inspect]) == COMMANDS
 
 
 def test_help_loads_no_torch():

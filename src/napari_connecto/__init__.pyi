@@ -67,6 +67,10 @@ from napari_connecto.workflows.inspect.guard.check import PairCheck as PairCheck
 from napari_connecto.workflows.inspect.guard.fit import fit_guard as fit_guard
 from napari_connecto.workflows.inspect.guard.guard import Guard as Guard, load_guard as load_guard
 from napari_connecto.workflows.inspect.guard.params import CheckParams as CheckParams, GuardParams as GuardParams
+
+from napari_connecto.workflows.inspect.missed import WhyMissed as WhyMissed
+from napari_connecto.workflows.inspect.missed_params import MissedParams as MissedParams
+from napari_connecto.workflows.inspect.why_missed import why_missed as why_missed
 from napari_connecto.workflows.ood.check import gate_check as gate_check
 from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gate as save_gate
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles

@@ -33,6 +33,7 @@ _NAMES = (
     "train_cascade",
     "train_translator",
     "translate",
+    "why_missed",
     "write_report",
 )
 __all__ = [*_NAMES]

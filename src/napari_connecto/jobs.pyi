@@ -15,6 +15,8 @@ from napari_connecto.workflows.cascade.search.detect import detect_job as detect
 from napari_connecto.workflows.cascade.training.train import train_cascade_job as train_cascade
 from napari_connecto.workflows.inspect.guard.check import check_pair_job as check_pair
 from napari_connecto.workflows.inspect.guard.fit import fit_guard_job as fit_guard
+
+from napari_connecto.workflows.inspect.why_missed import why_missed_job as why_missed
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
 from napari_connecto.workflows.segment.estimate import estimate_segment_job as estimate_segment
 from napari_connecto.workflows.segment.predict import predict_job as predict
@@ -49,5 +51,6 @@ __all__ = [
     "train_cascade",
     "train_translator",
     "translate",
+    "why_missed",
     "write_report",
 ]

@@ -6,8 +6,8 @@ Replacing an encoder stage has its *total* effect: everything computed from it c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -21,8 +21,9 @@ from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.imported.predictor import ImportedPredictor, to_layout
 from napari_connecto.models.imported.steps import apply
 from napari_connecto.models.inference.openvino import torch_model
-from napari_connecto.models.inference.predictor import example, one_thread
+from napari_connecto.models.inference.predictor import example
 from napari_connecto.models.inspect.places import Tap, find_taps
+from napari_connecto.models.nets.nets import Sections
 
 Change: TypeAlias = Callable[[Tensor], Tensor] | Tensor
 """A function of the activations (n, channels, [z,] y, x), or what replaces them."""
@@ -58,10 +59,7 @@ class Network:
         An imported network answers whatever it does before its postprocessing steps. Gradients are recorded unless
         the caller forbids it.
         """
-        with one_thread() if self.device.type == "cpu" else nullcontext():
-            return self._run(np.ascontiguousarray(batch, np.float32))
-
-    def _run(self, batch: np.ndarray) -> Tensor:
+        batch = np.ascontiguousarray(batch, np.float32)
         if self.before is None:
             return self.net(torch.from_numpy(batch).to(self.device)).float()
         steps, axes, answer = self.before
@@ -141,6 +139,36 @@ def capture(opened: Network, names: Iterable[str]) -> Iterator[dict[str, Tensor]
 
     with patched(opened, {name: keep(name) for name in names}):
         yield seen
+
+
+@contextmanager
+def encoded(opened: Network, features: Sequence[Tensor]) -> Iterator[None]:
+    """An smp U-Net's encoder is not run again: it answers with these features, all of one list (see `features_of`)."""
+    encoder = opened.net.get_submodule(f"{_inner(opened)}encoder")
+    encoder.forward = lambda _x: list(features)  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        del encoder.forward
+
+
+@contextmanager
+def features_of(opened: Network) -> Iterator[list[Tensor]]:
+    """Collect what the encoder of an smp U-Net gives its decoder; [] for other networks."""
+    found: list[Tensor] = []
+    if not any((tap.entry or 0) > 0 for tap in opened.taps.values()):
+        yield found
+        return
+    encoder = opened.net.get_submodule(f"{_inner(opened)}encoder")
+    handle = encoder.register_forward_hook(lambda _m, _i, y: found.__setitem__(slice(None), y))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _inner(opened: Network) -> str:
+    return "net." if isinstance(opened.net, Sections) else ""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ XRAY, EM, VALID, REPORT = "xray.ome.zarr", "em.ome.zarr", "valid.ome.zarr", "pai
 
 def simulate_xray(run: entries.SimulateXray) -> Job[Summary]:
     """Simulate an X-ray volume of an EM; ``out`` gets `XRAY`."""
-    out, like = _empty(run.out), open_spec(run.like) if run.like is not None else None
+    out, like = empty_folder(run.out), open_spec(run.like) if run.like is not None else None
     made = yield from simulate_xray_job(open_spec(run.volume), run.params, like=like, region=run.region)
     yield from _saved(made, out / XRAY)
     return Summary(run.out, [*describe(made), "simulated, not measured"])
@@ -31,7 +31,7 @@ def simulate_xray(run: entries.SimulateXray) -> Job[Summary]:
 
 def pair(run: entries.Pair) -> Job[Summary]:
     """Lay an X-ray volume over an EM; ``out`` gets both on one grid, where they are valid, and `REPORT`."""
-    out, xray, em = _empty(run.out), open_spec(run.volume), open_spec(run.em)
+    out, xray, em = empty_folder(run.out), open_spec(run.volume), open_spec(run.em)
     found = yield from pair_volumes_job(xray, em, run.params)
     yield from _saved(Volume((found.xray,), name=f"{xray.name}, aligned", metadata=xray.metadata), out / XRAY)
     yield from _saved(Volume((found.em,), name=em.name, metadata=em.metadata), out / EM)
@@ -57,7 +57,7 @@ def _report(found: Pair) -> dict[str, Any]:
     }
 
 
-def _empty(folder: str) -> Path:
+def empty_folder(folder: str) -> Path:
     """The folder that is written to; nothing in it is overwritten."""
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -8,6 +8,7 @@ from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
 from napari_connecto.workflows.recipes.entries.results import CountRegions, Measure, PlanFields
 from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
+from napari_connecto.workflows.recipes.entries.why_missed import WhyMissed
 from napari_connecto.workflows.recipes.entries.xray import Pair, SimulateXray, TrainTranslator, Translate
 
 ENTRIES: dict[str, type[Run]] = {
@@ -31,6 +32,7 @@ ENTRIES: dict[str, type[Run]] = {
         PlanFields,
         GuardFit,
         GuardCheck,
+        WhyMissed,
     )
 }
 """Workflows by the name that recipes give them."""
