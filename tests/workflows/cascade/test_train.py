@@ -15,13 +15,14 @@ from napari_connecto.core.jobs import run
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume_job
+from napari_connecto.models.files import new_model
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.evaluate import evaluate
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
 from napari_connecto.workflows.cascade.report import report_lines
 from napari_connecto.workflows.cascade.search.coarser import with_coarser
 from napari_connecto.workflows.cascade.search.detect import detect
-from napari_connecto.workflows.cascade.training.design import design, with_working_level
+from napari_connecto.workflows.cascade.training.design import design, stage_card, with_working_level
 from napari_connecto.workflows.cascade.training.examples import from_labels, from_points
 from napari_connecto.workflows.cascade.training.stage import BUDGETS, planned
 from napari_connecto.workflows.cascade.training.summary import summarise
@@ -165,6 +166,49 @@ def test_all_levels_together_keep_to_the_budget_and_leave_time_to_measure(budget
     assert 0.85 < sum(times) / BUDGETS[budget].seconds < 0.95
     assert min(times) > 0
     assert planned(TrainParams(budget=budget, steps=7), 0, levels) == (7, 0.0)
+
+
+def discs(*radii):
+    """Labels of discs in a row, 8 pixels apart."""
+    side = 2 * max(radii) + 8
+    labels = np.zeros((1, max(256, side), max(256, sum(2 * r + 8 for r in radii))), np.uint16)
+    y, x = np.ogrid[: labels.shape[1], : labels.shape[2]]
+    at = 0
+    for n, radius in enumerate(radii, start=1):
+        labels[0][(y - side // 2) ** 2 + (x - at - radius - 4) ** 2 <= radius**2] = n
+        at += 2 * radius + 8
+    return Volume.from_array(labels, (1, 1, 1), kind="labels")
+
+
+@pytest.mark.parametrize(
+    ("radii", "asked", "depth", "halo"),
+    [
+        ((6,) * 9, {}, 3, 16),
+        ((6,) * 9 + (11,), {}, 3, 16),  # its middle sees its rim
+        ((6,) * 9 + (28,), {}, 4, 32),
+        ((6,) * 40 + (8,) * 40 + (16,), {}, 3, 16),  # a single one among many
+        ((6,) * 9 + (28,), {"tile": (1, 20, 20)}, 3, 16),  # three downsamplings do not divide it
+    ],
+)
+def test_where_large_objects_make_up_much_the_network_sees_to_their_rims(radii, asked, depth, halo):
+    labels = discs(*radii)
+    finest = design(labels, from_labels(labels, "masks"), TrainParams(**asked))[0]
+    assert (finest.network["depth"], finest.halo) == (depth, (0, halo, halo))
+    assert finest.voxel_nm == (1, 1, 1)  # still by the typical object
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_halo_covers_what_the_network_sees(far):
+    level = Level(np.zeros((1, 256, 256), np.uint8), (1, 1, 1))
+    card = stage_card(level, 0, (1, 64, 64), "2d", TrainParams(), far=far)
+    model = new_model(card, 0, device="cpu")
+    rng, side = np.random.default_rng(0), 64 + 2 * 64
+    near, other = rng.uniform(size=(2, 1, 1, 1, side, side)).astype(np.float32)
+    seen = slice(64 - card.halo[1], 128 + card.halo[1])
+    other[..., seen, seen] = near[..., seen, seen]
+    a, b = (model(image, [0])["foreground"][0, 0, 64:128, 64:128] for image in (near, other))
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    assert np.ptp(a) > 1e-3
 
 
 def test_long_thin_objects_are_measured_across():

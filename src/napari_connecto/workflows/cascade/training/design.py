@@ -17,13 +17,16 @@ from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 ACROSS = 12.0
 """Voxels across an object's thickness on the finest level that is used. With 8 to 17, as powers of two come to, the
-networks' view of 23 and more voxels covers an object and its surroundings."""
+networks' view of 27 and more voxels covers an object and its surroundings."""
+SEES = 13
+"""Voxels that the finest network sees to each side, with two downsamplings; with three it sees 29."""
 
 
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
     """A card per level: a dense network where objects are about `ACROSS` voxels thick, cheap strided scorers above it.
 
-    All have one chunk shape. Levels that are finer than that are not used: a network of few layers sees no more of an
+    All have one chunk shape. Where the middle of large objects does not see their rim, the dense network of sections has
+    one more downsampling: it sees twice as far, and would tear them otherwise. Levels that are finer than that are not used: a network of few layers sees no more of an
     object there, and reads many times as much.
     """
     dims = _dims(volume.levels[0], examples, params)
@@ -35,7 +38,8 @@ def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[Mod
     usable = usable[finest:][: params.levels or 4]
     levels = [usable[0], *(level for level in usable[1:] if _shows(level, examples))]
     tile = params.tile or _tile(levels, dims)
-    return tuple(stage_card(level, k, tile, dims, params) for k, level in enumerate(levels))
+    far = dims != "3d" and examples.large_nm > 2 * SEES * max(levels[0].voxel_nm[1:]) and _deepens(tile)
+    return tuple(stage_card(level, k, tile, dims, params, far=far) for k, level in enumerate(levels))
 
 
 def with_working_level(volume: Volume, examples: Examples, params: TrainParams) -> Volume:
@@ -85,12 +89,17 @@ def _shows(level: Level, examples: Examples) -> bool:
     return examples.diameter_nm > 1.5 * level.voxel_nm[1]
 
 
-def stage_card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams) -> ModelCard:
-    """The card of stage ``k`` on a level; ``dims`` is "2d", "2.5d" or "3d"."""
-    flat = dims != "3d"
-    halo_z = {"2d": 0, "2.5d": 1, "3d": 4}[dims]
-    halo = (halo_z, 16, 16) if k == 0 and flat else (halo_z, 8, 8)
-    network, stride = _scorer(level, flat, params) if k else (_dense(level, flat, params), (1, 1, 1))
+def _deepens(tile: Vec3) -> bool:
+    """Whether three downsamplings divide a chunk."""
+    return tile[1] % 8 == tile[2] % 8 == 0
+
+
+def stage_card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams, *, far: bool = False) -> ModelCard:
+    """The card of stage ``k`` on a level; ``dims`` is "2d", "2.5d" or "3d", ``far`` adds a downsampling to stage 0."""
+    flat, far = dims != "3d", far and params.encoder == "small"
+    halo_z, around = {"2d": 0, "2.5d": 1, "3d": 4}[dims], 32 if far else 16
+    halo = (halo_z, around, around) if k == 0 and flat else (halo_z, 8, 8)
+    network, stride = _scorer(level, flat, params) if k else (_dense(level, flat, params, far), (1, 1, 1))
     output = Output("object" if k else "foreground", stride, (halo_z if flat else 0, 0, 0))
     return ModelCard(
         name=f"{params.name}-{k}",
@@ -105,7 +114,7 @@ def stage_card(level: Level, k: int, tile: Vec3, dims: str, params: TrainParams)
     )
 
 
-def _dense(level: Level, flat: bool, params: TrainParams) -> dict[str, Any]:
+def _dense(level: Level, flat: bool, params: TrainParams, far: bool) -> dict[str, Any]:
     """The finest level's network: a probability per voxel."""
     if params.encoder != "small":
         if not flat:
@@ -115,8 +124,8 @@ def _dense(level: Level, flat: bool, params: TrainParams) -> dict[str, Any]:
         "kind": "unet",
         "dims": 2 if flat else 3,
         "width": params.width,
-        "depth": 3,
-        "strides": [[1, 2, 2], [1 if flat or _thick(level) else 2, 2, 2]],
+        "depth": 4 if far else 3,
+        "strides": [[1, 2, 2], [1 if flat or _thick(level) else 2, 2, 2], *([[1, 2, 2]] if far else [])],
     }
 
 

@@ -25,6 +25,8 @@ from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
 MAX_VOXELS = 2**30
 MEASURED = 64
 """Sections at most in which the thickness of objects is measured."""
+LARGE = 0.9
+"""Share of the labelled voxels that belong to objects no thicker than the large ones."""
 DENSE = Unlabelled("background")
 RIM = "Only some objects are labelled: voxels are background in a rim around each, and unknown elsewhere."
 __all__ = ["MAX_VOXELS", "Examples", "crop", "from_labels", "from_points", "split_region"]
@@ -93,7 +95,7 @@ def from_labels(
         sizes = counts / depths if thin else counts.astype(float)
         flat = thin and level.shape[0] > 1
         placed = Level(target, level.voxel_nm, level.origin_nm)
-        width = _width_nm(ids, level)
+        width, large = _widths_nm(ids, counts, level)
         near = between(np.where(target > 0, ids, 0), reach(width, level.voxel_nm, flat or level.shape[0] == 1))
         found = Examples(
             placed,
@@ -102,6 +104,7 @@ def from_labels(
             flat,
             voxels=sizes[mine],
             width_nm=width,
+            large_nm=large,
             between=near if near.any() else None,
         )
     known = unlabelled.known(given, ids)
@@ -159,17 +162,23 @@ def _measured(ids: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
     return stats, stats["voxel_counts"][1:], depths
 
 
-def _width_nm(ids: np.ndarray, level: Level) -> float:
-    """Typical thickness in the plane: twice the greatest distance to an object's rim, the median over the objects.
+def _widths_nm(ids: np.ndarray, counts: np.ndarray, level: Level) -> tuple[float, float]:
+    """Thickness in the plane, twice the greatest distance to an object's rim: of a typical object and of large ones.
 
-    Of many sections `MEASURED` are looked at.
+    The former is the median over the objects, the latter the `LARGE` quantile over their voxels, of which 1..n have
+    ``counts``. Of many sections `MEASURED` are looked at.
     """
     greatest = np.zeros(int(ids.max()) + 1)
     for plane in ids[:: max(1, -(-len(ids) // MEASURED))]:
         distance = edt.edt(np.ascontiguousarray(plane), anisotropy=level.voxel_nm[1:])
         np.maximum.at(greatest, plane.ravel(), distance.ravel())
-    there = greatest[1:][(greatest[1:] > 0) & np.isfinite(greatest[1:])]  # a whole section has no rim
-    return float(2 * np.median(there)) if there.size else 0.0
+    there = (greatest[1:] > 0) & np.isfinite(greatest[1:])  # a whole section has no rim
+    if not there.any():
+        return 0.0, 0.0
+    found, weight = greatest[1:][there], counts[there].astype(float)
+    order = np.argsort(found)
+    share = np.cumsum(weight[order]) / weight.sum()
+    return float(2 * np.median(found)), float(2 * found[order][np.searchsorted(share, LARGE)])
 
 
 def _inside(ids: np.ndarray, centres_nm: np.ndarray, level: Level) -> np.ndarray:

@@ -38,6 +38,8 @@ class Examples:
     width_nm
         Typical thickness of an object, in the plane: of a round one its diameter, of an elongated one less. 0: the
         diameter.
+    large_nm
+        Thickness of large objects: 90 % of all labelled voxels belong to objects that are no thicker. 0: unknown.
     between
         Boolean, of the target's shape: where two objects are near, see `gaps.between`. None: nowhere.
     told
@@ -51,6 +53,7 @@ class Examples:
     known: np.ndarray | None = None
     voxels: np.ndarray = field(default_factory=lambda: np.empty(0))
     width_nm: float = 0.0
+    large_nm: float = 0.0
     told: str = ""
     between: np.ndarray | None = None
 
