@@ -15,6 +15,7 @@ from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut
+from napari_connecto.workflows.cascade.thresholds.untrained import Untrained
 from napari_connecto.workflows.cascade.training.summary import summarise
 from napari_connecto.workflows.recipes.recipe import recipe_job
 from tests import tiny
@@ -55,6 +56,20 @@ def test_a_plain_threshold_stands_beside_the_cascade_and_warns_where_it_is_bette
     assert len(lines) == 1
     assert f"({hits} of 23 found, 3 false)" in lines[0]
     assert ("does better than this cascade" in lines[0]) is better
+
+
+@pytest.mark.parametrize(("hits", "better"), [(20, True), (12, False), (5, False)])
+def test_where_blobs_do_better_it_says_so_once_and_how_to_use_them(hits, better):
+    held_out = HeldOut(np.arange(23) < hits, 0, 3, 4)
+    blobs = Untrained(32.04, True, 2, held_out).to_json()
+    baseline = replace(held_out, found=np.arange(23) < 14).to_json()
+    lines = summarise(trained(12, 23, 3, baseline=baseline, blobs=blobs)).lines
+    told = [line for line in lines if "better than this cascade" in line]
+    assert len(told) == 1
+    assert ("detector of blobs" in told[0]) is better
+    if better:
+        assert "(20 of 23 found, 3 false); this cascade: F1 0.63 (12 of 23 found, 3 false)" in told[0]
+        assert "--detector blobs --detector-options 'diameter_nm=32 dark=true', channel 2" in told[0]
 
 
 def test_one_that_cannot_be_compared_says_why():

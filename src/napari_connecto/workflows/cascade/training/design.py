@@ -25,9 +25,9 @@ SEES = 13
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
     """A card per level: a dense network where objects are about `ACROSS` voxels thick, cheap strided scorers above it.
 
-    All have one chunk shape. Where the middle of large objects does not see their rim, the dense network of sections has
-    one more downsampling: it sees twice as far, and would tear them otherwise. Levels that are finer than that are not used: a network of few layers sees no more of an
-    object there, and reads many times as much.
+    All have one chunk shape. Levels that are finer than that are not used: a network of few layers sees no more of an
+    object there, and reads many times as much. In sections, the dense network has one more downsampling where the
+    middle of large objects would not see their rim: it would tear them.
     """
     dims = _dims(volume.levels[0], examples, params)
     levels = volume.levels if dims == "3d" else _with_all_sections(volume)

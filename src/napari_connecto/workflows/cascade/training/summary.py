@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.thresholds.held_out import LOW, HeldOut
+from napari_connecto.workflows.cascade.thresholds.untrained import Untrained
 
 UNCHECKED_DETECTOR = (
     "No out-of-distribution check: it needs a network trained by this program, and enough of the image."
@@ -53,7 +54,7 @@ def summarise(cascade: Cascade) -> TrainingSummary:
     lines += [str(told)] if (told := cascade.metadata.get("unlabelled")) else []
     lines += [SECTIONS] if cascade.rule.flat else []
     lines += [held_out.sentence] if held_out is not None and not failure else []
-    lines += _beside_a_threshold(cascade, held_out)
+    lines += _beside_others(cascade, held_out)
     lines += [comparison] if comparison else []
     lines += [cascade.choose().reason] if not failure else []
     unchecked = UNCHECKED_DETECTOR if cascade.detector else UNCHECKED
@@ -99,16 +100,28 @@ def _failure(held_out: HeldOut | None) -> str:
     )
 
 
-def _beside_a_threshold(cascade: Cascade, held_out: HeldOut | None) -> list[str]:
-    """The same figures of a plain threshold fitted to the same labels, see `baseline_job`."""
-    told = cascade.metadata.get("baseline")
-    if not told or held_out is None or not len(held_out.found):
+def _beside_others(cascade: Cascade, held_out: HeldOut | None) -> list[str]:
+    """The same figures of what needs less, see `baseline_job` and `untrained_job`; what to use if one is better."""
+    if held_out is None or not len(held_out.found):
         return []
-    plain = HeldOut.from_json(told)
-    text = f"A plain threshold with watershed, fitted to the same labels: {_figures(plain)}."
-    if plain.worth <= held_out.worth:
-        return [text]
-    return [f"{text} It does better than this cascade ({_figures(held_out)}): label more objects, or train longer."]
+    threshold, blobs = (cascade.metadata.get(name) for name in ("baseline", "blobs"))
+    lines, own = [], _figures(held_out)
+    better = Untrained.from_json(blobs) if blobs else None
+    better = better if better is not None and better.held_out.worth > held_out.worth else None
+    if threshold:
+        plain = HeldOut.from_json(threshold)
+        text = f"A plain threshold with watershed, fitted to the same labels: {_figures(plain)}."
+        if plain.worth > held_out.worth and better is None:
+            text += f" It does better than this cascade ({own}): label more objects, or train longer."
+        lines.append(text)
+    if better is not None:
+        where = "" if better.channel is None else f", channel {better.channel}"
+        lines.append(
+            f"The built-in detector of blobs, which is not trained, does better than this cascade on the held-out "
+            f"objects ({_figures(better.held_out)}; this cascade: {own}). Use it instead (Find with: Blobs; --detector "
+            f"blobs --detector-options '{better.options}'{where}), or label more objects."
+        )
+    return lines
 
 
 def _figures(held_out: HeldOut) -> str:

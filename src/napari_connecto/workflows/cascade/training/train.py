@@ -24,6 +24,8 @@ from napari_connecto.workflows.cascade.search.coarser import with_coarser, with_
 from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.baseline import COMPARING, baseline_job
 from napari_connecto.workflows.cascade.thresholds.calibrate import COARSE, calibrate_job, measured_job
+from napari_connecto.workflows.cascade.thresholds.untrained import COMPARING as UNTRAINED
+from napari_connecto.workflows.cascade.thresholds.untrained import doubtful, untrained_job
 from napari_connecto.workflows.cascade.training.design import design, with_working_level
 from napari_connecto.workflows.cascade.training.distil.distil import distil_job
 from napari_connecto.workflows.cascade.training.examples import Examples, from_labels, split_region
@@ -176,6 +178,11 @@ def train_cascade_job(
     baseline = yield from phases.run(COMPARING, plain)
     if baseline is not None:
         metadata["baseline"] = baseline.to_json()
+    if doubtful(examples, calibration.held_out):
+        plain = untrained_job(volume, examples, (train_box, measure_box), cards[0], rule)
+        blobs = yield from phases.run(UNTRAINED, plain)
+        if blobs is not None:
+            metadata["blobs"] = blobs.to_json()
     if previous is not None:
         comparing = _measured_job(volume, examples, measure_box, previous)
         metadata["previous"] = yield from phases.run("measuring the previous cascade", comparing)
@@ -214,6 +221,7 @@ def _work(
         **{f"training level {k}": training * (1.0 if k == 0 else COARSE) for k in range(len(cards))},
         "measuring": chunks,
         COMPARING: chunks / 4,
+        UNTRAINED: chunks / 8,
         "measuring the previous cascade": chunks * (previous is not None),
         FITTING: float(SOURCE_TILES * CALLS),
     }
