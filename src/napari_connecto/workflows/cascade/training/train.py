@@ -179,8 +179,8 @@ def train_cascade_job(
     if baseline is not None:
         metadata["baseline"] = baseline.to_json()
     if doubtful(examples, calibration.held_out):
-        plain = untrained_job(volume, examples, (train_box, measure_box), cards[0], rule)
-        blobs = yield from phases.run(UNTRAINED, plain)
+        untrained = untrained_job(volume, examples, (train_box, measure_box), cards[0], rule)
+        blobs = yield from phases.run(UNTRAINED, untrained)
         if blobs is not None:
             metadata["blobs"] = blobs.to_json()
     if previous is not None:
