@@ -116,6 +116,9 @@ _HOMES = {
     "WhyMissed": "workflows.inspect.missed",
     "MissedParams": "workflows.inspect.missed_params",
     "write_report": "reports.write",
+    "prune": "workflows.inspect.prune",
+    "PruneParams": "workflows.inspect.prune_params",
+    "Pruned": "workflows.inspect.pruned",
     "phantom": "phantoms",
     "open_sample": "sample_data",
 }

@@ -24,6 +24,7 @@ _NAMES = (
     "pair_volumes",
     "plan_fields",
     "predict",
+    "prune",
     "rank_domains",
     "save_precomputed",
     "save_volume",

@@ -15,6 +15,10 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.nets.bounds import encoder_name, few_weights
 from napari_connecto.models.nets.dropout import seeded_dropout
+from napari_connecto.models.nets.narrow import KEY as NARROW
+from napari_connecto.models.nets.narrow import narrowed
+from napari_connecto.models.nets.routed import KEY as EXPERTS
+from napari_connecto.models.nets.routed import routed
 
 KINDS = ("scorer", "unet", "smp")
 BOUNDS = {"width": (1, 4096), "depth": (1, 8), "residual": (0, 8), "stride": (1, 256), "strides": (1, 256)}
@@ -32,7 +36,8 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
         ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels, ``blur`` see `Blur`;
         ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D segmentation_models_pytorch U-Net without pretrained
         weights and without the layers beyond its depth.
-        ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`.
+        ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`; ``"narrow"``: layers
+        with fewer channels, see `narrowed`; ``"experts"``: layers with several sets of weights, see `routed`.
     channels, n_outputs
         Of the image, and maps wanted.
     context
@@ -52,6 +57,7 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     try:
         with few_weights():
             net = make(network, dims, inputs, n_outputs)
+            net = routed(narrowed(net, network.get(NARROW, {})), network.get(EXPERTS, {}))
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError) as error:
         if out_of_memory(error):
             raise

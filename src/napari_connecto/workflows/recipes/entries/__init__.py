@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_connecto.workflows.recipes.entries.adapt import FineTune, Prepare, Rank, Suggest, TrainDomain
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
 from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
+from napari_connecto.workflows.recipes.entries.prune import Prune
 from napari_connecto.workflows.recipes.entries.results import CountRegions, Measure, PlanFields
 from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
@@ -33,6 +34,7 @@ ENTRIES: dict[str, type[Run]] = {
         GuardFit,
         GuardCheck,
         WhyMissed,
+        Prune,
     )
 }
 """Workflows by the name that recipes give them."""
