@@ -68,7 +68,7 @@ def test_commands():
         ["convert", "demo", "info", "models", "report", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],
     )
-    helpers, inspect = ["cache", "doctor", "export", "neuroglancer"], ["prune", "why-missed"]
+    helpers, inspect = ["cache", "doctor", "export", "neuroglancer"], ["guard", "prune", "why-missed"]
     assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers, *inspect]) == COMMANDS
 
 
