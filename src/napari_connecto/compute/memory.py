@@ -8,11 +8,13 @@ from types import TracebackType
 
 import psutil
 
-from napari_connecto.core.model import ModelCard
+from napari_connecto.core.model import DIRECTIONS, SECTIONS, ModelCard
 
 EVERY_S = 0.002
 CHANNELS = 10
 """Activations of a U-Net at full size, as a multiple of its first layer's channels: about 10 measured, 2-D and 3-D."""
+COPIES = 3
+"""Of a tile that is read by sections: what is read, scaled, and the answer."""
 SHARE = 0.5
 """Share of the free memory for all forward passes together."""
 
@@ -48,7 +50,11 @@ def pass_bytes(card: ModelCard, batch: int) -> int:
     """Approximate memory of one forward pass over this many tiles, float32."""
     width = card.network.get("width", 16)
     read = prod(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True))
-    return batch * read * 4 * CHANNELS * (width if isinstance(width, int) else 16)
+    layers = CHANNELS * (width if isinstance(width, int) else 16)
+    if DIRECTIONS in card.network:  # the network has a few sections at a time
+        sections = SECTIONS * read // (card.tile[0] + 2 * card.halo[0])
+        return batch * (read * COPIES + sections * layers) * 4
+    return batch * read * 4 * layers
 
 
 def affordable(card: ModelCard, batch: int, calls: int) -> int:

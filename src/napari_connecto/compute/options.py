@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.model import ModelCard, Scaling
+from napari_connecto.core.model import DIRECTIONS, ModelCard, Scaling
 from napari_connecto.core.predict import OnBadChunk
 
 
@@ -83,11 +83,11 @@ class ExecuteOptions:
 
 
 def default_batch(card: ModelCard) -> int:
-    """What measured best on CPUs: 1 for flat tiles, 2 for big ones, else 4.
+    """What measured best on CPUs: 1 for flat tiles and for tiles that are read by sections, 2 for big ones, else 4.
 
     Never 1 in 3-D: torch runs a batch of 1 on one thread without oneDNN, five times slower (measured).
     """
     z, y, x = (t + 2 * h for t, h in zip(card.tile, card.halo, strict=True))
-    if card.tile[0] == 1:
+    if card.tile[0] == 1 or DIRECTIONS in card.network:
         return 1
     return 2 if z * y * x > 2**20 else 4

@@ -19,6 +19,10 @@ from napari_connecto.core.volume import Level, Volume
 
 LARGEST, LARGEST_READ = 2**14, 2**30
 """Largest extent of a tile along an axis, and largest number of values in it."""
+DIRECTIONS = "directions"
+SECTIONS = 4
+"""Key of a card's network: a model of sections is shown those along so many axes of a tile; and how many at a time. The
+number is fixed, for bits may depend on it."""
 NormalisationKind: TypeAlias = Literal["range", "percentile", "standard", "none"]
 
 

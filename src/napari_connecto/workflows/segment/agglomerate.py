@@ -6,13 +6,19 @@ the usual choice (Nunez-Iglesias et al., PLoS ONE 8, e71715 (2013), use it as th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from napari_connecto.workflows.segment.params import SegmentParams
+
+Touching: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Contacts: pairs of touching fragments (m, 2), the smaller number first; boundary summed over shared faces; faces."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,14 @@ class Graph:
     @classmethod
     def of(cls, labels: np.ndarray, boundary: np.ndarray, *, flat: bool = False) -> Graph:
         """The graph of fragments 1 to n, (z, y, x); ``flat`` leaves out faces between sections."""
-        sizes = np.bincount(labels.ravel())
-        keys, values = [], []
-        for axis in range(1 if flat else 0, 3):
-            here, there = _halves(labels, axis)
-            differ = here != there
-            a, b = here[differ].astype(np.int64), there[differ].astype(np.int64)
-            low, high = _halves(boundary, axis)
-            keys.append(np.minimum(a, b) * len(sizes) + np.maximum(a, b))
-            values.append(np.maximum(low[differ], high[differ]))
-        return cls(sizes, *_summed(np.concatenate(keys), len(sizes), np.concatenate(values)))
+        found = [touching(*_halves(labels, axis), *_halves(boundary, axis)) for axis in range(1 if flat else 0, 3)]
+        return cls.of_contacts(np.bincount(labels.ravel()), found)
+
+    @classmethod
+    def of_contacts(cls, sizes: np.ndarray, found: Sequence[Touching]) -> Graph:
+        """The graph of fragments of these sizes, (n + 1,), from contacts of which several may be of one pair."""
+        edges, heights, areas = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return cls(sizes, *_summed(edges[:, 0] * len(sizes) + edges[:, 1], len(sizes), heights, areas))
 
     def contracted(self, group: np.ndarray) -> Graph:
         """The graph of groups of fragments; ``group`` (n + 1,) holds 1 to k, and 0 at 0."""
@@ -57,6 +61,22 @@ class Graph:
         sizes = np.bincount(group, self.sizes).astype(np.int64)
         keys = edges[kept, 0] * len(sizes) + edges[kept, 1]
         return Graph(sizes, *_summed(keys, len(sizes), self.heights[kept], self.areas[kept]))
+
+
+def touching(here: np.ndarray, there: np.ndarray, low: np.ndarray, high: np.ndarray) -> Touching:
+    """Contacts across the faces between voxels, each once.
+
+    Parameters
+    ----------
+    here, there
+        Fragments on both sides of each face, any shape; none is 0.
+    low, high
+        Boundary probability there; a face takes the higher.
+    """
+    differ = here != there
+    a, b = here[differ].astype(np.int64), there[differ].astype(np.int64)
+    base = int(max(a.max(initial=0), b.max(initial=0))) + 1
+    return _summed(np.minimum(a, b) * base + np.maximum(a, b), base, np.maximum(low[differ], high[differ]))
 
 
 def _halves(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +170,13 @@ def merge_tree(graph: Graph, until: float = np.inf) -> MergeTree:
     return MergeTree(len(graph.sizes) - 1, np.array(pairs, np.int64).reshape(-1, 2), ordered)
 
 
-def absorb(graph: Graph, group: np.ndarray, min_size: int, incomplete: Iterable[int] = ()) -> np.ndarray:
+def settled(graph: Graph, params: SegmentParams) -> np.ndarray:
+    """Segment of each fragment, (n + 1,): merged below the merge threshold, and none too small."""
+    group = merge_tree(graph, params.merge_threshold).cut(params.merge_threshold)
+    return absorb(graph, group, params.min_size) if params.min_size > 1 else group
+
+
+def absorb(graph: Graph, group: np.ndarray, min_size: int) -> np.ndarray:
     """Merge groups below ``min_size`` voxels across their weakest boundary, smallest first.
 
     Parameters
@@ -161,8 +187,6 @@ def absorb(graph: Graph, group: np.ndarray, min_size: int, incomplete: Iterable[
         Group of each fragment, from `MergeTree.cut`.
     min_size
         Voxels. A group without neighbours stays, however small.
-    incomplete
-        Groups that continue outside: their size is unknown, they stay.
 
     Returns
     -------
@@ -171,8 +195,7 @@ def absorb(graph: Graph, group: np.ndarray, min_size: int, incomplete: Iterable[
     """
     between = graph.contracted(group)
     sizes = between.sizes.tolist()
-    kept = {0, *(int(i) for i in incomplete)}
-    heap = [(size, node) for node, size in enumerate(sizes) if size < min_size and node not in kept]
+    heap = [(size, node) for node, size in enumerate(sizes) if node > 0 and size < min_size]
     if not heap:
         return group
     heapify(heap)
@@ -185,6 +208,6 @@ def absorb(graph: Graph, group: np.ndarray, min_size: int, incomplete: Iterable[
         contacts.join(into, node)
         pairs.append((into, node))
         sizes[into], sizes[node] = sizes[into] + size, -1
-        if sizes[into] < min_size and into not in kept:
+        if sizes[into] < min_size:
             heappush(heap, (sizes[into], into))
     return groups(len(sizes) - 1, np.array(pairs, np.int64).reshape(-1, 2))[group]

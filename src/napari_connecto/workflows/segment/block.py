@@ -14,13 +14,17 @@ from napari_connecto.core.predict import Blocks as Predicted
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.segment.agglomerate import Graph, absorb, merge_tree
-from napari_connecto.workflows.segment.faces import Blocks, link_sections
+from napari_connecto.workflows.segment.agglomerate import Graph, merge_tree, settled
+from napari_connecto.workflows.segment.faces import Blocks
+from napari_connecto.workflows.segment.link import link_sections
 from napari_connecto.workflows.segment.mode import resolved
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.watershed import fragments
 
 BOUNDARY, LABELS = "boundary", "labels"
+EARLY = 0.8
+"""Share of the merge threshold up to which a block merges by itself: the mean boundary between two pieces changes where
+they continue in other blocks."""
 
 
 def segment_array(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
@@ -41,17 +45,15 @@ def segment_array(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[f
         uint32 (z, y, x), 1 to n, every voxel labelled.
     """
     params = resolved(params, boundary.shape, voxel)
-    labels = partition(as_probability(boundary), params, voxel)
-    return link_sections(labels, params.link) if params.mode == "2d-linked" else labels
+    boundary = as_probability(boundary)
+    labels = fragments(boundary, params, voxel)
+    graph = Graph.of(labels, boundary, flat=params.mode != "3d")
+    labels = settled(graph, params)[labels].astype(np.uint32)
+    return link_sections(labels, boundary, params) if params.mode == "2d-linked" else labels
 
 
-def partition(
-    boundary: np.ndarray,
-    params: SegmentParams,
-    voxel: Sequence[float] = (1.0, 1.0, 1.0),
-    open_sides: Sequence[tuple[bool, bool]] = ((False, False),) * 3,
-) -> np.ndarray:
-    """Segments of a block, not linked across sections.
+def pieces(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
+    """Fragments of a block, merged as far as is safe without its neighbours: `EARLY` of the merge threshold.
 
     Parameters
     ----------
@@ -59,31 +61,15 @@ def partition(
         Float32 in 0..1, (z, y, x).
     params, voxel
         As for `segment_array`; the mode is not "auto".
-    open_sides
-        Per axis, whether the volume continues before and behind the block; segments at such a side are never too small.
 
     Returns
     -------
     numpy.ndarray
-        uint32 (z, y, x), 1 to n.
+        uint32 (z, y, x), 1 to n; in the 2-D modes later sections have greater numbers.
     """
-    labels = fragments(boundary, params, voxel)
+    labels, early = fragments(boundary, params, voxel), EARLY * params.merge_threshold
     graph = Graph.of(labels, boundary, flat=params.mode != "3d")
-    group = merge_tree(graph, params.merge_threshold).cut(params.merge_threshold)
-    if params.min_size > 1:
-        group = absorb(graph, group, params.min_size, np.unique(group[_at(labels, open_sides)]))
-    return group[labels].astype(np.uint32)
-
-
-def _at(labels: np.ndarray, sides: Sequence[tuple[bool, bool]]) -> np.ndarray:
-    """Fragments at the open sides."""
-    planes = [
-        np.unique(labels.take(index, axis))
-        for axis, both in enumerate(sides)
-        for index, goes_on in zip((0, -1), both, strict=True)
-        if goes_on
-    ]
-    return np.concatenate(planes) if planes else np.empty(0, np.int64)
+    return merge_tree(graph, early).cut(early)[labels].astype(np.uint32)
 
 
 def as_probability(boundary: np.ndarray) -> np.ndarray:
@@ -151,12 +137,8 @@ class SegmentBlock:
 
     def __call__(self, tile: Tile, predicted: Predicted) -> int:
         tile = self.blocks.plan[tile.index]
-        seen, shape = self.blocks.read_box(tile), self.blocks.plan.shape
-        sides = [(a > 0, b < n) for a, b, n in zip(seen.start, seen.stop, shape, strict=True)]
-        if self.blocks.plan.halo[0] == 0:
-            sides[0] = (False, False)
         boundary = as_probability(predicted[BOUNDARY])
-        labels = partition(boundary, self.params, self.voxel, sides)
-        own, count = self.blocks.save(tile, labels, boundary < self.params.boundary_threshold)
+        labels = pieces(boundary, self.params, self.voxel)
+        own, count = self.blocks.save(tile, labels, boundary, self.params.boundary_threshold)
         self.store.write_blocks(tile, {LABELS: own})
         return count

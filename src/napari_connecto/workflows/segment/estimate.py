@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_connecto.compute.memory import process_bytes
+from napari_connecto.compute.memory import pass_bytes, process_bytes
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.amounts import seconds_text
-from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
@@ -25,6 +24,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.segment.block import as_probability
+from napari_connecto.workflows.segment.directions import ThreeDirections
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, plan_blocks, segment_job
 from napari_connecto.workflows.shared.region import inside, region_in
@@ -145,8 +145,8 @@ def estimate_segment_job(
 ) -> Job[SegmentEstimate]:
     """`estimate_segment` as a job."""
     region = inside(volume, region)
-    params, reason, own = chosen(volume, params or SegmentParams(), model, region)
-    level = volume.levels[0] if model is None else fitting_level(volume, model.card)
+    choice = chosen(volume, params or SegmentParams(), model, region)
+    params, level, own, model = choice.params, choice.level, choice.own, choice.model
     box = region_in(region, volume, level) or level.box
     labels = box if own is None else region_in(region, volume, own) or own.box
     blocks = plan_blocks(box.shape, params)
@@ -165,7 +165,7 @@ def estimate_segment_job(
         not any(level is stored for stored in volume.levels),
         labels.shape,
         params.mode,
-        reason,
+        choice.reason,
         timed.tiles,
         len(blocks),
         timed.seconds,
@@ -197,13 +197,20 @@ class _Timed:
         """The input is an image: the model predicts two tiles."""
         scaling = model.card.normalisation.resolve(volume)
         plan = TilePlan(level.shape, model.card.tile, model.card.halo)
-        touched, name = plan.touching([box]), model.card.outputs[0].name
-        batch = default_batch(model.card)
-        trial = choose_batch(level, plan, model, scaling, sizes=(batch,), seconds=0.5)
-        some = plan.tiles(touched[len(touched) // 2 :][:TIMED])
-        maps = [made[name] for _, made in predict(level, some, model, scaling=scaling)]
+        touched, name, batch = plan.touching([box]), model.card.outputs[0].name, default_batch(model.card)
+        if isinstance(model, ThreeDirections):
+            timed, sections = model.model, 3 * model.card.tile[0]
+        else:
+            timed, sections = model, 1
+        small = TilePlan(level.shape, timed.card.tile, timed.card.halo)
+        trial = choose_batch(level, small, timed, scaling, sizes=(default_batch(timed.card),), seconds=0.5)
+        there = small.touching([box])
+        some = small.tiles(there[len(there) // 2 :][:TIMED])
+        maps = [made[name] for _, made in predict(level, some, timed, scaling=scaling)]
+        if sections > 1:
+            trial = replace(trial, peak_bytes=process_bytes() + trial.calls * pass_bytes(model.card, batch))
         needed = run_bytes(level, plan, model.card, trial, batch)
-        return cls(maps, len(touched), len(touched) * trial.tile_s, needed)
+        return cls(maps, len(touched), len(touched) * sections * trial.tile_s, needed)
 
 
 def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:

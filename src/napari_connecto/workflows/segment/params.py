@@ -45,6 +45,13 @@ class SegmentParams:
         high=1.0,
         advanced=True,
     )
+    directions: str = param(
+        "auto",
+        "3d, model of sections: boundary from sections along z (one), or averaged over those along z, y and x (three: "
+        "about 5 times the cost); auto: three if voxels are at most 1.5 times as deep as the model's are wide.",
+        choices=("auto", "one", "three"),
+        advanced=True,
+    )
     grid: str = param(
         "image",
         "Voxel grid of the labels: the image's own, or the one read by the model.",

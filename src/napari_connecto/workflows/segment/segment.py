@@ -24,11 +24,13 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.ood.check import OodCheck
+from napari_connecto.workflows.ood.check import STAGE, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.block import LABELS, Passing, SegmentBlock, scaling_of
-from napari_connecto.workflows.segment.faces import Blocks, join
+from napari_connecto.workflows.segment.directions import ThreeDirections, with_directions
+from napari_connecto.workflows.segment.faces import Blocks
+from napari_connecto.workflows.segment.join import join
 from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
@@ -42,7 +44,7 @@ DEEP: tuple[Vec3, Vec3] = (128, 256, 256), (16, 32, 32)
 VOXEL_BYTES = 60
 """Memory per voxel of a block while it is segmented, bytes."""
 
-PREDICTING = 6
+PREDICTING, THREE = 6, 4
 """Cost of the boundary map relative to segmenting, measured on the sample neuropil on two cores; for progress only."""
 
 
@@ -119,18 +121,21 @@ def segment_job(
 ) -> Job[Volume]:
     """`segment` as a job: stages "predicting", "segment", "join" and "write", whose ``payload`` is the live labels."""
     region = inside(volume, region)
-    params, reason, own = chosen(volume, params or SegmentParams(), model, region)
-    with JobFolder.open(result_folder(out), _fingerprint(volume, params, model, region, own)) as job:
+    choice = chosen(volume, params or SegmentParams(), model, region)
+    with JobFolder.open(result_folder(out), _fingerprint(volume, choice, model, region)) as job:
         boundary = volume
-        phases = Phases({"predicting": 0 if model is None else PREDICTING, "segmenting": 1})
-        if model is not None:
+        sections = THREE if choice.params.directions == "three" else 1
+        phases = Phases({STAGE: 0, "predicting": 0 if model is None else PREDICTING * sections, "segmenting": 1})
+        if choice.model is not None and model is not None:
+            if choice.model is not model:  # a check compares sections
+                gate = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
             where: dict[str, Any] = {"out": job.path / "boundary", "region": region, "client": client}
-            boundary = yield from phases.run("predicting", predict_job(volume, model, gate=gate, **where))
+            boundary = yield from phases.run("predicting", predict_job(volume, choice.model, gate=gate, **where))
         box = volume.levels[0].box_in(region, boundary.levels[0])
-        whole = Segmentation.of(boundary, box, params)
-        if own is not None:
-            whole = replace(whole, grid=geometry(own, region_in(region, volume, own) or own.box))
-        labels = yield from phases.run("segmenting", whole.make(job, client, reason))
+        whole = Segmentation.of(boundary, box, choice.params)
+        if choice.own is not None:
+            whole = replace(whole, grid=geometry(choice.own, region_in(region, volume, choice.own) or choice.own.box))
+        labels = yield from phases.run("segmenting", whole.make(job, client, choice.reason))
         if model is None:
             return labels
         check = stated(boundary.metadata)
@@ -166,13 +171,12 @@ class Segmentation:
     def make(self, job: JobFolder, client: Any, reason: str) -> Job[Volume]:
         """Run the three passes; each keeps its finished parts."""
         if not (job.path / SUMMARY).exists():
-            linked = self.params.mode == "2d-linked"
-            blocks = Blocks(self.plan, job.path / RECORDS, linked)
+            blocks = Blocks(self.plan, job.path / RECORDS, self.params.mode)
             shown = geometry(self.level, self.box)
             local = TileStore.open(job.path / LOCAL, shown, self.plan.tile, {LABELS: np.dtype("uint32")})
             phases = Phases({"segment": 20, "join": 1, "write": 3})  # seconds on the sample neuropil, times 30
             yield from phases.run("segment", self._segment(blocks, local, client))
-            first, final = yield from phases.run("join", join(blocks, self.params.link))
+            first, final = yield from phases.run("join", join(blocks, self.params))
             count = int(final.max())
             dtype = np.dtype("uint32" if count < 2**32 else "uint64")
             made = Numbered(local.volume(LABELS).levels[0], self.plan, first, final.astype(dtype))
@@ -230,24 +234,52 @@ def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     return TilePlan(shape, fitting, halo)
 
 
-def chosen(
-    volume: Volume, params: SegmentParams, model: Predictor | None, region: Box
-) -> tuple[SegmentParams, str, Level | None]:
-    """How a volume is segmented: params with a mode, its reason, and the level on whose grid labels are written.
+@dataclass(frozen=True)
+class Choice:
+    """How a volume is segmented.
 
-    The level is None if they are written on the map's own grid.
+    Parameters
+    ----------
+    params, reason
+        With a mode and a number of directions, and why, without a full stop.
+    model
+        That predicts the boundary, in as many directions; None if the volume is the boundary.
+    level
+        That the model reads.
+    own
+        Level on whose grid labels are written; None if that is the map's own.
+    """
+
+    params: SegmentParams
+    reason: str
+    model: Predictor | None
+    level: Level
+    own: Level | None
+
+
+def chosen(volume: Volume, params: SegmentParams, model: Predictor | None, region: Box) -> Choice:
+    """How to segment a part of a volume.
 
     Raises
     ------
     VoxelSizeError
         If volume and model do not fit.
+    InputError
+        If three directions are requested of a model that has one.
     """
     level = volume.levels[0] if model is None else fitting_level(volume, model.card)
     shape = (region_in(region, volume, level) or level.box).shape
     mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
+    params = replace(params, mode=mode)
+    if model is not None:
+        params, why = with_directions(params, model, shape, level.voxel_nm)
+        reason += why
+        if params.directions == "three":
+            model = ThreeDirections.of(model)
+            level = fitting_level(volume, model.card)
     stored = any(level is one for one in volume.levels)
     own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)
-    return replace(params, mode=mode), reason, own
+    return Choice(params, reason, model, level, own)
 
 
 def geometry(level: Level, box: Box) -> Level:
@@ -255,13 +287,13 @@ def geometry(level: Level, box: Box) -> Level:
     return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
 
 
-def _fingerprint(
-    volume: Volume, params: SegmentParams, model: Predictor | None, region: Box, own: Level | None
-) -> dict[str, Any]:
-    """The same as in early versions for labels on the map's own grid, so that those folders are resumed."""
-    told = {name: value for name, value in asdict(params).items() if name != "grid"}
-    if own is not None:
-        told["grid"] = params.grid
+def _fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region: Box) -> dict[str, Any]:
+    """The same as in early versions where the same is done, so that those folders are resumed."""
+    told = {name: value for name, value in asdict(choice.params).items() if name not in ("grid", "directions")}
+    if choice.own is not None:
+        told["grid"] = choice.params.grid
+    if choice.params.directions == "three":
+        told["directions"] = "three"
     return {
         "workflow": "segment",
         "volume": volume.fingerprint(),

@@ -19,10 +19,10 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.segment.agglomerate import Graph, MergeTree, absorb, groups, merge_tree
+from napari_connecto.workflows.segment.agglomerate import Graph, MergeTree, Touching, absorb, merge_tree, touching
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.evidence import Evidence
-from napari_connecto.workflows.segment.faces import link, overlaps
+from napari_connecto.workflows.segment.link import linked
 from napari_connecto.workflows.segment.mode import resolved
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.watershed import fragments
@@ -137,7 +137,10 @@ def _bits(patch: Patch, axes: Axes, prior: SegmentParams, voxel_nm: Sequence[flo
         pieces = Pieces.of(patch, replace(prior, boundary_threshold=threshold), voxel_nm, max(merges))
         for merge in merges:
             group = pieces.tree.cut(merge)
-            rows += [bits_by_instance(_counted(patch, pieces, pieces.segments(group, n, prior.link))) for n in sizes]
+            rows += [
+                bits_by_instance(_counted(patch, pieces, pieces.segments(group, replace(prior, min_size=n))))
+                for n in sizes
+            ]
     _, voxels, split, merged = zip(*rows, strict=True)
     return voxels[0], np.stack(split), np.stack(merged)
 
@@ -193,26 +196,25 @@ class Pieces:
     graph: Graph
     tree: MergeTree
     truth: Contingency
-    steps: np.ndarray
+    steps: Touching | None
 
     @classmethod
     def of(cls, patch: Patch, params: SegmentParams, voxel: Sequence[float], until: float) -> Pieces:
         """One watershed and one merge tree, up to a threshold."""
         labels = fragments(patch.boundary, params, voxel)
         graph = Graph.of(labels, patch.boundary, flat=params.mode != "3d")
-        linked = params.mode == "2d-linked"
-        steps = overlaps(labels[:-1], labels[1:]) if linked else np.empty((0, 3), np.int64)
+        section = patch.boundary
+        steps = touching(labels[:-1], labels[1:], section[:-1], section[1:]) if params.mode == "2d-linked" else None
         return cls(graph, merge_tree(graph, until), Contingency.of(labels, patch.truth), steps)
 
-    def segments(self, group: np.ndarray, min_size: int, least: float) -> np.ndarray:
+    def segments(self, group: np.ndarray, params: SegmentParams) -> np.ndarray:
         """Segment of each fragment, from its merged group."""
-        if min_size > 1:
-            group = absorb(self.graph, group, min_size)
-        if not len(self.steps):
+        if params.min_size > 1:
+            group = absorb(self.graph, group, params.min_size)
+        if self.steps is None:
             return group
-        sizes = np.bincount(group, self.graph.sizes)
-        found = np.concatenate([group[self.steps[:, :2]], self.steps[:, 2:]], axis=1)
-        return groups(len(sizes) - 1, link(found, sizes, least))[group]
+        edges, heights, areas = self.steps
+        return linked((group[edges], heights, areas), np.bincount(group, self.graph.sizes), params)[group]
 
 
 def _counted(patch: Patch, pieces: Pieces, segments: np.ndarray) -> Contingency:

@@ -1,0 +1,132 @@
+"""A model of sections that is shown sections along z, y and x: the mean of three answers, tile by tile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.jobs import run
+from napari_connecto.core.model import ModelCard, Normalisation, Output
+from napari_connecto.core.volume import Volume
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.models.files import new_model
+from napari_connecto.workflows.segment.directions import ThreeDirections, takes_directions, with_directions
+from napari_connecto.workflows.segment.estimate import estimate_segment
+from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.segment.segment import segment, segment_job
+from tests.adapt_parts import tiny_card
+from tests.contracts.predictor import PredictorContract
+from tests.workflows.segment.test_segment import stored
+
+NM = (10.0, 10.0, 10.0)
+
+
+class Edges:
+    """Rises in a section along both of its axes, over a few pixels: blind to what changes across sections."""
+
+    def __init__(self, halo=(0, 4, 4), tile=(1, 16, 16), voxel=NM):
+        trimmed = Output("boundary", trimmed=(halo[0], 0, 0))
+        self.card = ModelCard(
+            "edges", "boundary", voxel, tile, halo, (trimmed,), normalisation=Normalisation("none"), digest="edges"
+        )
+
+    def __call__(self, batch, seeds):
+        context = self.card.halo[0]
+        sections = batch[:, 0, context : batch.shape[2] - context]
+        return {"boundary": steep(sections).astype(np.float32)}
+
+
+def steep(sections):
+    """Range of values within 2 pixels in the last two axes."""
+    size = (1,) * (sections.ndim - 2) + (3, 3)
+    return ndimage.maximum_filter(sections, size) - ndimage.minimum_filter(sections, size)
+
+
+class TestContract(PredictorContract):
+    @pytest.fixture
+    def predictor(self):
+        return ThreeDirections.of(new_model(replace(tiny_card("boundary"), tile=(1, 16, 16)), 0, device="cpu"))
+
+
+@pytest.mark.parametrize("halo", [(0, 4, 4), (2, 4, 4)])
+def test_tile_by_tile_it_is_the_mean_over_the_three_axes(tmp_path, halo):
+    image = np.random.default_rng(0).random((37, 40, 33), np.float32)
+    found = segment(Volume.from_array(image, NM), SegmentParams(mode="3d"), model=Edges(halo), out=tmp_path)
+    assert found.metadata["reason"].endswith("boundary averaged over three directions, 10 nm voxels")
+    boundary = open_volume(tmp_path / "boundary/boundary.zarr").levels[0]
+    expected = sum(np.moveaxis(steep(np.moveaxis(image, axis, 0)), 0, axis) for axis in range(3)) / 3
+    assert np.abs(np.asarray(boundary.read(boundary.box)) / 255 - expected).max() < 0.003  # uint8
+
+
+def test_a_wall_between_sections_is_seen():
+    """A model of sections is blind to a membrane in their plane, but not from the side; one direction must miss it."""
+    image = np.zeros((40, 40, 40), np.float32)
+    image[20:] = 1
+    volume, params = Volume.from_array(image, NM), SegmentParams(merge_threshold=0.4, boundary_threshold=0.4)
+    three = segment(volume, params, model=Edges())
+    one = segment(volume, replace(params, directions="one"), model=Edges())
+    assert one.metadata["segments"] == 1
+    np.testing.assert_array_equal([len(np.unique(stored(three)[z])) for z in (5, 35)], [1, 1])
+    assert stored(three)[5, 0, 0] != stored(three)[35, 0, 0]
+
+
+def test_closed_in_the_middle_and_resumed(tmp_path):
+    image = np.random.default_rng(1).random((33, 34, 35), np.float32)
+    volume = Volume.from_array(image, NM)
+    job = segment_job(volume, model=Edges(), out=tmp_path / "cut")
+    seen = [next(job) for _ in range(12)]
+    assert seen[-1].stage == "predicting"
+    job.close()
+    stages = {}
+    again = run(
+        segment_job(volume, model=Edges(), out=tmp_path / "cut"),
+        lambda p: stages.setdefault(p.stage, []).append(p.done),
+    )
+    assert stages["predicting"][0] >= seen[-1].done > 0
+    np.testing.assert_array_equal(stored(again), stored(segment(volume, model=Edges(), out=tmp_path / "whole")))
+
+
+@pytest.mark.parametrize(
+    ("voxel", "shape", "params", "three"),
+    [
+        ((10, 10, 10), (64, 64, 64), {}, True),
+        ((15, 10, 10), (64, 64, 64), {}, True),
+        ((16, 10, 10), (64, 64, 64), {}, False),
+        ((16, 10, 10), (64, 64, 64), {"directions": "three"}, True),
+        ((5, 10, 10), (64, 64, 64), {}, True),
+        ((5, 10, 10), (63, 64, 64), {}, False),  # 31.5 voxels of the model
+        ((10, 10, 10), (64, 64, 64), {"directions": "one"}, False),
+        ((10, 10, 10), (64, 64, 64), {"mode": "2d"}, False),
+    ],
+)
+def test_the_number_of_directions_follows_from_the_voxels(voxel, shape, params, three):
+    chosen, why = with_directions(SegmentParams(**{"mode": "3d"} | params), Edges(), shape, voxel)
+    assert chosen.directions == ("three" if three else "one")
+    assert ("three directions" in why) == three
+
+
+def test_three_directions_need_a_model_that_can():
+    deep, oblong = Edges(tile=(8, 16, 16)), Edges(voxel=(10.0, 10.0, 5.0))
+    assert not any(takes_directions(model) for model in (deep, oblong, Edges(tile=(1, 16, 32))))
+    for model in (deep, oblong):
+        assert with_directions(SegmentParams(mode="3d"), model, (64, 64, 64), NM)[0].directions == "one"
+        with pytest.raises(InputError, match=r"got directions='three' in mode 3d with model 'edges'; it needs"):
+            with_directions(SegmentParams(mode="3d", directions="three"), model, (64, 64, 64), NM)
+    with pytest.raises(InputError, match=r"directions='three' in mode 2d"):
+        with_directions(SegmentParams(mode="2d", directions="three"), Edges(), (64, 64, 64), NM)
+
+
+def test_labels_are_on_the_grid_of_the_image_and_the_estimate_knows_the_tiles():
+    image = np.zeros((40, 48, 48), np.uint8)
+    image[:, :, 24:] = 1
+    volume = Volume.from_array(image, (12.0, 10.0, 10.0))
+    labels = segment(volume, model=Edges())
+    assert labels.levels[0].shape == volume.levels[0].shape
+    assert labels.levels[0].voxel_nm == volume.levels[0].voxel_nm
+    cost = estimate_segment(volume, model=Edges())
+    assert (cost.shape, cost.labels, cost.tiles) == ((48, 48, 48), (40, 48, 48), 3 * 3 * 3)
+    assert "three directions" in cost.reason
