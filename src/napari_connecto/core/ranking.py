@@ -22,7 +22,7 @@ def average_precision(score: np.ndarray, truth: np.ndarray) -> float:
         If the shapes differ, or nothing is true.
     """
     if score.shape != truth.shape or score.ndim != 1 or not score.size:
-        raise InputError(f"got scores of shape {score.shape} and truth of {truth.shape}; both must be (n,), n at least 1")
+        raise InputError(f"got scores of shape {score.shape} and truth of {truth.shape}; both must be (n,), n > 0")
     order = np.argsort(-score, kind="stable")
     ranked, true = score[order], truth[order].astype(bool)
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the end of each run of equal scores

@@ -23,6 +23,8 @@ from napari_connecto.models.imported.predictor import FILES, KIND, ImportedPredi
 from napari_connecto.models.inference.device import pick_device
 from napari_connecto.models.inference.openvino import accelerated, installed, torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
+from napari_connecto.models.inspect import probe
+from napari_connecto.models.inspect.probe import ProbePredictor
 from napari_connecto.models.nets.weights import fill_weights
 from napari_connecto.models.transfer.adapter import load_adapter, merge
 
@@ -30,7 +32,9 @@ log = logging.getLogger("napari_connecto")
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 INNER = "model"
-"""Folder of the model of which one output is used, beside the card that says so."""
+"""Folder of the model of which one output, or the activations, are used, beside the card that says so."""
+ON_TOP = (chosen.KIND, probe.KIND)
+"""Kinds that lie beside the folder of another model."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -63,10 +67,10 @@ def save_model(model: Predictor, folder: str | Path, *, overwrite: bool = False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
-        if isinstance(model, ChosenOutput):
+        if isinstance(model, ChosenOutput | ProbePredictor):
             save_model(model.model, folder / INNER, overwrite=overwrite)
-        elif not isinstance(model, RegisteredPredictor):  # its card says all
-            own = model if isinstance(model, ImportedPredictor) else torch_model(model)
+        if not isinstance(model, ChosenOutput | RegisteredPredictor):  # their cards say all
+            own = model if isinstance(model, ImportedPredictor | ProbePredictor) else torch_model(model)
             _write(folder / weights_file(model.card), own.weights)
         _write(folder / CARD, json_text(model.card.to_json(), indent=1).encode())
     except OSError as error:
@@ -88,7 +92,7 @@ def load_model(
     ----------
     folder
         Holds ``card.json`` and ``weights.safetensors`` (of an imported TorchScript network ``weights.torchscript``). A
-        registered detector has a card alone; the card of one output of a model lies beside a folder of that model.
+        registered detector has a card alone; one output of a model, or a probe of it, lies beside a folder of that model.
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     backend
@@ -112,7 +116,7 @@ def load_model(
     folder = Path(folder)
     card = read_card(folder)
     kind = _kind(card)
-    if kind in (REGISTERED, chosen.KIND):
+    if kind in (REGISTERED, *ON_TOP):
         if tile is not None or adapter is not None:
             raise InputError(f"got a tile or an adapter; '{card.name}' takes none: leave it out")
         return _checked(_without_weights(card, folder, device, backend), card, folder)
@@ -143,12 +147,14 @@ def load_model(
 
 
 def _without_weights(card: ModelCard, folder: Path, device: str, backend: Backend) -> Predictor:
-    """A registered detector, or one output of the model in the folder within."""
+    """A registered detector, or one output or a probe of the model in the folder within."""
     if _kind(card) == REGISTERED:
         return RegisteredPredictor(card)
-    if _kind(read_card(folder / INNER)) == chosen.KIND:
+    if _kind(read_card(folder / INNER)) in ON_TOP:
         raise ModelError(f"'{folder}' holds an output of an output; save the model again")
     inner = load_model(folder / INNER, device=device, backend=backend)
+    if _kind(card) == probe.KIND:
+        return ProbePredictor.read(inner, card, (folder / WEIGHTS).read_bytes())
     return ChosenOutput(inner, str(card.network.get("output")), card.network.get("shown"))  # type: ignore[arg-type]
 
 
@@ -170,9 +176,9 @@ def read_card(folder: Path) -> ModelCard:
     if not isinstance(data, dict):
         raise ModelError(f"the card in '{folder}' is damaged: got {type(data).__name__}; copy the model again")
     card = ModelCard.from_json(data)
-    if _kind(card) == chosen.KIND:
+    if _kind(card) in ON_TOP:
         _there(folder, f"{INNER}/{CARD}")
-    elif _kind(card) != REGISTERED:
+    if _kind(card) not in (REGISTERED, chosen.KIND):
         _there(folder, weights_file(card))
     return card
 

@@ -18,6 +18,8 @@ def without_direction(mean: np.ndarray, scale: np.ndarray, direction: np.ndarray
     ----------
     mean, scale
         (channels,) of the activations.
+    direction
+        (channels,), of length 1.
     """
     centre, width, along = (torch.from_numpy(np.asarray(a, np.float32)) for a in (mean, scale, direction))
 

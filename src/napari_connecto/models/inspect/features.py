@@ -96,4 +96,3 @@ def untrained(opened: Network, seed: int, patches: Iterable[np.ndarray]) -> Netw
             fresh.logits(patch)
     fresh.net.eval()
     return fresh
-

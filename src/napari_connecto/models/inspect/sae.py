@@ -109,6 +109,8 @@ def fit_sae(activations: np.ndarray, params: SaeParams | None = None, seed: int 
     activations
         (n, channels) of pixels of one place in one network. A dictionary of one checkpoint says nothing of another:
         fit one for each.
+    params, seed
+        See `SaeParams`; of the start and the batches.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def fit_sae(activations: np.ndarray, params: SaeParams | None = None, seed: int 
 
 
 def random_sae(activations: np.ndarray, params: SaeParams | None = None, seed: int = 0) -> Sae:
-    """The control: a dictionary of random directions, its transpose as the encoder; nothing is learnt but mean and scale.
+    """The control: a dictionary of random directions, its transpose as the encoder; only mean and scale are fitted.
 
     References
     ----------

@@ -65,8 +65,10 @@ def mask_levels(masks: Mapping[str, Mask] | Mask, volume: Volume, level: Level) 
     Parameters
     ----------
     masks
-        Volumes with a position of their own, or arrays (z, y, x), or (y, x), of the shape of the image's finest level or
-        of ``level``.
+        Volumes with a position of their own, or arrays (z, y, x), or (y, x), of the shape of the image's finest level
+        or of ``level``.
+    volume, level
+        Image, and the level of it that the model reads.
 
     Raises
     ------
@@ -93,4 +95,6 @@ def _level(name: str, mask: Mask, volume: Volume, level: Level) -> Level:
     for grid in (level, finest):
         if array.shape == grid.shape:
             return on_grid(Level(array, grid.voxel_nm, grid.origin_nm), level)
-    raise InputError(f"got a mask '{name}' of shape {mask.shape}; the image has {finest.shape}: cut it to the same grid")
+    raise InputError(
+        f"got a mask '{name}' of shape {mask.shape}; the image has {finest.shape}: cut it to the same grid"
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Scaling
 from napari_connecto.core.predict import read_tile
@@ -52,6 +53,21 @@ class Seen:
 
     activations: Mapping[str, np.ndarray]
     logits: np.ndarray
+
+
+def stages_of(opened: Network, wanted: str) -> list[str]:
+    """Stages to look at: those named, or all of encoder and decoder (a skip repeats its encoder stage).
+
+    Raises
+    ------
+    InputError
+        If the network has no stage of a name.
+    """
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    odd = [name for name in names if name not in opened.taps]
+    if odd:
+        raise InputError(f"got stage '{odd[0]}'; '{opened.card.name}' has {', '.join(opened.taps)}")
+    return names or [name for name, tap in opened.taps.items() if tap.kind != "skip"]
 
 
 def touched(opened: Network, level: Level, at: np.ndarray) -> Iterator[tuple[Tile, np.ndarray]]:

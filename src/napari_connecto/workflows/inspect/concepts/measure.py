@@ -9,7 +9,6 @@ from itertools import islice
 import numpy as np
 
 from napari_connecto.compute.cache import cached
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
@@ -18,7 +17,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.models.inspect.features import untrained
 from napari_connecto.models.inspect.taps import Network
 from napari_connecto.workflows.inspect.concepts.inputs import Mask, Models, Named, mask_levels, named_networks
-from napari_connecto.workflows.inspect.concepts.look import Seen, View, seen_job, touched
+from napari_connecto.workflows.inspect.concepts.look import Seen, View, seen_job, stages_of, touched
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.concepts.pixels import TEST, Pixels, choose_pixels
 from napari_connecto.workflows.inspect.concepts.readings import (
@@ -139,9 +138,7 @@ def concepts_job(
     assert end is not None
     used: tuple[Used, ...] = ()
     if params.ablation:
-        used = yield from used_job(
-            last.network, view, pixels, end.seen.activations, end.found, end.coders, params.seed
-        )
+        used = yield from used_job(last.network, view, pixels, end.seen.activations, end.found, end.coders, params.seed)
     return Concepts(tuple(readings), used, _places(end, pixels, level.to_nm))
 
 
@@ -162,21 +159,6 @@ class _Read:
     seen: Seen
     found: dict[tuple[str, str], Found]
     coders: dict[str, Coder]
-
-
-def stages_of(opened: Network, wanted: str) -> list[str]:
-    """Stages to look at: those named, or all of encoder and decoder (a skip repeats its encoder stage).
-
-    Raises
-    ------
-    InputError
-        If the network has no stage of a name.
-    """
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    odd = [name for name in names if name not in opened.taps]
-    if odd:
-        raise InputError(f"got stage '{odd[0]}'; '{opened.card.name}' has {', '.join(opened.taps)}")
-    return names or [name for name, tap in opened.taps.items() if tap.kind != "skip"]
 
 
 def _controls_job(opened: Network, view: View, pixels: Pixels, params: ConceptParams) -> Job[_Controls]:
@@ -258,4 +240,3 @@ def _places(read: _Read, pixels: Pixels, to_nm: Callable[[np.ndarray], np.ndarra
         score = read.found[best, concept].probe(read.seen.activations[best][test])
         found[concept] = to_nm(pixels.at[test[np.argsort(-score)[:PLACES]]] + 0.5)
     return found
-

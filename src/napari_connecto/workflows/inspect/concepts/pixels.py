@@ -70,6 +70,8 @@ def choose_pixels(level: Level, masks: Mapping[str, Level], params: ConceptParam
         On the same grid, by concept: not 0 where it is there; of scribbles see `ConceptParams.scribbles`.
     region
         Part of the level; default: all of it.
+    params
+        See `ConceptParams`.
 
     Raises
     ------
@@ -113,8 +115,8 @@ def _corners(box: Box, block: int) -> np.ndarray:
     corners = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
     if len(corners) < FEWEST:
         raise InputError(
-            f"got {box.shape[1]} x {box.shape[2]} pixels, {len(corners)} blocks of {block}; at least {FEWEST} are needed "
-            "to keep training and test apart: choose smaller blocks or a larger region"
+            f"got {box.shape[1]} x {box.shape[2]} pixels, {len(corners)} blocks of {block}; at least {FEWEST} are "
+            "needed to keep training and test apart: choose smaller blocks or a larger region"
         )
     return corners
 
@@ -129,9 +131,7 @@ def _truth(labels: np.ndarray, scribbles: bool) -> np.ndarray:
     return np.where(labels == 0, UNKNOWN, labels > 1).astype(np.int8)
 
 
-def _roles(
-    truth: Mapping[str, np.ndarray], corners: np.ndarray, block: int, rng: np.random.Generator
-) -> np.ndarray:
+def _roles(truth: Mapping[str, np.ndarray], corners: np.ndarray, block: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) role of each block: in the order of how much of the rarest concept they hold, four by four, at random."""
     rarest = min(truth.values(), key=lambda array: float((array == 1).mean()))
     held = np.array([np.count_nonzero(rarest[:, y : y + block, x : x + block] == 1) for y, x in corners])

@@ -155,8 +155,10 @@ class Concepts:
         steps = [r.at for r in self.along("step", concept, best.stage)]
         if len(steps) > 1:
             since = self.since(concept, best.stage)
-            yield f"{concept}: never above untrained networks" if since is None else (
-                f"{concept}: readable in {best.stage} since step {since:g} of {steps[-1]:g}"
+            yield (
+                f"{concept}: never above untrained networks"
+                if since is None
+                else (f"{concept}: readable in {best.stage} since step {since:g} of {steps[-1]:g}")
             )
         if back := self.returns(concept):
             yield f"{concept}: readable in {back[0]}, lost in {back[1]}, back in {back[2]}"
@@ -209,8 +211,8 @@ def _latent_line(concept: str, readings: Sequence[Reading]) -> Iterator[str]:
     rival = max(best.random_latent, best.channel)
     verdict = "better than" if best.latent > rival + 0.02 else "no better than"
     yield (
-        f"{concept}: the autoencoder's best latent ({best.stage}, {best.latent:.2f}) is {verdict} a random dictionary's "
-        f"({best.random_latent:.2f}) and a single channel ({best.channel:.2f})"
+        f"{concept}: the autoencoder's best latent ({best.stage}, {best.latent:.2f}) is {verdict} a random "
+        f"dictionary's ({best.random_latent:.2f}) and a single channel ({best.channel:.2f})"
     )
 
 

@@ -18,7 +18,7 @@ from napari_connecto.workflows.inspect.concepts.pixels import TEST, Pixels
 from napari_connecto.workflows.inspect.concepts.readings import Coder, Unit
 
 CONTROLS = 8
-TILES = 4
+TILES = 3
 """Tiles that are answered again for each ablation."""
 DEVIATIONS = 3.0
 
@@ -70,7 +70,7 @@ def used_job(
     coders: Mapping[str, Coder],
     seed: int,
 ) -> Job[tuple[Used, ...]]:
-    """Ablate, for each (stage, concept), the probe's direction, the channel and the latent, and random ones beside them.
+    """Ablate, for each (stage, concept), the probe's direction, the channel and the latent, and random ones.
 
     On the tiles that hold the most test pixels of the concept; reports once an ablation.
     """
