@@ -92,7 +92,7 @@ def load_model(
     ----------
     folder
         Holds ``card.json`` and ``weights.safetensors`` (of an imported TorchScript network ``weights.torchscript``). A
-        registered detector has a card alone; one output of a model, or a probe of it, lies beside a folder of that model.
+        registered detector has a card alone; an output of a model, or a probe of it, lies beside that model's folder.
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     backend

@@ -193,7 +193,9 @@ def _held_out(values: np.ndarray, truth: np.ndarray, stroke: np.ndarray, ridge: 
         if len(mine) < 2:
             return None
         half |= (truth == kind) & np.isin(stroke, mine[::2])
-    scores = []
-    for test in (half, ~half):
-        scores.append(average_precision(fit_linear(values[~test], truth[~test], ridge)(values[test]), truth[test]))
-    return float(np.mean(scores))
+
+    def score(test: np.ndarray) -> float:
+        taught = fit_linear(values[~test], truth[~test], ridge)
+        return average_precision(taught(values[test]), truth[test])
+
+    return float(np.mean([score(half), score(~half)]))
