@@ -68,7 +68,8 @@ def test_commands():
         ["convert", "demo", "info", "models", "report", "run", "samples"],
         ["pair", "simulate-xray", "train-translator", "translate"],
     )
-    helpers, inspect = ["cache", "doctor", "export", "neuroglancer"], ["guard", "prune", "why-missed"]
+    helpers = ["cache", "doctor", "export", "neuroglancer"]
+    inspect = ["concepts", "guard", "probe", "prune", "why-missed"]
     assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers, *inspect]) == COMMANDS
 
 

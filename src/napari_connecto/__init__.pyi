@@ -68,8 +68,13 @@ from napari_connecto.workflows.inspect.guard.fit import fit_guard as fit_guard
 from napari_connecto.workflows.inspect.guard.guard import Guard as Guard, load_guard as load_guard
 from napari_connecto.workflows.inspect.guard.params import CheckParams as CheckParams, GuardParams as GuardParams
 
+from napari_connecto.workflows.inspect.concepts.measure import concepts as concepts
+from napari_connecto.workflows.inspect.concepts.params import ConceptParams as ConceptParams
+from napari_connecto.workflows.inspect.concepts.params import ProbeParams as ProbeParams
+from napari_connecto.workflows.inspect.concepts.result import Concepts as Concepts
 from napari_connecto.workflows.inspect.missed import WhyMissed as WhyMissed
 from napari_connecto.workflows.inspect.missed_params import MissedParams as MissedParams
+from napari_connecto.workflows.inspect.probe import probe as probe
 from napari_connecto.workflows.inspect.why_missed import why_missed as why_missed
 from napari_connecto.workflows.inspect.prune import prune as prune
 from napari_connecto.workflows.inspect.prune_params import PruneParams as PruneParams

@@ -12,6 +12,7 @@ from typing import Any
 _NAMES = (
     "check_pair",
     "compare",
+    "concepts",
     "count_regions",
     "detect",
     "estimate",
@@ -24,6 +25,7 @@ _NAMES = (
     "pair_volumes",
     "plan_fields",
     "predict",
+    "probe",
     "prune",
     "rank_domains",
     "save_precomputed",

@@ -16,6 +16,8 @@ from napari_connecto.workflows.cascade.training.train import train_cascade_job a
 from napari_connecto.workflows.inspect.guard.check import check_pair_job as check_pair
 from napari_connecto.workflows.inspect.guard.fit import fit_guard_job as fit_guard
 
+from napari_connecto.workflows.inspect.concepts.measure import concepts_job as concepts
+from napari_connecto.workflows.inspect.probe import probe_job as probe
 from napari_connecto.workflows.inspect.why_missed import why_missed_job as why_missed
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
 from napari_connecto.workflows.inspect.prune import prune_job as prune
@@ -31,6 +33,7 @@ from napari_connecto.workflows.xray.translate import translate_job as translate
 __all__ = [
     "check_pair",
     "compare",
+    "concepts",
     "count_regions",
     "detect",
     "estimate",
@@ -43,6 +46,7 @@ __all__ = [
     "pair_volumes",
     "plan_fields",
     "predict",
+    "probe",
     "prune",
     "rank_domains",
     "save_precomputed",

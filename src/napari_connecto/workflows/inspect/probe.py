@@ -13,7 +13,6 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
-from napari_connecto.core.params import check, param
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.ranking import average_precision
 from napari_connecto.core.volume import Level, Volume
@@ -22,23 +21,11 @@ from napari_connecto.models.inspect.taps import network
 from napari_connecto.workflows.inspect.concepts.inputs import Mask, mask_levels
 from napari_connecto.workflows.inspect.concepts.logistic import Linear, fit_linear
 from napari_connecto.workflows.inspect.concepts.look import View, seen_job, stages_of
+from napari_connecto.workflows.inspect.concepts.params import ProbeParams
 
 CACHE_BYTES = 2**28
 BACKGROUND, FIRST = 1, 2
 MOST_CLASSES = 16
-
-
-@dataclass(frozen=True)
-class ProbeParams:
-    """What a pixel classifier learns from."""
-
-    stages: str = param("", "Stages whose activations it uses, separated by commas; default: all.")
-    pixels: int = param(20_000, "Scribbled pixels that it learns from at most.", low=10)
-    ridge: float = param(1e-3, "Penalty on its squared weights.", low=1e-9, advanced=True)
-    seed: int = param(0, "Random seed.", low=0, advanced=True)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 def probe(

@@ -34,3 +34,16 @@ class ConceptParams:
         check(self)
         if self.gap >= self.block:
             raise InputError(f"got gap={self.gap}; it must be smaller than block={self.block}")
+
+
+@dataclass(frozen=True)
+class ProbeParams:
+    """What a pixel classifier learns from."""
+
+    stages: str = param("", "Stages whose activations it uses, separated by commas; default: all.")
+    pixels: int = param(20_000, "Scribbled pixels that it learns from at most.", low=10)
+    ridge: float = param(1e-3, "Penalty on its squared weights.", low=1e-9, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)

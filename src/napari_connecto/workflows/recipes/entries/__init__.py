@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari_connecto.workflows.recipes.entries.adapt import FineTune, Prepare, Rank, Suggest, TrainDomain
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
+from napari_connecto.workflows.recipes.entries.concepts import FindConcepts, MakeProbe
 from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
 from napari_connecto.workflows.recipes.entries.prune import Prune
 from napari_connecto.workflows.recipes.entries.results import CountRegions, Measure, PlanFields
@@ -35,6 +36,8 @@ ENTRIES: dict[str, type[Run]] = {
         GuardCheck,
         WhyMissed,
         Prune,
+        FindConcepts,
+        MakeProbe,
     )
 }
 """Workflows by the name that recipes give them."""
