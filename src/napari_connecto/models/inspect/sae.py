@@ -140,8 +140,8 @@ def fit_sae(activations: np.ndarray, params: SaeParams | None = None, seed: int 
             schedule.step()
             with torch.no_grad():
                 dictionary /= dictionary.norm(dim=1, keepdim=True).clamp_min(1e-8)
-    learnt = (t.detach().numpy() for t in (encoder, bias, dictionary))
-    return Sae(start.mean, start.scale, *learnt, start.active)
+    rows = dictionary.detach().numpy()
+    return Sae(start.mean, start.scale, encoder.detach().numpy(), bias.detach().numpy(), rows, start.active)
 
 
 def random_sae(activations: np.ndarray, params: SaeParams | None = None, seed: int = 0) -> Sae:

@@ -21,7 +21,8 @@ def find_concepts(run: FindConcepts) -> Job[Summary]:
     """Read a concept from a model, its checkpoints and its other sizes."""
     yield loading("torch")
     steps = numbered_models(run.model)
-    models = steps or {0: load_model(model_folder(run.model), backend="torch")}
+    models: dict[float, Predictor] = {float(step): model for step, model in steps.items()}
+    models = models or {0.0: load_model(model_folder(run.model), backend="torch")}
     sizes = numbered_models(run.sizes) if run.sizes is not None else {}
     if run.sizes is not None and not sizes:
         raise InputError(f"'{run.sizes}' holds no model in a folder whose name ends in a number, such as width-8")

@@ -194,14 +194,18 @@ def _read_job(
             random = coder_of(values, pixels, params, learnt=False)
         for concept in pixels.truth:
             reading, found = _reading(one, stage, concept, values, read.coders.get(stage), random, pixels, params)
-            told = {"untrained": controls.probe, "untrained_channel": controls.channel}
-            told["untrained_latent"] = controls.latent
-            reading = replace(reading, **{name: of.get((stage, concept), ()) for name, of in told.items()})
+            key = stage, concept
+            reading = replace(
+                reading,
+                untrained=controls.probe.get(key, ()),
+                untrained_channel=controls.channel.get(key, ()),
+                untrained_latent=controls.latent.get(key, ()),
+            )
             if final:
                 ap = probe_of(values, pixels, concept, shuffled=True)[1]
                 reading = replace(reading, shuffled=ap - pixels.prevalence(concept, shuffled=True))
             read.readings.append(reading)
-            read.found[stage, concept] = found
+            read.found[key] = found
         yield Progress(done, len(stages), f"{one.name}: probes")
     return read
 
@@ -219,14 +223,21 @@ def _reading(
     probe, ap = probe_of(values, pixels, concept)
     low, high = interval(probe(values), pixels, concept, params.seed)
     channel = best_channel(values, pixels, concept)
-    latent = best_latent(coder.codes, pixels, concept) if coder else None
-    chance = best_latent(random.codes, pixels, concept).ap if random else float("nan")
-    nan = float("nan")
-    fvu, l0, dead = (coder.quality.fvu, coder.quality.l0, coder.quality.dead) if coder else (nan, nan, nan)
+    prevalence = pixels.prevalence(concept)
     reading = Reading(
-        *(one.name, one.axis, one.at, stage, concept, pixels.prevalence(concept)),
-        *(ap, low, high, channel.ap, channel.index, channel.sign),
-        *(latent.ap if latent else nan, latent.index if latent else -1, chance, fvu, l0, dead, nan, (), (), ()),
+        one.name, one.axis, one.at, stage, concept, prevalence, ap, low, high, channel.ap, channel.index, channel.sign
+    )
+    if coder is None or random is None:
+        return reading, Found(probe, channel, None)
+    latent, quality = best_latent(coder.codes, pixels, concept), coder.quality
+    reading = replace(
+        reading,
+        latent=latent.ap,
+        latent_index=latent.index,
+        random_latent=best_latent(random.codes, pixels, concept).ap,
+        fvu=quality.fvu,
+        l0=quality.l0,
+        dead=quality.dead,
     )
     return reading, Found(probe, channel, latent)
 

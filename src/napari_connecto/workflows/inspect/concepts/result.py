@@ -17,6 +17,7 @@ from napari_connecto.workflows.inspect.concepts.used import Used
 
 Axis = Literal["step", "width"]
 How = Literal["probe", "channel", "latent", "random_latent"]
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,16 @@ class Reading:
     channel: float
     channel_index: int
     channel_sign: int
-    latent: float
-    latent_index: int
-    random_latent: float
-    fvu: float
-    l0: float
-    dead: float
-    shuffled: float
-    untrained: tuple[float, ...]
-    untrained_channel: tuple[float, ...]
-    untrained_latent: tuple[float, ...]
+    latent: float = NAN
+    latent_index: int = -1
+    random_latent: float = NAN
+    fvu: float = NAN
+    l0: float = NAN
+    dead: float = NAN
+    shuffled: float = NAN
+    untrained: tuple[float, ...] = ()
+    untrained_channel: tuple[float, ...] = ()
+    untrained_latent: tuple[float, ...] = ()
 
     def above_chance(self, how: How = "probe") -> float:
         """Average precision less the prevalence."""
