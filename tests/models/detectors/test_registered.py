@@ -18,6 +18,7 @@ from napari_connecto.core.predict import predict
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.detectors.answers import GAP, label_map, point_map
+from napari_connecto.models.detectors.blobs import Blobs
 from napari_connecto.models.detectors.chosen import ChosenOutput
 from napari_connecto.models.detectors.registered import registered
 from napari_connecto.models.detectors.registry import registered_names
@@ -237,3 +238,13 @@ def test_one_channel_is_an_image_and_more_are_one_line():
     assert fitted[0] == fitted[1]
     with pytest.raises(InputError, match="got 2 channels, detector 'blobs' takes 1"):
         registered("blobs", two, {"diameter_nm": 6})
+
+
+def test_a_faint_speck_beside_a_bright_object_is_none():
+    yy, xx = np.indices((96, 96))
+    image = np.full((1, 96, 96), 0.1, np.float32)
+    for centre, height in (((48, 40), 1.0), ((48, 51), 0.45)):
+        image[0][(yy - centre[0]) ** 2 + (xx - centre[1]) ** 2 <= 16] += height
+    for contrast, found in ((0.6, 1), (0.2, 2)):
+        detector = Blobs(diameter_nm=8, contrast=contrast)
+        assert len(np.unique(detector(image, (1.0, 1.0, 1.0)))) - 1 == found

@@ -94,10 +94,18 @@ class Blobs:
     def __call__(self, image: np.ndarray, voxel_nm: FVec3) -> np.ndarray:
         """Instances (z, y, x), of any numbers."""
         wide = self._wide(image, voxel_nm)
-        mask = self._mask(1 - image if self.dark else image, wide)
-        return _without_specks(_parted(mask, wide, voxel_nm), wide)
+        mask, height = self._mask(1 - image if self.dark else image, wide)
+        return self._without_faint(_without_specks(_parted(mask, wide, voxel_nm), wide), height)
 
-    def _mask(self, image: np.ndarray, wide: Sequence[float]) -> np.ndarray:
+    def _without_faint(self, labels: np.ndarray, height: np.ndarray) -> np.ndarray:
+        """Without what has the contrast of a brighter neighbour, but not one of its own."""
+        count = int(labels.max())
+        most = np.zeros(count + 1, np.float32)
+        np.maximum.at(most, labels.ravel(), height.ravel())
+        return np.where((most > (self.contrast or LEAST_CONTRAST))[labels], labels, 0)
+
+    def _mask(self, image: np.ndarray, wide: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Where objects are, and by how much each voxel exceeds the least of its surroundings."""
         smooth = ndimage.gaussian_filter(image, [SMOOTH * w for w in wide])
         size = [2 * int(WINDOW * w / 2) + 1 for w in wide]
         even = [EVEN * w for w in wide]
@@ -106,7 +114,8 @@ class Blobs:
             for find in (ndimage.minimum_filter, ndimage.maximum_filter)
         )
         least = self.contrast or LEAST_CONTRAST
-        return np.asarray((smooth > low + np.maximum(self.edge * (high - low), LEAST_CONTRAST)) & (high - low > least))
+        height = smooth - low
+        return (height > np.maximum(self.edge * (high - low), LEAST_CONTRAST)) & (high - low > least), height
 
 
 def _noise(image: np.ndarray, smooth: np.ndarray, wide: Sequence[float]) -> float:
