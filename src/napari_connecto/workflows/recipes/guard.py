@@ -9,7 +9,6 @@ from napari_connecto.models.files import load_model
 from napari_connecto.workflows.inspect.guard.check import check_pair_job
 from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
 from napari_connecto.workflows.inspect.guard.guard import load_guard
-from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import clipped_lines, model_folder, tuned_params
@@ -20,8 +19,7 @@ def guard_fit(run: GuardFit) -> Job[Summary]:
     """Fit a guard, and save it beside the model, or in ``out``."""
     folder = model_folder(run.model)
     model, pair = load_model(folder, backend="torch"), (open_spec(run.volume), open_spec(run.labels))
-    given: dict[str, Any] = {"gate": load_gate(folder), "segment": tuned_params(run.model)}
-    guard = yield from fit_guard_job(model, [pair], run.params, **given)
+    guard = yield from fit_guard_job(model, [pair], run.params, segment=tuned_params(run.model))
     out = run.out or str(folder)
     guard.save(out)
     return Summary(out, guard.lines(), {"usual": guard.usual, "metrics": dict(guard.metrics)})

@@ -89,3 +89,10 @@ def test_nothing_judged_has_no_light():
     verdict = replace(Verdict(np.zeros(0, bool), np.zeros(0), 0.05, ()), reason="no tissue was found in the image")
     assert (verdict.light, verdict.p) == ("none", 1.0)
     assert verdict.lines() == ["No verdict: no tissue was found in the image."]
+
+
+def test_an_unusual_input_is_told_and_does_not_change_the_light():
+    verdict = Verdict(np.zeros(64, bool), np.ones(64), 0.06, NAMES, unusual=np.ones(64, bool))
+    assert verdict.light == "green"
+    assert verdict.lines()[1] == "The input of 64 of 64 tiles is unlike the guard's examples."
+    assert verdict.to_json()["unusual"] == 64

@@ -50,6 +50,11 @@ class Calibration:
     tiles: int
 
     @classmethod
+    def equal(cls, names: Sequence[str], good: np.ndarray, false_alarm: float) -> Calibration:
+        """As `fit`, with statistics that count alike."""
+        return cls.fit(names, good, good[:0], np.zeros(0, bool), false_alarm)
+
+    @classmethod
     def fit(
         cls,
         names: Sequence[str],
@@ -65,7 +70,7 @@ class Calibration:
         names
             Of the k statistics.
         good
-            (n, k) of good held-out tiles, in spatial order: neighbours are in one fold. They set the limit.
+            (n, k) of good held-out tiles; those that follow each other are in one fold. They set the limit.
         learning, bad
             (m, k) of other tiles, and (m,) bool whether each is bad. They set the weights; if all are of one sort,
             statistics count alike.

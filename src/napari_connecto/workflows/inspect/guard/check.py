@@ -291,7 +291,10 @@ def _verdict_job(
             yield Progress(k + 1, len(drawn), SAMPLING)
         halves = np.array(found)
     flagged, used = flag(guard, means, halves)
-    return Verdict(flagged, guard.score_of(means[:, 1]), _expected(used), used.names)
+    unusual = None
+    if halves is not None and guard.by_input is not None:
+        unusual = guard.by_input.score(halves[:, :1]) > guard.by_input.limit
+    return Verdict(flagged, guard.score_of(means[:, 1]), _expected(used), used.names, unusual=unusual)
 
 
 def _read(image: Level, boxes: Sequence[Box], shape: Vec3) -> Iterator[np.ndarray]:
@@ -310,10 +313,10 @@ def flag(guard: Guard, means: np.ndarray, halves: np.ndarray | None = None) -> t
     halves
         (n, 2) of `of_halves`; None: by the pair alone.
     """
-    pair = of_pair(means[:, 0], means[:, 1])
+    pair = guard.by_pair.score(of_pair(means[:, 0], means[:, 1]))
     if halves is None or guard.combined is None:
-        return guard.by_pair.score(pair) > guard.by_pair.limit, guard.by_pair
-    return guard.combined.score(np.hstack([pair, halves])) > guard.combined.limit, guard.combined
+        return pair > guard.by_pair.limit, guard.by_pair
+    return guard.combined.score(np.stack([pair, halves[:, 1]], axis=1)) > guard.combined.limit, guard.combined
 
 
 def _expected(used: Calibration) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -17,21 +16,17 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.openvino import torch_model
-from napari_connecto.models.inspect.pair import ERROR, QUALITY, PairLoss, judge_card
+from napari_connecto.models.inspect.pair import PairLoss, judge_card
 from napari_connecto.models.training.fit import FitParams, Sample, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
 from napari_connecto.workflows.inspect.guard.faults import FAULTS, plant
 from napari_connecto.workflows.inspect.guard.guard import (
-    HALF_NAMES,
     LEAST_DICE,
     MOST_VI,
     PAIR_NAMES,
     Guard,
-    of_halves,
-    of_pair,
     quality_of,
-    score_of,
 )
 from napari_connecto.workflows.inspect.guard.harm import FAMILIES, degraded
 from napari_connecto.workflows.inspect.guard.params import GuardParams
@@ -43,22 +38,26 @@ from napari_connecto.workflows.inspect.guard.scenes import (
     Source,
     answer_at,
     crop,
-    draw,
     labels_at,
     pair,
     tile_around,
-    view,
-    view_shape,
 )
-from napari_connecto.workflows.inspect.guard.truth import AnswerKind, objects_of
+from napari_connecto.workflows.inspect.guard.tiles import (
+    PER_SCENE,
+    Held,
+    Setting,
+    joined,
+    measured,
+    scene_of,
+    with_output,
+)
+from napari_connecto.workflows.inspect.guard.truth import objects_of
 from napari_connecto.workflows.ood.gate import Gate, statistics
 from napari_connecto.workflows.ood.tiles import tile_shape
 from napari_connecto.workflows.segment.params import SegmentParams
 
 CLEAN, PLANTED, HARD = 0.35, 0.5, 0.2
 """Shares: scenes that are not degraded, pairs with planted faults, answers rounded to 0 and 1."""
-PER_SCENE = 4
-"""Tiles of a held-out scene."""
 GATE_TILES, GATE_BLOCKS = 100, 5
 ANSWERS, TRUTHS, TRAINING, CALIBRATING = (
     "running the model on degraded inputs",
@@ -98,7 +97,7 @@ def fit_guard(
         Examples for calibration, best of data that the model was not trained on. Default: a part of each example. If
         the model was trained on that, new data of the same kind are flagged more often than stated.
     gate
-        The model's `Gate`. Default: fitted to the examples.
+        A `Gate` of the model that was fitted without the held-out data. Default: fitted to the examples.
     segment
         How membranes become objects. Default: `SegmentParams`.
     others
@@ -169,38 +168,6 @@ def fit_guard_job(
     return (yield from phases.run(CALIBRATING, _calibrated_job(setting, judge, learn, held, gate)))
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all phases share."""
-
-    model: Predictor
-    output: str
-    kind: AnswerKind
-    params: GuardParams
-    segment: SegmentParams
-    others: Sequence[Predictor] = ()
-
-    @classmethod
-    def of(
-        cls, model: Predictor, params: GuardParams, segment: SegmentParams, output: str, others: Sequence[Predictor]
-    ) -> Setting:
-        """Checked."""
-        card = model.card
-        output = output or card.outputs[0].name
-        if card.output(output).stride != (1, 1, 1):
-            raise InputError(
-                f"output '{output}' of '{card.name}' has one value per {card.output(output).stride} voxels; a guard "
-                "judges outputs with one value per voxel"
-            )
-        kind: Any = params.kind
-        if kind == "auto":
-            kind = "membranes" if card.task == "boundary" else "masks"
-        for other in others:
-            if (other.card.voxel_nm, other.card.channels) != (card.voxel_nm, card.channels):
-                raise InputError(f"model '{other.card.name}' reads other images than '{card.name}'; leave it out")
-        return cls(model, output, kind, params, segment, tuple(others))
-
-
 def _sources(examples: Sequence[Any], held_out: Sequence[Any], setting: Setting) -> tuple[list[Source], list[Source]]:
     if not examples:
         raise InputError("got no example; a guard needs labelled images: give at least one pair (image, labels)")
@@ -220,18 +187,9 @@ def _scenes_job(setting: Setting, sources: Sequence[Source]) -> Job[list[Scene]]
         model = setting.model
         if setting.others and rng.random() < 0.2:
             model = setting.others[int(rng.integers(len(setting.others)))]
-        scenes.append(_scene(setting, sources, model, rng, harm))
+        scenes.append(scene_of(setting, sources, model, rng, harm))
         yield Progress(k + 1, n, ANSWERS)
     return scenes
-
-
-def _scene(
-    setting: Setting, sources: Sequence[Source], model: Predictor, rng: np.random.Generator, harm: Any = None
-) -> Scene:
-    sizes = np.array([source.part.size for source in sources], float)
-    source = sources[int(rng.choice(len(sources), p=sizes / sizes.sum()))]
-    output = setting.output if model is setting.model else model.card.outputs[0].name
-    return view(source, draw(source, view_shape(model), rng), model, output, harm)
 
 
 def _harm(family: str, strength: float, rng: np.random.Generator) -> Any:
@@ -284,88 +242,41 @@ def _turned(array: np.ndarray, turn: int, flip: bool) -> np.ndarray:
     return turned[..., ::-1] if flip else turned
 
 
-@dataclass(frozen=True)
-class _Held:
-    """Statistics of held-out tiles: ``pair`` (n, 2), ``halves`` (n, 2) or None, the true and predicted ``score``."""
-
-    pair: np.ndarray
-    halves: np.ndarray | None
-    score: np.ndarray
-    predicted: np.ndarray
-
-
 def _calibrated_job(
     setting: Setting, judge: Predictor, learn: Sequence[Source], held: Sequence[Source], gate: Gate | None
 ) -> Job[Guard]:
     """The guard, by clean and degraded tiles of the held-out examples."""
     params, rng = setting.params, np.random.default_rng(setting.params.seed + 2)
     encoder = _encoder(setting.model)
-    if encoder is not None and gate is None:
-        gate = _gate(setting, encoder, learn, rng)
+    # of the examples alone: tiles that an input check was fitted to are nearer to it than new ones
+    gate = gate if gate is not None or encoder is None else _gate(setting, encoder, learn, rng)
     encoder = encoder if gate is not None else None
-    found: list[list[_Held]] = [[], []]
+    found: list[list[Held]] = [[], []]
     scenes = -(-params.tiles // PER_SCENE)
     for k in range(2 * scenes):
         clean = k < scenes
         harm = None if clean else _harm(FAMILIES[k % len(FAMILIES)], float(rng.uniform(0.05, 1)), rng)
-        scene = _scene(setting, held, setting.model, rng, harm)
-        found[not clean].append(_measured(setting, judge, scene, encoder, gate, rng))
+        scene = scene_of(setting, held, setting.model, rng, harm)
+        found[not clean].append(measured(setting, judge, scene, encoder, gate, rng))
         yield Progress(k + 1, 2 * scenes, CALIBRATING)
-    clean_tiles, harmed = (_joined(part) for part in found)
+    clean_tiles, harmed = (joined(part) for part in found)
     usual = float(np.median(clean_tiles.score))
     limit = LEAST_DICE if setting.kind == "masks" else MOST_VI * usual
     bads = [t.score < limit if setting.kind == "masks" else t.score > limit for t in (clean_tiles, harmed)]
-    good = ~bads[0]
-    by_pair = Calibration.fit(PAIR_NAMES, clean_tiles.pair[good], harmed.pair, bads[1], params.false_alarm)
-    combined = None
-    if clean_tiles.halves is not None and harmed.halves is not None:
-        all_clean = np.hstack([clean_tiles.pair, clean_tiles.halves])
-        all_harmed = np.hstack([harmed.pair, harmed.halves])
-        names = [*PAIR_NAMES, *HALF_NAMES]
-        combined = Calibration.fit(names, all_clean[good], all_harmed, bads[1], params.false_alarm)
+    good, rate = ~bads[0], params.false_alarm
+    by_pair = Calibration.fit(PAIR_NAMES, clean_tiles.pair[good], harmed.pair, bads[1], rate)
+    combined, by_input = None, None
+    if clean_tiles.halves is not None:
+        by_input = Calibration.equal(("input",), clean_tiles.halves[good, :1], rate)
+        combined = Calibration.equal(("pair", "output"), with_output(by_pair, clean_tiles)[good], rate)
     metrics = _metrics([clean_tiles, harmed], bads, by_pair, combined)
-    return Guard(
-        judge,
-        setting.model.card,
-        setting.output,
-        setting.kind,
-        usual,
-        by_pair,
-        combined,
-        gate,
-        setting.segment,
-        metrics,
-        setting.model,
-    )
-
-
-def _measured(
-    setting: Setting, judge: Predictor, scene: Scene, encoder: TorchEncoder | None, gate: Gate | None, rng: Any
-) -> _Held:
-    """Tiles of one held-out scene."""
-    corners = [crop(scene, rng) for _ in range(PER_SCENE)]
-    pairs = [pair(scene, at, answer_at(scene, at), setting.kind, setting.segment) for at in corners]
-    told = judge(np.stack([p.both for p in pairs]), [0] * len(pairs))
-    error, quality = (told[name][:, 0, HALO:-HALO, HALO:-HALO].mean(axis=(1, 2)) for name in (ERROR, QUALITY))
-    halves = None
-    if encoder is not None and gate is not None:
-        tiles = np.stack([tile_around(scene, at, gate.shape) for at in corners])
-        vectors, unsure = statistics(encoder, tiles)
-        halves = of_halves(gate.gaussian.distance(vectors.astype(np.float64)), unsure)
-    known = np.array([not np.isnan(p.judged.score) for p in pairs])
-    score = np.array([p.judged.score for p in pairs])[known]
-    predicted = score_of(quality, setting.kind)[known]
-    return _Held(of_pair(error, quality)[known], None if halves is None else halves[known], score, predicted)
-
-
-def _joined(parts: Sequence[_Held]) -> _Held:
-    halves = [p.halves for p in parts if p.halves is not None]
-    joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("pair", "score", "predicted")}
-    return _Held(halves=np.concatenate(halves) if halves else None, **joined)
+    parts = {"by_pair": by_pair, "combined": combined, "by_input": by_input, "gate": gate}
+    given: dict[str, Any] = {"params": setting.segment, "metrics": metrics, "model": setting.model, **parts}
+    return Guard(judge, setting.model.card, setting.output, setting.kind, usual, **given)
 
 
 def _metrics(
-    tiles: Sequence[_Held], bads: Sequence[np.ndarray], by_pair: Calibration, combined: Calibration | None
+    tiles: Sequence[Held], bads: Sequence[np.ndarray], by_pair: Calibration, combined: Calibration | None
 ) -> dict[str, Any]:
     """Held-out figures: AUROC of each check for bad tiles, mean absolute error of the predicted score."""
     bad = np.concatenate(bads)
@@ -376,15 +287,11 @@ def _metrics(
         "score_error_clean": float(np.mean(np.abs(tiles[0].predicted - tiles[0].score))),
     }
     if 0 < bad.sum() < len(bad):
-        pairs = np.concatenate([t.pair for t in tiles])
-        each = {"pair": by_pair.score(pairs)}
+        each = {"pair": np.concatenate([by_pair.score(t.pair) for t in tiles])}
         if combined is not None:
             halves = np.concatenate([t.halves for t in tiles if t.halves is not None])
-            each |= {
-                "input": halves[:, 0],
-                "output": halves[:, 1],
-                "combined": combined.score(np.hstack([pairs, halves])),
-            }
+            each |= {"input": halves[:, 0], "output": halves[:, 1]}
+            each["combined"] = np.concatenate([combined.score(with_output(by_pair, t)) for t in tiles])
         found["auroc"] = {name: auroc(values, bad) for name, values in each.items()}
     return found
 
@@ -401,7 +308,7 @@ def _gate(setting: Setting, encoder: TorchEncoder, sources: Sequence[Source], rn
     shape, scenes = tile_shape(setting.model.card), -(-GATE_TILES // PER_SCENE)
     found, starts = [], []
     for _ in range(scenes):
-        scene = _scene(setting, sources, setting.model, rng)
+        scene = scene_of(setting, sources, setting.model, rng)
         tiles = np.stack([tile_around(scene, crop(scene, rng), shape) for _ in range(PER_SCENE)])
         found.append(statistics(encoder, tiles))
         starts += [scene.box.start] * PER_SCENE

@@ -48,9 +48,11 @@ class Guard:
     usual
         Median score of the model's answers on held-out examples.
     by_pair, combined
-        Calibrations of the judge alone, and of all checks of a tile.
+        Calibrations of the judge alone, and of the judge and the output's consistency under flips, which count alike.
+    by_input
+        Calibration of the input check, which is told beside: an unusual image need not have a wrong answer.
     gate
-        Input check: the model's `Gate`; None for a model without an encoder.
+        Input check, fitted to the examples; None, as the two others, for a model without an encoder.
     params
         How membranes become objects.
     metrics
@@ -66,6 +68,7 @@ class Guard:
     usual: float
     by_pair: Calibration
     combined: Calibration | None
+    by_input: Calibration | None = None
     gate: Gate | None = field(repr=False, default=None)
     params: SegmentParams = field(default_factory=SegmentParams)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +106,9 @@ class Guard:
             told.append(f"held-out tiles, clean and degraded: AUROC for bad tiles: {each}")
         return told
 
+    def _others(self) -> dict[str, Calibration | None]:
+        return {"combined": self.combined, "by_input": self.by_input}
+
     def save(self, folder: str | Path) -> None:
         """Write it into a model's folder, as ``folder/guard``; an older one is replaced.
 
@@ -123,7 +129,7 @@ class Guard:
             "kind": self.kind,
             "usual": self.usual,
             "by_pair": self.by_pair.to_json(),
-            "combined": self.combined.to_json() if self.combined is not None else None,
+            **{key: None if c is None else c.to_json() for key, c in self._others().items()},
             "params": asdict(self.params),
             "metrics": dict(self.metrics),
         }
@@ -162,7 +168,7 @@ def load_guard(folder: str | Path, *, device: str = "auto", model: Predictor | N
         )
     try:
         told = read_json(here / FIGURES)
-        combined = told["combined"]
+        others = {key: told[key] and Calibration.from_json(told[key]) for key in ("combined", "by_input")}
         guard = Guard(
             judge=load_model(here, device=device, backend="torch"),
             card=ModelCard.from_json(told["card"]),
@@ -170,7 +176,7 @@ def load_guard(folder: str | Path, *, device: str = "auto", model: Predictor | N
             kind=told["kind"],
             usual=float(told["usual"]),
             by_pair=Calibration.from_json(told["by_pair"]),
-            combined=None if combined is None else Calibration.from_json(combined),
+            **others,
             gate=load_gate(here),
             params=from_mapping(SegmentParams, told["params"]),
             metrics=dict(told["metrics"]),
@@ -216,7 +222,6 @@ def of_halves(distance: np.ndarray, inconsistency: np.ndarray) -> np.ndarray:
 
 
 PAIR_NAMES: Sequence[str] = ("quality", "error")
-HALF_NAMES: Sequence[str] = ("input", "output")
 
 
 def _check(guard: Guard, digest: str) -> None:

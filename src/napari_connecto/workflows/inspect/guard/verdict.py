@@ -28,9 +28,11 @@ class Verdict:
     expected
         Upper end of the 95 % interval of the false-alarm rate measured when the guard was fitted.
     checks
-        What was used: "quality" and "error" of the pair, "input", "output".
+        What flagged them: "pair" and "output", or "quality" and "error" of the pair alone.
     reason
         Why nothing was judged, if n is 0.
+    unusual
+        (n,) bool: the input is unlike the guard's examples, which the light does not count; None: not checked.
     """
 
     flagged: np.ndarray = field(repr=False)
@@ -38,6 +40,7 @@ class Verdict:
     expected: float
     checks: tuple[str, ...]
     reason: str = ""
+    unusual: np.ndarray | None = field(repr=False, default=None)
 
     @property
     def p(self) -> float:
@@ -63,9 +66,18 @@ class Verdict:
         }[self.light]
         count, n = int(self.flagged.sum()), len(self.flagged)
         chance = f"up to {self.expected:.1%} expected by chance, p = {self.p:.2g}"
-        return [f"{count} of {n} tiles are flagged ({chance}): {advice}."]
+        told = [f"{count} of {n} tiles are flagged ({chance}): {advice}."]
+        if self.unusual is not None:
+            told.append(f"The input of {int(self.unusual.sum())} of {n} tiles is unlike the guard's examples.")
+        return told
 
     def to_json(self) -> dict[str, Any]:
         """Figures for a report."""
-        told = {"tiles": len(self.flagged), "flagged": int(self.flagged.sum()), "expected": self.expected, "p": self.p}
+        told: dict[str, Any] = {
+            "tiles": len(self.flagged),
+            "flagged": int(self.flagged.sum()),
+            "expected": self.expected,
+            "p": self.p,
+        }
+        told["unusual"] = None if self.unusual is None else int(self.unusual.sum())
         return {**told, "light": self.light, "checks": list(self.checks), "lines": self.lines()}
