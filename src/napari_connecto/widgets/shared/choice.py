@@ -35,7 +35,7 @@ class ChoiceBox(QGroupBox):
     Parameters
     ----------
     words
-        Box title, row label, entry and help for training, title of the folder dialog, tooltip.
+        Box title, row label, entry and help for training ("": none), title of the folder dialog, tooltip.
     list_job
         Job that returns the folders of the shipped ones, by name.
     peek
@@ -90,7 +90,7 @@ class ChoiceBox(QGroupBox):
     @property
     def training(self) -> bool:
         """Whether training is chosen."""
-        return self.combo.currentText() == self.words.train
+        return bool(self.words.train) and self.combo.currentText() == self.words.train
 
     def use(self, folder: Path) -> None:
         """Choose the one in a folder; on an error, show it and keep the choice."""
@@ -142,15 +142,16 @@ class ChoiceBox(QGroupBox):
     def _fill(self, current: str) -> None:
         self.combo.blockSignals(True)
         self.combo.clear()
-        self.combo.addItems([*self.folders, *self.others, FOLDER, self.words.train])
+        self.combo.addItems([*self.folders, *self.others, FOLDER, *filter(None, [self.words.train])])
         self.combo.setCurrentText(current)
         self.combo.blockSignals(False)
 
     def _on_listed(self, folders: dict[str, Path]) -> None:
         self.folders = {**folders, **self.folders}
         self._fill(self._chosen)
-        if not self._chosen:
-            self._choose(next(iter(self.folders), self.words.train))
+        first = next(iter(self.folders), self.words.train)
+        if first and not self._chosen:
+            self._choose(first)
 
     def _on_activated(self, _index: int) -> None:
         text = self.combo.currentText()
@@ -167,7 +168,7 @@ class ChoiceBox(QGroupBox):
         self.error.clear()
         self._chosen, self.peeked = name, None
         self.combo.setCurrentText(name)
-        if name == self.words.train:
+        if self.words.train and name == self.words.train:
             self.about.setText(self.words.training)
         elif name in self.others:
             self._made = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard, Output, Predictor
 from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.nets.nets import divisor
 from napari_connecto.workflows.shared.on_grid import on_grid
@@ -85,6 +86,24 @@ def mask_on(mask: Volume | np.ndarray, image: Volume, level: Level) -> Level:
             f"{finest.shape}; give both the same shape, or the pixels a voxel size"
         )
     return on_grid(Level(array, finest.voxel_nm, finest.origin_nm), level)
+
+
+def label_of(labels: Volume, value: int) -> Volume:
+    """1 where labels have this value, 0 elsewhere, read lazily."""
+    levels = tuple(replace(level, array=_Is(level.array, value)) for level in labels.levels)
+    return replace(labels, levels=levels, source="")
+
+
+@dataclass(frozen=True)
+class _Is(ChunkWise):
+    value: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return (np.asarray(self.array[key]) == self.value).astype(np.uint8)
 
 
 def painted_job(missed: Level, background: Level, plan: TilePlan, most: int, region: Box | None) -> Job[list[Painted]]:

@@ -214,12 +214,18 @@ def margins_job(asked: Asked, plans: Sequence[Plan]) -> Job[np.ndarray]:
     return total
 
 
-def explained_job(asked: Asked, params: MissedParams) -> Job[WhyMissed]:
-    """Run both, rank, replace: the answer."""
+def effects_job(asked: Asked) -> Job[list[Effects]]:
+    """First-order effects of all channels, tile by tile."""
     found: list[Effects] = []
     for n, painted in enumerate(asked.painted):
         yield Progress(n, len(asked.painted), "running both")
         found.append(asked.patcher.effects(asked.scene(painted)))
+    return found
+
+
+def explained_job(asked: Asked, params: MissedParams) -> Job[WhyMissed]:
+    """Run both, rank, replace: the answer."""
+    found = yield from effects_job(asked)
     bad, good = sum(e.bad for e in found), sum(e.good for e in found)
     gap = good - bad
     if not gap > 0:

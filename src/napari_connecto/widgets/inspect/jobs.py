@@ -1,0 +1,155 @@
+"""Jobs of the dock "Inspect a model"; no Qt, no napari. torch is imported only when a job runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_connecto.core.errors import ModelError
+from napari_connecto.core.geometry import Box, FVec3
+from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.model import ModelCard
+from napari_connecto.core.phases import Phases
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
+from napari_connecto.widgets.shared.task import until_changed
+from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
+
+if TYPE_CHECKING:
+    from napari_connecto.core.model import Predictor
+    from napari_connecto.workflows.inspect.guard.check import PairCheck
+    from napari_connecto.workflows.inspect.missed import WhyMissed
+    from napari_connecto.workflows.inspect.missed_params import MissedParams
+
+__all__ = ["Explained", "Explaining", "Peeked", "Trusting", "explain_job", "fit_job", "list_job", "peek", "trust_job"]
+
+MISSED, BACKGROUND = 1, 2
+"""Labels to paint."""
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """A model as its card describes it."""
+
+    name: str
+    line: str
+    voxel_nm: FVec3
+
+
+def peek(folder: Path) -> Peeked:
+    """A model's description, read without loading torch.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no model.
+    """
+    try:
+        card = ModelCard.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"'{folder}' is not a model; choose a folder with card.json and weights") from error
+    size = " × ".join(f"{v:g}" for v in card.voxel_nm)
+    outputs = ", ".join(output.name for output in card.outputs)
+    return Peeked(card.name, f"{outputs} at {size} nm" + (f"; {card.training}" if card.training else ""), card.voxel_nm)
+
+
+@until_changed("card.json", most=4)
+def load(folder: Path) -> Predictor:
+    """A model, cached until its card changes."""
+    load_triton_apart()
+    from napari_connecto.models.files import load_model
+
+    return load_model(folder, backend="torch")
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """What *Why missed* was asked.
+
+    Parameters
+    ----------
+    volume, good
+        The image, and a better version of it; None: the same image.
+    model, better
+        Folders of the model that missed and of one that does better; None: the same model.
+    painted
+        Labels: `MISSED` and `BACKGROUND`.
+    """
+
+    volume: Volume
+    good: Volume | None
+    model: Path
+    better: Path | None
+    painted: Volume
+    params: MissedParams
+
+
+class Explained(NamedTuple):
+    """The answer, its maps, and the model's image."""
+
+    found: WhyMissed
+    maps: Mapping[str, Volume]
+
+
+def explain_job(asked: Explaining) -> Job[Explained]:
+    """Compare both runs, and make the maps."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.missed_maps import maps_job
+    from napari_connecto.workflows.inspect.painted import label_of
+    from napari_connecto.workflows.inspect.why_missed import asked_job, explained_job
+
+    yield Progress(0, 0, "loading the model")
+    model = load(asked.model)
+    better = load(asked.better) if asked.better is not None else None
+    masks = [label_of(asked.painted, value) for value in (MISSED, BACKGROUND)]
+    good = asked.good if asked.good is not None else asked.volume
+    opened = yield from asked_job(model, asked.volume, good, *masks, asked.params, good_model=better)
+    found = yield from explained_job(opened, asked.params)
+    return Explained(found, (yield from maps_job(opened, found)))
+
+
+@dataclass(frozen=True)
+class Trusting:
+    """What *Trust* was asked: image, model with a guard, part, result folder."""
+
+    volume: Volume
+    model: Path
+    region: Box | None
+    out: Path
+
+
+def guarded(folder: Path) -> bool:
+    """Whether a model has a guard beside it."""
+    return (folder / "guard" / "guard.json").is_file()
+
+
+def trust_job(asked: Trusting) -> Job[PairCheck]:
+    """Run the model, then judge image and answer together."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.guard.check import check_pair_job
+    from napari_connecto.workflows.inspect.guard.guard import load_guard
+    from napari_connecto.workflows.segment.predict import predict_job
+
+    yield Progress(0, 0, "loading model and guard")
+    model = load(asked.model)
+    guard = load_guard(asked.model, model=model)
+    phases = Phases({"predicting": 1, "checking": 1})
+    predicting = predict_job(asked.volume, model, out=asked.out / "prediction", region=asked.region)
+    output = yield from phases.run("predicting", predicting)
+    checking = check_pair_job(asked.volume, output, guard, out=asked.out / "check", region=asked.region)
+    return (yield from phases.run("checking", checking))
+
+
+def fit_job(volume: Volume, labels: Volume, folder: Path) -> Job[list[str]]:
+    """Fit a guard from a labelled image, and save it beside the model; what it reached, in words."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
+    from napari_connecto.workflows.ood.files import load_gate
+
+    how: dict[str, Any] = {"gate": load_gate(folder), "segment": tuned_params(folder)}
+    guard = yield from fit_guard_job(load(folder), [(volume, labels)], **how)
+    guard.save(folder)
+    return guard.lines()

@@ -1,0 +1,42 @@
+"""Layers of the dock "Inspect a model": maps over the image they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari.layers import Layer
+
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.viewer.show import store_layer
+from napari_connecto.widgets.viewer.view import RESULT, selection_kept
+
+
+class Shown:
+    """Result layers of one tab; new ones replace those before."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self.layers: dict[str, Layer] = {}
+
+    def clear(self) -> None:
+        """Remove what is still there."""
+        for layer in self.layers.values():
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self.layers = {}
+
+    def add(self, volume: Volume, image: Layer, finest: Level, name: str, **look: Any) -> Layer:
+        """An image layer of a volume on the image layer whose level 0 is ``finest``; never offered as input."""
+        arrays, place = store_layer(volume, image, finest)
+        data = arrays if len(arrays) > 1 else arrays[0]
+        with selection_kept(self._viewer, image):
+            layer: Layer = self._viewer.add_image(
+                data, multiscale=len(arrays) > 1, name=name, metadata={RESULT: True}, **place, **look
+            )
+        self.layers[name] = layer
+        return layer
+
+    def alive(self, names: Sequence[str]) -> bool:
+        """Whether all of these are still in the viewer."""
+        return all(name in self.layers and self.layers[name] in self._viewer.layers for name in names)

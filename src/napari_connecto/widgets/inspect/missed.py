@@ -1,0 +1,206 @@
+"""The tab "Why missed": paint what was missed, name a better run, see which parts of the network carry the failure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.inspect.choose import ModelBox
+from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
+from napari_connecto.widgets.inspect.layers import Shown
+from napari_connecto.widgets.inspect.plots import CurvesPlot, ProfilePlot
+from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.show import placed_on
+from napari_connecto.widgets.viewer.view import LayerCombo
+from napari_connecto.workflows.inspect.missed_params import MissedParams
+
+PAINT = "missed"
+BETTER_IMAGE, BETTER_MODEL = "Better image", "Better model"
+HINT = "Paint 1 on a few pixels of what was missed and 2 on background."
+COLOURS = {None: "transparent", MISSED: "#E69F00", BACKGROUND: "#56B4E9"}
+BRUSH = 6
+
+
+class MissedTab(QWidget):
+    """Labels to paint, the better run, one button; stage profile, curves, sentences, and maps as layers."""
+
+    def __init__(self, viewer: Any, image: InputBox, model: ModelBox) -> None:
+        super().__init__()
+        self._viewer, self._image, self._model = viewer, image, model
+        self._shown = Shown(viewer)
+        self._at: tuple[Layer, Level] | None = None
+        self.painted = LayerCombo(viewer, (Labels,), f"Labels layer: {MISSED} is missed, {BACKGROUND} is background")
+        self.paint = QPushButton("New layer to paint")
+        self.paint.setToolTip(HINT)
+        self.against = QComboBox()
+        self.against.addItems([BETTER_IMAGE, BETTER_MODEL])
+        self.against.setToolTip("What did better: another version of this image, or another model of this architecture")
+        self.better = LayerCombo(viewer, (Image,), "The same scene, better, with the same shape")
+        self.other = QComboBox()
+        self.other.setToolTip("A model of the same architecture that does better, such as the fine-tuned one")
+        self.form: ParamsForm[MissedParams] = ParamsForm(MissedParams)
+        self.bar = JobBar(
+            "why missed", "Explain", "Replace activations of this run by those of the better one. Press again to cancel"
+        )
+        self.profile, self.curves = ProfilePlot(), CurvesPlot()
+        self.about = text_line("The answer in short")
+        self.details = text_line("Figures")
+        self._lay_out()
+        self._connect()
+        self._show_against()
+
+    def _lay_out(self) -> None:
+        inputs, layout = QFormLayout(), QVBoxLayout(self)
+        layout.setContentsMargins(4, 6, 4, 4)
+        hint = QLabel(HINT)
+        hint.setWordWrap(True)
+        layout.addWidget(hint)
+        inputs.addRow("Painted", self.painted)
+        inputs.addRow("", self.paint)
+        inputs.addRow("Compare", self.against)
+        inputs.addRow("With", self.better)
+        inputs.addRow("With", self.other)
+        self._rows = inputs
+        layout.addLayout(inputs)
+        how, self.fold = QCollapsible("How"), QCollapsible("Details")
+        how.toggleButton().setToolTip("How many tiles and channels are compared")
+        how.addWidget(self.form)
+        self.fold.toggleButton().setToolTip("Figures behind the plots")
+        self.fold.addWidget(self.details)
+        for widget in (how, self.bar, self.about, self.profile, self.curves, self.fold):
+            layout.addWidget(widget)
+        layout.addStretch()
+        self._show_result(None)
+
+    def _connect(self) -> None:
+        self.paint.clicked.connect(self._on_paint)
+        self.against.currentTextChanged.connect(self._show_against)
+        self._model.changed.connect(self._list_models)
+        self.bar.clicked.connect(self._on_explain)
+        self.bar.worker.returned.connect(self._on_explained)
+        for signal in (self._image.changed, self._model.changed):
+            signal.connect(self.bar.forget)
+
+    def explaining(self) -> tuple[Any, Any, Any, Explaining]:
+        """Layers to read (image's better version, or None; painted pixels) and what is asked of them.
+
+        Raises
+        ------
+        InputError
+            If a choice is missing.
+        """
+        volume, folder, painted = self._image.need_volume(), self._model.folder, self.painted.layer
+        if folder is None:
+            raise InputError("no model is chosen; choose one")
+        if painted is None:
+            raise InputError(f"nothing is painted; press '{self.paint.text()}' and paint {MISSED} and {BACKGROUND}")
+        good, other = self.better.layer, self._model.folders.get(self.other.currentText())
+        if self.against.currentText() == BETTER_IMAGE:
+            other = None
+            if good is None or good is self._image.layer:
+                raise InputError("no better image is chosen; open the better version of this image and choose it")
+        else:
+            good = None
+            if other is None or other == folder:
+                raise InputError("no better model is chosen; choose another model of the same architecture")
+        step = self._viewer.dims.current_step
+        layers = [None if layer is None else describe(layer, step=step) for layer in (good, painted)]
+        asked = Explaining(volume, None, folder, other, volume, self.form.value)
+        return (*layers, self._image.layer, asked)
+
+    def close_jobs(self) -> None:
+        """Stop, and stop following the layers."""
+        self.bar.close_jobs()
+        self.painted.release()
+        self.better.release()
+
+    def _list_models(self) -> None:
+        chosen = self.other.currentText()
+        self.other.clear()
+        self.other.addItems([name for name, folder in self._model.folders.items() if folder != self._model.folder])
+        self.other.setCurrentText(chosen)
+
+    def _show_against(self) -> None:
+        image = self.against.currentText() == BETTER_IMAGE
+        self._rows.setRowVisible(self.better, image)
+        self._rows.setRowVisible(self.other, not image)
+        self.bar.forget()
+
+    def _on_paint(self) -> None:
+        image = self._image.layer
+        if image is None:
+            self.bar.error.show_error(InputError("no image is open; choose an image layer first"))
+            return
+        shape = (image.data[0] if image.multiscale else image.data).shape[-min(image.ndim, 3) :]
+        if getattr(image, "rgb", False):
+            shape = image.data.shape[:-1]
+        layer = Labels(np.zeros(shape, np.uint8), name=PAINT, **placed_on(image))
+        layer.brush_size, layer.opacity = BRUSH, 0.7
+        self._viewer.add_layer(layer)
+        layer.mode = "paint"
+        self.painted.choose(layer)
+
+    def _on_explain(self) -> None:
+        try:
+            good, painted, image, asked = self.explaining()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        full = self._image.full
+        assert full is not None
+        self._at = (image, full.levels[0])
+        self._show_result(None)
+        self.bar.start(lambda: opened_job(good, painted, asked), resumable=False, abandon=True)
+
+    def _on_explained(self, answer: Explained) -> None:
+        self._show_result(answer)
+        if self._at is None or self._at[0] not in self._viewer.layers:
+            return
+        image, finest = self._at
+        self._shown.clear()
+        for name, volume in answer.maps.items():
+            self._shown.add(volume, image, finest, name, **_look(name, volume))
+
+    def _show_result(self, answer: Explained | None) -> None:
+        for widget in (self.about, self.profile, self.curves, self.fold):
+            widget.setVisible(answer is not None)
+        if answer is None:
+            return
+        found = answer.found
+        self.profile.show_stages(found.stages)
+        self.curves.show_curves(found.total.together)
+        names = ", ".join(channel.name for channel in found.total.top[:3])
+        short = found.lines()[2].capitalize()
+        carry = f" These channels carry it: {names}." if found.total.trusted else " The channels cannot be ranked here."
+        self.about.setText(f"{short}.{carry}")
+        self.details.setText("\n\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
+
+
+def opened_job(good: Any, painted: Any, asked: Explaining) -> Job[Explained]:
+    """Open the layers that were described, then explain."""
+    opened = replace(asked, good=None if good is None else good.volume(), painted=painted.volume())
+    return (yield from explain_job(opened))
+
+
+def _look(name: str, volume: Volume) -> dict[str, Any]:
+    """Probabilities on one scale; activations each on their own, the difference around 0. One is shown at first."""
+    array = volume.levels[0].array
+    if name in ("bad", "good", "restored"):
+        return {"contrast_limits": (0.0, 1.0), "colormap": "inferno", "blending": "additive", "visible": name == "bad"}
+    low, high = float(array.min()), float(array.max())
+    if name.endswith("difference"):
+        most = max(abs(low), abs(high), 1e-6)
+        return {"contrast_limits": (-most, most), "colormap": "PiYG", "opacity": 0.7, "visible": False}
+    return {"contrast_limits": (low, max(high, low + 1e-6)), "colormap": "gray", "visible": False}
