@@ -100,7 +100,7 @@ class Patcher:
         added: dict[str, Tensor] = {}
         with patched(self.bad, {name: _adding(name, here, added) for name in self.taps}), torch.enable_grad():
             margin = self._margin(self.bad, scene.bad, scene.weight)
-            margin.backward()  # type: ignore[no-untyped-call]
+            margin.backward()
         effect, change = {}, {}
         for name, delta in added.items():
             gradient = torch.zeros_like(delta) if delta.grad is None else delta.grad

@@ -145,7 +145,7 @@ def capture(opened: Network, names: Iterable[str]) -> Iterator[dict[str, Tensor]
 def encoded(opened: Network, features: Sequence[Tensor]) -> Iterator[None]:
     """An smp U-Net's encoder is not run again: it answers with these features, all of one list (see `features_of`)."""
     encoder = opened.net.get_submodule(f"{_inner(opened)}encoder")
-    encoder.forward = lambda _x: list(features)  # type: ignore[method-assign,assignment]
+    encoder.forward = lambda _x: list(features)
     try:
         yield
     finally:

@@ -104,9 +104,9 @@ def explain_job(asked: Explaining) -> Job[Explained]:
     yield Progress(0, 0, "loading the model")
     model = load(asked.model)
     better = load(asked.better) if asked.better is not None else None
-    masks = [label_of(asked.painted, value) for value in (MISSED, BACKGROUND)]
+    missed, background = (label_of(asked.painted, value) for value in (MISSED, BACKGROUND))
     good = asked.good if asked.good is not None else asked.volume
-    opened = yield from asked_job(model, asked.volume, good, *masks, asked.params, good_model=better)
+    opened = yield from asked_job(model, asked.volume, good, missed, background, asked.params, good_model=better)
     found = yield from explained_job(opened, asked.params)
     return Explained(found, (yield from maps_job(opened, found)))
 

@@ -116,9 +116,9 @@ class MissedTab(QWidget):
             if other is None or other == folder:
                 raise InputError("no better model is chosen; choose another model of the same architecture")
         step = self._viewer.dims.current_step
-        layers = [None if layer is None else describe(layer, step=step) for layer in (good, painted)]
+        better = None if good is None else describe(good, step=step)
         asked = Explaining(volume, None, folder, other, volume, self.form.value)
-        return (*layers, self._image.layer, asked)
+        return better, describe(painted, step=step), self._image.layer, asked
 
     def close_jobs(self) -> None:
         """Stop, and stop following the layers."""

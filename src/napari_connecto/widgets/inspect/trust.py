@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -153,8 +154,9 @@ class TrustTab(QWidget):
         if self._at is None or self._at[0] not in self._viewer.layers:
             return
         self._shown.clear()
-        look = {"contrast_limits": (0, 255), "colormap": "inferno", "blending": "additive", "opacity": 0.7}
-        self._shown.add(check.error, *self._at, ERROR, **look)
+        self._shown.add(
+            check.error, *self._at, ERROR, contrast_limits=(0, 255), colormap="inferno", blending="additive"
+        )
 
     def _show(self, check: Any) -> None:
         for widget in (self.light, self.about, self.worst):
@@ -174,7 +176,7 @@ class TrustTab(QWidget):
     def _on_place(self, item: QListWidgetItem) -> None:
         if self._at is not None and self._at[0] in self._viewer.layers:
             image, finest = self._at
-            [point] = to_data([item.data(Qt.ItemDataRole.UserRole)], finest, min(image.ndim, 3))
+            [point] = to_data(np.array([item.data(Qt.ItemDataRole.UserRole)]), finest, min(image.ndim, 3))
             jump(self._viewer, image, [0.0] * (image.ndim - len(point)) + list(point))
 
     def _on_fit(self) -> None:

@@ -179,16 +179,17 @@ def asked_job(
     region: Box | None = None,
 ) -> Job[Asked]:
     """Open what `why_missed` was asked about, and find the painted tiles."""
-    if not isinstance(good, Volume):
-        good, good_model = bad, good
-    other = good_model or model
-    if good is bad and other is model:
+    if isinstance(good, Volume):
+        better, other = good, good_model or model
+    else:
+        better, other = bad, good
+    if better is bad and other is model:
         raise InputError("got one image and one model; give a better version of the image (good), or a better model")
-    volumes, models = (bad, good), (model, other)
-    levels = (model.card.level_in(bad), other.card.level_in(good))
+    volumes, models = (bad, better), (model, other)
+    levels = (model.card.level_in(bad), other.card.level_in(better))
     if levels[0].shape != levels[1].shape:
         raise InputError(
-            f"got '{bad.name}' of {levels[0].shape} and '{good.name}' of {levels[1].shape} voxels as the models read "
+            f"got '{bad.name}' of {levels[0].shape} and '{better.name}' of {levels[1].shape} voxels as the models read "
             "them; both must show one scene, voxel for voxel: crop or resample one"
         )
     for level, used in zip(levels, models, strict=True):
@@ -199,7 +200,7 @@ def asked_job(
     where = region_in(region, bad, levels[0])
     painted = yield from painted_job(masks[0], masks[1], tile_plan(model, levels[0].shape), params.tiles, where)
     scalings = [used.card.normalisation.resolve(v) for used, v in zip(models, volumes, strict=True)]
-    names = (bad.name, good.name, model.card.name, other.card.name)
+    names = (bad.name, better.name, model.card.name, other.card.name)
     return Asked(patcher, levels, (scalings[0], scalings[1]), painted, output, names)
 
 
@@ -234,8 +235,8 @@ def explained_job(asked: Asked, params: MissedParams) -> Job[WhyMissed]:
             "paint other pixels, or exchange the two"
         )
     taps = asked.patcher.taps
-    effects = {name: sum(e.effect[name] for e in found) / gap for name in taps}
-    change = {name: sum(e.change[name] for e in found) / len(found) for name in taps}
+    effects = {name: np.sum([e.effect[name] for e in found], axis=0) / gap for name in taps}
+    change = {name: np.mean([e.change[name] for e in found], axis=0) for name in taps}
     drawn = np.random.default_rng(params.seed)
     scores = {name: (effects[name], change[name]) for name in taps}
     staged = {name: _orders(*scores[name], drawn, params.draws) for name in taps}
