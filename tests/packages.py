@@ -204,6 +204,16 @@ def files(document: Any, **changes: bytes) -> dict[str, bytes]:
     return made | {name.replace("_", ".", 1): data for name, data in changes.items()}
 
 
+def brightness(nm: float) -> dict[str, bytes]:
+    """A package whose answer is near 1 where the smoothed image is bright, and near 0 elsewhere."""
+    module, x = nn.Conv2d(1, 1, 3, padding=1).eval(), image()
+    with torch.no_grad():
+        module.weight.fill_(20 / 9)
+        module.bias.fill_(-10)
+    out = npy(sigmoid(run(module, scaled(x))))
+    return files(rdf5(nm=nm), weights_pt=script(module), out_npy=out)
+
+
 def folder(path: Path, made: dict[str, bytes]) -> Path:
     """Write a package as a folder."""
     path.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,9 @@ from tests import own_detectors
 NM = 10.0
 
 
-def discs(count=12, side=256, radius=6):
+def discs(count=12, side=256, radius=6, step=50):
     """Centres (n, 2) and an image of bright discs on a grid."""
-    centres = np.array([(40 + 50 * (k // 4), 40 + 50 * (k % 4)) for k in range(count)], float)
+    centres = np.array([(40 + step * (k // 4), 40 + step * (k % 4)) for k in range(count)], float)
     y, x = np.mgrid[:side, :side]
     near = np.min([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0) <= radius
     return centres, np.where(near, 200, 20).astype(np.uint8)
@@ -57,6 +57,14 @@ def choose(dock, qtbot, name, **options):
     qtbot.waitUntil(lambda: dock.finder.form is not None, timeout=60_000)
     dock.finder.form.change(**options)
     qtbot.waitUntil(lambda: dock.cascade.folder is not None, timeout=120_000)
+
+
+def at_once(monkeypatch):
+    """A training of seconds, in this process."""
+    monkeypatch.setitem(BUDGETS, "quick", Budget(2, 20))
+    monkeypatch.setattr(
+        "napari_connecto.workflows.recipes.own_process.run_in_subprocess", lambda asked, work: asked.job(None)
+    )
 
 
 def done(dock, qtbot, button):
@@ -102,10 +110,7 @@ def test_a_registered_callable_runs_alone_and_as_a_cascade(dock, viewer, qtbot, 
     assert words[words.index("--detector") + 1] == "bright"
     assert words[words.index("--detector-options") + 1] == "threshold=0.4"
     assert "--cascade" not in words
-    monkeypatch.setitem(BUDGETS, "quick", Budget(2, 20))
-    monkeypatch.setattr(
-        "napari_connecto.workflows.recipes.own_process.run_in_subprocess", lambda asked, work: asked.job(None)
-    )
+    at_once(monkeypatch)
     dock.gates.form.change(budget="quick")
     with qtbot.waitSignal(dock.gates.trained, timeout=240_000):
         dock.gates.bar.button.click()
@@ -136,6 +141,28 @@ def test_a_package_runs_from_the_dock(dock, viewer, qtbot, tmp_path):
     layer = viewer.layers[next(layer.name for layer in viewer.layers if layer.name.startswith("probability"))]
     data = layer.data[0] if layer.multiscale else layer.data
     np.testing.assert_allclose(np.asarray(data).reshape(want.shape) / 255, want, atol=0.02)
+
+
+@pytest.mark.gl
+@pytest.mark.slow
+def test_a_package_becomes_a_cascade_in_the_dock(dock, viewer, qtbot, tmp_path, monkeypatch):
+    """Without a label; the cascade finds what the package alone finds."""
+    pytest.importorskip("bioimageio.spec", reason="the extra 'bioimageio' is not installed")
+    from tests import packages
+
+    package = packages.folder(tmp_path / "package", packages.brightness(nm=NM))
+    centres, image = discs(count=24, side=1024, step=170)
+    show(dock, viewer, qtbot, tmp_path, image)
+    choose(dock, qtbot, MODEL, source=str(package), shown="as it is")
+    at_once(monkeypatch)
+    dock.gates.form.change(budget="quick")
+    with qtbot.waitSignal(dock.gates.trained, timeout=240_000):
+        dock.gates.bar.button.click()
+    assert dock.cascade.other == ""
+    assert "without labels" in dock.cascade.about.text()
+    found = done(dock, qtbot, dock.bar.button)
+    order = np.lexsort((found.centre_nm[:, 2].round(), found.centre_nm[:, 1].round()))
+    np.testing.assert_allclose(found.centre_nm[order, 1:], (centres + 0.5) * NM, atol=NM)
 
 
 @pytest.mark.gl
