@@ -99,7 +99,9 @@ def _segmented(answer: np.ndarray, params: SegmentParams) -> list[np.ndarray]:
     for step in (-AROUND, 0.0, AROUND):
         group = tree.cut(float(np.clip(params.merge_threshold + step, 0.02, 0.98)))
         if params.min_size > 1:
-            group = absorb(graph, group, params.min_size, np.unique(group[np.concatenate(border)]))
+            cut_off = np.isin(group, group[np.concatenate(border)])  # how large such a group is, is not known
+            sizes = np.where(cut_off, np.maximum(graph.sizes, params.min_size), graph.sizes)
+            group = absorb(replace(graph, sizes=sizes), group, params.min_size)
         segments.append(group[found[0]].astype(np.uint32))
     return segments
 
