@@ -148,3 +148,31 @@ def check_inside(out: Path, shape: tuple[int, ...], objects: int) -> None:
     assert (low >= 0).all()
     assert (high <= shape).all()
     assert (high > low).all()
+
+
+@pytest.mark.slow
+def test_blobs_find_the_cells_that_another_program_finds(real_data, tmp_path):
+    """As docs/real_data.md tells it; that program reports the brightest cells alone, so its misses are no errors."""
+    crop, found = real_data / "cellfinder_brain/crop", tmp_path / "found"
+    options = ("--detector", "blobs", "--detector-options", "diameter_nm=16000 contrast=0.6")
+    size = ("--voxel-nm", 5000, 2000, 2000)
+    command("detect", crop / "signal.tif", *size, *options, "--out", found, "--progress", "none")
+    command(
+        "export",
+        "points",
+        crop / "cellfinder_output.xml",
+        tmp_path / "theirs.csv",
+        "--image",
+        crop / "signal.tif",
+        *size,
+    )
+    ours, theirs = (centres(path) for path in (found / "detections.csv", tmp_path / "theirs.csv"))
+    near = np.linalg.norm(theirs[:, None] - ours[None], axis=2).min(axis=1) < 10_000
+    assert near.sum() >= 40
+    assert 56 < len(ours) < 900
+
+
+def centres(path: Path) -> np.ndarray:
+    """(n, 3) in nm."""
+    table, _ = read_table(path)
+    return np.stack([table[f"{axis}_nm"] for axis in "zyx"], axis=1)
