@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -25,7 +26,7 @@ def patches(stride=(1, 1, 1), trimmed=(0, 0, 0), tile=(4, 16, 16), halo=(2, 4, 4
     image[BLOCK.slices] = 0
     image[BLOCK.slices][target > 0] = 200
     card = ModelCard("c", "detect", NM, tile, halo, (Output("p", stride, trimmed),))
-    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard))
+    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard), contrast=1.0)
 
 
 def test_image_target_and_weight_stay_aligned_through_augmentation():
@@ -104,6 +105,27 @@ def test_augmentation_turns_only_square_tiles_and_never_mixes_axes():
         gain = np.polyfit(t.ravel(), a.ravel(), 1)
         assert 0.75 < gain[0] < 1.3
         assert abs(gain[1]) < 0.12
+
+
+def test_contrast_changes_around_the_images_median_and_keeps_it():
+    rng = np.random.default_rng(0)
+    image = rng.random((2, 2, 8, 8)).astype(np.float32)
+    middle = np.array([0.2, 0.6], np.float32).reshape(2, 1, 1, 1)
+    changed = [augment(rng, image, image, image, square=True, middle=middle, contrast=2.0) for _ in range(200)]
+    gains = np.array([[np.polyfit(t[c].ravel(), a[c].ravel(), 1) for c in (0, 1)] for a, t, _ in changed])
+    spread = gains[:, 0, 0]
+    assert 0.38 < spread.min() < 0.55
+    assert 1.8 < spread.max() < 2.6
+    at_middle = gains[:, :, 0] * middle.ravel() + gains[:, :, 1]
+    assert np.abs(at_middle - middle.ravel()).max() < 0.25 * 0.6 + 0.08 + 0.02  # what brightness changes
+
+
+def test_the_middle_is_the_images_median_scaled_per_channel():
+    source = patches()
+    assert source.middle.ravel() == pytest.approx([90 / 255])
+    array = np.stack([np.full((12, 64, 64), 51, np.uint8), np.asarray(source.level.array)])
+    coloured = replace(source, level=Level(array, NM))
+    assert coloured.middle.ravel() == pytest.approx([0.2, 90 / 255])
 
 
 def test_half_way_through_a_training_chunks_taken_for_objects_become_hard_samples():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from napari_connecto.models.training.fit import Sample
 POSITIVE, HARD = 0.5, 0.25
 EMPHASIS = 2
 """Added to the weight of voxels between two objects: few, and all that keeps the objects apart."""
+CONTRAST = 2.0
+"""Greatest factor by which contrast is raised or lowered: other images of one kind are often fainter or brighter."""
+LOOKED_AT = 2**20
+"""Voxels whose median is taken, about."""
 
 
 @dataclass
@@ -37,6 +42,8 @@ class Patches:
         Boolean (z, y, x) of ``block``: where the loss counts. None: everywhere.
     between
         Boolean (z, y, x) of ``block``: where two objects are near; there is none there, and the loss counts more.
+    contrast
+        Greatest factor by which it is raised or lowered; 1: the samples are of the very image that is searched.
     """
 
     level: Level
@@ -47,6 +54,15 @@ class Patches:
     hard: list[Box] = field(default_factory=list)
     known: np.ndarray | None = None
     between: np.ndarray | None = None
+    contrast: float = CONTRAST
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """(c, 1, 1, 1) median of the scaled image, around which contrast is changed."""
+        image = np.asarray(self.level.array)
+        step = max(1, round((image.size / LOOKED_AT) ** 0.5))
+        image = image[..., ::step, ::step]
+        return np.median(self.scaling(image if image.ndim == 4 else image[None]), axis=(1, 2, 3), keepdims=True)
 
     def draw(self, batch: int, seed: int) -> Iterator[Sample]:
         """Endless samples: half centred near an object, a quarter (once known) hard negatives, the rest anywhere.
@@ -70,7 +86,8 @@ class Patches:
         image = self.level.read_padded(read)
         image = self.scaling(image if image.ndim == 4 else image[None])
         target, weight = self._answer(read)
-        return augment(rng, image, target, weight, square=self.card.tile[1] == self.card.tile[2])
+        square = self.card.tile[1] == self.card.tile[2]
+        return augment(rng, image, target, weight, square=square, middle=self.middle, contrast=self.contrast)
 
     def _start(self, rng: np.random.Generator, positives: np.ndarray, known: np.ndarray | None) -> Vec3:
         tile = np.array(self.card.tile)
@@ -127,14 +144,22 @@ def pool(array: np.ndarray, stride: Vec3) -> np.ndarray:
 
 
 def augment(
-    rng: np.random.Generator, image: np.ndarray, target: np.ndarray, weight: np.ndarray, *, square: bool
+    rng: np.random.Generator,
+    image: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    *,
+    square: bool,
+    middle: np.ndarray | float = 0.0,
+    contrast: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flips, quarter turns in the plane, and brightness, contrast and noise; all arrays are (c, z, y, x)."""
+    """Flips, quarter turns in the plane, contrast around ``middle``, brightness and noise; arrays are (c, z, y, x)."""
     arrays = [image, target, weight]
     flips = tuple(axis for axis in (1, 2, 3) if rng.uniform() < 0.5)
     arrays = [np.flip(a, flips) for a in arrays]
     if square and rng.uniform() < 0.5:
         arrays = [a.swapaxes(2, 3) for a in arrays]
-    image = arrays[0] * rng.uniform(0.8, 1.25) + rng.uniform(-0.08, 0.08)
+    image = middle + (arrays[0] - middle) * contrast ** rng.uniform(-1, 1)
+    image = image * rng.uniform(0.8, 1.25) + rng.uniform(-0.08, 0.08)
     image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.03))
     return np.ascontiguousarray(image, np.float32), np.ascontiguousarray(arrays[1]), np.ascontiguousarray(arrays[2])
