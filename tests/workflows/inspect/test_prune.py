@@ -84,7 +84,13 @@ def test_it_is_a_model_like_any_other(small, image, tmp_path):
 def test_sparsity_0_gives_the_same_model(model, image, how):
     same = nc.prune(model, image, how=how, sparsity=0.0, **SMALL)
     assert same.model.weights == model.weights
+    assert same.model.card.parent == model.card.digest
     assert (same.agreement.dice, same.agreement.difference, same.agreement.vi_between) == (1.0, 0.0, 0.0)
+
+
+def test_a_number_is_the_sparsity(model, image):
+    assert nc.prune(model, image, 0.0, **SMALL).params == PruneParams(sparsity=0.0, **SMALL)
+    assert nc.prune(model, image, PruneParams(sparsity=0.9), **SMALL | {"sparsity": 0.0}).params.sparsity == 0.0
 
 
 def test_experts_are_asked_for_by_their_number(model, image):

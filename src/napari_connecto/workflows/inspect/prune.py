@@ -42,7 +42,7 @@ CALIBRATED = 16
 def prune(
     model: Predictor,
     volume: Volume,
-    params: PruneParams | None = None,
+    params: PruneParams | float | None = None,
     *,
     labels: Volume | None = None,
     segmentation: SegmentParams | None = None,
@@ -58,7 +58,7 @@ def prune(
         Image with a voxel size. Places of its first part are learned from, without labels: the target is the original's
         answer. Its last part (along z, or along the longer side of a thin volume) is held out and measured.
     params
-        See `PruneParams`.
+        See `PruneParams`; a number is the sparsity.
     labels
         EM labels on the grid of the volume (0 not labelled, 1 boundary, 2 inside, 3 and more instances). Where there
         are some, half of the target is the truth, and VI to the truth is measured on the held-out part.
@@ -101,14 +101,14 @@ def prune(
 def prune_job(
     model: Predictor,
     volume: Volume,
-    params: PruneParams | None = None,
+    params: PruneParams | float | None = None,
     *,
     labels: Volume | None = None,
     segmentation: SegmentParams | None = None,
     **fields: Any,
 ) -> Job[Pruned]:
     """`prune` as a job; arguments and errors are the same."""
-    params = from_mapping(PruneParams, {**asdict(params or PruneParams()), **fields})
+    params = _params(params, fields)
     if params.how == "channels" and params.experts is not None:
         raise InputError(f"got experts={params.experts} with how='channels'; experts are for how='weights'")
     original = _suitable(model, params)
@@ -139,7 +139,13 @@ def prune_job(
         )
 
     found = yield from phases.call("measuring", measured)
-    return replace(found, model=_signed(found))
+    return replace(found, model=_signed(found, original))
+
+
+def _params(params: PruneParams | float | None, fields: Mapping[str, Any]) -> PruneParams:
+    if isinstance(params, int | float):
+        params = PruneParams(sparsity=params)
+    return from_mapping(PruneParams, {**asdict(params or PruneParams()), **fields})
 
 
 def _suitable(model: Predictor, params: PruneParams) -> TorchPredictor:
@@ -225,11 +231,13 @@ def _pair(values: Any) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def _signed(found: Pruned) -> TorchPredictor:
+def _signed(found: Pruned, original: TorchPredictor) -> TorchPredictor:
     """The model with its provenance on its card."""
-    figures = {key: value for key, value in found.figures().items() if key not in ("controls", "digest", "parent")}
+    skipped = ("controls", "digest", "parent")
+    figures = {key: value for key, value in found.figures().items() if key not in skipped}
     metrics = {"prune": figures} | ({"vi": found.vi[1]} if found.vi else {})
-    return TorchPredictor(replace(found.model.card, metrics=metrics), found.model.net, str(found.model.device))
+    card = replace(found.model.card, parent=original.card.digest, metrics=metrics)
+    return TorchPredictor(card, found.model.net, str(found.model.device))
 
 
 def _work(params: PruneParams, card: ModelCard) -> dict[str, float]:
