@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 from napari_connecto.core.documents import number
@@ -19,65 +19,6 @@ from napari_connecto.workflows.adapt.annotate.patch_states import PatchState, ed
 
 SHOWN = 6
 """Patches of a session to draw."""
-
-
-def rank_chapter(result: Result) -> Chapter:
-    """Chapter of a ranking of models."""
-    told = result.json("ranking.json")
-    rows, limit = told["ranks"], number(told["limit"], inf)
-    compared = [row for row in rows if isfinite(number(row["mmd2"]))]
-    best = next((row for row in rows if row["fits"]), None)
-    nearest = f"Start from '{best['name']}': its training data are similar." if best else NO_FIT
-    volume, why = result.input()
-    figures = [Figure(charts.intervals(compared, limit), RANKED)]
-    if volume is not None:
-        cut = pictures.section(volume)
-        figures.append(Figure(pictures.strip([("middle section", cut, "image")]), f"The volume '{volume.name}'."))
-    keys = [(best["name"] if best else "none", "model that fits best"), (str(len(rows)), "models compared")]
-    keys.append((f"{compared[0]['mmd2']:.4f}", f"MMD² of the nearest (limit {limit:.4f})"))
-    if told.get("patches"):
-        keys.append((str(told["patches"]), f"tissue patches compared ({told.get('skipped', 0)} empty ones skipped)"))
-    sections = (
-        Section("Ranking", (RULE, *((why,) if why else ())), tuple(figures), (_ranks(rows),)),
-        *closing(result, str(told.get("version", "")), [("encoder (SHA-256)", str(told.get("encoder", "")))]),
-    )
-    title = f"Which model fits '{result.name}'?" if result.name else "Which model fits?"
-    warnings = tuple(told.get("notices") or ())
-    return Chapter(title, "Ranking of models", str(result.path), nearest, tuple(keys), warnings, sections)
-
-
-NO_FIT = "No model fits: the volume is farther from each than the library's own data are from each other."
-RANKED = (
-    "Distance of the volume from each model's training data, nearest first. Left of the dashed limit, the volume is as "
-    "near as two domains of the library usually are to each other."
-)
-RULE = (
-    "MMD² compares features of tissue patches of the volume with those of each model's training data "
-    "(Gretton et al. 2012; for choosing a source: Sawmya et al., arXiv 2503.06196). A small p means that the two "
-    "differ, as different tissues always do to some extent; the models are ranked by how much."
-)
-
-
-def _ranks(rows: Sequence[Mapping[str, Any]]) -> Table:
-    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-        if not isfinite(number(row["mmd2"])):
-            return (
-                row["name"],
-                "–",
-                "–",
-                "–",
-                f"{row['voxel_ratio']:.2f}",
-                "not compared",
-                row["licence"],
-                row["note"],
-            )
-        low, high = row["interval"]
-        fits = "fits" if row["fits"] else "does not fit"
-        distance = (f"{row['mmd2']:.4f}", f"{low:.4f} to {high:.4f}", f"{row['p']:.3f}")
-        return (row["name"], *distance, f"{row['voxel_ratio']:.2f}", fits, row["licence"], row["note"])
-
-    names = ("model", "MMD²", "95 % interval", "p", "voxel ratio", "", "licence", "note")
-    return Table(names, tuple(cells(row) for row in rows))
 
 
 def session_chapter(result: Result) -> Chapter:

@@ -54,22 +54,20 @@ def histogram(scores: np.ndarray, threshold: float | None) -> str:
     return _svg(canvas)
 
 
-def intervals(rows: Sequence[dict[str, Any]], limit: float) -> str:
-    """Distances with 95 % intervals, nearest first, and the limit within which a model fits."""
+def intervals(rows: Sequence[dict[str, Any]], limit: float, label: str) -> str:
+    """Values with 95 % intervals, best first, and the limit within which a model fits."""
     canvas = Canvas(figsize=(9.2, 1.1 + 0.42 * len(rows)), layout="constrained")
     axes = canvas.subplots()
     for y, row in enumerate(reversed(rows)):
         colour, marker = (BLUE, "o") if row["fits"] else (RED, "x")
         low, high = row["interval"]
         axes.plot([low, high], [y, y], color=colour, linewidth=2)
-        axes.plot([row["mmd2"]], [y], marker=marker, color=colour, markersize=7)
+        axes.plot([row["value"]], [y], marker=marker, color=colour, markersize=7)
     axes.set_yticks(range(len(rows)), [_label(row["name"]) for row in reversed(rows)])
     if isfinite(limit):
         axes.axvline(limit, color=GREY, linestyle="--")
         axes.annotate(" limit", (limit, 1), xycoords=("data", "axes fraction"), va="top", fontsize=9)
-    axes.set(
-        xlabel="MMD² to this volume (dot: fits, cross: does not fit; bar: 95 % interval)", ylim=(-0.6, len(rows) - 0.4)
-    )
+    axes.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
     return _svg(canvas)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from napari_connecto.core.errors import ConnectoError, StoreError
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.io.disk import write_text
-from napari_connecto.reports.adapt import curve, rank_chapter, session_chapter, tune_chapter
+from napari_connecto.reports.adapt import curve, session_chapter, tune_chapter
 from napari_connecto.reports.cascade import detect_chapter
 from napari_connecto.reports.images import predict_chapter, segment_chapter, volume_chapter
 from napari_connecto.reports.page import Chapter, html
+from napari_connecto.reports.ranking import rank_chapter
 from napari_connecto.reports.results import Result, results_in
 from napari_connecto.reports.translate import translate_chapter, translator_chapter
 

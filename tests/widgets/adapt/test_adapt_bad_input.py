@@ -18,7 +18,7 @@ from napari_connecto.workflows.recipes.own_process import why_ended
 from tests.widgets.adapt_steps import commit, half, refused, settle, show
 
 VOXEL = (40.0, 8.0, 8.0)
-SMALL = RankParams(patches=20, patch=64, permutations=100)
+SMALL = RankParams(places=2, place=64, patches=20, patch=64, permutations=100)
 
 
 def rank(dock):
@@ -45,7 +45,7 @@ def test_a_volume_of_one_section_is_ranked_and_suggested_from(dock, viewer, file
     show(viewer, dock, qtbot, image.read(image.box)[4], "one section", scale=VOXEL[1:], units="nm")
     rank(dock)
     settle(dock.choose.bar, qtbot)
-    assert (dock.choose.ranking.patches, dock.choose.ranking.skipped) == (15, 1)
+    assert (len(dock.choose.ranking.places.boxes), dock.choose.ranking.patches) == (2, 15)
     dock.choose.choose("near")
     dock.annotate.bar.button.click()
     settle(dock.annotate.bar, qtbot)
@@ -79,7 +79,8 @@ def test_a_library_of_one_domain_says_what_cannot_be_said(dock, files, tmp_path,
     rank(dock)
     settle(dock.choose.bar, qtbot)
     assert dock.choose.table.rowCount() == 1
-    assert "there is no distance to compare with" in dock.choose.table.item(0, 0).toolTip()
+    assert dock.choose.table.item(0, 1).text() == "–"
+    assert "there is no other model to agree with" in dock.choose.verdict.text()
     assert dock.project.source.name == "near"
 
 

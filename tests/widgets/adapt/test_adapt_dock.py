@@ -34,6 +34,9 @@ from napari_connecto.widgets.adapt.panels import Panels
 from napari_connecto.widgets.adapt.train_jobs import Compared
 from napari_connecto.widgets.shared.plots import BAR, Curve
 from napari_connecto.widgets.shared.worker import State
+from napari_connecto.workflows.adapt.agreement.answers import Answers
+from napari_connecto.workflows.adapt.agreement.places import Places
+from napari_connecto.workflows.adapt.agreement.rule import Score
 from napari_connecto.workflows.adapt.compare import Comparison, Scored
 from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import Rank, Ranking
@@ -54,12 +57,17 @@ def ranking():
 
     rng = np.random.default_rng(0)
     features = {name: rng.normal(i, 1, (20, 4)) for i, name in enumerate(("far", "near", "this volume"))}
+    apart, steady, shaky = Score(0.7, 0.6, 0.9), Score(0.1, 0.05, 0.2), Score(0.6, 0.5, 0.7)
     ranks = (
-        Rank("near", 0.1, (0.05, 0.2), 0.3, 1.0, True, "", "CC0"),
-        Rank("far", 0.6, (0.5, 0.7), 0.001, 2.0, False, "farther than two domains of the library usually are", ""),
-        Rank("odd", np.nan, (np.nan, np.nan), np.nan, 20.0, False, "voxels are 20 times too large", "CC-BY"),
+        Rank("near", apart, Score(0.5, 0.4, 0.6), 1.0, True, "", "CC0", steady, 0.2, (0.3, 0.9), mmd2=0.1),
+        Rank("far", apart, Score(2.0, 1.0, 3.0), 2.0, False, "60% of its segmentation changes", "", shaky),
+        Rank("odd", None, None, 20.0, False, "voxels are 20 times too large", "CC-BY"),
     )
-    return Ranking(ranks, 0.3, 40, 2, distance_matrix(features), "abc")
+    image = np.arange(2 * 64 * 64, dtype=np.uint8).reshape(2, 64, 64)
+    places = Places(Level(image, VOXEL), (Box((0, 0, 0), (1, 32, 32)), Box((1, 32, 32), (2, 64, 64))), 2)
+    labels = np.stack([np.full((32, 32), n, np.uint32) for n in (5, 7)])
+    answers = {name: Answers(labels, labels, np.zeros((2, 3)), np.ones(2), ("", "")) for name in ("near", "far")}
+    return Ranking(ranks, 0.3, 40, 2, distance_matrix(features), "abc", places, answers)
 
 
 @pytest.mark.gl
@@ -72,18 +80,39 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     dock.choose.bar.button.click()
     settle(dock.choose.bar, qtbot)
     table = dock.choose.table
-    texts = [[table.item(i, j).text() for j in range(5)] for i in range(3)]
+    texts = [[table.item(i, j).text() for j in range(6)] for i in range(3)]
     assert texts == [
-        ["near", "0.100", "1×", "yes", "CC0"],
-        ["far", "0.600", "2×", "no", "?"],
-        ["odd", "not compared", "20×", "?", "CC-BY"],
+        ["near", "0.70", "10%", "1×", "yes", "CC0"],
+        ["far", "0.70", "60%", "2×", "no", "?"],
+        ["odd", "not compared", "not compared", "20×", "?", "CC-BY"],
     ]
-    assert table.item(0, 1).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
+    assert table.item(0, 1).data(BAR)[:4] == (0.7, 0.6, 0.9, np.inf)
+    assert table.item(0, 2).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
+    assert "chance that another model is better 20%" in table.item(0, 0).toolTip()
     assert table.item(2, 0).toolTip() == "voxels are 20 times too large"
     assert "Start from 'near'" in dock.choose.verdict.text()
     assert sorted(dock.choose.tree.names) == ["far", "near", "this volume"]
     assert dock.project.source == Source("near", dock.choose.folders["near"])
     assert dock.headings[0].text() == "1 Choose: near"
+
+
+@pytest.mark.gl
+def test_the_segments_of_the_ranked_models_are_shown_place_by_place(dock, monkeypatch, qtbot):
+    def rank_job(volume, library, params):
+        yield Progress(0, 1)
+        return ranking()
+
+    monkeypatch.setattr(adapt_choose, "rank_job", rank_job)
+    assert not dock.choose.answers.isVisibleTo(dock.choose)
+    dock.choose.bar.button.click()
+    settle(dock.choose.bar, qtbot)
+    for value, title in ((5, "place 1"), (7, "place 2"), (5, "place 1")):
+        dock.choose.answers.click()
+        image, near, far, titles = dock.choose.panels.layers
+        assert (image.name, near.name, far.name) == ("image", "near segments", "far segments")
+        assert np.unique(near.data).tolist() == np.unique(far.data).tolist() == [value]
+        shown = [title, "near: 0.70 bits, 10% unstable", "far: 0.70 bits, 60% unstable, does not fit"]
+        assert list(titles.features["title"]) == shown
 
 
 @pytest.mark.gl

@@ -60,7 +60,7 @@ def paint_truth(dock, truth):
 
 def test_from_the_ranking_to_the_segments(dock, files, viewer, qtbot, tmp_path):
     truth = files[1]
-    dock.choose.form.value = RankParams(patches=40, patch=64, permutations=100)
+    dock.choose.form.value = RankParams(places=2, place=96, patches=40, patch=64, permutations=100)
     dock.choose.bar.button.click()
     wait(dock.choose.bar, qtbot)
     assert [dock.choose.table.item(i, 0).text() for i in range(2)] == ["near", "far"]

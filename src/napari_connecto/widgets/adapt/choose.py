@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets.adapt.answers import answer_row
 from napari_connecto.widgets.adapt.before import BeforeLabel
 from napari_connecto.widgets.adapt.jobs import Source, rank_job
 from napari_connecto.widgets.adapt.layers import patch_in_view
@@ -54,11 +54,17 @@ class ChooseBox(QWidget):
         self.folders: dict[str, Path] = {}
         self.library, self.form = LibraryCombo(), ParamsForm(RankParams)
         self.bar = JobBar(
-            "ranking", "Rank", "Compare patches of the image with the training data of every model (MMD²)"
+            "ranking", "Rank", "Segment a few places with every model, and rank the models by how well they agree"
         )
         self.preview = QPushButton("Preview top 3")
-        self.preview.setToolTip("Boundary maps of the three nearest models on one patch in view, side by side")
+        self.preview.setToolTip("Boundary maps of the three best models on one patch in view, side by side")
         self.bar.add_button(self.preview)
+        self.answers = QPushButton("Show segments")
+        self.answers.setToolTip(
+            "Segments of the ranked models on one place, side by side; click again for the next place"
+        )
+        self.bar.add_button(self.answers)
+        self._place = 0
         self.table, self.tree = RankTable(), Tree()
         self.verdict = text_line("Result of the ranking")
         self.choice = QComboBox()
@@ -83,7 +89,7 @@ class ChooseBox(QWidget):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(8)
         fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("How the image is compared with the models' training data")
+        fold.toggleButton().setToolTip("How the models are compared on the image")
         fold.setContentsMargins(0, 0, 0, 0)
         fold.addWidget(self.form)
         rows = QFormLayout()
@@ -110,6 +116,7 @@ class ChooseBox(QWidget):
         self.bar.clicked.connect(self._on_rank)
         self.bar.worker.returned.connect(self._on_returned)
         self.preview.clicked.connect(self.show_preview)
+        self.answers.clicked.connect(self.show_answers)
         self.table.chosen.connect(self.choose)
         self.choice.activated.connect(self._on_choice)
         self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
@@ -150,7 +157,7 @@ class ChooseBox(QWidget):
         self.library.use(folder)
 
     def show_preview(self) -> None:
-        """Show boundary maps of the three nearest models (or the first three of the library) side by side."""
+        """Show boundary maps of the three best models (or the first three of the library) side by side."""
         project, (adabn, playback) = self.project, self.before.wanted()
         try:
             box, sources = patch_in_view(project.canvas(chosen=True), project.volume()), self._best(3)
@@ -164,13 +171,20 @@ class ChooseBox(QWidget):
         abandon = not playback  # playback runs in a process, which must be killed
         self.bar.start(lambda: preview_job(place, box, sources, adabn, played), resumable=False, abandon=abandon)
 
+    def show_answers(self) -> None:
+        """Show the segments of the ranked models on one place; when called again, on the next."""
+        if self.ranking is None or self.ranking.places is None:
+            return
+        self._on_previewed(Preview([answer_row(self.ranking, self._place)]))
+        self._place = (self._place + 1) % len(self.ranking.places.boxes)
+
     def close_jobs(self) -> None:
         """Stop ranking and previewing."""
         self.bar.close_jobs()
         self.library.close_jobs()
 
     def _best(self, n: int) -> list[Source]:
-        ranked = [rank.name for rank in self.ranking.ranks if isfinite(rank.mmd2)] if self.ranking else []
+        ranked = [rank.name for rank in self.ranking.ranks if rank.compared] if self.ranking else []
         names = ranked or list(self.folders)
         return [Source(name, self.folders[name]) for name in names[:n] if name in self.folders]
 
@@ -222,7 +236,10 @@ class ChooseBox(QWidget):
         self.table.show()
         self.verdict.setText("\n".join(ranking.lines()[-2:]))
         self.verdict.show()
-        self.tree.show_map(ranking.map)
+        if ranking.map is not None:
+            self.tree.show_map(ranking.map)
+        self._place = 0
+        self.answers.setVisible(bool(ranking.answers))
         self.choose((ranking.best or ranking.ranks[0]).name)
         asked, folder = self._ranked, self.project.folder / "ranking"  # what was asked: the layer may be gone
         self.bar.offer_report(lambda: ranking_job(ranking, asked, folder))
@@ -230,6 +247,7 @@ class ChooseBox(QWidget):
     def _forget_ranking(self) -> None:
         """Ranks are specific to an image and a library."""
         self.ranking = None
+        self.answers.hide()
         self.table.hide()
         self.verdict.hide()
         self.tree.clear()

@@ -65,7 +65,7 @@ def contrast_job(volume: Volume, folder: Path) -> Job[Contrast]:
 
 
 def rank_job(volume: Volume, library: Path | None, params: RankParams) -> Job[Ranking]:
-    """Rank the library's domains by the distance of their data from the volume."""
+    """Rank the library's models by how well they agree on the volume."""
     yield from torch_job()
     yield Progress(0, 0, "loading the library")
     from napari_connecto.workflows.adapt.rank import rank_domains_job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -12,32 +12,58 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_connecto.widgets.shared.plots import BAR, IntervalDelegate
 
 if TYPE_CHECKING:
+    from napari_connecto.workflows.adapt.agreement.rule import Score
     from napari_connecto.workflows.adapt.rank import Rank
 
 
+BARS = (1, 2)
+"""Columns with an interval: consensus and instability."""
+
+
+def tip(rank: Rank) -> str:
+    """Tooltip of a row: the reason, or what is expected."""
+    if rank.note:
+        return rank.note
+    told = [rank.name]
+    if isfinite(rank.expected[0]):
+        told.append(f"expected VI {rank.expected[0]:.2f} to {rank.expected[1]:.2f} bits")
+    if isfinite(rank.better):
+        told.append(f"chance that another model is better {rank.better:.0%}")
+    if isfinite(rank.mmd2):
+        told.append(f"MMD² {rank.mmd2:.3f} to its training data")
+    return "\n".join(told)
+
+
+def _scale(scores: Iterable[Score | None]) -> float:
+    return max([1e-9, *(v for s in scores if s is not None for v in (s.value, s.high) if isfinite(v))]) * 1.05
+
+
 class RankTable(QTableWidget):
-    """Domains, nearest first. ``chosen`` is emitted with the name of a clicked one."""
+    """Models, best first. ``chosen`` is emitted with the name of a clicked one."""
 
     chosen = Signal(str)
 
     def __init__(self) -> None:
-        super().__init__(0, 5)
-        self.setHorizontalHeaderLabels(["Model", "MMD²", "Voxel", "Fits", "Licence"])
+        super().__init__(0, 6)
+        self.setHorizontalHeaderLabels(["Model", "Consensus", "Unstable", "Voxel", "Fits", "Licence"])
         tips = (
-            "Domain of the library",
-            "Distance of its training data from the image, with a 95 % interval. The dashed line is the usual\n"
-            "distance between two domains of the library; beyond it, the model does not fit",
+            "Boundary model of the library, best first",
+            "How far its segments are from those of the two nearest other models: VI in bits, with a 95 % interval",
+            "Share of its segmentation that changes if the image is flipped, noisy or blurred, with a 95 % interval.\n"
+            "Beyond the dashed line, the model does not fit",
             "Voxel size of the model, relative to the image",
-            "Whether the image is as near as the library's domains are to each other",
+            "Whether its answers are stable and not degenerate",
             "Licence of the weights",
         )
         for i, tip in enumerate(tips):
             self.horizontalHeaderItem(i).setToolTip(tip)  # type: ignore[union-attr]
-        self.setItemDelegateForColumn(1, IntervalDelegate(self))
+        for column in BARS:
+            self.setItemDelegateForColumn(column, IntervalDelegate(self))
         self.verticalHeader().hide()  # type: ignore[union-attr]
         header: Any = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        for column in BARS:
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(34)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -47,21 +73,24 @@ class RankTable(QTableWidget):
 
     def show_ranks(self, ranks: Sequence[Rank], limit: float) -> None:
         """Fill the table."""
-        highs = [v for rank in ranks for v in (*rank.interval, rank.mmd2, limit) if isfinite(v)]
-        scale = max([*highs, 1e-9]) * 1.05
+        scales = [_scale(r.consensus for r in ranks), max(limit, _scale(r.instability for r in ranks)) * 1.05]
         self.setRowCount(len(ranks))
         for i, rank in enumerate(ranks):
-            number = f"{rank.mmd2:.3f}" if isfinite(rank.mmd2) else "not compared"
             ratio = f"{rank.voxel_ratio:.2g}×" if rank.voxel_ratio < 10 else f"{rank.voxel_ratio:.0f}×"
-            fits = "yes" if rank.fits else "no" if isfinite(rank.mmd2) else "?"
-            texts = (rank.name, number, ratio, fits, rank.licence or "?")
-            for j, text in enumerate(texts):
+            fits = "yes" if rank.fits else "no" if rank.compared else "?"
+            missing = "–" if rank.compared else "not compared"
+            bits = f"{rank.consensus.value:.2f}" if rank.consensus else missing
+            share = f"{rank.instability.value:.0%}" if rank.instability else missing
+            for j, text in enumerate((rank.name, bits, share, ratio, fits, rank.licence or "?")):
                 item = QTableWidgetItem(text)
-                item.setToolTip(rank.note or f"{rank.name}: MMD² {number}, p {rank.p:.3g}")
-                if j == 1:
-                    item.setData(BAR, (rank.mmd2, *rank.interval, limit, scale))
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignHCenter)
+                item.setToolTip(tip(rank))
                 self.setItem(i, j, item)
+            bars = zip(BARS, (rank.consensus, rank.instability), (float("inf"), limit), scales, strict=True)
+            for column, score, most, scale in bars:
+                cell: Any = self.item(i, column)
+                cell.setTextAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignHCenter)
+                if score is not None:
+                    cell.setData(BAR, (score.value, score.low, score.high, most, scale))
             self.setRowHeight(i, 32)
         self.setFixedHeight(28 + 32 * min(6, len(ranks)))
 

@@ -14,6 +14,7 @@ from napari_connecto.sample_data import shipped_folder
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.library import boundary_folders
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
@@ -72,7 +73,6 @@ def model_name(folder: Path) -> str:
 
 
 def list_job(library: Path | None) -> Job[dict[str, Path]]:
-    """Domains of a library (without a folder, the shipped one): folder by name."""
-    yield Progress(0, 0, "listing domains")
-    where = library or shipped_folder() / "domains"
-    return {path.parent.name: path.parent for path in sorted(where.glob("*/domain.json"))}
+    """Boundary models of a library (without a folder, the shipped one): folder by name."""
+    yield Progress(0, 0, "listing models")
+    return {path.name: path for path in boundary_folders(library or shipped_folder() / "domains")}

@@ -18,6 +18,7 @@ from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.model import ModelCard, Predictor
+from napari_connecto.core.params import from_mapping
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
@@ -28,6 +29,8 @@ from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.library import boundary_folders
 from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
@@ -141,6 +144,42 @@ def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
     found = {path.parent.name: Domain.load(path.parent) for path in sorted(where.glob(f"*/{ABOUT}"))}
     if not found:
         raise InputError(f"'{where}' holds no domain; make one with `napari-connecto domains train`")
+    return found
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A boundary model that can be ranked; ``domain`` is None for one without a sample of its training data."""
+
+    folder: Path
+    card: ModelCard
+    domain: Domain | None
+
+    def segment(self) -> SegmentParams:
+        """Thresholds tuned with it, else the defaults."""
+        told = (self.domain.about if self.domain is not None else {}).get("segment")
+        return from_mapping(SegmentParams, told) if isinstance(told, dict) else SegmentParams()
+
+
+def load_models(folder: str | Path | None = None) -> dict[str, Candidate]:
+    """Boundary models by name: the shipped domains, or the domains and other boundary models inside ``folder``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    ModelError
+        If a domain is damaged.
+    """
+    where = Path(folder) if folder is not None else domains_folder()
+    found = {}
+    for path in boundary_folders(where):
+        domain = Domain.load(path) if (path / ABOUT).is_file() else None
+        found[path.name] = Candidate(path, read_card(path) if domain is None else domain.card, domain)
+    if not found:
+        raise InputError(
+            f"'{where}' holds no boundary model; import one, or make a domain with `napari-connecto domains train`"
+        )
     return found
 
 

@@ -45,12 +45,27 @@ class SuggestParams:
 
 @dataclass(frozen=True)
 class RankParams:
-    """How domains are compared with a volume."""
+    """How models are compared on a volume."""
 
-    patches: int = param(200, "Number of tissue patches to compare.", low=10, high=20_000)
-    patch: int = param(128, "Side length of a patch, voxels of each domain's model.", unit="voxels", low=32, high=512)
+    places: int = param(6, "Number of places that every model segments.", low=2, high=64)
+    place: int = param(
+        256,
+        "Side length of a place, voxels of the image or of the model with the smallest voxels, whichever are larger.",
+        unit="voxels",
+        low=64,
+        high=2048,
+    )
+    patches: int = param(200, "Number of tissue patches behind MMD^2.", low=10, high=20_000, advanced=True)
+    patch: int = param(
+        128,
+        "Side length of a patch behind MMD^2, voxels of each domain's model.",
+        unit="voxels",
+        low=32,
+        high=512,
+        advanced=True,
+    )
     permutations: int = param(1000, "Permutations of the MMD test.", low=100, advanced=True)
-    seed: int = param(0, "Random seed of the sample and the test.", low=0, advanced=True)
+    seed: int = param(0, "Random seed of places, noise, patches and the test.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,150 +1,78 @@
-"""Which pretrained domain fits a new dataset, by maximum mean discrepancy in one feature space.
+"""Which pretrained model fits a new dataset: segment a few unlabelled places with all of them, and see who agrees.
 
-Choosing the source by MMD^2: Sawmya et al., arXiv 2503.06196.
+Consistency of one model under perturbations: Talks and Kreshuk, arXiv 2503.00450. The distance of the training data by
+MMD^2, reported beside it: Sawmya et al., arXiv 2503.06196.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
-from napari_connecto import __version__
 from napari_connecto.core.errors import InputError, VoxelSizeError
-from napari_connecto.core.fitting import voxel_ratio
+from napari_connecto.core.fitting import fitting_level, voxel_ratio
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.core.shown import shown
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
+from napari_connecto.models.files import load_model
 from napari_connecto.models.transfer.encoder import TorchEncoder
-from napari_connecto.models.transfer.mmd import median_distance, mmd2, mmd_test
-from napari_connecto.workflows.adapt.domain_map import DomainMap, distance_matrix
-from napari_connecto.workflows.adapt.domains import Domain, load_encoder, load_library, sample_features
+from napari_connecto.models.transfer.mmd import MmdTest, median_distance, mmd_test
+from napari_connecto.workflows.adapt.agreement.answers import Answers, answers_job, between
+from napari_connecto.workflows.adapt.agreement.calibration import LIMIT, expected_vi
+from napari_connecto.workflows.adapt.agreement.places import draw_places
+from napari_connecto.workflows.adapt.agreement.rule import Score, decide
+from napari_connecto.workflows.adapt.domain_map import distance_matrix
+from napari_connecto.workflows.adapt.domains import Candidate, Domain, load_encoder, load_models, sample_features
 from napari_connecto.workflows.adapt.params import RankParams
+from napari_connecto.workflows.adapt.ranking import Rank, Ranking
 
-
-@shown
-@dataclass(frozen=True)
-class Rank:
-    """One domain compared with the volume.
-
-    Parameters
-    ----------
-    mmd2, interval, p
-        See `models.transfer.mmd.MmdTest`; NaN if the domain could not be compared.
-    voxel_ratio
-        Model voxel size relative to the volume's finest, in plane.
-    fits
-        Whether the volume is as near this domain as the library's domains are to each other.
-    note
-        Why not, or a remark, in words; "" for none.
-    """
-
-    name: str
-    mmd2: float
-    interval: tuple[float, float]
-    p: float
-    voxel_ratio: float
-    fits: bool
-    note: str
-    licence: str
-
-    def line(self) -> str:
-        """In words."""
-        if not np.isfinite(self.mmd2):
-            return f"{self.name}: not compared: {self.note}"
-        low, high = self.interval
-        said = f"MMD^2 {self.mmd2:.4f} ({low:.4f} to {high:.4f}), p {self.p:.3f}, voxel ratio {self.voxel_ratio:.2f}"
-        return f"{self.name}: {said}, {'fits' if self.fits else 'does not fit'}{': ' if self.note else ''}{self.note}"
-
-    def row(self) -> dict[str, Any]:
-        """JSON."""
-        return {**self.__dict__, "interval": list(self.interval)}
-
-
-@shown
-@dataclass(frozen=True)
-class Ranking:
-    """Domains, nearest first.
-
-    Parameters
-    ----------
-    limit
-        Largest MMD^2 at which a domain fits: the median over pairs of different domains in the library.
-    patches, skipped
-        Tissue patches compared with the best domain, and patches skipped as empty.
-    map
-        Distances among the domains and "this volume", for a dendrogram.
-    space
-        Digest of the encoder.
-    """
-
-    ranks: tuple[Rank, ...]
-    limit: float
-    patches: int
-    skipped: int
-    map: DomainMap
-    space: str
-
-    @property
-    def best(self) -> Rank | None:
-        """The nearest domain that fits; None: no model fits."""
-        return next((rank for rank in self.ranks if rank.fits), None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Content of ``ranking.json``."""
-        rows = [rank.row() for rank in self.ranks]
-        counted = {"patches": self.patches, "skipped": self.skipped}
-        return {"ranks": rows, "limit": self.limit, "encoder": self.space, **counted, "version": __version__}
-
-    def lines(self) -> list[str]:
-        """A table in words."""
-        rows = [rank.line() for rank in self.ranks]
-        best = self.best
-        verdict = (
-            f"Start from '{best.name}'."
-            if best
-            else f"No model fits: the nearest is farther than {self.limit:.4f}, the usual distance between two domains "
-            "of the library. Training from scratch may work as well; compare both."
-        )
-        return [*rows, f"{self.patches} tissue patches compared, {self.skipped} empty ones skipped.", verdict]
+__all__ = ["Rank", "Ranking", "check_space", "rank_domains", "rank_domains_job"]
+SEGMENTED, ENCODED = 4.0, 8.0
+"""Calls of a model for a place, and patches whose features take as long as one call."""
+Judged: TypeAlias = tuple[Score, Score, Score, float]
+"""Consensus, consistency, instability, and the chance that another model is better."""
 
 
 def rank_domains(volume: Volume, library: str | Path | None = None, params: RankParams | None = None) -> Ranking:
-    """Rank the domains of a library by the distance between their training data and a volume.
+    """Rank the boundary models of a library by how well their segmentations of a volume agree. No labels are needed.
 
     Parameters
     ----------
     volume
-        Image with a voxel size; a few hundred patches are read, at the voxel size of each domain.
+        Image with a voxel size. A few places are segmented by every model, each at its own voxel size.
     library
-        Folder of domains. Default: the shipped ones.
+        Folder of models: domains, and boundary models imported from bioimage.io. Default: the shipped domains.
     params
-        Number and size of patches, see `RankParams`.
+        Number and size of places and patches, see `RankParams`.
 
     Returns
     -------
     Ranking
-        ``ranks``, nearest first, each with ``mmd2``, its 95 % ``interval``, ``p`` and ``fits``; ``best`` is the first,
-        or None if none fits.
+        ``ranks``, best first, each with its ``consensus`` and ``consistency`` (VI in bits, with 95 % intervals),
+        whether it ``fits``, the VI to be expected and the chance that another model is better; ``best`` is the first
+        that fits, or None. ``answers`` holds every model's segmentation of every place.
 
     Raises
     ------
     InputError
-        If the library is empty or made by another encoder, or too few patches contain tissue.
+        If the library is empty or made by another encoder, or no model can segment the volume.
     VoxelSizeError
         If the volume states no voxel size.
 
     Notes
     -----
-    The distance is the squared maximum mean discrepancy (`mmd2`). All kernels have one bandwidth, the median distance
-    of the library's features, so that the distances can be compared.
+    The rule is `napari_connecto.workflows.adapt.agreement.rule.decide`. MMD^2 between the volume and a domain's
+    training data is reported, but decides nothing: on five datasets it did not predict the VI after transfer.
 
     Examples
     --------
-    >>> ranking = nc.rank_domains(nc.open_sample("neuropil"), params=nc.RankParams(patches=16))
+    >>> params = nc.RankParams(places=2, place=96, patches=16)
+    >>> ranking = nc.rank_domains(nc.open_sample("neuropil"), params=params)
     >>> ranking.ranks[0].name
     'synthetic-neuropil'
     """
@@ -154,25 +82,48 @@ def rank_domains(volume: Volume, library: str | Path | None = None, params: Rank
 def rank_domains_job(
     volume: Volume, library: str | Path | None = None, params: RankParams | None = None
 ) -> Job[Ranking]:
-    """`rank_domains` as a job, with a report per domain."""
+    """`rank_domains` as a job, with a report per segmentation."""
     params = params or RankParams()
-    domains, encoder = load_library(library), load_encoder(library)
-    check_space(domains, encoder)
-    width = median_distance(np.concatenate([domain.features for domain in domains.values()]))
-    rows: list[tuple[Rank, np.ndarray | None, int]] = []
-    for n, domain in enumerate(domains.values()):
-        yield Progress(n, len(domains), f"comparing with {domain.name}")
-        rows.append(_compare(volume, domain, encoder, width, params))
-    if not any(vectors is not None for _, vectors, _ in rows):
-        raise InputError(f"no domain can be compared with '{volume.name}': {rows[0][0].note}")
-    rows.sort(key=lambda row: (not np.isfinite(row[0].mmd2), row[0].mmd2))
-    limit = _limit(domains, width)
-    best, vectors, skipped = rows[0]
-    shown = {name: domain.features for name, domain in domains.items()} | {"this volume": vectors}
-    ranks = tuple(_judged(rank, limit, len(domains)) for rank, _, _ in rows)
-    yield Progress(len(domains), len(domains), f"nearest: {best.name}")
-    distances = distance_matrix({k: v for k, v in shown.items() if v is not None})
-    return Ranking(ranks, limit, 0 if vectors is None else len(vectors), skipped, distances, encoder.card.digest)
+    models = load_models(library)
+    domains = {name: model.domain for name, model in models.items() if model.domain is not None}
+    encoder = load_encoder(library) if domains else None
+    if encoder is not None:
+        check_space(domains, encoder)
+    near, notes = _readable(volume, models)
+    places = draw_places(volume, [models[name].card for name in near], params.places, params.place, params.seed)
+    answers: dict[str, Answers] = {}
+    work = {f"segmenting with {name}": SEGMENTED * params.places for name in near}
+    phases = Phases({**work, "comparing training data": max(1.0, len(domains) * params.patches / ENCODED)})
+    for name in near:
+        model = load_model(models[name].folder)
+        job = answers_job(model, volume, places, models[name].segment(), params.seed)
+        try:
+            answers[name] = yield from phases.run(f"segmenting with {name}", job)
+        except InputError as error:
+            notes[name] = str(error)
+    if not answers:
+        raise InputError(f"no model can be compared on '{volume.name}': {next(iter(notes.values()))}")
+    known = {name: domain for name, domain in domains.items() if name not in notes}
+    distances, vectors = yield from phases.run("comparing training data", _distances(volume, known, encoder, params))
+    sampled = {name: domain.features for name, domain in domains.items()}
+    if vectors is not None:
+        sampled["this volume"] = vectors
+    ranks = _ranks(volume, models, answers, notes, distances, params.seed)
+    return Ranking(
+        ranks,
+        LIMIT,
+        0 if vectors is None else len(vectors),
+        places.skipped,
+        distance_matrix(sampled) if len(sampled) > 1 else None,
+        "" if encoder is None else encoder.card.digest,
+        places,
+        answers,
+    )
+
+
+def calls(models: int, params: RankParams) -> float:
+    """Approximate cost of a ranking in calls of a model, for progress."""
+    return models * (SEGMENTED * params.places + params.patches / ENCODED)
 
 
 def check_space(domains: Mapping[str, Domain], encoder: TorchEncoder) -> None:
@@ -186,34 +137,98 @@ def check_space(domains: Mapping[str, Domain], encoder: TorchEncoder) -> None:
             )
 
 
-def _compare(
-    volume: Volume, domain: Domain, encoder: TorchEncoder, width: float, params: RankParams
-) -> tuple[Rank, np.ndarray | None, int]:
-    ratio, licence = voxel_ratio(volume, domain.card), domain.card.licence
-    try:
-        sample = sample_features(
-            volume, domain.card, encoder, patches=params.patches, size=params.patch, seed=params.seed
-        )
-    except (InputError, VoxelSizeError) as error:
-        nan = float("nan")
-        if not volume.calibrated:
-            raise
-        return Rank(domain.name, nan, (nan, nan), nan, ratio, False, str(error), licence), None, 0
-    test = mmd_test(sample.vectors, domain.features, params.permutations, params.seed, bandwidth=width)
-    rank = Rank(domain.name, test.mmd2, test.interval, test.p, ratio, True, "", licence)
-    return rank, sample.vectors, sample.skipped
+def _readable(volume: Volume, models: Mapping[str, Candidate]) -> tuple[list[str], dict[str, str]]:
+    """Models that can read the volume, and why the others cannot."""
+    near, notes = [], dict[str, str]()
+    for name, model in models.items():
+        try:
+            fitting_level(volume, model.card)
+            near.append(name)
+        except VoxelSizeError as error:
+            if not volume.calibrated:
+                raise
+            notes[name] = str(error)
+    if not near:
+        raise InputError(f"no model can be compared on '{volume.name}': {next(iter(notes.values()))}")
+    return near, notes
 
 
-def _limit(domains: Mapping[str, Domain], width: float) -> float:
-    features = [domain.features for domain in domains.values()]
-    pairs = [mmd2(a, b, bandwidth=width) for i, a in enumerate(features) for b in features[:i]]
-    return float(np.median(pairs)) if pairs else float("inf")
+def _distances(
+    volume: Volume, domains: Mapping[str, Domain], encoder: TorchEncoder | None, params: RankParams
+) -> Job[tuple[dict[str, MmdTest], np.ndarray | None]]:
+    """MMD^2 to each domain whose sample can be compared; and the volume's features at the nearest one's voxel size."""
+    found: dict[str, MmdTest] = {}
+    vectors: dict[str, np.ndarray] = {}
+    if encoder is None or not domains:
+        return found, None
+    width = median_distance(np.concatenate([domain.features for domain in domains.values()]))
+    for n, (name, domain) in enumerate(domains.items()):
+        yield Progress(n, len(domains), f"comparing with the data of {name}")
+        try:
+            sample = sample_features(
+                volume, domain.card, encoder, patches=params.patches, size=params.patch, seed=params.seed
+            )
+        except InputError:
+            continue
+        vectors[name] = sample.vectors
+        found[name] = mmd_test(sample.vectors, domain.features, params.permutations, params.seed, bandwidth=width)
+    nearest = min(found, key=lambda name: found[name].mmd2, default=None)
+    return found, None if nearest is None else vectors[nearest]
 
 
-def _judged(rank: Rank, limit: float, count: int) -> Rank:
-    if not np.isfinite(rank.mmd2):
-        return rank
-    note = "the library has only one domain, so there is no distance to compare with" if count == 1 else ""
-    if rank.mmd2 > limit:
-        note = f"farther than two domains of the library usually are ({limit:.4f})"
-    return Rank(**{**rank.__dict__, "fits": rank.mmd2 <= limit, "note": note})
+def _ranks(
+    volume: Volume,
+    models: Mapping[str, Candidate],
+    answers: Mapping[str, Answers],
+    notes: Mapping[str, str],
+    distances: Mapping[str, MmdTest],
+    seed: int,
+) -> tuple[Rank, ...]:
+    """In order: judged by the rule; then degenerate ones, by their training data; then those not compared."""
+    sound = {name: answer for name, answer in answers.items() if not answer.degenerate}
+    ordered = _judged(sound, seed)
+    out = []
+    unsound = sorted((n for n in answers if n not in sound), key=lambda n: distances[n].mmd2 if n in distances else inf)
+    for name in [*ordered, *unsound, *notes]:
+        card = models[name].card
+        rank = Rank(name, None, None, voxel_ratio(volume, card), False, notes.get(name, ""), card.licence)
+        if name in distances:
+            test = distances[name]
+            rank = replace(rank, mmd2=test.mmd2, interval=test.interval, p=test.p)
+        if name in answers:
+            rank = _with_answers(rank, answers[name], ordered.get(name))
+        out.append(rank)
+    return tuple(out)
+
+
+def _judged(sound: Mapping[str, Answers], seed: int) -> dict[str, Judged]:
+    """Models with sound answers, best first."""
+    if not sound:
+        return {}
+    names = list(sound)
+    rows = np.stack([answer.inconsistency.mean(axis=1) for answer in sound.values()], axis=1)
+    entropy = np.stack([answer.entropy for answer in sound.values()], axis=1)
+    found = decide(rows, between(sound), entropy, seed)
+    columns = list(zip(found.consensus, found.consistency, found.instability, found.better, strict=True))
+    return {names[i]: columns[i] for i in found.order}
+
+
+def _with_answers(rank: Rank, answers: Answers, judged: Judged | None) -> Rank:
+    if judged is None:
+        own = answers.inconsistency.mean(axis=1)
+        note = f"degenerate answers: {answers.degenerate}"
+        return replace(rank, consistency=Score(float(own.mean()), float("nan"), float("nan")), note=note)
+    consensus, consistency, instability, better = judged
+    fits = instability.value <= LIMIT
+    note = "" if fits else f"{instability.value:.0%} of its segmentation changes under flip, noise and blur"
+    alone = not np.isfinite(consensus.value)
+    return replace(
+        rank,
+        consensus=None if alone else consensus,
+        consistency=consistency,
+        instability=instability,
+        better=float("nan") if alone else better,
+        expected=expected_vi(consensus.value, consistency.value),
+        fits=fits,
+        note="there is no other model to agree with" if fits and alone else note,
+    )

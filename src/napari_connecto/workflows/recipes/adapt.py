@@ -12,8 +12,8 @@ from napari_connecto.models.files import load_model
 from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.annotate.suggest import suggest_job
 from napari_connecto.workflows.adapt.contrast import CALLS, notices_job
-from napari_connecto.workflows.adapt.domains import load_encoder, load_library
-from napari_connecto.workflows.adapt.rank import rank_domains_job
+from napari_connecto.workflows.adapt.domains import load_encoder, load_models
+from napari_connecto.workflows.adapt.rank import calls, rank_domains_job
 from napari_connecto.workflows.adapt.train_domain import train_domain_job
 from napari_connecto.workflows.recipes.entries.adapt import Rank, Suggest, TrainDomain
 from napari_connecto.workflows.recipes.entries.run import Summary
@@ -22,12 +22,12 @@ from napari_connecto.workflows.shared.spec import open_spec
 
 
 def rank(run: Rank) -> Job[Summary]:
-    """Rank domains; with ``out``, ``ranking.json`` is written there."""
-    volume, domains = open_spec(run.volume), load_library(run.library)
-    # a call takes about as long as the features of eight patches
-    phases = Phases({"ranking": len(domains) * run.params.patches / 8, "contrast": CALLS})
+    """Rank models; with ``out``, ``ranking.json`` is written there."""
+    volume, models = open_spec(run.volume), load_models(run.library)
+    phases = Phases({"ranking": calls(len(models), run.params), "contrast": CALLS})
     ranking = yield from phases.run("ranking", rank_domains_job(volume, run.library, run.params))
-    told = yield from phases.run("contrast", notices_job(volume, domains[ranking.ranks[0].name].model()))
+    first = load_model(models[ranking.ranks[0].name].folder)
+    told = yield from phases.run("contrast", notices_job(volume, first))
     if run.out:
         with storing(Path(run.out)):
             Path(run.out).mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 def _library() -> Any:
-    return param(None, "Folder of domains; default: the shipped ones.", role="folder")
+    return param(None, "Folder of domains (and other models); default: the shipped ones.", role="folder")
 
 
 def _source() -> Any:
@@ -33,16 +33,16 @@ def _source() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Rank(OnImage):
-    """Rank pretrained domains by how similar their data are to PATH (MMD^2 with interval); perhaps none fits."""
+    """Rank boundary models by how well their segmentations of PATH agree, without labels; perhaps none fits."""
 
     workflow: ClassVar[str] = "rank"
 
     library: str | None = _library()
     out: str = param("", "Folder for ranking.json and recipe.yaml; default: nothing is written.", role="out")
-    params: RankParams = param(RankParams(), "How domains are compared.")
+    params: RankParams = param(RankParams(), "How models are compared.")
 
     def job(self, client: Any) -> Job[Summary]:
-        """Rank domains."""
+        """Rank models."""
         from napari_connecto.workflows.recipes.adapt import rank
 
         return rank(self)

@@ -1,0 +1,1 @@
+"""How well the segmentations of several models agree on unlabelled places of a volume, and what follows from it."""

