@@ -161,7 +161,7 @@ def _figures(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
 
 def chances(seen: Mapping[str, Any], real: Mapping[str, np.ndarray]) -> None:
     """Is another source better as often as said?"""
-    print("\n| target | selected | chance that another is better, places alone | another is better, n = 0 | n = 1 |")
+    print("\n| target | selected | chance that another is better | another is better, n = 0 | n = 1 |")
     print("|---" * 5 + "|")
     for target, there in seen.items():
         rows = np.array(there["inconsistency"]).mean(axis=2).T

@@ -28,9 +28,7 @@ def rank(dock):
 
 @pytest.mark.gl
 def test_too_few_patches_of_tissue(dock, viewer, files, qtbot):
-    image = open_volume(files[0]).levels[0]
     resin = np.full((2, 256, 256), 200, np.uint8)
-    resin[:, :64, :128] = image.read(image.box)[:2, :64, :128]
     show(viewer, dock, qtbot, resin, "resin", scale=VOXEL, units="nm")
     rank(dock)
     said = refused(dock.choose.bar, qtbot)
