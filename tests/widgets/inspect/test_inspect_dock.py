@@ -15,13 +15,18 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model
 from napari_connecto.widgets.inspect import dock as inspect_dock
+from napari_connecto.widgets.inspect import smaller as smaller_tab
 from napari_connecto.widgets.inspect import trust as trust_tab
+from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
 from napari_connecto.widgets.inspect.trust import ALL, ERROR
 from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.params import GuardParams
 from napari_connecto.workflows.inspect.missed_params import MissedParams
+from napari_connecto.workflows.inspect.probe import probe
+from napari_connecto.workflows.inspect.prune_params import PruneParams
 from napari_connecto.workflows.inspect.why_missed import why_missed
 from napari_connecto.workflows.shared.whole import answers
 
@@ -41,7 +46,8 @@ def images(files):
 
 @pytest.fixture
 def dock(files, images, viewer, qtbot, monkeypatch, tmp_path):
-    monkeypatch.setattr(trust_tab, "output_folder", lambda: tmp_path / "results")
+    for tab in (trust_tab, smaller_tab):
+        monkeypatch.setattr(tab, "output_folder", lambda: tmp_path / "results")
     for volume in images:
         data, keywords, _ = layer_data(volume)
         viewer.add_image(data, **keywords)
@@ -83,8 +89,9 @@ def test_why_missed_shows_what_the_library_says(dock, viewer, files, images, qtb
     assert dock.missed.bar.error.label.text() == ""
     model = load_model(files[2] / "near", backend="torch")
     expected = why_missed(model, *images, labels == 1, labels == 2, FEW)
-    shown = {stage.place: stage.restored for stage in dock.missed.profile.stages}
-    assert shown == pytest.approx({stage.place: stage.restored for stage in expected.stages}, abs=1e-4)
+    shown = [bar.share for bar in dock.missed.profile.bars]
+    assert shown == pytest.approx([stage.restored for stage in expected.stages], abs=1e-4)
+    assert dock.missed.profile.bars[0].text == "100 %"
     curve = dict(dock.missed.curves.together["gradient"])
     assert curve == pytest.approx(dict(expected.total.together["gradient"]), abs=1e-4)
     assert "restored by all channels" not in dock.missed.about.text()
@@ -185,3 +192,67 @@ def test_trust_shows_the_light_the_error_map_and_where_to_look(dock, viewer, gua
     here = clear.world_to_data([viewer.dims.point[0], *viewer.scene.camera.center[-2:]])
     expected = level.to_voxels(check.worst[0].centre_nm) - 0.5
     np.testing.assert_allclose(here[1:], expected[1:], atol=0.51)
+
+
+@pytest.fixture
+def clear(dock, viewer, qtbot):
+    """The clear image chosen and in view."""
+    dock.image.layers.choose(viewer.layers["clear"])
+    qtbot.waitUntil(lambda: dock.image.full is not None and not dock.image.opening, timeout=10_000)
+    viewer.reset_view()
+    return viewer.layers["clear"]
+
+
+def test_scribbles_become_a_score_of_what_is_in_view(dock, viewer, files, images, clear, qtbot) -> None:
+    dock.tabs.setCurrentWidget(dock.knows)
+    dock.knows.paint.click()
+    labels = viewer.layers[SCRIBBLES]
+    drawn = np.where(files[1][:1, :128, :128] == 1, 2, 1).astype(np.uint8)
+    drawn[:, ::2] = 0
+    labels.data = drawn
+    dock.knows.bar.button.click()
+    settle(dock.knows.bar, qtbot)
+    assert dock.knows.bar.error.label.text() == ""
+    layer = viewer.layers[SCORE]
+    score = np.asarray(layer.data[0] if layer.multiscale else layer.data, float)
+    model = load_model(files[2] / "near", backend="torch")
+    classifier = probe(model, images[1], drawn)
+    image = model.card.normalisation.resolve(images[1])(np.asarray(images[1].levels[0].array))
+    seen = score > 0
+    assert seen.any()
+    np.testing.assert_allclose(score[seen] / 255, answers(classifier, image)["object"][seen], atol=0.02)
+    assert "Average precision on strokes left out" in dock.knows.about.text()
+
+
+def test_stages_are_read_beside_their_controls(dock, viewer, files, images, clear, qtbot) -> None:
+    odd = (files[1][:1, :128, :128] % 2).astype(np.uint8)
+    mask = viewer.add_labels(odd, name="odd", scale=clear.scale)
+    mask.units, mask.translate = clear.units, clear.translate
+    dock.knows.form.value = ConceptParams(
+        autoencoder=False, untrained=1, pixels=1000, sections=1, block=16, gap=4, ablation=False
+    )
+    dock.knows.labels.choose(mask)
+    dock.knows.stages.button.click()
+    settle(dock.knows.stages, qtbot)
+    assert dock.knows.stages.error.label.text() == ""
+    bars = {bar.name: bar for bar in dock.knows.plot.bars}
+    assert set(bars) == {"encoder.1", "encoder.2", "encoder.3", "decoder.1", "decoder.2", "decoder.3"}
+    assert all(0 <= bar.share <= 1 and bar.mark is not None for bar in bars.values())
+    assert "Odd: told best in" in dock.knows.details.text()
+    assert len(viewer.layers[PLACES].data) > 0
+
+
+def test_a_smaller_model_is_saved_shown_and_chosen(dock, clear, qtbot) -> None:
+    dock.tabs.setCurrentWidget(dock.smaller)
+    dock.smaller.form.value = PruneParams(places=2, size=32, steps=1, batch=1)
+    dock.smaller.bar.button.click()
+    settle(dock.smaller.bar, qtbot)
+    assert dock.smaller.bar.error.label.text() == ""
+    rows = {bar.name: bar for bar in dock.smaller.plot.bars}
+    assert rows["weights, original"].share == 1
+    assert 0.1 < rows["weights, smaller"].share < 0.5
+    before = load_model(dock.model.folder, backend="torch")
+    dock.smaller.use.click()
+    small = load_model(dock.model.folder, backend="torch")
+    assert small.card.parent == before.card.digest
+    assert rows["file, smaller"].text == f"{len(small.weights) / 1000:,.0f} kB"

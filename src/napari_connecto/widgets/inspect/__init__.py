@@ -1,1 +1,1 @@
-"""The dock "Inspect a model": may its answer be trusted, and why did it miss something?"""
+"""The dock "Inspect a model": is it right, why did it miss, what does it know, how small can it be?"""

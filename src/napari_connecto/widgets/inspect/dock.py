@@ -1,4 +1,4 @@
-"""The dock "Inspect a model": may its answer be trusted, and which of its parts carry a failure?"""
+"""The dock "Inspect a model": is it right, why did it miss, what does it know, how small can it be?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QTabWidget
 
 from napari_connecto.widgets.inspect.choose import ModelBox
+from napari_connecto.widgets.inspect.knows import KnowsTab
 from napari_connecto.widgets.inspect.missed import MissedTab
+from napari_connecto.widgets.inspect.smaller import SmallerTab
 from napari_connecto.widgets.inspect.trust import TrustTab
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.image import InputBox
@@ -25,10 +27,14 @@ class InspectWidget(Dock):
         self.model = ModelBox()
         self.trust = TrustTab(napari_viewer, self.image, self.model)
         self.missed = MissedTab(napari_viewer, self.image, self.model)
+        self.knows = KnowsTab(napari_viewer, self.image, self.model)
+        self.smaller = SmallerTab(self.image, self.model)
         self.tabs = QTabWidget()
         for tab, title, tooltip in (
             (self.trust, "Trust", "Is the model's answer to this image right, and where is it wrong?"),
             (self.missed, "Why missed", "Which parts of the network carry a failure?"),
+            (self.knows, "Knows", "What can be read from the network's own features?"),
+            (self.smaller, "Smaller", "How small can the model be?"),
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(tab, title), tooltip)
         self.lay_out([self.image, self.model, self.tabs])
@@ -42,5 +48,5 @@ class InspectWidget(Dock):
     def close_jobs(self) -> None:
         """Stop all jobs and release the layers."""
         super().close_jobs()
-        for part in (self.image, self.model, self.trust, self.missed):
+        for part in (self.image, self.model, self.trust, self.missed, self.knows, self.smaller):
             part.close_jobs()

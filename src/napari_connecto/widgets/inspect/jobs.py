@@ -20,11 +20,18 @@ from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 
 if TYPE_CHECKING:
     from napari_connecto.core.model import Predictor
+    from napari_connecto.workflows.inspect.concepts.params import ConceptParams
+    from napari_connecto.workflows.inspect.concepts.result import Concepts
     from napari_connecto.workflows.inspect.guard.check import PairCheck
     from napari_connecto.workflows.inspect.missed import WhyMissed
     from napari_connecto.workflows.inspect.missed_params import MissedParams
+    from napari_connecto.workflows.inspect.prune_params import PruneParams
+    from napari_connecto.workflows.inspect.pruned import Pruned
 
-__all__ = ["Explained", "Explaining", "Peeked", "Trusting", "explain_job", "fit_job", "list_job", "peek", "trust_job"]
+__all__ = [
+    "Explained", "Explaining", "Peeked", "Probed", "Probing", "Shrinking", "Trusting", "concepts_job", "explain_job",
+    "fit_job", "guarded", "list_job", "peek", "probe_job", "shrink_job", "trust_job",
+]  # fmt: skip
 
 MISSED, BACKGROUND = 1, 2
 """Labels to paint."""
@@ -153,3 +160,66 @@ def fit_job(volume: Volume, labels: Volume, folder: Path) -> Job[list[str]]:
     guard = yield from fit_guard_job(load(folder), [(volume, labels)], **how)
     guard.save(folder)
     return guard.lines()
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What *Knows* was asked: image, model, scribbles (1 background, 2 what is wanted), part to score."""
+
+    volume: Volume
+    model: Path
+    scribbles: Volume
+    region: Box | None
+
+
+class Probed(NamedTuple):
+    """Probability in a part of the image, and the average precision on strokes left out; None with too few."""
+
+    score: Volume
+    held_out: float | None
+
+
+def probe_job(asked: Probing) -> Job[Probed]:
+    """Learn a pixel classifier on the model's features, and score a part of the image."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.probe import probe_job as learn_job
+    from napari_connecto.workflows.segment.predict import predict_job
+
+    phases = Phases({"learning": 1, "scoring": 2})
+    learning = learn_job(load(asked.model), asked.volume, asked.scribbles)
+    classifier = yield from phases.run("learning", learning)
+    scoring = predict_job(asked.volume, classifier, region=asked.region)
+    score = yield from phases.run("scoring", scoring)
+    held_out = dict(classifier.card.metrics.get("held_out_ap") or {})
+    return Probed(score, next(iter(held_out.values()), None))
+
+
+def concepts_job(volume: Volume, model: Path, name: str, mask: Volume, params: ConceptParams) -> Job[Concepts]:
+    """In which stages of the model a mask can be read, with its controls."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.concepts.measure import concepts_job as measure_job
+
+    return (yield from measure_job(load(model), volume, {name: mask}, params))
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """What *Smaller* was asked: image to learn from and measure on, model, result folder."""
+
+    volume: Volume
+    model: Path
+    params: PruneParams
+    out: Path
+
+
+def shrink_job(asked: Shrinking) -> Job[Pruned]:
+    """Make a smaller model, and save it with its thresholds."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.prune import prune_job
+    from napari_connecto.workflows.recipes.prune import save_pruned
+    from napari_connecto.workflows.segment.params import SegmentParams
+
+    thresholds = tuned_params(asked.model) or SegmentParams()
+    found = yield from prune_job(load(asked.model), asked.volume, asked.params, segmentation=thresholds)
+    save_pruned(found, asked.model, asked.out, thresholds)
+    return found

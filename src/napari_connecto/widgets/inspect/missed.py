@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
@@ -15,22 +14,24 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
-from napari_connecto.widgets.inspect.layers import Shown
-from napari_connecto.widgets.inspect.plots import CurvesPlot, ProfilePlot
+from napari_connecto.widgets.inspect.layers import Shown, new_labels
+from napari_connecto.widgets.inspect.plots import BarsPlot, CurvesPlot, stage_bars
+from napari_connecto.widgets.inspect.view import shown_on
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import describe
-from napari_connecto.widgets.viewer.show import placed_on
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.inspect.missed_params import MissedParams
 
 PAINT = "missed"
 BETTER_IMAGE, BETTER_MODEL = "Better image", "Better model"
 HINT = "Paint 1 on a few pixels of what was missed and 2 on background."
-COLOURS = {None: "transparent", MISSED: "#E69F00", BACKGROUND: "#56B4E9"}
-BRUSH = 6
+PROFILE = (
+    "Share of the gap that is restored when all channels of a stage come from the better run.\n"
+    "The first and last stages carry everything, so they restore 100 % whatever the failure"
+)
 
 
 class MissedTab(QWidget):
@@ -54,7 +55,7 @@ class MissedTab(QWidget):
         self.bar = JobBar(
             "why missed", "Explain", "Replace activations of this run by those of the better one. Press again to cancel"
         )
-        self.profile, self.curves = ProfilePlot(), CurvesPlot()
+        self.profile, self.curves = BarsPlot(PROFILE), CurvesPlot()
         self.about = text_line("The answer in short")
         self.details = text_line("Figures")
         self._lay_out()
@@ -93,7 +94,7 @@ class MissedTab(QWidget):
         for signal in (self._image.changed, self._model.changed):
             signal.connect(self.bar.forget)
 
-    def explaining(self) -> tuple[Any, Any, Any, Explaining]:
+    def explaining(self) -> tuple[Any, Any, Explaining]:
         """Layers to read (image's better version, or None; painted pixels) and what is asked of them.
 
         Raises
@@ -118,7 +119,7 @@ class MissedTab(QWidget):
         step = self._viewer.dims.current_step
         better = None if good is None else describe(good, step=step)
         asked = Explaining(volume, None, folder, other, volume, self.form.value)
-        return better, describe(painted, step=step), self._image.layer, asked
+        return better, describe(painted, step=step), asked
 
     def close_jobs(self) -> None:
         """Stop, and stop following the layers."""
@@ -139,28 +140,20 @@ class MissedTab(QWidget):
         self.bar.forget()
 
     def _on_paint(self) -> None:
-        image = self._image.layer
-        if image is None:
-            self.bar.error.show_error(InputError("no image is open; choose an image layer first"))
-            return
-        shape = (image.data[0] if image.multiscale else image.data).shape[-min(image.ndim, 3) :]
-        if getattr(image, "rgb", False):
-            shape = image.data.shape[:-1]
-        layer = Labels(np.zeros(shape, np.uint8), name=PAINT, **placed_on(image))
-        layer.brush_size, layer.opacity = BRUSH, 0.7
-        self._viewer.add_layer(layer)
-        layer.mode = "paint"
-        self.painted.choose(layer)
-
-    def _on_explain(self) -> None:
         try:
-            good, painted, image, asked = self.explaining()
+            image, finest = shown_on(self._image)
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        full = self._image.full
-        assert full is not None
-        self._at = (image, full.levels[0])
+        self.painted.choose(new_labels(self._viewer, image, finest, PAINT))
+
+    def _on_explain(self) -> None:
+        try:
+            good, painted, asked = self.explaining()
+            self._at = shown_on(self._image)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
         self._show_result(None)
         self.bar.start(lambda: opened_job(good, painted, asked), resumable=False, abandon=True)
 
@@ -179,7 +172,7 @@ class MissedTab(QWidget):
         if answer is None:
             return
         found = answer.found
-        self.profile.show_stages(found.stages)
+        self.profile.show_bars(stage_bars(found.stages))
         self.curves.show_curves(found.total.together)
         names = ", ".join(channel.name for channel in found.total.top[:3])
         short = found.lines()[2].capitalize()

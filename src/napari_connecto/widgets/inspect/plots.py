@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
@@ -24,46 +24,58 @@ ORDERS = {
 ROW = 17
 
 
-class ProfilePlot(Plot):
-    """One bar per stage: the share of the gap that all its channels restore."""
+class Bar(NamedTuple):
+    """One row of a `BarsPlot`: a share of the full width, what is written after it, and a control to be beaten."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            ROW * 3,
-            "Share of the gap that is restored when all channels of a stage come from the better run.\n"
-            "The first and last stages carry everything, so they restore 100 % whatever the failure",
-        )
-        self.stages: Sequence[Stage] = ()
+    name: str
+    share: float
+    colour: str
+    text: str
+    mark: float | None = None
 
-    def show_stages(self, stages: Sequence[Stage]) -> None:
+
+class BarsPlot(Plot):
+    """One bar per row, names at the left; a tick marks the row's control."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__(ROW, tooltip)
+        self.bars: Sequence[Bar] = ()
+
+    def show_bars(self, bars: Sequence[Bar]) -> None:
         """Draw these."""
-        self.stages = stages
-        self.setFixedHeight(ROW * len(stages) + 6 if stages else ROW * 3)
+        self.bars = bars
+        self.setFixedHeight(ROW * max(1, len(bars)) + 6)
         self.update()
 
     def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Names at the left, bars to the right of them, shares at their ends."""
-        if not self.stages:
-            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "What each stage restores appears here.")
+        """Row by row."""
+        if not self.bars:
             return
         metrics = painter.fontMetrics()
-        names = [f"{stage.place}, {stage.scale_nm[-1]:g} nm" for stage in self.stages]
-        left = area.left() + max(map(metrics.horizontalAdvance, names)) + 8
-        wide = area.right() - left - metrics.horizontalAdvance("100 %") - 6
+        left = area.left() + max(metrics.horizontalAdvance(bar.name) for bar in self.bars) + 8
+        wide = area.right() - left - max(metrics.horizontalAdvance(bar.text) for bar in self.bars) - 8
         text = self.palette().text().color()
-        for n, (stage, name) in enumerate(zip(self.stages, names, strict=True)):
+        flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+        for n, bar in enumerate(self.bars):
             row = QRectF(area.left(), area.top() + n * ROW, area.width(), ROW)
             painter.setPen(text)
-            painter.drawText(row, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
-            share = min(max(stage.restored, 0.0), 1.0)
-            bar = QRectF(left, row.top() + 3, max(1.0, wide * share), ROW - 6)
-            painter.fillRect(bar, QColor(COLOURS[stage.kind]))
-            end = QRectF(bar.right() + 4, row.top(), 60, ROW)
-            painter.drawText(
-                end,
-                Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft,
-                f"{stage.restored:.0%}".replace("%", " %"),
-            )
+            painter.drawText(row, flags, bar.name)
+            length = wide * min(max(bar.share, 0.0), 1.0)
+            painter.fillRect(QRectF(left, row.top() + 3, max(1.0, length), ROW - 6), QColor(bar.colour))
+            end = length
+            if bar.mark is not None:
+                end = max(length, wide * min(max(bar.mark, 0.0), 1.0))
+                x = left + wide * min(max(bar.mark, 0.0), 1.0)
+                painter.drawLine(QPointF(x, row.top() + 1), QPointF(x, row.bottom() - 1))
+            painter.drawText(QRectF(left + end + 4, row.top(), area.right() - left - end, ROW), flags, bar.text)
+
+
+def stage_bars(stages: Sequence[Stage]) -> list[Bar]:
+    """What each stage restores."""
+    return [
+        Bar(f"{s.place}, {s.scale_nm[-1]:g} nm", s.restored, COLOURS[s.kind], f"{100 * s.restored:.0f} %")
+        for s in stages
+    ]
 
 
 class CurvesPlot(Plot):

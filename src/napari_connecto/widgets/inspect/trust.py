@@ -18,22 +18,21 @@ from qtpy.QtWidgets import (
 )
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Trusting, fit_job, guarded, trust_job
 from napari_connecto.widgets.inspect.layers import Shown
+from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view, shown_on
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.show import to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo, jump, view_box
+from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo, jump
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 
-VIEW, ALL = "In view", "Everywhere"
 ERROR = "error probability"
 LIGHTS = {
     "green": ("●", OKABE_ITO["good"], "no warning"),
@@ -107,7 +106,7 @@ class TrustTab(QWidget):
         volume, folder = self._image.need_volume(), self._model.folder
         if folder is None:
             raise InputError("no model is chosen; choose one")
-        region = self._region(volume) if self.where.currentText() == VIEW else None
+        region = region_in_view(self._viewer, self._image, volume) if self.where.currentText() == VIEW else None
         question = identity(volume), folder, region
         mark = lasting(volume, folder, region)
         out = self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
@@ -119,16 +118,6 @@ class TrustTab(QWidget):
         self.fit.close_jobs()
         self.labels.release()
 
-    def _region(self, volume: Volume) -> Box:
-        image, full = self._image.layer, self._image.full
-        if image is None or full is None:
-            raise InputError("no image is open; choose an image layer")
-        shown = view_box(self._viewer, image, full.levels[0], depth=0)
-        region = full.levels[0].box_in(shown, volume.levels[0]).clip(volume.levels[0].shape)
-        if region.size == 0:
-            raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer")
-        return region
-
     def _show_guard(self) -> None:
         folder = self._model.folder
         there = folder is not None and guarded(folder)
@@ -138,14 +127,10 @@ class TrustTab(QWidget):
 
     def _on_check(self) -> None:
         try:
-            asked = self.trusting()
+            asked, self._at = self.trusting(), shown_on(self._image)
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        image, full = self._image.layer, self._image.full
-        assert image is not None
-        assert full is not None
-        self._at = (image, full.levels[0])
         self._show(None)
         self.bar.start(lambda: trust_job(asked), out=asked.out)
 

@@ -10,9 +10,11 @@ from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import load_model, save_model
 from napari_connecto.workflows.adapt.domains import ABOUT, Domain, save_about
 from napari_connecto.workflows.inspect.prune import prune_job
+from napari_connecto.workflows.inspect.pruned import Pruned
 from napari_connecto.workflows.recipes.entries.prune import Prune
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params
+from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.spec import open_spec
 
 FIGURES = "prune.json"
@@ -26,6 +28,12 @@ def prune(run: Prune) -> Job[Summary]:
     labels = None if run.labels is None else open_spec(run.labels)
     thresholds = tuned_params(run.model)
     found = yield from prune_job(model, open_spec(run.volume), run.params, labels=labels, segmentation=thresholds)
+    save_pruned(found, folder, out, thresholds)
+    return Summary(run.out, found.lines(), found.figures())
+
+
+def save_pruned(found: Pruned, folder: Path, out: Path, thresholds: SegmentParams) -> None:
+    """The model, its thresholds and figures in ``out``; of a domain's model in ``folder``, a domain again."""
     with storing(out):
         out.mkdir(parents=True, exist_ok=True)
     save_model(found.model, out / "model", overwrite=True)
@@ -34,4 +42,3 @@ def prune(run: Prune) -> Job[Summary]:
         save_about(out / "model", {**domain.about, "pruned_from": domain.name}, domain.features)
     write_json(out / TUNED, asdict(thresholds))
     write_json(out / FIGURES, {**found.figures(), "lines": found.lines()})
-    return Summary(run.out, found.lines(), found.figures())

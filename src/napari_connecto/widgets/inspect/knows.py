@@ -1,0 +1,179 @@
+"""The tab "Knows": what can be read from a model's own features, as a map from a few scribbles and stage by stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Layer
+from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Job
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.inspect.choose import ModelBox
+from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
+from napari_connecto.widgets.inspect.layers import Shown, new_labels
+from napari_connecto.widgets.inspect.plots import Bar, BarsPlot
+from napari_connecto.widgets.inspect.view import region_in_view, shown_on
+from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.show import placed_at, to_data
+from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, LayerCombo, selection_kept
+from napari_connecto.workflows.inspect.concepts.params import ConceptParams
+
+SCRIBBLES, SCORE, PLACES = "scribbles", "probe score", "highest readings"
+HINT = "Paint 1 on background and 2 on what is wanted, or choose a whole mask for the stages."
+QUICK = ConceptParams(autoencoder=False, untrained=1, pixels=8000)
+READ = (
+    "Average precision of a linear probe of each stage, on blocks left out. The tick is the best of untrained "
+    "networks:\nonly bars that pass it show what the model has learnt. Readable does not mean used"
+)
+
+
+class KnowsTab(QWidget):
+    """Labels, two buttons: a score map in view, and one bar per stage with its control."""
+
+    def __init__(self, viewer: Any, image: InputBox, model: ModelBox) -> None:
+        super().__init__()
+        self._viewer, self._image, self._model = viewer, image, model
+        self._shown = Shown(viewer)
+        self._at: tuple[Layer, Level] | None = None
+        self.labels = LayerCombo(
+            viewer, (Labels,), "Scribbles (1 background, 2 wanted), or a mask of one kind of object"
+        )
+        self.paint = QPushButton("New layer to paint")
+        self.paint.setToolTip(HINT)
+        self.bar = JobBar("probe", "Score in view", "Learn from the scribbles and score what is on screen")
+        self.about = text_line("How well the score tells strokes that were left out")
+        self.form: ParamsForm[ConceptParams] = ParamsForm(ConceptParams)
+        self.form.value = QUICK
+        self.stages = JobBar("concepts", "Read stages", "Measure in which stages the labels can be read, with controls")
+        self.plot = BarsPlot(READ)
+        self.details = text_line("Readings in words")
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        layout, rows = QVBoxLayout(self), QFormLayout()
+        layout.setContentsMargins(4, 6, 4, 4)
+        hint = QLabel(HINT)
+        hint.setWordWrap(True)
+        layout.addWidget(hint)
+        rows.addRow("Labels", self.labels)
+        rows.addRow("", self.paint)
+        layout.addLayout(rows)
+        how, self.fold = QCollapsible("How"), QCollapsible("Details")
+        how.toggleButton().setToolTip("Pixels, blocks and controls of Read stages")
+        how.addWidget(self.form)
+        self.fold.toggleButton().setToolTip("Readings in words, and whether the answer depends on them")
+        self.fold.addWidget(self.details)
+        for widget in (self.bar, self.about, how, self.stages, self.plot, self.fold):
+            layout.addWidget(widget)
+        layout.addStretch()
+        for widget in (self.about, self.plot, self.fold):
+            widget.hide()
+
+    def _connect(self) -> None:
+        self.paint.clicked.connect(self._on_paint)
+        self.bar.clicked.connect(self._on_score)
+        self.bar.worker.returned.connect(self._on_scored)
+        self.stages.clicked.connect(self._on_read)
+        self.stages.worker.returned.connect(self._on_readings)
+        for signal in (self._image.changed, self._model.changed):
+            signal.connect(self.bar.forget)
+            signal.connect(self.stages.forget)
+
+    def close_jobs(self) -> None:
+        """Stop, and stop following the layers."""
+        self.bar.close_jobs()
+        self.stages.close_jobs()
+        self.labels.release()
+
+    def _inputs(self) -> tuple[Volume, Any, Any]:
+        """Image, folder of the model, described labels."""
+        volume, folder, layer = self._image.need_volume(), self._model.folder, self.labels.layer
+        if folder is None:
+            raise InputError("no model is chosen; choose one")
+        if layer is None:
+            raise InputError(f"no labels are chosen; press '{self.paint.text()}' and paint 1 and 2")
+        return volume, folder, describe(layer, step=self._viewer.dims.current_step)
+
+    def _on_paint(self) -> None:
+        try:
+            image, finest = shown_on(self._image)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.labels.choose(new_labels(self._viewer, image, finest, SCRIBBLES))
+
+    def _on_score(self) -> None:
+        try:
+            volume, folder, labels = self._inputs()
+            region, self._at = region_in_view(self._viewer, self._image, volume), shown_on(self._image)
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        self.about.hide()
+
+        def job() -> Job[Probed]:
+            return (yield from probe_job(Probing(volume, folder, labels.volume(), region)))
+
+        self.bar.start(job, resumable=False, abandon=True)
+
+    def _on_scored(self, found: Probed) -> None:
+        told = "" if found.held_out is None else f" Average precision on strokes left out: {found.held_out:.2f}."
+        few = "" if found.held_out is not None else " Paint two strokes of each to see how well it tells them."
+        self.about.setText(f"Score of what is painted as 2.{told}{few}")
+        self.about.show()
+        if self._at is not None and self._at[0] in self._viewer.layers:
+            self._shown.clear()
+            self._shown.add(
+                found.score, *self._at, SCORE, contrast_limits=(0, 255), colormap="viridis", blending="additive"
+            )
+
+    def _on_read(self) -> None:
+        try:
+            volume, folder, labels = self._inputs()
+            params, self._at = self.form.value, shown_on(self._image)
+        except ConnectoError as error:
+            self.stages.error.show_error(error)
+            return
+        layer = self.labels.layer
+        name = layer.name if layer is not None else SCRIBBLES
+
+        def job() -> Job[Any]:
+            return (yield from concepts_job(volume, folder, name, labels.volume(), params))
+
+        self.plot.hide()
+        self.stages.start(job, resumable=False, abandon=True)
+
+    def _on_readings(self, found: Any) -> None:
+        [concept] = found.concepts
+        self.plot.show_bars([_bar(reading) for reading in found.last(concept)])
+        self.details.setText("\n\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
+        self.plot.show()
+        self.fold.show()
+        if self._at is None or self._at[0] not in self._viewer.layers:
+            return
+        image, finest = self._at
+        at = to_data(np.asarray((found.places or {}).get(concept, np.empty((0, 3)))), finest, min(image.ndim, 3))
+        if PLACES in self._viewer.layers:
+            self._viewer.layers.remove(self._viewer.layers[PLACES])
+        place = {key: value[-at.shape[1] :] for key, value in placed_at(finest, image, finest).items()}
+        with selection_kept(self._viewer, image):
+            colour = OKABE_ITO["new"]
+            self._viewer.add_points(
+                at, name=PLACES, face_color="transparent", border_color=colour, metadata={RESULT: True}, **place
+            )
+
+
+def _bar(reading: Any) -> Bar:
+    control = max(reading.untrained) if reading.untrained else reading.prevalence
+    learnt = reading.low > control
+    colour = OKABE_ITO["good"] if learnt else "#808080"
+    return Bar(reading.stage, reading.probe, colour, f"{reading.probe:.2f}", control)
