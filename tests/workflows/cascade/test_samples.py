@@ -12,6 +12,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.cascade.training import stage
+from napari_connecto.workflows.cascade.training.contrast import contrast_factor
 from napari_connecto.workflows.cascade.training.samples import Patches, augment, pool
 
 NM = (1.0, 1.0, 1.0)
@@ -26,7 +27,7 @@ def patches(stride=(1, 1, 1), trimmed=(0, 0, 0), tile=(4, 16, 16), halo=(2, 4, 4
     image[BLOCK.slices] = 0
     image[BLOCK.slices][target > 0] = 200
     card = ModelCard("c", "detect", NM, tile, halo, (Output("p", stride, trimmed),))
-    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard), contrast=1.0)
+    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard))
 
 
 def test_image_target_and_weight_stay_aligned_through_augmentation():
@@ -118,6 +119,31 @@ def test_contrast_changes_around_the_images_median_and_keeps_it():
     assert 1.8 < spread.max() < 2.6
     at_middle = gains[:, :, 0] * middle.ravel() + gains[:, :, 1]
     assert np.abs(at_middle - middle.ravel()).max() < 0.25 * 0.6 + 0.08 + 0.02  # what brightness changes
+
+
+@pytest.mark.parametrize(
+    ("shades", "factor"),
+    [
+        ((200,) * 6, 1.0),
+        ((190, 195, 200, 205, 210), 1.0),
+        ((40,) * 6, 1.0),  # dark ones
+        ((110, 130, 150, 200, 240), 2.0),
+        ((20, 60, 140, 200, 220), 2.0),  # darker and brighter ones
+        ((110,), 1.0),  # too few to tell
+    ],
+)
+@pytest.mark.parametrize("channels", [None, 2])
+def test_contrast_is_changed_where_the_objects_differ_in_it(shades, factor, channels):
+    image, target = np.full((1, 32, 128), 100, np.uint8), np.zeros((1, 32, 128), np.uint8)
+    for n, shade in enumerate(shades):
+        image[0, 8:20, 20 * n + 4 : 20 * n + 16] = shade
+        target[0, 8:20, 20 * n + 4 : 20 * n + 16] = 255
+    array = image if channels is None else np.stack([image] * channels)
+    card = ModelCard("c", "detect", NM, (1, 16, 16), (0, 4, 4), (Output("p"),), channels=channels or 1)
+    made = Patches(Level(array, NM), target, Box((0, 0, 0), (1, 32, 128)), card, Scaling(0.0, 255.0))
+    assert contrast_factor(made, made) == factor
+    darker = replace(made, level=Level(array // 4, NM))
+    assert contrast_factor(made, darker) == (2.0 if len(shades) > 1 else 1.0)  # images that differ
 
 
 def test_the_middle_is_the_images_median_scaled_per_channel():

@@ -16,8 +16,6 @@ from napari_connecto.models.training.fit import Sample
 POSITIVE, HARD = 0.5, 0.25
 EMPHASIS = 2
 """Added to the weight of voxels between two objects: few, and all that keeps the objects apart."""
-CONTRAST = 2.0
-"""Greatest factor by which contrast is raised or lowered: other images of one kind are often fainter or brighter."""
 LOOKED_AT = 2**20
 """Voxels whose median is taken, about."""
 
@@ -43,7 +41,7 @@ class Patches:
     between
         Boolean (z, y, x) of ``block``: where two objects are near; there is none there, and the loss counts more.
     contrast
-        Greatest factor by which it is raised or lowered; 1: the samples are of the very image that is searched.
+        Greatest factor by which it is raised or lowered, see `contrast.contrast_factor`.
     """
 
     level: Level
@@ -54,7 +52,7 @@ class Patches:
     hard: list[Box] = field(default_factory=list)
     known: np.ndarray | None = None
     between: np.ndarray | None = None
-    contrast: float = CONTRAST
+    contrast: float = 1.0
 
     @cached_property
     def middle(self) -> np.ndarray:

@@ -21,6 +21,7 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.training.fit import FitParams, Sample, fit
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.search.descent import HighestValue
+from napari_connecto.workflows.cascade.training.contrast import contrast_factor
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
 from napari_connecto.workflows.cascade.training.new_stage import new_stage
 from napari_connecto.workflows.cascade.training.samples import Patches
@@ -71,6 +72,7 @@ def train_stage_job(
     level = volume.level_at(card.voxel_nm)
     scaling = card.normalisation.resolve(volume)
     train, held_out = (_patches(level, examples, box, card, scaling, _target(k, params)) for box in boxes)
+    train.contrast = held_out.contrast = contrast_factor(train, held_out)
     soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
     steps, seconds = planned(params, k, levels)
     settings = FitParams(

@@ -195,7 +195,7 @@ def _patches(look: Look, card: ModelCard, level: Level, fine: Level, scaling: Sc
     near = region.grow(more).clip(level.shape)
     part = crop(level, near)
     loaded = Level(np.asarray(part.array), part.voxel_nm, part.origin_nm)
-    return Patches(loaded, target, region.shift([-s for s in near.start]), card, scaling, contrast=1.0)
+    return Patches(loaded, target, region.shift([-s for s in near.start]), card, scaling)
 
 
 def _corner(level: Level, box: Box) -> FVec3:
