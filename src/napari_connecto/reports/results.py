@@ -28,6 +28,7 @@ MARKS = {
     "prepare.json": "prepare",
     "cascade.json": "train-cascade",
     "translator.json": "train-translator",
+    "why_missed.json": "why-missed",
 }
 """A file that only one workflow writes, for folders without recipe and job."""
 DONE = {
@@ -38,6 +39,7 @@ DONE = {
     "segment": ("segments.json",),
     "translate": ("translation.json",),
     "predict": ("prediction.json",),
+    "why-missed": ("why_missed.json",),
 }
 """Files of a finished result."""
 DEEPEST = 3

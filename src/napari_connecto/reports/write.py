@@ -12,6 +12,7 @@ from napari_connecto.io.disk import write_text
 from napari_connecto.reports.adapt import curve, session_chapter, tune_chapter
 from napari_connecto.reports.cascade import detect_chapter
 from napari_connecto.reports.images import predict_chapter, segment_chapter, volume_chapter
+from napari_connecto.reports.inspect import missed_chapter
 from napari_connecto.reports.page import Chapter, html
 from napari_connecto.reports.ranking import rank_chapter
 from napari_connecto.reports.results import Result, results_in
@@ -27,6 +28,7 @@ CHAPTERS: dict[str, Callable[[Result], Chapter]] = {
     "predict": predict_chapter,
     "translate": translate_chapter,
     "train-translator": translator_chapter,
+    "why-missed": missed_chapter,
 }
 
 

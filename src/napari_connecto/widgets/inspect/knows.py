@@ -133,7 +133,7 @@ class KnowsTab(QWidget):
         if self._at is not None and self._at[0] in self._viewer.layers:
             self._shown.clear()
             self._shown.add(
-                found.score, *self._at, SCORE, contrast_limits=(0, 255), colormap="viridis", blending="additive"
+                found.score, *self._at, SCORE, contrast_limits=(0, 255), colormap="inferno", blending="additive"
             )
 
     def _on_read(self) -> None:
