@@ -26,7 +26,7 @@ from napari_connecto.workflows.adapt.fine_tune import boundary_card
 NAME = "fly-medulla"
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"ReLU": nn.ReLU, "SiLU": nn.SiLU, "GELU": nn.GELU}
 SEEDS = (0, 1)
-STEPS, CROP, BATCH = 250, 96, 4
+STEPS, CROP, BATCH = 150, 96, 4
 TOP, SETS, SINGLE = 0.01, 20, 120
 """Share of units that is ablated together, matched control sets, and units that are ablated one by one."""
 Unit = tuple[str, int]
