@@ -151,7 +151,7 @@ def masks() -> Case:
     data = nuclei()
     learn, held_out, test = data["256"][:70], data["256"][70:110], data["256"][110:150]
     model = nuclei_model(learn)
-    guard = nc.fit_guard(model, learn, GuardParams(scenes=140, steps=800), held_out=held_out)
+    guard = nc.fit_guard(model, learn, GuardParams(scenes=80, pairs=700, tiles=120), held_out=held_out)
     others = {f"images of {n} voxels": sources(pairs[:12]) for n, pairs in data.items() if n != "256"}
     return Case("nuclei (masks)", guard, sources(held_out), sources(test), others)
 

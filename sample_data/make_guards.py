@@ -26,7 +26,7 @@ from train_domains import sources
 
 SHIPPED = Path(__file__).parent / "shipped" / "domains"
 HELD_OUT_SEED = 303
-PARAMS = GuardParams(label_kind="em", scenes=120, pairs=1000, steps=800, tiles=160)
+PARAMS = GuardParams(label_kind="em", tiles=160)
 
 
 def guard_of(name: str, held_out: Sequence[Any]) -> Guard:

@@ -58,6 +58,19 @@ def test_without_both_sorts_checks_count_alike():
     assert np.allclose(made.weights, 1 / 3)
 
 
+def test_either_of_two_checks_flags_a_tile_at_the_stated_rate():
+    """Where one check falls as the other rises, their sum is blind and the larger of them is not."""
+    rng = np.random.default_rng(6)
+    good = rng.normal(size=(400, 2))
+    made = Calibration.either(("pair", "output"), good[:200], 0.1)
+    assert (made.score(good[200:]) > made.limit).mean() == pytest.approx(0.1, abs=0.05)
+    bad = rng.normal(size=(200, 2)) + np.where(rng.random((200, 1)) < 0.5, [6, -6], [-6, 6])
+    assert (made.score(bad) > made.limit).mean() > 0.95
+    alike = Calibration.fit(("pair", "output"), good[:200], good[:0], np.zeros(0, bool), 0.1)
+    assert (alike.score(bad) > alike.limit).mean() < 0.3
+    assert Calibration.from_json(made.to_json()).score(bad) == pytest.approx(made.score(bad))
+
+
 def test_too_few_tiles_are_refused():
     rng = np.random.default_rng(4)
     with pytest.raises(InputError, match="a false-alarm rate of 5% needs 19 or more"):

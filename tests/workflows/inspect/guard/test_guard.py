@@ -17,7 +17,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import new_model, save_model
 from napari_connecto.models.inspect.pair import ERROR, QUALITY, judge_card
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
-from napari_connecto.workflows.inspect.guard.check import check_pair
+from napari_connecto.workflows.inspect.guard.check import check_pair, guard_of
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard, quality_of, score_of, with_model
 from napari_connecto.workflows.inspect.guard.params import CheckParams, GuardParams
@@ -195,3 +195,15 @@ def test_examples_that_do_not_fit_are_refused():
         fit_guard(Threshold(), [(image(), np.zeros((2, 9, 9), np.uint8))], few)
     with pytest.raises(InputError, match="hardly any labels"):
         fit_guard(Threshold(), [(image(), np.zeros((3, 192, 192), np.uint8))], replace(few, label_kind="em"))
+
+
+def test_the_shipped_guard_belongs_to_its_model():
+    made = guard_of("fly-medulla")
+    assert made.card.name == "fly-medulla"
+    assert made.kind == "membranes"
+    assert made.combined is not None
+    assert made.combined.measured < 0.08
+    assert made.metrics["auroc"]["pair"] > 0.9
+    assert made.model is not None
+    with pytest.raises(ModelError, match="has no guard; fit one"):
+        guard_of("rat-axons")

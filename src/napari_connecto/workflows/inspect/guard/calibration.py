@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.shown import shown
 
 FOLDS = 5
+Rule: TypeAlias = Literal["sum", "max"]
 
 
 @shown
@@ -34,6 +35,8 @@ class Calibration:
         Stated share of good tiles above it.
     alarms, tiles
         Measured: good held-out tiles above the limit chosen without their own fold, of how many.
+    rule
+        Whether the score is the weighted sum of the standardised statistics, or the largest of them.
 
     References
     ----------
@@ -48,11 +51,15 @@ class Calibration:
     false_alarm: float
     alarms: int
     tiles: int
+    rule: Rule = "sum"
 
     @classmethod
-    def equal(cls, names: Sequence[str], good: np.ndarray, false_alarm: float) -> Calibration:
-        """As `fit`, with statistics that count alike."""
-        return cls.fit(names, good, good[:0], np.zeros(0, bool), false_alarm)
+    def either(cls, names: Sequence[str], good: np.ndarray, false_alarm: float) -> Calibration:
+        """As `fit`, with the largest of the standardised statistics as score: each alone may flag a tile.
+
+        For checks of which one falls where the other rises: of a blurred image an answer is consistent, and wrong.
+        """
+        return cls.fit(names, good, good[:0], np.zeros(0, bool), false_alarm, rule="max")
 
     @classmethod
     def fit(
@@ -62,6 +69,8 @@ class Calibration:
         learning: np.ndarray,
         bad: np.ndarray,
         false_alarm: float,
+        *,
+        rule: Rule = "sum",
     ) -> Calibration:
         """Fit to statistics of tiles.
 
@@ -76,6 +85,8 @@ class Calibration:
             statistics count alike.
         false_alarm
             Share of good tiles that may be flagged.
+        rule
+            See `Calibration`; "max" has no weights to learn.
 
         Raises
         ------
@@ -89,17 +100,18 @@ class Calibration:
                 "give more held-out examples, or a higher rate"
             )
         mean, scale = good.mean(axis=0), np.maximum(good.std(axis=0), 1e-6)
-        weights = _logistic((learning - mean) / scale, bad)
-        scores = (good - mean) / scale @ weights
+        weights = _logistic((learning - mean) / scale, bad) if rule == "sum" else np.ones(len(mean))
+        made = cls(tuple(names), mean, scale, weights, 0.0, false_alarm, 0, len(good), rule)
+        scores = made.score(good)
         alarms = 0
         for fold in np.array_split(np.arange(len(scores)), FOLDS):
             alarms += int((scores[fold] > _quantile(np.delete(scores, fold), false_alarm)).sum())
-        limit = _quantile(scores, false_alarm)
-        return cls(tuple(names), mean, scale, weights, limit, false_alarm, alarms, len(scores))
+        return replace(made, limit=_quantile(scores, false_alarm), alarms=alarms)
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Scores (n,) of statistics (n, k)."""
-        return (np.asarray(statistics, np.float64) - self.mean) / self.scale @ self.weights
+        weighted = (np.asarray(statistics, np.float64) - self.mean) / self.scale * self.weights
+        return weighted.sum(axis=1) if self.rule == "sum" else weighted.max(axis=1)
 
     @property
     def measured(self) -> float:
@@ -119,6 +131,8 @@ class Calibration:
             shapes = {a.shape for a in arrays.values()}
             if shapes != {(len(made.names),)} or not all(np.isfinite(a).all() for a in arrays.values()):
                 raise ValueError(f"arrays of shapes {shapes} for {len(made.names)} statistics")
+            if made.rule not in get_args(Rule):
+                raise ValueError(f"rule {made.rule!r}")
             if not (np.isfinite(made.limit) and (made.scale > 0).all() and 0 <= made.alarms <= made.tiles > 0):
                 raise ValueError(f"limit {made.limit}, {made.alarms} alarms of {made.tiles} tiles")
         except (KeyError, TypeError, ValueError) as error:

@@ -267,8 +267,8 @@ def _calibrated_job(
     by_pair = Calibration.fit(PAIR_NAMES, clean_tiles.pair[good], harmed.pair, bads[1], rate)
     combined, by_input = None, None
     if clean_tiles.halves is not None:
-        by_input = Calibration.equal(("input",), clean_tiles.halves[good, :1], rate)
-        combined = Calibration.equal(("pair", "output"), with_output(by_pair, clean_tiles)[good], rate)
+        by_input = Calibration.either(("input",), clean_tiles.halves[good, :1], rate)
+        combined = Calibration.either(("pair", "output"), with_output(by_pair, clean_tiles)[good], rate)
     metrics = _metrics([clean_tiles, harmed], bads, by_pair, combined)
     parts = {"by_pair": by_pair, "combined": combined, "by_input": by_input, "gate": gate}
     given: dict[str, Any] = {"params": setting.segment, "metrics": metrics, "model": setting.model, **parts}

@@ -48,7 +48,7 @@ class Guard:
     usual
         Median score of the model's answers on held-out examples.
     by_pair, combined
-        Calibrations of the judge alone, and of the judge and the output's consistency under flips, which count alike.
+        Calibrations of the judge alone, and of the judge and the consistency under flips: either may flag a tile.
     by_input
         Calibration of the input check, which is told beside: an unusual image need not have a wrong answer.
     gate
