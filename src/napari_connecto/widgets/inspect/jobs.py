@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
@@ -154,10 +154,8 @@ def fit_job(volume: Volume, labels: Volume, folder: Path) -> Job[list[str]]:
     """Fit a guard from a labelled image, and save it beside the model; what it reached, in words."""
     yield from torch_job()
     from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
-    from napari_connecto.workflows.ood.files import load_gate
 
-    how: dict[str, Any] = {"gate": load_gate(folder), "segment": tuned_params(folder)}
-    guard = yield from fit_guard_job(load(folder), [(volume, labels)], **how)
+    guard = yield from fit_guard_job(load(folder), [(volume, labels)], segment=tuned_params(folder))
     guard.save(folder)
     return guard.lines()
 
