@@ -7,6 +7,12 @@ import numpy as np
 from napari_connecto.workflows.segment.agglomerate import Touching, groups, touching
 from napari_connecto.workflows.segment.params import SegmentParams
 
+NEUTRAL = 0.36
+"""Mean boundary between two segments at which their overlap counts as it is; less makes it count more, more less.
+
+Chosen for the default of `SegmentParams.link`, on sections 0-19 of ISBI 2012 and SNEMI (docs/benchmarks/segment3d.md).
+"""
+
 
 def linked(found: Touching, sizes: np.ndarray, params: SegmentParams) -> np.ndarray:
     """Object of each segment, (n + 1,), numbered by its first; see `link`."""
@@ -24,15 +30,17 @@ def link(found: Touching, sizes: np.ndarray, least: float) -> np.ndarray:
     sizes
         Voxels of each segment, by number.
     least
-        Smallest intersection over union. One of the two must be the other's best match, so that branches are followed.
+        Smallest intersection over union, times ``(1 - mean boundary) / (1 - NEUTRAL)``: where sections of one neurite
+        overlap, neither has a boundary. One of the two must be the other's best match, so that branches are followed.
     """
-    edges, _, areas = found
+    edges, heights, areas = found
     if not len(edges):
         return edges
     keys, at = np.unique(edges[:, 0] * len(sizes) + edges[:, 1], return_inverse=True)
     below, above = np.divmod(keys, len(sizes))
     common = np.bincount(at, areas)
-    score = common / (sizes[below] + sizes[above] - common)
+    clear = 1 - np.bincount(at, heights) / common
+    score = common / (sizes[below] + sizes[above] - common) * clear / (1 - NEUTRAL)
     best = np.zeros(len(keys), bool)
     for side in (below, above):
         order = np.lexsort((keys, -score, side))
