@@ -94,9 +94,9 @@ def test_closed_in_the_middle_and_resumed(tmp_path):
     ("voxel", "shape", "params", "three"),
     [
         ((10, 10, 10), (64, 64, 64), {}, True),
-        ((15, 10, 10), (64, 64, 64), {}, True),
-        ((16, 10, 10), (64, 64, 64), {}, False),
-        ((16, 10, 10), (64, 64, 64), {"directions": "three"}, True),
+        ((30, 10, 10), (64, 64, 64), {}, True),
+        ((31, 10, 10), (64, 64, 64), {}, False),
+        ((31, 10, 10), (64, 64, 64), {"directions": "three"}, True),
         ((5, 10, 10), (64, 64, 64), {}, True),
         ((5, 10, 10), (63, 64, 64), {}, False),  # 31.5 voxels of the model
         ((10, 10, 10), (64, 64, 64), {"directions": "one"}, False),

@@ -1,8 +1,8 @@
-"""Boundary maps of nearly isotropic volumes by models of sections: the mean of three orthogonal directions.
+"""Boundary maps of volumes by models of sections: the mean of three orthogonal directions.
 
 A model that was trained on sections sees membranes well that are perpendicular to them, and badly those that lie in
-them. Where voxels are about as deep as wide, sections along z, y and x look alike, and each membrane is nearly
-perpendicular to at least one of them.
+them. Where voxels are not much deeper than wide, they are interpolated to cubes, of which sections along z, y and x
+look alike, and each membrane is nearly perpendicular to at least one of these.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import is_flat
 from napari_connecto.core.geometry import FVec3, Vec3
 from napari_connecto.core.model import DIRECTIONS, SECTIONS, ModelCard, Predictor
+from napari_connecto.workflows.segment.mode import DEEPEST
 from napari_connecto.workflows.segment.params import SegmentParams
 
 SIDE = 128
@@ -24,8 +25,6 @@ SQUARE = 1.02
 """Largest ratio of the sides of a pixel."""
 
 
-DEEPEST = 1.5
-"""Largest depth of a voxel, in pixels of the model, that is interpolated to cubes."""
 THINNEST = 32
 """Smallest extent of a volume, in pixels of the model: less is mostly edge to sections along y and x."""
 

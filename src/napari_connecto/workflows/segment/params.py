@@ -48,7 +48,7 @@ class SegmentParams:
     directions: str = param(
         "auto",
         "3d, model of sections: boundary from sections along z (one), or averaged over those along z, y and x (three: "
-        "about 5 times the cost); auto: three if voxels are at most 1.5 times as deep as the model's are wide.",
+        "4 times the cost or more); auto: three if voxels are at most 3 times as deep as wide.",
         choices=("auto", "one", "three"),
         advanced=True,
     )
