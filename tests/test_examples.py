@@ -16,6 +16,7 @@ from napari_connecto.models.files import installed
 VERBS = sorted({*nc.jobs.__all__, "estimate", "lazy", "tune_segmentation"})
 SLOW = {
     "check_pair",
+    "concepts",
     "detect",
     "fit_guard",
     "gate_check",

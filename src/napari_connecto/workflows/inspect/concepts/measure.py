@@ -19,13 +19,14 @@ from napari_connecto.models.inspect.taps import Network
 from napari_connecto.workflows.inspect.concepts.inputs import Mask, Models, Named, mask_levels, named_networks
 from napari_connecto.workflows.inspect.concepts.look import Seen, View, seen_job, stages_of, touched
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
-from napari_connecto.workflows.inspect.concepts.pixels import TEST, Pixels, choose_pixels
+from napari_connecto.workflows.inspect.concepts.pixels import TEST, VALIDATION, Pixels, choose_pixels
 from napari_connecto.workflows.inspect.concepts.readings import (
     Coder,
     best_channel,
     best_latent,
     coder_of,
     interval,
+    precision_of,
     probe_of,
 )
 from napari_connecto.workflows.inspect.concepts.result import Concepts, Reading
@@ -93,12 +94,13 @@ def concepts(
 
     Examples
     --------
-    >>> sample = nc.phantom("neuropil", (8, 256, 256))
+    >>> sample = nc.phantom("neuropil", (8, 128, 128))
     >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", tile=(1, 128, 128))
-    >>> params = nc.ConceptParams(sections=2, pixels=4000, autoencoder=False, untrained=1, ablation=False, block=32)
-    >>> known = nc.concepts(model, sample.image, {"mitochondria": sample.truth["mitochondria"]}, params)
-    >>> reading = known.last("mitochondria")[-1]
-    >>> reading.probe > reading.prevalence
+    >>> membranes = np.asarray(sample.truth["neurons"].levels[0].array) == 0
+    >>> params = nc.ConceptParams(stages="encoder.2", sections=2, pixels=4000, block=32, autoencoder=False)
+    >>> known = nc.concepts(model, sample.image, {"membranes": membranes}, params)
+    >>> [reading] = known.last("membranes")
+    >>> bool(reading.probe > 3 * reading.prevalence)
     True
     """
     return run(concepts_job(model, volume, masks, params, sizes=sizes, region=region))
@@ -202,7 +204,8 @@ def _read_job(
                 untrained_latent=controls.latent.get(key, ()),
             )
             if final:
-                ap = probe_of(values, pixels, concept, shuffled=True)[1]
+                score = probe_of(values, pixels, concept, shuffled=True)(values)
+                ap = precision_of(score, pixels, concept, TEST, shuffled=True)
                 reading = replace(reading, shuffled=ap - pixels.prevalence(concept, shuffled=True))
             read.readings.append(reading)
             read.found[key] = found
@@ -220,12 +223,19 @@ def _reading(
     pixels: Pixels,
     params: ConceptParams,
 ) -> tuple[Reading, Found]:
-    probe, ap = probe_of(values, pixels, concept)
-    low, high = interval(probe(values), pixels, concept, params.seed)
+    probe = probe_of(values, pixels, concept)
+    score = probe(values)
+    low, high = interval(score, pixels, concept, params.seed)
     channel = best_channel(values, pixels, concept)
-    prevalence = pixels.prevalence(concept)
     reading = Reading(
-        one.name, one.axis, one.at, stage, concept, prevalence, ap, low, high, channel.ap, channel.index, channel.sign
+        *(one.name, one.axis, one.at, stage, concept, pixels.prevalence(concept)),
+        probe=precision_of(score, pixels, concept, TEST),
+        low=low,
+        high=high,
+        validation=precision_of(score, pixels, concept, VALIDATION),
+        channel=channel.ap,
+        channel_index=channel.index,
+        channel_sign=channel.sign,
     )
     if coder is None or random is None:
         return reading, Found(probe, channel, None)
@@ -246,7 +256,7 @@ def _places(read: _Read, pixels: Pixels, to_nm: Callable[[np.ndarray], np.ndarra
     """Where the last checkpoint is surest of each concept."""
     found = {}
     for concept in pixels.truth:
-        best = max((r for r in read.readings if r.concept == concept), key=lambda r: r.probe).stage
+        best = max((r for r in read.readings if r.concept == concept), key=lambda r: r.validation).stage
         test = pixels.known(concept, TEST)
         score = read.found[best, concept].probe(read.seen.activations[best][test])
         found[concept] = to_nm(pixels.at[test[np.argsort(-score)[:PLACES]]] + 0.5)

@@ -44,12 +44,18 @@ class Coder:
     quality: Quality
 
 
-def probe_of(activations: np.ndarray, pixels: Pixels, concept: str, *, shuffled: bool = False) -> tuple[Linear, float]:
-    """A linear probe fitted on the training blocks, and its average precision on the test blocks."""
+def probe_of(activations: np.ndarray, pixels: Pixels, concept: str, *, shuffled: bool = False) -> Linear:
+    """A linear probe fitted on the training blocks."""
     truth = (pixels.shuffled if shuffled else pixels.truth)[concept]
-    learn, test = (pixels.known(concept, role, shuffled=shuffled) for role in (TRAIN, TEST))
-    probe = fit_linear(activations[learn], truth[learn] == 1)
-    return probe, average_precision(probe(activations[test]), truth[test] == 1)
+    learn = pixels.known(concept, TRAIN, shuffled=shuffled)
+    return fit_linear(activations[learn], truth[learn] == 1)
+
+
+def precision_of(score: np.ndarray, pixels: Pixels, concept: str, role: int, *, shuffled: bool = False) -> float:
+    """Average precision of a score (all pixels) on the blocks of a role."""
+    truth = (pixels.shuffled if shuffled else pixels.truth)[concept]
+    here = pixels.known(concept, role, shuffled=shuffled)
+    return average_precision(score[here], truth[here] == 1)
 
 
 def interval(score: np.ndarray, pixels: Pixels, concept: str, seed: int) -> tuple[float, float]:

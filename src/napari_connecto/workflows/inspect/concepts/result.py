@@ -30,8 +30,8 @@ class Reading:
         Its name; whether it is a checkpoint ("step") or another size ("width"); and which.
     stage, concept, prevalence
         The concept's share of the test pixels is what chance gives.
-    probe, low, high
-        Of the linear probe, with its 95 % interval over blocks.
+    probe, low, high, validation
+        Of the linear probe, with its 95 % interval over blocks; and on the validation blocks, which choose stages.
     channel, channel_index, channel_sign
         Of the best single channel; sign -1 where it is low on the concept.
     latent, latent_index, fvu, l0, dead
@@ -54,6 +54,7 @@ class Reading:
     probe: float
     low: float
     high: float
+    validation: float
     channel: float
     channel_index: int
     channel_sign: int
@@ -123,9 +124,9 @@ class Concepts:
         """Step of the first checkpoint above half of the maximum and above untrained networks, see `threshold`."""
         return _first(self.along("step", concept, stage), how)
 
-    def best_stage(self, concept: str, how: How = "probe") -> str:
-        """Where the last checkpoint tells it best."""
-        return max(self.last(concept), key=lambda r: getattr(r, how)).stage
+    def best_stage(self, concept: str) -> str:
+        """Where the last checkpoint's probe tells it best, on the validation blocks."""
+        return max(self.last(concept), key=lambda r: r.validation).stage
 
     def returns(self, concept: str, how: How = "probe") -> tuple[str, str, str] | None:
         """Stages of the peak, the fall and the return of the last checkpoint, see `reactivation`; None without one."""
@@ -138,7 +139,7 @@ class Concepts:
         for r in self.readings:
             if r.axis == "width" and r.concept == concept:
                 best = sizes.get(r.at)
-                sizes[r.at] = r if best is None or r.above_chance(how) > best.above_chance(how) else best
+                sizes[r.at] = r if best is None or r.validation > best.validation else best
         return _first(tuple(sizes[at] for at in sorted(sizes)), how) if sizes else None
 
     def lines(self) -> Iterator[str]:
@@ -147,7 +148,7 @@ class Concepts:
             yield from self._lines(concept)
 
     def _lines(self, concept: str) -> Iterator[str]:
-        best = max(self.last(concept), key=lambda r: r.probe)
+        best = max(self.last(concept), key=lambda r: r.validation)
         control = f", untrained networks {max(best.untrained):.2f} at most" if best.untrained else ""
         yield (
             f"{concept}: told best in {best.stage}, average precision {best.probe:.2f} ({best.low:.2f} to "
