@@ -32,8 +32,8 @@ STEPS = (10, 20, 30, 40, 60, 80, 100, 140, 180, 240, 300, 400, 500)
 WIDTHS, WIDTH, SEEDS = (2, 4, 8, 16), 8, (0, 1, 2)
 CROP, BATCH = 96, 4
 PARAMS = nc.ConceptParams(pixels=8_000, sections=4, block=64, gap=8, autoencoder=False, ablation=False, untrained=3)
-TILE = (1, 512, 512)
-FULL = replace(PARAMS, autoencoder=True, ablation=True)
+FULL = replace(PARAMS, autoencoder=True, ablation=True, untrained=1)
+TILE, SMALL_TILE = (1, 512, 512), (1, 128, 128)
 
 
 @dataclass(frozen=True)
@@ -107,23 +107,28 @@ def samples(scene: Scene, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, n
         yield batch, target, np.ones_like(target)
 
 
+def path_of(name: str, width: int, seed: int, step: int) -> Path:
+    """Folder of a checkpoint."""
+    return PLACE / name / f"width-{width}-seed-{seed}" / f"step-{step}"
+
+
 def trained(name: str, scene: Scene, width: int, seed: int) -> dict[int, Predictor]:
     """Checkpoints of one training by step; of other widths than `WIDTH` the last alone."""
-    place = PLACE / name / f"width-{width}-seed-{seed}"
     wanted = STEPS if width == WIDTH else STEPS[-1:]
-    if not (place / f"step-{STEPS[-1]}" / "card.json").exists():
+    if not (path_of(name, width, seed, STEPS[-1]) / "card.json").exists():
         reached = iter(range(10, STEPS[-1] + 1, 10))
 
         def keep(model: Predictor) -> float:
             step = next(reached)
             if step in wanted:
-                save_model(model, place / f"step-{step}", overwrite=True)
+                save_model(model, path_of(name, width, seed, step), overwrite=True)
             return float(step)  # the last is the best
 
         start = new_model(card(scene, width), seed, device="cpu")
         params = FitParams(steps=STEPS[-1], validate_every=10, learning_rate=3e-3)
         nc.run(fit(start, samples(scene, seed), params, validate=keep))
-    return {s: load_model(place / f"step-{s}", device="cpu", backend="torch", tile=TILE) for s in wanted}
+    folders = {step: path_of(name, width, seed, step) for step in wanted}
+    return {step: load_model(f, device="cpu", backend="torch", tile=TILE) for step, f in folders.items()}
 
 
 def quality(scene: Scene, model: Predictor) -> float:
@@ -156,7 +161,8 @@ def run_scene(name: str, seed: int, kinds: Sequence[str]) -> None:
     if "time" in kinds:
         kept(PLACE / name / f"time-{seed}.json", lambda: read(steps, PARAMS))
     if "full" in kinds:
-        kept(PLACE / name / f"full-{seed}.json", lambda: read(last, FULL))
+        small = load_model(path_of(name, WIDTH, seed, STEPS[-1]), device="cpu", backend="torch", tile=SMALL_TILE)
+        kept(PLACE / name / f"full-{seed}.json", lambda: read(small, FULL))
     if "scale" in kinds:
         sizes = {width: trained(name, scene, width, seed)[STEPS[-1]] for width in WIDTHS}
         kept(PLACE / name / f"dice-{seed}.json", lambda: {str(w): quality(scene, m) for w, m in sizes.items()})
