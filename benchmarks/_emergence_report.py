@@ -27,6 +27,7 @@ def report(place: Path, picture: Path) -> None:
         print(f"\n## {scene.name}\n")
         time, full, scale = (_load(scene, kind) for kind in ("time", "full", "scale"))
         time_table(time)
+        reactivations(time)
         space_table(full)
         used_table(full)
         scale_table(scene, scale)
@@ -68,6 +69,8 @@ def since(curve: Sequence[Row]) -> float | None:
 
 def _range(values: Sequence[float], digits: int = 2) -> str:
     low, mean, high = min(values), float(np.mean(values)), max(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
@@ -86,6 +89,18 @@ def time_table(runs: list[dict[str, Any]]) -> None:
             print(f"| {stage} | {' | '.join(ends)} | {_range(control)} | {steps} |")
 
 
+def reactivations(runs: list[dict[str, Any]]) -> None:
+    """Of the last checkpoint, by seed."""
+    names = _stages(runs[0])
+    for concept in CONCEPTS:
+        rows = [[_curve(run, concept, stage)[-1] for stage in names] for run in runs]
+        found = [reactivation([above(r) for r in row]) for row in rows]
+        told = ", ".join("none" if f is None else "/".join(names[i] for i in f) for f in found)
+        print(f"\n{concept}: reactivation by seed: {told}")
+        for i, stage in enumerate(names):
+            print(f"  {stage} {_range([row[i]['probe'] for row in rows])}", end=";")
+
+
 def space_table(runs: list[dict[str, Any]]) -> None:
     """Stages of the last checkpoint, with controls."""
     if not runs:
@@ -93,18 +108,13 @@ def space_table(runs: list[dict[str, Any]]) -> None:
     for concept in CONCEPTS:
         rows = [_rows(run, concept) for run in runs]
         print(f"\n**{concept}**, last checkpoint (prevalence {np.mean([r[0]['prevalence'] for r in rows]):.3f})\n")
-        print("| stage | probe | best channel | best latent | random dictionary | shuffled masks | FVU | L0 | dead |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        heads = "probe | best channel | best latent | random dictionary | shuffled masks less chance | FVU | dead"
+        print(f"| stage | {heads} |")
+        print("|---|---|---|---|---|---|---|---|")
         for i, stage in enumerate(_stages(runs[0])):
             mine = [r[i] for r in rows]
-            keys = ("probe", "channel", "latent", "random_latent", "shuffled", "fvu", "l0", "dead")
+            keys = ("probe", "channel", "latent", "random_latent", "shuffled", "fvu", "dead")
             print(f"| {stage} | " + " | ".join(_range([m[k] for m in mine]) for k in keys) + " |")
-        names = _stages(runs[0])
-        found = [reactivation([above(r) for r in row]) for row in rows]
-        print(
-            "\nreactivation by seed: "
-            + ", ".join("none" if f is None else "/".join(names[i] for i in f) for f in found)
-        )
         for one, other in (("latent", "random_latent"), ("latent", "channel")):
             wins = [m[one] - m[other] for row in rows for m in row]
             print(f"{one} above {other}: {np.mean(np.array(wins) > 0):.0%} of {len(wins)}, mean {np.mean(wins):+.3f}")
@@ -167,7 +177,8 @@ def _time_panel(panel: Any, runs: list[dict[str, Any]], concept: str, name: str)
     panel.axhline(max(untrained), color="k", ls="--", lw=1, label="untrained, best of all")
     panel.axhline(_rows(runs[0], concept)[0]["prevalence"], color="0.6", lw=1, label="chance")
     panel.set(xscale="log", xlabel="training step", ylabel="average precision", title=f"{name}: {concept} in time")
-    panel.legend(fontsize=6)
+    panel.set_ylim(0, 1)
+    panel.legend(fontsize=6, loc="upper left", ncol=2)
 
 
 def _space_panel(panel: Any, runs: list[dict[str, Any]], name: str) -> None:
@@ -181,11 +192,13 @@ def _space_panel(panel: Any, runs: list[dict[str, Any]], name: str) -> None:
             panel.plot(stages, values, line, color=f"C{number}", label=f"{concept}, {key.replace('_', ' ')}")
     panel.tick_params(axis="x", rotation=60)
     panel.set(ylabel="average precision", title=f"{name}: in depth")
-    panel.legend(fontsize=6)
+    panel.set_ylim(0, 1)
+    panel.legend(fontsize=6, loc="upper left", ncol=2)
 
 
 def _scale_panel(panel: Any, scene: Path, runs: list[dict[str, Any]]) -> None:
     if not runs:
+        panel.axis("off")
         return
     widths = sorted({r["at"] for r in runs[0]["readings"] if r["axis"] == "width"})
     for number, concept in enumerate(CONCEPTS):
@@ -196,4 +209,5 @@ def _scale_panel(panel: Any, scene: Path, runs: list[dict[str, Any]]) -> None:
     panel.plot(widths, dices.mean(axis=0), "k^--", label="Dice of membranes")
     panel.set(xscale="log", xlabel="width", ylabel="average precision, Dice", title=f"{scene.name}: in size")
     panel.set_xticks(widths, [f"{w:g}" for w in widths])
-    panel.legend(fontsize=6)
+    panel.set_ylim(0, 1)
+    panel.legend(fontsize=6, loc="upper left", ncol=2)
