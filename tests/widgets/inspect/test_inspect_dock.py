@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,15 @@ import pytest
 
 pytest.importorskip("napari")
 
+from torch import no_grad
+from torch.nn import Conv2d
+
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.models.files import load_model
+from napari_connecto.models.files import load_model, save_model
+from napari_connecto.models.inference.predictor import TorchPredictor
+from napari_connecto.models.inspect.taps import network
 from napari_connecto.widgets.inspect import dock as inspect_dock
 from napari_connecto.widgets.inspect import smaller as smaller_tab
 from napari_connecto.widgets.inspect import trust as trust_tab
@@ -96,7 +102,7 @@ def test_why_missed_shows_what_the_library_says(dock, viewer, files, images, qtb
     assert curve == pytest.approx(dict(expected.total.together["gradient"]), abs=1e-4)
     assert "restored by all channels" not in dock.missed.about.text()
     assert "gap" in dock.missed.details.text()
-    top = expected.total.top[0]
+    top = expected.total.carriers[0]
     assert {"bad", "good", "restored", f"{top.place}-{top.channel} difference"} <= {x.name for x in viewer.layers}
     bad = viewer.layers["bad"]
     assert (bad.data.min(), bad.data.max()) == pytest.approx((0, 1), abs=1)
@@ -256,3 +262,29 @@ def test_a_smaller_model_is_saved_shown_and_chosen(dock, clear, qtbot) -> None:
     small = load_model(dock.model.folder, backend="torch")
     assert small.card.parent == before.card.digest
     assert rows["file, smaller"].text == f"{len(small.weights) / 1000:,.0f} kB"
+
+
+def test_a_planted_fault_is_named(dock, viewer, files, images, clear, qtbot, tmp_path) -> None:
+    """The kernel of one channel is turned and made larger; the healthy model is the better one."""
+    healthy = load_model(files[2] / "near", backend="torch")
+    place = network(healthy).taps["encoder.1"]
+    net = deepcopy(healthy.net)
+    conv = next(m for m in net.modules() if isinstance(m, Conv2d) and m.out_channels == place.channels)
+    with no_grad():
+        conv.weight[5] = -3 * conv.weight[5].flip(-1)
+    save_model(TorchPredictor(healthy.card, net, "cpu"), tmp_path / "faulty")
+    ill = load_model(tmp_path / "faulty", backend="torch")
+    scaled = healthy.card.normalisation.resolve(images[1])(np.asarray(images[1].levels[0].array))
+    rise = answers(healthy, scaled)["boundary"] - answers(ill, scaled)["boundary"]
+    dock.model.use(tmp_path / "faulty")
+    dock.tabs.setCurrentWidget(dock.missed)
+    dock.missed.paint.click()
+    labels = np.where(rise > np.quantile(rise, 0.9), 1, np.where(rise < np.quantile(rise, 0.1), 2, 0))
+    viewer.layers[PAINT].data = labels.astype(np.uint8)
+    dock.missed.against.setCurrentText(BETTER_MODEL)
+    names = [dock.missed.other.itemText(i) for i in range(dock.missed.other.count())]
+    dock.missed.other.setCurrentText(next(name for name in names if name.startswith("near")))
+    dock.missed.bar.button.click()
+    settle(dock.missed.bar, qtbot)
+    assert dock.missed.bar.error.label.text() == ""
+    assert "These channels carry it: encoder.1:5" in dock.missed.about.text()

@@ -91,6 +91,7 @@ def test_channels_are_ranked_by_effect_and_checked_exactly(found: WhyMissed) -> 
         effects = [channel.effect for channel in ranking.top]
         assert effects == sorted(effects, reverse=True)
         assert -1 <= ranking.spearman <= 1
+    assert [c.exact for c in found.total.carriers] == sorted((c.exact for c in found.total.top), reverse=True)
     last = [channel for channel in found.total.top if channel.place == "decoder.2"]
     assert last, "a channel of the last block is among the first"
     for channel in last:  # only a convolution follows: first order is exact there
@@ -160,7 +161,7 @@ def test_maps_lie_where_the_tile_lies(model, images, masks) -> None:
     assert maps["bad"].levels[0].origin_nm == tuple(asked.levels[0].to_nm(box.start))
     expected = answers(model, np.asarray(images[0].levels[0].array))["boundary"][box.slices]
     np.testing.assert_allclose(maps["bad"].levels[0].array, expected, atol=1e-3)
-    first = told.total.top[0]
+    first = told.total.carriers[0]
     label = f"{first.place}-{first.channel}"
     bad, good, difference = (maps[f"{label} {name}"].levels[0].array for name in ("bad", "good", "difference"))
     np.testing.assert_allclose(good - bad, difference, atol=1e-6)
@@ -173,7 +174,7 @@ def test_the_document_is_json_and_the_sentences_name_the_channels(found: WhyMiss
     assert "'faint'" in found.lines()[0]
     assert "'clear'" in found.lines()[0]
     if found.total.trusted:
-        assert found.total.top[0].name in "\n".join(found.lines())
+        assert found.total.carriers[0].name in "\n".join(found.lines())
     doubted = replace(found, total=replace(found.total, spearman=0.5))
     assert any("do not trust the ranking" in line for line in doubted.lines())
 

@@ -174,7 +174,7 @@ class MissedTab(QWidget):
         found = answer.found
         self.profile.show_bars(stage_bars(found.stages))
         self.curves.show_curves(found.total.together)
-        names = ", ".join(channel.name for channel in found.total.top[:3])
+        names = ", ".join(channel.name for channel in found.total.carriers[:3])
         short = found.lines()[2].capitalize()
         carry = f" These channels carry it: {names}." if found.total.trusted else " The channels cannot be ranked here."
         self.about.setText(f"{short}.{carry}")

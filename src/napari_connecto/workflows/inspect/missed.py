@@ -81,7 +81,7 @@ class Ranking:
     mode
         "total": encoder stages and decoder blocks, all that follows changes too; "direct": what the decoder reads.
     top
-        Highest first, replaced exactly.
+        Highest effect by the gradient first; each is replaced exactly.
     spearman
         Of gradient and exact effect over ``top`` and as many random channels.
     together
@@ -95,6 +95,11 @@ class Ranking:
     spearman: float
     together: Mapping[str, Sequence[tuple[int, float]]]
     count: int
+
+    @property
+    def carriers(self) -> tuple[Channel, ...]:
+        """``top`` by what replacing each channel alone restores, highest first."""
+        return tuple(sorted(self.top, key=lambda channel: -(channel.exact or 0.0)))
 
     @property
     def trusted(self) -> bool:
@@ -186,13 +191,13 @@ def _told(ranking: Ranking) -> list[str]:
     agree = f"gradient against exact replacement over {2 * len(ranking.top)} channels: Spearman {ranking.spearman:.2f}"
     if not ranking.trusted:
         return [f"{agree}, below {TRUSTED}: do not trust the ranking of the channels {what}, read the stages only"]
-    names = ", ".join(channel.name for channel in ranking.top[:5])
+    names = ", ".join(channel.name for channel in ranking.carriers[:5])
     n, share = ranking.together["gradient"][min(1, len(ranking.together["gradient"]) - 1)]
     others = {order: dict(points)[n] for order, points in ranking.together.items() if order != "gradient"}
     controls = f"{others['random']:.0%} by random ones, {others['difference']:.0%} by the most different ones"
     return [
         f"channels that carry the failure, of {ranking.count} {what}: {names}",
-        f"the first {n} together restore {share:.0%} of the gap ({controls})",
+        f"the first {n} by the gradient together restore {share:.0%} of the gap ({controls})",
         agree,
     ]
 

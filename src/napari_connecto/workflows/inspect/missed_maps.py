@@ -39,7 +39,7 @@ def maps_job(asked: Asked, found: WhyMissed, *, shown: int = SHOWN) -> Job[dict[
         logits = asked.patcher.answer(scene, plan)
         stride = asked.output.stride
         maps[name] = _map(asked, painted.tile, expit(logits), stride, asked.output.trimmed, name)
-    for n, channel in enumerate(found.total.top[:shown]):
+    for n, channel in enumerate(found.total.carriers[:shown]):
         yield Progress(len(plans) + n, count, "making maps")
         bad, good = asked.patcher.activations(scene, channel.place, [channel.channel])
         label = f"{channel.place}-{channel.channel}"
