@@ -63,7 +63,7 @@ def above(row: Row, key: str = "probe") -> float:
 def since(curve: Sequence[Row]) -> float | None:
     """Step of the threshold."""
     control = [value - curve[0]["prevalence"] for value in curve[0]["untrained"]]
-    found = threshold([above(r) for r in curve], control)
+    found = threshold([above(r) for r in curve], [control] * len(curve))
     return None if found is None else float(curve[found]["at"])
 
 
@@ -161,8 +161,8 @@ def scale_table(scene: Path, runs: list[dict[str, Any]]) -> None:
         found = []
         for run in runs:
             rows = [best_of_size(run, concept, width) for width in widths]
-            top = max(rows, key=above)
-            at = threshold([above(r) for r in rows], [u - top["prevalence"] for u in top["untrained"]])
+            controls = [[u - row["prevalence"] for u in row["untrained"]] for row in rows]
+            at = threshold([above(r) for r in rows], controls)
             found.append("none" if at is None else f"{widths[at]:g}")
         print(f"\n{concept}: smallest width by seed {', '.join(found)}")
 
@@ -177,7 +177,7 @@ def _time_panel(panel: Any, runs: list[dict[str, Any]], concept: str, name: str)
     panel.axhline(max(untrained), color="k", ls="--", lw=1, label="untrained, best of all")
     panel.axhline(_rows(runs[0], concept)[0]["prevalence"], color="0.6", lw=1, label="chance")
     panel.set(xscale="log", xlabel="training step", ylabel="average precision", title=f"{name}: {concept} in time")
-    panel.set_ylim(0, 1)
+    panel.set_ylim(0, 1.25)
     panel.legend(fontsize=6, loc="upper left", ncol=2)
 
 
@@ -192,7 +192,7 @@ def _space_panel(panel: Any, runs: list[dict[str, Any]], name: str) -> None:
             panel.plot(stages, values, line, color=f"C{number}", label=f"{concept}, {key.replace('_', ' ')}")
     panel.tick_params(axis="x", rotation=60)
     panel.set(ylabel="average precision", title=f"{name}: in depth")
-    panel.set_ylim(0, 1)
+    panel.set_ylim(0, 1.25)
     panel.legend(fontsize=6, loc="upper left", ncol=2)
 
 
@@ -209,5 +209,6 @@ def _scale_panel(panel: Any, scene: Path, runs: list[dict[str, Any]]) -> None:
     panel.plot(widths, dices.mean(axis=0), "k^--", label="Dice of membranes")
     panel.set(xscale="log", xlabel="width", ylabel="average precision, Dice", title=f"{scene.name}: in size")
     panel.set_xticks(widths, [f"{w:g}" for w in widths])
-    panel.set_ylim(0, 1)
+    panel.set_xticks([], minor=True)
+    panel.set_ylim(0, 1.25)
     panel.legend(fontsize=6, loc="upper left", ncol=2)

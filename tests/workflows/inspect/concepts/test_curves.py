@@ -27,12 +27,16 @@ def test_the_bar_is_half_of_the_maximum_or_three_sd_above_untrained_networks():
     ],
 )
 def test_the_threshold_is_the_first_above_the_bar(scores, random, expected):
-    assert threshold(scores, random) == expected
+    assert threshold(scores, [random] * len(scores)) == expected
+
+
+def test_each_size_has_to_beat_its_own_untrained_networks():
+    assert threshold([0.5, 0.5], [[0.2, 0.6], [0.2, 0.2]]) == 1
 
 
 @given(SCORES, st.lists(st.floats(0, 1), max_size=5))
 def test_what_is_at_the_threshold_is_above_untrained_networks(scores, random):
-    found = threshold(scores, random)
+    found = threshold(scores, [random] * len(scores))
     if found is not None:
         assert all(scores[found] > mean for mean in ([sum(random) / len(random)] if random else []))
         assert scores[found] >= max(scores) / 2

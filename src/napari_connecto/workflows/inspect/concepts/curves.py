@@ -26,13 +26,15 @@ def bar(scores: Sequence[float], random: Sequence[float]) -> float:
     return max(HALF * max(scores), control)
 
 
-def threshold(scores: Sequence[float], random: Sequence[float]) -> int | None:
-    """Index of the first score above `bar`, in the order given; None where none is.
+def threshold(scores: Sequence[float], random: Sequence[Sequence[float]]) -> int | None:
+    """Index of the first score above its `bar`, in the order given; None where none is.
+
+    ``random`` has for each score those of untrained networks of the same architecture.
 
     After Sawmya, Adler, Shavit, arXiv 2505.19440, who see such thresholds in time and in size; the rule is chosen here.
     """
-    least = bar(scores, random)
-    return next((i for i, score in enumerate(scores) if score > least), None)
+    pairs = enumerate(zip(scores, random, strict=True))
+    return next((i for i, (score, control) in pairs if score > bar(scores, control)), None)
 
 
 def reactivation(scores: Sequence[float]) -> tuple[int, int, int] | None:

@@ -200,8 +200,7 @@ class Concepts:
 def _first(readings: Sequence[Reading], how: How) -> float | None:
     if not readings:
         return None
-    best = max(readings, key=lambda r: r.above_chance(how))
-    found = threshold([r.above_chance(how) for r in readings], best.control(how))
+    found = threshold([r.above_chance(how) for r in readings], [r.control(how) for r in readings])
     return None if found is None else readings[found].at
 
 
