@@ -27,7 +27,6 @@ from napari_connecto.workflows.adapt.domains import load_library
 from napari_connecto.workflows.segment.params import SegmentParams
 
 FOLDER = CACHE.parent / "ranking"
-COUNT, SIZE = 6, 256
 SHIPPED = ("fly-medulla", "rat-axons")
 """Sources that ship; they learnt from the first three quarters of the train part."""
 
@@ -42,18 +41,18 @@ def model_of(name: str) -> tuple[Predictor, SegmentParams]:
 
 
 def looked_at(
-    key: str, volume: Volume, names: list[str], *, as_it_is: bool = False, count: int = COUNT
+    key: str, volume: Volume, names: list[str], count: int, size: int, *, as_it_is: bool = False
 ) -> dict[str, Any]:
     """Every model's agreement on the places of a volume; as `rank_domains` does, or in pixels where ``as_it_is``."""
-    return kept(FOLDER / f"{key}.json", lambda: _look(volume, names, as_it_is, count))
+    return kept(FOLDER / f"{key}.json", lambda: _look(volume, names, as_it_is, count, size))
 
 
-def _look(volume: Volume, names: list[str], as_it_is: bool, count: int) -> dict[str, Any]:
+def _look(volume: Volume, names: list[str], as_it_is: bool, count: int, size: int) -> dict[str, Any]:
     models = {name: model_of(name) for name in names}
     near = [m.card for n, (m, _) in models.items() if not _apart(volume.name, n)] or [
         replace(models[names[0]][0].card, voxel_nm=volume.levels[0].voxel_nm)
     ]
-    places = draw_places(volume, near, count, SIZE)
+    places = draw_places(volume, near, count, size)
     found: dict[str, Answers] = {}
     for name, (model, params) in models.items():
         seen, where = (

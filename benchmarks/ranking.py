@@ -23,8 +23,8 @@ from napari_connecto.workflows.adapt.agreement.rule import decide, nearest_two, 
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks/transfer.md"
 SETS = ("fly-medulla", "synthetic-neuropil")
 """Models that are tried on the controls."""
-PLACES = 3
-"""Of a control."""
+COUNTS = {384: (4, 2), 256: (6, 3)}
+"""Places of a target and of a control, by their extent."""
 Scores = Mapping[str, np.ndarray]
 
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--controls", type=int, help="measure this set of controls: 0 to choose by, 1 to report on")
     parser.add_argument("--only", default="", help="targets whose name holds one of these, separated by commas")
     parser.add_argument("--all", action="store_true", help="rat-axons too, as source and target, pixels as they are")
+    parser.add_argument("--place", type=int, default=384, choices=COUNTS, help="extent of a place, voxels")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     asked = parser.parse_args()
     check_data()
@@ -41,18 +42,19 @@ def main() -> None:
         for name, volume in controls(asked.controls).items():
             models = [m for m in SETS if not name.startswith(m)]
             try:
-                looked_at(f"controls-{asked.controls}/{_file(name)}", volume, models, count=PLACES)
+                key = f"controls-{asked.place}-{asked.controls}/{_file(name)}"
+                looked_at(key, volume, models, COUNTS[asked.place][1], asked.place)
             except ValueError as error:
                 print(f"{name}: {error}", flush=True)
         return
     if not asked.table:
         for target in [t for t in targets(asked.all) if any(word in t for word in asked.only.split(","))]:
-            cell(target, asked.all)
+            cell(target, asked.all, asked.place)
             for start in sources(target, asked.all):
                 truth(target, start)
-    report(asked.all)
+    report(asked.all, asked.place)
     for chosen in (0, 1):
-        control_table(chosen)
+        control_table(chosen, asked.place)
 
 
 def targets(every: bool) -> list[str]:
@@ -65,10 +67,10 @@ def sources(target: str, every: bool) -> list[str]:
     return [name for name in targets(every) if name != target]
 
 
-def cell(target: str, every: bool) -> dict[str, Any]:
+def cell(target: str, every: bool, size: int) -> dict[str, Any]:
     """What the sources answer on a target's unlabelled part."""
-    folder = "all" if every else "similar"
-    return looked_at(f"{folder}/{target}", target_volume(target), sources(target, every), as_it_is=every)
+    key = f"{'all' if every else 'similar'}-{size}/{target}"
+    return looked_at(key, target_volume(target), sources(target, every), COUNTS[size][0], size, as_it_is=every)
 
 
 def truth(target: str, start: str) -> float:
@@ -111,12 +113,12 @@ def scores_of(seen: Mapping[str, Any], places: np.ndarray | slice = slice(None))
     }
 
 
-def report(every: bool) -> None:
+def report(every: bool, size: int) -> None:
     """Regret and correlation of every score, and what the rule selects."""
     known, seen, real = page(), {}, {}
     for target in targets(every):
-        if (FOLDER / ("all" if every else "similar") / f"{target}.json").exists():
-            seen[target] = cell(target, every)
+        if (FOLDER / f"{'all' if every else 'similar'}-{size}" / f"{target}.json").exists():
+            seen[target] = cell(target, every, size)
     for target, there in seen.items():
         now = [truth(target, s) for s in there["models"]]
         later = np.array([known[target, s][2:] for s in there["models"]]).T
@@ -171,10 +173,10 @@ def chances(seen: Mapping[str, Any], real: Mapping[str, np.ndarray]) -> None:
         print(f"| {target} | {there['models'][best]} | {found.better[best]:.2f} | {other[0]} | {other[1]} |")
 
 
-def control_table(chosen: int) -> None:
+def control_table(chosen: int, size: int) -> None:
     """Instability of every model on every control."""
     print(f"\nControls, set {chosen}\n\n| control | model | instability | degenerate places |\n" + "|---" * 4 + "|")
-    for path, there in _cells(FOLDER / f"controls-{chosen}"):
+    for path, there in _cells(FOLDER / f"controls-{size}-{chosen}"):
         for i, model in enumerate(there["models"]):
             share = np.mean(there["inconsistency"][i]) / max(np.mean(there["entropy"][i]), 1e-9)
             trivial = sum(map(bool, there["trivial"][i]))

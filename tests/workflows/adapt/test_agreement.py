@@ -137,5 +137,5 @@ def test_the_grid_is_the_image_or_the_finest_model():
 
 def test_a_place_too_small_for_a_model_says_what_would_do(neuropil):
     places = draw_places(neuropil, [card()], 1, 96)
-    with pytest.raises(InputError, match="24 x 24 voxels of this model, at least 32 are needed: patches of 128 voxels"):
+    with pytest.raises(InputError, match="24 x 24 voxels of this model, at least 32 are needed: places of 128 voxels"):
         view(neuropil, card(voxel_nm=(40.0, 32.0, 32.0)), places, 0)

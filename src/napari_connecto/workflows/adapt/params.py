@@ -47,9 +47,9 @@ class SuggestParams:
 class RankParams:
     """How models are compared on a volume."""
 
-    places: int = param(6, "Number of places that every model segments.", low=2, high=64)
+    places: int = param(4, "Number of places that every model segments.", low=2, high=64)
     place: int = param(
-        256,
+        384,
         "Side length of a place, voxels of the image or of the model with the smallest voxels, whichever are larger.",
         unit="voxels",
         low=64,

@@ -71,7 +71,7 @@ def rank_domains(volume: Volume, library: str | Path | None = None, params: Rank
 
     Examples
     --------
-    >>> params = nc.RankParams(places=2, place=96, patches=16)
+    >>> params = nc.RankParams(places=2, patches=16)
     >>> ranking = nc.rank_domains(nc.open_sample("neuropil"), params=params)
     >>> ranking.ranks[0].name
     'synthetic-neuropil'

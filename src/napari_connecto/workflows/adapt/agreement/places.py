@@ -133,8 +133,8 @@ def view(volume: Volume, card: ModelCard, places: Places, n: int) -> View:
     if min(own.shape[1:]) < LEAST:
         side = LEAST * card.voxel_nm[2] / places.grid.voxel_nm[2]
         raise InputError(
-            f"a place has {own.shape[1]} x {own.shape[2]} voxels of this model, at least {LEAST} are needed: patches "
-            f"of {side:.0f} voxels or more would do"
+            f"a place has {own.shape[1]} x {own.shape[2]} voxels of this model, at least {LEAST} are needed: places "
+            f"of {side:.0f} voxels or more would do (--place)"
         )
     depth = card.halo[0] if is_flat(card) else max(card.halo[0], card.tile[0] // 2)
     read = own.grow((depth, *(min(CONTEXT, n) for n in card.halo[1:]))).clip(level.shape)

@@ -88,8 +88,8 @@ def decide(inconsistency: np.ndarray, between: np.ndarray, entropy: np.ndarray, 
     points = rank_sum(consensus[0], consistency[0])
     order = np.argsort(points, kind="stable")
     better = chances(consensus[1:], consistency[1:], rng) if places > 1 else np.full(len(points), np.nan)
-    scores = [tuple(Score.of(column) for column in table.T) for table in (consensus, consistency, instability)]
-    return Decision(tuple(order.tolist()), *scores, tuple(better.tolist()))
+    first, second, third = (tuple(map(Score.of, table.T)) for table in (consensus, consistency, instability))
+    return Decision(tuple(order.tolist()), first, second, third, tuple(better.tolist()))
 
 
 def chances(consensus: np.ndarray, consistency: np.ndarray, rng: np.random.Generator) -> np.ndarray:
