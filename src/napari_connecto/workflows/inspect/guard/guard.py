@@ -168,7 +168,9 @@ def load_guard(folder: str | Path, *, device: str = "auto", model: Predictor | N
         )
     try:
         told = read_json(here / FIGURES)
-        others = {key: told[key] and Calibration.from_json(told[key]) for key in ("combined", "by_input")}
+        others: dict[str, Any] = {
+            key: told[key] and Calibration.from_json(told[key]) for key in ("combined", "by_input")
+        }
         guard = Guard(
             judge=load_model(here, device=device, backend="torch"),
             card=ModelCard.from_json(told["card"]),
