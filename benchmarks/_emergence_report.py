@@ -183,6 +183,7 @@ def _time_panel(panel: Any, runs: list[dict[str, Any]], concept: str, name: str)
 
 def _space_panel(panel: Any, runs: list[dict[str, Any]], name: str) -> None:
     if not runs:
+        panel.axis("off")
         return
     stages = _stages(runs[0])
     looks = (("probe", "-"), ("channel", ":"), ("latent", "-."), ("random_latent", "--"))
