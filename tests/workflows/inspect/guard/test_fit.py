@@ -32,7 +32,7 @@ def truth(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_fitted_guard_finds_a_planted_error(tmp_path: Path):
-    """The model is right on clean images; its answers to degraded ones and planted faults teach what wrong is."""
+    """Of a threshold as model: its answers always agree with what it sees, so only planted faults can be told."""
     array = image(1, (12, 192, 192))
     stages = set()
     guard = run(fit_guard_job(Threshold(), [(array, truth(array))], FEW), lambda p: stages.add(p.stage))
@@ -40,7 +40,6 @@ def test_a_fitted_guard_finds_a_planted_error(tmp_path: Path):
     assert guard.kind == "masks"
     assert guard.usual > 0.99
     assert guard.combined is None  # a model without an encoder has no input check
-    assert guard.metrics["auroc"]["pair"] > 0.8
     assert guard.by_pair.measured <= 0.2
     volume, hole = Volume.from_array(image(2), NM), Box((1, 60, 60), (2, 120, 120))
     check = check_pair(volume, answer(volume, hole), guard, out=tmp_path / "check")
