@@ -93,11 +93,20 @@ def probability(model: TorchPredictor, volume: Volume) -> np.ndarray:
 def degraded(
     model: TorchPredictor, scene: Scene, name: str, change: Callable[[np.ndarray], np.ndarray]
 ) -> Asked | None:
-    """Boundaries that the degradation alone hides, against insides; None where there are fewer than 30."""
+    """Boundaries that the degradation hides, or weakens most where it hides fewer than 30, against insides."""
     bad, good = scene.volume(name, change), scene.volume()
     low, high = probability(model, bad), probability(model, good)
     missed = scene.boundary & (low < 0.5) & (high >= 0.5)
-    return run(asked_job(model, bad, good, missed, scene.inside, PARAMS)) if missed.sum() >= 30 else None
+    if missed.sum() < 30:
+        missed = weakened(scene, high - low)
+    there = missed.any() and scene.inside.any()
+    return run(asked_job(model, bad, good, missed, scene.inside, PARAMS)) if there else None
+
+
+def weakened(scene: Scene, loss: np.ndarray) -> np.ndarray:
+    """The 300 boundary pixels that lose most probability, of those that lose any."""
+    fallen = np.where(scene.boundary, loss, -1.0)
+    return scene.boundary & (loss > 0) & (fallen >= np.sort(fallen.ravel())[-300])
 
 
 def held_out(name: str, model: TorchPredictor) -> Iterator[str]:
@@ -170,8 +179,7 @@ def planted(name: str, model: TorchPredictor) -> Iterator[str]:
         other, nothing = harmless[int(drawn.integers(len(harmless)))]
         ill = permuted(permuted(model, place, channel, drawn), other, nothing, drawn)
         low, high = probability(ill, scene.volume()), probability(model, scene.volume())
-        fallen = np.where(scene.boundary, high - low, -1.0)
-        missed = scene.boundary & (fallen >= np.sort(fallen.ravel())[-300])
+        missed = weakened(scene, high - low)
         asked = run(asked_job(ill, scene.volume(), scene.volume(), missed, scene.inside, PARAMS, good_model=model))
         found = run(effects_job(asked))
         ranks = []
