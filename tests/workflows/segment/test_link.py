@@ -28,10 +28,10 @@ def test_boundary_between_two_sections_counts_against_their_overlap():
     """Of one overlap, only a clear one is linked; and the clearer of two matches is the best."""
     sizes = np.array([0, 10, 10, 10])
     for boundary, pairs in ((0.0, [[1, 2]]), (0.5, []), (1.0, [])):
-        found = link(overlaps((1, 2, 6), boundary=boundary), sizes, 0.4)  # 6/14 = 0.43
+        found = link(overlaps((1, 2, 6), boundary=boundary), sizes, 0.4, clear=True)  # 6/14 = 0.43
         np.testing.assert_array_equal(found, np.reshape(pairs, (-1, 2)))
     edges, _, areas = overlaps((1, 2, 6), (1, 3, 5))
-    both = link((edges, np.array([6.0, 0.0]), areas), np.array([0, 11, 6, 5]), 0.1)
+    both = link((edges, np.array([6.0, 0.0]), areas), np.array([0, 11, 6, 5]), 0.1, clear=True)
     np.testing.assert_array_equal(both, [[1, 3]])
 
 

@@ -16,10 +16,10 @@ Chosen for the default of `SegmentParams.link`, on sections 0-19 of ISBI 2012 an
 
 def linked(found: Touching, sizes: np.ndarray, params: SegmentParams) -> np.ndarray:
     """Object of each segment, (n + 1,), numbered by its first; see `link`."""
-    return groups(len(sizes) - 1, link(found, sizes, params.link))
+    return groups(len(sizes) - 1, link(found, sizes, params.link, clear=params.link_by == "boundary"))
 
 
-def link(found: Touching, sizes: np.ndarray, least: float) -> np.ndarray:
+def link(found: Touching, sizes: np.ndarray, least: float, *, clear: bool = False) -> np.ndarray:
     """Pairs (n, 2) of segments of successive sections that belong to one object.
 
     Parameters
@@ -30,8 +30,10 @@ def link(found: Touching, sizes: np.ndarray, least: float) -> np.ndarray:
     sizes
         Voxels of each segment, by number.
     least
-        Smallest intersection over union, times ``(1 - mean boundary) / (1 - NEUTRAL)``: where sections of one neurite
-        overlap, neither has a boundary. One of the two must be the other's best match, so that branches are followed.
+        Smallest intersection over union. One of the two must be the other's best match, so that branches are followed.
+    clear
+        Multiply it by ``(1 - mean boundary) / (1 - NEUTRAL)``: where sections of one neurite overlap, neither has a
+        boundary.
     """
     edges, heights, areas = found
     if not len(edges):
@@ -39,8 +41,9 @@ def link(found: Touching, sizes: np.ndarray, least: float) -> np.ndarray:
     keys, at = np.unique(edges[:, 0] * len(sizes) + edges[:, 1], return_inverse=True)
     below, above = np.divmod(keys, len(sizes))
     common = np.bincount(at, areas)
-    clear = 1 - np.bincount(at, heights) / common
-    score = common / (sizes[below] + sizes[above] - common) * clear / (1 - NEUTRAL)
+    score = common / (sizes[below] + sizes[above] - common)
+    if clear:
+        score *= (1 - np.bincount(at, heights) / common) / (1 - NEUTRAL)
     best = np.zeros(len(keys), bool)
     for side in (below, above):
         order = np.lexsort((keys, -score, side))

@@ -45,6 +45,12 @@ class SegmentParams:
         high=1.0,
         advanced=True,
     )
+    link_by: str = param(
+        "overlap",
+        "2d-linked: overlap alone, or weighted by how free of boundary it is.",
+        choices=("overlap", "boundary"),
+        advanced=True,
+    )
     directions: str = param(
         "auto",
         "3d, model of sections: boundary from sections along z (one), or averaged over those along z, y and x (three: "

@@ -287,13 +287,19 @@ def geometry(level: Level, box: Box) -> Level:
     return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
 
 
+LATER = ("grid", "directions", "link_by")
+"""Parameters that the first version did not have."""
+
+
 def _fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region: Box) -> dict[str, Any]:
     """The same as in early versions where the same is done, so that those folders are resumed."""
-    told = {name: value for name, value in asdict(choice.params).items() if name not in ("grid", "directions")}
+    told = {name: value for name, value in asdict(choice.params).items() if name not in LATER}
     if choice.own is not None:
         told["grid"] = choice.params.grid
     if choice.params.directions == "three":
         told["directions"] = "three"
+    if choice.params.link_by != "overlap":
+        told["link_by"] = choice.params.link_by
     return {
         "workflow": "segment",
         "volume": volume.fingerprint(),
