@@ -11,7 +11,7 @@ CONTRAST = 2.0
 """Greatest factor by which contrast is raised or lowered."""
 VARIED = 0.3
 """Range of the middle half of the objects' contrasts, of their median, from which they differ."""
-FEW, SECTIONS = 4, 64
+FEW, SECTIONS = 10, 64
 """Parts of objects that tell at least; sections that are looked at, at most."""
 
 
