@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_connecto.core.errors import VoxelSizeError
+from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.views.resample import resampled
 from napari_connecto.core.volume import Level, Volume
@@ -46,6 +46,10 @@ def fitting_level(volume: Volume, card: ModelCard) -> Level:
 
 def stored_level(volume: Volume, card: ModelCard) -> Level:
     """The stored level that `fitting_level` reads; raises the same errors."""
+    if not isinstance(volume, Volume):
+        raise InputError(
+            f"got an image of type {type(volume).__name__}; make it a volume: Volume.from_array(array, voxel_nm)"
+        )
     if not volume.calibrated:
         raise VoxelSizeError(f"'{volume.name}' states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)")
     axes = (1, 2) if is_flat(card) else (0, 1, 2)

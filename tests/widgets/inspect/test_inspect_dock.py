@@ -244,7 +244,7 @@ def test_stages_are_read_beside_their_controls(dock, viewer, files, images, clea
     bars = {bar.name: bar for bar in dock.knows.plot.bars}
     assert set(bars) == {"encoder.1", "encoder.2", "encoder.3", "decoder.1", "decoder.2", "decoder.3"}
     assert all(0 <= bar.share <= 1 and bar.mark is not None for bar in bars.values())
-    assert "Odd: told best in" in dock.knows.details.text()
+    assert "Odd: read best in" in dock.knows.details.text()
     assert len(viewer.layers[PLACES].data) > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_connecto.models.files import new_model
 from napari_connecto.models.inspect.features import features_at
 from napari_connecto.models.inspect.probe import ProbePredictor
 from napari_connecto.models.inspect.taps import network
+from napari_connecto.workflows.inspect.probe import probe_job
 from tests.contracts.predictor import PredictorContract
 from tests.models.cards import card
 
@@ -141,3 +143,22 @@ def test_a_region_is_kept_to():
     region = nc.Box((0, 0, 0), (1, 96, 96))
     found = nc.probe(new_model(CARD, 0, device="cpu"), scene()[0], drawn, region=region)
     assert found.card.metrics["pixels"] == {"class 2": 32, "class 3": 32}
+
+
+def test_scribbles_need_no_voxel_size():
+    unstated = replace(nc.Volume.from_array(scribbles(), (1.0, 1.0, 1.0), kind="labels"), calibrated=False)
+    found = nc.probe(new_model(CARD, 0, device="cpu"), scene()[0], unstated)
+    assert found.card.metrics["pixels"] == {"class 2": 32, "class 3": 32}
+
+
+def test_looking_for_scribbles_can_be_cancelled():
+    """It reports before each section is read."""
+    job = probe_job(new_model(CARD, 0, device="cpu"), scene()[0], scribbles())
+    looked = [p for p, _ in zip(job, range(SHAPE[0]), strict=False)]
+    assert [(p.done, p.stage) for p in looked] == [(z, "looking for scribbles") for z in range(SHAPE[0])]
+    job.close()
+
+
+def test_one_class_may_have_one_name():
+    found = nc.probe(new_model(CARD, 0, device="cpu"), scene()[0], scribbles(1), names="disc")
+    assert [output.name for output in found.card.outputs] == ["disc"]

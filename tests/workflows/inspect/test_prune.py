@@ -90,6 +90,7 @@ def test_sparsity_0_gives_the_same_model(model, image, how):
 
 def test_a_number_is_the_sparsity(model, image):
     assert nc.prune(model, image, 0.0, **SMALL).params == PruneParams(sparsity=0.0, **SMALL)
+    assert nc.prune(model, image, np.float32(0), **SMALL).params == PruneParams(sparsity=0.0, **SMALL)
     assert nc.prune(model, image, PruneParams(sparsity=0.9), **SMALL | {"sparsity": 0.0}).params.sparsity == 0.0
 
 
@@ -178,3 +179,14 @@ def test_the_result_is_told_in_words(small):
     assert any("held-out places: Dice" in line for line in lines)
     assert any(line.startswith("VI on held-out labels") for line in lines)
     assert "weights remain" in repr(small)
+
+
+def test_labels_need_no_voxel_size(model, image, labels):
+    """Voxel for voxel on the image, as those of the same size; not in a corner of it."""
+    unstated = replace(labels, levels=(replace(labels.levels[0], voxel_nm=(1.0, 1.0, 1.0)),), calibrated=False)
+    params = PruneParams(**SMALL)
+    for one, other in zip(
+        places_of(image, labels, CARD, params), places_of(image, unstated, CARD, params), strict=True
+    ):
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert one.labels.any()

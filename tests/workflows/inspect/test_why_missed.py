@@ -124,7 +124,8 @@ def test_masks_may_have_a_voxel_size_of_their_own(model, images, masks) -> None:
     own = [volume(mask.astype(np.uint8)) for mask in masks]
     uncalibrated = [replace(mask, calibrated=False) for mask in own]
     expected = run(asked_job(model, *images, *masks, FEW))
-    for same in (own, uncalibrated):
+    sections = [mask[0] for mask in masks]
+    for same in (own, uncalibrated, sections):
         asked = run(asked_job(model, *images, *same, FEW))
         for one, other in zip(asked.painted, expected.painted, strict=True):
             np.testing.assert_array_equal(one.missed, other.missed)
@@ -187,6 +188,8 @@ def test_the_document_is_json_and_the_sentences_name_the_channels(found: WhyMiss
         (lambda m, i, k: (m, *i, k[0] & False, k[1]), r"got no pixel painted as missed; paint some"),
         (lambda m, i, k: (m, *i, k[0], k[1] & False), r"got no pixel painted as background; paint some"),
         (lambda m, i, k: (m, *i, k[0][:, :9], k[1]), r"got painted pixels of shape \(1, 9, 64\) without a voxel size"),
+        (lambda m, i, k: (m, i[0], np.zeros((1, 64, 64)), *k), r"got ndarray for good; give a better version"),
+        (lambda m, i, k: (m, np.zeros((1, 64, 64)), i[1], *k), r"got an image of type ndarray; make it a volume"),
         (
             lambda m, i, k: (m, i[0], volume(np.zeros((1, 8, 8), np.float32), "small"), *k),
             r"'small' of \(1, 8, 8\) voxels as the models read them; both must show one scene",
@@ -196,3 +199,23 @@ def test_the_document_is_json_and_the_sentences_name_the_channels(found: WhyMiss
 def test_what_cannot_be_answered_is_refused(model, images, masks, change, message: str) -> None:
     with pytest.raises(InputError, match=message):
         why_missed(*change(model, images, masks), FEW)
+
+
+class Watched:
+    """An array that notes what is read."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, list[tuple[slice, ...]]()
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        self.read.append(key)
+        return np.asarray(self._array[key])
+
+
+def test_masks_are_not_read_outside_of_the_region(model, images, masks) -> None:
+    watched = [Watched(mask.astype(np.uint8)) for mask in masks]
+    own = [Volume((Level(one, NM),)) for one in watched]
+    run(asked_job(model, *images, *own, FEW, region=Box((0, 8, 8), (1, 24, 40))))
+    for one in watched:
+        assert one.read
+        assert all(8 <= k[1].start < k[1].stop <= 24 and 8 <= k[2].start < k[2].stop <= 40 for k in one.read)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.shared.on_grid import kept_where, on_grid
+from napari_connecto.workflows.shared.on_grid import kept_where, on_grid, placed_on
 
 RNG = np.random.default_rng(0)
 FINE = RNG.integers(1, 99, (6, 8, 10)).astype(np.uint16)
@@ -43,3 +46,22 @@ def test_labels_are_kept_where_the_mask_of_another_grid_says():
     np.testing.assert_array_equal(kept.levels[1].array[1], (FINE[::2, ::2, ::2] * mask.levels[0].array)[1])
     assert kept.levels[0].dtype == np.uint16
     assert (kept.levels[0].array.ndim, kept.levels[0].array.size) == (3, FINE.size)
+
+
+def test_labels_without_a_voxel_size_lie_on_the_image_voxel_for_voxel():
+    """A TIFF file that states no size has voxels of 1: taken as nm, it would cover a corner of the image."""
+    image = Volume((Level(FINE, (40.0, 8.0, 8.0), (0.0, 16.0, 0.0)),), name="em")
+    coarse = Level(FINE[:, ::2, ::2], (40.0, 16.0, 16.0), (0.0, 16.0, 0.0))
+    unstated = Volume((Level(FINE, (1.0, 1.0, 1.0)),), calibrated=False)
+    for labels in (FINE, unstated):
+        seen = placed_on(labels, image, image.levels[0])
+        np.testing.assert_array_equal(seen.read(seen.box), FINE)
+    np.testing.assert_array_equal(placed_on(FINE[:, ::2, ::2], image, coarse).array[:], FINE[:, ::2, ::2])
+    section = Volume((replace(image.levels[0], array=FINE[:1]),))
+    np.testing.assert_array_equal(placed_on(FINE[0], section, section.levels[0]).array[:], FINE[:1])
+
+
+def test_labels_without_a_voxel_size_and_of_another_shape_are_refused():
+    image = Volume((Level(FINE, (40.0, 8.0, 8.0)),), name="em")
+    with pytest.raises(InputError, match=r"got labels of shape \(6, 8, 9\) without a voxel size for 'em'"):
+        placed_on(FINE[..., :9], image, image.levels[0])

@@ -16,7 +16,6 @@ from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.nets.nets import divisor
-from napari_connecto.workflows.shared.on_grid import on_grid
 
 SMALL = 128
 """Extent of a tile along y and x where the network takes any: painted pixels lie close together."""
@@ -58,34 +57,6 @@ def _small(card: ModelCard) -> Vec3:
     step = divisor(card.network)
     wanted = (card.tile[0], *(min(SMALL, t) for t in card.tile[1:]))
     return vec3([max(s, n // s * s) for n, s in zip(wanted, step, strict=True)])
-
-
-def mask_on(mask: Volume | np.ndarray, image: Volume, level: Level) -> Level:
-    """A mask on the grid that a model reads.
-
-    Parameters
-    ----------
-    mask
-        Labels, not 0 where painted; an array, or a volume without voxel size, has the voxels of the image's finest
-        level.
-    image, level
-        The image, and the level of it that the model reads.
-
-    Raises
-    ------
-    InputError
-        If its shape does not fit.
-    """
-    finest = image.levels[0]
-    if isinstance(mask, Volume) and mask.calibrated:
-        return on_grid(mask.levels[0], level)
-    array: Any = mask.levels[0].array if isinstance(mask, Volume) else np.asarray(mask)
-    if tuple(array.shape) != finest.shape:
-        raise InputError(
-            f"got painted pixels of shape {tuple(array.shape)} without a voxel size for '{image.name}' of "
-            f"{finest.shape}; give both the same shape, or the pixels a voxel size"
-        )
-    return on_grid(Level(array, finest.voxel_nm, finest.origin_nm), level)
 
 
 def label_of(labels: Volume, value: int) -> Volume:
@@ -134,14 +105,14 @@ def painted_job(missed: Level, background: Level, plan: TilePlan, most: int, reg
 
 def _painted(missed: Level, background: Level, tile: Tile, region: Box | None) -> Painted | None:
     box = tile.write
-    masks = [level.read(box) != 0 for level in (missed, background)]
-    if region is not None:
-        inside = np.zeros(box.shape, bool)
-        common = _common(box, region)
-        if common.size == 0:
-            return None
-        inside[common.shift(tuple(-a for a in box.start)).slices] = True
-        masks = [mask & inside for mask in masks]
+    common = box if region is None else _common(box, region)
+    if common.size == 0:
+        return None
+    masks = []
+    for level in (missed, background):
+        mask = np.zeros(box.shape, bool)
+        mask[common.shift(tuple(-a for a in box.start)).slices] = level.read(common) != 0
+        masks.append(mask)
     return Painted(tile, masks[0], masks[1] & ~masks[0])
 
 

@@ -104,7 +104,7 @@ def probe_job(
     check_channels(level, card)
     box = level.box if region is None else volume.levels[0].box_in(region, level).clip(level.shape)
     [labels] = mask_levels({"scribbles": scribbles}, volume, level).values()
-    drawn = _drawn(labels, box, params)
+    drawn = yield from _drawn_job(labels, box, params)
     classes = _classes(drawn.label, names)
     stages = stages_of(opened, params.stages)
     view = View(cached(level, CACHE_BYTES), card.normalisation.resolve(volume))
@@ -135,10 +135,11 @@ class _Drawn:
     stroke: np.ndarray
 
 
-def _drawn(labels: Level, box: Box, params: ProbeParams) -> _Drawn:
+def _drawn_job(labels: Level, box: Box, params: ProbeParams) -> Job[_Drawn]:
     """Pixels that are not 0; of too many, as many of each label as there are, at most an equal share."""
     found, numbers, strokes, count = [], [], [], 0
     for z in range(box.start[0], box.stop[0]):
+        yield Progress(z - box.start[0], box.shape[0], "looking for scribbles")
         plane = labels.read(Box((z, *box.start[1:]), (z + 1, *box.stop[1:])))[0]
         if not plane.any():
             continue
@@ -167,8 +168,9 @@ def _classes(label: np.ndarray, names: Sequence[str] | None) -> dict[int, str]:
         raise InputError(f"got {len(wanted)} classes; at most {MOST_CLASSES} are allowed: are these instances?")
     if names is None:
         names = ["object"] if len(wanted) == 1 else [f"class {n}" for n in wanted]
-    if len(set(names)) != len(wanted):
-        raise InputError(f"got names {list(names)} for classes {wanted}; give one different name for each")
+    names = [names] if isinstance(names, str) else list(names)
+    if not len(names) == len(set(names)) == len(wanted):
+        raise InputError(f"got names {names} for classes {wanted}; give one different name for each")
     return dict(zip(wanted, names, strict=True))
 
 

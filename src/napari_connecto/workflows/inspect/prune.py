@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -143,8 +144,8 @@ def prune_job(
 
 
 def _params(params: PruneParams | float | None, fields: Mapping[str, Any]) -> PruneParams:
-    if isinstance(params, int | float):
-        params = PruneParams(sparsity=params)
+    if isinstance(params, Real):
+        params = PruneParams(sparsity=float(params))
     return from_mapping(PruneParams, {**asdict(params or PruneParams()), **fields})
 
 

@@ -20,7 +20,7 @@ from napari_connecto.models.nets.nets import divisor
 from napari_connecto.models.training.fit import Sample
 from napari_connecto.workflows.inspect.prune_params import PruneParams
 from napari_connecto.workflows.shared.em_labels import LabelKind, boundary_target, to_em
-from napari_connecto.workflows.shared.on_grid import on_grid
+from napari_connecto.workflows.shared.on_grid import placed_on
 from napari_connecto.workflows.shared.patches import candidates
 
 GAP_NM = 200.0
@@ -68,7 +68,7 @@ def places_of(volume: Volume, labels: Volume | None, card: ModelCard, params: Pr
         If the volume does not fit the model.
     """
     level = fitting_level(volume, card)
-    truth = None if labels is None else on_grid(labels.levels[0], level)
+    truth = None if labels is None else placed_on(labels, volume, level)
     scaling = card.normalisation.resolve(volume)
     found = []
     tiles = (_tile(card, params.size), card.tile)

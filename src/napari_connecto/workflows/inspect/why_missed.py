@@ -23,7 +23,8 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inspect.patching import Effects, Patcher, Plan, Scene
 from napari_connecto.workflows.inspect.missed import Channel, Ranking, Stage, WhyMissed
 from napari_connecto.workflows.inspect.missed_params import MissedParams
-from napari_connecto.workflows.inspect.painted import Painted, mask_on, painted_job, tile_plan
+from napari_connecto.workflows.inspect.painted import Painted, painted_job, tile_plan
+from napari_connecto.workflows.shared.on_grid import placed_on
 from napari_connecto.workflows.shared.region import region_in
 
 SHARES = (1 / 4, 1 / 2)
@@ -179,6 +180,8 @@ def asked_job(
     region: Box | None = None,
 ) -> Job[Asked]:
     """Open what `why_missed` was asked about, and find the painted tiles."""
+    if not isinstance(good, Volume | Predictor):
+        raise InputError(f"got {type(good).__name__} for good; give a better version of the image, or a better model")
     if isinstance(good, Volume):
         better, other = good, good_model or model
     else:
@@ -196,7 +199,7 @@ def asked_job(
         check_channels(level, used.card)
     output = model.card.output(params.output) if params.output else model.card.outputs[0]
     patcher = Patcher(model, other, output.name)
-    masks = [mask_on(mask, bad, levels[0]) for mask in (missed, background)]
+    masks = [placed_on(mask, bad, levels[0], "painted pixels") for mask in (missed, background)]
     where = region_in(region, bad, levels[0])
     painted = yield from painted_job(masks[0], masks[1], tile_plan(model, levels[0].shape), params.tiles, where)
     scalings = [used.card.normalisation.resolve(v) for used, v in zip(models, volumes, strict=True)]

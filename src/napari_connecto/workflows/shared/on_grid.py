@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
@@ -23,6 +24,38 @@ def on_grid(level: Level, grid: Level) -> Level:
         Gives shape and position.
     """
     return replace(grid, array=_OnGrid(level, grid.voxel_nm, grid.origin_nm, grid.shape))
+
+
+def placed_on(values: Volume | np.ndarray, image: Volume, level: Level, what: str = "labels") -> Level:
+    """Labels, or a map, on the grid that a model reads; nothing is read.
+
+    Parameters
+    ----------
+    values
+        A volume with a voxel size is taken at its place. An array, or a volume without one, has the voxels of the
+        image's finest level, or of ``level``; one section may be (y, x).
+    image, level
+        The image, and the level of it that the model reads.
+    what
+        Their name in errors.
+
+    Raises
+    ------
+    InputError
+        If there is no voxel size and the shape is another.
+    """
+    if isinstance(values, Volume) and values.calibrated:
+        return on_grid(values.levels[0], level)
+    array: Any = values.levels[0].array if isinstance(values, Volume) else np.asarray(values)
+    shape, finest = tuple(array.shape), image.levels[0]
+    array = array[None] if len(shape) == 2 else array
+    for grid in (finest, level):
+        if tuple(array.shape) == grid.shape:
+            return on_grid(Level(array, grid.voxel_nm, grid.origin_nm), level)
+    raise InputError(
+        f"got {what} of shape {shape} without a voxel size for '{image.name}' of {finest.shape}; give both the same "
+        f"shape, or the {what} a voxel size"
+    )
 
 
 def part_of(level: Level, box: Box) -> Level:

@@ -174,3 +174,13 @@ def test_it_reports_each_network_and_can_be_closed():
     job = concepts_job(new_model(CARD, 0, device="cpu"), volume, masks, PARAMS)
     assert next(job).stage == "untrained 1"
     job.close()
+
+
+def test_the_summary_says_where_a_reading_is_no_better_than_its_controls():
+    lines = list(answer().lines())
+    worse = replace(answer().readings[0], low=0.2, prevalence=0.3, untrained=())
+    better = replace(worse, low=0.4)
+    for reading, odd in ((worse, True), (better, False), (replace(better, untrained=(0.5,)), True)):
+        [line] = [s for s in nc.Concepts((reading,), (), {}).lines() if "read best in" in s]
+        assert line.endswith("no better than its controls") is odd
+    assert any("read best in" in line for line in lines)

@@ -17,9 +17,9 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import new_model, save_model
 from napari_connecto.models.inspect.pair import ERROR, QUALITY, judge_card
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
-from napari_connecto.workflows.inspect.guard.check import check_pair, guard_of
+from napari_connecto.workflows.inspect.guard.check import check_pair, check_pair_job, guard_of
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
-from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard, quality_of, score_of, with_model
+from napari_connecto.workflows.inspect.guard.guard import Guard, limit_of, load_guard, quality_of, score_of, with_model
 from napari_connecto.workflows.inspect.guard.params import CheckParams, GuardParams
 from napari_connecto.workflows.inspect.guard.scenes import HALO, INNER, Source, draw, pair, view, view_shape
 
@@ -131,6 +131,10 @@ def test_what_is_no_probability_is_refused(volume, tmp_path):
     logits = Volume.from_array(np.full((3, 192, 192), 5, np.float32), NM)
     with pytest.raises(InputError, match="got answers from 5 to 5"):
         check_pair(volume, logits, guard(), out=tmp_path / "b")
+    with pytest.raises(InputError, match="got an answer of type ndarray; give the volume that predict returned"):
+        check_pair(volume, np.zeros((3, 192, 192), np.float32), guard(), out=tmp_path / "d")
+    with pytest.raises(InputError, match="got an image of type ndarray; make it a volume"):
+        check_pair(np.zeros((3, 192, 192), np.float32), answer(volume), guard(), out=tmp_path / "e")
     with pytest.raises(InputError, match="got an answer of 2 channels"):
         check_pair(volume, Volume.from_array(np.zeros((2, 3, 192, 192), np.uint8), NM), guard(), out=tmp_path / "c")
 
@@ -207,3 +211,37 @@ def test_the_shipped_guard_belongs_to_its_model():
     assert made.model is not None
     with pytest.raises(ModelError, match="has no guard; fit one"):
         guard_of("rat-axons")
+
+
+def test_an_answer_without_a_voxel_size_has_the_voxels_of_the_image(volume, tmp_path):
+    """It would else be taken for one of nm-sized voxels, in a corner, and the rest for an answer of 0."""
+    said = answer(volume)
+    unstated = Volume((replace(said.levels[0], voxel_nm=(1.0, 1.0, 1.0)),), calibrated=False)
+    one, other = (check_pair(volume, v, guard(), out=tmp_path / n) for n, v in (("a", said), ("b", unstated)))
+    np.testing.assert_array_equal(other.error.levels[0].array[:], one.error.levels[0].array[:])
+    with pytest.raises(InputError, match="got an answer of shape"):
+        check_pair(volume, replace(unstated, levels=(replace(said.levels[0], array=np.zeros((1, 9, 9))),)), guard())
+
+
+def test_labels_of_an_example_need_no_voxel_size():
+    labels = np.arange(3 * 192 * 192, dtype=np.uint32).reshape(3, 192, 192)
+    unstated = Volume.from_array(labels, (1.0, 1.0, 1.0), kind="labels")
+    source = Source.of((Volume.from_array(image(), NM), replace(unstated, calibrated=False)), CARD, "instances")
+    np.testing.assert_array_equal(source.labels.read(source.labels.box), labels)
+
+
+def test_reading_tiles_reports_and_can_be_cancelled(volume, tmp_path):
+    """The last pass over a large answer stops where it is closed, and leaves no report of a finished check."""
+    job = check_pair_job(volume, answer(volume), guard(), out=tmp_path / "check")
+    assert any(p.stage.startswith("predicting quality") for p in job)
+    job = check_pair_job(volume, answer(volume), guard(), out=tmp_path / "closed")
+    for progress in job:
+        if progress.stage.startswith("predicting quality"):
+            job.close()
+    assert not (tmp_path / "closed" / "report.json").exists()
+
+
+def test_a_tile_is_not_bad_for_a_flaw_where_the_usual_one_has_none():
+    assert limit_of(0.0, "membranes") == 0.1
+    assert limit_of(1.0, "membranes") == 2.0
+    assert limit_of(0.0, "masks") == 0.8

@@ -14,7 +14,7 @@ from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inspect.taps import Network, network
 from napari_connecto.workflows.inspect.concepts.result import Axis
-from napari_connecto.workflows.shared.on_grid import on_grid
+from napari_connecto.workflows.shared.on_grid import placed_on
 
 Models: TypeAlias = Predictor | Sequence[Predictor] | Mapping[float, Predictor]
 Mask: TypeAlias = Volume | np.ndarray
@@ -65,8 +65,7 @@ def mask_levels(masks: Mapping[str, Mask] | Mask, volume: Volume, level: Level) 
     Parameters
     ----------
     masks
-        Volumes with a position of their own, or arrays (z, y, x), or (y, x), of the shape of the image's finest level
-        or of ``level``.
+        See `placed_on`.
     volume, level
         Image, and the level of it that the model reads.
 
@@ -78,23 +77,10 @@ def mask_levels(masks: Mapping[str, Mask] | Mask, volume: Volume, level: Level) 
     named = masks if isinstance(masks, Mapping) else {_name(masks): masks}
     if not named:
         raise InputError("got no mask; give one or more, by the name of what they show")
-    return {str(name): _level(str(name), mask, volume, level) for name, mask in named.items()}
+    return {str(name): placed_on(mask, volume, level, f"a mask '{name}'") for name, mask in named.items()}
 
 
 def _name(mask: Mask) -> str:
     if not isinstance(mask, Volume):
         return DEFAULT
     return Path(mask.source).name.split(".")[0] or mask.name if mask.source else mask.name
-
-
-def _level(name: str, mask: Mask, volume: Volume, level: Level) -> Level:
-    if isinstance(mask, Volume):
-        return on_grid(mask.levels[0], level)
-    array = mask[None] if mask.ndim == 2 else mask
-    finest = volume.levels[0]
-    for grid in (level, finest):
-        if array.shape == grid.shape:
-            return on_grid(Level(array, grid.voxel_nm, grid.origin_nm), level)
-    raise InputError(
-        f"got a mask '{name}' of shape {mask.shape}; the image has {finest.shape}: cut it to the same grid"
-    )

@@ -83,8 +83,9 @@ def choose_pixels(level: Level, masks: Mapping[str, Level], params: ConceptParam
     planes = np.unique(np.linspace(box.start[0], box.stop[0] - 1, params.sections).round().astype(int))
     if len(planes) * box.shape[1] * box.shape[2] > LARGEST:
         raise InputError(f"got {len(planes)} sections of {box.shape[1:]} pixels; name a smaller region")
-    values = {name: np.stack([_plane(mask, z, box) for z in planes]) for name, mask in masks.items()}
-    truth = {name: _truth(array, params.scribbles) for name, array in values.items()}
+    truth = {
+        name: np.stack([_truth(_plane(mask, z, box), params.scribbles) for z in planes]) for name, mask in masks.items()
+    }
     rng = np.random.default_rng(params.seed)
     roles = _roles(truth, corners, params.block, rng)
     partner = _partners(roles, rng)

@@ -150,9 +150,11 @@ class Concepts:
     def _lines(self, concept: str) -> Iterator[str]:
         best = max(self.last(concept), key=lambda r: r.validation)
         control = f", untrained networks {max(best.untrained):.2f} at most" if best.untrained else ""
+        beaten = best.low > max([best.prevalence, *best.untrained])
         yield (
-            f"{concept}: told best in {best.stage}, average precision {best.probe:.2f} ({best.low:.2f} to "
+            f"{concept}: read best in {best.stage}, average precision {best.probe:.2f} ({best.low:.2f} to "
             f"{best.high:.2f}; chance {best.prevalence:.2f}{control})"
+            + ("" if beaten else "; that is no better than its controls")
         )
         steps = [r.at for r in self.along("step", concept, best.stage)]
         if len(steps) > 1:

@@ -13,7 +13,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.segment.block import scaling_of
-from napari_connecto.workflows.shared.on_grid import on_grid
+from napari_connecto.workflows.shared.on_grid import placed_on
 
 
 def both(volume: Volume, output: Volume, card: ModelCard) -> Volume:
@@ -24,7 +24,8 @@ def both(volume: Volume, output: Volume, card: ModelCard) -> Volume:
     volume
         Image.
     output
-        What the model made of it; elsewhere placed or sampled, it is read at the nearest voxel.
+        What the model made of it; elsewhere placed or sampled, it is read at the nearest voxel. Without a voxel size it
+        has the voxels of the image.
     card
         Of the model.
 
@@ -35,15 +36,18 @@ def both(volume: Volume, output: Volume, card: ModelCard) -> Volume:
     InputError
         If the answer has channels, is no map of probabilities, or lies outside of the image.
     """
-    level, answer = fitting_level(volume, card), output.levels[0]
+    level = fitting_level(volume, card)
+    if not isinstance(output, Volume):
+        raise InputError(f"got an answer of type {type(output).__name__}; give the volume that predict returned")
+    answer = output.levels[0]
     if answer.channels is not None:
         raise InputError(
             f"got an answer of {answer.channels} channels in '{output.name}'; give one of the model's outputs"
         )
-    if level.box_in(level.box, answer).clip(answer.shape).size == 0:
+    if output.calibrated and level.box_in(level.box, answer).clip(answer.shape).size == 0:
         raise InputError(f"'{output.name}' lies outside of '{volume.name}'; give the model's answer to this image")
     scaling = card.normalisation.resolve(volume)
-    array = _Both(level, scaling, on_grid(answer, level), scaling_of(answer.dtype))
+    array = _Both(level, scaling, placed_on(output, volume, level, "an answer"), scaling_of(answer.dtype))
     source = f"{volume.source}|{output.source}" if volume.source and output.source else ""
     revision = "|".join(str(v.metadata.get("revision", "")) for v in (volume, output))
     metadata: dict[str, Any] = {"revision": revision}

@@ -37,7 +37,7 @@ from napari_connecto.workflows.shared.region import region_in
 from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
 
 REPORT, WORST, TILES = "report.json", "worst.json", "tiles.csv"
-MAPPING, SAMPLING = "mapping errors", "checking sampled tiles"
+MAPPING, SAMPLING, RATING = "mapping errors", "checking sampled tiles", "predicting quality"
 WIDE = 48
 """Side of a worst place, voxels of the model in the plane."""
 
@@ -190,7 +190,9 @@ def check_pair_job(
         job.remove(REPORT)
         within = region_in(region, volume, level) or level.box
         halves = 5 if guard.gate is not None and guard.model is not None else 0
-        phases = Phases({MAPPING: tiles_in(pair, guard.judge), SAMPLING: params.tiles * (1 + halves)})
+        tiles = _tiles(level.shape, guard.judge.card.tile, within)
+        work = {MAPPING: tiles_in(pair, guard.judge), SAMPLING: params.tiles * (1 + halves), RATING: 0.1 * len(tiles)}
+        phases = Phases(work)
         # the pair has one level, so its finest is what the model reads
         place: dict[str, Any] = {"region": within, "client": client, "metadata": {"guard": guard.judge.card.name}}
         place["first"] = None if first is None else region_in(first, volume, level)
@@ -199,8 +201,7 @@ def check_pair_job(
         error, quality = (store.volume(name) for name in (ERROR, QUALITY))
         sampling = _verdict_job(guard, volume, error.levels[0], quality.levels[0], within, params)
         verdict = yield from phases.run(SAMPLING, sampling)
-        tiles = _tiles(level.shape, guard.judge.card.tile, within)
-        means = np.array([_means(error.levels[0], quality.levels[0], box) for box in tiles])
+        means = yield from phases.run(RATING, _means_job(error.levels[0], quality.levels[0], tiles))
         predicted = guard.score_of(means[:, 1])
         worst = worst_places(error, params.places, WIDE * guard.card.voxel_nm[1], within)
         report = _report(guard, verdict, predicted, worst)
@@ -264,6 +265,16 @@ def worst_places(error: Volume, n: int, size_nm: float, within: Box | None = Non
 def _tiles(shape: Vec3, tile: Vec3, within: Box) -> list[Box]:
     plan = TilePlan(shape, tile)
     return [plan[int(i)].write for i in plan.touching([within])]
+
+
+def _means_job(error: Level, quality: Level, tiles: Sequence[Box]) -> Job[np.ndarray]:
+    """(n, 2) of `_means`."""
+    means = np.zeros((len(tiles), 2))
+    for k, box in enumerate(tiles):
+        means[k] = _means(error, quality, box)
+        if k % 16 == 15 or k + 1 == len(tiles):
+            yield Progress(k + 1, len(tiles), RATING)
+    return means
 
 
 def _means(error: Level, quality: Level, box: Box) -> tuple[float, float]:

@@ -22,10 +22,9 @@ from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
 from napari_connecto.workflows.inspect.guard.faults import FAULTS, plant
 from napari_connecto.workflows.inspect.guard.guard import (
-    LEAST_DICE,
-    MOST_VI,
     PAIR_NAMES,
     Guard,
+    limit_of,
     quality_of,
 )
 from napari_connecto.workflows.inspect.guard.harm import FAMILIES, degraded
@@ -261,7 +260,7 @@ def _calibrated_job(
         yield Progress(k + 1, 2 * scenes, CALIBRATING)
     clean_tiles, harmed = (joined(part) for part in found)
     usual = float(np.median(clean_tiles.score))
-    limit = LEAST_DICE if setting.kind == "masks" else MOST_VI * usual
+    limit = limit_of(usual, setting.kind)
     bads = [t.score < limit if setting.kind == "masks" else t.score > limit for t in (clean_tiles, harmed)]
     good, rate = ~bads[0], params.false_alarm
     by_pair = Calibration.fit(PAIR_NAMES, clean_tiles.pair[good], harmed.pair, bads[1], rate)

@@ -27,6 +27,8 @@ GUARD, FIGURES = "guard", "guard.json"
 """Folder of a guard beside its model, and what makes it one."""
 LEAST_DICE, MOST_VI = 0.8, 2.0
 """A tile is bad below this Dice, or above this multiple of the usual variation of information."""
+LEAST_VI = 0.1
+"""Bits. No tile below it is bad: where the usual one is 0, a multiple would call every flaw bad."""
 TINY = 1e-4
 
 
@@ -77,7 +79,7 @@ class Guard:
     @property
     def limit(self) -> float:
         """Score beyond which a tile is bad: Dice below it, or VI above."""
-        return LEAST_DICE if self.kind == "masks" else MOST_VI * self.usual
+        return limit_of(self.usual, self.kind)
 
     @property
     def unit(self) -> str:
@@ -199,6 +201,11 @@ def with_model(guard: Guard, model: Predictor) -> Guard:
             "fit one for this model"
         )
     return replace(guard, model=model)
+
+
+def limit_of(usual: float, kind: AnswerKind) -> float:
+    """Score beyond which a tile is bad: Dice below it, or VI above."""
+    return LEAST_DICE if kind == "masks" else max(LEAST_VI, MOST_VI * usual)
 
 
 def quality_of(score: float, kind: AnswerKind) -> float:

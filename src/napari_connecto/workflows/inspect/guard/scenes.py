@@ -17,7 +17,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.inspect.guard.truth import AnswerKind, Judged, judge
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.em_labels import BACKGROUND, LabelKind, to_em
-from napari_connecto.workflows.shared.on_grid import on_grid
+from napari_connecto.workflows.shared.on_grid import placed_on
 
 INNER, HALO = 96, 16
 """Side of a tile that is judged, and the context around it, voxels of the model."""
@@ -65,13 +65,13 @@ class Source:
         image, labels = fields if all(f is not None for f in fields) else _two(example)
         image, labels = _volume(image, card, "image"), _volume(labels, card, "labels")
         level = fitting_level(image, card)
-        if image.levels[0].shape != labels.levels[0].shape and image.levels[0].voxel_nm == labels.levels[0].voxel_nm:
+        here, there = image.levels[0], labels.levels[0]
+        if here.shape != there.shape and (here.voxel_nm == there.voxel_nm or not labels.calibrated):
             raise InputError(
-                f"got an image of {image.levels[0].shape} and labels of {labels.levels[0].shape} voxels; both must be "
-                "on one grid"
+                f"got an image of {here.shape} and labels of {there.shape} voxels; both must be on one grid"
             )
         scaling = card.normalisation.resolve(image)
-        return cls(level, scaling, on_grid(labels.levels[0], level), kind, level.box)
+        return cls(level, scaling, placed_on(labels, image, level), kind, level.box)
 
     def split(self, share: float) -> tuple[Source, Source]:
         """Two parts with a gap: along z if there are 8 sections or more, else along the longer of y and x."""
