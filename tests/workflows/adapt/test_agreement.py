@@ -137,5 +137,15 @@ def test_the_grid_is_the_image_or_the_finest_model():
 
 def test_a_place_too_small_for_a_model_says_what_would_do(neuropil):
     places = draw_places(neuropil, [card()], 1, 96)
-    with pytest.raises(InputError, match="24 x 24 voxels of this model, at least 32 are needed: places of 128 voxels"):
+    with pytest.raises(InputError, match=r"24 x 24 voxels of this model, at least 32 are needed: choose places of 128"):
         view(neuropil, card(voxel_nm=(40.0, 32.0, 32.0)), places, 0)
+    with pytest.raises(InputError, match=r"places would need 256 voxels, and the image has 192: use a larger image"):
+        view(neuropil, card(voxel_nm=(40.0, 64.0, 64.0)), places, 0)  # no place in this image would do
+
+
+def test_an_image_without_tissue_names_the_option_for_smaller_places():
+    flat = Volume.from_array(np.full((2, 128, 128), 7, np.uint8), NM, name="flat")
+    with pytest.raises(
+        InputError, match=r"'flat' has no places of tissue of 96 x 96 voxels .*smaller places \(--place"
+    ):
+        draw_places(flat, [card()], 2, 96)

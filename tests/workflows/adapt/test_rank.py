@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_connecto.core.documents import json_text
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt import rank as ranking_module
 from napari_connecto.workflows.adapt.params import RankParams
@@ -91,6 +91,36 @@ def test_a_library_of_one_model_is_judged_by_consistency_alone(library, neuropil
     assert "consistency alone" in found.lines()[-2]
 
 
+def test_without_other_sound_answers_none_are_said_to_be_missing(library, neuropil, monkeypatch):
+    """The others are there, but degenerate: nothing may say that the library has one model."""
+    models = {"near": dark(1.0), "imported": everywhere, "far": everywhere}
+    monkeypatch.setattr(ranking_module, "load_model", lambda path: Answering(models[path.name]))
+    found = rank_domains(neuropil, library, PARAMS)
+    assert (found.ranks[0].name, found.ranks[0].consensus, len(found.ranks)) == ("near", None, 3)
+    assert "no other model gives answers to compare with" in found.lines()[-2]
+
+
+@pytest.mark.parametrize("error", [ModelError("damaged"), FileNotFoundError("weights.safetensors")])
+def test_a_damaged_model_is_named_and_the_others_are_ranked(library, neuropil, monkeypatch, error):
+    load = ranking_module.load_model
+
+    def loaded(path):
+        if path.name == "imported":
+            raise error
+        return load(path)
+
+    monkeypatch.setattr(ranking_module, "load_model", loaded)
+    by = {rank.name: rank for rank in rank_domains(neuropil, library, PARAMS).ranks}
+    assert (by["imported"].compared, by["imported"].note) == (False, str(error))
+    assert by["near"].compared
+
+
+@pytest.mark.parametrize(("side", "small"), [(96, True), (256, False)])
+def test_small_places_are_said_to_be_judged_too_strictly(library, neuropil, side, small):
+    said = rank_domains(neuropil, library, replace(PARAMS, place=side)).lines()[-2]
+    assert (f"Places have {side} x {side} voxels, but the limit of 14% was measured on 384 x 384" in said) is small
+
+
 def test_no_model_fits_if_all_answers_change_with_the_image_s_noise(library, neuropil, monkeypatch):
     monkeypatch.setattr(ranking_module, "load_model", lambda path: Answering(whim))
     found = rank_domains(neuropil, library, PARAMS)
@@ -110,7 +140,8 @@ def test_an_empty_library_and_an_image_of_unknown_voxels_are_refused(library, ne
 
 def test_every_segmentation_is_reported_so_that_a_ranking_is_cancelled_soon(library, neuropil):
     job = rank_domains_job(neuropil, library, PARAMS)
-    stages = [next(job).stage for _ in range(9)]
-    assert stages == ["segmenting with lines"] * 9  # the first model: two places, four times each
-    assert "far" in next(iter(ranking_module.load_models(library)))
-    job.close()
+    seen = [(progress.stage, progress.done) for progress in job]
+    segmented = [done for stage, done in seen if stage == "segmenting with lines"]
+    assert all(segmented.count(n) >= 3 for n in range(8))  # of each of three models: two places, four times each
+    sampled = [done for stage, done in seen if stage == "comparing training data"]
+    assert all(sampled.count(n) >= 2 for n in range(10))  # and every patch of each of two domains

@@ -17,6 +17,7 @@ import numpy as np
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.fitting import fitting_level
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.shown import shown
@@ -202,7 +203,14 @@ class FeatureSample:
 def sample_features(
     volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
 ) -> FeatureSample:
-    """Features of a volume's patches at a model's voxel size.
+    """`sample_features_job`, run to its end."""
+    return run(sample_features_job(volume, card, encoder, patches=patches, size=size, seed=seed))
+
+
+def sample_features_job(
+    volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
+) -> Job[FeatureSample]:
+    """Features of a volume's patches at a model's voxel size, with a report per patch.
 
     Parameters
     ----------
@@ -238,5 +246,8 @@ def sample_features(
             f"({found.skipped_empty} were empty); {FEW} are needed: choose a larger region or smaller patches"
         )
     scaling = encoder.card.normalisation.resolve(volume)
-    blocks = (scaling(level.read(box))[None, None] for box in found.boxes)
-    return FeatureSample(np.concatenate([encoder(block) for block in blocks]), found.skipped_empty)
+    vectors = []
+    for n, box in enumerate(found.boxes):
+        yield Progress(n, len(found.boxes), "comparing training data")
+        vectors.append(encoder(scaling(level.read(box))[None, None]))
+    return FeatureSample(np.concatenate(vectors), found.skipped_empty)

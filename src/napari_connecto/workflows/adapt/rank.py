@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError, VoxelSizeError
+from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.fitting import fitting_level, voxel_ratio
-from napari_connecto.core.jobs import Job, Progress, run
+from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import load_model
@@ -27,7 +27,7 @@ from napari_connecto.workflows.adapt.agreement.calibration import LIMIT, expecte
 from napari_connecto.workflows.adapt.agreement.places import draw_places
 from napari_connecto.workflows.adapt.agreement.rule import Score, decide
 from napari_connecto.workflows.adapt.domain_map import distance_matrix
-from napari_connecto.workflows.adapt.domains import Candidate, Domain, load_encoder, load_models, sample_features
+from napari_connecto.workflows.adapt.domains import Candidate, Domain, load_encoder, load_models, sample_features_job
 from napari_connecto.workflows.adapt.params import RankParams
 from napari_connecto.workflows.adapt.ranking import Rank, Ranking
 
@@ -95,11 +95,11 @@ def rank_domains_job(
     work = {f"segmenting with {name}": SEGMENTED * params.places for name in near}
     phases = Phases({**work, "comparing training data": max(1.0, len(domains) * params.patches / ENCODED)})
     for name in near:
-        model = load_model(models[name].folder)
-        job = answers_job(model, volume, places, models[name].segment(), params.seed)
         try:
+            model = load_model(models[name].folder)
+            job = answers_job(model, volume, places, models[name].segment(), params.seed)
             answers[name] = yield from phases.run(f"segmenting with {name}", job)
-        except InputError as error:
+        except (InputError, ModelError, OSError) as error:  # one damaged model does not stop the others
             notes[name] = str(error)
     if not answers:
         raise InputError(f"no model can be compared on '{volume.name}': {next(iter(notes.values()))}")
@@ -162,12 +162,12 @@ def _distances(
     if encoder is None or not domains:
         return found, None
     width = median_distance(np.concatenate([domain.features for domain in domains.values()]))
-    for n, (name, domain) in enumerate(domains.items()):
-        yield Progress(n, len(domains), f"comparing with the data of {name}")
+    phases = Phases({f"comparing with the data of {name}": 1.0 for name in domains})
+    asked = {"patches": params.patches, "size": params.patch, "seed": params.seed}
+    for name, domain in domains.items():
+        job = sample_features_job(volume, domain.card, encoder, **asked)
         try:
-            sample = sample_features(
-                volume, domain.card, encoder, patches=params.patches, size=params.patch, seed=params.seed
-            )
+            sample = yield from phases.run(f"comparing with the data of {name}", job)
         except InputError:
             continue
         vectors[name] = sample.vectors
@@ -230,5 +230,5 @@ def _with_answers(rank: Rank, answers: Answers, judged: Judged | None) -> Rank:
         better=float("nan") if alone else better,
         expected=expected_vi(consensus.value, consistency.value),
         fits=fits,
-        note="there is no other model to agree with" if fits and alone else note,
+        note="no other model gives answers to compare with" if fits and alone else note,
     )

@@ -10,11 +10,14 @@ from typing import Any
 from napari_connecto import __version__
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.adapt.agreement.answers import Answers
+from napari_connecto.workflows.adapt.agreement.calibration import SIDE
 from napari_connecto.workflows.adapt.agreement.places import Places
 from napari_connecto.workflows.adapt.agreement.rule import Score
 from napari_connecto.workflows.adapt.domain_map import DomainMap
 
 NAN = float("nan")
+SMALL = 0.6
+"""Share of `calibration.SIDE` below which places are called small: 250 voxels were still used to measure the limit."""
 
 
 @shown
@@ -128,7 +131,7 @@ class Ranking:
         """What the order rests on, in words."""
         if any(rank.consensus is not None for rank in self.ranks):
             return "ranks of consensus (agreement with other models) and consistency (flip, noise, blur)"
-        return "consistency alone (flip, noise, blur): there is no other model to agree with"
+        return "consistency alone (flip, noise, blur): no other model gives answers to compare with"
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``ranking.json``."""
@@ -157,7 +160,20 @@ class Ranking:
         """A table in words."""
         count = 0 if self.places is None else len(self.places.boxes)
         told = f"{count} places segmented by each model, {self.skipped} empty ones skipped. Order: {self.evidence}."
-        return [*(rank.line() for rank in self.ranks), told, self.verdict()]
+        return [*(rank.line() for rank in self.ranks), told + self._small(), self.verdict()]
+
+    def _small(self) -> str:
+        """What small places do to the judgement; "" for places of the size that the limit was measured on."""
+        if self.places is None or not self.places.boxes:
+            return ""
+        _, height, width = self.places.boxes[0].shape
+        if min(height, width) >= SMALL * SIDE:
+            return ""
+        return (
+            f" Places have {height} x {width} voxels, but the limit of {self.limit:.0%} was measured on "
+            f"{SIDE} x {SIDE}. Models are less stable on smaller places, so one that does not fit here may still be "
+            "usable."
+        )
 
 
 def _bits(score: Score) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+SIDE = 384
+"""Side of the places that all this was measured on, voxels."""
 LIMIT = 0.14
-"""Largest instability at which a model fits, for places of 384 x 384 voxels; in smaller ones all are less stable."""
+"""Largest instability at which a model fits, for places of `SIDE`; in smaller ones all are less stable."""
 OFFSET, SLOPE = -0.73, 1.0
 """Of ln VI over ln (consensus + consistency), all in bits."""
 WITHIN, TOTAL = 0.23, 0.50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -77,8 +78,8 @@ def draw_places(volume: Volume, cards: Sequence[ModelCard], count: int, size: in
     found = candidates(grid, extent, count, seed)
     if not found.boxes:
         raise InputError(
-            f"'{volume.name}' has no patches of tissue of {extent[1]} x {extent[2]} voxels ({found.skipped_empty} were "
-            "empty): choose a larger region or smaller patches"
+            f"'{volume.name}' has no places of tissue of {extent[1]} x {extent[2]} voxels ({found.skipped_empty} were "
+            "empty): choose another part of the image, or smaller places (--place)"
         )
     return Places(grid, found.boxes, found.skipped_empty)
 
@@ -131,10 +132,13 @@ def view(volume: Volume, card: ModelCard, places: Places, n: int) -> View:
     level = fitting_level(volume, card)
     own = places.grid.box_in(places.boxes[n], level).clip(level.shape)
     if min(own.shape[1:]) < LEAST:
-        side = LEAST * card.voxel_nm[2] / places.grid.voxel_nm[2]
+        side = max(ceil(LEAST * v / w) for v, w in zip(card.voxel_nm[1:], places.grid.voxel_nm[1:], strict=True))
+        room = min(places.grid.shape[1:])
+        advice = f"choose places of {side} voxels or more (--place)"
+        if side > room:
+            advice = f"places would need {side} voxels, and the image has {room}: use a larger image or another model"
         raise InputError(
-            f"a place has {own.shape[1]} x {own.shape[2]} voxels of this model, at least {LEAST} are needed: places "
-            f"of {side:.0f} voxels or more would do (--place)"
+            f"a place has {own.shape[1]} x {own.shape[2]} voxels of this model, at least {LEAST} are needed: {advice}"
         )
     depth = card.halo[0] if is_flat(card) else max(card.halo[0], card.tile[0] // 2)
     read = own.grow((depth, *(min(CONTEXT, n) for n in card.halo[1:]))).clip(level.shape)
