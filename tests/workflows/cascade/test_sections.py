@@ -34,6 +34,14 @@ def test_unrelated_sections_are_separate_however_dense(discs):
     assert separate(unrelated(discs=discs), ISOTROPIC)
 
 
+@pytest.mark.parametrize("sections", [2, 3, 5])
+def test_few_unrelated_sections_are_separate_too_and_few_related_ones_are_not(sections):
+    """There are no distant sections to compare with; of 20 draws, nearly all must be seen."""
+    seeds = range(20)
+    assert sum(separate(unrelated(sections, side=128, discs=15, seed=seed), ISOTROPIC) for seed in seeds) >= 15
+    assert not any(separate(balls(10, 3, (sections, 96, 96), seed), (3.0, 1.0, 1.0)) for seed in seeds)
+
+
 @pytest.mark.parametrize(("diameter", "step"), [(20, 1), (20, 5), (12, 5), (3, 1), (40, 5)])
 def test_sections_of_the_same_objects_are_not(diameter, step):
     assert not separate(balls(diameter, step), (step, 1.0, 1.0))

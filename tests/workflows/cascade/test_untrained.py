@@ -62,3 +62,5 @@ def test_it_survives_being_saved():
     again = Untrained.from_json(found.to_json())
     assert again.to_json() == found.to_json()
     assert again.options == "diameter_nm=12.5 dark=true"
+    assert Untrained(16234.0, False, None, found.held_out).options == "diameter_nm=16200"  # no exponent
+    assert Untrained(1234567.0, False, None, found.held_out).options == "diameter_nm=1230000"

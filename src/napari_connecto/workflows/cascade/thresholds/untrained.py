@@ -50,7 +50,7 @@ class Untrained:
     @property
     def options(self) -> str:
         """For ``--detector-options``."""
-        return f"diameter_nm={self.diameter_nm:.3g}" + (" dark=true" if self.dark else "")
+        return f"diameter_nm={float(f'{self.diameter_nm:.3g}'):.12g}" + (" dark=true" if self.dark else "")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""

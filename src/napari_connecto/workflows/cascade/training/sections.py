@@ -10,7 +10,7 @@ import numpy as np
 CONTINUED = 0.5
 """Share of an object's area that the next section shows again, from which it certainly continues there."""
 CHANCE = 1.5
-"""Overlap of neighbouring sections, relative to that of distant ones, up to which it may be chance."""
+"""Overlap of neighbouring sections, relative to that of distant or of random ones, up to which it may be chance."""
 
 
 def numbered(labels: np.ndarray, voxel_nm: Sequence[float] | None = None) -> np.ndarray:
@@ -42,7 +42,8 @@ def separate(mask: np.ndarray, voxel_nm: Sequence[float]) -> bool:
     """Whether the sections of a mask (z, y, x) show different objects: unrelated images, or sections far apart.
 
     That is so if the step between sections is at least the typical diameter in the plane, or if neighbouring sections
-    overlap little, and no more than distant ones.
+    overlap little, and no more than distant ones, or than masks of their areas at random places: in two or three
+    sections none are distant.
     """
     if len(mask) < 2:
         return False
@@ -55,7 +56,8 @@ def separate(mask: np.ndarray, voxel_nm: Sequence[float]) -> bool:
     if voxel_nm[0] >= across:
         return True
     near = _overlap(mask, 1)
-    return near < CONTINUED and near <= CHANCE * _overlap(mask, max(2, len(mask) // 2))
+    chance = max(_overlap(mask, max(2, len(mask) // 2)), _at_random(mask))
+    return near < CONTINUED and near <= CHANCE * chance
 
 
 def _overlap(mask: np.ndarray, lag: int) -> float:
@@ -64,6 +66,13 @@ def _overlap(mask: np.ndarray, lag: int) -> float:
     smaller = np.minimum(area[:-lag], area[lag:]).sum() if lag < len(mask) else 0
     both = sum(int((a & b).sum()) for a, b in zip(mask[:-lag], mask[lag:], strict=True)) if smaller else 0
     return float(both / smaller) if smaller else 0.0
+
+
+def _at_random(mask: np.ndarray) -> float:
+    """The same share for neighbouring sections as expected of masks of these areas that know nothing of each other."""
+    area = mask.sum(axis=(1, 2)).astype(float)
+    smaller = np.minimum(area[:-1], area[1:]).sum()
+    return float((area[:-1] * area[1:]).sum() / mask[0].size / smaller) if smaller else 0.0
 
 
 def _by_section(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
