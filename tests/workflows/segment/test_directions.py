@@ -116,6 +116,7 @@ def test_three_directions_need_a_model_that_can():
         assert with_directions(SegmentParams(mode="3d"), model, (64, 64, 64), NM)[0].directions == "one"
         with pytest.raises(InputError, match=r"got directions='three' in mode 3d with model 'edges'; it needs"):
             with_directions(SegmentParams(mode="3d", directions="three"), model, (64, 64, 64), NM)
+    assert [takes_directions(Edges(tile=(1, n, n))) for n in (256, 512)] == [True, False]  # a cube of 512 is too large
     with pytest.raises(InputError, match=r"directions='three' in mode 2d"):
         with_directions(SegmentParams(mode="2d", directions="three"), Edges(), (64, 64, 64), NM)
 
@@ -130,3 +131,12 @@ def test_labels_are_on_the_grid_of_the_image_and_the_estimate_knows_the_tiles():
     cost = estimate_segment(volume, model=Edges())
     assert (cost.shape, cost.labels, cost.tiles) == ((48, 48, 48), (40, 48, 48), 3 * 3 * 3)
     assert "three directions" in cost.reason
+
+
+def test_three_directions_without_a_model_are_refused():
+    """The volume is the boundary already; formerly the choice was ignored, and recorded as if it had been followed."""
+    boundary = Volume.from_array(np.zeros((8, 16, 16), np.float32), NM)
+    for work in (segment, estimate_segment):
+        with pytest.raises(InputError, match=r"got directions='three' without a model"):
+            work(boundary, SegmentParams(directions="three"))
+    assert segment(boundary, SegmentParams()).metadata["segments"] == 1

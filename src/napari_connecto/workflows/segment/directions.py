@@ -21,10 +21,10 @@ from napari_connecto.workflows.segment.params import SegmentParams
 
 SIDE = 128
 """Largest side of a tile. A tile is 3 x 128 sections, which is what a cancelled run waits for."""
+FIXED = 256
+"""Largest side of a tile that cannot be made smaller: a cube of 512 with its halo takes gigabytes."""
 SQUARE = 1.02
 """Largest ratio of the sides of a pixel."""
-
-
 THINNEST = 32
 """Smallest extent of a volume, in pixels of the model: less is mostly edge to sections along y and x."""
 
@@ -50,7 +50,8 @@ def with_directions(params: SegmentParams, model: Predictor, shape: Vec3, voxel:
     if params.directions == "three" and not can:
         raise InputError(
             f"got directions='three' in mode {params.mode} with model '{model.card.name}'; it needs mode 3d and a "
-            "model that reads single sections in square tiles: use directions='one'"
+            f"model that reads single sections in square tiles of at most {FIXED} x {FIXED} pixels: use "
+            "directions='one'"
         )
     depth, pixel = voxel[0] / voxel[2], model.card.voxel_nm[1]
     near = depth <= DEEPEST * (1 + 1e-6) and min(shape[0] * depth, *shape[1:]) >= THINNEST
@@ -60,10 +61,13 @@ def with_directions(params: SegmentParams, model: Predictor, shape: Vec3, voxel:
 
 
 def takes_directions(model: Predictor) -> bool:
-    """Whether a model can be shown sections along z, y and x: it reads sections, in square tiles of square pixels."""
+    """Whether a model can be run on sections along z, y and x: it reads sections, in square tiles of square pixels.
+
+    A tile that cannot be changed, as of an imported model, must not be larger than `FIXED`.
+    """
     card = model.card
     (_, height, width), (_, low, wide) = card.tile, card.halo
-    square = height == width or hasattr(model, "with_tile")
+    square = height == width <= FIXED or hasattr(model, "with_tile")
     ratio = card.voxel_nm[1] / card.voxel_nm[2]
     dense = all(output.stride == (1, 1, 1) for output in card.outputs)
     return is_flat(card) and square and low == wide and 1 / SQUARE <= ratio <= SQUARE and dense

@@ -53,8 +53,8 @@ class SegmentParams:
     )
     directions: str = param(
         "auto",
-        "3d, model of sections: boundary from sections along z (one), or averaged over those along z, y and x (three: "
-        "4 times the cost or more); auto: three if voxels are at most 3 times as deep as wide.",
+        "In mode 3d, with a model of sections: use sections along z (one), or average over sections along z, y and x "
+        "(three: 4 times the cost or more); auto: three if voxels are at most 3 times as deep as wide.",
         choices=("auto", "one", "three"),
         advanced=True,
     )

@@ -265,8 +265,13 @@ def chosen(volume: Volume, params: SegmentParams, model: Predictor | None, regio
     VoxelSizeError
         If volume and model do not fit.
     InputError
-        If three directions are requested of a model that has one.
+        If three directions are requested without a model, or of one that cannot.
     """
+    if model is None and params.directions == "three":
+        raise InputError(
+            "got directions='three' without a model, so the volume is the boundary already; give a model, or leave "
+            "directions at 'auto'"
+        )
     level = volume.levels[0] if model is None else fitting_level(volume, model.card)
     shape = (region_in(region, volume, level) or level.box).shape
     mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
