@@ -27,13 +27,13 @@ def rank(dock):
 
 
 @pytest.mark.gl
-def test_too_few_patches_of_tissue(dock, viewer, files, qtbot):
+def test_an_image_without_tissue(dock, viewer, files, qtbot):
     resin = np.full((2, 256, 256), 200, np.uint8)
     show(viewer, dock, qtbot, resin, "resin", scale=VOXEL, units="nm")
     rank(dock)
     said = refused(dock.choose.bar, qtbot)
-    assert "patches of tissue of 64 x 64 voxels" in said
-    assert "choose a larger region or smaller patches" in said
+    assert "has no places of tissue of 64 x 64 voxels" in said
+    assert "choose another part of the image, or smaller places" in said
     assert dock.choose.ranking is None
 
 
