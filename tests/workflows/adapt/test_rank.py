@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
+from napari_connecto.core.volume import Volume
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt import rank as ranking_module
 from napari_connecto.workflows.adapt.params import RankParams
@@ -113,6 +114,18 @@ def test_a_damaged_model_is_named_and_the_others_are_ranked(library, neuropil, m
     by = {rank.name: rank for rank in rank_domains(neuropil, library, PARAMS).ranks}
     assert (by["imported"].compared, by["imported"].note) == (False, str(error))
     assert by["near"].compared
+
+
+def test_a_single_section_of_one_place_is_ranked_without_intervals(library, neuropil):
+    level = neuropil.levels[0]
+    one = Volume.from_array(np.asarray(level.read(level.box))[:1, :128, :128], level.voxel_nm)
+    found = rank_domains(one, library, PARAMS)
+    assert found.lines()[-2].startswith("1 place segmented by each model")
+    assert [rank.name for rank in found.ranks if rank.compared][-1] == "far"  # degenerate
+    best = found.ranks[0]
+    assert np.isfinite(best.consensus.value)
+    assert np.isnan([best.consensus.low, best.consensus.high, best.better]).all()
+    assert json.loads(json_text(found.to_json()))["ranks"][0]["consensus"]["low"] is None
 
 
 @pytest.mark.parametrize(("side", "small"), [(96, True), (256, False)])

@@ -61,7 +61,7 @@ class ChooseBox(QWidget):
         self.bar.add_button(self.preview)
         self.answers = QPushButton("Show segments")
         self.answers.setToolTip(
-            "Segments of the ranked models on one place, side by side; click again for the next place"
+            "Segments of the best four models on one place, side by side; click again for the next place"
         )
         self.bar.add_button(self.answers)
         self._place = 0

@@ -16,7 +16,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Score:
-    """A score in bits with its 95 % interval (bootstrap over places); lower is better."""
+    """A score with its 95 % interval (bootstrap over places), NaN for one place; bits, or a share; lower is better."""
 
     value: float
     low: float
