@@ -159,7 +159,8 @@ class Ranking:
     def lines(self) -> list[str]:
         """A table in words."""
         count = 0 if self.places is None else len(self.places.boxes)
-        told = f"{count} place{'' if count == 1 else 's'} segmented by each model, {self.skipped} empty ones skipped. Order: {self.evidence}."
+        places = f"{count} place{'' if count == 1 else 's'} segmented by each model, {self.skipped} empty ones skipped"
+        told = f"{places}. Order: {self.evidence}."
         return [*(rank.line() for rank in self.ranks), told + self._small(), self.verdict()]
 
     def _small(self) -> str:
