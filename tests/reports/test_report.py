@@ -118,6 +118,18 @@ def test_a_ranking_by_agreement_says_what_to_expect(tmp_path):
     assert "No model fits: none gives stable answers" in words(write_report(tmp_path))
 
 
+@pytest.mark.parametrize("limit", [{"instability_limit": 0.2}, {"limit": None}])
+def test_a_ranking_of_which_no_model_was_sound_has_a_page(tmp_path, limit):
+    row = {"name": "odd", "fits": False, "note": "specks", "licence": "", "voxel_ratio": 1.0}
+    row |= dict.fromkeys(("consensus", "consistency", "instability", "mmd2", "better", "p"))
+    told = {"ranks": [row], **limit, "notices": ["Places have 96 x 96 voxels."]}
+    (tmp_path / "ranking.json").write_text(json.dumps(told))
+    text = words(write_report(tmp_path))
+    assert "No model fits" in text
+    assert "not compared" in text
+    assert "Places have 96 x 96 voxels." in text
+
+
 def test_names_are_text_whatever_they_say(tmp_path):
     page = write_report(ranking(tmp_path / "ranking", HOSTILE))
     assert "<script" not in read(page)

@@ -85,11 +85,11 @@ def _distances(rows: Sequence[Mapping[str, Any]], limit: float) -> tuple[list[Fi
     compared = [{**row, "value": row["mmd2"]} for row in rows if isfinite(number(row["mmd2"]))]
     names = ("model", "MMD²", "95 % interval", "p", "voxel ratio", "", "licence", "note")
     table = Table(names, tuple(_distance_cells(row) for row in rows))
-    nearest = f"{compared[0]['mmd2']:.4f}"
+    nearest = f"{compared[0]['mmd2']:.4f}" if compared else "–"
     return (
         [Figure(charts.intervals(compared, limit, MMD), RANKED)],
         table,
-        (nearest, f"MMD² of the nearest (limit {limit:.4f})"),
+        (nearest, "MMD² of the nearest" + (f" (limit {limit:.4f})" if isfinite(limit) else "")),
     )
 
 

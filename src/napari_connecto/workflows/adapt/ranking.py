@@ -139,7 +139,7 @@ class Ranking:
         counted = {"patches": self.patches, "skipped": self.skipped}
         counted |= {"places": 0 if self.places is None else len(self.places.boxes)}
         told = {"evidence": self.evidence, "instability_limit": self.limit, "encoder": self.space}
-        return {"ranks": rows, **told, **counted, "version": __version__}
+        return {"ranks": rows, **told, **counted, "notices": self.notices, "version": __version__}
 
     def verdict(self) -> str:
         """Where to start, in words."""
@@ -161,20 +161,21 @@ class Ranking:
         count = 0 if self.places is None else len(self.places.boxes)
         places = f"{count} place{'' if count == 1 else 's'} segmented by each model, {self.skipped} empty ones skipped"
         told = f"{places}. Order: {self.evidence}."
-        return [*(rank.line() for rank in self.ranks), told + self._small(), self.verdict()]
+        return [*(rank.line() for rank in self.ranks), " ".join([told, *self.notices]), self.verdict()]
 
-    def _small(self) -> str:
-        """What small places do to the judgement; "" for places of the size that the limit was measured on."""
+    @property
+    def notices(self) -> list[str]:
+        """What small places do to the judgement, in words; [] for places like those that the limit was measured on."""
         if self.places is None or not self.places.boxes:
-            return ""
+            return []
         _, height, width = self.places.boxes[0].shape
         if min(height, width) >= SMALL * SIDE:
-            return ""
-        return (
-            f" Places have {height} x {width} voxels, but the limit of {self.limit:.0%} was measured on "
+            return []
+        return [
+            f"Places have {height} x {width} voxels, but the limit of {self.limit:.0%} was measured on "
             f"{SIDE} x {SIDE}. Models are less stable on smaller places, so one that does not fit here may still be "
             "usable."
-        )
+        ]
 
 
 def _bits(score: Score) -> str:

@@ -31,7 +31,7 @@ def rank(run: Rank) -> Job[Summary]:
     if run.out:
         with storing(Path(run.out)):
             Path(run.out).mkdir(parents=True, exist_ok=True)
-        write_json(Path(run.out) / "ranking.json", {**ranking.to_json(), "notices": told})
+        write_json(Path(run.out) / "ranking.json", {**ranking.to_json(), "notices": [*ranking.notices, *told]})
     figures = {"best": ranking.best.name if ranking.best else None, "ranks": [entry.row() for entry in ranking.ranks]}
     return Summary(run.out, [*ranking.lines(), *told], figures)
 
