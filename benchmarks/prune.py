@@ -21,7 +21,7 @@ from scipy.stats import t as student
 import napari_connecto as nc
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import load_model
-from napari_connecto.workflows.inspect.prune_places import parts
+from napari_connecto.workflows.inspect.prune.places import parts
 from napari_connecto.workflows.recipes.parts import tuned_params
 
 PLACE = CACHE.parent / "prune"

@@ -72,13 +72,13 @@ from napari_connecto.workflows.inspect.concepts.measure import concepts as conce
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams as ConceptParams
 from napari_connecto.workflows.inspect.concepts.params import ProbeParams as ProbeParams
 from napari_connecto.workflows.inspect.concepts.result import Concepts as Concepts
-from napari_connecto.workflows.inspect.missed import WhyMissed as WhyMissed
-from napari_connecto.workflows.inspect.missed_params import MissedParams as MissedParams
+from napari_connecto.workflows.inspect.missed.result import WhyMissed as WhyMissed
+from napari_connecto.workflows.inspect.missed.params import MissedParams as MissedParams
 from napari_connecto.workflows.inspect.probe import probe as probe
-from napari_connecto.workflows.inspect.why_missed import why_missed as why_missed
-from napari_connecto.workflows.inspect.prune import prune as prune
-from napari_connecto.workflows.inspect.prune_params import PruneParams as PruneParams
-from napari_connecto.workflows.inspect.pruned import Pruned as Pruned
+from napari_connecto.workflows.inspect.missed.why_missed import why_missed as why_missed
+from napari_connecto.workflows.inspect.prune.prune import prune as prune
+from napari_connecto.workflows.inspect.prune.params import PruneParams as PruneParams
+from napari_connecto.workflows.inspect.prune.result import Pruned as Pruned
 from napari_connecto.workflows.ood.check import gate_check as gate_check
 from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gate as save_gate
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles

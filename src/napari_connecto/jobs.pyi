@@ -18,9 +18,9 @@ from napari_connecto.workflows.inspect.guard.fit import fit_guard_job as fit_gua
 
 from napari_connecto.workflows.inspect.concepts.measure import concepts_job as concepts
 from napari_connecto.workflows.inspect.probe import probe_job as probe
-from napari_connecto.workflows.inspect.why_missed import why_missed_job as why_missed
+from napari_connecto.workflows.inspect.missed.why_missed import why_missed_job as why_missed
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
-from napari_connecto.workflows.inspect.prune import prune_job as prune
+from napari_connecto.workflows.inspect.prune.prune import prune_job as prune
 from napari_connecto.workflows.segment.estimate import estimate_segment_job as estimate_segment
 from napari_connecto.workflows.segment.predict import predict_job as predict
 from napari_connecto.workflows.segment.segment import segment_job as segment

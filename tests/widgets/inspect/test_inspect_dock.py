@@ -30,10 +30,10 @@ from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.params import GuardParams
-from napari_connecto.workflows.inspect.missed_params import MissedParams
+from napari_connecto.workflows.inspect.missed.params import MissedParams
+from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.inspect.probe import probe
-from napari_connecto.workflows.inspect.prune_params import PruneParams
-from napari_connecto.workflows.inspect.why_missed import why_missed
+from napari_connecto.workflows.inspect.prune.params import PruneParams
 from napari_connecto.workflows.shared.whole import answers
 
 pytestmark = pytest.mark.gl

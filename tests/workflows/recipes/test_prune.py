@@ -14,7 +14,7 @@ from napari_connecto.models.files import new_model, read_card, save_model
 from napari_connecto.workflows.adapt.domains import Domain, save_about
 from napari_connecto.workflows.recipes.parts import model_folder, tuned_params
 from napari_connecto.workflows.recipes.prune import FIGURES
-from tests.workflows.inspect.test_prune import CARD
+from tests.workflows.inspect.prune.test_prune import CARD
 
 
 @pytest.fixture

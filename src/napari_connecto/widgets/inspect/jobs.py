@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.inspect.concepts.params import ConceptParams
     from napari_connecto.workflows.inspect.concepts.result import Concepts
     from napari_connecto.workflows.inspect.guard.check import PairCheck
-    from napari_connecto.workflows.inspect.missed import WhyMissed
-    from napari_connecto.workflows.inspect.missed_params import MissedParams
-    from napari_connecto.workflows.inspect.prune_params import PruneParams
-    from napari_connecto.workflows.inspect.pruned import Pruned
+    from napari_connecto.workflows.inspect.missed.params import MissedParams
+    from napari_connecto.workflows.inspect.missed.result import WhyMissed
+    from napari_connecto.workflows.inspect.prune.params import PruneParams
+    from napari_connecto.workflows.inspect.prune.result import Pruned
 
 __all__ = [
     "Explained", "Explaining", "Peeked", "Probed", "Probing", "Shrinking", "Trusting", "concepts_job", "explain_job",
@@ -104,9 +104,9 @@ class Explained(NamedTuple):
 def explain_job(asked: Explaining) -> Job[Explained]:
     """Compare both runs, and make the maps."""
     yield from torch_job()
-    from napari_connecto.workflows.inspect.missed_maps import maps_job
-    from napari_connecto.workflows.inspect.painted import label_of
-    from napari_connecto.workflows.inspect.why_missed import asked_job, explained_job
+    from napari_connecto.workflows.inspect.missed.maps import maps_job
+    from napari_connecto.workflows.inspect.missed.painted import label_of
+    from napari_connecto.workflows.inspect.missed.why_missed import asked_job, explained_job
 
     yield Progress(0, 0, "loading the model")
     model = load(asked.model)
@@ -213,7 +213,7 @@ class Shrinking:
 def shrink_job(asked: Shrinking) -> Job[Pruned]:
     """Make a smaller model, and save it with its thresholds."""
     yield from torch_job()
-    from napari_connecto.workflows.inspect.prune import prune_job
+    from napari_connecto.workflows.inspect.prune.prune import prune_job
     from napari_connecto.workflows.recipes.prune import save_pruned
     from napari_connecto.workflows.segment.params import SegmentParams
 

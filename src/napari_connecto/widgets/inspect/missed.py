@@ -23,7 +23,7 @@ from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.view import LayerCombo
-from napari_connecto.workflows.inspect.missed_params import MissedParams
+from napari_connecto.workflows.inspect.missed.params import MissedParams
 
 PAINT = "missed"
 BETTER_IMAGE, BETTER_MODEL = "Better image", "Better model"

@@ -13,7 +13,7 @@ from napari_connecto.widgets.shared.plots import Plot
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.inspect.missed import Stage
+    from napari_connecto.workflows.inspect.missed.result import Stage
 
 COLOURS = {"encoder": OKABE_ITO["accepted"], "skip": OKABE_ITO["added"], "decoder": OKABE_ITO["good"]}
 ORDERS = {

@@ -16,8 +16,8 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 from napari_connecto.widgets.viewer.volumes import identity, lasting
-from napari_connecto.workflows.inspect.prune_params import PruneParams
-from napari_connecto.workflows.inspect.pruned import Pruned
+from napari_connecto.workflows.inspect.prune.params import PruneParams
+from napari_connecto.workflows.inspect.prune.result import Pruned
 
 HINT = (
     "Remove channels and retrain on the model's own answers to the first part of the image. No labels are needed. The "

@@ -9,8 +9,8 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import load_model, save_model
 from napari_connecto.workflows.adapt.domains import ABOUT, Domain, save_about
-from napari_connecto.workflows.inspect.prune import prune_job
-from napari_connecto.workflows.inspect.pruned import Pruned
+from napari_connecto.workflows.inspect.prune.prune import prune_job
+from napari_connecto.workflows.inspect.prune.result import Pruned
 from napari_connecto.workflows.recipes.entries.prune import Prune
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import REQUIRED, param
-from napari_connecto.workflows.inspect.prune_params import PruneParams
+from napari_connecto.workflows.inspect.prune.params import PruneParams
 from napari_connecto.workflows.recipes.entries.run import MODEL, OnImage, Summary
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.params import REQUIRED, param
-from napari_connecto.workflows.inspect.missed_params import MissedParams
+from napari_connecto.workflows.inspect.missed.params import MissedParams
 from napari_connecto.workflows.recipes.entries.run import MODEL, OnImage, Summary, region_field
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 

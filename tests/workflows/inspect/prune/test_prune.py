@@ -14,9 +14,9 @@ from napari_connecto.core.model import Normalisation
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import load_model, new_model, save_model
 from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.workflows.inspect.prune_measure import agreement, tile_gap
-from napari_connecto.workflows.inspect.prune_params import PruneParams
-from napari_connecto.workflows.inspect.prune_places import Lessons, Places, answers_of, parts, places_of
+from napari_connecto.workflows.inspect.prune.measure import agreement, tile_gap
+from napari_connecto.workflows.inspect.prune.params import PruneParams
+from napari_connecto.workflows.inspect.prune.places import Lessons, Places, answers_of, parts, places_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from tests.models.cards import SCORER_3D, UNET_3D, card
 

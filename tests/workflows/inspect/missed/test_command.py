@@ -15,11 +15,11 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.models.files import new_model, save_model
-from napari_connecto.workflows.inspect.missed_params import MissedParams
-from napari_connecto.workflows.inspect.why_missed import why_missed
+from napari_connecto.workflows.inspect.missed.params import MissedParams
+from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.recipes.document import run_of
 from napari_connecto.workflows.shared.whole import answers
-from tests.workflows.inspect.test_why_missed import CARD, NM
+from tests.workflows.inspect.missed.test_why_missed import CARD, NM
 
 
 @pytest.fixture(scope="module")

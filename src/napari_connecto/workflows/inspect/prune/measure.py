@@ -12,7 +12,7 @@ from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.partition_metrics import Contingency, variation_of_information
 from napari_connecto.models.nets.nets import divisor
-from napari_connecto.workflows.inspect.prune_places import Places, answers_of, cropped
+from napari_connecto.workflows.inspect.prune.places import Places, answers_of, cropped
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import instances

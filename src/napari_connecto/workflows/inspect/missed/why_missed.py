@@ -21,9 +21,9 @@ from napari_connecto.core.model import Output, Predictor, Scaling
 from napari_connecto.core.predict import check_channels, read_tile
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inspect.patching import Effects, Patcher, Plan, Scene
-from napari_connecto.workflows.inspect.missed import Channel, Ranking, Stage, WhyMissed
-from napari_connecto.workflows.inspect.missed_params import MissedParams
-from napari_connecto.workflows.inspect.painted import Painted, painted_job, tile_plan
+from napari_connecto.workflows.inspect.missed.painted import Painted, painted_job, tile_plan
+from napari_connecto.workflows.inspect.missed.params import MissedParams
+from napari_connecto.workflows.inspect.missed.result import Channel, Ranking, Stage, WhyMissed
 from napari_connecto.workflows.shared.on_grid import placed_on
 from napari_connecto.workflows.shared.region import region_in
 

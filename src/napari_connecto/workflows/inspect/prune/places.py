@@ -18,7 +18,7 @@ from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.nets.nets import divisor
 from napari_connecto.models.training.fit import Sample
-from napari_connecto.workflows.inspect.prune_params import PruneParams
+from napari_connecto.workflows.inspect.prune.params import PruneParams
 from napari_connecto.workflows.shared.em_labels import LabelKind, boundary_target, to_em
 from napari_connecto.workflows.shared.on_grid import placed_on
 from napari_connecto.workflows.shared.patches import candidates

@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_connecto.core.shown import shown
 from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.workflows.inspect.prune_measure import Agreement
-from napari_connecto.workflows.inspect.prune_params import PruneParams
+from napari_connecto.workflows.inspect.prune.measure import Agreement
+from napari_connecto.workflows.inspect.prune.params import PruneParams
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.inspect.oneshot import OneShot, Way, one_shot
 from napari_connecto.models.inspect.thin import thinned
 from napari_connecto.models.training.fit import FitParams, fit
-from napari_connecto.workflows.inspect.prune_measure import Agreement, agreement, side_by_side, tile_gap
-from napari_connecto.workflows.inspect.prune_params import PruneParams
-from napari_connecto.workflows.inspect.prune_places import Places, answers_of, lessons, places_of
-from napari_connecto.workflows.inspect.pruned import Control, Pruned
+from napari_connecto.workflows.inspect.prune.measure import Agreement, agreement, side_by_side, tile_gap
+from napari_connecto.workflows.inspect.prune.params import PruneParams
+from napari_connecto.workflows.inspect.prune.places import Places, answers_of, lessons, places_of
+from napari_connecto.workflows.inspect.prune.result import Control, Pruned
 from napari_connecto.workflows.segment.params import SegmentParams
 
 GATED = 8

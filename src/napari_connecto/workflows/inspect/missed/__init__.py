@@ -1,0 +1,1 @@
+"""Why a model missed something: two runs, of which one lends its activations to the other."""
