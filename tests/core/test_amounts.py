@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_connecto.core.amounts import bytes_text, seconds_text
+from napari_connecto.core.amounts import bytes_text, counted, seconds_text
 
 
 def test_durations_in_words():
@@ -13,3 +13,7 @@ def test_durations_in_words():
 def test_sizes_in_words():
     told = {0: "0 B", 999: "999 B", 16_384: "16.4 kB", 4.1e6: "4.1 MB", 64e9: "64 GB", 5e15: "5e+03 TB"}
     assert {n: bytes_text(n) for n in told} == told
+
+
+def test_numbers_of_things_in_words():
+    assert [counted(n, "tile") for n in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]

@@ -19,3 +19,8 @@ def seconds_text(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things in words: "1 tile", "3 tiles"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -94,7 +94,7 @@ def test_a_calibration_survives_json_and_damage_is_told():
 def test_the_light_is_what_chance_explains(flagged, light):
     verdict = Verdict(np.arange(64) < flagged, np.ones(64), 0.06, NAMES)
     assert verdict.light == light
-    assert f"{flagged} of 64 tiles are flagged" in verdict.lines()[0]
+    assert f"{flagged} of 64 tiles flagged" in verdict.lines()[0]
     assert verdict.to_json()["light"] == light
 
 

@@ -115,6 +115,8 @@ def test_only_the_region_is_checked(volume, tmp_path):
     check = check_pair(volume, answer(volume, hole), guard(), out=tmp_path / "check", region=region)
     assert {tile.start[0] for tile in check.tiles} == {0}
     assert check.worst == []
+    with pytest.raises(InputError, match="must hold voxels of the finest level"):
+        check_pair(volume, answer(volume), guard(), region=Box((0, 300, 300), (1, 310, 310)))
 
 
 def test_an_answer_on_another_grid_is_read_at_its_place(volume, tmp_path):
@@ -144,6 +146,10 @@ def test_a_model_without_a_guard_is_told(volume, tmp_path):
         check_pair(volume, answer(volume), tmp_path)
     with pytest.raises(ModelError, match="none of those that ship with a guard"):
         check_pair(volume, answer(volume), Threshold())
+    with pytest.raises(ModelError, match="got 'nowhere', which is neither a folder nor one of the models"):
+        check_pair(volume, answer(volume), "nowhere")
+    with pytest.raises(ModelError, match="got a guard of type NoneType; give a Guard"):
+        check_pair(volume, answer(volume), None)  # that of the first shipped model would judge any other
 
 
 def test_a_guard_is_the_same_from_its_folder(tmp_path):
@@ -245,3 +251,16 @@ def test_a_tile_is_not_bad_for_a_flaw_where_the_usual_one_has_none():
     assert limit_of(0.0, "membranes") == 0.1
     assert limit_of(1.0, "membranes") == 2.0
     assert limit_of(0.0, "masks") == 0.8
+
+
+def test_examples_without_objects_are_refused_before_training():
+    few = GuardParams(scenes=8, pairs=16, steps=1, tiles=20, kind="membranes", label_kind="em")
+    with pytest.raises(InputError, match="show no object in any tile; check the labels and label_kind"):
+        fit_guard(Threshold(), [(image(), np.ones((3, 192, 192), np.uint8))], few)
+
+
+def test_one_is_told_in_the_singular(volume, tmp_path):
+    part = Box((0, 0, 0), (1, 90, 90))
+    lines = check_pair(volume, answer(volume), guard(), out=tmp_path / "check", region=part).lines()
+    assert any("of 1 tile: median" in line for line in lines)
+    assert not any("1 tiles" in line or "1 places" in line for line in lines)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from napari_connecto.core.amounts import counted
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3, Vec3, fvec3
 from napari_connecto.core.jobs import Job, Progress, run
@@ -33,7 +34,7 @@ from napari_connecto.workflows.ood.tiles import around
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.shared.on_grid import part_of
 from napari_connecto.workflows.shared.patches import candidates
-from napari_connecto.workflows.shared.region import region_in
+from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
 
 REPORT, WORST, TILES = "report.json", "worst.json", "tiles.csv"
@@ -188,7 +189,7 @@ def check_pair_job(
     told = {**fingerprint("check-pair", pair, guard.judge), "params": asdict(params)}
     with JobFolder.open(result_folder(out), told) as job:
         job.remove(REPORT)
-        within = region_in(region, volume, level) or level.box
+        within = level.box if region is None else region_in(inside(volume, region), volume, level) or level.box
         halves = 5 if guard.gate is not None and guard.model is not None else 0
         tiles = _tiles(level.shape, guard.judge.card.tile, within)
         work = {MAPPING: tiles_in(pair, guard.judge), SAMPLING: params.tiles * (1 + halves), RATING: 0.1 * len(tiles)}
@@ -221,8 +222,12 @@ def guard_of(given: Guard | Predictor | str | Path) -> Guard:
         return given
     shipped = list_models()
     if isinstance(given, str | Path):
-        named = shipped.get(str(given)) if not Path(given).exists() else None
-        return load_guard(named or given)
+        named = given if Path(given).exists() else shipped.get(str(given))
+        if named is None:
+            raise ModelError(f"got '{given}', which is neither a folder nor one of the models {', '.join(shipped)}")
+        return load_guard(named)
+    if not isinstance(given, Predictor):
+        raise ModelError(f"got a guard of type {type(given).__name__}; give a Guard, a model or a model's folder")
     for folder in shipped.values():
         try:
             guard = load_guard(folder, model=given)
@@ -338,13 +343,14 @@ def _expected(used: Calibration) -> float:
 def _report(guard: Guard, verdict: Verdict, predicted: np.ndarray, worst: Sequence[Place]) -> dict[str, Any]:
     bad = guard.bad(predicted)
     lines = verdict.lines()
+    side = "below" if guard.kind == "masks" else "above"
     lines.append(
-        f"predicted {guard.unit} of {len(predicted)} tiles: median {np.median(predicted):.3g} (usual for this model "
-        f"{guard.usual:.3g}); {int(bad.sum())} tiles {'below' if guard.kind == 'masks' else 'above'} {guard.limit:.3g}"
+        f"predicted {guard.unit} of {counted(len(predicted), 'tile')}: median {np.median(predicted):.3g} (usual for "
+        f"this model {guard.usual:.3g}); {counted(int(bad.sum()), 'tile')} {side} {guard.limit:.3g}"
     )
     if worst:
         at = ", ".join(f"{c:.0f}" for c in worst[0].centre_nm)
-        lines.append(f"worst at z y x {at} nm: {worst[0].reason}; {len(worst)} such places in {WORST}")
+        lines.append(f"worst at z y x {at} nm: {worst[0].reason}; {counted(len(worst), 'place')} in {WORST}")
     quantiles = {str(q): float(np.percentile(predicted, q)) for q in (5, 25, 50, 75, 95)}
     return {
         "model": guard.card.digest,

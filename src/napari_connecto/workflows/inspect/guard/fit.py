@@ -160,6 +160,10 @@ def fit_guard_job(
     )
     scenes = yield from phases.run(ANSWERS, _scenes_job(setting, learn))
     pairs = yield from phases.run(TRUTHS, _pairs_job(setting, scenes))
+    if all(np.isnan(one.judged.score) for one in pairs):
+        raise InputError(
+            "the examples show no object in any tile; check the labels and label_kind, which says what 0 is"
+        )
     samples = partial(_samples, pairs, setting)
     start = new_model(judge_card(model.card, INNER, HALO, params.width), params.seed, device=str(_device(model)))
     training = fit(start, samples, FitParams(steps=params.steps, seed=params.seed), objective=PairLoss())
@@ -259,6 +263,8 @@ def _calibrated_job(
         found[not clean].append(measured(setting, judge, scene, encoder, gate, rng))
         yield Progress(k + 1, 2 * scenes, CALIBRATING)
     clean_tiles, harmed = (joined(part) for part in found)
+    if not len(clean_tiles.score):
+        raise InputError("the held-out examples show no object in any tile; label more of them, or give others")
     usual = float(np.median(clean_tiles.score))
     limit = limit_of(usual, setting.kind)
     bads = [t.score < limit if setting.kind == "masks" else t.score > limit for t in (clean_tiles, harmed)]

@@ -84,7 +84,7 @@ class Guard:
     @property
     def unit(self) -> str:
         """What a tile's score is."""
-        return "Dice" if self.kind == "masks" else "VI, bits"
+        return "Dice" if self.kind == "masks" else "VI (bits)"
 
     def score_of(self, quality: np.ndarray) -> np.ndarray:
         """Predicted Dice or VI from the mean quality of a tile; see `quality_of`."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import binomtest
 
+from napari_connecto.core.amounts import counted
 from napari_connecto.core.shown import shown
 
 SIGNIFICANT, SUSPECT = 0.001, 0.05
@@ -66,9 +67,10 @@ class Verdict:
         }[self.light]
         count, n = int(self.flagged.sum()), len(self.flagged)
         chance = f"up to {self.expected:.1%} expected by chance, p = {self.p:.2g}"
-        told = [f"{count} of {n} tiles are flagged ({chance}): {advice}."]
+        told = [f"{count} of {counted(n, 'tile')} flagged ({chance}): {advice}."]
         if self.unusual is not None:
-            told.append(f"The input of {int(self.unusual.sum())} of {n} tiles is unlike the guard's examples.")
+            odd = int(self.unusual.sum())
+            told.append(f"The input of {odd} of {counted(n, 'tile')} is unlike the guard's examples.")
         return told
 
     def to_json(self) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def prune_job(
 
 
 def _params(params: PruneParams | float | None, fields: Mapping[str, Any]) -> PruneParams:
-    if isinstance(params, Real):
+    if isinstance(params, float | Real):
         params = PruneParams(sparsity=float(params))
     return from_mapping(PruneParams, {**asdict(params or PruneParams()), **fields})
 

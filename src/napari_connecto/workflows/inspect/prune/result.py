@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import counted
 from napari_connecto.core.shown import shown
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.inspect.prune.measure import Agreement
@@ -124,7 +125,7 @@ class Pruned:
 
     def _measured(self) -> Sequence[str]:
         found, n = self.agreement, self.places[1]
-        told = [f"agreement with the original on {n} held-out places: Dice {found.dice:.3f}"]
+        told = [f"agreement with the original on {counted(n, 'held-out place')}: Dice {found.dice:.3f}"]
         if found.vi_between is not None:
             told[0] += f", {found.vi_between:.3g} bits between the segmentations"
         if self.vi is not None:
