@@ -19,7 +19,7 @@ ACROSS = 12.0
 """Voxels across an object's thickness on the finest level that is used. With 8 to 17, as powers of two come to, the
 networks' view of 27 and more voxels covers an object and its surroundings."""
 SEES = 13
-"""Voxels that the finest network sees to each side, with two downsamplings; with three it sees 29."""
+"""Voxels that the finest network sees to each side at most, with two downsamplings; with three it sees up to 29."""
 
 
 def design(volume: Volume, examples: Examples, params: TrainParams) -> tuple[ModelCard, ...]:
