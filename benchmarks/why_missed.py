@@ -23,14 +23,9 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.inspect.taps import network, patched
+from napari_connecto.workflows.inspect.missed.asked import Asked, asked_job, effects_job, margins_job
 from napari_connecto.workflows.inspect.missed.params import MissedParams
-from napari_connecto.workflows.inspect.missed.why_missed import (
-    Asked,
-    asked_job,
-    effects_job,
-    explained_job,
-    margins_job,
-)
+from napari_connecto.workflows.inspect.missed.why_missed import explained_job
 from napari_connecto.workflows.shared.em_labels import boundary_target
 from napari_connecto.workflows.shared.whole import answers
 

@@ -104,9 +104,10 @@ class Explained(NamedTuple):
 def explain_job(asked: Explaining) -> Job[Explained]:
     """Compare both runs, and make the maps."""
     yield from torch_job()
+    from napari_connecto.workflows.inspect.missed.asked import asked_job
     from napari_connecto.workflows.inspect.missed.maps import maps_job
     from napari_connecto.workflows.inspect.missed.painted import label_of
-    from napari_connecto.workflows.inspect.missed.why_missed import asked_job, explained_job
+    from napari_connecto.workflows.inspect.missed.why_missed import explained_job
 
     yield Progress(0, 0, "loading the model")
     model = load(asked.model)

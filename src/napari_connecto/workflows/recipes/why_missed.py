@@ -7,8 +7,9 @@ from napari_connecto.core.jobs import Job, loading
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.volumes.write import save_volume_job
 from napari_connecto.models.files import load_model
+from napari_connecto.workflows.inspect.missed.asked import asked_job
 from napari_connecto.workflows.inspect.missed.maps import maps_job
-from napari_connecto.workflows.inspect.missed.why_missed import asked_job, explained_job
+from napari_connecto.workflows.inspect.missed.why_missed import explained_job
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.entries.why_missed import WhyMissed
 from napari_connecto.workflows.recipes.parts import model_folder

@@ -17,10 +17,11 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.inspect.taps import network
+from napari_connecto.workflows.inspect.missed.asked import asked_job, margins_job
 from napari_connecto.workflows.inspect.missed.maps import maps_job
 from napari_connecto.workflows.inspect.missed.params import MissedParams
 from napari_connecto.workflows.inspect.missed.result import WhyMissed
-from napari_connecto.workflows.inspect.missed.why_missed import asked_job, explained_job, margins_job, why_missed
+from napari_connecto.workflows.inspect.missed.why_missed import explained_job, why_missed
 from napari_connecto.workflows.shared.whole import answers
 
 NM = (40.0, 8.0, 8.0)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from napari_connecto.core.amounts import counted
 from napari_connecto.core.errors import ModelError
-from napari_connecto.core.geometry import Box, FVec3, Vec3, fvec3
+from napari_connecto.core.geometry import Box, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
@@ -22,49 +21,20 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import write_json, write_text
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.models.inspect.pair import ERROR, QUALITY
-from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.inspect.guard.both import both
-from napari_connecto.workflows.inspect.guard.calibration import Calibration
-from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard, of_halves, of_pair
+from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard
 from napari_connecto.workflows.inspect.guard.params import CheckParams
+from napari_connecto.workflows.inspect.guard.places import Place, worst_places
+from napari_connecto.workflows.inspect.guard.sample import SAMPLING, means_of, verdict_job
 from napari_connecto.workflows.inspect.guard.verdict import Verdict
-from napari_connecto.workflows.ood.gate import statistics
-from napari_connecto.workflows.ood.tiles import around
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
-from napari_connecto.workflows.shared.on_grid import part_of
-from napari_connecto.workflows.shared.patches import candidates
 from napari_connecto.workflows.shared.region import inside, region_in
-from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
 
 REPORT, WORST, TILES = "report.json", "worst.json", "tiles.csv"
-MAPPING, SAMPLING, RATING = "mapping errors", "checking sampled tiles", "predicting quality"
+MAPPING, RATING = "mapping errors", "predicting quality"
 WIDE = 48
 """Side of a worst place, voxels of the model in the plane."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place where the answer is probably wrong.
-
-    Parameters
-    ----------
-    box
-        Voxels of the error map's finest level.
-    centre_nm
-        World, (z, y, x).
-    error
-        Mean probability of an error.
-    """
-
-    box: Box
-    centre_nm: FVec3
-    error: float
-
-    @property
-    def reason(self) -> str:
-        """In words."""
-        return f"probably wrong in {self.error:.0%} of the voxels"
 
 
 @shown
@@ -200,7 +170,7 @@ def check_pair_job(
         filling = fill_job(job.path, pair, guard.judge, "uint8", MAPPING, **place)
         store = yield from phases.run(MAPPING, filling)
         error, quality = (store.volume(name) for name in (ERROR, QUALITY))
-        sampling = _verdict_job(guard, volume, error.levels[0], quality.levels[0], within, params)
+        sampling = verdict_job(guard, volume, error.levels[0], quality.levels[0], within, params)
         verdict = yield from phases.run(SAMPLING, sampling)
         means = yield from phases.run(RATING, _means_job(error.levels[0], quality.levels[0], tiles))
         predicted = guard.score_of(means[:, 1])
@@ -240,104 +210,19 @@ def guard_of(given: Guard | Predictor | str | Path) -> Guard:
     )
 
 
-def worst_places(error: Volume, n: int, size_nm: float, within: Box | None = None) -> list[Place]:
-    """The regions of the largest mean error probability, without overlap, worst first.
-
-    Parameters
-    ----------
-    error
-        Of a `PairCheck`.
-    n, size_nm
-        Number of regions, and side of one.
-    within
-        Part to search, in voxels of its finest level. Default: all of it.
-
-    Raises
-    ------
-    InputError
-        If ``n`` or the size is not positive.
-    """
-    whole, finest = error.levels[looked_at(error)], error.levels[0]
-    level = whole if within is None else part_of(whole, finest.box_in(within, whole).clip(whole.shape))
-    seen = np.asarray(level.read(level.box), np.float32) / 255
-    places = []
-    for box in worst_boxes(seen, level, n, size_nm):
-        centre = fvec3(level.to_nm(box.centre).tolist())
-        places.append(Place(level.box_in(box, finest).clip(finest.shape), centre, float(seen[box.slices].mean())))
-    return places
-
-
 def _tiles(shape: Vec3, tile: Vec3, within: Box) -> list[Box]:
     plan = TilePlan(shape, tile)
     return [plan[int(i)].write for i in plan.touching([within])]
 
 
 def _means_job(error: Level, quality: Level, tiles: Sequence[Box]) -> Job[np.ndarray]:
-    """(n, 2) of `_means`."""
+    """(n, 2) of `means_of`."""
     means = np.zeros((len(tiles), 2))
     for k, box in enumerate(tiles):
-        means[k] = _means(error, quality, box)
+        means[k] = means_of(error, quality, box)
         if k % 16 == 15 or k + 1 == len(tiles):
             yield Progress(k + 1, len(tiles), RATING)
     return means
-
-
-def _means(error: Level, quality: Level, box: Box) -> tuple[float, float]:
-    """Mean error probability and mean quality of a box."""
-    a, b = (float(np.mean(lv.read(box), dtype=np.float64)) / 255 for lv in (error, quality))
-    return a, b
-
-
-def _verdict_job(
-    guard: Guard, volume: Volume, error: Level, quality: Level, within: Box, params: CheckParams
-) -> Job[Verdict]:
-    """Check tissue tiles by all means there are."""
-    card, model, gate = guard.card, guard.model, guard.gate
-    tile = guard.judge.card.tile
-    image = card.level_in(volume)
-    drawn = candidates(image, tile, params.tiles, params.seed, within=within).boxes
-    if not drawn:
-        return Verdict(np.zeros(0, bool), np.zeros(0), 0.0, (), "no tissue was found in the image")
-    means, halves = np.array([_means(error, quality, box) for box in drawn]), None
-    if guard.combined is not None and model is not None and gate is not None:
-        scaling, encoder, found = card.normalisation.resolve(volume), TorchEncoder(model), []
-        for k, block in enumerate(_read(image, drawn, gate.shape)):
-            vectors, unsure = statistics(encoder, scaling(block if block.ndim == 4 else block[None])[None])
-            found.append(of_halves(gate.gaussian.distance(vectors.astype(np.float64)), unsure)[0])
-            yield Progress(k + 1, len(drawn), SAMPLING)
-        halves = np.array(found)
-    flagged, used = flag(guard, means, halves)
-    unusual = None
-    if halves is not None and guard.by_input is not None:
-        unusual = guard.by_input.score(halves[:, :1]) > guard.by_input.limit
-    return Verdict(flagged, guard.score_of(means[:, 1]), _expected(used), used.names, unusual=unusual)
-
-
-def _read(image: Level, boxes: Sequence[Box], shape: Vec3) -> Iterator[np.ndarray]:
-    return (image.read_padded(around(box, shape)) for box in boxes)
-
-
-def flag(guard: Guard, means: np.ndarray, halves: np.ndarray | None = None) -> tuple[np.ndarray, Calibration]:
-    """Whether tiles (n,) are flagged, and by which calibration.
-
-    Parameters
-    ----------
-    guard
-        Of the model.
-    means
-        (n, 2) mean error probability and mean quality.
-    halves
-        (n, 2) of `of_halves`; None: by the pair alone.
-    """
-    pair = guard.by_pair.score(of_pair(means[:, 0], means[:, 1]))
-    if halves is None or guard.combined is None:
-        return pair > guard.by_pair.limit, guard.by_pair
-    return guard.combined.score(np.stack([pair, halves[:, 1]], axis=1)) > guard.combined.limit, guard.combined
-
-
-def _expected(used: Calibration) -> float:
-    interval = binomtest(used.alarms, used.tiles).proportion_ci(0.95, method="exact")
-    return float(max(interval.high, used.false_alarm))
 
 
 def _report(guard: Guard, verdict: Verdict, predicted: np.ndarray, worst: Sequence[Place]) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,30 +16,14 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inspect.pair import PairLoss, judge_card
-from napari_connecto.models.training.fit import FitParams, Sample, fit
+from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
-from napari_connecto.workflows.inspect.guard.faults import FAULTS, plant
-from napari_connecto.workflows.inspect.guard.guard import (
-    PAIR_NAMES,
-    Guard,
-    limit_of,
-    quality_of,
-)
-from napari_connecto.workflows.inspect.guard.harm import FAMILIES, degraded
+from napari_connecto.workflows.inspect.guard.guard import PAIR_NAMES, Guard, limit_of
+from napari_connecto.workflows.inspect.guard.harm import FAMILIES
+from napari_connecto.workflows.inspect.guard.lessons import ANSWERS, TRUTHS, harm_of, pairs_job, samples_of, scenes_job
 from napari_connecto.workflows.inspect.guard.params import GuardParams
-from napari_connecto.workflows.inspect.guard.scenes import (
-    HALO,
-    INNER,
-    Pair,
-    Scene,
-    Source,
-    answer_at,
-    crop,
-    labels_at,
-    pair,
-    tile_around,
-)
+from napari_connecto.workflows.inspect.guard.scenes import HALO, INNER, Source, crop, tile_around
 from napari_connecto.workflows.inspect.guard.tiles import (
     PER_SCENE,
     Held,
@@ -50,20 +33,12 @@ from napari_connecto.workflows.inspect.guard.tiles import (
     scene_of,
     with_output,
 )
-from napari_connecto.workflows.inspect.guard.truth import objects_of
 from napari_connecto.workflows.ood.gate import Gate, statistics
 from napari_connecto.workflows.ood.tiles import tile_shape
 from napari_connecto.workflows.segment.params import SegmentParams
 
-CLEAN, PLANTED, HARD = 0.35, 0.5, 0.2
-"""Shares: scenes that are not degraded, pairs with planted faults, answers rounded to 0 and 1."""
 GATE_TILES, GATE_BLOCKS = 100, 5
-ANSWERS, TRUTHS, TRAINING, CALIBRATING = (
-    "running the model on degraded inputs",
-    "planting faults",
-    "training",
-    "calibrating on held-out tiles",
-)
+TRAINING, CALIBRATING = "training", "calibrating on held-out tiles"
 
 
 def fit_guard(
@@ -158,13 +133,13 @@ def fit_guard_job(
             CALIBRATING: params.tiles,
         }
     )
-    scenes = yield from phases.run(ANSWERS, _scenes_job(setting, learn))
-    pairs = yield from phases.run(TRUTHS, _pairs_job(setting, scenes))
+    scenes = yield from phases.run(ANSWERS, scenes_job(setting, learn))
+    pairs = yield from phases.run(TRUTHS, pairs_job(setting, scenes))
     if all(np.isnan(one.judged.score) for one in pairs):
         raise InputError(
             "the examples show no object in any tile; check the labels and label_kind, which says what 0 is"
         )
-    samples = partial(_samples, pairs, setting)
+    samples = partial(samples_of, pairs, setting)
     start = new_model(judge_card(model.card, INNER, HALO, params.width), params.seed, device=str(_device(model)))
     training = fit(start, samples, FitParams(steps=params.steps, seed=params.seed), objective=PairLoss())
     judge = yield from phases.run(TRAINING, training)
@@ -182,69 +157,6 @@ def _sources(examples: Sequence[Any], held_out: Sequence[Any], setting: Setting)
     return [a for a, _ in parts], [b for _, b in parts]
 
 
-def _scenes_job(setting: Setting, sources: Sequence[Source]) -> Job[list[Scene]]:
-    """Answers of the model to views of the examples, most of them degraded."""
-    rng, scenes, n = np.random.default_rng(setting.params.seed), list[Scene](), setting.params.scenes
-    for k in range(n):
-        harm = None if rng.random() < CLEAN else _harm(str(rng.choice(FAMILIES)), float(rng.uniform(0.05, 1)), rng)
-        model = setting.model
-        if setting.others and rng.random() < 0.2:
-            model = setting.others[int(rng.integers(len(setting.others)))]
-        scenes.append(scene_of(setting, sources, model, rng, harm))
-        yield Progress(k + 1, n, ANSWERS)
-    return scenes
-
-
-def _harm(family: str, strength: float, rng: np.random.Generator) -> Any:
-    return lambda image: degraded(image, family, strength, rng)
-
-
-def _pairs_job(setting: Setting, scenes: Sequence[Scene]) -> Job[list[Pair]]:
-    """Tiles of scenes, with faults planted into half of the answers."""
-    rng, pairs, n = np.random.default_rng(setting.params.seed + 1), list[Pair](), setting.params.pairs
-    for k in range(n):
-        scene = scenes[k % len(scenes)]
-        at = crop(scene, rng)
-        answer = answer_at(scene, at)
-        if rng.random() < PLANTED:
-            objects = objects_of(labels_at(scene, at))
-            for _ in range(int(rng.integers(1, 4))):
-                fault = str(rng.choice(FAULTS))
-                answer, _ = plant(answer, objects, setting.kind, fault, float(rng.random()), rng)
-        if rng.random() < HARD:
-            answer = (answer >= 0.5).astype(np.float32)
-        pairs.append(pair(scene, at, answer, setting.kind, setting.segment))
-        if k % 10 == 9 or k + 1 == n:
-            yield Progress(k + 1, n, TRUTHS)
-    return pairs
-
-
-def _samples(pairs: Sequence[Pair], setting: Setting, step: int) -> Iterator[Sample]:
-    return (_sample(pairs, setting, i) for i in count(step))
-
-
-def _sample(pairs: Sequence[Pair], setting: Setting, step: int) -> Sample:
-    """Batch, target and weight of a step: random pairs, each in one of eight orientations."""
-    rng = np.random.default_rng([setting.params.seed, step])
-    parts = []
-    for k in rng.integers(len(pairs), size=setting.params.batch):
-        one = pairs[int(k)]
-        score = one.judged.score
-        quality = 0.0 if np.isnan(score) else quality_of(score, setting.kind)
-        inner = np.zeros(one.answer.shape, np.float32)
-        inner[HALO:-HALO, HALO:-HALO] = 1.0
-        target = np.stack([one.judged.wrong.astype(np.float32), np.full_like(inner, quality)])
-        weight = np.stack([one.judged.known * (0.2 + 0.8 * inner), inner * (not np.isnan(score))])
-        turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-        parts.append([_turned(a, turn, flip) for a in (one.both, target[:, None], weight[:, None])])
-    return tuple(np.stack(a).astype(np.float32) for a in zip(*parts, strict=True))  # type: ignore[return-value]
-
-
-def _turned(array: np.ndarray, turn: int, flip: bool) -> np.ndarray:
-    turned = np.rot90(array, turn, (-2, -1))
-    return turned[..., ::-1] if flip else turned
-
-
 def _calibrated_job(
     setting: Setting, judge: Predictor, learn: Sequence[Source], held: Sequence[Source], gate: Gate | None
 ) -> Job[Guard]:
@@ -258,7 +170,7 @@ def _calibrated_job(
     scenes = -(-params.tiles // PER_SCENE)
     for k in range(2 * scenes):
         clean = k < scenes
-        harm = None if clean else _harm(FAMILIES[k % len(FAMILIES)], float(rng.uniform(0.05, 1)), rng)
+        harm = None if clean else harm_of(FAMILIES[k % len(FAMILIES)], float(rng.uniform(0.05, 1)), rng)
         scene = scene_of(setting, held, setting.model, rng, harm)
         found[not clean].append(measured(setting, judge, scene, encoder, gate, rng))
         yield Progress(k + 1, 2 * scenes, CALIBRATING)

@@ -10,8 +10,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inspect.patching import Plan
+from napari_connecto.workflows.inspect.missed.asked import Asked
 from napari_connecto.workflows.inspect.missed.result import Channel, WhyMissed
-from napari_connecto.workflows.inspect.missed.why_missed import Asked
 
 RESTORED, SHOWN = 10, 3
 """Channels replaced together for the restored answer, and channels shown."""
