@@ -59,7 +59,7 @@ class Ranked:
         drawn: np.random.Generator,
         params: MissedParams,
     ) -> Ranked:
-        """Of the channels of these places, by (effect, change) of each place; the highest and as many others are exact."""
+        """The channels of these places, from (effect, change) by place; the highest and as many others are exact."""
         effect = np.concatenate([scores[name][0] for name in names])
         change = np.concatenate([scores[name][1] for name in names])
         order = np.argsort(-effect, kind="stable")
