@@ -98,6 +98,8 @@ def asked(kind: type[Run], left_out: str = "", always: bool = True) -> st.Search
 
     def place(leaf: Leaf) -> st.SearchStrategy[Any]:
         other = values(leaf).filter(lambda value: value != leaf.default)
+        if leaf.path[-1] == "voxel_nm":
+            other = other.filter(any)  # 0 0 0 is no size, but the shell's word for what the labels state
         needed = leaf.path[-1] == "path" or leaf.default is REQUIRED or leaf.path in [(name,) for name in either]
         return other if always or needed else st.none() | other
 

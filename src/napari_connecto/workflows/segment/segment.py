@@ -234,6 +234,7 @@ def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     return TilePlan(shape, fitting, halo)
 
 
+@shown
 @dataclass(frozen=True)
 class Choice:
     """How a volume is segmented.

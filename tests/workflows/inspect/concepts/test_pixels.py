@@ -83,14 +83,10 @@ def test_scribbles_leave_the_rest_unknown():
         (0.3, ConceptParams(block=64), "1 blocks of 64; at least 8 are needed"),
         (0.0, ConceptParams(block=24), "got 0 pixels of 'spots'"),
         (1.0, ConceptParams(block=24), "and 0 of the rest"),
+        (0.3, ConceptParams(block=16, gap=16), "smaller than block"),
     ],
 )
 def test_too_little_is_refused(share, params, message):
     image, masks = levels(share=share)
     with pytest.raises(InputError, match=message):
         choose_pixels(image, masks, params, None)
-
-
-def test_a_gap_must_fit_into_a_block():
-    with pytest.raises(InputError, match="smaller than block"):
-        ConceptParams(block=16, gap=16)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 
 
@@ -32,8 +31,6 @@ class ConceptParams:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.gap >= self.block:
-            raise InputError(f"got gap={self.gap}; it must be smaller than block={self.block}")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ def choose_pixels(level: Level, masks: Mapping[str, Level], params: ConceptParam
     InputError
         If there are too few blocks, or too few pixels of a concept or of the rest on one side of the split.
     """
+    if params.gap >= params.block:
+        raise InputError(f"got gap={params.gap}; it must be smaller than block={params.block}")
     box = level.box if region is None else region.clip(level.shape)
     corners = _corners(box, params.block)
     planes = np.unique(np.linspace(box.start[0], box.stop[0] - 1, params.sections).round().astype(int))

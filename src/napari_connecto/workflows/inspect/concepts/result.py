@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_connecto.core.documents import json_text
+from napari_connecto.core.shown import shown
 from napari_connecto.core.whole import whole_file
 from napari_connecto.workflows.inspect.concepts.curves import reactivation, threshold
 from napari_connecto.workflows.inspect.concepts.used import Used
@@ -79,6 +80,7 @@ class Reading:
         return tuple(value - self.prevalence for value in values)
 
 
+@shown
 @dataclass(frozen=True)
 class Concepts:
     """The answer of `concepts`.

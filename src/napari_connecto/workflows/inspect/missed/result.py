@@ -18,6 +18,7 @@ FUNNEL = 0.99
 """A stage that restores this share carries the whole signal, so it does not locate anything."""
 
 
+@shown
 @dataclass(frozen=True)
 class Stage:
     """A place in the network, all of whose channels were replaced by those of the good run.
@@ -72,6 +73,7 @@ class Channel:
         return f"{self.place}:{self.channel}"
 
 
+@shown
 @dataclass(frozen=True)
 class Ranking:
     """Channels ranked by how much they restore.

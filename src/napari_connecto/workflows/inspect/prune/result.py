@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_connecto.core.amounts import counted
 from napari_connecto.core.shown import shown
-from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.workflows.inspect.prune.measure import Agreement
 from napari_connecto.workflows.inspect.prune.params import PruneParams
 
+if TYPE_CHECKING:
+    from napari_connecto.models.inference.predictor import TorchPredictor  # torch takes seconds to import
+    from napari_connecto.workflows.inspect.prune.measure import Agreement
 
+
+@shown
 @dataclass(frozen=True)
 class Control:
     """One way of setting weights to zero in one pass.
@@ -133,9 +136,6 @@ class Pruned:
             change = f" ({after / before - 1:+.1%})" if before > 0 else ""
             told.append(f"VI on held-out labels: {after:.3g} bits{change}, original {before:.3g} bits")
         return told
-
-    def _rows(self) -> list[tuple[str, str]]:
-        return [("model", self.model.card.name), ("speed", f"{self.speedup:.2g} x")]
 
 
 def _kb(size: int) -> str:
