@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -40,6 +40,8 @@ class Trial:
         Forward passes at once.
     peak_bytes
         Highest memory of the process meanwhile.
+    block
+        What one of the tiles read, (channels, z, y, x).
     """
 
     batch: int
@@ -47,6 +49,7 @@ class Trial:
     model_s: float
     calls: int
     peak_bytes: int = 0
+    block: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def tile_s(self) -> float:
@@ -97,7 +100,7 @@ def choose_batch(
     allowed = {size: s for size, s in measured.items() if s * size * calls <= CALL_S or size == sizes[0]}
     fastest = min(allowed.values())
     batch = min(size for size, s in allowed.items() if s <= 1.05 * fastest)
-    return Trial(batch, read_s, measured[batch], calls, watch.peak_bytes)
+    return Trial(batch, read_s, measured[batch], calls, watch.peak_bytes, blocks[0])
 
 
 def _read_some(level: Level, plan: TilePlan, count: int = 4) -> tuple[list[Tile], list[np.ndarray], float]:

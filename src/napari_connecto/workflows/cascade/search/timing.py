@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import inf, prod
 
 import numpy as np
 
-from napari_connecto.compute.trial import choose_batch
+from napari_connecto.compute.trial import Trial, choose_batch
 from napari_connecto.core.errors import ChunkError, ConnectoError, VoxelSizeError
 from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.jobs import Job, Progress
@@ -89,12 +89,12 @@ def larger_groups(tile: Vec3, grid: Vec3) -> Iterator[Vec3]:
 
 def _measured_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool) -> Job[Timings]:
     prices: list[tuple[Price, ...]] = []
-    exhaustive_s = 0.0
+    exhaustive_s, block = 0.0, None
     for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
         try:
-            level, plan = _timed_on(volume, stage)
+            level, plan = _timed_on(volume, stage, block)
             worth_s = WORTH_LARGER * exhaustive_s if larger else inf
-            ways = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
+            ways, block = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
             exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
         except (ChunkError, VoxelSizeError):
             ways = known
@@ -103,41 +103,51 @@ def _measured_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, large
     return Timings(tuple(prices), *keeping_seconds(volume, level, plan, cascade.rule))
 
 
-def _timed_on(volume: Volume, stage: Predictor) -> tuple[Level, TilePlan]:
-    """Its level; the finest for one that is not made yet, as the network takes as long for any voxels."""
+def _timed_on(volume: Volume, stage: Predictor, block: np.ndarray | None = None) -> tuple[Level, TilePlan]:
+    """Its level; for one that is not made yet, what a finer stage read: the network takes as long for any voxels."""
     level = volume.level_at(stage.card.voxel_nm)
     plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)
-    return (volume.levels[0] if isinstance(level.array, Averaged) else level), plan
+    if not isinstance(level.array, Averaged):
+        return level, plan
+    return (volume.levels[0] if block is None else Level(block, level.voxel_nm)), plan
 
 
 def _ways_job(
     level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, worth_s: float
-) -> Job[tuple[Price, ...]]:
-    """Larger tiles are timed, too, if the stage takes at least ``worth_s`` seconds for all of its chunks."""
+) -> Job[tuple[tuple[Price, ...], np.ndarray | None]]:
+    """Prices, and a block that was read; larger tiles are tried if all chunks take at least ``worth_s`` seconds."""
     yield Progress(0, 0, TIMING, overall=0.0)
     there = TilePlan(level.shape, plan.tile, plan.halo)
     trial = choose_batch(level, there, stage, scaling, seconds=0.5)
     found = [Price(ONE, trial.tile_s, trial.batch)]
     if len(plan) * trial.tile_s >= worth_s:
-        found += yield from _larger_job(level, plan, stage, scaling, found[0])
-    return tuple(found)
+        found += yield from _larger_job(level, plan, stage, scaling, trial)
+    return tuple(found), trial.block
 
 
-def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Price) -> Job[list[Price]]:
-    """Prices of larger tiles, as long as they get cheaper per chunk and a call stays short enough to cancel."""
+def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Trial) -> Job[list[Price]]:
+    """Prices of larger tiles, as long as they get cheaper per chunk and a call stays short enough to cancel.
+
+    Nothing more is read for them: they are timed on the block of ``one``, and reading takes as long per voxel.
+    """
     found: list[Price] = []
+    before_s, block = one.tile_s, one.block
+    assert block is not None
     for group in larger_groups(plan.tile, plan.grid):
         wide, tiles = widened(stage, group), grouped(plan, group)
         larger = prod(tiles.read_shape) / prod(plan.read_shape)
-        call_s = one.seconds * larger * int(getattr(stage, "calls", 1))
-        if wide is None or call_s > LONGEST_S or not gives_same_answer(level, stage, wide, scaling):
+        call_s = one.tile_s * larger * int(getattr(stage, "calls", 1))
+        held = Level(np.resize(block, (len(block), *tiles.tile)), level.voxel_nm)
+        if wide is None or call_s > LONGEST_S or not gives_same_answer(held, stage, wide, scaling):
             break
         yield Progress(0, 0, TIMING, overall=0.0)
-        there = TilePlan(level.shape, tiles.tile, tiles.halo)
-        trial = choose_batch(level, there, wide, scaling, sizes=(1, 2), seconds=0.2)
-        price = Price(group, trial.tile_s, trial.batch, len(tiles) / len(plan))
-        if price.chunk_s > GAIN * (found or [one])[-1].chunk_s:
+        there = TilePlan(held.shape, tiles.tile, tiles.halo)
+        trial = choose_batch(held, there, wide, scaling, sizes=(1, 2), seconds=0.2)
+        seconds = replace(trial, read_s=one.read_s * larger).tile_s
+        price = Price(group, seconds, trial.batch, len(tiles) / len(plan))
+        if price.chunk_s > GAIN * before_s:
             break
+        before_s = price.chunk_s
         found.append(price)
     return found
 
