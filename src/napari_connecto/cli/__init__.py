@@ -12,7 +12,19 @@ from typing import Any, cast
 import click
 
 from napari_connecto import __version__
-from napari_connecto.cli import cache, cascade, doctor, domains, encoders, export, general, guard, neuroglancer, report
+from napari_connecto.cli import (
+    cache,
+    cascade,
+    doctor,
+    domains,
+    encoders,
+    export,
+    general,
+    guard,
+    neuroglancer,
+    proofread,
+    report,
+)
 from napari_connecto.cli.runs import run_command
 from napari_connecto.core.errors import Cancelled, ConnectoError, out_of_memory
 from napari_connecto.core.settings import settings
@@ -92,6 +104,7 @@ for command in (
     general.convert,
     *(OWN.get(name) or run_command(kind) for name, kind in ENTRIES.items()),
     export.export,
+    proofread.proofread,
     neuroglancer.neuroglancer,
     doctor.doctor,
     cache.cache,

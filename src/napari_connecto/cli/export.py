@@ -91,13 +91,13 @@ def export_labels(source: str, out: str, to: str | None, progress: str, **option
     """Write the labels of SOURCE as OUT, by its suffix: .zarr (OME-Zarr), .precomputed (neuroglancer), .tif (OME-TIFF).
 
     SOURCE is the result folder of a search or a segmentation, or any readable volume. Of a search the numbers are the
-    ids of its table; of its review, what was rejected is left out, and what was added is a ball. A name without a
-    suffix is a precomputed folder.
+    ids of its table; of its review, what was rejected is left out, and what was added is a ball. A segmentation is
+    written as proofread. A name without a suffix is a precomputed folder.
     """
     from napari_connecto.workflows.shared.spec import open_spec
 
     write = FORMATS[to or _format_of(out)]
-    volume, lines = _reviewed(source, open_spec(volume_spec(labels_of(source), options)))
+    volume, lines = _as_decided(source, open_spec(volume_spec(labels_of(source), options)))
     line = drive(write(volume, out, **options), progress)
     finish({"out": out, "lines": [*lines, *filter(None, [line])]}, progress, [f"written to {out}"])
 
@@ -117,6 +117,17 @@ def labels_of(source: str) -> str:
     if (Path(source) / "detections.csv").is_file():
         raise InputError(f"the search in '{source}' finds centres and has no labels; use export points")
     return source
+
+
+def _as_decided(source: str, labels: Volume) -> tuple[Volume, list[str]]:
+    """Labels as proofread or reviewed, and what was changed, where this is a result folder."""
+    from napari_connecto.workflows.segment.proofread.proofreading import FOLDER, corrected_labels
+
+    if not (Path(source) / FOLDER).is_dir():
+        return _reviewed(source, labels)
+    volume, decisions = corrected_labels(source, labels)
+    merges = sum(one.kind == "merge" for one in decisions)
+    return volume, [f"as proofread: {merges} merges, {len(decisions) - merges} splits"]
 
 
 def _reviewed(source: str, labels: Volume) -> tuple[Volume, list[str]]:

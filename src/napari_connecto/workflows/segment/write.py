@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.views.nearest import nearest_voxels
 from napari_connecto.core.volume import Level
 from napari_connecto.io.stores.tile_store import TileStore
 from napari_connecto.workflows.segment.block import LABELS
@@ -50,13 +51,8 @@ class Numbered:
         """Final ids in a box of another grid: at each voxel's centre; outside, those of the nearest voxel."""
         if (grid.shape, grid.voxel_nm, grid.origin_nm) == (self.level.shape, self.level.voxel_nm, self.level.origin_nm):
             return self.read(box)
-        at = []
-        for axis, (a, b) in enumerate(zip(box.start, box.stop, strict=True)):
-            centre_nm = grid.origin_nm[axis] + (np.arange(a, b) + 0.5) * grid.voxel_nm[axis]
-            place = np.floor((centre_nm - self.level.origin_nm[axis]) / self.level.voxel_nm[axis])
-            at.append(np.clip(place, 0, self.level.shape[axis] - 1).astype(int))
-        seen = Box(vec3([int(i[0]) for i in at]), vec3([int(i[-1]) + 1 for i in at]))
-        return self.read(seen)[np.ix_(*(i - a for i, a in zip(at, seen.start, strict=True)))]
+        seen, at = nearest_voxels(self.level, grid, box)
+        return np.asarray(self.read(seen)[at])
 
 
 def write_job(made: Numbered, labels: TileStore, grid: Level) -> Job[None]:
