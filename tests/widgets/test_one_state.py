@@ -127,7 +127,6 @@ def test_a_choice_is_a_layer_and_not_its_name(qtbot):
     one, two = (viewer.add_image(np.zeros((4, 8, 8)), name=name) for name in ("a", "b"))
     combo = LayerCombo(viewer, (Image,), "")
     qtbot.addWidget(combo)
-    combo.setCurrentText("b")
     heard = []
     combo.chosen.connect(lambda: heard.append(combo.layer))
     two.name = "c"
@@ -137,3 +136,21 @@ def test_a_choice_is_a_layer_and_not_its_name(qtbot):
     viewer.layers.clear()
     assert (combo.layer, heard) == (None, [one, None])
     combo.release()
+
+
+@pytest.mark.parametrize("selected", ["a", "b"])
+def test_a_dock_begins_with_the_layer_that_is_selected(selected, qtbot):
+    viewer = ViewerModel()
+    for name in ("a", "b"):
+        viewer.add_image(np.zeros((4, 8, 8)), name=name)
+    viewer.add_image(np.zeros((4, 8, 8)), name="hidden", visible=False)
+    viewer.layers.selection.active = viewer.layers[selected]
+    combo = LayerCombo(viewer, (Image,), "")
+    qtbot.addWidget(combo)
+    assert combo.currentText() == selected
+    viewer.layers.selection.active = viewer.layers["hidden"]
+    other = LayerCombo(viewer, (Image,), "")
+    qtbot.addWidget(other)
+    assert other.currentText() == "a"
+    combo.release()
+    other.release()

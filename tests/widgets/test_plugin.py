@@ -116,6 +116,38 @@ def test_every_sample_that_ships_is_in_the_menu_and_opens(sample):
         assert len(truths) == len((SAMPLES | PAIRS)[name])
 
 
+BESIDE = {
+    "cells": "Cascade detection",
+    "neuropil": "Adapt to my data",
+    "xray": "X-ray to EM",
+    "xray-test": "X-ray to EM",
+}
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("key", BESIDE)
+def test_a_sample_opens_with_its_dock_on_its_first_layer(key, sample, viewer, qtbot):
+    """The dock is on the sample even if another image came first, and a script's invisible viewer gets none."""
+    viewer.add_image(np.zeros((8, 16, 16), np.uint8), name="other")
+    viewer.open_sample("napari-connecto", key)
+    qtbot.wait(50)
+    assert not viewer.window.dock_widgets
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((8, 16, 16), np.uint8), name="other")
+    viewer.window.show()
+    first = viewer.open_sample("napari-connecto", key)[0]
+    title = f"{BESIDE[key]} (napari-connecto)"
+    qtbot.waitUntil(lambda: title in viewer.window.dock_widgets, timeout=5000)
+    dock = viewer.window.dock_widgets[title]
+    assert dock.image.layer.name == viewer.layers.selection.active.name == first.name
+    qtbot.waitUntil(lambda: dock.image.full is not None, timeout=5000)
+    viewer.layers.selection.active = viewer.layers["other"]
+    again = viewer.open_sample("napari-connecto", key)[0]
+    qtbot.waitUntil(lambda: dock.image.layer.name == again.name, timeout=5000)
+    assert list(viewer.window.dock_widgets) == [title]
+    dock.close_jobs()
+
+
 def test_sample_opens_in_nm_and_is_reopened_from_its_file(sample):
     from napari_connecto.widgets.samples import cells
     from napari_connecto.widgets.viewer.layers import describe

@@ -1,10 +1,11 @@
-"""napari's File > Open Sample: the shipped volumes, with their ground truth as hidden layers."""
+"""napari's File > Open Sample: the shipped volumes, their ground truth as hidden layers, and the dock to try on them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from napari_connecto.sample_data import PAIRS, SAMPLES, open_sample
+from napari_connecto.widgets.opening import open_beside
 from napari_connecto.widgets.viewer.show import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -12,21 +13,25 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 def cells() -> list[LayerData]:
     """Synthetic light-sheet fluorescence with sparse cells."""
+    open_beside("cells", "Cascade detection")
     return _sample("cells", colormap="green")
 
 
 def neuropil() -> list[LayerData]:
     """Synthetic electron microscopy of neuropil with mitochondria."""
+    open_beside("neuropil", "Adapt to my data")
     return _sample("neuropil")
 
 
 def xray() -> list[LayerData]:
     """Simulated X-ray of synthetic neuropil, and the EM it was made from."""
+    open_beside("xray", "X-ray to EM")
     return _pair("xray")
 
 
 def xray_test() -> list[LayerData]:
     """The same for other tissue, to try a trained translator on."""
+    open_beside("xray-test", "X-ray to EM")
     return _pair("xray-test")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.layers import Layer
@@ -176,7 +176,7 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 class LayerCombo(QComboBox):
     """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
-    ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
+    The first choice is the layer selected in the viewer if it is visible, else the first of the list. ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
     """
 
     chosen = Signal()
@@ -223,10 +223,17 @@ class LayerCombo(QComboBox):
         self.clear()
         self._listed = layers
         self.addItems(names)
-        self.setCurrentIndex(layers.index(before) if before in layers else min(0, len(layers) - 1))
+        wanted = before if before in layers else self._first(layers)
+        self.setCurrentIndex(layers.index(wanted) if layers else -1)
         self.blockSignals(False)
         if self.layer is not before:
             self.chosen.emit()
+
+    def _first(self, layers: list[Layer | None]) -> Layer | None:
+        active = self._viewer.layers.selection.active
+        if not self._none and active in layers and active.visible:
+            return cast(Layer, active)
+        return layers[0] if layers else None
 
     def release(self) -> None:
         """Stop following the layer list."""
