@@ -125,7 +125,7 @@ BESIDE = {
 
 
 @pytest.mark.gl
-@pytest.mark.parametrize("key", BESIDE)
+@pytest.mark.parametrize("key", ["cells", *(pytest.param(key, marks=pytest.mark.slow) for key in [*BESIDE][1:])])
 def test_a_sample_opens_with_its_dock_on_its_first_layer(key, sample, viewer, qtbot):
     """The dock is on the sample even if another image came first, and a script's invisible viewer gets none."""
     viewer.add_image(np.zeros((8, 16, 16), np.uint8), name="other")

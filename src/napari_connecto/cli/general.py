@@ -108,13 +108,18 @@ def models(context: click.Context) -> None:
 @click.option("--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size it was trained at, in nm.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is in OUT.")
 def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, overwrite: bool) -> None:
-    """Import a bioimage.io PACKAGE (a zip, a folder, or the .yaml in it) and check it by its test tensors."""
+    """Import a bioimage.io PACKAGE (a zip, a folder, or the .yaml in it) and check it by its test tensors.
+
+    A TorchScript file alone is imported, too; nothing in it tells whether its answers are right.
+    """
+    from napari_connecto.workflows.packages.bare import is_bare
     from napari_connecto.workflows.packages.import_model import import_model
 
     card = import_model(package, out, voxel_nm=voxel_nm, overwrite=overwrite)
     names = ", ".join(output.name for output in card.outputs)
     size = " x ".join(f"{v:g}" for v in card.voxel_nm)
-    click.echo(f"{out}: '{card.name}', {names}; {size} nm, tile {card.tile}, halo {card.halo}; test tensors reproduced")
+    checked = "no test tensors" if is_bare(Path(package)) else "test tensors reproduced"
+    click.echo(f"{out}: '{card.name}', {names}; {size} nm, tile {card.tile}, halo {card.halo}; {checked}")
 
 
 @models.command("export")

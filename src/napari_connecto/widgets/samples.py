@@ -1,4 +1,4 @@
-"""napari's File > Open Sample: the shipped volumes, their ground truth as hidden layers, and the dock to try on them."""
+"""napari's File > Open Sample: the shipped volumes, their ground truth as hidden layers, and the dock to try."""
 
 from __future__ import annotations
 

@@ -176,7 +176,8 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 class LayerCombo(QComboBox):
     """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
-    The first choice is the layer selected in the viewer if it is visible, else the first of the list. ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
+    The first choice is the layer selected in the viewer if it is visible, else the first of the list. ``chosen`` is
+    emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
     """
 
     chosen = Signal()

@@ -18,8 +18,10 @@ from napari_connecto.models.detectors.registry import kind_of, registered_names
 from napari_connecto.models.files import CARD, load_model
 from napari_connecto.models.imported.predictor import ImportedPredictor
 from napari_connecto.sample_data import list_models
+from napari_connecto.workflows.packages.bare import bare_model, is_bare
 from napari_connecto.workflows.packages.import_model import verified
 
+PERCENTILE = "percentile"
 AS_IT_IS, INVERSE = "as it is", "inverse"
 
 
@@ -40,8 +42,8 @@ def detector(
     ----------
     source
         Folder of a model (also what fine-tune wrote), a bioimage.io package (zip, folder, or the YAML in it; the
-        address of a zip, which is downloaded once and kept in the cache), or the name of a registered detector
-        ("blobs", "cellpose", ...) or of a shipped model. What lies on disk goes before a name.
+        address of a zip, which is downloaded once and kept in the cache), a TorchScript file, or the name of a
+        registered detector ("blobs", "cellpose", ...) or of a shipped model. What lies on disk goes before a name.
     volume
         Image that it is for: a registered detector reads it at the voxel size that it wants.
     output
@@ -56,7 +58,8 @@ def detector(
     device
         As in `load_model`.
     options
-        Of a registered detector.
+        Of a registered detector; of a TorchScript file ``normalisation``, see
+        `napari_connecto.workflows.packages.bare.bare_model`.
 
     Returns
     -------
@@ -82,7 +85,9 @@ def detector(
     if folder is None and not path.exists():
         folder = list_models().get(name) if name not in registered_names() else None
     if folder is None and (path.exists() or is_url(name)):
-        model: Predictor = _imported(fetched(name) if is_url(name) else path, voxel_nm, volume)
+        local = fetched(name) if is_url(name) else path
+        way = str(options.pop("normalisation", PERCENTILE)) if is_bare(local) else PERCENTILE
+        model: Predictor = _imported(local, voxel_nm, volume, way)
     elif folder is not None:
         model = load_model(folder, device=device)
     elif name in registered_names():
@@ -116,8 +121,10 @@ def options_of_text(text: str) -> dict[str, str]:
     return {key: value for key, _, value in parts}
 
 
-def _imported(package: str | Path, voxel_nm: Sequence[float] | None, volume: Volume) -> Predictor:
+def _imported(package: str | Path, voxel_nm: Sequence[float] | None, volume: Volume, way: str) -> Predictor:
     """The network of a package; one that states no voxel size reads the image as it is."""
+    if is_bare(Path(package)):
+        return bare_model(package, voxel_nm or volume.in_pixels().levels[0].voxel_nm, way)  # type: ignore[arg-type]
     try:
         return verified(package, voxel_nm)
     except VoxelSizeError:

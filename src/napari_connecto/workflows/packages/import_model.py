@@ -18,6 +18,7 @@ from napari_connecto.io.packages.bioimage_axes import PackageAxis
 from napari_connecto.models.files import save_model
 from napari_connecto.models.imported.predictor import KIND, ImportedPredictor, converted, from_layout
 from napari_connecto.models.imported.steps import pointwise, split
+from napari_connecto.workflows.packages.bare import bare_model, is_bare
 
 TOLERANCE = 1e-4
 """Largest deviation from a test tensor: this, absolute and relative to its value."""
@@ -30,13 +31,14 @@ UNSTATED_HALO = 16
 def import_model(
     package: str | Path, out: str | Path, *, voxel_nm: Sequence[float] | None = None, overwrite: bool = False
 ) -> ModelCard:
-    """Convert a bioimage.io model package to a model folder for `load_model`.
+    """Convert a bioimage.io model package, or a TorchScript file, to a model folder for `load_model`.
 
     Parameters
     ----------
     package
         Zip or folder with ``rdf.yaml``, ``bioimageio.yaml`` or ``NAME.bioimageio.yaml``, or that file in its folder;
-        format 0.4 or 0.5. Nothing is downloaded, unpacked or executed but the network itself, as TorchScript (see
+        format 0.4 or 0.5. Or a TorchScript file alone, see `napari_connecto.workflows.packages.bare`. Nothing is
+        downloaded, unpacked or executed but the network itself, as TorchScript (see
         `napari_connecto.models.imported.torchscript.load_torchscript`) or ONNX.
     out
         Folder to write.
@@ -68,7 +70,12 @@ def import_model(
 
 
 def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> ImportedPredictor:
-    """The model of a package, if it reproduces the package's test output; errors as in `import_model`."""
+    """The model of a package, if it reproduces the package's test output, or of a bare TorchScript file.
+
+    Errors as in `import_model`.
+    """
+    if is_bare(Path(package)):
+        return bare_model(package, voxel_nm)
     parsed = read_package(package)
     model = _model(parsed, _voxel_nm(parsed, voxel_nm))
     _verify(model, parsed)
