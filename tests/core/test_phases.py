@@ -144,7 +144,11 @@ def test_closing_closes_the_phase():
 
 @pytest.mark.parametrize(
     "progress",
-    [Progress(1, 3, "a"), Progress(0, 0, "b", {"loss": 0.5, "step": 3}, 0.25, 12.5), loading("torch")],
+    [
+        Progress(1, 3, "a"),
+        Progress(0, 0, "b", {"loss": 0.5, "step": 3}, 0.25, 12.5, (("a", 0.25), ("b", 0.75))),
+        loading("torch"),
+    ],
 )
 def test_a_report_crosses_processes(progress):
     assert progress_of(json.loads(progress_line(progress))) == progress
@@ -173,3 +177,21 @@ def test_a_watch_follows_the_whole_or_else_the_stage(clock):
 
 def test_the_time_left_in_words():
     assert [left_text(s) for s in (None, 0.0, 0.9, 30.0)] == ["", "", "", ", 30 s left"]
+
+
+def test_reports_tell_the_phases_of_the_whole_job():
+    """Segments of a bar: names in order, shares that sum to 1, phases in phases laid out in their place."""
+    phases, told = Phases({"named only": 0, "a": 1, "b": 3}), []
+
+    def job():
+        yield from phases.run("a", steps(2))
+        yield from phases.run("b", Phases({"coarse": 1, "fine": 2}).run("fine", steps(2)))
+
+    run(job(), lambda p: told.append(p.phases))
+    assert told[0] == (("a", 0.25), ("b", 0.75))
+    assert [name for name, _ in told[-1]] == ["a", "coarse", "fine"]
+    assert [share for _, share in told[-1]] == pytest.approx([0.25, 0.25, 0.5])
+    watch = Watch()
+    watch.see(Progress(1, 3, "b", overall=0.5, phases=told[-1]))
+    watch.see(Progress(2, 3, "b", overall=0.6))  # a report without them changes nothing
+    assert watch.phases == told[-1]

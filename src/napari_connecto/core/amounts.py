@@ -24,3 +24,8 @@ def seconds_text(seconds: float) -> str:
 def counted(n: int, noun: str) -> str:
     """A number of things in words: "1 tile", "3 tiles"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def share_text(share: float) -> str:
+    """Per cent, with one decimal if it is small: "47%", "3.1%"."""
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"

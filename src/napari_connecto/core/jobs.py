@@ -29,6 +29,8 @@ class Progress:
         know it.
     left_s
         Estimated seconds until the whole job is done; None while no rate is known.
+    phases
+        Names of the job's phases in order and the share of the work expected of each, in 0..1; empty if unknown.
     """
 
     done: int
@@ -37,6 +39,7 @@ class Progress:
     payload: Any = None
     overall: float | None = None
     left_s: float | None = None
+    phases: tuple[tuple[str, float], ...] = ()
 
 
 def loading(what: str) -> Progress:
@@ -95,7 +98,7 @@ def named(name: str, job: Job[T]) -> Job[T]:
 
 def progress_line(progress: Progress) -> str:
     """A report as one line of JSON, for another program; of payloads only named figures (a loss) are included."""
-    told = {key: getattr(progress, key) for key in ("stage", "done", "total", "overall", "left_s")}
+    told = {key: getattr(progress, key) for key in ("stage", "done", "total", "overall", "left_s", "phases")}
     payload = {"payload": progress.payload} if isinstance(progress.payload, dict) else {}
     return json_text({**told, **payload})
 
@@ -103,4 +106,5 @@ def progress_line(progress: Progress) -> str:
 def progress_of(told: Mapping[str, Any]) -> Progress:
     """The report that `progress_line` wrote."""
     done, total = int(told["done"]), int(told["total"])
-    return Progress(done, total, told["stage"], told.get("payload"), told.get("overall"), told.get("left_s"))
+    phases = tuple((str(name), float(share)) for name, share in told.get("phases", ()))
+    return Progress(done, total, told["stage"], told.get("payload"), told.get("overall"), told.get("left_s"), phases)

@@ -45,12 +45,15 @@ class Phases:
         for name, work in self.work.items():
             self._places[name] = (start, work / total)
             start += work / total
+        self._parts: dict[str, tuple[tuple[str, float], ...]] = {
+            name: ((name, share),) for name, (_, share) in self._places.items() if share > 0
+        }
 
     def run(self, name: str, job: Job[T]) -> Job[T]:
         """A job as the phase ``name``: the same reports with ``overall`` and ``left_s``, and one at its end if need be.
 
-        Its own phases, where it has some, are laid into the phase. Stages without a name get the phase's. Of a job that
-        reports nothing nothing is said, unless it is the last.
+        Its own phases, where it has some, are laid into the phase, also in ``phases`` of the reports. Stages without a
+        name get the phase's. Of a job that reports nothing nothing is said, unless it is the last.
         """
         pace, last = _Pace(), None
         try:
@@ -87,7 +90,10 @@ class Phases:
         if self._is_last(name) and pace.fraction >= 1:
             self._reached = 1.0  # sums of shares are rounded
         left = self._left_s(name, share, progress.left_s, pace)
-        return replace(progress, stage=progress.stage or name, overall=self._reached, left_s=left)
+        if share > 0 and progress.phases:
+            self._parts[name] = tuple((part, share * inner) for part, inner in progress.phases)
+        parts = tuple(part for each in self._parts.values() for part in each)
+        return replace(progress, stage=progress.stage or name, overall=self._reached, left_s=left, phases=parts)
 
     def _left_s(self, name: str, share: float, own_left_s: float | None, pace: _Pace) -> float | None:
         """Seconds until all phases are done; None while no rate is known."""
@@ -142,7 +148,7 @@ def left_text(seconds: float | None) -> str:
 
 
 class Watch:
-    """State of a progress bar: `share` of the whole in 0..1 and seconds left, each None while unknown.
+    """State of a progress bar: `share` of the whole in 0..1 and seconds left, None while unknown, and the `phases`.
 
     A job without overall progress is followed stage by stage. Between two reports time passes: the estimated time left
     shrinks, and becomes unknown once it is over.
@@ -150,6 +156,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.share: float | None = None
+        self.phases: tuple[tuple[str, float], ...] = ()
         self._last: Progress | None = None
         self._pace, self._stage, self._at = _Pace(), "", 0.0
 
@@ -160,7 +167,7 @@ class Watch:
         if progress.overall is None and progress.stage != self._stage:
             self._pace = _Pace()
         self._last, self._stage, self._at = progress, progress.stage, time.monotonic()
-        self.share = share_of(progress)
+        self.share, self.phases = share_of(progress), progress.phases or self.phases
         self._pace.at(progress)
 
     @property

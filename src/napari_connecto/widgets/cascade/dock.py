@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QPushButton, QTabBar, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.cascade.find.box import FinderBox
+from napari_connecto.widgets.cascade.find.funnel_plot import SearchPicture
 from napari_connecto.widgets.cascade.find.gates import GatesBox
 from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.learn import training_from
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari_connecto.workflows.cascade.detections import Detections
 
+TABS = (("Find", "Find objects with a detector"), ("Train", "Train a detector on your own labels"))
 LONG_S = 120
 """Seconds above which converting the models first pays off (OpenVINO, if installed)."""
 
@@ -52,7 +54,8 @@ class CascadeWidget(Dock):
         self.image = InputBox(napari_viewer)
         self.cascade = CascadeBox()
         self.options = OptionsFold(DetectParams)
-        self.card = PreflightCard()
+        self.tabs, self.picture = QTabBar(), SearchPicture()
+        self.card = PreflightCard(picture=self.picture)
         self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
         self.preview = QPushButton("Preview in view")
         self.results = ResultBox(napari_viewer, self._learning)
@@ -63,19 +66,27 @@ class CascadeWidget(Dock):
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
         self._connect()
-        for part in (self.finder, self.gates, self.train):
+        for part in (self.finder, self.gates, self.train, self.train.bar, self.results):
             part.hide()
+        self.cascade.list_own(output_folder())
         self.image.layers.chosen.emit()
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Search only what is on screen, without an audit; Run all then continues from there")
         self.bar.add_button(self.preview)
-        choice = (self.image, self.cascade, self.finder, self.train)
-        self.lay_out([*choice, self.options, self.card, self.bar, self.gates, self.results, self.use])
+        for n, (name, tooltip) in enumerate(TABS):
+            self.tabs.addTab(name)
+            self.tabs.setTabToolTip(n, tooltip)
+        self.tabs.setExpanding(True)
+        choice = (self.image, self.tabs, self.cascade, self.finder, self.train)
+        column = [*choice, self.options, self.card, self.results, self.gates, self.use]
+        self.lay_out(column, footer=[self.bar, self.train.bar])
         self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
+        self.tabs.currentChanged.connect(lambda tab: self.cascade.choose_training(tab == 1))
         self.cascade.changed.connect(self._on_cascade_changed)
+        self.picture.bound_asked.connect(lambda bound: self.options.form.change(audit_bound=bound))
         for signal in (self.image.changed, self.options.changed):
             signal.connect(self._on_inputs_changed)
         self.image.layers.chosen.connect(self.bar.reset)
@@ -117,18 +128,34 @@ class CascadeWidget(Dock):
         return self.search().command
 
     def _on_cascade_changed(self) -> None:
-        peeked = self.cascade.peeked
-        self.train.setVisible(self.cascade.training)
+        peeked, training = self.cascade.peeked, self.cascade.training
+        self.tabs.setCurrentIndex(int(training))
         self.finder.on_chosen()
         self.gates.show_for(self.cascade.other, self.cascade.folder)
-        for part in (self.options, self.card, self.bar, self.results):
-            part.setVisible(not self.cascade.training)
-        self.use.setVisible(self._finished is not None and not self.cascade.training)
+        self._show_tab()
+        if training:
+            self.image.set_model(None)
+            return
         if peeked or not self.cascade.other:  # a detector that is being set up keeps the level
             self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
 
+    def _show_tab(self) -> None:
+        """Show what belongs to the tab, as far as there is anything in it."""
+        training = self.cascade.training
+        finding: tuple[QWidget, ...] = (self.cascade, self.options, self.card, self.bar)
+        learning: tuple[QWidget, ...] = (self.train, self.train.bar)
+        for part in (*finding, *learning):
+            part.setVisible((part in learning) == training)
+        self.results.setVisible(self.results.begun is not None and not training)
+        self.use.setVisible(self._finished is not None and not training)
+        self.finder.setVisible(bool(self.cascade.other) and not training)
+        self.gates.setVisible(self.gates.wanted and not training)
+
     def _on_inputs_changed(self) -> None:
+        self.cascade.show_fit(self.image.full)
+        if self.cascade.training:
+            return
         self.bar.forget()
         try:
             search = self.search()
@@ -189,10 +216,13 @@ class CascadeWidget(Dock):
         self._running = search
         self._finished = None
         self.results.begin(Begun(image, full, search.model, peeked, search.out))
+        self.cascade.cards.hide()
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         self.results.add(payloads)
+        self._show_tab()
+        self.picture.show_progress(progress)
         peeked = self.cascade.peeked
         if self._running is not None and peeked is not None and peeked.head == "masks":
             self.results.show_map(self._running.out)
@@ -201,12 +231,13 @@ class CascadeWidget(Dock):
         from napari_connecto.workflows.cascade.report import report_lines  # already loaded by the search
 
         self.results.finish(found, report_lines(found.report))
+        self.picture.show_report(found.report)
         if self._running is not None:
             self.bar.offer_report(self._running.out)
         self._finished = self._running.out if self._running is not None and len(found) else None
         if self._finished is not None:
             self.use.begin()
-        self.scroll_to(self.bar)
+        self._show_tab()
 
     def _learning(self) -> Training:
         """The training that the review asks for, see `training_from`."""

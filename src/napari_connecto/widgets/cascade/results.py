@@ -16,6 +16,7 @@ from napari_connecto.widgets.cascade.jobs import Training
 from napari_connecto.widgets.cascade.learn import LearnBar
 from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.cascade.reviewing.box import ReviewBox
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.settings import reviewer
 from napari_connecto.workflows.cascade.verdicts import OBJECTS, REVIEW, Verdicts
@@ -44,8 +45,7 @@ class ResultBox(ReviewBox):
         self.exporter.written.connect(lambda line: self.count.setText(f"{self.count.text()}\n{line}"))
         self.add_buttons({"train": self.make_training, "export": self._on_export})
         self.column.insertWidget(self.column.indexOf(self.error), self.learn)
-        self.column.addWidget(self.report)
-        self.report.hide()
+        self.column.addWidget(Details(self.report, tooltip=self.report.toolTip()))
 
     def begin(self, begun: Begun) -> None:
         """A search starts. Previous results stay until it finds something or ends; the same search is continued."""
@@ -147,7 +147,6 @@ class ResultBox(ReviewBox):
 
     def _tell(self, text: str) -> None:
         self.report.setText(text)
-        self.report.show()
 
     def make_training(self) -> None:
         """Put the accepted and added objects into a layer for "Train from labels"."""

@@ -1,23 +1,93 @@
-"""Choosing the cascade: the second box of the dock "Cascade detection"."""
+"""Choosing the detector: cards, and a line that names the chosen one, in the dock "Cascade detection"."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.cascade.find.card_list import CardList
+from napari_connecto.widgets.cascade.find.cards import Card, cards_job, own_job
 from napari_connecto.widgets.cascade.jobs import list_job, peek
 from napari_connecto.widgets.shared.choice import ChoiceBox, Words
+from napari_connecto.widgets.shared.worker import Worker
 
-TRAIN = "Train from labels…"
 WORDS = Words(
     title="Detector",
     row="Find with",
-    train=TRAIN,
-    training="Paint masks in a Labels layer, or set points; then train below.",
+    train="",
+    training="",
     folder="Folder of a cascade (with cascade.json)",
     tooltip="A shipped cascade, one from a folder or trained on your labels; or any detector, without training",
 )
 
 
 class CascadeBox(ChoiceBox):
-    """Which cascade: shipped, from a folder, to be trained, or around a detector."""
+    """Which detector: shipped, the user's own, from a folder, or without training; none while one is to be trained."""
 
     def __init__(self) -> None:
+        self.cards = CardList()
+        self._known: dict[str, Card] = {}
+        self._volume: Volume | None = None
+        self._training = False
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
+        self.layout_.addRow(self.cards)
+        self.about.hide()  # its text is the tooltip of the line
+        self._own, self._reader = Worker("own cascades", self, quiet=True), Worker("cards", self, quiet=True)
+        self._own.returned.connect(self._on_own)
+        self._reader.returned.connect(self._on_cards)
+        self.cards.picked.connect(self._choose)
+        self.changed.connect(self._show_chosen)
+
+    @property
+    def training(self) -> bool:
+        """Whether a new one is to be trained."""
+        return self._training
+
+    def choose_training(self, on: bool = True) -> None:
+        """Turn to training, or back to the chosen detector."""
+        if on != self._training:
+            self._training = on
+            self.changed.emit()
+
+    def list_own(self, folder: Path) -> None:
+        """List the cascades in the folder of results too."""
+        self._own.start(lambda: own_job(folder))
+
+    def show_fit(self, volume: Volume | None) -> None:
+        """Say which detectors fit this image."""
+        if volume is not self._volume:
+            self._volume = volume
+            self._show_cards()
+
+    def close_jobs(self) -> None:
+        """Stop listing and reading."""
+        super().close_jobs()
+        for worker in (self._own, self._reader):
+            worker.close(wait_s=0)
+
+    def _choose(self, name: str) -> None:
+        self._training = False
+        super()._choose(name)
+
+    def _fill(self, current: str) -> None:
+        super()._fill(current)
+        self._show_cards()
+        missing = {name: folder for name, folder in self.folders.items() if name not in self._known}
+        if missing:
+            self._reader.start(lambda: cards_job(missing), abandon=True)
+
+    def _on_own(self, own: dict[str, Path]) -> None:
+        taken = set(self.folders.values())
+        self.folders |= {name: folder for name, folder in own.items() if folder not in taken}
+        self._fill(self._chosen)
+
+    def _on_cards(self, cards: dict[str, Card]) -> None:
+        self._known |= cards
+        self._show_cards()
+
+    def _show_cards(self) -> None:
+        self.cards.show_cards(dict.fromkeys(self.folders, "") | self.others, self._known, self._volume, self._chosen)
+
+    def _show_chosen(self) -> None:
+        self.cards.choose(self._chosen)
+        self.combo.setToolTip(self.about.text() or WORDS.tooltip)

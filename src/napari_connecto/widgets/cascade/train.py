@@ -68,7 +68,6 @@ class TrainBox(QGroupBox):
             self.caption,
             self.form,
             self.weights,
-            self.bar,
             self.about,
         )
         for widget in parts:

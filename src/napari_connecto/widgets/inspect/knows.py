@@ -15,12 +15,12 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
 from napari_connecto.widgets.inspect.layers import Shown, new_labels
-from napari_connecto.widgets.inspect.plots import Bar, BarsPlot
 from napari_connecto.widgets.inspect.view import region_in_view, shown_on
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.show import placed_at, to_data
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, LayerCombo, selection_kept

@@ -15,12 +15,13 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
 from napari_connecto.widgets.inspect.layers import Shown, new_labels
-from napari_connecto.widgets.inspect.plots import BarsPlot, CurvesPlot, stage_bars
+from napari_connecto.widgets.inspect.plots import CurvesPlot, stage_bars
 from napari_connecto.widgets.inspect.view import shown_on
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.painted.bars import BarsPlot
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.inspect.missed.params import MissedParams

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 
+from napari_connecto.widgets.shared.painted.bars import Bar
 from napari_connecto.widgets.shared.plots import Plot
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 
@@ -21,53 +22,6 @@ ORDERS = {
     "random": ("random", "#808080", Qt.PenStyle.DashLine),
     "difference": ("most different", OKABE_ITO["accepted"], Qt.PenStyle.DotLine),
 }
-ROW = 17
-
-
-class Bar(NamedTuple):
-    """One row of a `BarsPlot`: a share of the full width, what is written after it, and a control to be beaten."""
-
-    name: str
-    share: float
-    colour: str
-    text: str
-    mark: float | None = None
-
-
-class BarsPlot(Plot):
-    """One bar per row, names at the left; a tick marks the row's control."""
-
-    def __init__(self, tooltip: str) -> None:
-        super().__init__(ROW, tooltip)
-        self.bars: Sequence[Bar] = ()
-
-    def show_bars(self, bars: Sequence[Bar]) -> None:
-        """Draw these."""
-        self.bars = bars
-        self.setFixedHeight(ROW * max(1, len(bars)) + 6)
-        self.update()
-
-    def draw(self, painter: QPainter, area: QRectF) -> None:
-        """Row by row."""
-        if not self.bars:
-            return
-        metrics = painter.fontMetrics()
-        left = area.left() + max(metrics.horizontalAdvance(bar.name) for bar in self.bars) + 8
-        wide = area.right() - left - max(metrics.horizontalAdvance(bar.text) for bar in self.bars) - 8
-        text = self.palette().text().color()
-        flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-        for n, bar in enumerate(self.bars):
-            row = QRectF(area.left(), area.top() + n * ROW, area.width(), ROW)
-            painter.setPen(text)
-            painter.drawText(row, flags, bar.name)
-            length = wide * min(max(bar.share, 0.0), 1.0)
-            painter.fillRect(QRectF(left, row.top() + 3, max(1.0, length), ROW - 6), QColor(bar.colour))
-            end = length
-            if bar.mark is not None:
-                end = max(length, wide * min(max(bar.mark, 0.0), 1.0))
-                x = left + wide * min(max(bar.mark, 0.0), 1.0)
-                painter.drawLine(QPointF(x, row.top() + 1), QPointF(x, row.bottom() - 1))
-            painter.drawText(QRectF(left + end + 4, row.top(), area.right() - left - end, ROW), flags, bar.text)
 
 
 def stage_bars(stages: Sequence[Stage]) -> list[Bar]:

@@ -8,11 +8,11 @@ from superqt import QCollapsible
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Shrinking, shrink_job
-from napari_connecto.widgets.inspect.plots import Bar, BarsPlot
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 from napari_connecto.widgets.viewer.volumes import identity, lasting

@@ -1,4 +1,4 @@
-"""Base of all docks: one scrolling column, one chosen image, and jobs that end when the dock is closed."""
+"""Base of all docks: a scrolling column over a footer that stays, one chosen image, jobs that end with the dock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -18,7 +18,7 @@ GAP = 6
 
 
 class Dock(QWidget):
-    """A scrolling column of parts; `close_jobs` is called when napari closes the dock.
+    """A scrolling column of parts over a footer that is always in sight; `close_jobs` is called when napari closes it.
 
     Its job bars name the image they run on, see `follow`. Stopping a job by closing the dock shows a notification.
     """
@@ -38,8 +38,8 @@ class Dock(QWidget):
         """Wide enough to read without horizontal scrolling."""
         return QSize(380, 640)
 
-    def lay_out(self, parts: Sequence[QWidget]) -> None:
-        """Stack the parts vertically."""
+    def lay_out(self, parts: Sequence[QWidget], footer: Sequence[QWidget] = ()) -> None:
+        """Stack the parts vertically; what starts and stops jobs belongs in the footer, below the scrolling column."""
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 4, 4, 4)
@@ -52,7 +52,22 @@ class Dock(QWidget):
         self.scroller.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.scroller)
+        layout.setSpacing(0)
+        layout.addWidget(self.scroller, 1)
+        if footer:
+            layout.addWidget(self._footer(footer))
+
+    def _footer(self, parts: Sequence[QWidget]) -> QWidget:
+        """What stands below the column, with a line above it."""
+        self.footer = QFrame()
+        column = QVBoxLayout(self.footer)
+        column.setContentsMargins(4, 2, 4, 4)
+        column.setSpacing(GAP)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        for part in (line, *parts):
+            column.addWidget(part)
+        return self.footer
 
     def scroll_to(self, part: QWidget) -> None:
         """Show a part at the top, once the layout has settled."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.core.amounts import bytes_text, seconds_text
+from napari_connecto.core.amounts import bytes_text, seconds_text, share_text
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.worker import Worker
 
@@ -28,7 +29,17 @@ TOOLTIP = (
 Fix = tuple[str, Callable[[], None]]
 
 
-class PreflightCard(QGroupBox):
+class Picture(Protocol):
+    """A drawing of an estimate, which is a widget: with it, the numbers in words are folded under "Details"."""
+
+    def headline(self, estimate: Any) -> str:
+        """The estimate in one short line, rich text."""
+
+    def show_estimate(self, estimate: Any) -> None:
+        """Draw it; None while there is none."""
+
+
+class PreflightCard(QWidget):
     """Levels, calls, seconds, memory, disk and device; an error line and a button if the job cannot be run.
 
     `ask` waits briefly for further changes, then runs the estimate and the out-of-distribution check in a worker;
@@ -43,10 +54,15 @@ class PreflightCard(QGroupBox):
         html: Callable[[Any], str] | None = None,
         tooltip: str = TOOLTIP,
         idle: str = "Choose an image and a cascade.",
+        picture: Any = None,
     ) -> None:
-        """``html`` shows an estimate: anything with ``notes`` and ``fits``; a search's without it."""
-        super().__init__("Cost estimate")
-        self._html = html or estimate_html
+        """``html`` shows an estimate: anything with ``notes`` and ``fits``; a search's without it.
+
+        ``picture`` is a widget that is a `Picture` too.
+        """
+        super().__init__()
+        self._html, self._picture = html or estimate_html, picture
+        self.brief = text_line(tooltip)
         self.text = QLabel()
         self.text.setTextFormat(Qt.TextFormat.RichText)
         self.text.setWordWrap(True)
@@ -57,11 +73,15 @@ class PreflightCard(QGroupBox):
         self.error = ErrorLine()
         self.fix = QPushButton()
         self.fix.setToolTip("Change the setting that prevents the run")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 6)
-        layout.setSpacing(4)
-        for widget in (self.text, self.notes, self.unlike, self.error, self.fix):
-            layout.addWidget(widget)
+        folded = (self.notes,) if picture is None else (self.text, self.notes)
+        self.details = Details(*folded, tooltip="Memory, disk, and what the estimate rests on")
+        above = (self.brief, self.text) if picture is None else (self.brief, picture)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(4, 2, 4, 2)
+        self._column.setSpacing(4)
+        for widget in (*above, self.unlike, self.error, self.fix, self.details):
+            self._column.addWidget(widget)
+        self.brief.setVisible(picture is not None)
         self.estimate: Any = None
         self.check: OodCheck | None = None
         self._check: Callable[[], Job[OodCheck]] | None = None
@@ -105,8 +125,14 @@ class PreflightCard(QGroupBox):
         self._ood.cancel()
         self.estimate = self.check = None
         self.text.setText(text)
-        for widget in (self.notes, self.unlike, self.error, self.fix):
+        self.brief.setText(text)
+        self._draw(None)
+        for widget in (self.notes, self.unlike, self.error, self.fix, self.details):
             widget.hide()
+
+    def _draw(self, estimate: Any) -> None:
+        if self._picture is not None:
+            self._picture.show_estimate(estimate)
 
     def sure(self) -> bool:
         """Ask once if the image is out of distribution; the answer is kept in ``check``.
@@ -136,6 +162,10 @@ class PreflightCard(QGroupBox):
             return
         self.estimate = estimate
         self.text.setText(self._html(estimate))
+        if self._picture is not None:
+            self.brief.setText(self._picture.headline(estimate))
+        self._draw(estimate)
+        self.details.setVisible(self._picture is not None or bool(estimate.notes and estimate.fits))
         if estimate.fits:
             self.notes.setText("\n".join(estimate.notes))
             self.notes.setVisible(bool(estimate.notes))
@@ -150,12 +180,18 @@ class PreflightCard(QGroupBox):
         self.check = check
         self.unlike.setText(check.sentence)
         self.unlike.setStyleSheet("font-weight: bold;" if check.warns else "")
+        if check.warns:
+            self._column.insertWidget(self._column.indexOf(self.error), self.unlike)
+        else:
+            self.details.column.addWidget(self.unlike)
+            self.details.show()
         self.unlike.show()
 
     def _on_failed(self, error: Exception, text: str) -> None:
         if self._pause.isActive():
             return
         self.text.setText("")
+        self.brief.setText("")
         self._refuse(error, self._repair(error), "" if isinstance(error, VoxelSizeError) else text)
 
     def _refuse(self, error: Exception, fix: Fix | None, text: str = "") -> None:
@@ -195,8 +231,3 @@ def _row_html(level: LevelEstimate) -> str:
     numbers = (f"{level.calls:.0f}", share_text(level.share), seconds_text(level.seconds))
     cells = "".join(f"<td align=right>{text}&nbsp;</td>" for text in numbers)
     return f"<tr><td>{level.name.removeprefix('level ')}&nbsp;</td><td>{voxel}&nbsp;</td>{cells}</tr>"
-
-
-def share_text(share: float) -> str:
-    """Per cent, with one decimal if it is small."""
-    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"

@@ -1,4 +1,4 @@
-"""Choosing the image, its level and its voxel size: the first box of every dock."""
+"""The image, its level and its voxel size: one line at the top of every dock, which unfolds to choose them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFormLayout,
-    QGroupBox,
 )
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.error_line import ErrorLine
+from napari_connecto.widgets.shared.painted.image_line import ImageFold
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.widgets.viewer.view import LayerCombo, LevelPicker, default_level
@@ -32,13 +31,16 @@ CHANNEL = "connecto_channel"
 """Key of ``layer.metadata``: the channel of an RGB image to read."""
 
 
-class InputBox(QGroupBox):
-    """Layer, finest level, voxel size. ``changed`` is emitted when `volume` changes (possibly to None)."""
+class InputBox(ImageFold):
+    """Layer, finest level, voxel size. ``changed`` is emitted when `volume` changes (possibly to None).
+
+    Folded to one line, and unfolded by a click on it, or where there is something to enter or to mend.
+    """
 
     changed = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__("Image")
+        super().__init__()
         self._viewer = viewer
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
@@ -58,9 +60,7 @@ class InputBox(QGroupBox):
         )
         self.error = ErrorLine()
         self._opener = Worker("opening", self, quiet=True)
-        layout = QFormLayout(self)
-        layout.setContentsMargins(8, 4, 8, 6)
-        layout.setVerticalSpacing(4)
+        layout = self.layout_
         layout.addRow("Layer", self.layers)
         layout.addRow("Channel", self.channel)
         layout.addRow("Level", self.picker)
@@ -68,7 +68,6 @@ class InputBox(QGroupBox):
         layout.addRow("Size (nm)", self.voxel)
         layout.addRow(self.use_pixels)
         layout.addRow(self.error)
-        self.layout_ = layout
         self._show_voxel(False)
         layout.setRowVisible(self.use_pixels, False)
         layout.setRowVisible(self.channel, False)
@@ -77,7 +76,7 @@ class InputBox(QGroupBox):
         self.layers.chosen.connect(self._on_layer_chosen)
         self.correct.toggled.connect(self._on_correct_toggled)
         self.voxel.changed.connect(self._on_size_given)
-        self.picker.changed.connect(lambda _: self.changed.emit())
+        self.picker.changed.connect(self._on_level)
         self._opener.returned.connect(self._on_opened)
         self._opener.failed.connect(self._on_not_opened)
 
@@ -145,6 +144,7 @@ class InputBox(QGroupBox):
 
     def ask_voxel_size(self) -> None:
         """Show the number boxes, with the cursor in the first."""
+        self.need(True)
         self.correct.setChecked(True)
         first = next(box for box in self.voxel.boxes if not box.isHidden())
         first.setFocus()
@@ -180,6 +180,7 @@ class InputBox(QGroupBox):
         """Stop following the viewer."""
         self._opener.close()
         self._watch(None)
+        self.line.release()
         self.layers.release()
 
     def _on_layer_chosen(self) -> None:
@@ -208,6 +209,7 @@ class InputBox(QGroupBox):
         self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
         self.use_pixels.blockSignals(False)
         self._show_levels()
+        self.need(self._problem is not None or (unknown and not self.use_pixels.isChecked()))
         self.changed.emit()
 
     def _on_not_opened(self, error: Exception, text: str) -> None:
@@ -220,6 +222,15 @@ class InputBox(QGroupBox):
         self.picker.blockSignals(True)
         self.picker.show_levels(self.full, locked=locked, model_nm=self._model_nm)
         self.picker.blockSignals(False)
+        self._show_line()
+
+    def _on_level(self, _index: int) -> None:
+        self._show_line()
+        self.changed.emit()
+
+    def _show_line(self) -> None:
+        """The chosen image in one line."""
+        self.describe(self.layer, self.full, self.picker.index, self._problem is not None)
 
     def _on_correct_toggled(self, on: bool) -> None:
         self._show_voxel(on)

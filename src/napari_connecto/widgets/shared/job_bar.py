@@ -12,7 +12,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -22,6 +21,7 @@ from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
+from napari_connecto.widgets.shared.painted.segments import SegmentBar
 from napari_connecto.widgets.shared.report_button import ReportButton, folder_job, show_place
 from napari_connecto.widgets.shared.subject import Choice, Subject, stopped_line, subject_line
 from napari_connecto.widgets.shared.worker import State, Worker
@@ -48,7 +48,7 @@ class JobBar(QWidget):
         self.buttons: list[QPushButton] = []
         self._tooltips = {self.button: tooltip}
         self._blocked = ""
-        self.bar = QProgressBar()
+        self.bar = SegmentBar()
         self.bar.setToolTip("Progress of the whole job, and the time left at the current rate")
         self.bar.hide()
         self.status = text_line("What the job is doing")
@@ -221,6 +221,7 @@ class JobBar(QWidget):
         self.status.show()
         if state is State.RUNNING:
             self.bar.setRange(0, 0)
+            self.bar.show_segments(())
             self.status.setText("Starting…")
         elif state is State.CANCELLED:
             again = "Resume continues from there" if mine else "choose its image again to continue from there"
@@ -247,6 +248,7 @@ class JobBar(QWidget):
             return
         self._watch.see(progress)
         share = self._watch.share
+        self.bar.show_segments(self._watch.phases)
         waiting = share is None or (share == 0 and not progress.total)  # loading: the bar shows activity only
         self.bar.setRange(0, 0 if waiting else BAR_STEPS)
         self.bar.setValue(round(BAR_STEPS * (share or 0)))

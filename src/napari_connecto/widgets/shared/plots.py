@@ -8,9 +8,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QSizePolicy, QStyledItemDelegate, QWidget
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QHelpEvent, QPainter, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QStyledItemDelegate, QToolTip, QWidget
 
 from napari_connecto.widgets.shared.theme import text_colour
 from napari_connecto.widgets.viewer.view import OKABE_ITO
@@ -73,6 +73,19 @@ class Plot(QWidget):
         painter.setFont(font)
         painter.setPen(QPen(self.palette().text().color(), 1))
         self.draw(painter, QRectF(self.rect()).adjusted(2, 2, -2, -2))
+
+    def tip_at(self, _x: float, _y: float) -> str:
+        """The tooltip of what is drawn at a position, in pixels; "" for that of the whole plot."""
+        return ""
+
+    def event(self, event: QEvent | None) -> bool:
+        """Show the tooltip of what is under the mouse."""
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            tip = self.tip_at(event.pos().x(), event.pos().y())
+            if tip:
+                QToolTip.showText(event.globalPos(), tip, self)
+                return True
+        return super().event(event)
 
     @abstractmethod
     def draw(self, painter: QPainter, area: QRectF) -> None:

@@ -53,6 +53,35 @@ class LevelEstimate:
     tile: Vec3
 
 
+@dataclass(frozen=True)
+class AuditOutlook:
+    """What the audit can show at best, and what it takes to show that at most `AIM` was missed.
+
+    Parameters
+    ----------
+    chunks
+        Rejected chunks that it re-examines.
+    bound
+        Share missed that it can rule out if it finds nothing; 95 % confidence.
+    needed, more_s
+        Chunks that `AIM` takes, and the seconds more; those of this audit, and 0, where it shows as much.
+    """
+
+    chunks: int
+    bound: float
+    needed: int
+    more_s: float
+
+    @property
+    def sentence(self) -> str:
+        """The outlook in words."""
+        text = f"The audit of {self.chunks} rejected chunks can at best show that at most {self.bound:.0%} was missed."
+        if self.bound > AIM:
+            more = f"{AIM:.0%} takes {self.needed} chunks, {seconds_text(self.more_s)} more"
+            text += f" {more}: set the audit bound to {AIM:g}."
+        return text
+
+
 @shown
 @dataclass(frozen=True)
 class Estimate:
@@ -75,6 +104,8 @@ class Estimate:
         The best exhaustive search: the tile of least time, its calls, what it reads (GB, halos included), its seconds.
     phases
         Seconds by phase: coarse levels, the levels, objects, audit.
+    audit
+        What the audit can show; None without one.
     """
 
     levels: tuple[LevelEstimate, ...]
@@ -87,6 +118,7 @@ class Estimate:
     fits: bool
     exhaustive: LevelEstimate
     phases: Mapping[str, float]
+    audit: AuditOutlook | None = None
 
     def lines(self) -> Iterator[str]:
         """The estimate, one sentence per line."""
@@ -183,6 +215,7 @@ def estimate_job(
         fits,
         _exhaustive(plan),
         plan.seconds,
+        _outlook(plan),
     )
 
 
@@ -202,17 +235,19 @@ def _notes(volume: Volume, plan: Plan) -> Iterator[str]:
             f"Coarse levels are missing. They are computed first: reads {volume.levels[0].nbytes / 1e9:.1f} GB once, "
             f"takes about {seconds_text(plan.seconds[MAKING])}."
         )
-    rejected = plan.chunks - round(plan.choice.calls[0] * plan.chunks)
+    if outlook := _outlook(plan):
+        yield outlook.sentence
+
+
+def _outlook(plan: Plan) -> AuditOutlook | None:
     if not plan.gated or not plan.audit:
-        return
-    holding = max(1, round(plan.holding))
+        return None
+    rejected, holding = plan.chunks - round(plan.choice.calls[0] * plan.chunks), max(1, round(plan.holding))
     bound = best_possible_bound(plan.audit, rejected, holding)
-    text = f"The audit of {plan.audit} rejected chunks can at best show that at most {bound:.0%} was missed."
-    if bound > AIM:
-        needed = chunks_for(AIM, rejected, holding)
-        more_s = (needed - plan.audit) * plan.seconds[AUDIT] / plan.audit
-        text += f" {AIM:.0%} takes {needed} chunks, {seconds_text(more_s)} more: set the audit bound to {AIM:g}."
-    yield text
+    if bound <= AIM:
+        return AuditOutlook(plan.audit, bound, plan.audit, 0.0)
+    needed = chunks_for(AIM, rejected, holding)
+    return AuditOutlook(plan.audit, bound, needed, (needed - plan.audit) * plan.seconds[AUDIT] / plan.audit)
 
 
 def _bytes_of_voxel(volume: Volume, step: Step, cascade: Cascade) -> float:

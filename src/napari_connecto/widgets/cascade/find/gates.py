@@ -43,6 +43,7 @@ class GatesBox(QGroupBox):
         self.about = text_line("Result of the training")
         self.about.hide()
         self._made: Path | None = None
+        self.wanted = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
@@ -55,7 +56,8 @@ class GatesBox(QGroupBox):
         """Show everything if a detector is chosen, and only the result if the cascade made last is."""
         for part in (self.line, self.form, self.bar):
             part.setVisible(bool(other))
-        self.setVisible(bool(other) or (cascade is not None and cascade == self._made))
+        self.wanted = bool(other) or (cascade is not None and cascade == self._made)
+        self.setVisible(self.wanted)
 
     def training(self) -> Training:
         """The training as set in the dock.
