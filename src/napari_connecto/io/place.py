@@ -47,7 +47,7 @@ def whole_folder(target: Path, overwrite: bool, kind: str, is_one: Callable[[Pat
     StoreError
         If something is at ``target`` that is not to be replaced, another process writes there, or it cannot be made.
     """
-    partial = target.with_name(f".{target.name}.partial")
+    partial = _partial(target)
     with storing(target):
         if not (partial / OLD).exists():
             _refuse_existing(target, overwrite, kind, is_one)
@@ -68,6 +68,16 @@ def whole_folder(target: Path, overwrite: bool, kind: str, is_one: Callable[[Pat
             if target.exists():
                 target.rename(partial / OLD)
             (partial / NEW).rename(target)
+
+
+def there(target: Path) -> Path:
+    """Where to read what `whole_folder` wrote: ``target``, or what a killed process had put aside to replace it."""
+    aside = _partial(target) / OLD
+    return aside if not target.exists() and aside.exists() else target
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
 
 
 def _bring_back(partial: Path, target: Path) -> None:

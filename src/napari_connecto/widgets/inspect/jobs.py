@@ -14,6 +14,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
+from napari_connecto.io.place import there
 from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
@@ -131,7 +132,7 @@ class Trusting:
 
 def guarded(folder: Path) -> bool:
     """Whether a model has a guard beside it."""
-    return (folder / "guard" / "guard.json").is_file()
+    return (there(folder / "guard") / "guard.json").is_file()
 
 
 def trust_job(asked: Trusting) -> Job[PairCheck]:

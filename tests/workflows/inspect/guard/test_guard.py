@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
@@ -174,6 +175,55 @@ def test_a_guard_is_the_same_from_its_folder(tmp_path):
     (tmp_path / "guard" / "guard.json").write_text("{}")
     with pytest.raises(ModelError, match="is damaged"):
         load_guard(tmp_path)
+
+
+@pytest.fixture
+def two_guards(tmp_path):
+    """A model's folder with a guard of limit 1, and one of limit 2 that is to replace it."""
+    card = save_model(new_model(NATIVE, 1, device="cpu"), tmp_path)
+    judge = new_model(judge_card(card, INNER, HALO, 4), 2, device="cpu")
+    old, new = (Guard(judge, card, "foreground", "masks", 0.9, calibration(limit), None) for limit in (1.0, 2.0))
+    old.save(tmp_path)
+    return tmp_path, new
+
+
+@pytest.mark.parametrize("nth", [0, 1, 2, 3, 4])
+def test_a_guard_that_cannot_be_replaced_stays(two_guards, monkeypatch, nth):
+    """Whichever move fails while a new guard is saved, the old one is there and whole, or the new one is."""
+    folder, new = two_guards
+    moves = []
+    for name in ("rename", "replace"):
+        move = getattr(Path, name)
+
+        def failing(self: Path, target: Path, move: Any = move) -> Path:
+            moves.append(self)
+            if len(moves) == nth + 1:
+                raise OSError("no space left")
+            return move(self, target)
+
+        monkeypatch.setattr(Path, name, failing)
+    try:
+        new.save(folder)
+        saved = True
+    except StoreError:
+        saved = False
+    monkeypatch.undo()
+    assert saved == (len(moves) <= nth)
+    assert load_guard(folder, device="cpu").by_pair.limit == (2.0 if saved else 1.0)
+
+
+def test_a_guard_survives_a_process_that_is_killed_while_it_is_replaced(two_guards):
+    """Between the two moves of `whole_folder`: what was put aside is read, and the next writer takes its place."""
+    folder, new = two_guards
+    aside = folder / ".guard.partial"
+    aside.mkdir()
+    (folder / "guard").rename(aside / "old.zarr")
+    found = load_guard(folder, device="cpu")
+    assert found.by_pair.limit == 1.0
+    assert found.model is not None
+    new.save(folder)
+    assert load_guard(folder, device="cpu").by_pair.limit == 2.0
+    assert not aside.exists()
 
 
 @pytest.mark.parametrize("kind", ["masks", "membranes"])

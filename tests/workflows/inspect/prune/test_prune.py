@@ -14,9 +14,10 @@ from napari_connecto.core.model import Normalisation
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import load_model, new_model, save_model
 from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.workflows.inspect.prune.measure import agreement, tile_gap
+from napari_connecto.workflows.inspect.prune.measure import TILED, agreement, tile_gap
 from napari_connecto.workflows.inspect.prune.params import PruneParams
 from napari_connecto.workflows.inspect.prune.places import Lessons, Places, answers_of, parts, places_of
+from napari_connecto.workflows.inspect.prune.prune import ANSWERING, COMPARING, TIMING, prune_job
 from napari_connecto.workflows.segment.params import SegmentParams
 from tests.models.cards import SCORER_3D, UNET_3D, card
 
@@ -190,3 +191,19 @@ def test_labels_need_no_voxel_size(model, image, labels):
     ):
         np.testing.assert_array_equal(one.labels, other.labels)
         assert one.labels.any()
+
+
+def test_measuring_can_be_cancelled_between_any_two_tiles(model, image, monkeypatch):
+    """Between two reports of the measurement a model answers for one tile at most, so that closing is prompt."""
+    calls = []
+    asked = TorchPredictor.__call__
+    monkeypatch.setattr(
+        TorchPredictor, "__call__", lambda self, *args: calls.append(len(args[0])) or asked(self, *args)
+    )
+    seen: list[list[int]] = []
+    for progress in prune_job(model, image, sparsity=0.5, **SMALL):
+        if progress.stage in (TIMING, ANSWERING, COMPARING, TILED):
+            seen.append(list(calls))
+        calls.clear()
+    assert len(seen) > 20
+    assert max(sum(tiles) for tiles in seen) <= 2  # both models, when they are timed

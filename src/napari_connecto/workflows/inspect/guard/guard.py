@@ -13,8 +13,8 @@ from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.shown import shown
-from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import read_json, storing, write_json
+from napari_connecto.io.place import there, whole_folder
 from napari_connecto.models.files import CARD, load_model, read_card, save_model
 from napari_connecto.models.inspect.pair import ERROR, QUALITY
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
@@ -112,7 +112,7 @@ class Guard:
         return {"combined": self.combined, "by_input": self.by_input}
 
     def save(self, folder: str | Path) -> None:
-        """Write it into a model's folder, as ``folder/guard``; an older one is replaced.
+        """Write it into a model's folder, as ``folder/guard``; an older one is there until the new one is complete.
 
         Raises
         ------
@@ -137,8 +137,7 @@ class Guard:
         }
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _remove(folder / GUARD)
-            with new_folder(folder / GUARD) as partial:
+            with whole_folder(folder / GUARD, True, "guard", _is_guard) as partial:
                 save_model(self.judge, partial)
                 if self.gate is not None:
                     save_gate(self.gate, partial)
@@ -163,8 +162,8 @@ def load_guard(folder: str | Path, *, device: str = "auto", model: Predictor | N
         If there is none, it is damaged, or it was fitted to another model.
     """
     folder = Path(folder)
-    here = folder if (folder / FIGURES).is_file() else folder / GUARD
-    if not (here / FIGURES).is_file():
+    here = folder if _is_guard(folder) else there(folder / GUARD)
+    if not _is_guard(here):
         raise ModelError(
             f"'{folder}' has no guard; fit one with `napari-connecto guard fit` or fit_guard, and save it there"
         )
@@ -188,8 +187,9 @@ def load_guard(folder: str | Path, *, device: str = "auto", model: Predictor | N
         _check(guard, str(told["judge"]))
     except (StoreError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the guard in '{here}' is damaged ({error}); fit it again") from error
-    if model is None and (here.parent / CARD).is_file():
-        model = load_model(here.parent, device=device, backend="torch")
+    beside = here.parent if _is_guard(folder) else folder
+    if model is None and (beside / CARD).is_file():
+        model = load_model(beside, device=device, backend="torch")
     return guard if model is None else with_model(guard, model)
 
 
@@ -244,10 +244,5 @@ def _check(guard: Guard, digest: str) -> None:
         raise ValueError(f"a judge of {guard.judge.card.channels} channels")
 
 
-def _remove(folder: Path) -> None:
-    """An older guard, and nothing else."""
-    if (folder / FIGURES).is_file():
-        (folder / FIGURES).unlink()
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+def _is_guard(folder: Path) -> bool:
+    return (folder / FIGURES).is_file()

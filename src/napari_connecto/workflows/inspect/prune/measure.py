@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from napari_connecto.core.geometry import Vec3
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.partition_metrics import Contingency, variation_of_information
+from napari_connecto.core.phases import Phases
 from napari_connecto.models.nets.nets import divisor
-from napari_connecto.workflows.inspect.prune.places import Places, answers_of, cropped
+from napari_connecto.workflows.inspect.prune.places import Places, answers_job, cropped
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.tune import instances
 
+TILED = "comparing tiles with the whole"
 ROUNDS = 7
 """How often both models are timed, in turn."""
 
@@ -47,6 +51,13 @@ def agreement(
     before: np.ndarray, after: np.ndarray, places: Places, card: ModelCard, params: SegmentParams
 ) -> Agreement:
     """Of two models' answers for the same places, (n, outputs, z, y, x)."""
+    return run(agreement_job(before, after, places, card, params))
+
+
+def agreement_job(
+    before: np.ndarray, after: np.ndarray, places: Places, card: ModelCard, params: SegmentParams
+) -> Job[Agreement]:
+    """`agreement`, a report for each place that is segmented."""
     inner = _inner(places, card)
     old, new = (cropped(answer[:, 0], inner) for answer in (before, after))
     a, b = old >= params.boundary_threshold, new >= params.boundary_threshold
@@ -55,7 +66,10 @@ def agreement(
     difference = float(cropped(np.abs(before - after), inner).mean())
     if card.task != "boundary":
         return Agreement(dice, difference, None, ())
-    cut = [(_cut(m, params, card), _cut(n, params, card)) for m, n in zip(old, new, strict=True)]
+    cut = []
+    for k, (m, n) in enumerate(zip(old, new, strict=True)):
+        cut.append((_cut(m, params, card), _cut(n, params, card)))
+        yield Progress(k + 1, len(old))
     between = float(np.mean([_vi(n, m) for m, n in cut]))
     if places.labels is None:
         return Agreement(dice, difference, between, ())
@@ -80,15 +94,16 @@ def _vi(found: np.ndarray, truth: np.ndarray) -> float:
     return variation_of_information(Contingency.of(found, truth)).total
 
 
-def side_by_side(models: Sequence[Predictor], rounds: int = ROUNDS) -> tuple[float, ...]:
-    """Median seconds of each model for one tile of its card with halo, timed in turn."""
+def times_job(models: Sequence[Predictor], rounds: int = ROUNDS) -> Job[tuple[float, ...]]:
+    """Median seconds of each model for one tile of its card with halo, timed in turn; a report for each round."""
     tiles = [_noise(model.card) for model in models]
     taken = np.zeros((rounds + 1, len(models)))
-    for row in taken:
+    for done, row in enumerate(taken):
         for i, (model, tile) in enumerate(zip(models, tiles, strict=True)):
             began = time.perf_counter()
             model(tile, [0])
             row[i] = time.perf_counter() - began
+        yield Progress(done + 1, len(taken))
     return tuple(float(t) for t in np.median(taken[1:], axis=0))  # the first call prepares
 
 
@@ -103,20 +118,26 @@ def tile_gap(model: Predictor, places: Places, threshold: float) -> float:
     Each tile has the card's halo. Where a network sees farther than its halo this is not 0; nan if places are too small
     to be divided.
     """
+    return run(gap_job(model, places, threshold))
+
+
+def gap_job(model: Predictor, places: Places, threshold: float) -> Job[float]:
+    """`tile_gap`, a report for each place and tile."""
     card, step = model.card, divisor(model.card.network)
     half = [n // 2 // s * s for n, s in zip(_size(places), step, strict=True)]
     if min(half[1:]) == 0:
         return float("nan")
-    whole = cropped(answers_of(model, places)[:, 0], _inner(places, card))
+    corners = list(product((0, half[1]), (0, half[2])))
+    steps = Phases({"whole": len(corners), **{f"tile {at}": 1 for at in corners}})
+    whole = cropped((yield from steps.run("whole", answers_job(model, places, TILED)))[:, 0], _inner(places, card))
     differ, total = 0, 0
-    for y in (0, half[1]):
-        for x in (0, half[2]):
-            here = [slice(a, a + half[i] + 2 * card.halo[i]) for i, a in ((1, y), (2, x))]
-            part = Places(cropped(places.images, here), None, places.halo)
-            got = cropped(answers_of(model, part)[:, 0], _inner(part, card))
-            want = whole[..., y : y + half[1], x : x + half[2]]
-            differ += int(((got >= threshold) != (want >= threshold)).sum())
-            total += want.size
+    for y, x in corners:
+        here = [slice(a, a + half[i] + 2 * card.halo[i]) for i, a in ((1, y), (2, x))]
+        part = Places(cropped(places.images, here), None, places.halo)
+        answer = yield from steps.run(f"tile {(y, x)}", answers_job(model, part, TILED))
+        got, want = cropped(answer[:, 0], _inner(part, card)), whole[..., y : y + half[1], x : x + half[2]]
+        differ += int(((got >= threshold) != (want >= threshold)).sum())
+        total += want.size
     return differ / total
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import fitting_level, is_flat
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
@@ -29,7 +30,6 @@ FEWEST = 8
 """A volume is split along z if it has this many sections, else along its longer side."""
 MEASURED = 12
 """Largest number of held-out places."""
-AT_ONCE = 8
 
 
 @shown
@@ -134,11 +134,17 @@ def parts(level: Level, card: ModelCard, share: float) -> tuple[Box, Box]:
 
 def answers_of(model: Predictor, places: Places) -> np.ndarray:
     """All outputs of a model of stride 1, (n, outputs, z, y, x), z without what the network trims."""
+    return run(answers_job(model, places))
+
+
+def answers_job(model: Predictor, places: Places, stage: str = "") -> Job[np.ndarray]:
+    """`answers_of`, a report for each place."""
     names, found = [output.name for output in model.card.outputs], []
-    for first in range(0, len(places.images), AT_ONCE):
-        answer = model(places.images[first : first + AT_ONCE], [0] * len(places.images[first : first + AT_ONCE]))
-        found.append(np.stack([answer[name] for name in names], axis=1))
-    return np.concatenate(found)
+    for n, image in enumerate(places.images):
+        answer = model(image[None], [0])
+        found.append(np.concatenate([answer[name] for name in names]))
+        yield Progress(n + 1, len(places.images), stage)
+    return np.stack(found)
 
 
 @shown
@@ -185,9 +191,9 @@ class Lessons:
         return pair[0], pair[1]
 
 
-def lessons(model: Predictor, places: Places, params: PruneParams) -> Lessons:
+def lessons_job(model: Predictor, places: Places, params: PruneParams) -> Job[Lessons]:
     """What a smaller model learns: the original's answers; where there are labels, half of the target is the truth."""
-    targets, card = answers_of(model, places), model.card
+    targets, card = (yield from answers_job(model, places, "original's answers")), model.card
     if places.labels is not None:
         trim = card.outputs[0].trimmed[0]
         truth, known = boundary_target(places.labels[:, trim : places.labels.shape[1] - trim])

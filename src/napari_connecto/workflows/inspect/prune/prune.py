@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.phases import Phases
@@ -28,9 +28,9 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.inspect.oneshot import OneShot, Way, one_shot
 from napari_connecto.models.inspect.thin import thinned
 from napari_connecto.models.training.fit import FitParams, fit
-from napari_connecto.workflows.inspect.prune.measure import Agreement, agreement, side_by_side, tile_gap
+from napari_connecto.workflows.inspect.prune.measure import agreement_job, gap_job, times_job
 from napari_connecto.workflows.inspect.prune.params import PruneParams
-from napari_connecto.workflows.inspect.prune.places import Places, answers_of, lessons, places_of
+from napari_connecto.workflows.inspect.prune.places import Places, answers_job, lessons_job, places_of
 from napari_connecto.workflows.inspect.prune.result import Control, Pruned
 from napari_connecto.workflows.segment.params import SegmentParams
 
@@ -38,6 +38,9 @@ GATED = 8
 """Places on which the effect of channels is measured."""
 CALIBRATED = 16
 """Places on which weights are pruned."""
+TIMING, ANSWERING, COMPARING = "timing both models", "the smaller model's answers", "comparing segments"
+"""Steps of the measurement, as users read them."""
+FIRST, SECOND = "tiles of the original", "tiles of the smaller model"
 
 
 def prune(
@@ -118,28 +121,27 @@ def prune_job(
     finding = partial(places_of, volume, labels, original.card, params)
     learn, held = yield from phases.call("reading places", finding)
     segmentation = segmentation or SegmentParams()
-    before = yield from phases.call("original's answers", lambda: answers_of(original, held))
-    measure = partial(_agreement, before, held, original.card, segmentation)
+    before = yield from phases.run("original's answers", answers_job(original, held))
+    measure = partial(agreement_job, before, places=held, card=original.card, params=segmentation)
     controls: Mapping[str, Control] = {}
     if channels:
         new = yield from phases.run("retraining", _smaller(original, learn, params))
     else:
         new, controls = yield from phases.run("pruning", _zeroed(original, learn, held, measure, params))
 
-    def measured() -> Pruned:
-        return Pruned(
-            new,
-            params,
-            (_nonzero(original), _nonzero(new)),
-            (len(original.weights), len(new.weights)),
-            _pair(side_by_side([original, new])),
-            (len(learn.images), len(held.images)),
-            measure(answers_of(new, held)),
-            _pair([tile_gap(m, held, segmentation.boundary_threshold) for m in (original, new)]),
-            controls,
-        )
+    def measured() -> Job[Pruned]:
+        steps = Phases({TIMING: 1, ANSWERING: 2, COMPARING: 3, FIRST: 5, SECOND: 5})
+        seconds = yield from steps.run(TIMING, times_job([original, new]))
+        after = yield from steps.run(ANSWERING, answers_job(new, held))
+        agreed = yield from steps.run(COMPARING, measure(after))
+        gap = partial(gap_job, places=held, threshold=segmentation.boundary_threshold)
+        first = yield from steps.run(FIRST, gap(original))
+        gaps = first, (yield from steps.run(SECOND, gap(new)))
+        weights, stored = (_nonzero(original), _nonzero(new)), (len(original.weights), len(new.weights))
+        places = len(learn.images), len(held.images)
+        return Pruned(new, params, weights, stored, _pair(seconds), places, agreed, gaps, controls)
 
-    found = yield from phases.call("measuring", measured)
+    found = yield from phases.run("measuring", measured())
     return replace(found, model=_signed(found, original))
 
 
@@ -180,7 +182,8 @@ def _smaller(original: TorchPredictor, learn: Places, params: PruneParams) -> Jo
         validate_every=params.steps,
         seed=params.seed,
     )
-    return (yield from fit(small, lessons(original, learn, params).from_step, settings))
+    lessons = yield from lessons_job(original, learn, params)
+    return (yield from fit(small, lessons.from_step, settings))
 
 
 def _zeroed(
@@ -195,12 +198,20 @@ def _zeroed(
         batch = learn.images[:CALIBRATED]
         job = one_shot(original, batch, sparsity, way, experts=copies, seed=params.seed)
         chosen = yield from phases.run(name, job)
-        after = np.concatenate([chosen.logits(image[None]) for image in held.images])
-        agreed = measure(1 / (1 + np.exp(-after.astype(np.float64))))
+        after = yield from _logits_job(chosen, held, name)
+        agreed = yield from measure(1 / (1 + np.exp(-after.astype(np.float64))))
         found[name] = Control(sparsity, copies, chosen.mean_error, agreed, chosen.errors)
     if chosen is None:
         raise InputError("got nothing to prune")
     return chosen.model(original), found
+
+
+def _logits_job(chosen: OneShot, held: Places, name: str) -> Job[np.ndarray]:
+    found = []
+    for n, image in enumerate(held.images):
+        found.append(chosen.logits(image[None]))
+        yield Progress(n + 1, len(held.images), f"measuring ({name})")
+    return np.concatenate(found)
 
 
 def _ways(params: PruneParams) -> dict[str, tuple[Way, int, float]]:
@@ -215,12 +226,6 @@ def _ways(params: PruneParams) -> dict[str, tuple[Way, int, float]]:
         ways["random experts"] = ("random", copies, sparsity)
     last: tuple[Way, int, float] = ("clusters", copies, sparsity) if copies > 1 else ("obs", 1, sparsity)
     return ways | {"clusters" if copies > 1 else "one mask": last}
-
-
-def _agreement(
-    before: np.ndarray, held: Places, card: ModelCard, segmentation: SegmentParams, after: np.ndarray
-) -> Agreement:
-    return agreement(before, after, held, card, segmentation)
 
 
 def _nonzero(model: TorchPredictor) -> int:
