@@ -1,4 +1,4 @@
-"""The three docks on small volumes and networks that nobody trained, and a monkey that uses them at random, seeded."""
+"""The four docks on small volumes and networks that nobody trained, and a monkey that uses them at random, seeded."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.widgets.adapt import dock as adapt
 from napari_connecto.widgets.cascade import dock as cascade
+from napari_connecto.widgets.inspect import dock as inspect
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.show import layer_data
@@ -85,6 +86,12 @@ def scenes(folder: Path, library: Path) -> dict[str, Scene]:
         dock.translator.use(translator)
         return dock
 
+    def open_inspect(viewer: Any) -> Dock:
+        dock = inspect.InspectWidget(viewer)
+        until(lambda: dock.image.full is not None and dock.model.folder is not None, "no image or model")
+        dock.model.use(library / "near")
+        return dock
+
     def at(step: int, button: Callable[[Any], QAbstractButton]) -> Callable[[Any], QAbstractButton]:
         def go(dock: Any) -> QAbstractButton:
             dock.go_to(step)
@@ -109,6 +116,13 @@ def scenes(folder: Path, library: Path) -> dict[str, Scene]:
             lambda dock: [dock.choose.bar, dock.annotate.bar, dock.segment.bar],
         ),
         "X-ray to EM": Scene(xray, open_translate, estimated, whole, lambda dock: [dock.bar]),
+        "Inspect a model": Scene(
+            neuropil,
+            open_inspect,
+            lambda dock: True,
+            {"smaller": lambda dock: dock.tabs.setCurrentWidget(dock.smaller) or dock.smaller.bar.button},
+            lambda dock: [dock.smaller.bar],
+        ),
     }
 
 

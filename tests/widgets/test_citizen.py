@@ -33,7 +33,7 @@ from napari_connecto.widgets import writers
 from napari_connecto.widgets.shared.settings import apply_preferences
 from tests.widgets.test_plugin import MANIFEST
 
-DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM")
+DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM", "Inspect a model")
 CONTROLS = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider)
 
 
@@ -166,6 +166,10 @@ def test_a_small_screen_and_a_keyboard_reach_everything(name, viewer, qtbot):
     if hasattr(widget, "go_to"):
         for step in range(1, 6):
             widget.go_to(step)
+            check(widget, qtbot)
+    elif hasattr(widget, "tabs"):
+        for n in range(widget.tabs.count()):
+            widget.tabs.setCurrentIndex(n)
             check(widget, qtbot)
     else:
         check(widget, qtbot)

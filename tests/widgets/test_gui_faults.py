@@ -48,12 +48,25 @@ def test_a_job_ends_with_its_dock_and_is_done_whatever_else_happens(places, own_
     assert threads() == []
 
 
-@pytest.mark.parametrize("name", ["Cascade detection", "Adapt to my data", "X-ray to EM"])
+@pytest.mark.parametrize("name", ["Cascade detection", "Adapt to my data", "X-ray to EM", "Inspect a model"])
 def test_a_monkey_breaks_nothing(places, own_viewer, name):
     before = Counter(widgets())  # of other tests
     dock = places[name].shown(own_viewer, name)
     monkey = Monkey(own_viewer, dock, seed=30)
     monkey.play(30)
+    close(own_viewer, dock)
+    del dock, monkey
+    until(lambda: threads() == [], "a job outlives its dock")
+    assert Counter(widgets()) - before == Counter()
+
+
+@pytest.mark.slow
+def test_a_patient_monkey_breaks_nothing_in_a_dock_of_tabs(places, own_viewer):
+    """200 random actions in the dock whose tabs share an image, a model and layers to paint."""
+    before = Counter(widgets())
+    dock = places["Inspect a model"].shown(own_viewer, "Inspect a model")
+    monkey = Monkey(own_viewer, dock, seed=18)
+    monkey.play(200)
     close(own_viewer, dock)
     del dock, monkey
     until(lambda: threads() == [], "a job outlives its dock")

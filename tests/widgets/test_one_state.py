@@ -16,7 +16,7 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.view import LayerCombo
 from tests.widgets.cascade.test_cascade_dock import dock, fake  # noqa: F401 - fixtures
 
-DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM")
+DOCKS = ("Cascade detection", "Adapt to my data", "X-ray to EM", "Inspect a model")
 
 
 def another(viewer, name="other", **keywords):

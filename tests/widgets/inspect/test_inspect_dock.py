@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -11,61 +10,22 @@ import pytest
 
 pytest.importorskip("napari")
 
-from torch import no_grad
-from torch.nn import Conv2d
 
-from napari_connecto.core.geometry import Box
-from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.models.files import load_model, save_model
-from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.models.inspect.taps import network
-from napari_connecto.widgets.inspect import dock as inspect_dock
-from napari_connecto.widgets.inspect import smaller as smaller_tab
-from napari_connecto.widgets.inspect import trust as trust_tab
+from napari_connecto.models.files import load_model
 from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
 from napari_connecto.widgets.inspect.trust import ALL, ERROR
-from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.params import GuardParams
-from napari_connecto.workflows.inspect.missed.params import MissedParams
 from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.inspect.probe import probe
-from napari_connecto.workflows.inspect.prune.params import PruneParams
 from napari_connecto.workflows.shared.whole import answers
+from tests.widgets.inspect.conftest import FEW
+from tests.widgets.inspect.steps import settle
 
 pytestmark = pytest.mark.gl
-FEW = MissedParams(tiles=1, exact=6, draws=1)
-
-
-@pytest.fixture(scope="module")
-def images(files):
-    """One section of the neuropil, faint and clear, as volumes of one level."""
-    level = open_volume(files[0]).levels[0]
-    clear = np.asarray(level.read(Box((0, 0, 0), (1, 128, 128))))
-    faint = (clear * 0.3 + 100).astype(clear.dtype)
-    faint[:, :2, :2], faint[:, -2:, -2:] = 0, 255  # the same range, so that percentiles leave it faint
-    return tuple(Volume((Level(a, level.voxel_nm),), name=n) for a, n in ((faint, "faint"), (clear, "clear")))
-
-
-@pytest.fixture
-def dock(files, images, viewer, qtbot, monkeypatch, tmp_path):
-    for tab in (trust_tab, smaller_tab):
-        monkeypatch.setattr(tab, "output_folder", lambda: tmp_path / "results")
-    for volume in images:
-        data, keywords, _ = layer_data(volume)
-        viewer.add_image(data, **keywords)
-    widget = inspect_dock.InspectWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Inspect a model")
-    for name in ("far", "near"):
-        widget.model.use(files[2] / name)
-    widget.image.layers.choose(viewer.layers["faint"])
-    qtbot.waitUntil(lambda: widget.image.full is not None and not widget.image.opening, timeout=10_000)
-    widget.missed.form.value = FEW
-    yield widget
-    widget.close_jobs()
 
 
 def painted(dock, viewer, files, images) -> np.ndarray:
@@ -79,10 +39,6 @@ def painted(dock, viewer, files, images) -> np.ndarray:
     rise = clear - faint
     labels.data = np.where(rise > np.quantile(rise, 0.9), 1, np.where(rise < np.quantile(rise, 0.1), 2, 0))
     return np.asarray(labels.data)
-
-
-def settle(bar, qtbot) -> None:
-    qtbot.waitUntil(lambda: not bar.worker.state.busy, timeout=120_000)
 
 
 def test_why_missed_shows_what_the_library_says(dock, viewer, files, images, qtbot) -> None:
@@ -158,8 +114,8 @@ def test_a_model_without_a_guard_offers_to_fit_one(dock) -> None:
     assert not dock.trust.bar.button.isEnabled()
     assert "the model has no guard" in dock.trust.bar.button.toolTip()
     assert not dock.trust.fit.isHidden()
-    dock.trust.fit.button.click()
-    assert "no labels are chosen" in dock.trust.fit.error.label.text()
+    dock.trust.fit.bar.button.click()
+    assert "no labels are chosen" in dock.trust.fit.bar.error.label.text()
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +148,8 @@ def test_trust_shows_the_light_the_error_map_and_where_to_look(dock, viewer, gua
     level = check.error.levels[0]
     np.testing.assert_array_equal(np.asarray(layer.data[0] if layer.multiscale else layer.data), level.read(level.box))
     assert check.lines()[0] in dock.trust.light.text()
-    assert dock.trust.worst.count() == len(check.worst) > 0
-    dock.trust.worst.itemClicked.emit(dock.trust.worst.item(0))
+    assert dock.trust.worst.list.count() == len(check.worst) > 0
+    dock.trust.worst.list.itemClicked.emit(dock.trust.worst.list.item(0))
     clear = viewer.layers["clear"]
     here = clear.world_to_data([viewer.dims.point[0], *viewer.scene.camera.center[-2:]])
     expected = level.to_voxels(check.worst[0].centre_nm) - 0.5
@@ -201,12 +157,51 @@ def test_trust_shows_the_light_the_error_map_and_where_to_look(dock, viewer, gua
 
 
 @pytest.fixture
-def clear(dock, viewer, qtbot):
-    """The clear image chosen and in view."""
-    dock.image.layers.choose(viewer.layers["clear"])
-    qtbot.waitUntil(lambda: dock.image.full is not None and not dock.image.opening, timeout=10_000)
-    viewer.reset_view()
-    return viewer.layers["clear"]
+def checked(dock, viewer, guarded, clear, qtbot):
+    """The clear section, checked."""
+    dock.model.use(guarded)
+    dock.tabs.setCurrentWidget(dock.trust)
+    dock.trust.where.setCurrentText(ALL)
+    dock.trust.bar.button.click()
+    settle(dock.trust.bar, qtbot)
+    assert dock.trust.bar.error.label.text() == ""
+    assert dock.trust.worst.places
+    return dock
+
+
+def test_worst_places_become_suggested_patches(checked, viewer, qtbot) -> None:
+    """One click opens the dock that annotates, with the places in its queue; a patch of it opens where the place is."""
+    checked.trust.worst.label.click()
+    _, adapt = viewer.window.add_plugin_dock_widget("napari-connecto", "Adapt to my data")
+    qtbot.waitUntil(lambda: adapt.project.work is not None, timeout=60_000)
+    assert checked.trust.worst.error.label.text() == adapt.annotate.bar.error.label.text() == ""
+    states = adapt.project.work.session.patches
+    places = checked.trust.worst.places
+    assert adapt.step == 2
+    assert 0 < len(states) <= len(places)
+    assert adapt.annotate.queue.count() == len(states)
+    assert states[0].reason == places[0].reason
+    first = adapt.project.work.volume.levels[0].to_voxels(np.array(places[0].centre_nm))
+    assert all(a <= c <= b for a, c, b in zip(states[0].box.start, first, states[0].box.stop, strict=True))
+    adapt.annotate.open()
+    qtbot.waitUntil(lambda: adapt.annotate.opened is not None, timeout=60_000)
+    assert adapt.annotate.patch.labels.data.shape == states[0].box.shape
+    adapt.close_jobs()
+
+
+def test_worst_places_are_exported(checked, tmp_path) -> None:
+    checked.trust.worst.export(tmp_path / "worst.csv")
+    rows = (tmp_path / "worst.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(checked.trust.worst.places)
+    checked.trust.worst.export(tmp_path / "nowhere" / "worst.csv")
+    assert "cannot write" in checked.trust.worst.error.label.text()
+
+
+def test_the_image_is_not_its_own_answer(dock, viewer, guarded, clear) -> None:
+    dock.model.use(guarded)
+    dock.trust.answer.choose(clear)
+    dock.trust.bar.button.click()
+    assert "'clear' is the image itself" in dock.trust.bar.error.label.text()
 
 
 def test_scribbles_become_a_score_of_what_is_in_view(dock, viewer, files, images, clear, qtbot) -> None:
@@ -246,45 +241,3 @@ def test_stages_are_read_beside_their_controls(dock, viewer, files, images, clea
     assert all(0 <= bar.share <= 1 and bar.mark is not None for bar in bars.values())
     assert "Odd: read best in" in dock.knows.details.text()
     assert len(viewer.layers[PLACES].data) > 0
-
-
-def test_a_smaller_model_is_saved_shown_and_chosen(dock, clear, qtbot) -> None:
-    dock.tabs.setCurrentWidget(dock.smaller)
-    dock.smaller.form.value = PruneParams(places=2, size=32, steps=1, batch=1)
-    dock.smaller.bar.button.click()
-    settle(dock.smaller.bar, qtbot)
-    assert dock.smaller.bar.error.label.text() == ""
-    rows = {bar.name: bar for bar in dock.smaller.plot.bars}
-    assert rows["weights, original"].share == 1
-    assert 0.1 < rows["weights, smaller"].share < 0.5
-    before = load_model(dock.model.folder, backend="torch")
-    dock.smaller.use.click()
-    small = load_model(dock.model.folder, backend="torch")
-    assert small.card.parent == before.card.digest
-    assert rows["file, smaller"].text == f"{len(small.weights) / 1000:,.0f} kB"
-
-
-def test_a_planted_fault_is_named(dock, viewer, files, images, clear, qtbot, tmp_path) -> None:
-    """The kernel of one channel is turned and made larger; the healthy model is the better one."""
-    healthy = load_model(files[2] / "near", backend="torch")
-    place = network(healthy).taps["encoder.1"]
-    net = deepcopy(healthy.net)
-    conv = next(m for m in net.modules() if isinstance(m, Conv2d) and m.out_channels == place.channels)
-    with no_grad():
-        conv.weight[5] = -3 * conv.weight[5].flip(-1)
-    save_model(TorchPredictor(healthy.card, net, "cpu"), tmp_path / "faulty")
-    ill = load_model(tmp_path / "faulty", backend="torch")
-    scaled = healthy.card.normalisation.resolve(images[1])(np.asarray(images[1].levels[0].array))
-    rise = answers(healthy, scaled)["boundary"] - answers(ill, scaled)["boundary"]
-    dock.model.use(tmp_path / "faulty")
-    dock.tabs.setCurrentWidget(dock.missed)
-    dock.missed.paint.click()
-    labels = np.where(rise > np.quantile(rise, 0.9), 1, np.where(rise < np.quantile(rise, 0.1), 2, 0))
-    viewer.layers[PAINT].data = labels.astype(np.uint8)
-    dock.missed.against.setCurrentText(BETTER_MODEL)
-    names = [dock.missed.other.itemText(i) for i in range(dock.missed.other.count())]
-    dock.missed.other.setCurrentText(next(name for name in names if name.startswith("near")))
-    dock.missed.bar.button.click()
-    settle(dock.missed.bar, qtbot)
-    assert dock.missed.bar.error.label.text() == ""
-    assert "These channels carry it: encoder.1:5" in dock.missed.about.text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,9 +18,13 @@ from napari_connecto.io.place import there
 from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
+from napari_connecto.widgets.viewer.volumes import as_file_job
+from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
     from napari_connecto.core.model import Predictor
+    from napari_connecto.widgets.viewer.layers import LayerImage
+    from napari_connecto.workflows.adapt.annotate.places import Place
     from napari_connecto.workflows.inspect.concepts.params import ConceptParams
     from napari_connecto.workflows.inspect.concepts.result import Concepts
     from napari_connecto.workflows.inspect.guard.check import PairCheck
@@ -30,8 +34,8 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.inspect.prune.result import Pruned
 
 __all__ = [
-    "Explained", "Explaining", "Peeked", "Probed", "Probing", "Shrinking", "Trusting", "concepts_job", "explain_job",
-    "fit_job", "guarded", "list_job", "peek", "probe_job", "shrink_job", "trust_job",
+    "Explained", "Explaining", "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job",
+    "explain_job", "fit_job", "guarded", "list_job", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
 ]  # fmt: skip
 
 MISSED, BACKGROUND = 1, 2
@@ -122,12 +126,17 @@ def explain_job(asked: Explaining) -> Job[Explained]:
 
 @dataclass(frozen=True)
 class Trusting:
-    """What *Trust* was asked: image, model with a guard, part, result folder."""
+    """What *Trust* was asked: image, model with a guard, part, result folder.
+
+    ``answer`` is a described layer, None to run the model; ``spec`` names the image in a recipe, None if it is no file.
+    """
 
     volume: Volume
     model: Path
     region: Box | None
     out: Path
+    answer: LayerImage | None = None
+    spec: VolumeSpec | None = None
 
 
 def guarded(folder: Path) -> bool:
@@ -136,7 +145,7 @@ def guarded(folder: Path) -> bool:
 
 
 def trust_job(asked: Trusting) -> Job[PairCheck]:
-    """Run the model, then judge image and answer together."""
+    """Run the model, unless its answer is given, then judge image and answer together."""
     yield from torch_job()
     from napari_connecto.workflows.inspect.guard.check import check_pair_job
     from napari_connecto.workflows.inspect.guard.guard import load_guard
@@ -146,10 +155,35 @@ def trust_job(asked: Trusting) -> Job[PairCheck]:
     model = load(asked.model)
     guard = load_guard(asked.model, model=model)
     phases = Phases({"predicting": 1, "checking": 1})
-    predicting = predict_job(asked.volume, model, out=asked.out / "prediction", region=asked.region)
-    output = yield from phases.run("predicting", predicting)
+    if asked.answer is not None:
+        output = asked.answer.volume()
+    else:
+        predicting = predict_job(asked.volume, model, out=asked.out / "prediction", region=asked.region)
+        output = yield from phases.run("predicting", predicting)
     checking = check_pair_job(asked.volume, output, guard, out=asked.out / "check", region=asked.region)
     return (yield from phases.run("checking", checking))
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """Places of a check, to be labelled."""
+
+    asked: Trusting
+    places: Sequence[Place]
+
+
+def queue_job(asked: Queueing) -> Job[Path]:
+    """Put places into an annotation session beside the check; its folder."""
+    yield from torch_job()
+    from napari_connecto.workflows.adapt.annotate.places import queue_places
+    from napari_connecto.workflows.shared.spec import open_spec
+
+    check = asked.asked
+    spec = yield from as_file_job(check.volume, check.spec, check.out / "image.ome.zarr")
+    volume = check.volume if check.spec is not None else open_spec(spec)
+    yield Progress(0, 0, "queueing places")
+    folder, card = check.out / "annotate" / "session", load(check.model).card
+    return queue_places(folder, asked.places, volume, card, spec=spec, model=str(check.model))
 
 
 def fit_job(volume: Volume, labels: Volume, folder: Path) -> Job[list[str]]:

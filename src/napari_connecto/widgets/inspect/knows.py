@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels, Layer
-from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
-from napari_connecto.widgets.inspect.layers import Shown, new_labels
-from napari_connecto.widgets.inspect.view import region_in_view, shown_on
+from napari_connecto.widgets.inspect.tab import PaintedTab
+from napari_connecto.widgets.inspect.view import region_in_view
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
-from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.layers import LayerImage
 from napari_connecto.widgets.viewer.show import placed_at, to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, LayerCombo, selection_kept
+from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 
 SCRIBBLES, SCORE, PLACES = "scribbles", "probe score", "highest readings"
@@ -35,19 +34,12 @@ READ = (
 )
 
 
-class KnowsTab(QWidget):
+class KnowsTab(PaintedTab):
     """Labels, two buttons: a score map in view, and one bar per stage with its control."""
 
     def __init__(self, viewer: Any, image: InputBox, model: ModelBox) -> None:
-        super().__init__()
-        self._viewer, self._image, self._model = viewer, image, model
-        self._shown = Shown(viewer)
-        self._at: tuple[Layer, Level] | None = None
-        self.labels = LayerCombo(
-            viewer, (Labels,), "Scribbles (1 background, 2 wanted), or a mask of one kind of object"
-        )
-        self.paint = QPushButton("New layer to paint")
-        self.paint.setToolTip(HINT)
+        tooltip = "Scribbles (1 background, 2 wanted), or a mask of one kind of object"
+        super().__init__(viewer, image, model, title="Labels", name=SCRIBBLES, hint=HINT, tooltip=tooltip)
         self.bar = JobBar("probe", "Score in view", "Learn from the scribbles and score what is on screen")
         self.about = text_line("How well the score tells strokes that were left out")
         self.form: ParamsForm[ConceptParams] = ParamsForm(ConceptParams)
@@ -59,62 +51,33 @@ class KnowsTab(QWidget):
         self._connect()
 
     def _lay_out(self) -> None:
-        layout, rows = QVBoxLayout(self), QFormLayout()
-        layout.setContentsMargins(4, 6, 4, 4)
-        hint = QLabel(HINT)
-        hint.setWordWrap(True)
-        layout.addWidget(hint)
-        rows.addRow("Labels", self.labels)
-        rows.addRow("", self.paint)
-        layout.addLayout(rows)
         how, self.fold = QCollapsible("How"), QCollapsible("Details")
         how.toggleButton().setToolTip("Pixels, blocks and controls of Read stages")
         how.addWidget(self.form)
         self.fold.toggleButton().setToolTip("Readings in words, and whether the answer depends on them")
         self.fold.addWidget(self.details)
         for widget in (self.bar, self.about, how, self.stages, self.plot, self.fold):
-            layout.addWidget(widget)
-        layout.addStretch()
+            self.column.addWidget(widget)
+        self.column.addStretch()
         for widget in (self.about, self.plot, self.fold):
             widget.hide()
 
     def _connect(self) -> None:
-        self.paint.clicked.connect(self._on_paint)
         self.bar.clicked.connect(self._on_score)
         self.bar.worker.returned.connect(self._on_scored)
         self.stages.clicked.connect(self._on_read)
         self.stages.worker.returned.connect(self._on_readings)
-        for signal in (self._image.changed, self._model.changed):
-            signal.connect(self.bar.forget)
-            signal.connect(self.stages.forget)
+        self.forget(self.bar, self.stages)
 
-    def close_jobs(self) -> None:
-        """Stop, and stop following the layers."""
-        self.bar.close_jobs()
-        self.stages.close_jobs()
-        self.labels.release()
-
-    def _inputs(self) -> tuple[Volume, Any, Any]:
+    def _inputs(self) -> tuple[Volume, Path, LayerImage]:
         """Image, folder of the model, described labels."""
-        volume, folder, layer = self._image.need_volume(), self._model.folder, self.labels.layer
-        if folder is None:
-            raise InputError("no model is chosen; choose one")
-        if layer is None:
-            raise InputError(f"no labels are chosen; press '{self.paint.text()}' and paint 1 and 2")
-        return volume, folder, describe(layer, step=self._viewer.dims.current_step)
-
-    def _on_paint(self) -> None:
-        try:
-            image, finest = shown_on(self._image)
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.labels.choose(new_labels(self._viewer, image, finest, SCRIBBLES))
+        return *self.subject(), self.painted(f"no labels are chosen; press '{self.paint.text()}' and paint 1 and 2")
 
     def _on_score(self) -> None:
         try:
             volume, folder, labels = self._inputs()
-            region, self._at = region_in_view(self._viewer, self._image, volume), shown_on(self._image)
+            region = region_in_view(self._viewer, self._image, volume)
+            self.begin()
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -130,16 +93,17 @@ class KnowsTab(QWidget):
         few = "" if found.held_out is not None else " Paint two strokes of each to see how well it tells them."
         self.about.setText(f"Score of what is painted as 2.{told}{few}")
         self.about.show()
-        if self._at is not None and self._at[0] in self._viewer.layers:
+        if self.canvas is not None:
             self._shown.clear()
             self._shown.add(
-                found.score, *self._at, SCORE, contrast_limits=(0, 255), colormap="inferno", blending="additive"
+                found.score, *self.canvas, SCORE, contrast_limits=(0, 255), colormap="inferno", blending="additive"
             )
 
     def _on_read(self) -> None:
         try:
             volume, folder, labels = self._inputs()
-            params, self._at = self.form.value, shown_on(self._image)
+            params = self.form.value
+            self.begin()
         except ConnectoError as error:
             self.stages.error.show_error(error)
             return
@@ -158,9 +122,9 @@ class KnowsTab(QWidget):
         self.details.setText("\n\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
         self.plot.show()
         self.fold.show()
-        if self._at is None or self._at[0] not in self._viewer.layers:
+        if self.canvas is None:
             return
-        image, finest = self._at
+        image, finest = self.canvas
         at = to_data(np.asarray((found.places or {}).get(concept, np.empty((0, 3)))), finest, min(image.ndim, 3))
         if PLACES in self._viewer.layers:
             self._viewer.layers.remove(self._viewer.layers[PLACES])

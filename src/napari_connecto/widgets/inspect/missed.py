@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from napari.layers import Image, Labels, Layer
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from napari.layers import Image
+from qtpy.QtWidgets import QComboBox
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
-from napari_connecto.widgets.inspect.layers import Shown, new_labels
 from napari_connecto.widgets.inspect.plots import CurvesPlot, stage_bars
-from napari_connecto.widgets.inspect.view import shown_on
+from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -35,17 +34,12 @@ PROFILE = (
 )
 
 
-class MissedTab(QWidget):
+class MissedTab(PaintedTab):
     """Labels to paint, the better run, one button; stage profile, curves, sentences, and maps as layers."""
 
     def __init__(self, viewer: Any, image: InputBox, model: ModelBox) -> None:
-        super().__init__()
-        self._viewer, self._image, self._model = viewer, image, model
-        self._shown = Shown(viewer)
-        self._at: tuple[Layer, Level] | None = None
-        self.painted = LayerCombo(viewer, (Labels,), f"Labels layer: {MISSED} is missed, {BACKGROUND} is background")
-        self.paint = QPushButton("New layer to paint")
-        self.paint.setToolTip(HINT)
+        tooltip = f"Labels layer: {MISSED} is missed, {BACKGROUND} is background"
+        super().__init__(viewer, image, model, title="Painted", name=PAINT, hint=HINT, tooltip=tooltip)
         self.against = QComboBox()
         self.against.addItems([BETTER_IMAGE, BETTER_MODEL])
         self.against.setToolTip("What did better: another version of this image, or another model of this architecture")
@@ -64,36 +58,25 @@ class MissedTab(QWidget):
         self._show_against()
 
     def _lay_out(self) -> None:
-        inputs, layout = QFormLayout(), QVBoxLayout(self)
-        layout.setContentsMargins(4, 6, 4, 4)
-        hint = QLabel(HINT)
-        hint.setWordWrap(True)
-        layout.addWidget(hint)
-        inputs.addRow("Painted", self.painted)
-        inputs.addRow("", self.paint)
-        inputs.addRow("Compare", self.against)
-        inputs.addRow("With", self.better)
-        inputs.addRow("With", self.other)
-        self._rows = inputs
-        layout.addLayout(inputs)
+        self.rows.addRow("Compare", self.against)
+        self.rows.addRow("With", self.better)
+        self.rows.addRow("With", self.other)
         how, self.fold = QCollapsible("How"), QCollapsible("Details")
         how.toggleButton().setToolTip("How many tiles and channels are compared")
         how.addWidget(self.form)
         self.fold.toggleButton().setToolTip("Figures behind the plots")
         self.fold.addWidget(self.details)
         for widget in (how, self.bar, self.about, self.profile, self.curves, self.fold):
-            layout.addWidget(widget)
-        layout.addStretch()
+            self.column.addWidget(widget)
+        self.column.addStretch()
         self._show_result(None)
 
     def _connect(self) -> None:
-        self.paint.clicked.connect(self._on_paint)
         self.against.currentTextChanged.connect(self._show_against)
         self._model.changed.connect(self._list_models)
         self.bar.clicked.connect(self._on_explain)
         self.bar.worker.returned.connect(self._on_explained)
-        for signal in (self._image.changed, self._model.changed):
-            signal.connect(self.bar.forget)
+        self.forget(self.bar)
 
     def explaining(self) -> tuple[Any, Any, Explaining]:
         """Layers to read (image's better version, or None; painted pixels) and what is asked of them.
@@ -103,11 +86,9 @@ class MissedTab(QWidget):
         InputError
             If a choice is missing.
         """
-        volume, folder, painted = self._image.need_volume(), self._model.folder, self.painted.layer
-        if folder is None:
-            raise InputError("no model is chosen; choose one")
-        if painted is None:
-            raise InputError(f"nothing is painted; press '{self.paint.text()}' and paint {MISSED} and {BACKGROUND}")
+        volume, folder = self.subject()
+        missing = f"nothing is painted; press '{self.paint.text()}' and paint {MISSED} and {BACKGROUND}"
+        painted = self.painted(missing)
         good, other = self.better.layer, self._model.folders.get(self.other.currentText())
         if self.against.currentText() == BETTER_IMAGE:
             other = None
@@ -117,16 +98,8 @@ class MissedTab(QWidget):
             good = None
             if other is None or other == folder:
                 raise InputError("no better model is chosen; choose another model of the same architecture")
-        step = self._viewer.dims.current_step
-        better = None if good is None else describe(good, step=step)
-        asked = Explaining(volume, None, folder, other, volume, self.form.value)
-        return better, describe(painted, step=step), asked
-
-    def close_jobs(self) -> None:
-        """Stop, and stop following the layers."""
-        self.bar.close_jobs()
-        self.painted.release()
-        self.better.release()
+        better = None if good is None else describe(good, step=self._viewer.dims.current_step)
+        return better, painted, Explaining(volume, None, folder, other, volume, self.form.value)
 
     def _list_models(self) -> None:
         chosen = self.other.currentText()
@@ -136,22 +109,14 @@ class MissedTab(QWidget):
 
     def _show_against(self) -> None:
         image = self.against.currentText() == BETTER_IMAGE
-        self._rows.setRowVisible(self.better, image)
-        self._rows.setRowVisible(self.other, not image)
+        self.rows.setRowVisible(self.better, image)
+        self.rows.setRowVisible(self.other, not image)
         self.bar.forget()
-
-    def _on_paint(self) -> None:
-        try:
-            image, finest = shown_on(self._image)
-        except ConnectoError as error:
-            self.bar.error.show_error(error)
-            return
-        self.painted.choose(new_labels(self._viewer, image, finest, PAINT))
 
     def _on_explain(self) -> None:
         try:
             good, painted, asked = self.explaining()
-            self._at = shown_on(self._image)
+            self.begin()
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -160,9 +125,9 @@ class MissedTab(QWidget):
 
     def _on_explained(self, answer: Explained) -> None:
         self._show_result(answer)
-        if self._at is None or self._at[0] not in self._viewer.layers:
+        if self.canvas is None:
             return
-        image, finest = self._at
+        image, finest = self.canvas
         self._shown.clear()
         for name, volume in answer.maps.items():
             self._shown.add(volume, image, finest, name, **_look(name, volume))

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from napari.layers import Labels, Layer
+from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.core.jobs import Job
-from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
-from napari_connecto.widgets.inspect.jobs import Trusting, fit_job, guarded, trust_job
-from napari_connecto.widgets.inspect.layers import Shown
-from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view, shown_on
+from napari_connecto.widgets.inspect.fit_box import FitBox
+from napari_connecto.widgets.inspect.jobs import Queueing, Trusting, guarded, queue_job, trust_job
+from napari_connecto.widgets.inspect.tab import Tab
+from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view
+from napari_connecto.widgets.inspect.worst import WorstBox
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
+from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import describe
-from napari_connecto.widgets.viewer.show import to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo, jump
+from napari_connecto.widgets.viewer.spatial import serial
+from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 
 ERROR = "error probability"
+OWN = "run the model"
 LIGHTS = {
     "green": ("●", OKABE_ITO["good"], "no warning"),
     "amber": ("▲", OKABE_ITO["new"], "look at the worst places"),
@@ -41,35 +36,31 @@ LIGHTS = {
     "none": ("○", "#808080", "not judged"),
 }
 """Sign, colour and words of a verdict."""
-NO_GUARD = "This model has no guard. Fit one from an image with labels; it takes some minutes and is saved beside it."
+ADAPT = "Adapt to my data"
 
 
-class TrustTab(QWidget):
-    """Part, one button; a traffic light, the error map as a layer, and the worst places to jump to."""
+class TrustTab(Tab):
+    """Answer, part, one button; a traffic light, the error map as a layer, and the worst places to jump to."""
 
     def __init__(self, viewer: Any, image: InputBox, model: ModelBox) -> None:
-        super().__init__()
-        self._viewer, self._image, self._model = viewer, image, model
-        self._shown = Shown(viewer)
+        super().__init__(viewer, image, model)
         self._automatic = AutomaticFolder("trust-")
-        self._at: tuple[Layer, Level] | None = None
+        self._asked: Trusting | None = None
+        self.answer = LayerCombo(
+            viewer, (Image,), "The model's answer to check: make it now, or a map that it made earlier", none=OWN
+        )
         self.where = QComboBox()
         self.where.addItems([VIEW, ALL])
         self.where.setToolTip("Part to check; In view: what is on screen, one section thick")
-        self.bar = JobBar(
-            "trust", "Check", "Run the model, then judge image and answer together. Press again to cancel"
-        )
+        self.bar = JobBar("trust", "Check", "Judge image and answer together. Press again to cancel")
         self.light = QLabel()
         self.light.setWordWrap(True)
         self.light.setTextFormat(Qt.TextFormat.RichText)
         self.light.setToolTip("Flagged tiles against those expected by chance; it advises and changes nothing")
-        self.worst = QListWidget()
-        self.worst.setToolTip("Most probable errors first; click one to go there")
-        self.worst.setFixedHeight(120)
         self.about = text_line("Predicted quality of the tiles")
-        self.missing = text_line("What a guard is fitted from")
-        self.labels = LayerCombo(viewer, (Labels,), "Labels of the chosen image, each object with its own number")
-        self.fit = JobBar("guard", "Fit guard", "Fit a guard from the chosen image and its labels, and save it")
+        self.worst = WorstBox(viewer)
+        self.fit = FitBox(viewer, image, model)
+        self._queueing = Worker("annotation queue", self, quiet=True)
         self._lay_out()
         self._connect()
         self._show_guard()
@@ -77,10 +68,10 @@ class TrustTab(QWidget):
     def _lay_out(self) -> None:
         layout, rows = QVBoxLayout(self), QFormLayout()
         layout.setContentsMargins(4, 6, 4, 4)
+        rows.addRow("Answer", self.answer)
         rows.addRow("Where", self.where)
-        self.missing.setText(NO_GUARD)
         layout.addLayout(rows)
-        for widget in (self.bar, self.light, self.about, self.worst, self.missing, self.labels, self.fit):
+        for widget in (self.bar, self.light, self.about, self.worst, self.fit):
             layout.addWidget(widget)
         layout.addStretch()
         self._show(None)
@@ -89,11 +80,12 @@ class TrustTab(QWidget):
         self._model.changed.connect(self._show_guard)
         self.bar.clicked.connect(self._on_check)
         self.bar.worker.returned.connect(self._on_checked)
-        self.worst.itemClicked.connect(self._on_place)
-        self.fit.clicked.connect(self._on_fit)
-        self.fit.worker.returned.connect(self._on_fitted)
-        for signal in (self._image.changed, self._model.changed):
-            signal.connect(self.bar.forget)
+        self.worst.annotate.connect(self._on_annotate)
+        self.fit.fitted.connect(self._on_fitted)
+        self._queueing.returned.connect(self._on_queued)
+        self._queueing.failed.connect(self.worst.error.show_error)
+        self.answer.chosen.connect(self.bar.forget)
+        self.forget(self.bar)
 
     def trusting(self) -> Trusting:
         """What is asked, as set in the dock.
@@ -103,31 +95,35 @@ class TrustTab(QWidget):
         InputError
             If a choice is missing, or the view does not touch the image.
         """
-        volume, folder = self._image.need_volume(), self._model.folder
-        if folder is None:
-            raise InputError("no model is chosen; choose one")
+        volume, folder = self.subject()
+        layer, image = self.answer.layer, self._image.layer
+        answer = None
+        if layer is not None:
+            if image is not None and layer is image:
+                raise InputError(f"'{image.name}' is the image itself; choose the model's answer to it")
+            answer = describe(layer, step=self._viewer.dims.current_step)
         region = region_in_view(self._viewer, self._image, volume) if self.where.currentText() == VIEW else None
-        question = identity(volume), folder, region
-        mark = lasting(volume, folder, region)
-        out = self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
-        return Trusting(volume, folder, region, out)
+        given = None if answer is None else (answer.path, *map(serial, answer.arrays))
+        stays = "" if answer is not None else lasting(volume, folder, region)
+        question = identity(volume), folder, region, given
+        out = self._automatic.of(question, volume.name, folder.name, output_folder(), stays)
+        return Trusting(volume, folder, region, out, answer, self._image.spec(volume))
 
     def close_jobs(self) -> None:
-        """Stop, and stop following the layers."""
-        self.bar.close_jobs()
-        self.fit.close_jobs()
-        self.labels.release()
+        """Stop all jobs, and stop following the layers."""
+        super().close_jobs()
+        self._queueing.close()
 
     def _show_guard(self) -> None:
         folder = self._model.folder
         there = folder is not None and guarded(folder)
         self.bar.block("" if there else "the model has no guard")
-        for widget in (self.missing, self.labels, self.fit):
-            widget.setVisible(folder is not None and not there)
+        self.fit.setVisible(folder is not None and not there)
 
     def _on_check(self) -> None:
         try:
-            asked, self._at = self.trusting(), shown_on(self._image)
+            asked = self._asked = self.trusting()
+            self.begin()
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -136,12 +132,13 @@ class TrustTab(QWidget):
 
     def _on_checked(self, check: Any) -> None:
         self._show(check)
-        if self._at is None or self._at[0] not in self._viewer.layers:
+        if self._asked is not None:
+            self.bar.offer_report(self._asked.out / "check")
+        if self.canvas is None:
             return
         self._shown.clear()
-        self._shown.add(
-            check.error, *self._at, ERROR, contrast_limits=(0, 255), colormap="inferno", blending="additive"
-        )
+        look: dict[str, Any] = {"contrast_limits": (0, 255), "colormap": "inferno", "blending": "additive"}
+        self._shown.add(check.error, *self.canvas, ERROR, **look)
 
     def _show(self, check: Any) -> None:
         for widget in (self.light, self.about, self.worst):
@@ -152,35 +149,25 @@ class TrustTab(QWidget):
         first, *more = check.lines()
         self.light.setText(f"<span style='color:{colour}; font-size:large'>{sign}</span> <b>{words}</b>: {first}")
         self.about.setText("\n".join(line[0].upper() + line[1:] for line in more))
-        self.worst.clear()
-        for n, place in enumerate(check.worst, 1):
-            item = QListWidgetItem(f"{n}. {place.error:.0%} wrong, z {place.centre_nm[0] / 1000:.2f} µm")
-            item.setData(Qt.ItemDataRole.UserRole, place.centre_nm)
-            self.worst.addItem(item)
+        self.worst.show_places(check.worst, self.canvas)
 
-    def _on_place(self, item: QListWidgetItem) -> None:
-        if self._at is not None and self._at[0] in self._viewer.layers:
-            image, finest = self._at
-            [point] = to_data(np.array([item.data(Qt.ItemDataRole.UserRole)]), finest, min(image.ndim, 3))
-            jump(self._viewer, image, [0.0] * (image.ndim - len(point)) + list(point))
+    def _on_annotate(self) -> None:
+        asked = self._asked
+        if asked is not None and not self._queueing.state.busy:
+            self.worst.error.clear()
+            places: Sequence[Any] = self.worst.places
+            self._queueing.start(lambda: queue_job(Queueing(asked, places)))
 
-    def _on_fit(self) -> None:
-        layer, folder = self.labels.layer, self._model.folder
+    def _on_queued(self, session: Path) -> None:
+        """Open the session in the dock that annotates; napari opens that dock if it is not open yet."""
         try:
-            volume = self._image.need_volume()
-            if layer is None or folder is None:
-                raise InputError("no labels are chosen; open the labels of the image and choose them")
-            described = describe(layer, step=self._viewer.dims.current_step)
-        except ConnectoError as error:
-            self.fit.error.show_error(error)
+            _, dock = self._viewer.window.add_plugin_dock_widget("napari-connecto", ADAPT)
+        except (KeyError, ValueError):  # the plugin is not registered: a script
+            self.bar.say(f"Saved as a session. Open it in '{ADAPT}', step 2, with Resume session: {session}")
             return
-        self.fit.start(lambda: labelled_job(volume, described, folder), resumable=False, abandon=True)
+        dock.go_to(2)
+        dock.annotate.resume_from(session)
 
     def _on_fitted(self, lines: list[str]) -> None:
         self._show_guard()
         self.bar.say("Guard fitted. " + " ".join(line[0].upper() + line[1:] + "." for line in lines))
-
-
-def labelled_job(volume: Volume, described: Any, folder: Any) -> Job[list[str]]:
-    """Open the labels that were described, then fit."""
-    return (yield from fit_job(volume, described.volume(), folder))

@@ -22,6 +22,7 @@ from napari_connecto.workflows.inspect.guard.check import check_pair, check_pair
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.guard import Guard, limit_of, load_guard, quality_of, score_of, with_model
 from napari_connecto.workflows.inspect.guard.params import CheckParams, GuardParams
+from napari_connecto.workflows.inspect.guard.places import centres_nm, read_places, save_places
 from napari_connecto.workflows.inspect.guard.scenes import HALO, INNER, Source, draw, pair, view, view_shape
 
 NM = (40.0, 8.0, 8.0)
@@ -314,3 +315,21 @@ def test_one_is_told_in_the_singular(volume, tmp_path):
     lines = check_pair(volume, answer(volume), guard(), out=tmp_path / "check", region=part).lines()
     assert any("of 1 tile: median" in line for line in lines)
     assert not any("1 tiles" in line or "1 places" in line for line in lines)
+
+
+def test_places_are_read_again_and_exported(volume, tmp_path):
+    """What a check lists is the same from its folder, and as a table in nm."""
+    hole = Box((1, 100, 40), (2, 148, 88))
+    check = check_pair(volume, answer(volume, hole), guard(), CheckParams(places=3), out=tmp_path / "check")
+    assert read_places(tmp_path / "check") == list(check.worst)
+    np.testing.assert_array_equal(centres_nm(check.worst), [p.centre_nm for p in check.worst])
+    assert centres_nm([]).shape == (0, 3)
+    save_places(check.worst, tmp_path / "worst.csv")
+    head, first, *_ = (tmp_path / "worst.csv").read_text().splitlines()
+    assert head == "z_nm,y_nm,x_nm,error,reason"
+    z, y, x, error, reason = first.split(",")
+    np.testing.assert_allclose([float(z), float(y), float(x)], check.worst[0].centre_nm, atol=0.05)
+    assert (float(error), reason) == (pytest.approx(check.worst[0].error, abs=1e-4), check.worst[0].reason)
+    (tmp_path / "check" / "worst.json").write_text("[{}]")
+    with pytest.raises(StoreError, match="is damaged"):
+        read_places(tmp_path / "check")

@@ -164,7 +164,7 @@ def suggest_job(
     picks = choices(pool, n, params, places)
     chosen = Suggestions(
         Suggestion(
-            _box_in(level, found.boxes[choice.index], finest),
+            box_in_finest(level, found.boxes[choice.index], finest),
             float(pool.score[choice.index]),
             choice.reason,
             choice.random,
@@ -234,7 +234,7 @@ def _seen(level: Level, box: Box, own: Level, card: ModelCard) -> Box:
     return Box(vec3(start.tolist()), vec3((start + shape).tolist()))
 
 
-def _box_in(level: Level, box: Box, finest: Level) -> Box:
+def box_in_finest(level: Level, box: Box, finest: Level) -> Box:
     """``box`` on the finest grid with rounded faces: neighbours that touched still touch, and do not overlap."""
     start, stop = (
         np.rint(finest.to_voxels(level.to_nm(corner)) - 1e-6).astype(int) for corner in (box.start, box.stop)

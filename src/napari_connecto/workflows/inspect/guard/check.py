@@ -25,13 +25,13 @@ from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.inspect.guard.both import both
 from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard
 from napari_connecto.workflows.inspect.guard.params import CheckParams
-from napari_connecto.workflows.inspect.guard.places import Place, worst_places
+from napari_connecto.workflows.inspect.guard.places import WORST, Place, worst_places
 from napari_connecto.workflows.inspect.guard.sample import SAMPLING, means_of, verdict_job
 from napari_connecto.workflows.inspect.guard.verdict import Verdict
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.shared.region import inside, region_in
 
-REPORT, WORST, TILES = "report.json", "worst.json", "tiles.csv"
+REPORT, TILES = "report.json", "tiles.csv"
 MAPPING, RATING = "mapping errors", "predicting quality"
 WIDE = 48
 """Side of a worst place, voxels of the model in the plane."""

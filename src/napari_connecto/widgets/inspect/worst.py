@@ -1,0 +1,109 @@
+"""The worst places of a check: a list to jump to, marks in the viewer, and what to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from napari_connecto.core.errors import ConnectoError
+from napari_connecto.core.volume import Level
+from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.error_line import ErrorLine
+from napari_connecto.widgets.viewer.show import placed_at, to_data
+from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, jump, selection_kept
+
+WORST = "worst places"
+
+
+class WorstBox(QWidget):
+    """The list and its buttons. ``annotate`` is emitted when the places are to be labelled."""
+
+    annotate = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.places: Sequence[Any] = ()
+        self._at: tuple[Layer, Level] | None = None
+        self._marks: Layer | None = None
+        self.list = QListWidget()
+        self.list.setToolTip("Most probable errors first; click one to go there")
+        self.list.setFixedHeight(120)
+        self.label = QPushButton("Annotate these")
+        self.label.setToolTip("Put these places into the annotation queue of 'Adapt to my data' as suggested patches")
+        self.save = QPushButton("Export…")
+        self.save.setToolTip("Save the places as a table: centre in nm, error, reason")
+        self.error = ErrorLine()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.list, row(self.label, self.save), self.error):
+            layout.addWidget(widget)
+        self.list.itemClicked.connect(self._on_place)
+        self.label.clicked.connect(self.annotate.emit)
+        self.save.clicked.connect(self._on_save)
+
+    def show_places(self, places: Sequence[Any], at: tuple[Layer, Level] | None) -> None:
+        """List places, and mark them on the image layer whose level 0 is given."""
+        self.places, self._at = places, at
+        self.error.clear()
+        self.list.clear()
+        for n, place in enumerate(places, 1):
+            item = QListWidgetItem(f"{n}. {place.error:.0%} wrong, z {place.centre_nm[0] / 1000:.2f} µm")
+            item.setData(Qt.ItemDataRole.UserRole, n - 1)
+            self.list.addItem(item)
+        for button in (self.label, self.save):
+            button.setEnabled(bool(places))
+        if self._marks is not None and self._marks in self._viewer.layers:
+            self._viewer.layers.remove(self._marks)
+        self._marks = None
+        if places and at is not None:
+            self._marks = self._mark(*at)
+
+    def _mark(self, image: Layer, finest: Level) -> Layer:
+        centres = np.array([place.centre_nm for place in self.places])
+        data = to_data(centres, finest, min(image.ndim, 3))
+        place = {key: value[-data.shape[1] :] for key, value in placed_at(finest, image, finest).items()}
+        size = max(8, round(float(np.mean([p.box.shape[1:] for p in self.places]))))
+        with selection_kept(self._viewer, image):
+            marks: Layer = self._viewer.add_points(
+                data,
+                name=WORST,
+                size=size,
+                symbol="square",
+                face_color="transparent",
+                border_color=OKABE_ITO["rejected"],
+                features={"error": [place.error for place in self.places]},
+                metadata={RESULT: True},
+                **place,
+            )
+        return marks
+
+    def _on_place(self, item: QListWidgetItem) -> None:
+        if self._at is None or self._at[0] not in self._viewer.layers:
+            return
+        image, finest = self._at
+        centre = self.places[item.data(Qt.ItemDataRole.UserRole)].centre_nm
+        [point] = to_data(np.array([centre]), finest, min(image.ndim, 3))
+        jump(self._viewer, image, [0.0] * (image.ndim - len(point)) + list(point))
+
+    def _on_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Table of the worst places", "worst.csv", "Tables (*.csv)")
+        if path:
+            self.export(Path(path))
+
+    def export(self, path: Path) -> None:
+        """Save the places; an error is shown below the list."""
+        from napari_connecto.workflows.inspect.guard.places import save_places  # scipy: not for the opening of a dock
+
+        self.error.clear()
+        try:
+            save_places(self.places, path)
+        except ConnectoError as error:
+            self.error.show_error(error)
