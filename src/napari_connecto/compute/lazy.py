@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -17,7 +18,7 @@ from napari_connecto.compute.parcel import Parcel
 from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import Output, Predictor, Scaling
-from napari_connecto.core.predict import Blocks, check_channels, read_tile, run_batch
+from napari_connecto.core.predict import Blocks, OnBadChunk, check_channels, read_tile, run_batch
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 
@@ -68,11 +69,14 @@ def arrays(volume: Volume, level: Level, predictor: Predictor) -> dict[str, Arra
 
 
 class Tiles:
-    """One model and one level, for all tasks of a graph; a worker opens it once, its threads share it."""
+    """One model and one level, for all tasks of a graph; a worker opens it once, its threads share it.
 
-    def __init__(self, volume: Volume, level: Level, predictor: Predictor) -> None:
+    ``scaling`` is that of the volume for the model, which is resolved by the first task where it is not given.
+    """
+
+    def __init__(self, volume: Volume, level: Level, predictor: Predictor, scaling: Scaling | None = None) -> None:
         card = predictor.card
-        self.parts = volume, level, predictor
+        self.parts = volume, level, predictor, scaling
         self.plan = TilePlan(level.shape, card.tile, card.halo)
         self._level = cached(level, CACHE_BYTES)
         self._calls = threading.Semaphore(affordable(card, 1, int(getattr(predictor, "calls", 1))))
@@ -83,25 +87,34 @@ class Tiles:
 
     def answer(self, cell: Vec3) -> Blocks:
         """Every output in the tile at this place of the grid."""
-        _, _, predictor = self.parts
-        tile = self.plan[int(np.ravel_multi_index(cell, self.plan.grid))]
-        block = read_tile(self._level, tile)
-        assert block is not None  # only on_bad="skip" leaves tiles out
+        [blocks] = self.answers([int(np.ravel_multi_index(cell, self.plan.grid))])
+        assert blocks is not None  # only on_bad="skip" leaves tiles out
+        return blocks
+
+    def answers(self, indices: Sequence[int], batch: int = 1, on_bad: OnBadChunk = "fail") -> list[Blocks | None]:
+        """Every output in up to ``batch`` tiles, by one forward pass of that many; None for tiles that are skipped."""
+        _, _, predictor, _ = self.parts
+        tiles = [self.plan[index] for index in indices]
+        read = [(tile, read_tile(self._level, tile, on_bad)) for tile in tiles]
+        whole = [(tile, block) for tile, block in read if block is not None]
+        if not whole:
+            return [None] * len(tiles)
         with self._lock:
             scaling = self._scaling
         try:
             with self._calls:
-                [(_, blocks)] = run_batch([tile], [block], predictor, scaling, 1)
+                done = run_batch([t for t, _ in whole], [b for _, b in whole], predictor, scaling, batch)
         except (MemoryError, RuntimeError) as error:
             if out_of_memory(error):
                 raise predictor.card.too_big() from error
             raise
-        return blocks
+        found = {tile.index: blocks for tile, blocks in done}
+        return [found.get(tile.index) for tile in tiles]
 
     @cached_property
     def _scaling(self) -> Scaling:
-        volume, _, predictor = self.parts
-        return predictor.card.normalisation.resolve(volume)
+        volume, _, predictor, scaling = self.parts
+        return predictor.card.normalisation.resolve(volume) if scaling is None else scaling
 
 
 def _answer(shared: Parcel[Tiles], block_id: Vec3) -> np.ndarray:

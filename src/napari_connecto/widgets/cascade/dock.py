@@ -17,6 +17,7 @@ from napari_connecto.widgets.cascade.find.funnel_plot import SearchPicture
 from napari_connecto.widgets.cascade.find.gates import GatesBox
 from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.learn import training_from
+from napari_connecto.widgets.cascade.live import live_button
 from napari_connecto.widgets.cascade.markers import features
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
@@ -58,6 +59,7 @@ class CascadeWidget(Dock):
         self.card = PreflightCard(picture=self.picture)
         self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
         self.preview = QPushButton("Preview in view")
+        self.live = live_button(self)
         self.results = ResultBox(napari_viewer, self._learning)
         self.finder = FinderBox(napari_viewer, self.image, self.cascade, output_folder)
         self.gates = GatesBox(self.image, self.finder, output_folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
@@ -12,6 +12,9 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidge
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
+
+if TYPE_CHECKING:
+    from napari_connecto.widgets.shared.live.live import LiveButton
 
 GAP = 6
 """Pixels between parts."""
@@ -27,6 +30,7 @@ class Dock(QWidget):
         super().__init__()
         self._docked = False
         self._choice: Choice | None = None
+        self.live: LiveButton | None = None
         self.scroller = QScrollArea()
         self._wanted: QWidget | None = None
         self._scrolling = QTimer(self)
@@ -85,6 +89,8 @@ class Dock(QWidget):
         for bar in self.findChildren(JobBar):
             bar.follow(self._choice)
         image.layers.chosen.connect(self._choice.changed)
+        if self.live is not None:
+            self.live.bind()
 
     def event(self, event: QEvent | None) -> bool:
         """Close the jobs when the dock is closed, which takes this widget out of it."""
@@ -102,6 +108,8 @@ class Dock(QWidget):
         if self._choice is not None:
             self._choice.release()
             self._choice = None
+        if self.live is not None:
+            self.live.close_jobs()
 
 
 def row(*widgets: QWidget) -> QWidget:

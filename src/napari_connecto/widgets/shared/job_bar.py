@@ -84,6 +84,10 @@ class JobBar(QWidget):
         self._tooltips[button] = button.toolTip()
         self._row.insertWidget(self._row.count() - 2, button)
 
+    def add_toggle(self, button: QPushButton) -> None:
+        """Add a button that looks after itself, beside the main one."""
+        self._row.insertWidget(self._row.count() - 1, button)
+
     def add_stop_button(self, button: QPushButton) -> None:
         """Add a button beside Cancel, shown while a job runs; the caller enables it."""
         self._row.insertWidget(1, button)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.commands import HERE, RunOn, file_spec
+from napari_connecto.widgets.shared.live.held import until_free_job
 from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.recipes.words import command_line
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
@@ -74,6 +75,7 @@ class Task(ABC, Generic[P]):
 
     def job(self, make: Callable[[Any], Job[T]]) -> Job[T]:
         """The job that ``make`` makes for a Dask client, or for None, where the task is to run."""
+        yield from until_free_job(self.out)
         yield Progress(0, 0, self.run_on.starting)
         with self.run_on.client() as client:
             return (yield from make(client))

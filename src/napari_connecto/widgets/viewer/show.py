@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
+from napari_connecto.compute.live.mosaic import Grid
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor, world_grid
@@ -42,7 +43,7 @@ def placed_on(image: Layer) -> dict[str, Any]:
     return {"scale": scale[-n:], "translate": translate[-n:], "units": image.units[-n:]}
 
 
-def placed_at(grid: Level, image: Layer, level: Level) -> dict[str, Any]:
+def placed_at(grid: Level | Grid, image: Layer, level: Level) -> dict[str, Any]:
     """Keyword arguments, three axes, that place a layer of ``grid`` on an image layer whose level 0 is ``level``."""
     n = min(image.ndim, 3)
     steps, start = world_grid(image)

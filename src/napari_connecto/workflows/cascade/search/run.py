@@ -137,7 +137,7 @@ class Search:
         for done, tile, score in self.run_chunks(step, indices, sink, self.scores[step.stage], step.name):
             fresh = None
             if self.live and step.stage == 0 and tile is not None and score >= self.rule.threshold:
-                fresh = self._scored(find_objects(self.map, step.plan, [tile.index], self.rule))
+                fresh = self.scored(find_objects(self.map, step.plan, [tile.index], self.rule))
             yield Progress(done, len(indices), step.name, fresh)
 
     def run_chunks(
@@ -194,7 +194,7 @@ class Search:
         if self.rule.head == "centres":
             found = find_objects(only(self.map, step.plan, self.seen[0]), step.plan, tiles, self.rule)
             yield Progress(len(tiles), len(tiles), "objects")
-            return self._scored(replace(found, chunks=self.seen[0]))
+            return self.scored(replace(found, chunks=self.seen[0]))
         finder = MaskFinder(self.map, step.plan, self.rule)
         found = finder.find(tiles)
         own, drawn = drawing_level(self.volume, step.level), finder.relabelled(tiles)
@@ -208,7 +208,7 @@ class Search:
             shutil.rmtree(self.job.path / WORKING, ignore_errors=True)
         else:
             labels = yield from self._labels(LABELS, step.level, step.plan, drawn, len(tiles))
-        return self._scored(replace(found, chunks=self.seen[0], labels=labels.volume("objects")))
+        return self.scored(replace(found, chunks=self.seen[0], labels=labels.volume("objects")))
 
     def _labels(
         self, name: str, level: Level, plan: TilePlan, blocks: Iterator[tuple[Tile, np.ndarray]], about: int
@@ -220,7 +220,8 @@ class Search:
             yield Progress(min(n, about), about, "objects")
         return store
 
-    def _scored(self, found: Detections) -> Detections:
+    def scored(self, found: Detections) -> Detections:
+        """The objects with scores that are probabilities, where these were measured."""
         return found if self.score_curve is None else replace(found, score=self.score_curve(found.score))
 
 
