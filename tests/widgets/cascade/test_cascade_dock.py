@@ -348,7 +348,7 @@ def test_keys_are_given_back_with_the_points_layer(dock, viewer, qtbot):
     viewer.bind_key("N", lambda _: None)
     mine = dict(viewer.keymap)
     run(dock, qtbot)
-    assert {str(k) for k in viewer.keymap} == {"N", "P", "A", "X", "U", "M", "1"}
+    assert {str(k) for k in viewer.keymap} == {"N", "P", "A", "X", "U", "M", "1", "L"}
     viewer.layers.remove(POINTS)
     assert dict(viewer.keymap) == mine
 
