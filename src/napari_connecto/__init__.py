@@ -96,6 +96,7 @@ _HOMES = {
     "certain": "workflows.xray.trust",
     "disputed_regions": "workflows.xray.trust",
     "membranes": "workflows.xray.membranes",
+    "check_translation": "workflows.xray.check.check",
     "inverted": "core.views.invert",
     "estimate_segment": "workflows.segment.estimate",
     "kept_where": "workflows.shared.on_grid",

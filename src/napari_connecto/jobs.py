@@ -11,6 +11,7 @@ from typing import Any
 
 _NAMES = (
     "check_pair",
+    "check_translation",
     "compare",
     "concepts",
     "count_regions",

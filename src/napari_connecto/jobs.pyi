@@ -24,6 +24,7 @@ from napari_connecto.workflows.inspect.prune.prune import prune_job as prune
 from napari_connecto.workflows.segment.estimate import estimate_segment_job as estimate_segment
 from napari_connecto.workflows.segment.predict import predict_job as predict
 from napari_connecto.workflows.segment.segment import segment_job as segment
+from napari_connecto.workflows.xray.check.check import check_translation_job as check_translation
 from napari_connecto.workflows.xray.membranes import membranes_job as membranes
 from napari_connecto.workflows.xray.pair import pair_volumes_job as pair_volumes
 from napari_connecto.workflows.xray.simulate import simulate_xray_job as simulate_xray
@@ -32,6 +33,7 @@ from napari_connecto.workflows.xray.translate import translate_job as translate
 
 __all__ = [
     "check_pair",
+    "check_translation",
     "compare",
     "concepts",
     "count_regions",

@@ -174,6 +174,7 @@ def shell(*arguments: object) -> str:
 @pytest.mark.slow
 def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(tmp_path):
     """From the shell: simulated X-ray of a texture, learnt, translated, and training done twice is done once."""
+    from napari_connecto.io.tables.tables import read_table
     from napari_connecto.io.volumes.read import open_volume
     from napari_connecto.io.volumes.write import save_volume
 
@@ -189,8 +190,13 @@ def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(t
     assert "was trained before" in shell(*command, "--out", tmp_path / "t")
     translating = ["translate", tmp_path / "xray.zarr", "--translator", tmp_path / "t"]
     assert "least certain at z y x" in shell(*translating, "--out", tmp_path / "o")
-    assert len(json.loads((tmp_path / "o" / "worst.json").read_text())) >= 1
-    with_membranes = ["--membranes", "synthetic-neuropil", "--region", 0, 0, 0, 16, 32, 32, "--out", tmp_path / "m"]
+    worst = json.loads((tmp_path / "o" / "worst.json").read_text())
+    assert worst[0]["entropy"] == max(row["entropy"] for row in worst)
+    ids = read_table(tmp_path / "o" / "segments" / "segments.csv")[0]["label"]
+    labels = open_volume(tmp_path / "o" / "segments" / "labels" / "labels.zarr").levels[0]
+    np.testing.assert_array_equal(ids, np.unique(labels.read(labels.box)))
+    with_membranes = ["--membranes", "synthetic-neuropil", "--disagreement", "--out", tmp_path / "m"]
+    with_membranes += ["--region", 0, 0, 0, 16, 32, 32]
     assert "passes disagree about membranes" in shell(*translating, *with_membranes)
     sd = open_volume(tmp_path / "m" / "membranes" / "membrane_sd.zarr").levels[0]
     assert 0 < sd.read(sd.box).max() <= 0.5

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
+from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
+from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.entries.xray import TrainTranslator, Translate
-from napari_connecto.workflows.recipes.parts import TRAINED, clipped_lines, model_folder, translator_folder
+from napari_connecto.workflows.recipes.parts import (
+    TRAINED,
+    clipped_lines,
+    model_folder,
+    translator_folder,
+    tuned_params,
+)
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
+from napari_connecto.workflows.xray.check.check import check_translation_job
+from napari_connecto.workflows.xray.check.choose import default_model
+from napari_connecto.workflows.xray.check.places import Place
 from napari_connecto.workflows.xray.membranes import membranes_job
 from napari_connecto.workflows.xray.train import train_translator_job
-from napari_connecto.workflows.xray.translate import translate_job
-from napari_connecto.workflows.xray.translator import load_translator
+from napari_connecto.workflows.xray.translate import Translation, translate_job
+from napari_connecto.workflows.xray.translator import Translator, load_translator
 from napari_connecto.workflows.xray.trust import Region, disputed_regions, worst_regions
 
-WORST, MEMBRANES = "worst.json", "membranes"
-"""Places to look at first; a folder of `membranes_job`."""
+WORST, SEGMENTS, MEMBRANES = "worst.json", "segments", "membranes"
+"""Places to look at first; folders of `check_translation_job` and of `membranes_job`."""
 SHOWN = 10
-DISPUTED = "finding where passes disagree"
+CHECKING = "checking"
 
 
 def train_translator(run: TrainTranslator) -> Job[Summary]:
@@ -69,28 +81,64 @@ def trained_lines(about: Mapping[str, Any]) -> list[str]:
 
 
 def translate(run: Translate, client: Any) -> Job[Summary]:
-    """Translate an X-ray volume; with ``membranes``, a boundary model, also tell where passes disagree about them."""
+    """Translate an X-ray volume, and check the translation with a boundary model: segments and uncertain places."""
     translator = load_translator(translator_folder(run.translator), backend=run.backend, tile=run.tile)
     volume, out = open_spec(run.volume), Path(run.out)
+    model = _boundary_model(run, translator)
     where: dict[str, Any] = {"region": run.region, "client": client}
-    again = 1.2 if run.membranes else 0.0  # every pass is made once more for its membranes
-    uncertain = "finding the most uncertain regions"
-    phases = Phases({"translating": 1, uncertain: 0.01, "membranes": again, DISPUTED: again / 100})
+    again = 1.2 if run.disagreement and model else 0.0  # every pass is made once more for its membranes
+    phases = Phases({"translating": 1, CHECKING: 0.3 if model else 0.01, "disagreement": again})
     found = yield from phases.run("translating", translate_job(volume, translator, run.params, out=out, **where))
-    worst = yield from phases.call(uncertain, partial(worst_regions, found.aleatoric, found.epistemic, SHOWN))
-    lines = clipped_lines(run.region, volume) + found.lines() + _listed(worst, out / WORST)
-    if run.membranes:
-        segmenter = load_model(model_folder(run.membranes), backend=run.backend)
+    lines = clipped_lines(run.region, volume) + found.lines()
+    if model is None:
+        worst = yield from phases.call(CHECKING, partial(worst_regions, found.aleatoric, found.epistemic, SHOWN))
+        return Summary(run.out, lines + _listed(worst, out / WORST), {"seams": found.report["seams"]})
+    segmenter, box = load_model(model, backend=run.backend), _in_mean(run.region, volume, found)
+    params = replace(tuned_params(model), mode="auto", directions="auto")
+    how: dict[str, Any] = {"out": out / SEGMENTS, "region": box, "xray": volume, "places": SHOWN, "client": client}
+    checked = yield from phases.run(CHECKING, check_translation_job(found, segmenter, params, **how))
+    write_places(checked.places, out / WORST)
+    lines += [*checked.lines(), f"{len(checked.places)} uncertain places in {out / WORST}; tables in {out / SEGMENTS}"]
+    if run.disagreement:
         asking = membranes_job(volume, translator, segmenter, run.params, out=out / MEMBRANES, **where)
-        told = yield from phases.run("membranes", asking)
-        disputed = yield from phases.call(DISPUTED, partial(disputed_regions, told.sd, SHOWN))
-        lines += _listed(disputed, out / MEMBRANES / WORST)
+        told = yield from phases.run("disagreement", asking)
+        lines += _listed(disputed_regions(told.sd, SHOWN), out / MEMBRANES / WORST)
     return Summary(run.out, lines, {"seams": found.report["seams"]})
+
+
+def _boundary_model(run: Translate, translator: Translator) -> Path | None:
+    """The folder of the model that checks a translation; None for none."""
+    if run.membranes in (None, "none"):
+        return None
+    if run.membranes != "auto":
+        return model_folder(str(run.membranes))
+    shipped = list_models()
+    name = default_model(translator.name, translator.about, translator.card.voxel_nm, shipped)
+    return shipped.get(name)
+
+
+def _in_mean(region: Box | None, volume: Volume, found: Translation) -> Box | None:
+    """A region of the volume in voxels of the mean's finest level."""
+    level = found.mean.levels[0]
+    return None if region is None else volume.levels[0].box_in(region, level).clip(level.shape)
+
+
+def write_places(places: Sequence[Place], path: Path) -> None:
+    """Write uncertain places, worst first: position, box, entropy in bits, and the reason in words."""
+    rows = [
+        {"centre_nm": list(p.centre_nm), "box": [*p.box.start, *p.box.stop], "reason": p.reason}
+        | {"entropy": p.entropy, "undecided": p.undecided, "sd": p.sd}
+        for p in places
+    ]
+    write_json(path, rows)
 
 
 def _listed(regions: Sequence[Region], path: Path) -> list[str]:
     """Write places to look at; the first one in words."""
-    rows = [{"centre_nm": list(r.centre_nm), "box": [*r.box.start, *r.box.stop], "sd": r.sd} for r in regions]
+    rows = [
+        {"centre_nm": list(r.centre_nm), "box": [*r.box.start, *r.box.stop], "reason": r.reason, "sd": r.sd}
+        for r in regions
+    ]
     write_json(path, rows)
     if not regions:
         return []

@@ -11,7 +11,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.workflows.shared.worst import looked_at, worst_boxes
+from napari_connecto.workflows.shared.worst import BORDER_NM, looked_at, worst_boxes
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class Region:
         return f"sd {self.sd:.3f}, mostly {kind}, {self.epistemic:.0%} epistemic"
 
 
-def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
-    """The regions of largest mean total uncertainty, without overlap, worst first.
+def worst_regions(
+    aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm: float = 400.0, border_nm: float = BORDER_NM
+) -> list[Region]:
+    """The regions of largest mean total uncertainty, apart from each other, worst first.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
         Number of regions; fewer are returned for a small volume.
     size_nm
         Side of a region.
+    border_nm
+        Width of the rim without regions, at most a tenth of the extent along each axis.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def worst_regions(aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm:
     level = aleatoric.levels[k]
     parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
     total = np.hypot(*parts)
-    boxes = worst_boxes(total, level, n, size_nm)
+    boxes = worst_boxes(total, level, n, size_nm, border_nm=border_nm, spread=True)
     return [_region(box, total, level, aleatoric.levels[0], parts[1]) for box in boxes]
 
 
@@ -82,14 +86,14 @@ def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
     return (float(np.percentile(seen, 5)), float(seen.max())) if len(seen) else None
 
 
-def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list[Region]:
-    """The regions where passes disagree most about membranes, without overlap, worst first.
+def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0, border_nm: float = BORDER_NM) -> list[Region]:
+    """The regions where passes disagree most about membranes, apart from each other, worst first.
 
     Parameters
     ----------
     sd
         Of `Membranes`.
-    n, size_nm
+    n, size_nm, border_nm
         As for `worst_regions`.
 
     Raises
@@ -99,7 +103,8 @@ def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0) -> list
     """
     level = sd.levels[looked_at(sd)]
     shown = np.asarray(level.read(level.box), np.float64)
-    return [_region(box, shown, level, sd.levels[0]) for box in worst_boxes(shown, level, n, size_nm)]
+    boxes = worst_boxes(shown, level, n, size_nm, border_nm=border_nm, spread=True)
+    return [_region(box, shown, level, sd.levels[0]) for box in boxes]
 
 
 def _region(box: Box, shown: np.ndarray, level: Level, finest: Level, epistemic: np.ndarray | None = None) -> Region:

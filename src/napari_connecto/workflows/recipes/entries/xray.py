@@ -98,7 +98,13 @@ class Translate(OnImage):
     )
     region: Box | None = region_field()
     membranes: str | None = param(
-        None, "Boundary model: also report where passes disagree about membranes.", role="model"
+        "auto",
+        "Boundary model for EM that finds segments and uncertain membranes in the translation; auto: the one that "
+        "suits the translator; none: neither is looked for.",
+        role="model",
+    )
+    disagreement: bool = param(
+        False, "Also segment every pass of the translator by itself, and report where they disagree. Slow."
     )
     backend: Backend = backend_field()
     tile: Vec3 | None = tile_field()
