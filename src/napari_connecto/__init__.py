@@ -103,6 +103,7 @@ _HOMES = {
     "list_cascades": "sample_data",
     "list_translators": "sample_data",
     "list_models": "sample_data",
+    "add_model": "workflows.packages.add_model",
     "rank_domains": "workflows.adapt.rank",
     "RankParams": "workflows.adapt.params",
     "fine_tune": "workflows.adapt.fine_tune",

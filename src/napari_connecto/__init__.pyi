@@ -84,6 +84,7 @@ from napari_connecto.workflows.ood.files import load_gate as load_gate, save_gat
 from napari_connecto.workflows.ood.gate import Gate as Gate, fit_gate as fit_gate, judge_tiles as judge_tiles
 from napari_connecto.workflows.packages.detectors import detector as detector
 from napari_connecto.workflows.packages.export_model import export_model as export_model
+from napari_connecto.workflows.packages.add_model import add_model as add_model
 from napari_connecto.workflows.packages.import_model import import_model as import_model
 from napari_connecto.workflows.segment.estimate import estimate_segment as estimate_segment
 from napari_connecto.workflows.segment.lazy import lazy as lazy

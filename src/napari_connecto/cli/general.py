@@ -87,17 +87,18 @@ run_document = click.Command(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the shipped cascades, domains and translators, import or export a model, or get weights of encoders."""
+    """List the cascades, boundary models and translators, import or export a model, or get weights of encoders."""
     if context.invoked_subcommand is not None:
         return
     from napari_connecto.sample_data import list_cascades, list_models, list_translators
     from napari_connecto.workflows.cascade.document import describe_cascade
+    from napari_connecto.workflows.shared.library import added_models
     from napari_connecto.workflows.xray.document import describe_translator
 
     for name, folder in list_cascades().items():
         click.echo(f"{name}: cascade, {describe_cascade(folder)}")
-    for name, folder in list_models().items():
-        click.echo(f"{name}: domain, see `napari-connecto domains list` ({folder})")
+    for name, folder in {**list_models(), **added_models()}.items():
+        click.echo(f"{name}: boundary model, see `napari-connecto domains list` ({folder})")
     for name, folder in list_translators().items():
         click.echo(f"{name}: translator of X-ray into EM, {describe_translator(folder)}")
 
@@ -106,8 +107,9 @@ def models(context: click.Context) -> None:
 @click.argument("package")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
 @click.option("--voxel-nm", type=float, nargs=3, metavar="Z Y X", help="Voxel size it was trained at, in nm.")
+@click.option("--boundary", default="", help="Output that is the probability of a boundary; the others are left out.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is in OUT.")
-def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, overwrite: bool) -> None:
+def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, boundary: str, overwrite: bool) -> None:
     """Import a bioimage.io PACKAGE (a zip, a folder, or the .yaml in it) and check it by its test tensors.
 
     A TorchScript file alone is imported, too; nothing in it tells whether its answers are right.
@@ -115,7 +117,7 @@ def import_package(package: str, out: Path, voxel_nm: tuple[float, ...] | None, 
     from napari_connecto.workflows.packages.bare import is_bare
     from napari_connecto.workflows.packages.import_model import import_model
 
-    card = import_model(package, out, voxel_nm=voxel_nm, overwrite=overwrite)
+    card = import_model(package, out, voxel_nm=voxel_nm, boundary=boundary, overwrite=overwrite)
     names = ", ".join(output.name for output in card.outputs)
     size = " x ".join(f"{v:g}" for v in card.voxel_nm)
     checked = "no test tensors" if is_bare(Path(package)) else "test tensors reproduced"

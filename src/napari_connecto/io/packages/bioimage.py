@@ -85,7 +85,7 @@ def read_package(path: str | Path) -> Package:
     with opened(path) as files:
         document = files.chosen or _document(files)
         raw = safe_yaml(files.read(document, MAX_YAML), f"'{document}' in '{files.path}'")
-        return _parsed(_description(raw, path), raw, files)
+        return _parsed(described(raw, path), raw, files)
 
 
 def _document(files: PackageFiles) -> str:
@@ -114,7 +114,16 @@ def spec_library() -> Any:
     return bioimageio.spec
 
 
-def _description(raw: Any, path: str | Path) -> Any:
+def described(raw: Any, path: str | Path) -> Any:
+    """A description, from plain values, as ``bioimageio.spec`` has it in its latest format; ``path`` for messages.
+
+    Raises
+    ------
+    InputError
+        If the extra ``bioimageio`` is not installed.
+    ModelError
+        If it is not valid, or its weights are of no supported kind.
+    """
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ModelError(f"the description in '{path}' is not a mapping of names to values; download the package again")
     if raw.get("type") != "model":
@@ -189,7 +198,7 @@ def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
     missing = set(axes) ^ set(answer) if "z" in axes + answer else set()
     if "z" in missing:
         raise ModelError(f"got axes {axes} in and {answer} out; z must be in both or in neither")
-    form, entry = _entry(model.weights, files)
+    form, entry = weights_of(model.weights, files.path)
     weights = files.read(_name(entry.source))
     stated = _stated(raw, form) or getattr(entry, "sha256", None)
     if stated and hashlib.sha256(weights).hexdigest() != str(stated):
@@ -214,7 +223,14 @@ def _parsed(model: Any, raw: Mapping[str, Any], files: PackageFiles) -> Package:
     )
 
 
-def _entry(weights: Any, files: PackageFiles) -> tuple[str, Any]:
+def weights_of(weights: Any, path: str | Path) -> tuple[str, Any]:
+    """The form of the weights to use, one of `WEIGHTS`, and its entry.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
     there = [name for name in type(weights).model_fields if getattr(weights, name, None) is not None]
     if "torchscript" in there:
         return "torchscript", weights.torchscript
@@ -223,7 +239,7 @@ def _entry(weights: Any, files: PackageFiles) -> tuple[str, Any]:
         return "pytorch_state_dict", entry
     if "onnx" in there:
         return "onnx", weights.onnx
-    raise ModelError(f"'{files.path}' has weights as {', '.join(there)}; supported are {', '.join(WEIGHTS)}")
+    raise ModelError(f"'{path}' has weights as {', '.join(there)}; supported are {', '.join(WEIGHTS)}")
 
 
 def _stated(raw: Mapping[str, Any], form: str) -> Any:

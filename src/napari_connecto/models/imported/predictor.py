@@ -38,7 +38,8 @@ class ImportedPredictor:
         ``network`` is {"kind": "imported", "format": one of `FILES`, "axes": "bcyx", "answer": "bcyx",
         "before": [...], "after": [...], "architecture": "...", "kwargs": {...}}: order of the network's axes (of the
         letters b c z y x; b, c and z may lack), steps as `napari_connecto.models.imported.steps` has them, and
-        for a state dict how to build the network. ``digest`` is set to that of the weights.
+        for a state dict how to build the network. ``digest`` is set to that of the weights. Where the card names
+        only one of several channels, "taken" is [its index, how many the network gives].
     weights
         A TorchScript file, see `load_torchscript` for how far it can be trusted, a safetensors or an ONNX file.
     device
@@ -66,7 +67,9 @@ class ImportedPredictor:
         self.calls = cores() if self.device.type == "cpu" else 1
         self._axes, self._answer = network["axes"], network["answer"]
         self._before = _tried(pointwise(network["before"], "preprocessing"), card.channels)
-        self._after = _tried(pointwise(network["after"], "postprocessing"), len(card.outputs))
+        taken: tuple[int | None, int] = network.get("taken") or (None, len(card.outputs))
+        self._taken, self._given = taken
+        self._after = _tried(pointwise(network["after"], "postprocessing"), self._given)
         self._dtype: torch.dtype = getattr(torch, dtype_after(self._before))
         self.net = _network(network, weights, card.name).to(self.device)
         self._lock = threading.Lock()
@@ -83,8 +86,10 @@ class ImportedPredictor:
             If the network fails, or a tile does not fit in memory.
         """
         answers = np.concatenate([self.answer(batch[i : i + 1]) for i in range(len(batch))])
-        if answers.shape[1] != len(self.card.outputs):
-            raise ModelError(f"the network gives {answers.shape[1]} channels, its card names {len(self.card.outputs)}")
+        if answers.shape[1] != self._given:
+            raise ModelError(f"the network gives {answers.shape[1]} channels, its card names {self._given}")
+        if self._taken is not None:
+            answers = answers[:, self._taken : self._taken + 1]
         return {output.name: np.ascontiguousarray(answers[:, i]) for i, output in enumerate(self.card.outputs)}
 
     def answer(self, image: np.ndarray) -> np.ndarray:
@@ -174,12 +179,17 @@ def _check(network: Mapping[str, Any], card: ModelCard) -> None:
         "after": _sound_steps,
         "architecture": lambda v: isinstance(v, str),
         "kwargs": lambda v: isinstance(v, dict),
+        "taken": lambda v: v is None or (_two_counts(v) and v[0] < v[1] and len(card.outputs) == 1),
     }
     for key, sound in tests.items():
         if not sound(network.get(key)):
             raise ModelError(f"the card's network has {key} {network.get(key)!r:.80}; import the package again")
     if "z" not in network["axes"] and card.tile[0] + 2 * card.halo[0] != 1:
         raise ModelError(f"got tile {card.tile} and halo {card.halo} for a network of sections; z must be 1 and 0")
+
+
+def _two_counts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int and n >= 0 for n in value)
 
 
 def _tried(steps: list[dict[str, Any]], channels: int) -> list[dict[str, Any]]:

@@ -47,7 +47,9 @@ def torch_model(model: Predictor) -> TorchPredictor:
         return model.model
     if isinstance(model, TorchPredictor):
         return model
-    raise ModelError(f"got a {type(model).__name__}, whose weights cannot be reached; use `load_model` or `new_model`")
+    raise ModelError(
+        f"got a {type(model).__name__}, which cannot be trained; start from a domain, not from an imported model"
+    )
 
 
 def accelerated(model: TorchPredictor) -> Predictor:

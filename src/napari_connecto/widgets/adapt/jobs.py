@@ -20,7 +20,7 @@ from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.adapt.params import RankParams
 
 if TYPE_CHECKING:
-    from napari_connecto.models.inference.predictor import TorchPredictor
+    from napari_connecto.core.model import Predictor
     from napari_connecto.workflows.adapt.contrast import Contrast
     from napari_connecto.workflows.adapt.rank import Ranking
 
@@ -82,7 +82,7 @@ def cut(volume: Volume, card: ModelCard, box: Box) -> tuple[Level, Level]:
     return level, Level(level.read(own), level.voxel_nm, fvec3(level.to_nm(own.start).tolist()))
 
 
-def asked(model: TorchPredictor, patch: Level, scaling: Scaling) -> Level:
+def asked(model: Predictor, patch: Level, scaling: Scaling) -> Level:
     from napari_connecto.workflows.shared.whole import boundary_of
 
     return Level(boundary_of(model, scaling(np.asarray(patch.array))), patch.voxel_nm, patch.origin_nm)

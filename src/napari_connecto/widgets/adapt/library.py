@@ -10,11 +10,11 @@ from qtpy.QtWidgets import QComboBox, QFileDialog
 from napari_connecto.widgets.shared.boundary_models import list_job
 from napari_connecto.widgets.shared.worker import Worker
 
-FOLDER, SHIPPED = "From folder…", "Shipped domains"
+FOLDER, SHIPPED = "From folder…", "Shipped and added models"
 
 
 class LibraryCombo(QComboBox):
-    """The shipped domains, or a folder with others.
+    """The shipped and the user's own models, or a folder with others.
 
     ``listed`` is emitted with the domains' folders by name, ``failed(error, traceback text)`` if listing fails.
     """
@@ -33,7 +33,7 @@ class LibraryCombo(QComboBox):
         self.activated.connect(self._on_activated)
 
     def use(self, folder: Path | None) -> None:
-        """List the domains in a folder; without it, the shipped ones."""
+        """List the models in a folder; without it, the shipped and the user's own."""
         self.folder = folder
         if folder is not None and self.findText(str(folder)) < 0:
             self.insertItem(1, str(folder))

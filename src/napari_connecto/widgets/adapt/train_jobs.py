@@ -17,14 +17,14 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work
 from napari_connecto.widgets.adapt.jobs import Picture, Source
-from napari_connecto.widgets.shared.boundary_models import load, tuned_params
+from napari_connecto.widgets.shared.boundary_models import load, load_trainable, tuned_params
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.adapt.params import FineTuneParams
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.recipes.entries.run import Summary
 
 if TYPE_CHECKING:
-    from napari_connecto.models.inference.predictor import TorchPredictor
+    from napari_connecto.core.model import Predictor
     from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
     from napari_connecto.workflows.adapt.compare import Comparison
     from napari_connecto.workflows.adapt.em_samples import Example
@@ -60,7 +60,7 @@ def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing
     from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job
 
     yield Progress(0, 0, "timing two steps")
-    model = load(work.base) if source.folder is not None else None
+    model = load_trainable(work.base) if source.folder is not None else None
     job = fine_tune_job(model, work.session.examples(), replace(params, steps=2), voxel_nm=work.session.level.voxel_nm)
     seen, step_s = time.perf_counter(), 0.0
     while True:
@@ -141,7 +141,7 @@ def compared_job(work: Work, before: Path, after: Path, mode: str = "auto") -> J
 
 
 def _drawing_job(
-    work: Work, models: Sequence[TorchPredictor], found: Comparison, places: Sequence[tuple[PatchState, Example]]
+    work: Work, models: Sequence[Predictor], found: Comparison, places: Sequence[tuple[PatchState, Example]]
 ) -> Job[list[list[list[Picture | None]]]]:
     """Two rows of images per held-out patch: the maps of both models, and their segmentations."""
     from napari_connecto.workflows.adapt.em_samples import prepared

@@ -8,26 +8,32 @@ from typing import TYPE_CHECKING
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.jobs import Job, Progress
-from napari_connecto.core.model import ModelCard
+from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
-from napari_connecto.sample_data import shipped_folder
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart
 from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.shared.library import boundary_folders
+from napari_connecto.workflows.shared.library import library_models
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
 
 
 @until_changed("card.json", most=8)
-def load(folder: Path) -> TorchPredictor:
-    """A model that can be trained further, cached until its card changes."""
+def load(folder: Path) -> Predictor:
+    """A model, computed by torch, cached until its card changes; an imported one cannot be trained."""
     load_triton_apart()
     from napari_connecto.models.files import load_model
+
+    return load_model(folder, backend="torch")
+
+
+def load_trainable(folder: Path) -> TorchPredictor:
+    """A model that can be trained further; raises `ModelError` for an imported one."""
+    model = load(folder)
     from napari_connecto.models.inference.openvino import torch_model
 
-    return torch_model(load_model(folder, backend="torch"))
+    return torch_model(model)
 
 
 def peek_card(folder: Path) -> ModelCard:
@@ -73,6 +79,6 @@ def model_name(folder: Path) -> str:
 
 
 def list_job(library: Path | None) -> Job[dict[str, Path]]:
-    """Boundary models of a library (without a folder, the shipped one): folder by name."""
+    """Boundary models of a library (without a folder, the shipped and the user's own): folder by name."""
     yield Progress(0, 0, "listing models")
-    return {path.name: path for path in boundary_folders(library or shipped_folder() / "domains")}
+    return library_models(library)

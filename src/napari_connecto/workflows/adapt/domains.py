@@ -31,7 +31,7 @@ from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.shared.library import boundary_folders
+from napari_connecto.workflows.shared.library import library_models
 from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
@@ -134,17 +134,16 @@ def domains_folder() -> Path:
 
 
 def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
-    """Domains by name: the shipped ones, or those in the folders inside ``folder``.
+    """Domains by name: the shipped ones and those of the user's library, or those in the folders inside ``folder``.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    where = Path(folder) if folder is not None else domains_folder()
-    found = {path.parent.name: Domain.load(path.parent) for path in sorted(where.glob(f"*/{ABOUT}"))}
+    found = {name: Domain.load(path) for name, path in library_models(folder).items() if (path / ABOUT).is_file()}
     if not found:
-        raise InputError(f"'{where}' holds no domain; make one with `napari-connecto domains train`")
+        raise InputError(f"'{folder}' holds no domain; make one with `napari-connecto domains train`")
     return found
 
 
@@ -163,7 +162,7 @@ class Candidate:
 
 
 def load_models(folder: str | Path | None = None) -> dict[str, Candidate]:
-    """Boundary models by name: the shipped domains, or the domains and other boundary models inside ``folder``.
+    """Boundary models by name: the shipped ones and those of the user's library, or those inside ``folder``.
 
     Raises
     ------
@@ -172,14 +171,13 @@ def load_models(folder: str | Path | None = None) -> dict[str, Candidate]:
     ModelError
         If a domain is damaged.
     """
-    where = Path(folder) if folder is not None else domains_folder()
     found = {}
-    for path in boundary_folders(where):
+    for name, path in library_models(folder).items():
         domain = Domain.load(path) if (path / ABOUT).is_file() else None
-        found[path.name] = Candidate(path, read_card(path) if domain is None else domain.card, domain)
+        found[name] = Candidate(path, read_card(path) if domain is None else domain.card, domain)
     if not found:
         raise InputError(
-            f"'{where}' holds no boundary model; import one, or make a domain with `napari-connecto domains train`"
+            f"'{folder}' holds no boundary model; import one, or make a domain with `napari-connecto domains train`"
         )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ UNSTATED_HALO = 16
 
 
 def import_model(
-    package: str | Path, out: str | Path, *, voxel_nm: Sequence[float] | None = None, overwrite: bool = False
+    package: str | Path,
+    out: str | Path,
+    *,
+    voxel_nm: Sequence[float] | None = None,
+    boundary: str = "",
+    source: str = "",
+    overwrite: bool = False,
 ) -> ModelCard:
     """Convert a bioimage.io model package, or a TorchScript file, to a model folder for `load_model`.
 
@@ -45,6 +52,11 @@ def import_model(
     voxel_nm
         Voxel size the model was trained at, nm, (z, y, x); needed where the package states none. Of a model of single
         sections z does not count; it is taken as y where only y and x are stated.
+    boundary
+        Name of the output that is the probability of a boundary; the others are left out, and the model can be ranked
+        and used to segment. An only output with "boundary" or "membrane" in its name is taken by itself.
+    source
+        Where the package comes from, for the card.
     overwrite
         Replace a model that is in ``out``.
 
@@ -62,11 +74,37 @@ def import_model(
         If no voxel size is stated nor given.
     ModelError
         If the package is unsafe, damaged or not supported, or misses its own test tensors by more than 1e-4 (of the
-        value, where that is above 1).
+        value, where that is above 1), or the output ``boundary`` is not there or not a probability.
     StoreError
         If ``out`` cannot be written, or holds a model and ``overwrite`` is False.
     """
-    return save_model(verified(package, voxel_nm), out, overwrite=overwrite)
+    values: np.ndarray | None = None
+    if is_bare(Path(package)):
+        model = bare_model(package, voxel_nm)
+    else:
+        parsed = read_package(package)
+        model = _verified(parsed, voxel_nm)
+        values = from_layout(parsed.test_output, parsed.answer_axes)
+    chosen = boundary_output([output.name for output in model.card.outputs], boundary)
+    if chosen:
+        model = _of_boundary(model, values, chosen)
+    if source:
+        model = ImportedPredictor(replace(model.card, training=source), model.weights, "cpu")
+    return save_model(model, out, overwrite=overwrite)
+
+
+def boundary_output(outputs: Sequence[str], named: str = "") -> str:
+    """The output that is a boundary: the one named, else an only one whose name says so; "" for none.
+
+    Raises
+    ------
+    ModelError
+        If there is none of the name.
+    """
+    if named and named not in outputs:
+        raise ModelError(f"got the output '{named}'; the model gives {', '.join(outputs)}")
+    told = len(outputs) == 1 and any(word in outputs[0].lower() for word in ("boundar", "membrane"))
+    return named or (outputs[0] if told else "")
 
 
 def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> ImportedPredictor:
@@ -76,10 +114,34 @@ def verified(package: str | Path, voxel_nm: Sequence[float] | None = None) -> Im
     """
     if is_bare(Path(package)):
         return bare_model(package, voxel_nm)
-    parsed = read_package(package)
+    return _verified(read_package(package), voxel_nm)
+
+
+def _verified(parsed: Package, voxel_nm: Sequence[float] | None) -> ImportedPredictor:
     model = _model(parsed, _voxel_nm(parsed, voxel_nm))
     _verify(model, parsed)
     return model
+
+
+def _of_boundary(model: ImportedPredictor, answer: np.ndarray | None, name: str) -> ImportedPredictor:
+    """A model of which one output is used, as the probability of a boundary; ``answer`` is its test output, if any.
+
+    Raises
+    ------
+    ModelError
+        If the test output is not within 0 and 1 there, or coarser than the image.
+    """
+    index, count = [output.name for output in model.card.outputs].index(name), len(model.card.outputs)
+    if answer is not None:
+        low, high = float(answer[:, index].min()), float(answer[:, index].max())
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
+            raise ModelError(f"the output '{name}' goes from {low:.3g} to {high:.3g}; that is no probability")
+    output = model.card.output(name)
+    if output.stride != (1, 1, 1):
+        raise ModelError(f"the output '{name}' is coarser than the image, so it cannot be used as a boundary")
+    network = {**model.card.network, **({"taken": [index, count]} if count > 1 else {})}
+    card = replace(model.card, task="boundary", outputs=(replace(output, name="boundary"),), network=network)
+    return ImportedPredictor(card, model.weights, "cpu")
 
 
 def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
@@ -91,10 +153,9 @@ def _model(package: Package, voxel_nm: FVec3) -> ImportedPredictor:
     if own == "state_dict":
         weights = converted(weights, package.architecture, arguments, "the weights")
     tile, halo, stride, trimmed = _tiling(package.space)
-    boundary = len(package.outputs) == 1 and any(w in package.outputs[0].lower() for w in ("boundar", "membrane"))
     card = ModelCard(
         name=package.name,
-        task="boundary" if boundary else "imported",
+        task="boundary" if boundary_output(package.outputs) else "imported",
         voxel_nm=voxel_nm,
         tile=tile,
         halo=halo,

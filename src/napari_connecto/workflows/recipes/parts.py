@@ -11,9 +11,10 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.models.files import CARD
-from napari_connecto.sample_data import TRANSLATOR, list_models, list_translators
+from napari_connecto.sample_data import TRANSLATOR, list_translators
 from napari_connecto.workflows.adapt.domains import ABOUT
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.library import library_models
 
 TUNED = "segment.json"
 """Thresholds tuned with a model, beside it."""
@@ -30,14 +31,14 @@ def clipped_lines(region: Box | None, volume: Volume) -> list[str]:
 
 
 def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of a model, given as a path (also of what fine-tune wrote) or by the name of a shipped domain.
+    """The folder of a model, given as a path (also of what fine-tune wrote) or by a name: shipped, or the user's own.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    return _named_folder("model", name_or_path, "model", CARD, list_models())
+    return _named_folder("model", name_or_path, "model", CARD, library_models())
 
 
 def translator_folder(name_or_path: str | Path) -> Path:

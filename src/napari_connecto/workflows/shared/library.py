@@ -5,7 +5,36 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from napari_connecto.core.settings import settings
+from napari_connecto.sample_data import shipped_folder
+
 DOMAIN, CARD, ENCODER = "domain.json", "card.json", "encoder"
+
+
+def user_library() -> Path:
+    """The user's own library, where `domains add` and `domains build` put models; it need not exist."""
+    return settings().results / "library"
+
+
+def libraries(folder: str | Path | None = None) -> tuple[Path, ...]:
+    """Folders of models: ``folder`` alone, else that of the shipped domains and the user's own."""
+    if folder is not None:
+        return (Path(folder),)
+    return shipped_folder() / "domains", user_library()
+
+
+def library_models(folder: str | Path | None = None) -> dict[str, Path]:
+    """Boundary models by name, see `libraries`; a shipped one goes before one of the same name."""
+    found: dict[str, Path] = {}
+    for library in libraries(folder):
+        for path in boundary_folders(library):
+            found.setdefault(path.name, path)
+    return found
+
+
+def added_models() -> dict[str, Path]:
+    """Those of the user's own library."""
+    return {path.name: path for path in boundary_folders(user_library())}
 
 
 def boundary_folders(library: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 
 def _library() -> Any:
-    return param(None, "Folder of domains (and other models); default: the shipped ones.", role="folder")
+    return param(None, "Folder of domains (and other models); default: the shipped ones and your own.", role="folder")
 
 
 def _source() -> Any:

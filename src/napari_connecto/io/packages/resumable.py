@@ -1,0 +1,134 @@
+"""Files from a web server: bounded, checked, and continued where an earlier download broke off."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from napari_connecto import __version__
+from napari_connecto.core.errors import InputError, ModelError, StoreError
+from napari_connecto.core.jobs import Job, Progress
+
+TIMEOUT_S = 20.0
+PIECE = 2**18
+UNFINISHED = ".part"
+"""Suffix of a file that is not whole yet."""
+SCHEMES = ("https://", "http://")
+
+
+class MissingError(ModelError):
+    """The server has no such thing."""
+
+
+def read_small(address: str, limit: int) -> bytes:
+    """What a server answers, of at most ``limit`` bytes.
+
+    Raises
+    ------
+    MissingError
+        If there is nothing at the address.
+    ModelError
+        If the answer is longer, or the server refuses.
+    InputError
+        If the address is not of the web, or the server cannot be reached.
+    """
+    with _opened(address) as answer:
+        found = answer.read(limit + 1)
+    if len(found) > limit:
+        raise ModelError(f"'{address}' holds more than {limit} bytes; this is not what was asked for")
+    return found
+
+
+def download_job(address: str, path: Path, *, size: int, sha256: str = "", what: str = "") -> Job[Path]:
+    """Download a file, with a report per piece; one that is there with the right size and checksum is kept.
+
+    Parameters
+    ----------
+    address
+        ``https://`` or ``http://``.
+    path
+        Where it is written. Until it is whole, its beginning lies beside it and is continued by the next call.
+    size
+        Bytes that it must have.
+    sha256
+        Checksum that it must have, hexadecimal; "" for none.
+    what
+        Name for progress.
+
+    Raises
+    ------
+    ModelError
+        If the file has another size or checksum; it is deleted then.
+    InputError
+        If the server cannot be reached, or the connection breaks.
+    StoreError
+        If it cannot be written.
+    """
+    if path.is_file() and path.stat().st_size == size and (not sha256 or _digest(path) == sha256):
+        return path
+    part = path.with_name(path.name + UNFINISHED)
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        there = part.stat().st_size if part.is_file() else 0
+        if there > size:
+            there = 0
+        if there < size:
+            with _opened(address, there) as answer:
+                if not _continues(answer, there):
+                    there = 0
+                with part.open("ab" if there else "wb") as out:
+                    while piece := answer.read(PIECE):
+                        there += len(piece)
+                        if there > size:
+                            break
+                        out.write(piece)
+                        yield Progress(there, size, f"downloading {what or path.name}")
+        if there < size:
+            raise InputError(
+                f"the download of '{address}' broke off after {there} of {size} bytes; run the command again to resume"
+            )
+        if there > size or (sha256 and _digest(part) != sha256):
+            part.unlink()
+            wrong = f"has more than the {size} bytes stated" if there > size else "has another SHA-256 than stated"
+            raise ModelError(f"'{address}' {wrong}; it was deleted: run the command again, or tell its authors")
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write '{path}': {error.strerror or error}") from error
+    return path
+
+
+@contextmanager
+def _opened(address: str, start: int = 0) -> Iterator[HTTPResponse]:
+    """The answer of a server, from byte ``start`` on if it can; every fault of the connection in one line."""
+    if not address.startswith(SCHEMES):
+        raise InputError(f"got the address '{address:.200}'; allowed are https:// and http://")
+    request = Request(address, headers={"User-Agent": f"napari-connecto/{__version__}"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        with urlopen(request, timeout=TIMEOUT_S) as answer:
+            yield answer
+    except HTTPError as error:
+        error.close()
+        if error.code == 404:
+            raise MissingError(f"there is nothing at '{address}'") from error
+        raise ModelError(f"'{address}' answers with status {error.code}; try again later") from error
+    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", "") or error or type(error).__name__).split())
+        raise InputError(f"cannot reach '{address}' ({reason:.200}); check the connection and try again") from error
+
+
+def _continues(answer: HTTPResponse, start: int) -> bool:
+    """Whether an answer begins at byte ``start``, as asked; a server may send all of it instead."""
+    stated = str(answer.headers.get("Content-Range", ""))
+    return bool(start) and answer.status == 206 and stated.startswith(f"bytes {start}-")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
