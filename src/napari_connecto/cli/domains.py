@@ -51,14 +51,14 @@ def add(
     progress: str,
 ) -> None:
     """Download the model SOURCE (bioimage.io:NAME) into your library; size, licence and citation are shown first."""
-    from napari_connecto.workflows.packages.add_model import add_model_job, offered
+    from napari_connecto.workflows.packages.add_model import collected_job, offered
 
     listed = offered(source, library, voxel_nm=voxel_nm, boundary=boundary)
     for line in listed.lines():
         click.echo(line, err=progress == "json")
     if not yes:
         ask("download?")
-    out = drive(add_model_job(listed, library, voxel_nm=voxel_nm, boundary=boundary), progress)
+    out = drive(collected_job(listed, library, voxel_nm=voxel_nm, boundary=boundary), progress)
     lines = [f"{out}: test tensors reproduced; `napari-connecto rank` compares it with the others"]
     finish({"out": str(out), "lines": lines}, progress)
 

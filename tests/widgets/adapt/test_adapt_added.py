@@ -63,7 +63,8 @@ def test_a_package_is_ranked_chosen_and_its_segments_are_shown(added, dock, view
     assert "Cite: Nowhere https://doi.org/10.1000/xyz123" in dock.choose.about.text()
     dock.go_to(5)
     dock.segment.form.value = SegmentParams(mode="2d", block=(8, 128, 128))
+    dock.segment.where.setCurrentText("Everywhere")
     dock.segment.bar.button.click()
     settle(dock.segment.bar, qtbot)
-    made = next(layer for layer in viewer.layers if layer.name.endswith("segments"))
+    made = viewer.layers["segments-1"]
     assert len(np.unique(np.asarray(made.data if not made.multiscale else made.data[0]))) > 20

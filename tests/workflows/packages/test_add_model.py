@@ -14,7 +14,7 @@ from napari_connecto.core.errors import Cancelled, ConnectoError, InputError, Mo
 from napari_connecto.core.settings import settings
 from napari_connecto.io.packages.collection import VARIABLE
 from napari_connecto.models.files import load_model
-from napari_connecto.workflows.packages.add_model import add_model, add_model_job, offered
+from napari_connecto.workflows.packages.add_model import add_model, collected_job, offered
 from napari_connecto.workflows.shared.library import library_models, user_library
 from tests import collection, packages
 
@@ -122,7 +122,7 @@ def test_what_the_collection_sends_beyond_the_listed_size_is_not_kept(server, mo
     listed = offered(NAME)
     server.models["tiny-fly"]["weights.pt"] += b"0" * 100_000
     with pytest.raises(ModelError, match=r"has more than the .* bytes stated; it was deleted"):
-        nc.run(add_model_job(listed))
+        nc.run(collected_job(listed))
     assert not list(settings().cache.rglob("weights.pt*"))
 
 

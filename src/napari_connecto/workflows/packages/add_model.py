@@ -60,7 +60,7 @@ def add_model(
     listed = offered(source, library, voxel_nm=voxel_nm, boundary=boundary)
     if confirm is not None and not confirm(listed):
         raise Cancelled(f"'{source}' was not downloaded")
-    return run(add_model_job(listed, library, voxel_nm=voxel_nm, boundary=boundary))
+    return run(collected_job(listed, library, voxel_nm=voxel_nm, boundary=boundary))
 
 
 def offered(
@@ -86,7 +86,7 @@ def offered(
     return listed
 
 
-def add_model_job(
+def collected_job(
     listed: Listed,
     library: str | Path | None = None,
     *,
