@@ -22,8 +22,8 @@ from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.adapt.domains import load_encoder
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
 from napari_connecto.workflows.adapt.fine_tune import boundary_card
-from napari_connecto.workflows.adapt.params import DomainParams
-from napari_connecto.workflows.adapt.train_domain import About, train_domain_job
+from napari_connecto.workflows.adapt.params import About, DomainParams
+from napari_connecto.workflows.adapt.train_domain import train_domain_job
 from napari_connecto.workflows.shared.em_labels import to_em
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))

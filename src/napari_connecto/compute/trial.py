@@ -40,8 +40,8 @@ class Trial:
         Forward passes at once.
     peak_bytes
         Highest memory of the process meanwhile.
-    block
-        What one of the tiles read, (channels, z, y, x).
+    tiles, blocks
+        The tiles that were read, and what they read, (channels, z, y, x) each.
     """
 
     batch: int
@@ -49,7 +49,8 @@ class Trial:
     model_s: float
     calls: int
     peak_bytes: int = 0
-    block: np.ndarray | None = field(default=None, compare=False, repr=False)
+    tiles: tuple[Tile, ...] = field(default=(), compare=False, repr=False)
+    blocks: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def tile_s(self) -> float:
@@ -100,7 +101,7 @@ def choose_batch(
     allowed = {size: s for size, s in measured.items() if s * size * calls <= CALL_S or size == sizes[0]}
     fastest = min(allowed.values())
     batch = min(size for size, s in allowed.items() if s <= 1.05 * fastest)
-    return Trial(batch, read_s, measured[batch], calls, watch.peak_bytes, blocks[0])
+    return Trial(batch, read_s, measured[batch], calls, watch.peak_bytes, tuple(tiles), tuple(blocks))
 
 
 def _read_some(level: Level, plan: TilePlan, count: int = 4) -> tuple[list[Tile], list[np.ndarray], float]:

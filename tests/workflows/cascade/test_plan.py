@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import run
@@ -15,12 +17,16 @@ from napari_connecto.core.model import Output, Scaling
 from napari_connecto.core.scalings import Scalings
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.io.disk import read_json
+from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.cascade.estimate import estimate
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import report_lines
+from napari_connecto.workflows.cascade.search import keeping
+from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.calls import EachChunk, calls, grouped
-from napari_connecto.workflows.cascade.search.detect import detect
+from napari_connecto.workflows.cascade.search.detect import detect, with_levels
 from napari_connecto.workflows.cascade.search.plan import make_plan
+from napari_connecto.workflows.cascade.search.some_maps import some_maps
 from napari_connecto.workflows.cascade.search.timed_before import timings_folder
 from napari_connecto.workflows.cascade.search.timing import (
     gives_same_answer,
@@ -157,6 +163,37 @@ def test_the_same_search_has_the_same_timings_again(tmp_path, monkeypatch):
     assert run(timings_job(volume, cascade, Scalings(volume))) == Timings.from_json(read_json(kept), 3) != first
     other = run(timings_job(volume, elastic(fakes.cascade(), Shading), Scalings(volume)))
     assert other not in (first, Timings.from_json(read_json(kept), 3))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_objects_are_timed_on_what_a_search_stores(stored, tmp_path):
+    """Stored or averaged from a finer level: maps of some chunks are those that the search keeps of them."""
+    whole = fakes.pyramid(fakes.spots((8, 512, 512), 200), ((1, 2, 2),))
+    cascade = fakes.cascade(factors=(), voxel_nm=whole.levels[1].voxel_nm)
+    volume = with_levels(whole if stored else replace(whole, levels=whole.levels[:1]), cascade)
+    stage, level = cascade.stages[0], volume.level_at(cascade.cards[0].voxel_nm)
+    assert isinstance(level.array, Averaged) is not stored
+    plan = TilePlan(level.shape, stage.card.tile, stage.card.halo)
+    scaling = stage.card.normalisation.resolve(volume)
+    trial = choose_batch(level, plan, stage, scaling, seconds=0)
+    maps = some_maps(volume, stage, scaling, trial)
+    detect(volume, cascade, NO_AUDIT, out=tmp_path)
+    kept = open_volume(tmp_path / "map" / "probability.zarr").levels[0]
+    assert len(maps) == 4
+    for one in maps:
+        assert any(np.array_equal(one, kept.read(tile.write)) for tile in plan)
+
+
+def test_objects_that_are_drawn_on_a_finer_grid_are_timed_there():
+    """Masks of a level that is not stored are drawn on the image's own grid: what is timed writes that many voxels."""
+    volume = fakes.pyramid(fakes.spots((8, 512, 512), 50), ())
+    cascade = fakes.cascade(factors=(), voxel_nm=(40.0, 80.0, 80.0))
+    volume, drawn = with_levels(volume, cascade), []
+    spy = mock.patch.object(keeping, "refined", lambda *given: drawn.append(given[2]) or iter(()))
+    with spy:
+        run(timings_job(volume, cascade, Scalings(volume)))
+    assert drawn
+    assert all(one.voxel_nm == volume.levels[0].voxel_nm for one in drawn)
 
 
 @pytest.mark.parametrize("audit", [0, 30, 10**6])

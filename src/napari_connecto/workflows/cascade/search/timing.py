@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf, prod
 
@@ -20,6 +21,7 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.search.averaged import Averaged
 from napari_connecto.workflows.cascade.search.calls import grouped
 from napari_connecto.workflows.cascade.search.keeping import keeping_seconds
+from napari_connecto.workflows.cascade.search.some_maps import some_maps
 from napari_connecto.workflows.cascade.search.timed_before import keep_timings, timed_before
 from napari_connecto.workflows.cascade.thresholds.prices import ONE, Price, Timings, calibrated
 from napari_connecto.workflows.shared.region import region_in
@@ -89,18 +91,23 @@ def larger_groups(tile: Vec3, grid: Vec3) -> Iterator[Vec3]:
 
 def _measured_job(volume: Volume, cascade: Cascade, scalings: Scalings, *, larger: bool) -> Job[Timings]:
     prices: list[tuple[Price, ...]] = []
+    trials: list[Trial | None] = []
     exhaustive_s, block = 0.0, None
     for stage, known in zip(cascade.stages, calibrated(cascade.calibration), strict=True):
-        try:
+        ways, trial = known, None
+        with suppress(ChunkError, VoxelSizeError):
             level, plan = _timed_on(volume, stage, block)
             worth_s = WORTH_LARGER * exhaustive_s if larger else inf
-            ways, block = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
+            ways, trial = yield from _ways_job(level, plan, stage, scalings.of(stage.card), worth_s)
+            block = trial.blocks[0]
             exhaustive_s = exhaustive_s or len(plan) * min(price.chunk_s for price in ways)
-        except (ChunkError, VoxelSizeError):
-            ways = known
         prices.append(ways)
-    level, plan = _timed_on(volume, cascade.stages[0])
-    return Timings(tuple(prices), *keeping_seconds(volume, level, plan, cascade.rule))
+        trials.append(trial)
+    finest, trial = cascade.stages[0], trials[0]
+    level = volume.level_at(finest.card.voxel_nm)  # its own, made or not: masks are drawn on a finer grid than that
+    maps = [] if trial is None else some_maps(volume, finest, scalings.of(finest.card), trial)
+    kept = keeping_seconds(volume, level, TilePlan(level.shape, finest.card.tile), cascade.rule, maps)
+    return Timings(tuple(prices), *kept)
 
 
 def _timed_on(volume: Volume, stage: Predictor, block: np.ndarray | None = None) -> tuple[Level, TilePlan]:
@@ -114,15 +121,15 @@ def _timed_on(volume: Volume, stage: Predictor, block: np.ndarray | None = None)
 
 def _ways_job(
     level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, worth_s: float
-) -> Job[tuple[tuple[Price, ...], np.ndarray | None]]:
-    """Prices, and a block that was read; larger tiles are tried if all chunks take at least ``worth_s`` seconds."""
+) -> Job[tuple[tuple[Price, ...], Trial]]:
+    """Prices, and the trial of single chunks. Larger tiles: if all chunks take at least ``worth_s`` seconds."""
     yield Progress(0, 0, TIMING, overall=0.0)
     there = TilePlan(level.shape, plan.tile, plan.halo)
     trial = choose_batch(level, there, stage, scaling, seconds=0.5)
     found = [Price(ONE, trial.tile_s, trial.batch)]
     if len(plan) * trial.tile_s >= worth_s:
         found += yield from _larger_job(level, plan, stage, scaling, trial)
-    return tuple(found), trial.block
+    return tuple(found), trial
 
 
 def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling, one: Trial) -> Job[list[Price]]:
@@ -131,8 +138,7 @@ def _larger_job(level: Level, plan: TilePlan, stage: Predictor, scaling: Scaling
     Nothing more is read for them: they are timed on the block of ``one``, and reading takes as long per voxel.
     """
     found: list[Price] = []
-    before_s, block = one.tile_s, one.block
-    assert block is not None
+    before_s, block = one.tile_s, one.blocks[0]
     for group in larger_groups(plan.tile, plan.grid):
         wide, tiles = widened(stage, group), grouped(plan, group)
         larger = prod(tiles.read_shape) / prod(plan.read_shape)
