@@ -66,7 +66,7 @@ def test_commands():
     )
     general, xray = (
         ["convert", "demo", "info", "models", "report", "run", "samples"],
-        ["pair", "simulate-xray", "train-translator", "translate"],
+        ["adapt-translator", "pair", "simulate-xray", "train-translator", "translate"],
     )
     helpers = ["cache", "doctor", "export", "neuroglancer"]
     inspect = ["concepts", "guard", "probe", "prune", "why-missed"]

@@ -86,6 +86,8 @@ _HOMES = {
     "distance_matrix": "workflows.adapt.domain_map",
     "mantel": "workflows.adapt.domain_map",
     "train_translator": "workflows.xray.train",
+    "adapt_translator": "workflows.xray.adapt",
+    "AdaptParams": "workflows.xray.translate_params",
     "TranslatorParams": "workflows.xray.translate_params",
     "Translator": "workflows.xray.translator",
     "load_translator": "workflows.xray.translator",

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = (
+    "adapt_translator",
     "check_pair",
     "check_translation",
     "compare",

@@ -214,7 +214,7 @@ def test_options_out_of_range_are_refused() -> None:
 def test_default_batches() -> None:
     assert default_batch(card_of((1, 512, 512), (0, 0, 0))) == 1
     assert default_batch(card_of((64, 64, 64), (0, 0, 0))) == 4
-    assert default_batch(card_of((128, 128, 128), (0, 0, 0))) == 2
+    assert default_batch(card_of((128, 128, 128), (0, 0, 0))) == 1
 
 
 class Hungry(LocalMean):

@@ -56,6 +56,7 @@ def recipes(folder: Path) -> Target:
         {"workflow": "simulate-xray", **plain, "params": {"seed": 1}},
         {"workflow": "pair", **plain, "em": spec, "params": {}},
         {"workflow": "train-translator", **plain, "em": spec, "params": {}, "pairing": {}},
+        {"workflow": "adapt-translator", **plain, "em": spec, "translator": "synthetic", "params": {"steps": 2}},
     ]
     cwd = folder / "cwd"
 

@@ -11,6 +11,8 @@ import psutil
 from napari_connecto.core.model import DIRECTIONS, SECTIONS, ModelCard
 
 EVERY_S = 0.002
+FOLD = "fold"
+"""Of a card's network: voxels per cell, (z, y, x)."""
 CHANNELS = 10
 """Activations of a U-Net at full size, as a multiple of its first layer's channels: about 10 measured, 2-D and 3-D."""
 COPIES = 3
@@ -51,6 +53,8 @@ def pass_bytes(card: ModelCard, batch: int) -> int:
     width = card.network.get("width", 16)
     read = prod(t + 2 * h for t, h in zip(card.tile, card.halo, strict=True))
     layers = CHANNELS * (width if isinstance(width, int) else 16)
+    if FOLD in card.network:  # its layers compute on cells of voxels; only its answers have all of them
+        layers = -(-layers // prod(card.network[FOLD])) + COPIES * len(card.outputs)
     if DIRECTIONS in card.network:  # the network has a few sections at a time
         sections = SECTIONS * read // (card.tile[0] + 2 * card.halo[0])
         return batch * (read * COPIES + sections * layers) * 4

@@ -42,6 +42,12 @@ def cores() -> int:
     return min(there, settings().threads or there)
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 (AVX-512 or AMX): convolutions are then three times as fast."""
+    asked = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(ask is not None and ask() for ask in asked)
+
+
 def describe_device(device: torch.device | str = "auto") -> str:
     """In words a user reads: "CPU, 8 cores", "NVIDIA RTX A4000, 16 GB"."""
     device = pick_device(device) if isinstance(device, str) else device

@@ -14,22 +14,48 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Output, Predictor
 from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
 
-MEAN, LOG_VARIANCE = "mean", "log_variance"
+MEAN, LOG_VARIANCE, LOG_EPISTEMIC, MEMBRANE = "mean", "log_variance", "log_epistemic", "membrane"
 OUTPUTS = ("mean", "aleatoric", "epistemic")
 FLIPS = ((), (-1,), (-2,), (-2, -1), (-3,), (-3, -1), (-3, -2), (-3, -2, -1))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one pass says of a batch; arrays (n, z, y, x) float32.
+
+    Parameters
+    ----------
+    mean, variance
+        Of the brightness.
+    epistemic
+        Variance that the model says an ensemble would have (of a model that was taught by one).
+    membrane
+        Probability of membrane, of a model with that output.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    epistemic: np.ndarray | None = None
+    membrane: np.ndarray | None = None
+
+    def flipped(self, axes: tuple[int, ...]) -> Seen:
+        """All of it mirrored."""
+        parts = (self.mean, self.variance, self.epistemic, self.membrane)
+        return Seen(*(None if a is None else np.flip(a, axes) for a in parts))  # type: ignore[arg-type]
 
 
 class Pass(Protocol):
     """One look at a batch."""
 
-    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance, each (n, z, y, x) float32."""
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Seen:
+        """What it sees."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +64,19 @@ class Plain:
 
     model: Predictor
 
-    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Seen:
         """See `Pass`."""
         answer = self.model(batch, seeds)
-        if LOG_VARIANCE not in answer:
-            return answer[MEAN], np.zeros_like(answer[MEAN])
-        return answer[MEAN], np.exp(np.clip(answer[LOG_VARIANCE], *LOG_VARIANCE_RANGE))
+        mean = answer[MEAN]
+        variance = _variance(answer[LOG_VARIANCE]) if LOG_VARIANCE in answer else np.zeros_like(mean)
+        epistemic = _variance(answer[LOG_EPISTEMIC]) if LOG_EPISTEMIC in answer else None
+        if epistemic is not None:
+            variance = np.maximum(variance - epistemic, np.float32(np.exp(LOG_VARIANCE_RANGE[0])))
+        return Seen(mean, variance, epistemic, expit(answer[MEMBRANE]) if MEMBRANE in answer else None)
+
+
+def _variance(logarithm: np.ndarray) -> np.ndarray:
+    return np.exp(np.clip(logarithm, *LOG_VARIANCE_RANGE))
 
 
 @dataclass(frozen=True)
@@ -53,10 +86,9 @@ class Flipped:
     look: Pass
     axes: tuple[int, ...]
 
-    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Seen:
         """See `Pass`."""
-        mean, variance = self.look(np.ascontiguousarray(np.flip(batch, self.axes)), seeds)
-        return np.flip(mean, self.axes), np.flip(variance, self.axes)
+        return self.look(np.ascontiguousarray(np.flip(batch, self.axes)), seeds).flipped(self.axes)
 
 
 @dataclass(frozen=True)
@@ -66,13 +98,17 @@ class Dropped:
     model: Predictor
     number: int
 
-    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Seen:
         """See `Pass`."""
         return Plain(self.model)(batch, [seed * 101 + self.number + 1 for seed in seeds])
 
 
 class Mixture:
     """Passes as one predictor with outputs "mean", "aleatoric" and "epistemic" (standard deviations).
+
+    Of models with an output "membrane" there is a fourth, "membrane": the mean probability of the passes. Where a model
+    estimates the variance of an ensemble ("log_epistemic"), its mean is part of the epistemic variance, and not of the
+    aleatoric one.
 
     Parameters
     ----------
@@ -90,7 +126,8 @@ class Mixture:
         self, card: ModelCard, passes: Sequence[Pass], digest: str, calls: int = 1, any_tile: bool = False
     ) -> None:
         grid = card.output(MEAN)
-        self.card = replace(card, outputs=tuple(replace(grid, name=name) for name in OUTPUTS), digest=digest)
+        names = [*OUTPUTS, *([MEMBRANE] if any(o.name == MEMBRANE for o in card.outputs) else [])]
+        self.card = replace(card, outputs=tuple(replace(grid, name=name) for name in names), digest=digest)
         self.passes = tuple(passes)
         self.calls = calls
         self.any_tile = any_tile
@@ -98,15 +135,18 @@ class Mixture:
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`."""
         mean: np.ndarray = np.zeros((), np.float32)
-        spread, noise = mean, mean
+        spread, noise, told, membrane = mean, mean, mean, mean
         for count, look in enumerate(self.passes, start=1):
-            value, variance = look(batch, seeds)
-            step = value - mean
+            seen = look(batch, seeds)
+            step = seen.mean - mean
             mean = mean + step / count
-            spread = spread + step * (value - mean)
-            noise = noise + (variance - noise) / count
-        values = (mean, np.sqrt(noise), np.sqrt(np.maximum(spread, 0) / len(self.passes)))
-        return dict(zip(OUTPUTS, (v.astype(np.float32, copy=False) for v in values), strict=True))
+            spread = spread + step * (seen.mean - mean)
+            noise = noise + (seen.variance - noise) / count
+            told = told if seen.epistemic is None else told + (seen.epistemic - told) / count
+            membrane = membrane if seen.membrane is None else membrane + (seen.membrane - membrane) / count
+        values = (mean, np.sqrt(noise), np.sqrt(np.maximum(spread, 0) / len(self.passes) + told), membrane)
+        names = [output.name for output in self.card.outputs]
+        return dict(zip(names, (v.astype(np.float32, copy=False) for v in values), strict=False))
 
     def first(self, count: int) -> Mixture:
         """Of the first passes alone: as fast for each, to be timed."""
@@ -132,7 +172,7 @@ class Look:
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
         """See `napari_connecto.core.model.Predictor`."""
-        return {MEAN: self.look(batch, seeds)[0]}
+        return {MEAN: self.look(batch, seeds).mean}
 
 
 def ensemble(models: Sequence[Predictor]) -> Mixture:
@@ -178,6 +218,7 @@ def _mixture(models: Sequence[Predictor], passes: Sequence[Pass], kind: str) -> 
     return Mixture(models[0].card, passes, digest, int(getattr(models[0], "calls", 1)), any_tile)
 
 
-def regression_outputs(*, variance: bool = True) -> tuple[Output, ...]:
+def regression_outputs(*, variance: bool = True, epistemic: bool = False, membrane: bool = False) -> tuple[Output, ...]:
     """Outputs of a model that can be a pass."""
-    return (Output(MEAN), Output(LOG_VARIANCE)) if variance else (Output(MEAN),)
+    wanted = {MEAN: True, LOG_VARIANCE: variance, LOG_EPISTEMIC: epistemic, MEMBRANE: membrane}
+    return tuple(Output(name) for name, there in wanted.items() if there)

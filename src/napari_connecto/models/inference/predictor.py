@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard
-from napari_connecto.models.inference.device import cores, pick_device
+from napari_connecto.models.inference.device import cores, cpu_has_bfloat16, pick_device
 from napari_connecto.models.nets import nets
 from napari_connecto.models.nets.dropout import dropping
 from napari_connecto.models.nets.fold import folded
+from napari_connecto.models.nets.subpixel import KEY as FOLD
 from napari_connecto.models.nets.weights import fill_weights, round_to_half, to_bytes
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ class TorchPredictor:
     Notes
     -----
     Running out of memory halves the batch within the call, for good, and is logged. On CUDA from compute capability
-    8.0 on convolutions run in bfloat16. `pickle` takes the card and the safetensors bytes, never the module; a device
+    8.0 on convolutions run in bfloat16; not those of a regression, where 8 bits of mantissa would be seen, unless its
+    last layer is exact (see `napari_connecto.models.nets.subpixel`). A network of that kind runs in bfloat16 on CPUs
+    too, if they have instructions for it: CPUs with and without them give slightly different answers.
+    `pickle` takes the card and the safetensors bytes, never the module; a device
     that was "auto" is picked anew where it is unpickled, so that workers use the GPU which their client lacks.
     """
 
@@ -156,11 +160,13 @@ class TorchPredictor:
         flat = nets.dimensions(self.card.network) == 2
         layout = torch.channels_last if flat else torch.channels_last_3d
         net = folded(self.net, example(self.card)).to(self.device).to(memory_format=layout)
+        exact = FOLD in self.card.network  # its last layer is computed in full precision
+        on_cpu = self.device.type == "cpu" and exact  # of the others, it has not been measured
         ampere = self.device.type == "cuda" and torch.cuda.get_device_capability(self.device) >= (8, 0)
-        half = ampere and self._probability  # of a regression 8 bits of mantissa would be seen
+        half = (ampere and (self._probability or exact)) or (on_cpu and cpu_has_bfloat16())
 
         def run(x: Tensor) -> Tensor:
-            with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+            with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
                 return net(x if flat else x.contiguous(memory_format=layout))
 
         return run

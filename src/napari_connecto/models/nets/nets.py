@@ -13,15 +13,19 @@ from torch import Tensor, nn
 from napari_connecto.core.errors import ModelError, out_of_memory
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard
+from napari_connecto.models.nets.blur import Blur, blurred
 from napari_connecto.models.nets.bounds import encoder_name, few_weights
 from napari_connecto.models.nets.dropout import seeded_dropout
 from napari_connecto.models.nets.narrow import KEY as NARROW
 from napari_connecto.models.nets.narrow import narrowed
 from napari_connecto.models.nets.routed import KEY as EXPERTS
 from napari_connecto.models.nets.routed import routed
+from napari_connecto.models.nets.subpixel import KEY as FOLD
+from napari_connecto.models.nets.subpixel import Exact, SubPixel, fold_of
 
 KINDS = ("scorer", "unet", "smp")
 BOUNDS = {"width": (1, 4096), "depth": (1, 8), "residual": (0, 8), "stride": (1, 256), "strides": (1, 256)}
+BOUNDS[FOLD] = (1, 8)
 """Allowed range of the integers that define a network."""
 
 
@@ -33,7 +37,8 @@ def build(network: Mapping[str, Any], channels: int, n_outputs: int, *, context:
     network
         ``{"kind": "scorer", "dims", "width", "stride"}``: strided convolutions and a 1x1 head, one score per
         ``stride`` voxels; ``{"kind": "unet", "dims", "width", "depth", "strides"}``: MONAI's U-Net with batch norm,
-        ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels, ``blur`` see `Blur`;
+        ``strides`` one (z, y, x) per step down, ``dropout`` a share of channels, ``blur`` see `Blur`, ``fold`` (3-D)
+        voxels per cell on which it computes, see `SubPixel`;
         ``{"kind": "smp", "encoder", "depth", "width"}``: a 2-D segmentation_models_pytorch U-Net without pretrained
         weights and without the layers beyond its depth.
         ``"half": true`` of any kind: the weights are numbers of half precision, see `to_bytes`; ``"narrow"``: layers
@@ -102,7 +107,7 @@ def divisor(network: Mapping[str, Any]) -> Vec3:
     if network.get("kind") == "smp":
         step = 2 ** int(network.get("depth", 3))
         return (1, step, step)
-    steps = _unet_strides(network, 3)
+    steps = [*_unet_strides(network, 3), fold_of(network)]
     return vec3([prod(s[axis] for s in steps) for axis in range(3)])
 
 
@@ -218,6 +223,18 @@ def _unet_strides(network: Mapping[str, Any], dims: int) -> list[tuple[int, ...]
 
 
 def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:
+    cell = fold_of(network)
+    if dims == 2 and prod(cell) > 1:
+        raise ValueError("cells of voxels (fold) are for dims=3")
+    folded = prod(cell) > 1
+    body = _unet_body(network, dims, inputs * prod(cell))
+    width = int(network.get("width", 8))
+    head: nn.Module = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs * prod(cell), 1)
+    net = nn.Sequential(blurred(body) if network.get("blur") else body, nn.ReLU(), Exact(head) if folded else head)
+    return SubPixel(net, cell, Blur(cell)) if folded else net
+
+
+def _unet_body(network: Mapping[str, Any], dims: int, inputs: int) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns of its own imports
         from monai.networks.nets import UNet  # 5 s the first time: only who asks for a U-Net pays
@@ -234,38 +251,7 @@ def _unet(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> n
         act="relu",
         dropout=float(network.get("dropout", 0.0)),
     )
-    head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, outputs, 1)
-    body = seeded_dropout(net)
-    return nn.Sequential(_blurred(body) if network.get("blur") else body, nn.ReLU(), head)
-
-
-class Blur(nn.Module):
-    """A mean with weights 1, 2, 1 over neighbours along the axes that a transposed convolution has enlarged.
-
-    Its voxels see two patterns of the kernel in turn; this filter lets nothing of that period of 2 through (compare
-    Odena et al., Distill 2016, on such checkerboards). Edges repeat.
-    """
-
-    def __init__(self, strides: Sequence[int]) -> None:
-        super().__init__()
-        self.axes = [axis + 2 for axis, stride in enumerate(strides) if stride > 1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
-        for axis in self.axes:
-            n = x.shape[axis]
-            before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
-            after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
-            x = 0.5 * x + 0.25 * (before + after)
-        return x
-
-
-def _blurred(net: nn.Module) -> nn.Module:
-    """``net`` with a `Blur` after every transposed convolution, in place."""
-    kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
-    for name, module in [(n, m) for n, m in net.named_modules() if isinstance(m, kinds)]:
-        net.set_submodule(name, nn.Sequential(module, Blur(module.stride)))
-    return net
+    return seeded_dropout(net)
 
 
 def _smp(network: Mapping[str, Any], dims: int, inputs: int, outputs: int) -> nn.Module:

@@ -45,8 +45,11 @@ class RegressionLoss(nn.Module):
         self.structure = structure
         self.adversary = Adversary(adversary, seed) if adversary > 0 else None
 
-    def forward(self, output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Weighted mean over voxels; ``output`` (n, 1 or 2, z, y, x), ``target`` and ``weight`` (n, 1, z, y, x)."""
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor, spread: Tensor | None = None) -> Tensor:
+        """Weighted mean over voxels; ``output`` (n, 1 or 2, z, y, x), ``target`` and ``weight`` (n, 1, z, y, x).
+
+        ``spread`` is the variance of the target where that is an estimate itself; "gaussian" counts it.
+        """
         outputs = 1 if self.kind == "absolute" else 2
         if output.shape[1] != outputs or target.shape != weight.shape or target.shape != output[:, :1].shape:
             raise InputError(
@@ -54,20 +57,21 @@ class RegressionLoss(nn.Module):
                 f"'{self.kind}' needs {outputs} outputs, one target and weight of one shape"
             )
         mean = output[:, :1]
-        loss = _weighted(self._likelihood(mean, output[:, 1:], target), weight)
+        loss = weighted_mean(self._likelihood(mean, output[:, 1:], target, spread), weight)
         if self.structure > 0:
             loss = loss + self.structure * gradient_difference(mean, target, weight)
         if self.adversary is not None:
             loss = loss + self.adversary(mean, target)
         return loss
 
-    def _likelihood(self, mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    def _likelihood(self, mean: Tensor, log_variance: Tensor, target: Tensor, spread: Tensor | None) -> Tensor:
         if self.kind == "absolute":
             return (target - mean).abs()
         log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
         if self.kind == "laplace":
             return (target - mean).abs() * (0.5 * (log(2) - log_variance)).exp() + 0.5 * (log_variance + log(2))
-        each = 0.5 * ((target - mean) ** 2 * (-log_variance).exp() + log_variance)
+        square = (target - mean) ** 2 if spread is None else (target - mean) ** 2 + spread
+        each = 0.5 * (square * (-log_variance).exp() + log_variance)
         return each * (BETA * log_variance.detach()).exp()
 
 
@@ -76,11 +80,12 @@ def gradient_difference(mean: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     error, terms = mean - target, []
     for axis in [a for a in (2, 3, 4) if mean.shape[a] > 1]:
         both = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
-        terms.append(_weighted(error.diff(dim=axis).abs(), both))
+        terms.append(weighted_mean(error.diff(dim=axis).abs(), both))
     return torch.stack(terms).mean()
 
 
-def _weighted(each: Tensor, weight: Tensor) -> Tensor:
+def weighted_mean(each: Tensor, weight: Tensor) -> Tensor:
+    """Of two tensors of one shape; 0 where nothing has a weight."""
     return (each * weight).sum() / weight.sum().clamp_min(1e-6)
 
 

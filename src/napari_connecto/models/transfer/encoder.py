@@ -16,6 +16,7 @@ from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import example, one_thread
 from napari_connecto.models.nets.fold import folded
 from napari_connecto.models.nets.nets import Sections
+from napari_connecto.models.nets.subpixel import SubPixel
 
 BATCH = 16
 
@@ -35,6 +36,8 @@ def encoder_parts(net: nn.Module, network: Mapping[str, Any]) -> list[nn.Module]
     ModelError
         If a network of this kind has no way down.
     """
+    if isinstance(net, SubPixel):
+        return [net.fold, *encoder_parts(net.net, network)]
     inner = net.net if isinstance(net, Sections) else net
     kind = network.get("kind")
     if kind == "smp":

@@ -1,4 +1,4 @@
-"""What train-translator and translate do."""
+"""What train-translator, adapt-translator and translate do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import list_models
 from napari_connecto.workflows.recipes.entries.run import Summary
-from napari_connecto.workflows.recipes.entries.xray import TrainTranslator, Translate
+from napari_connecto.workflows.recipes.entries.xray import AdaptTranslator, TrainTranslator, Translate
 from napari_connecto.workflows.recipes.parts import (
     TRAINED,
     clipped_lines,
@@ -27,9 +27,11 @@ from napari_connecto.workflows.recipes.parts import (
 )
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
+from napari_connecto.workflows.xray.adapt import adapt_translator_job
 from napari_connecto.workflows.xray.check.check import check_translation_job
 from napari_connecto.workflows.xray.check.choose import default_model
 from napari_connecto.workflows.xray.check.places import Place
+from napari_connecto.workflows.xray.conformal import Coverage
 from napari_connecto.workflows.xray.membranes import membranes_job
 from napari_connecto.workflows.xray.train import train_translator_job
 from napari_connecto.workflows.xray.translate import Translation, translate_job
@@ -52,6 +54,13 @@ def train_translator(run: TrainTranslator) -> Job[Summary]:
         "params": asdict(run.params),
         "pairing": asdict(run.pairing),
     }
+    more: dict[str, Any] = {}
+    if run.membranes:
+        more["segmenter"] = load_model(model_folder(run.membranes), backend="torch")
+        told["segmenter"] = more["segmenter"].card.digest
+    if run.teacher:
+        more["teacher"] = load_translator(translator_folder(run.teacher), backend="torch")
+        told["teacher"] = [member.card.digest for member in more["teacher"].members]
     with JobFolder.open(run.out, told) as job:
         done = job.path / TRAINED
         if done.exists():
@@ -59,11 +68,45 @@ def train_translator(run: TrainTranslator) -> Job[Summary]:
         stop = job.path / STOP
         stop.unlink(missing_ok=True)
         translator = yield from train_translator_job(
-            xray, em, run.params, pairing=run.pairing, folder=job.path / "members", stop=stop.exists
+            xray, em, run.params, pairing=run.pairing, folder=job.path / "members", stop=stop.exists, **more
         )
         translator.save(done)
         about = translator.about
         return Summary(str(job.path), trained_lines(about), {"metrics": about["metrics"]})
+
+
+def adapt_translator(run: AdaptTranslator) -> Job[Summary]:
+    """Adapt a translator to a small pair; ``out`` gets ``translator``."""
+    xray, em = open_spec(run.volume), open_spec(run.em)
+    translator = load_translator(translator_folder(run.translator), backend="torch")
+    told = {
+        "workflow": "adapt-translator",
+        "xray": xray.fingerprint(),
+        "em": em.fingerprint(),
+        "translator": [member.card.digest for member in translator.members],
+        "params": asdict(run.params),
+    }
+    with JobFolder.open(run.out, told) as job:
+        done = job.path / TRAINED
+        if not done.exists():
+            found = yield from adapt_translator_job(translator, xray, em, run.params)
+            found.save(done)
+        about = load_translator(done).about["adapted"]
+        return Summary(str(job.path), adapted_lines(about), {"adapted": about})
+
+
+def adapted_lines(about: Mapping[str, Any]) -> list[str]:
+    """What adapting gained, in words; ``about["adapted"]`` of the translator."""
+    lines = [f"adapted to X-ray '{about['xray']}' and EM '{about['em']}'"]
+    if about["after"]:
+        psnr, share = ([about[when][key] for when in ("before", "after")] for key in ("translated", "calibration"))
+        lines.append(
+            f"on a held-out part: PSNR {psnr[0]['psnr']:.2f} dB before, {psnr[1]['psnr']:.2f} after; 90 % intervals "
+            f"covered {share[0]['coverage']['0.9']:.1%}, {share[1]['coverage']['0.9']:.1%}"
+        )
+    if about["coverage"]:
+        lines.append(Coverage(**about["coverage"]).sentence)
+    return lines
 
 
 def trained_lines(about: Mapping[str, Any]) -> list[str]:

@@ -99,8 +99,9 @@ def estimate_translate(
         As `translate` does.
     """
     params = params or TranslateParams()
+    level = fitting_level(volume, translator.card)
+    translator = translator.fitted(level.shape)
     predictor, card = translator.predictor(params), translator.card
-    level = fitting_level(volume, card)
     check_channels(level, card)
     inside(volume, region)
     plan = TilePlan(level.shape, card.tile, card.halo)

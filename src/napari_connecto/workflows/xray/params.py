@@ -50,6 +50,13 @@ class XrayParams:
         high=1e6,
         advanced=True,
     )
+    contrast: float = param(
+        1.0,
+        "Exponent of the contrast curve, density to the power of it; 1: linear.",
+        low=0.1,
+        high=10.0,
+        advanced=True,
+    )
     photons: float = param(
         2000.0, "Counts per X-ray voxel without stain; 0: no counting noise.", unit="photons", low=0.0
     )
@@ -63,6 +70,15 @@ class XrayParams:
     )
     readout: float = param(
         10.0, "Standard deviation of the detector's readout noise.", unit="photons", low=0.0, advanced=True
+    )
+    noise_fwhm: float = param(
+        0.0,
+        "Correlation of that noise: full width at half maximum of the Gaussian it is smoothed by, its standard "
+        "deviation kept; 0: independent from voxel to voxel.",
+        unit="voxels",
+        low=0.0,
+        high=20.0,
+        advanced=True,
     )
     background: float = param(
         0.1, "Amplitude of the slow background, a quadratic field with random coefficients.", low=0.0, high=2.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
@@ -119,6 +120,12 @@ def counted(rho: np.ndarray, photons: float, absorption: float, readout: float, 
     """
     counts = rng.poisson(photons * np.exp(-absorption * rho)) + readout * rng.standard_normal(rho.shape)
     return -np.log(np.maximum(counts, 1) / photons) / absorption
+
+
+def correlated(noise: np.ndarray, fwhm: float) -> np.ndarray:
+    """Noise smoothed by a Gaussian of this full width at half maximum, voxels; its standard deviation is kept."""
+    smooth = gaussian_filter(noise, fwhm * SIGMA, mode="wrap")
+    return smooth * (noise.std() / max(float(smooth.std()), 1e-12))
 
 
 def rings(shape: Sequence[int], axis: Sequence[float] | np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -144,9 +144,11 @@ def _voxel(em: Level, params: XrayParams) -> FVec3:
 def _measured(level: Level, params: XrayParams, noisy: bool) -> np.ndarray:
     """Density with noise and artefacts; each has its own random numbers, independent of the others."""
     slow, counts, ring, stripe = (np.random.default_rng([params.seed, k]) for k in range(4))
-    rho = level.array + params.background * physics.background(level.shape, slow)
+    rho = level.array if params.contrast == 1 else np.maximum(level.array, 0) ** params.contrast
+    rho = rho + params.background * physics.background(level.shape, slow)
     if noisy and params.photons > 0:
-        rho = physics.counted(rho, params.photons, params.absorption, params.readout, counts)
+        clean, rho = rho, physics.counted(rho, params.photons, params.absorption, params.readout, counts)
+        rho = clean + physics.correlated(rho - clean, params.noise_fwhm) if params.noise_fwhm > 0 else rho
     axis = np.array(level.shape[1:]) / 2
     if params.ring_axis_nm is not None:
         axis = level.to_voxels([0.0, *params.ring_axis_nm])[1:]

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from napari_connecto import __version__
-from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.geometry import vec3
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.phases import Phases
-from napari_connecto.core.views.pedestal import percentiles
-from napari_connecto.core.volume import Level, Volume
+from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import load_model, new_model, save_model
+from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor
-from napari_connecto.models.training.fit import FitParams, Sample, fit
-from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
+from napari_connecto.models.training.fit import FitParams, fit
+from napari_connecto.models.training.joint import JointLoss, Through
 from napari_connecto.models.training.regression import RegressionLoss
-from napari_connecto.workflows.ood.check import FITTING, source_gate_job
-from napari_connecto.workflows.ood.gate import Gate
-from napari_connecto.workflows.shared.whole import answers
+from napari_connecto.workflows.ood.check import FITTING
 from napari_connecto.workflows.xray.design import crop_shape, middle, parts, translator_card
 from napari_connecto.workflows.xray.metrics import measured
-from napari_connecto.workflows.xray.pair import Pair, pair_volumes_job
+from napari_connecto.workflows.xray.pair import pair_volumes_job
 from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.params import PairParams
-from napari_connecto.workflows.xray.reliability import Recalibration
-from napari_connecto.workflows.xray.translate_params import KINDS, TranslateParams, TranslatorParams
-from napari_connecto.workflows.xray.translator import Translator, mixture
+from napari_connecto.workflows.xray.recalibrate import OOD_TILES, detector_job, recalibration_job
+from napari_connecto.workflows.xray.targets import brightness_target, prepared, scene_of
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
+from napari_connecto.workflows.xray.translator import Translator
+from napari_connecto.workflows.xray.validate import Likelihood
 
-TARGET = (0.5, 99.5)
-"""Percentiles of the EM mapped to 0 and 1."""
-CHECKED = 16
-"""Crops that select the best checkpoint."""
-OOD_TILES = 100
+PREPARING = "preparing membranes and other microscopes"
 MEASURED = 2**21
 """Largest part for recalibration and for measuring, voxels."""
 
 
 def train_translator(
-    xray: Volume, em: Volume, params: TranslatorParams | None = None, *, pairing: PairParams | None = None
+    xray: Volume,
+    em: Volume,
+    params: TranslatorParams | None = None,
+    *,
+    pairing: PairParams | None = None,
+    segmenter: Predictor | None = None,
+    teacher: Translator | None = None,
 ) -> Translator:
     """Train a translator from X-ray to EM on two volumes of the same tissue.
 
@@ -56,6 +55,12 @@ def train_translator(
         Members, steps, network width and more, see `TranslatorParams`.
     pairing
         Parameters of the alignment.
+    segmenter
+        A boundary model for the EM: the translator also learns to find, in the X-ray, the membranes that the model
+        finds in the EM, and gives their probability as a fourth output.
+    teacher
+        A translator that was trained on the same pair: the new one learns its answers (mean and total variance, and the
+        epistemic variance as an output of its own), so that one network stands for an ensemble.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def train_translator(
     True
     >>> folder = translator.save("translator")
     """
-    return run(train_translator_job(xray, em, params, pairing=pairing))
+    return run(train_translator_job(xray, em, params, pairing=pairing, segmenter=segmenter, teacher=teacher))
 
 
 def train_translator_job(
@@ -86,6 +91,8 @@ def train_translator_job(
     params: TranslatorParams | None = None,
     *,
     pairing: PairParams | None = None,
+    segmenter: Predictor | None = None,
+    teacher: Translator | None = None,
     folder: Path | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Job[Translator]:
@@ -93,7 +100,7 @@ def train_translator_job(
 
     Parameters
     ----------
-    xray, em, params, pairing
+    xray, em, params, pairing, segmenter, teacher
         As in `train_translator`.
     folder
         Keeps finished members and the state of the present one; a run with the same folder resumes from there.
@@ -109,15 +116,17 @@ def train_translator_job(
     params = params or TranslatorParams()
     phases = Phases(_work(params))
     pair = yield from phases.run("aligning", pair_volumes_job(xray, em, pairing))
-    card = translator_card(params, pair.em.voxel_nm)
+    card = translator_card(params, pair.em.voxel_nm, membrane=segmenter is not None, taught=teacher is not None)
     boxes = parts(pair.em.shape, card.halo)
-    target = _target(pair.em.read(boxes["train"]), em.name)
-    scene = _scene(pair, card.normalisation.resolve(xray), target)
+    target = brightness_target(pair.em.read(boxes["train"]), em.name)
+    scene = scene_of(pair, card.normalisation.resolve(xray), target)
     blocks = {name: scene.within(box if name == "train" else middle(box, MEASURED)) for name, box in boxes.items()}
-    members = yield from phases.run("training", _members(blocks, card, params, folder, stop))
-    recalibrating = _recalibration_job(members, params, blocks["calibration"])
+    preparing = partial(prepared, blocks, pair.em, boxes["train"], card, params, segmenter, teacher, target)
+    blocks = yield from phases.call(PREPARING, preparing)
+    members = yield from phases.run("training", _members(blocks, card, params, segmenter, folder, stop))
+    recalibrating = recalibration_job(members, blocks["calibration"])
     recalibration = yield from phases.run("recalibrating", recalibrating)
-    fitting = _gate(pair.xray, card.normalisation.resolve(xray), members[0], boxes["train"])
+    fitting = detector_job(pair.xray, card.normalisation.resolve(xray), members[0], boxes["train"])
     gate = yield from phases.run(FITTING, fitting)
     about = {
         "params": asdict(params),
@@ -127,6 +136,8 @@ def train_translator_job(
         "simulated": xray.metadata.get("simulated"),
         "target": asdict(target),
         "version": __version__,
+        "segmenter": segmenter.card.name if segmenter is not None else None,
+        "teacher": teacher.name if teacher is not None else None,
     }
     translator = Translator(params.name, tuple(members), recalibration, about, gate)
     measuring = partial(measured, translator, blocks["test"], blocks["train"])
@@ -139,6 +150,7 @@ def _work(params: TranslatorParams) -> dict[str, float]:
     passes = params.members + 4 + 8 * (params.dropout > 0) + 1  # of all kinds of uncertainty
     return {
         "aligning": 4e6,  # 4 s, and 1 us per voxel, on two cores
+        PREPARING: 1e6 * (1 + params.microscopes),
         "training": 3.0 * params.members * params.steps * params.batch * params.crop**3,
         "recalibrating": float(MEASURED * passes),
         FITTING: OOD_TILES * 48.0**3,
@@ -146,36 +158,11 @@ def _work(params: TranslatorParams) -> dict[str, float]:
     }
 
 
-def _recalibration_job(
-    members: Sequence[Predictor], params: TranslatorParams, scene: Scene
-) -> Job[dict[str, Recalibration]]:
-    """Recalibration by kind of uncertainty, where it has any."""
-    found: dict[str, Recalibration] = {}
-    kinds = [kind for kind in KINDS if kind != "dropout" or params.dropout > 0]
-    for n, kind in enumerate(kinds):
-        yield Progress(n, len(kinds), "recalibrating")
-        one = _recalibrated(members, TranslateParams(uncertainty=kind), scene)
-        found |= {kind: one} if one else {}
-    return found
-
-
-def _target(em: np.ndarray, name: str) -> Scaling:
-    base, (low, high) = percentiles(em, TARGET)
-    if not high > low:
-        raise InputError(f"'{name}' has one brightness in the training part; give a pair with tissue in it")
-    return Scaling.between(base, low, high - low, em.dtype)
-
-
-def _scene(pair: Pair, xray: Scaling, em: Scaling) -> Scene:
-    """Both scaled; invalid voxels are made finite."""
-    values = [np.where(pair.valid, s(level.read(level.box)), 0) for level, s in ((pair.xray, xray), (pair.em, em))]
-    return Scene(values[0].astype(np.float32), np.clip(values[1], 0, 1).astype(np.float32), pair.valid)
-
-
 def _members(
     blocks: Mapping[str, Scene],
     card: ModelCard,
     params: TranslatorParams,
+    segmenter: Predictor | None,
     folder: Path | None,
     stop: Callable[[], bool] | None,
 ) -> Job[list[Predictor]]:
@@ -191,7 +178,12 @@ def _members(
             continue
         seed = params.seed * 1009 + k
         job = _member(
-            blocks, card, replace(params, seed=seed), folder / f"run_{k}.safetensors" if folder else None, stop
+            blocks,
+            card,
+            replace(params, seed=seed),
+            segmenter,
+            folder / f"run_{k}.safetensors" if folder else None,
+            stop,
         )
         try:
             while True:
@@ -211,13 +203,17 @@ def _member(
     blocks: Mapping[str, Scene],
     card: ModelCard,
     params: TranslatorParams,
+    segmenter: Predictor | None,
     checkpoint: Path | None,
     stop: Callable[[], bool] | None,
 ) -> Job[TorchPredictor]:
     train = blocks["train"]
     crop = crop_shape(params, card, vec3(train.em.shape))
     square = abs(card.voxel_nm[1] / card.voxel_nm[2] - 1) < 0.05
-    samples = PairSamples(train, crop, params.batch, params.seed, square=square)
+    outputs = tuple(output.name for output in card.outputs)
+    samples = PairSamples(train, crop, params.batch, params.seed, square=square, outputs=outputs)
+    through = Through(torch_model(segmenter), params.through) if segmenter is not None and params.through > 0 else None
+    regression = RegressionLoss(params.loss, params.structure, params.adversary, seed=params.seed)
     settings = FitParams(
         steps=params.steps,
         learning_rate=params.learning_rate,
@@ -229,51 +225,8 @@ def _member(
         new_model(card, params.seed, device=params.device),
         samples.from_step,
         settings,
-        objective=RegressionLoss(params.loss, params.structure, params.adversary, seed=params.seed),
+        objective=JointLoss(outputs, regression, membrane=params.membrane, through=through),
         validate=Likelihood.of(params.loss, blocks["validation"], params, card),
         stop=stop,
         checkpoint=checkpoint,
     )
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Validation score: minus the mean negative log likelihood (or absolute error) of a few crops; higher is better."""
-
-    kind: str
-    sample: Sample
-
-    @classmethod
-    def of(cls, kind: str, scene: Scene, params: TranslatorParams, card: ModelCard) -> Likelihood:
-        """On `CHECKED` crops of a block, the same for all members."""
-        crop = crop_shape(params, card, vec3(scene.em.shape))
-        return cls(kind, PairSamples(scene, crop, CHECKED, 0, changed=False).at(0))
-
-    def __call__(self, model: Predictor) -> float:
-        """Score a member."""
-        xray, em, weight = self.sample
-        answer, known = model(xray, [0] * len(xray)), weight[:, 0] > 0
-        error = np.abs(answer["mean"] - em[:, 0])[known]
-        if self.kind == "absolute":
-            return -float(error.mean())
-        log_variance = np.clip(answer["log_variance"], *LOG_VARIANCE_RANGE)[known]
-        if self.kind == "laplace":
-            return -float((error * np.exp(0.5 * (np.log(2) - log_variance)) + 0.5 * (log_variance + np.log(2))).mean())
-        return -float((0.5 * (error**2 * np.exp(-log_variance) + log_variance)).mean())
-
-
-def _gate(xray: Level, scaling: Scaling, model: Predictor, box: Box) -> Job[Gate | None]:
-    """Out-of-distribution detector fitted to the training part; None if that holds too little tissue."""
-    try:
-        return (yield from source_gate_job(xray, scaling, model, within=box, tiles=OOD_TILES))
-    except InputError:
-        return None
-
-
-def _recalibrated(members: Sequence[Predictor], params: TranslateParams, scene: Scene) -> Recalibration | None:
-    """From the calibration block; None if nothing is uncertain (one pass of a model without variance)."""
-    answer = answers(mixture(members, params), scene.xray)
-    total = np.hypot(answer["aleatoric"], answer["epistemic"])
-    if not (total[scene.valid] > 0).any():
-        return None
-    return Recalibration.fit(answer["mean"], total, scene.em, valid=scene.valid)

@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import JobFolder, result_folder
+from napari_connecto.models.inference.mixture import MEMBRANE
 from napari_connecto.workflows.ood.check import CALLS, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
@@ -37,6 +39,8 @@ class Translation:
         EM-like, float32, 0 and 1 are the dark and bright end of the EM it was trained on.
     aleatoric, epistemic
         Standard deviations on that scale: what the X-ray cannot tell, and what the translator does not know.
+    membrane
+        Probability of membrane in the X-ray, 0 to 1, of a translator that was trained with a boundary model; else None.
     report
         JSON: ``translator``, ``uncertainty``, ``seams``, ``ood``, ``target`` (offset and scale from the EM's
         brightness to the mean's), ``metrics`` (the translator's, of a held-out block of the pair ``trained_on``).
@@ -46,6 +50,7 @@ class Translation:
     aleatoric: Volume
     epistemic: Volume
     report: Mapping[str, Any] = field(default_factory=dict)
+    membrane: Volume | None = None
 
     def lines(self) -> list[str]:
         """What was done, in words."""
@@ -145,6 +150,7 @@ def translate_job(
     ``first`` is translated before the rest, in voxels of the volume's finest level.
     """
     params = params or TranslateParams()
+    translator = translator.fitted(fitting_level(volume, translator.card).shape)
     predictor = translator.predictor(params)
     metadata = {
         "label": LABEL,
@@ -179,4 +185,5 @@ def translate_job(
             KEY: check.to_json(),
         }
         job.write_json(REPORT, report)
-        return Translation(mean, store.volume("aleatoric"), store.volume("epistemic"), report)
+        membrane = store.volume(MEMBRANE) if any(o.name == MEMBRANE for o in predictor.card.outputs) else None
+        return Translation(mean, store.volume("aleatoric"), store.volume("epistemic"), report, membrane)

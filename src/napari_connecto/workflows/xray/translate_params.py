@@ -33,8 +33,38 @@ class TranslatorParams:
     adversary: float = param(
         0.0, "Weight of a discriminator; gives a sharper look, not more accuracy.", low=0.0, high=10.0, advanced=True
     )
-    width: int = param(16, "Channels of the first layer.", low=2, high=256, advanced=True)
-    depth: int = param(3, "Resolutions of the U-Net.", low=2, high=6, advanced=True)
+    membrane: float = param(
+        1.0,
+        "Weight of the membranes that a boundary model finds in the EM, where one is given: the translator learns to "
+        "find them in the X-ray.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
+    through: float = param(
+        0.0,
+        "Weight of the membranes that the boundary model, held fixed, finds in the translation.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
+    microscopes: int = param(
+        0,
+        "Simulated X-ray volumes of the training tissue by microscopes of random properties, beside the given one. "
+        "They make the translator less particular about blur, noise and contrast.",
+        low=0,
+        high=64,
+    )
+    width: int = param(24, "Channels of the first layer.", low=2, high=256, advanced=True)
+    depth: int = param(2, "Resolutions of the U-Net.", low=2, high=6, advanced=True)
+    residual: int = param(2, "Convolutions at each resolution on the way down.", low=1, high=8, advanced=True)
+    fold: int = param(
+        2,
+        "EM voxels along each axis that are computed together; 1: each by itself, which takes several times as long.",
+        low=1,
+        high=4,
+        advanced=True,
+    )
     dropout: float = param(0.05, "Share of channels dropped in training.", low=0.0, high=0.9, advanced=True)
     crop: int = param(32, "Side of a training crop, EM voxels; less along deep z.", unit="voxels", low=8, high=512)
     batch: int = param(4, "Crops per step.", low=1, high=256)
@@ -63,6 +93,23 @@ class TranslateParams:
         choices=KINDS,
     )
     passes: int = param(8, "Number of dropout passes.", low=2, high=256, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class AdaptParams:
+    """How a translator is adapted to a small pair."""
+
+    steps: int = param(
+        150, "Batches per member; 0: the networks stay as they are, and only the uncertainty is recalibrated.", low=0
+    )
+    rank: int = param(4, "Rank of the adapters of each convolution.", low=1, advanced=True)
+    learning_rate: float = param(3e-3, "Peak learning rate.", low=1e-7, high=1.0, advanced=True)
+    crop: int = param(32, "Side of a training crop, EM voxels.", unit="voxels", low=8, high=512, advanced=True)
+    batch: int = param(4, "Crops per step.", low=1, high=256, advanced=True)
+    seed: int = param(0, "Random seed.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)

@@ -20,13 +20,15 @@ import numpy as np
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import ModelError, StoreError
-from napari_connecto.core.geometry import Vec3
+from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.models.files import Backend, load_model, save_model
 from napari_connecto.models.inference.mixture import Mixture, ensemble, flips, mc_dropout
+from napari_connecto.models.nets.nets import divisor
+from napari_connecto.models.nets.subpixel import KEY as FOLD
 from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.workflows.ood.files import load_gate, save_gate
 from napari_connecto.workflows.ood.gate import Gate
@@ -75,7 +77,8 @@ class Translator:
     Parameters
     ----------
     members
-        Models of one card, of outputs "mean" (0 and 1 are the EM's percentiles of `about`) and "log_variance".
+        Models of one card, of outputs "mean" (0 and 1 are the EM's percentiles of `about`) and "log_variance", and in
+        some "log_epistemic" and "membrane", see `napari_connecto.models.training.joint`.
     recalibration
         By kind of uncertainty (`TranslateParams.uncertainty`).
     about
@@ -100,9 +103,23 @@ class Translator:
         return self.members[0].card
 
     def predictor(self, params: TranslateParams | None = None) -> Recalibrated:
-        """The predictor for tiles: outputs "mean", "aleatoric", "epistemic", recalibrated."""
+        """The predictor for tiles: outputs "mean", "aleatoric", "epistemic", recalibrated, and perhaps "membrane"."""
         params = params or TranslateParams()
         return Recalibrated(mixture(self.members, params), self.recalibration.get(params.uncertainty))
+
+    def fitted(self, shape: Vec3) -> Translator:
+        """The same translator, with the smallest tiles that cover a volume in as many steps as those of its card.
+
+        Only of networks that compute on cells (`napari_connecto.models.nets.subpixel`): of older ones, results that
+        were begun with the card's tiles are still resumed.
+        """
+        step, card = divisor(self.card.network), self.card
+        counts = [-(-n // t) for n, t in zip(shape, card.tile, strict=True)]
+        tile = vec3([-(-n // (c * s)) * s for n, c, s in zip(shape, counts, step, strict=True)])
+        members = [m for m in self.members if FOLD in card.network and tile != card.tile and hasattr(m, "with_tile")]
+        if len(members) < len(self.members):
+            return self
+        return replace(self, members=tuple(m.with_tile(tile) for m in members))
 
     def save(self, folder: str | Path) -> Path:
         """Write it, as a whole or not at all.

@@ -11,7 +11,13 @@ from napari_connecto.workflows.recipes.entries.results import CountRegions, Meas
 from napari_connecto.workflows.recipes.entries.run import Run
 from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
 from napari_connecto.workflows.recipes.entries.why_missed import WhyMissed
-from napari_connecto.workflows.recipes.entries.xray import Pair, SimulateXray, TrainTranslator, Translate
+from napari_connecto.workflows.recipes.entries.xray import (
+    AdaptTranslator,
+    Pair,
+    SimulateXray,
+    TrainTranslator,
+    Translate,
+)
 
 ENTRIES: dict[str, type[Run]] = {
     kind.workflow: kind
@@ -28,6 +34,7 @@ ENTRIES: dict[str, type[Run]] = {
         SimulateXray,
         Pair,
         TrainTranslator,
+        AdaptTranslator,
         Translate,
         Measure,
         CountRegions,

@@ -1,4 +1,4 @@
-"""X-ray to EM: simulate-xray, pair, train-translator, translate."""
+"""X-ray to EM: simulate-xray, pair, train-translator, adapt-translator, translate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_connecto.workflows.recipes.entries.run import (
 )
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
-from napari_connecto.workflows.xray.translate_params import TranslateParams, TranslatorParams
+from napari_connecto.workflows.xray.translate_params import AdaptParams, TranslateParams, TranslatorParams
 
 EM = "EM of the same tissue: any readable volume."
 NEW = "Folder of the result; a new one, or empty."
@@ -76,6 +76,12 @@ class TrainTranslator(OnImage):
 
     em: VolumeSpec = param(REQUIRED, EM, role="image")
     out: str = param(REQUIRED, "Folder of the result; an interrupted one is resumed.", role="out")
+    membranes: str | None = param(
+        None, "Boundary model for the EM: the translator also learns to find its membranes in the X-ray.", role="model"
+    )
+    teacher: str | None = param(
+        None, "A translator of the same pair, whose answers one network learns: as good, and faster.", role="translator"
+    )
     params: TranslatorParams = param(TranslatorParams(), "How it is trained.")
     pairing: PairParams = param(PairParams(), "How the pair is aligned.")
 
@@ -84,6 +90,26 @@ class TrainTranslator(OnImage):
         from napari_connecto.workflows.recipes.translate import train_translator
 
         return train_translator(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptTranslator(OnImage):
+    """Adapt a translator to the X-ray volume PATH, from the EM volume EM of a small part of it."""
+
+    workflow: ClassVar[str] = "adapt-translator"
+    trains: ClassVar[bool] = True
+    arguments: ClassVar[Sequence[str]] = ("volume", "em")
+
+    em: VolumeSpec = param(REQUIRED, EM, role="image")
+    translator: str = param(REQUIRED, "The translator to adapt: a folder, or a shipped one's name.", role="translator")
+    out: str = param(REQUIRED, NEW, role="out")
+    params: AdaptParams = param(AdaptParams(), "How it is adapted.")
+
+    def job(self, client: Any) -> Job[Summary]:
+        """Align, fine-tune, recalibrate."""
+        from napari_connecto.workflows.recipes.translate import adapt_translator
+
+        return adapt_translator(self)
 
 
 @dataclass(frozen=True, kw_only=True)
