@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-REPEATS = 3
+REPEATS = 2
 
 
 def main(folder: str, backend: str) -> None:
