@@ -72,7 +72,7 @@ class Collection:
             part, status = data[start:], 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         headers["Content-Length"] = str(len(part))
-        if self.cut and len(part) > self.cut[0] and not request.path.endswith("rdf.yaml"):
+        if self.cut and request.method == "GET" and len(part) > self.cut[0] and not request.path.endswith("rdf.yaml"):
             return Response(iter([part[: self.cut.pop(0)]]), status, headers)
         return Response(part, status, headers)
 

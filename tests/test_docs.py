@@ -170,7 +170,7 @@ def test_one_address_everywhere():
 
 def test_install_page_has_every_extra():
     project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    listed = re.findall(r"^\| `(\w+)` \|", (pages.DOCS / "install.md").read_text(encoding="utf-8"), re.M)
+    listed = re.findall(r"^\| `([\w-]+)` \|", (pages.DOCS / "install.md").read_text(encoding="utf-8"), re.M)
     assert set(listed) == set(project["optional-dependencies"]) - {"test", "test-gui", "docs"}
 
 

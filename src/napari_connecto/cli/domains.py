@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from napari_connecto.workflows.recipes.entries.adapt import TrainDomain
 
 @click.group()
 def domains() -> None:
-    """Pretrained domains: list them, add models of others, or make one from a labelled volume."""
+    """Pretrained domains: list them, add or build more, or make one from a labelled volume."""
 
 
 @domains.command("list")
@@ -61,6 +62,42 @@ def add(
     out = drive(collected_job(listed, library, voxel_nm=voxel_nm, boundary=boundary), progress)
     lines = [f"{out}: test tensors reproduced; `napari-connecto rank` compares it with the others"]
     finish({"out": str(out), "lines": lines}, progress)
+
+
+@domains.command("sources")
+def list_sources() -> None:
+    """Published data sets that `domains build --from torch_em:NAME` takes."""
+    from napari_connecto.models.datasets.table import DATASETS
+
+    for data in DATASETS.values():
+        voxel = " x ".join(f"{v:g}" for v in data.voxel_nm)
+        needs = f"; needs {data.needs}" if data.needs else ""
+        click.echo(f"torch_em:{data.name}: {data.modality} of {data.tissue} ({data.organism}), {voxel} nm{needs}")
+        click.echo(f"  {data.licence or 'licence not stated'}: {data.citation}")
+
+
+@domains.command("build")
+@click.option("--from", "source", required=True, metavar="torch_em:NAME", help="See `domains sources`.")
+@click.option("--library", type=click.Path(path_type=Path), help="Folder that gets the domain; default: your own.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of downloaded data sets.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps; default: as `domains train`.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@PROGRESS
+def build(source: str, library: Path | None, data: Path | None, steps: int | None, yes: bool, progress: str) -> None:
+    """Download a published data set and train a domain of it; size, licence and citation are shown first."""
+    from napari_connecto.workflows.adapt.build_domain import built_job, offered_data
+    from napari_connecto.workflows.adapt.params import DomainParams
+
+    offer = offered_data(source, library, data)
+    for line in offer.lines():
+        click.echo(line, err=progress == "json")
+    if not yes:
+        ask("download and train?")
+    params = DomainParams(label_kind="instances")
+    params = replace(params, steps=steps) if steps else params
+    domain = drive(built_job(offer, library, params), progress)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in domain.card.metrics.items())
+    finish({"out": str(domain.folder), "lines": [f"{domain.folder}: on the held-out block {figures}"]}, progress)
 
 
 domains.add_command(run_command(TrainDomain))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -42,6 +43,25 @@ def read_small(address: str, limit: int) -> bytes:
     if len(found) > limit:
         raise ModelError(f"'{address}' holds more than {limit} bytes; this is not what was asked for")
     return found
+
+
+def remote_size(address: str) -> int:
+    """Bytes of the file at an address; 0 if the server does not say, or its certificate is not valid.
+
+    Raises
+    ------
+    InputError
+        If the address is not of the web, or the server cannot be reached.
+    """
+    try:
+        with _opened(address, method="HEAD") as answer:
+            return int(answer.headers.get("Content-Length") or 0)
+    except ModelError:
+        return 0
+    except InputError as error:
+        if isinstance(getattr(error.__cause__, "reason", None), SSLCertVerificationError):
+            return 0
+        raise
 
 
 def download_job(address: str, path: Path, *, size: int, sha256: str = "", what: str = "") -> Job[Path]:
@@ -103,11 +123,11 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
 
 
 @contextmanager
-def _opened(address: str, start: int = 0) -> Iterator[HTTPResponse]:
+def _opened(address: str, start: int = 0, method: str = "GET") -> Iterator[HTTPResponse]:
     """The answer of a server, from byte ``start`` on if it can; every fault of the connection in one line."""
     if not address.startswith(SCHEMES):
         raise InputError(f"got the address '{address:.200}'; allowed are https:// and http://")
-    request = Request(address, headers={"User-Agent": f"napari-connecto/{__version__}"})
+    request = Request(address, headers={"User-Agent": f"napari-connecto/{__version__}"}, method=method)
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:

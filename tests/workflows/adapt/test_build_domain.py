@@ -1,0 +1,167 @@
+"""Domains of published data by torch_em's loaders: shown first, downloaded once and whole, then trained."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+import textwrap
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import napari_connecto as nc
+from napari_connecto import cli
+from napari_connecto.core.errors import ConnectoError, InputError, ModelError, StoreError
+from napari_connecto.models.datasets import loaders
+from napari_connecto.models.datasets.table import DATASETS
+from napari_connecto.phantoms import phantom
+from napari_connecto.workflows.adapt.build_domain import built_job, offered_data
+from napari_connecto.workflows.adapt.params import DomainParams
+from napari_connecto.workflows.shared.library import library_models
+from tests import collection
+
+QUICK = DomainParams(label_kind="instances", steps=10, crop=64, batch=1, patches=12)
+LOADER = '''
+    """As torch_em's loader: the same names and signatures, and a file that is there is not downloaded."""
+    import os
+    from urllib.request import urlopen
+
+    SNEMI_URLS = {{"train": "{address}/storage/snemi/train"}}
+    CHECKSUMS = {{"train": "{sha256}"}}
+
+    def get_snemi_paths(path, sample, download=False):
+        os.makedirs(path, exist_ok=True)
+        file = os.path.join(path, f"snemi_{{sample}}.h5")
+        if not os.path.exists(file):
+            with urlopen(SNEMI_URLS[sample]) as answer, open(file, "wb") as out:
+                out.write(answer.read())
+        return file
+'''
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    """A labelled volume as snemi's file has it."""
+    made, path = phantom("neuropil", (16, 160, 160), seed=4), tmp_path_factory.mktemp("snemi") / "train.h5"
+    with h5py.File(path, "w") as file:
+        file["volumes/raw"] = np.asarray(made.image.levels[0].array)
+        file["volumes/labels/neuron_ids"] = np.asarray(made.truth["neurons"].levels[0].array)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(volume, tmp_path, monkeypatch):
+    """The data's server, a torch_em with one loader, and a user without results."""
+    real = set_aside()
+    monkeypatch.setenv("NAPARI_CONNECTO_RESULTS", str(tmp_path / "results"))
+    folder = tmp_path / "site" / "torch_em/data/datasets/electron_microscopy"
+    folder.mkdir(parents=True)
+    for parent in [folder, *folder.parents][:4]:
+        (parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with collection.served({"snemi": {"train": volume}}) as found:
+        sha256 = hashlib.sha256(volume).hexdigest()
+        (folder / "snemi.py").write_text(textwrap.dedent(LOADER.format(address=found.address, sha256=sha256)))
+        importlib.invalidate_caches()
+        yield found
+    set_aside()
+    sys.modules.update(real)
+
+
+def set_aside():
+    """The modules of torch_em, which is then not loaded any more."""
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "torch_em"}
+
+
+def downloads(server):
+    return [asked for path, asked in server.asked if path == "/storage/snemi/train"]
+
+
+def test_size_licence_and_citation_are_shown_before_the_download(server, volume, tmp_path):
+    offer = offered_data("torch_em:snemi")
+    text = "\n".join(offer.lines())
+    for told in (f"{len(volume) / 1e6:.3g} MB", "images ODC-By 1.0", "10.1016/j.cell.2015.06.054", "30 x 6 x 6 nm"):
+        assert told in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_data_set_becomes_a_domain_that_is_ranked(server, tmp_path):
+    """The download that breaks off is continued; what is there is not downloaded again."""
+    server.cut = [1000]
+    offer = offered_data("torch_em:snemi")
+    with pytest.raises(InputError, match=r"broke off after 1000 of .* run the command again to resume"):
+        nc.run(built_job(offer, params=QUICK))
+    assert "snemi" not in library_models()
+    domain = nc.run(built_job(offered_data("torch_em:snemi"), params=QUICK))
+    assert downloads(server)[-1] == "bytes=1000-"
+    assert domain.folder == tmp_path / "results/library/snemi" == library_models()["snemi"]
+    assert domain.card.voxel_nm == (30.0, 6.0, 6.0)
+    assert domain.about["organism"] == "Mus musculus"
+    assert "10.1016/j.cell.2015.06.054" in domain.card.training
+    assert domain.card.licence == "images ODC-By 1.0"
+    assert 0 < domain.card.metrics["vi"] < 20
+    with pytest.raises(StoreError, match="has 'snemi' already"):
+        offered_data("torch_em:snemi")
+    asked = len(downloads(server))
+    assert "nothing, the data are there" in offered_data("torch_em:snemi", tmp_path / "other").lines()[1]
+    assert len(downloads(server)) == asked
+    listed = CliRunner().invoke(cli.cli, ["domains", "list"], catch_exceptions=False).output
+    assert "snemi: ATUM-SEM of somatosensory cortex (Mus musculus), 30 x 6 x 6 nm" in listed
+
+
+def test_another_file_than_the_loader_states_is_deleted(server, volume, tmp_path):
+    server.models["snemi"]["train"] = volume[:-1] + bytes([volume[-1] ^ 1])
+    with pytest.raises(ModelError, match="has another SHA-256 than stated; it was deleted"):
+        nc.run(built_job(offered_data("torch_em:snemi"), params=QUICK))
+    assert not list((tmp_path / "results").rglob("snemi_train.h5*"))
+
+
+def test_what_cannot_be_built_is_one_line(server, tmp_path, monkeypatch):
+    for source, said in (
+        ("snemi", "give torch_em:NAME"),
+        ("torch_em:moon", "got the data set 'moon'; there are: isbi2012, snemi"),
+        ("torch_em:isbi2012", "torch_em's loader of 'isbi2012' has changed"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            offered_data(source)
+        assert "\n" not in str(caught.value)
+
+
+def test_offline_is_one_line(server):
+    module = loaders._module(DATASETS["snemi"])
+    module.SNEMI_URLS["train"] = "http://127.0.0.1:9/train"  # nothing listens there
+    with pytest.raises(ConnectoError, match=r"cannot reach 'http://127.0.0.1:9/train' .*check the connection"):
+        offered_data("torch_em:snemi")
+
+
+def test_without_torch_em_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_CONNECTO_RESULTS", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch_em", None)
+    with pytest.raises(InputError, match=r"need the extra 'torch-em' .*pip install 'napari-connecto\[torch-em\]'"):
+        offered_data("torch_em:snemi")
+
+
+def test_the_table_is_listed_with_terms_and_citations():
+    listed = CliRunner().invoke(cli.cli, ["domains", "sources"], catch_exceptions=False).output
+    for name, data in DATASETS.items():
+        assert f"torch_em:{name}: " in listed
+        assert data.citation in listed
+        assert "http" in data.citation
+        assert all(1 < v < 100 for v in data.voxel_nm)
+        assert bool(data.parts) != (data.block is not None)  # a download, or a block of a larger volume
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_real_loaders_have_the_names_and_signatures_of_the_table(name):
+    pytest.importorskip("torch_em", reason="the extra 'torch-em' is not installed")
+    data = DATASETS[name]
+    function = getattr(importlib.import_module(f"{loaders.PACKAGE}.{data.module}"), data.function)
+    inspect.signature(function).bind("folder", download=True, **data.arguments)
+    found = loaders.sources(data)
+    assert [source.name for source in found] == [part.name for part in data.parts]
+    assert all(source.address.startswith("https://") for source in found)
+    assert all(len(source.sha256) == 64 for source in found)
