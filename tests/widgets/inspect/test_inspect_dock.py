@@ -11,11 +11,16 @@ import pytest
 pytest.importorskip("napari")
 
 
+from qtpy.QtCore import QRectF
+
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model
 from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
+from napari_connecto.widgets.inspect.restore import LIVE
 from napari_connecto.widgets.inspect.trust import ALL, ERROR
+from napari_connecto.widgets.shared.painted.heat import HEAD, ROW
+from napari_connecto.workflows.inspect.concepts.measure import concepts
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
 from napari_connecto.workflows.inspect.guard.params import GuardParams
@@ -64,6 +69,40 @@ def test_why_missed_shows_what_the_library_says(dock, viewer, files, images, qtb
     assert (bad.data.min(), bad.data.max()) == pytest.approx((0, 1), abs=1)
     here = np.asarray(bad.world_to_data(viewer.layers["faint"].data_to_world((0, 0, 0))))
     np.testing.assert_allclose(here[1:] % 64, 0, atol=1e-6)  # it starts where a tile starts
+
+
+def test_a_restored_tile_follows_the_number_of_channels_and_the_view(dock, viewer, files, images, qtbot) -> None:
+    """Without a channel it is the bad run, with all of the ranking's it is nearer to the good one, to the last bit of
+    the library's; another place on screen is another tile."""
+    painted(dock, viewer, files, images)
+    dock.tabs.setCurrentWidget(dock.missed)
+    dock.missed.better.choose(viewer.layers["clear"])
+    dock.missed.bar.button.click()
+    settle(dock.missed.bar, qtbot)
+    box, bad, good = dock.missed.restore, *(np.asarray(viewer.layers[n].data) for n in ("bad", "good"))
+    middle = viewer.layers["bad"].data_to_world(np.array(bad.shape) / 2)
+    viewer.scene.camera.zoom = 4 / viewer.layers["bad"].scale[-1]
+    viewer.scene.camera.center = (0, *middle[1:])
+
+    def shown(channels: int) -> np.ndarray:
+        done: list[object] = []
+        box.worker.returned.connect(done.append)
+        box.channels.setValue(channels)
+        box.on.setChecked(True)
+        idle = lambda: not box.worker.state.busy and not box._waiting.isActive()  # noqa: E731
+        qtbot.waitUntil(lambda: (bool(done) or bool(box.error.label.text())) and idle(), timeout=60_000)
+        assert box.error.label.text() == ""
+        return np.asarray(viewer.layers[LIVE].data)
+
+    box.channels.setValue(0)
+    np.testing.assert_allclose(shown(0), bad, atol=1e-5)
+    restored = shown(box.channels.maximum())
+    assert np.abs(restored - good).mean() < np.abs(bad - good).mean()
+    before = viewer.layers[LIVE].translate.copy()
+    viewer.scene.camera.center = (0, *viewer.layers["faint"].data_to_world((0, 20, 20))[1:])
+    qtbot.waitUntil(lambda: LIVE in viewer.layers and (viewer.layers[LIVE].translate != before).any(), timeout=60_000)
+    box.on.setChecked(False)
+    assert LIVE not in viewer.layers
 
 
 def test_a_better_model_is_chosen_among_the_others(dock, viewer, files, images, qtbot) -> None:
@@ -240,4 +279,37 @@ def test_stages_are_read_beside_their_controls(dock, viewer, files, images, clea
     assert set(bars) == {"encoder.1", "encoder.2", "encoder.3", "decoder.1", "decoder.2", "decoder.3"}
     assert all(0 <= bar.share <= 1 and bar.mark is not None for bar in bars.values())
     assert "Odd: read best in" in dock.knows.details.text()
+    assert all("chance 0.4" in bar.text or "chance 0.5" in bar.text for bar in bars.values())  # odd ones: half of all
+    assert dock.knows.heat.isHidden()  # one checkpoint has no heat map
     assert len(viewer.layers[PLACES].data) > 0
+
+
+def test_checkpoints_become_a_heat_map(dock, viewer, files, images, clear, qtbot, tmp_path) -> None:
+    """Stages by checkpoints, in the numbers of the library; the chosen model's effects stand beside its bars."""
+    for step, name in ((1, "far"), (10, "near")):
+        shutil.copytree(files[2] / name, tmp_path / f"step-{step}")
+    odd = (files[1][:1, :128, :128] % 2).astype(np.uint8)
+    mask = viewer.add_labels(odd, name="odd", scale=clear.scale)
+    mask.units, mask.translate = clear.units, clear.translate
+    params = ConceptParams(
+        autoencoder=False, untrained=1, pixels=1000, sections=1, block=16, gap=4, stages="encoder.2,decoder.1"
+    )
+    dock.knows.form.value = params
+    dock.knows.labels.choose(mask)
+    dock.knows.use_checkpoints(tmp_path)
+    dock.knows.stages.button.click()
+    settle(dock.knows.stages, qtbot)
+    assert dock.knows.stages.error.label.text() == ""
+    models = {float(n): load_model(tmp_path / f"step-{n}", backend="torch") for n in (1, 10)}
+    expected = concepts(models, images[1], {"odd": odd}, params)
+    heat = dock.knows.heat
+    assert (list(heat.rows), list(heat.columns)) == (["encoder.2", "decoder.1"], ["1", "10"])
+    np.testing.assert_allclose(heat.values, expected.table("odd"), atol=1e-6)
+    used = {u.stage: u for u in expected.used if u.what == "probe"}
+    for bar in dock.knows.plot.bars:
+        assert ("not used" in bar.text) == (not used[bar.name].used)
+        assert f"{used[bar.name].effect:+.3f}" in bar.tip
+    left, wide = heat._grid(QRectF(heat.rect()).adjusted(2, 2, -2, -2))
+    assert heat.tip_at(left + 1.5 * wide, 2 + HEAD + 1.5 * ROW) == f"decoder.1, 10: {heat.values[1, 1]:.3g}"
+    dock.knows.steps.click()
+    assert dock.knows.checkpoints is None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_connecto.core.errors import ModelError
+from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.inspect.concepts.params import ConceptParams
     from napari_connecto.workflows.inspect.concepts.result import Concepts
     from napari_connecto.workflows.inspect.guard.check import PairCheck
+    from napari_connecto.workflows.inspect.missed.asked import Asked
     from napari_connecto.workflows.inspect.missed.params import MissedParams
     from napari_connecto.workflows.inspect.missed.result import WhyMissed
     from napari_connecto.workflows.inspect.prune.params import PruneParams
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Explained", "Explaining", "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job",
-    "explain_job", "fit_job", "guarded", "list_job", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
+    "explain_job", "fit_job", "guarded", "list_job", "peek", "probe_job", "queue_job", "restore_job", "shrink_job",
+    "trust_job",
 ]  # fmt: skip
 
 MISSED, BACKGROUND = 1, 2
@@ -100,10 +102,11 @@ class Explaining:
 
 
 class Explained(NamedTuple):
-    """The answer, its maps, and the model's image."""
+    """The answer, its maps, and both runs, opened, to go on with."""
 
     found: WhyMissed
     maps: Mapping[str, Volume]
+    asked: Asked
 
 
 def explain_job(asked: Explaining) -> Job[Explained]:
@@ -121,7 +124,15 @@ def explain_job(asked: Explaining) -> Job[Explained]:
     good = asked.good if asked.good is not None else asked.volume
     opened = yield from asked_job(model, asked.volume, good, missed, background, asked.params, good_model=better)
     found = yield from explained_job(opened, asked.params)
-    return Explained(found, (yield from maps_job(opened, found)))
+    return Explained(found, (yield from maps_job(opened, found)), opened)
+
+
+def restore_job(answer: Explained, channels: int, point_nm: Sequence[float]) -> Job[Volume]:
+    """The run that missed, in the tile at a point, with the first ``channels`` of the ranking from the better run."""
+    yield from torch_job()
+    from napari_connecto.workflows.inspect.missed.maps import restored_job
+
+    return (yield from restored_job(answer.asked, answer.found.total.top[:channels], point_nm))
 
 
 @dataclass(frozen=True)
@@ -228,12 +239,31 @@ def probe_job(asked: Probing) -> Job[Probed]:
     return Probed(score, next(iter(held_out.values()), None))
 
 
-def concepts_job(volume: Volume, model: Path, name: str, mask: Volume, params: ConceptParams) -> Job[Concepts]:
-    """In which stages of the model a mask can be read, with its controls."""
+def concepts_job(
+    volume: Volume, model: Path, name: str, mask: Volume, params: ConceptParams, checkpoints: Path | None = None
+) -> Job[Concepts]:
+    """In which stages of the model, or of the ``checkpoints`` in a folder, a mask can be read, with its controls.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no checkpoints.
+    """
     yield from torch_job()
     from napari_connecto.workflows.inspect.concepts.measure import concepts_job as measure_job
 
-    return (yield from measure_job(load(model), volume, {name: mask}, params))
+    if checkpoints is None:
+        return (yield from measure_job(load(model), volume, {name: mask}, params))
+    from napari_connecto.workflows.recipes.concepts import numbered_models
+
+    yield Progress(0, 0, "loading checkpoints")
+    steps = numbered_models(str(checkpoints))
+    if not steps:
+        raise InputError(
+            f"'{checkpoints}' holds no model in a folder whose name ends in a number, such as step-10; choose another"
+        )
+    found: dict[float, Predictor] = {float(step): model for step, model in steps.items()}
+    return (yield from measure_job(found, volume, {name: mask}, params))
 
 
 @dataclass(frozen=True)

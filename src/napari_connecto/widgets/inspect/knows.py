@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from qtpy.QtWidgets import QFileDialog, QPushButton
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError
@@ -13,13 +14,15 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
+from napari_connecto.widgets.inspect.readings import HEAT, READ, stage_rows, steps_of
 from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.inspect.view import region_in_view
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
+from napari_connecto.widgets.shared.painted.bars import BarsPlot
+from napari_connecto.widgets.shared.painted.heat import HeatPlot
 from napari_connecto.widgets.viewer.layers import LayerImage
 from napari_connecto.widgets.viewer.show import placed_at, to_data
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
@@ -28,10 +31,7 @@ from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 SCRIBBLES, SCORE, PLACES = "scribbles", "probe score", "highest readings"
 HINT = "Paint 1 on background and 2 on what is wanted, or choose a whole mask for the stages."
 QUICK = ConceptParams(autoencoder=False, untrained=1, pixels=8000)
-READ = (
-    "Average precision of a linear probe of each stage, on blocks left out. The tick is the best of untrained "
-    "networks:\nonly bars that pass it show what the model has learnt. Readable does not mean used"
-)
+CHECKPOINTS = "Checkpoints…"
 
 
 class KnowsTab(PaintedTab):
@@ -45,7 +45,13 @@ class KnowsTab(PaintedTab):
         self.form: ParamsForm[ConceptParams] = ParamsForm(ConceptParams)
         self.form.value = QUICK
         self.stages = JobBar("concepts", "Read stages", "Measure in which stages the labels can be read, with controls")
-        self.plot = BarsPlot(READ)
+        self.plot, self.heat = BarsPlot(READ), HeatPlot(HEAT)
+        self.checkpoints: Path | None = None
+        self.steps = QPushButton(CHECKPOINTS)
+        self.steps.setToolTip(
+            "Also read earlier states of the model: a folder with models such as step-10, step-20. Press again to "
+            "leave them out"
+        )
         self.details = text_line("Readings in words")
         self._lay_out()
         self._connect()
@@ -56,10 +62,11 @@ class KnowsTab(PaintedTab):
         how.addWidget(self.form)
         self.fold.toggleButton().setToolTip("Readings in words, and whether the answer depends on them")
         self.fold.addWidget(self.details)
-        for widget in (self.bar, self.about, how, self.stages, self.plot, self.fold):
+        self.stages.add_button(self.steps)
+        for widget in (self.bar, self.about, how, self.stages, self.plot, self.heat, self.fold):
             self.column.addWidget(widget)
         self.column.addStretch()
-        for widget in (self.about, self.plot, self.fold):
+        for widget in (self.about, self.plot, self.heat, self.fold):
             widget.hide()
 
     def _connect(self) -> None:
@@ -67,11 +74,25 @@ class KnowsTab(PaintedTab):
         self.bar.worker.returned.connect(self._on_scored)
         self.stages.clicked.connect(self._on_read)
         self.stages.worker.returned.connect(self._on_readings)
+        self.steps.clicked.connect(self._on_steps)
+        self._model.changed.connect(lambda: self.use_checkpoints(None))
         self.forget(self.bar, self.stages)
 
     def _inputs(self) -> tuple[Volume, Path, LayerImage]:
         """Image, folder of the model, described labels."""
         return *self.subject(), self.painted(f"no labels are chosen; press '{self.paint.text()}' and paint 1 and 2")
+
+    def use_checkpoints(self, folder: Path | None) -> None:
+        """Read the models in a folder, too; None: the chosen model alone."""
+        self.checkpoints = folder
+        self.steps.setText(CHECKPOINTS if folder is None else f"Without {folder.name}")
+        self.stages.forget()
+
+    def _on_steps(self) -> None:
+        if self.checkpoints is not None:
+            self.use_checkpoints(None)
+        elif folder := QFileDialog.getExistingDirectory(self, "Folder of checkpoints (step-10, step-20, ...)"):
+            self.use_checkpoints(Path(folder))
 
     def _on_score(self) -> None:
         try:
@@ -108,17 +129,22 @@ class KnowsTab(PaintedTab):
             self.stages.error.show_error(error)
             return
         layer = self.labels.layer
-        name = layer.name if layer is not None else SCRIBBLES
+        name, steps = layer.name if layer is not None else SCRIBBLES, self.checkpoints
 
         def job() -> Job[Any]:
-            return (yield from concepts_job(volume, folder, name, labels.volume(), params))
+            return (yield from concepts_job(volume, folder, name, labels.volume(), params, steps))
 
         self.plot.hide()
+        self.heat.hide()
         self.stages.start(job, resumable=False, abandon=True)
 
     def _on_readings(self, found: Any) -> None:
         [concept] = found.concepts
-        self.plot.show_bars([_bar(reading) for reading in found.last(concept)])
+        self.plot.show_bars(stage_rows(found, concept))
+        table = found.table(concept)
+        if table.shape[1] > 1:
+            self.heat.show_table(found.stages, steps_of(found, concept), table)
+            self.heat.show()
         self.details.setText("\n\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
         self.plot.show()
         self.fold.show()
@@ -134,10 +160,3 @@ class KnowsTab(PaintedTab):
             self._viewer.add_points(
                 at, name=PLACES, face_color="transparent", border_color=colour, metadata={RESULT: True}, **place
             )
-
-
-def _bar(reading: Any) -> Bar:
-    control = max(reading.untrained) if reading.untrained else reading.prevalence
-    learnt = reading.low > control
-    colour = OKABE_ITO["good"] if learnt else "#808080"
-    return Bar(reading.stage, reading.probe, colour, f"{reading.probe:.2f}", control)

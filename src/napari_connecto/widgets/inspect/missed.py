@@ -15,6 +15,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
 from napari_connecto.widgets.inspect.plots import CurvesPlot, stage_bars
+from napari_connecto.widgets.inspect.restore import RestoreBox
 from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -53,6 +54,7 @@ class MissedTab(PaintedTab):
         self.profile, self.curves = BarsPlot(PROFILE), CurvesPlot()
         self.about = text_line("The answer in short")
         self.details = text_line("Figures")
+        self.restore = RestoreBox(viewer)
         self._lay_out()
         self._connect()
         self._show_against()
@@ -66,7 +68,7 @@ class MissedTab(PaintedTab):
         how.addWidget(self.form)
         self.fold.toggleButton().setToolTip("Figures behind the plots")
         self.fold.addWidget(self.details)
-        for widget in (how, self.bar, self.about, self.profile, self.curves, self.fold):
+        for widget in (how, self.bar, self.about, self.profile, self.curves, self.restore, self.fold):
             self.column.addWidget(widget)
         self.column.addStretch()
         self._show_result(None)
@@ -100,6 +102,11 @@ class MissedTab(PaintedTab):
                 raise InputError("no better model is chosen; choose another model of the same architecture")
         better = None if good is None else describe(good, step=self._viewer.dims.current_step)
         return better, painted, Explaining(volume, None, folder, other, volume, self.form.value)
+
+    def close_jobs(self) -> None:
+        """Stop all jobs, and stop following layers and view."""
+        super().close_jobs()
+        self.restore.close_jobs()
 
     def _list_models(self) -> None:
         chosen = self.other.currentText()
@@ -135,6 +142,7 @@ class MissedTab(PaintedTab):
     def _show_result(self, answer: Explained | None) -> None:
         for widget in (self.about, self.profile, self.curves, self.fold):
             widget.setVisible(answer is not None)
+        self.restore.offer(answer, self.canvas)
         if answer is None:
             return
         found = answer.found

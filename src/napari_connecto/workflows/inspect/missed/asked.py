@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Output, Predictor, Scaling
 from napari_connecto.core.predict import check_channels, read_tile
+from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inspect.patching import Effects, Patcher, Plan, Scene
 from napari_connecto.workflows.inspect.missed.painted import Painted, painted_job, tile_plan
@@ -39,6 +40,8 @@ class Asked:
         Whose logits count.
     names
         Bad image, good image, bad model, good model.
+    plan
+        Tiles of the image.
     """
 
     patcher: Patcher
@@ -47,6 +50,8 @@ class Asked:
     painted: Sequence[Painted]
     output: Output
     names: tuple[str, str, str, str]
+
+    plan: TilePlan
 
     @cached_property
     def counts(self) -> tuple[int, int]:
@@ -60,6 +65,15 @@ class Asked:
             for level, scaling in zip(self.levels, self.scalings, strict=True)
         ]
         return Scene(images[0], images[1], painted.weight(self.output, *self.counts))
+
+    def tile_at(self, point_nm: Sequence[float]) -> Painted:
+        """The tile that owns a point, or the nearest one, without painted pixels."""
+        level = self.levels[0]
+        at = [min(max(int(c), 0), n - 1) for c, n in zip(level.to_voxels(point_nm), level.shape, strict=True)]
+        voxel = Box(vec3(at), vec3([c + 1 for c in at]))
+        tile = self.plan[int(self.plan.touching([voxel])[0])]
+        nothing = np.zeros(tile.write.shape, bool)
+        return Painted(tile, nothing, nothing)
 
 
 def asked_job(
@@ -95,10 +109,11 @@ def asked_job(
     patcher = Patcher(model, other, output.name)
     masks = [placed_on(mask, bad, levels[0], "painted pixels") for mask in (missed, background)]
     where = region_in(region, bad, levels[0])
-    painted = yield from painted_job(masks[0], masks[1], tile_plan(model, levels[0].shape), params.tiles, where)
+    plan = tile_plan(model, levels[0].shape)
+    painted = yield from painted_job(masks[0], masks[1], plan, params.tiles, where)
     scalings = [used.card.normalisation.resolve(v) for used, v in zip(models, volumes, strict=True)]
     names = (bad.name, better.name, model.card.name, other.card.name)
-    return Asked(patcher, levels, (scalings[0], scalings[1]), painted, output, names)
+    return Asked(patcher, levels, (scalings[0], scalings[1]), painted, output, names, plan)
 
 
 def margins_job(asked: Asked, plans: Sequence[Plan]) -> Job[np.ndarray]:

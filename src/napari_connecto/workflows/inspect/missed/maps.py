@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import expit
 
@@ -47,6 +49,29 @@ def maps_job(asked: Asked, found: WhyMissed, *, shown: int = SHOWN) -> Job[dict[
         for name, values in ((BAD, bad[0]), (GOOD, good[0]), ("difference", good[0] - bad[0])):
             maps[f"{label} {name}"] = _map(asked, painted.tile, values, stride, (0, 0, 0), f"{label} {name}")
     return maps
+
+
+def restored_job(asked: Asked, channels: Sequence[Channel], point_nm: Sequence[float]) -> Job[Volume]:
+    """The bad run once more in the tile at a point, with these channels of the good one.
+
+    Parameters
+    ----------
+    asked
+        Both runs.
+    channels
+        To be replaced; none for the plain run.
+    point_nm
+        (z, y, x); of a point outside of the image the nearest tile.
+
+    Returns
+    -------
+    Volume
+        Probability, float32, of what the tile owns.
+    """
+    yield Progress(0, 1, "restoring")
+    painted = asked.tile_at(point_nm)
+    logits = asked.patcher.answer(asked.scene(painted), together(tuple(channels)))
+    return _map(asked, painted.tile, expit(logits), asked.output.stride, asked.output.trimmed, BACK)
 
 
 def together(channels: tuple[Channel, ...]) -> Plan:
