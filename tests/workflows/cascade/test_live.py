@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_connecto.compute.live.job import Asked, Seen, live_job
 from napari_connecto.compute.live.mosaic import Blocks
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.geometry import Box
@@ -19,6 +18,7 @@ from napari_connecto.workflows.cascade.live import LiveSearch
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect_job
 from tests import tiny
+from tests.live_parts import watch
 
 VIEW = Box((0, 20, 30), (16, 90, 100))
 PARAMS = DetectParams(audit=0, ood_check="off", force_cascade=True, batch=1)
@@ -33,21 +33,10 @@ def made(tmp_path_factory):
     return open_volume(path), heads
 
 
-def look(volume, cascade, out, *views, blocks=None, params=PARAMS, client=None):
+def look(volume, cascade, out, *views, blocks=None, params=PARAMS):
     """Look at views one after the other until each is complete; what was derived last, and the work (closed)."""
-    work = LiveSearch(volume, cascade, params, out, blocks or Blocks(), client)
-    asked = Asked()
-    job, last = live_job(work, asked), None
-    for view in views:
-        asked.look(view)
-        for progress in job:
-            seen = progress.payload
-            if isinstance(seen, Seen):
-                last = seen.derived or last
-                if seen.complete and progress.done == progress.total > 0:
-                    break
-    job.close()
-    return last, work
+    work = LiveSearch(volume, cascade, params, out, blocks or Blocks())
+    return watch(work, *views), work
 
 
 def scores_of(work):

@@ -13,6 +13,7 @@ from napari_connecto.widgets.adapt.annotate.panel import AnnotateBox
 from napari_connecto.widgets.adapt.choose import ChooseBox
 from napari_connecto.widgets.adapt.compare import CompareBox
 from napari_connecto.widgets.adapt.contrast import ContrastBanner
+from napari_connecto.widgets.adapt.live import live_button
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.segment import SegmentBox
 from napari_connecto.widgets.adapt.tune import TuneBox
@@ -41,6 +42,7 @@ class AdaptWidget(Dock):
         self.tune = TuneBox(self.project)
         self.compare = CompareBox(self.project)
         self.segment = SegmentBox(self.project)
+        self.live = live_button(self)
         self.bodies: list[Any] = [self.choose, self.annotate, self.tune, self.compare, self.segment]
         self.headings = [Heading(f"{n} {name}") for n, name in enumerate(STEPS, start=1)]
         parts: list[QWidget] = [self.image, self.contrast]

@@ -29,6 +29,7 @@ from napari_connecto.widgets.xray.jobs import (
     live,
     translating_job,
 )
+from napari_connecto.widgets.xray.live import live_button
 from napari_connecto.widgets.xray.segment import SideBySideBox
 from napari_connecto.widgets.xray.segment_jobs import Source
 from napari_connecto.widgets.xray.train import PairBox
@@ -57,6 +58,7 @@ class TranslateWidget(Dock):
             "X-ray to EM", "Run all", "Translate the whole image, starting in view. Press again to cancel"
         )
         self.preview = QPushButton("Preview in view")
+        self.live = live_button(self)
         self.trust = TrustBox(napari_viewer)
         self.segment = SideBySideBox(napari_viewer, self.trust)
         self.disputed = DisputedBox(napari_viewer, self.trust, self.segment.disputing)

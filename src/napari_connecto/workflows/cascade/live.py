@@ -83,7 +83,8 @@ class LiveSearch:
     def __init__(
         self, volume: Volume, cascade: Cascade, params: DetectParams, out: Path, blocks: Blocks, client: Any = None
     ) -> None:
-        with_levels(volume, cascade)  # raises before anything is written
+        timings = Timings(calibrated(cascade.calibration))
+        make_plan(with_levels(volume, cascade), cascade, params, timings)  # raises before anything is written
         self._job = JobFolder.open(out, fingerprint(volume, cascade))
         try:
             self._open(with_levels(volume, cascade, self._job.path), cascade, params, blocks, client)

@@ -38,8 +38,21 @@ class Keep:
 
     def __call__(self, tile: Tile, blocks: Blocks) -> None:
         if any(dtype.kind == "f" for dtype in self.store.outputs.values()):
-            blocks = {name: np.rint(block / STEP) * np.float32(STEP) for name, block in blocks.items()}
+            blocks = rounded(blocks)
         self.store.write_blocks(tile, blocks)
+
+
+def rounded(blocks: Blocks) -> Blocks:
+    """Float outputs as they are stored."""
+    return {name: np.rint(block / STEP) * np.float32(STEP) for name, block in blocks.items()}
+
+
+def open_store(path: Path, volume: Volume, predictor: Predictor, dtype: str, metadata: Mapping[str, Any]) -> TileStore:
+    """The store of a predictor's outputs over a volume in a job's folder; see `fill_job`."""
+    card = predictor.card
+    outputs = {output.name: np.dtype(dtype) for output in card.outputs}
+    told = {**volume.metadata, "outputs": list(outputs), "model": card.digest, "of": volume.name, **metadata}
+    return TileStore.open(path, fitting_level(volume, card), card.tile, outputs, metadata=told)
 
 
 def fill_job(
@@ -83,9 +96,7 @@ def fill_job(
     check_channels(level, card)
     plan = TilePlan(level.shape, card.tile, card.halo)
     indices = _ordered(plan, volume, level, region, first)
-    outputs = {output.name: np.dtype(dtype) for output in card.outputs}
-    told = {**volume.metadata, "outputs": list(outputs), "model": card.digest, "of": volume.name, **metadata}
-    store = TileStore.open(path, level, card.tile, outputs, metadata=told)
+    store = open_store(path, volume, predictor, dtype, metadata)
     todo = store.missing(indices)
     done = len(indices) - len(todo)
     yield Progress(done, len(indices), stage)

@@ -23,7 +23,7 @@ from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
 from napari_connecto.workflows.xray.seams import seams
 from napari_connecto.workflows.xray.translate_params import TranslateParams
-from napari_connecto.workflows.xray.translator import LABEL, Translator
+from napari_connecto.workflows.xray.translator import LABEL, Recalibrated, Translator
 
 REPORT, NAME = "translation.json", "EM-like (from X-ray)"
 
@@ -152,13 +152,8 @@ def translate_job(
     params = params or TranslateParams()
     translator = translator.fitted(fitting_level(volume, translator.card).shape)
     predictor = translator.predictor(params)
-    metadata = {
-        "label": LABEL,
-        "simulated": {"translator": translator.name, "trained_on": translator.about.get("simulated")},
-        "unit": "share of the EM's brightness range; aleatoric and epistemic are standard deviations",
-    }
-    told = {**fingerprint("translate", volume, predictor), "params": asdict(params)}
-    with JobFolder.open(result_folder(out), told) as job:
+    metadata = stored_metadata(translator)
+    with JobFolder.open(result_folder(out), job_fingerprint(volume, predictor, params)) as job:
         job.remove(REPORT)
         tiles, passes = tiles_in(volume, predictor, region), len(predictor.mixture.passes)
         asked = TILES * CALLS if gate is None and translator.gate is not None else 0
@@ -187,3 +182,17 @@ def translate_job(
         job.write_json(REPORT, report)
         membrane = store.volume(MEMBRANE) if any(o.name == MEMBRANE for o in predictor.card.outputs) else None
         return Translation(mean, store.volume("aleatoric"), store.volume("epistemic"), report, membrane)
+
+
+def stored_metadata(translator: Translator) -> dict[str, Any]:
+    """What the images of a translation say of themselves."""
+    return {
+        "label": LABEL,
+        "simulated": {"translator": translator.name, "trained_on": translator.about.get("simulated")},
+        "unit": "share of the EM's brightness range; aleatoric and epistemic are standard deviations",
+    }
+
+
+def job_fingerprint(volume: Volume, predictor: Recalibrated, params: TranslateParams) -> dict[str, Any]:
+    """What a result folder belongs to."""
+    return {**fingerprint("translate", volume, predictor), "params": asdict(params)}
