@@ -68,7 +68,7 @@ class CascadeWidget(Dock):
         self.train = TrainBox(napari_viewer, self.image, output_folder)
         self._lay_out()
         self._connect()
-        for part in (self.finder, self.gates, self.train, self.train.bar, self.results):
+        for part in (self.finder, self.gates, self.train, self.train.foot, self.results):
             part.hide()
         self.cascade.list_own(output_folder())
         self.image.layers.chosen.emit()
@@ -82,7 +82,7 @@ class CascadeWidget(Dock):
         self.tabs.setExpanding(True)
         choice = (self.image, self.tabs, self.cascade, self.finder, self.train)
         column = [*choice, self.options, self.card, self.results, self.gates, self.use]
-        self.lay_out(column, footer=[self.bar, self.train.bar])
+        self.lay_out(column, footer=[self.bar, self.train.foot])
         self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
@@ -146,7 +146,7 @@ class CascadeWidget(Dock):
         """Show what belongs to the tab, as far as there is anything in it."""
         training = self.cascade.training
         finding: tuple[QWidget, ...] = (self.cascade, self.options, self.card, self.bar)
-        learning: tuple[QWidget, ...] = (self.train, self.train.bar)
+        learning: tuple[QWidget, ...] = (self.train, self.train.foot)
         for part in (*finding, *learning):
             part.setVisible((part in learning) == training)
         self.results.setVisible(self.results.begun is not None and not training)
@@ -234,6 +234,7 @@ class CascadeWidget(Dock):
 
         self.results.finish(found, report_lines(found.report))
         self.picture.show_report(found.report)
+        self.card.fold()
         if self._running is not None:
             self.bar.offer_report(self._running.out)
         self._finished = self._running.out if self._running is not None and len(found) else None

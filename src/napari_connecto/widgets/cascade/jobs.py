@@ -238,6 +238,13 @@ def told_job(labels: np.ndarray, params: TrainParams) -> Job[str]:
     return unlabelled.told(ids, unlabelled.known(labels, ids)) if ids.any() else ""
 
 
+def labelled_job(labels: np.ndarray, params: TrainParams) -> Job[tuple[int, str]]:
+    """How many objects labels (z, y, x) hold, and what `told_job` says of the rest."""
+    told = yield from told_job(labels, params)
+    unlabelled = Unlabelled(params.unlabelled, (), params.background_label, params.object_label)
+    return int(numbered(unlabelled.objects_of(labels)).max(initial=0)), told
+
+
 def training_job(training: Training) -> Job[Summary]:
     """Train in a separate process, killed when this is closed; inputs that are not files are written to one first."""
     yield from torch_job()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Points
@@ -11,12 +12,14 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.cascade.layers import REVIEWED
 from napari_connecto.widgets.viewer.layers import describe, nm_per_unit, world_grid
-from napari_connecto.widgets.viewer.show import to_nm
+from napari_connecto.widgets.viewer.show import store_layer, to_nm
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.cascade.training.points import Places
 
 LOOKED_AT = 2**25
 """Voxels of labels that are looked at for the caption."""
+PAINTED = 2**28
+"""Most voxels of a new labels layer; memory is taken as they are painted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ def taught(layer: Layer, image: Layer, volume: Volume, params: TrainParams) -> T
     if not _overlap(labels.levels[0], level):
         raise InputError(f"layer '{layer.name}' does not overlap '{image.name}'; {_scales(layer, image)}")
     return Taught(labels, review)
+
+
+def new_labels(viewer: Any, image: Layer, volume: Volume) -> Layer:
+    """Add an empty labels layer on an image layer that is open as ``volume``, ready to paint.
+
+    It has the voxels of the finest level of at most `PAINTED` voxels.
+    """
+    level = next((each for each in volume.levels if each.box.size <= PAINTED), volume.levels[-1])
+    empty = Volume((replace(level, array=np.zeros(level.shape, np.uint16)),), kind="labels")
+    (array,), keywords = store_layer(empty, image, volume.levels[0])
+    layer = viewer.add_labels(np.asarray(array), **keywords, name=f"labels ({image.name})")
+    layer.mode = "paint"
+    viewer.layers.selection.active = layer
+    return layer
 
 
 def caption(layer: Layer | None, params: TrainParams, *, region: bool = False) -> str:

@@ -30,6 +30,9 @@ class CascadeBox(ChoiceBox):
         self._volume: Volume | None = None
         self._training = False
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
+        self.setTitle("")
+        self.setStyleSheet("QGroupBox { border: none; margin: 0px; padding: 0px; }")
+        self.layout_.setContentsMargins(0, 0, 0, 0)
         self.layout_.addRow(self.cards)
         self.about.hide()  # its text is the tooltip of the line
         self._own, self._reader = Worker("own cascades", self, quiet=True), Worker("cards", self, quiet=True)

@@ -1,4 +1,4 @@
-"""Training a cascade from labels: the box that appears when "Train from labels…" is chosen."""
+"""Training a cascade from labels: the tab "Train" of the dock."""
 
 from __future__ import annotations
 
@@ -11,30 +11,37 @@ from typing import Any
 
 from napari.layers import Labels, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.cascade.budget import BudgetButtons
 from napari_connecto.widgets.cascade.caption import LabelsCaption
 from napari_connecto.widgets.cascade.encoder_weights import EncoderWeights
 from napari_connecto.widgets.cascade.jobs import Training, training_job
-from napari_connecto.widgets.cascade.labels import taught
+from napari_connecto.widgets.cascade.labels import new_labels, taught
 from napari_connecto.widgets.cascade.region import RegionRow
 from napari_connecto.widgets.cascade.training_bar import TrainingBar
+from napari_connecto.widgets.shared.details import Details
+from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.recipes.entries.run import Summary
 
+FIRST = ("name", "head", "diameter_nm")
+"""Params that are asked for; the others are folded."""
 PREVIOUS = "connecto_previous"
 """Key of a training layer's ``metadata``: folder of the cascade whose detections were reviewed."""
 
 
 class TrainBox(QGroupBox):
-    """Labels, params, a button. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it
+    """Labels, params, and a `foot` with the button and the curve. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it
     finds nothing, or less than the previous one.
     """
 
@@ -42,7 +49,7 @@ class TrainBox(QGroupBox):
     rejected = Signal(Path)
 
     def __init__(self, viewer: Any, source: InputBox, folder: Callable[[], Path]) -> None:
-        super().__init__("Train from labels")
+        super().__init__("Labels")
         self._viewer, self._source, self._folder = viewer, source, folder
         self.labels = LayerCombo(
             viewer,
@@ -53,22 +60,33 @@ class TrainBox(QGroupBox):
         )
         self.region = RegionRow(viewer)
         self.caption = LabelsCaption()
-        self.form = ParamsForm(TrainParams, skip=("calls",))  # which are those of a detector
+        self.new = QPushButton("New labels")
+        self.new.setToolTip("Add an empty Labels layer on the image, and take the brush: one label for each object")
+        self.form = ParamsForm(TrainParams, skip=("calls",), first=FIRST)  # calls are those of a detector
+        self.budget, self.curve = BudgetButtons(self.form), Curve()
+        self.curve.hide()
         self.weights = EncoderWeights(self.form)
         self.bar = TrainingBar("Train", "Train a cascade from these labels; a few minutes on a small volume")
-        self._waiting = False
+        self.foot = QWidget()
+        below = QVBoxLayout(self.foot)
+        below.setContentsMargins(0, 0, 0, 0)
+        for part in (self.curve, self.bar):
+            below.addWidget(part)
+        self._waiting, self._stage = False, ""
         self.about = text_line("Result of the training")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
+        self.details = Details(self.about, tooltip=self.about.toolTip())
+        self.details.hide()
         parts = (
-            QLabel("Labels"),
-            self.labels,
+            row(self.labels, self.new),
             self.region,
             self.caption,
+            self.budget,
             self.form,
             self.weights,
-            self.about,
+            self.details,
         )
         for widget in parts:
             layout.addWidget(widget)
@@ -77,16 +95,35 @@ class TrainBox(QGroupBox):
         self._source.changed.connect(self._on_image_opened)
         for signal in (self.form.changed, self.region.changed):
             signal.connect(self._show_caption)
+        self.new.clicked.connect(self._on_new)
+        self.bar.worker.reported.connect(self._on_reported)
         self.region.draw.clicked.connect(lambda: self.region.draw_on(self._source.layer))
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_trained)
         self._show_caption()
 
+    def _on_new(self) -> None:
+        image, full = self._source.layer, self._source.full
+        if image is None or full is None:
+            self.bar.error.show_error(InputError("no image is open; open one, then press New labels"))
+            return
+        self.bar.error.clear()
+        self.labels.choose(new_labels(self._viewer, image, full))
+
+    def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
+        """Draw loss and score of the level that is being trained."""
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            self.curve.clear()
+        if payloads and isinstance(payloads[-1], dict) and "loss" in payloads[-1]:
+            self.curve.show()
+            self.curve.add(payloads, progress.total)
+
     def _on_image_chosen(self) -> None:
         """Clear the messages of a training on another image, unless it still runs."""
         if not self.bar.worker.state.busy:
             self.bar.reset()
-            self.about.setText("")
+            self._tell("")
 
     def _on_labels_chosen(self) -> None:
         if isinstance(self.labels.layer, Points):
@@ -109,8 +146,13 @@ class TrainBox(QGroupBox):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self.about.setText("")
+        self._tell("")
+        self._stage = ""
         self.bar.train(lambda: training_job(training), training.out)
+
+    def _tell(self, text: str) -> None:
+        self.about.setText(text)
+        self.details.setVisible(bool(text))
 
     def _on_image_opened(self) -> None:
         """Start the training if it was requested while the image was being opened."""
@@ -155,7 +197,7 @@ class TrainBox(QGroupBox):
 
     def _on_trained(self, summary: Summary) -> None:
         out = Path(summary.out)
-        self.about.setText("\n".join([*summary.lines, f"Saved in {out}"]))
+        self._tell("\n".join([*summary.lines, f"Saved in {out}"]))
         if summary.figures["failure"]:
             self.bar.error.show_error(ConnectoError(summary.figures["failure"]))
             self.bar.say("The new cascade finds nothing; it is saved, but not chosen.")

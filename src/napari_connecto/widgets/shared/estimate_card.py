@@ -126,6 +126,7 @@ class PreflightCard(QWidget):
         self.estimate = self.check = None
         self.text.setText(text)
         self.brief.setText(text)
+        self.brief.setVisible(self._picture is not None)
         self._draw(None)
         for widget in (self.notes, self.unlike, self.error, self.fix, self.details):
             widget.hide()
@@ -146,6 +147,10 @@ class PreflightCard(QWidget):
             return False
         self.check = replace(self.check, answer="run anyway")
         return True
+
+    def fold(self) -> None:
+        """The job has ended: what was expected of it stays in the details."""
+        self.brief.hide()
 
     def close_jobs(self) -> None:
         """Stop estimating."""

@@ -30,11 +30,13 @@ class ParamsForm(QWidget, Generic[P]):
         ``| None`` of these.
     skip
         Fields set elsewhere in the dock.
+    first
+        Fields above the fold; all others are below it. By default those that are not ``advanced``.
     """
 
     changed = Signal()
 
-    def __init__(self, kind: type[P], skip: Sequence[str] = ()) -> None:
+    def __init__(self, kind: type[P], skip: Sequence[str] = (), first: Sequence[str] = ()) -> None:
         super().__init__()
         self._kind = kind
         self._rows: dict[str, _Row] = {}
@@ -48,7 +50,8 @@ class ParamsForm(QWidget, Generic[P]):
             row.changed.connect(self.changed)
             label = QLabel(row.label)
             label.setToolTip(row.tooltip)
-            (more_layout if field.metadata["advanced"] else layout).addRow(label, row)
+            folded = field.name not in first if first else field.metadata["advanced"]
+            (more_layout if folded else layout).addRow(label, row)
             self._rows[field.name] = row
         if more_layout.rowCount():
             fold = QCollapsible("More")

@@ -43,6 +43,10 @@ class OptionsFold(QCollapsible, Generic[P]):
         rows.addRow("Result folder", row(self.out, self.browse))
         rows.addRow(self.copy)
         self.setContentsMargins(0, 0, 0, 0)
+        layout = self.layout()
+        assert layout is not None
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
         self.addWidget(inner)
         self.browse.clicked.connect(self.choose_folder)
         for signal in (self.form.changed, self.run_on.changed, self.out.editingFinished):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.cascade.buttons import in_rows
+from napari_connecto.widgets.cascade.reviewing.histogram import ScoreHistogram
 from napari_connecto.widgets.cascade.reviewing.strip import CropStrip
 from napari_connecto.widgets.cascade.reviewing.tagging import TagRow
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.workflows.cascade.verdicts import ADDED, tags_of
 
 if TYPE_CHECKING:
@@ -28,23 +30,23 @@ class ReviewPanel(QWidget):
     def __init__(self, buttons: Mapping[str, QPushButton]) -> None:
         super().__init__()
         self.count = text_line("How many are shown, accepted, rejected and added")
-        self.threshold = SpanSlider(
-            0.0,
-            1.0,
-            "New detections with a lower score are hidden and not exported; reviewed ones are always shown",
+        self.threshold = ScoreHistogram(
+            "New detections with a lower score are hidden and not exported; reviewed ones are always shown"
         )
+        self.place = QLabel()
+        self.place.setToolTip("Which of the shown detections this is, best score first")
         self.strip, self.tags = CropStrip(), TagRow()
         buttons["add"].setCheckable(True)
         buttons["table"].setCheckable(True)
         self._add = buttons["add"]
-        score = QHBoxLayout()
-        score.addWidget(QLabel("Minimum score"))
-        score.addWidget(self.threshold)
+        top = QHBoxLayout()
+        top.addWidget(self.count, 1)
+        top.addWidget(self.place, 0, Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.count)
-        layout.addLayout(score)
+        layout.addLayout(top)
+        layout.addWidget(self.threshold)
         layout.addWidget(self.strip)
         layout.addLayout(in_rows([buttons[name] for name in VERDICTS], len(VERDICTS)))
         layout.addWidget(self.tags)
@@ -55,14 +57,23 @@ class ReviewPanel(QWidget):
         self.count.setText(line(review, adding))
         self._add.setChecked(adding)
         self.threshold.allow(alive)
-        for part in (self.strip, self.tags):
+        self.place.setText("" if review is None or not alive else place(review))
+        for part in (self.threshold, self.strip, self.tags):
             part.setVisible(alive)
         if review is None or not alive:
             self.strip.clear()
             return
+        self.threshold.show_scores(review.found.score[review.found.status != ADDED])
         self.strip.show_review(review)
         current = review.current
         self.tags.show_tags(review.names, tags_of(review.said.tags[current]) if current >= 0 else ())
+
+
+def place(review: Review) -> str:
+    """Which of the shown detections the current one is: "3 of 56"; "" if none is current."""
+    order = review.order()
+    at = np.flatnonzero(order == review.current)
+    return f"<b>{at[0] + 1} of {len(order)}</b>" if len(at) else ""
 
 
 def line(review: Review | None, adding: bool) -> str:
