@@ -41,8 +41,10 @@ PREVIOUS = "connecto_previous"
 
 
 class TrainBox(QGroupBox):
-    """Labels, params, and a `foot` with the button and the curve. ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it
-    finds nothing, or less than the previous one.
+    """Labels, params; and a ``foot`` with the curve and the button, which stands elsewhere.
+
+    ``trained`` is emitted with the folder of the new cascade; ``rejected`` instead if it finds nothing, or less than
+    the previous one.
     """
 
     trained = Signal(Path)
