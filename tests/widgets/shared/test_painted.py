@@ -182,3 +182,21 @@ def test_details_are_folded_until_they_are_asked_for(qtbot):
     assert text.isVisibleTo(fold)
     fold.unfold(False)
     assert not text.isVisibleTo(fold)
+
+
+def test_the_tab_key_visits_the_parts_from_top_to_bottom(qtbot):
+    class Odd(Dock):
+        def __init__(self):
+            super().__init__()
+            run, last, first = QPushButton("run"), QPushButton("last"), QPushButton("first")  # made in another order
+            self.lay_out([first, last], footer=[run])
+            self.wanted = [first, last, run]
+
+    dock = Odd()
+    qtbot.addWidget(dock)
+    visited, widget = [], dock.wanted[0]
+    for _ in range(50):
+        if widget in dock.wanted and widget not in visited:
+            visited.append(widget)
+        widget = widget.nextInFocusChain()
+    assert visited == dock.wanted

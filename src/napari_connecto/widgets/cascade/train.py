@@ -176,7 +176,7 @@ class TrainBox(QGroupBox):
             raise InputError("no labels are chosen; add a Labels layer with masks, or a Points layer with centres")
         if not (volume.calibrated or self._source.pixels):
             raise InputError(
-                f"'{volume.name}' states no voxel size; enter it in the box Image, or choose Use pixels there"
+                f"'{volume.name}' states no voxel size; enter it at the top of the dock, or choose Use pixels there"
             )
         params = self.form.value
         assert self._source.full is not None

@@ -60,6 +60,7 @@ class Dock(QWidget):
         layout.addWidget(self.scroller, 1)
         if footer:
             layout.addWidget(self._footer(footer))
+        _tab_through([*parts, *footer])
 
     def _footer(self, parts: Sequence[QWidget]) -> QWidget:
         """What stands below the column, with a line above it."""
@@ -110,6 +111,17 @@ class Dock(QWidget):
             self._choice = None
         if self.live is not None:
             self.live.close_jobs()
+
+
+def _tab_through(parts: Sequence[QWidget]) -> None:
+    """Let the Tab key visit the parts from top to bottom, in whatever order they were made."""
+    before: QWidget | None = None
+    for part in parts:
+        for widget in (part, *part.findChildren(QWidget)):
+            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                if before is not None:
+                    QWidget.setTabOrder(before, widget)
+                before = widget
 
 
 def row(*widgets: QWidget) -> QWidget:

@@ -73,7 +73,7 @@ class GatesBox(QGroupBox):
             raise InputError("no detector is chosen; choose one in the row Find with")
         if not (volume.calibrated or self._source.pixels):
             raise InputError(
-                f"'{volume.name}' states no voxel size; enter it in the box Image, or choose Use pixels there"
+                f"'{volume.name}' states no voxel size; enter it at the top of the dock, or choose Use pixels there"
             )
         out = self._folder() / f"{finder.name}-cascade-{time.strftime('%Y%m%d-%H%M%S')}"
         params = TrainParams(name=finder.name, budget=self.form.value.budget)
