@@ -11,6 +11,7 @@ import numpy as np
 from napari.layers import Layer, Points
 
 from napari_connecto.core.volume import Level
+from napari_connecto.widgets.cascade.depth import InDepth
 from napari_connecto.widgets.cascade.jobs import live_map
 from napari_connecto.widgets.cascade.markers import BORDER, SYMBOLS, extents, features, sizes, unit, verdict_colours
 from napari_connecto.widgets.cascade.review import Review
@@ -70,6 +71,7 @@ class ResultLayers:
         self._masks: list[Relabelled] = []
         self._mask_layer: Layer | None = None
         self._next_refresh = 0.0
+        self._depth, self._in_depth = np.empty(0), InDepth(viewer)
         self.points: Points | None = None
         if before is not None:
             self._follow(before, reuse)
@@ -94,7 +96,9 @@ class ResultLayers:
         if self.points is None:
             self.points = self._add_points()
         layer, extent = self.points, extents(found, self._box_factor)
-        self._count_in(unit(extent, self._typical if live else 0.0, layer.ndim))
+        least = self._typical if live else np.zeros(3)
+        self._count_in(unit(extent, least, layer.ndim))
+        self._depth = np.maximum(np.maximum(extent[:, 0], least[0]), 1.0) / self._unit[0]
         size = sizes(extent) / self._unit[-1]
         if live:
             layer.current_size = float(np.median(size))
@@ -104,7 +108,7 @@ class ResultLayers:
             layer.size = size
             layer.border_color = verdict_colours(review.status)
             layer.symbol = [SYMBOLS[s] for s in review.status]
-            layer.shown = review.shown
+        self._in_depth.show(layer, review.shown, self._depth)
 
     def place(self, centre_nm: np.ndarray) -> np.ndarray:
         """Positions in nm (n, 3) as data of the points layer."""
@@ -151,7 +155,7 @@ class ResultLayers:
     def filter(self, review: Review) -> None:
         """Hide detections below the threshold (and rejected masks)."""
         if self.points is not None and len(review.found) == len(self.points.data):
-            self.points.shown = review.shown
+            self._in_depth.show(self.points, review.shown, self._depth)
         if self._mask_layer is not None and self._mask_layer in self._viewer.layers:
             table = review.label_table()
             for array in self._masks:

@@ -10,6 +10,7 @@ from napari.layers import Layer, Points
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.widgets.cascade.depth import InDepth
 from napari_connecto.widgets.cascade.jobs import Searching, load
 from napari_connecto.widgets.cascade.layers import named
 from napari_connecto.widgets.cascade.markers import BORDER, extents, sizes, unit
@@ -86,6 +87,7 @@ class LiveObjects:
         self._factor, self._by = np.ones(3), ""
         self._points: Points | None = None
         self._found: Detections | None = None
+        self._in_depth = InDepth(viewer)
 
     @property
     def shown(self) -> list[Layer]:
@@ -138,3 +140,4 @@ class LiveObjects:
             layer.size = sizes(extent) / units[-1]
             layer.features = {"score": np.round(found.score, 4)}
             layer.border_color = OKABE_ITO["new"]
+            self._in_depth.show(layer, np.ones(len(found), bool), np.maximum(extent[:, 0], 1.0) / units[0])

@@ -57,15 +57,15 @@ def sizes(extent: np.ndarray) -> np.ndarray:
 
 
 def unit(extent: np.ndarray, least: np.ndarray | float, ndim: int) -> np.ndarray:
-    """Units (ndim,) of the points layer, in voxels of its image, at least 1: the size of a typical object.
+    """Units (ndim,) of the points layer, in voxels of its image, at least 1: as deep as the deepest object.
 
-    napari shows a point in the sections within half a unit of its layer, so these are the sections within half an
-    object.
-    (The viewer's own section thickness applies to all layers, and averages images.) Units in y and x are equal, because
-    a
-    point is round. In 2-D there are no sections, and units are voxels.
+    napari shows a point in the sections within half a unit of its layer; `depth.InDepth` leaves out those that an
+    object does not reach. (The viewer's own section thickness applies to all layers, and averages images.) Units in y
+    and x are those of a typical object, and equal, because a point is round. In 2-D there are no sections, and units
+    are voxels.
     """
     if ndim < 3:
         return np.ones(ndim)
-    depth, *across = np.maximum(np.median(extent, axis=0), least)
-    return np.maximum([depth, max(across), max(across)], 1.0) * (1 + 1e-9)  # so that the border is inside
+    depth = max(float(extent[:, 0].max()), float(np.broadcast_to(least, 3)[0]))
+    across = np.maximum(np.median(extent[:, 1:], axis=0), np.broadcast_to(least, 3)[1:])
+    return np.maximum([depth, across.max(), across.max()], 1.0) * (1 + 1e-9)  # so that the border is inside

@@ -118,7 +118,7 @@ def _tab_through(parts: Sequence[QWidget]) -> None:
     before: QWidget | None = None
     for part in parts:
         for widget in (part, *part.findChildren(QWidget)):
-            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.window() is part.window():
                 if before is not None:
                     QWidget.setTabOrder(before, widget)
                 before = widget

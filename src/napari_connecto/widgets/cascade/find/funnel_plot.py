@@ -119,7 +119,7 @@ class SearchPicture(QWidget):
     def show_report(self, report: Mapping[str, Any]) -> None:
         """What was searched, and what the audit shows."""
         self.more.hide()
-        if "levels" in report:
+        if "audit" in report:
             self.funnel.show_rungs(ended(report))
             self.missed.show_reading(missed_reading(report["audit"]))
 
