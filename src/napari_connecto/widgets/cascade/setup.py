@@ -46,6 +46,11 @@ class CascadeBox(ChoiceBox):
         """Whether a new one is to be trained."""
         return self._training
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the chosen one; None while one is to be trained, or it is not made yet."""
+        return None if self._training else super().folder
+
     def choose_training(self, on: bool = True) -> None:
         """Turn to training, or back to the chosen detector."""
         if on != self._training:
