@@ -104,14 +104,15 @@ def test_a_ranking_by_agreement_says_what_to_expect(tmp_path):
 
     first = {"name": "near", "consensus": score(0.7), "consistency": score(0.5), "instability": score(0.1)}
     first |= {"fits": True, "note": "", "expected": [0.3, 0.9], "better": 0.2, "mmd2": None, "licence": "MIT"}
+    first |= {"own_encoder": {"value": 0.1234, "low": 0.1, "high": 0.15}}
     other = {"name": "odd", "fits": False, "note": "too coarse", "licence": "", "voxel_ratio": 20.0}
     other |= dict.fromkeys(("consensus", "consistency", "instability", "mmd2", "better"))
     told = {"ranks": [first | {"voxel_ratio": 1.0}, other], "instability_limit": 0.2, "places": 6, "skipped": 1}
     (tmp_path / "ranking.json").write_text(json.dumps(told))
     text = words(write_report(tmp_path))
     assert "Start from &#39;near&#39;: expected VI 0.30 to 0.90 bits, chance that another model is better 20%." in text
-    assert "near 0.70 0.50 0.10 – 1.00 fits MIT" in text
-    assert "odd – – – – 20.00 not compared too coarse" in text
+    assert "near 0.70 0.50 0.10 – 0.123 (0.100 to 0.150) – 1.00 fits MIT" in text
+    assert "odd – – – – – – 20.00 not compared too coarse" in text
     assert "places segmented (1 empty ones skipped) 6" in text
     told["ranks"][0]["fits"] = False
     (tmp_path / "ranking.json").write_text(json.dumps(told))

@@ -54,7 +54,8 @@ def _verdict(best: Mapping[str, Any] | None) -> str:
 def _agreement(rows: Sequence[Mapping[str, Any]], limit: float) -> tuple[list[Figure], Table, tuple[str, str]]:
     compared = [row for row in rows if row.get("instability")]
     figures = [Figure(charts.intervals([_drawn(row) for row in compared], limit, INSTABILITY), AGREEMENT)]
-    names = ("model", "consensus, bits", "consistency, bits", "unstable", "MMD²", "voxel ratio", "", "licence", "note")
+    scores = ("consensus, bits", "consistency, bits", "unstable", "MMD²", "own encoder", "own decoder")
+    names = ("model", *scores, "voxel ratio", "", "licence", "note")
     table = Table(names, tuple(_agreement_cells(row) for row in rows))
     first = f"{number(compared[0]['instability']['value']):.0%}" if compared else "–"
     return figures, table, (first, f"of the first model's segmentation is unstable (limit {limit:.0%})")
@@ -68,17 +69,19 @@ def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _agreement_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    def told(score: Mapping[str, Any] | None) -> str:
+    def told(score: Mapping[str, Any] | None, digits: int = 2) -> str:
         if not score:
             return "–"
-        low, high = (number(score[k]) for k in ("low", "high"))
-        return f"{number(score['value']):.2f}" + (f" ({low:.2f} to {high:.2f})" if isfinite(low + high) else "")
+        value, low, high = (number(score[k]) for k in ("value", "low", "high"))
+        span = f" ({low:.{digits}f} to {high:.{digits}f})" if isfinite(low + high) else ""
+        return f"{value:.{digits}f}{span}"
 
     fits = "fits" if row["fits"] else "does not fit" if row.get("consistency") else "not compared"
     far = number(row.get("mmd2"))
     distance = f"{far:.4f}" if isfinite(far) else "–"
     scores = tuple(told(row.get(name)) for name in ("consensus", "consistency", "instability"))
-    return (row["name"], *scores, distance, f"{row['voxel_ratio']:.2f}", fits, row["licence"], row["note"])
+    own = tuple(told(row.get(name), 3) for name in ("own_encoder", "own_decoder"))
+    return (row["name"], *scores, distance, *own, f"{row['voxel_ratio']:.2f}", fits, row["licence"], row["note"])
 
 
 def _distances(rows: Sequence[Mapping[str, Any]], limit: float) -> tuple[list[Figure], Table, tuple[str, str]]:
@@ -102,7 +105,8 @@ AGREED = (
     "Every model segmented the same places. The order is that of the sum of two ranks: consensus, the variation of "
     "information (VI) to the segments of the two nearest other models, and consistency, the VI between a model's own "
     "segments before and after flip, noise and blur (after Talks and Kreshuk, arXiv 2503.00450). Degenerate answers "
-    "(one segment, specks) come last. MMD² to the training data is shown, but decides nothing."
+    "(one segment, specks) come last. MMD² to the training data is shown, in features that all models share and in the "
+    "model's own (deepest encoder stage, and before its last layer), but decides nothing."
 )
 INSTABILITY = "instability (dot: fits, cross: does not fit; bar: 95 % interval)"
 MMD = "MMD² to this volume (dot: fits, cross: does not fit; bar: 95 % interval)"

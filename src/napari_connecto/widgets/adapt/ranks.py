@@ -31,6 +31,9 @@ def tip(rank: Rank) -> str:
         told.append(f"chance that another model is better {rank.better:.0%}")
     if isfinite(rank.mmd2):
         told.append(f"MMD² {rank.mmd2:.3f} to its training data")
+    for where, score in (("encoder", rank.own_encoder), ("decoder", rank.own_decoder)):
+        if score is not None:
+            told.append(f"in its own {where} features {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
     return "\n".join(told)
 
 

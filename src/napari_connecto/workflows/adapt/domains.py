@@ -35,6 +35,8 @@ from napari_connecto.workflows.shared.library import library_models
 from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
+OWN = "own_features.npz"
+"""Sample of the training data in the model's own features, by place in the network."""
 FEW = 10
 """Smallest number of patches for a meaningful sample."""
 
@@ -92,6 +94,22 @@ class Domain:
         """Out-of-distribution detector of its model; None for domains of early versions."""
         return load_gate(self.folder)
 
+    def own_features(self) -> dict[str, np.ndarray] | None:
+        """Training data in the model's own features, see `own_sample`; None for domains of early versions.
+
+        Raises
+        ------
+        ModelError
+            If they are damaged.
+        """
+        path = self.folder / OWN
+        if not path.is_file():
+            return None
+        stored = safe_arrays(path)
+        if any(a.ndim != 3 or len(a) < 2 or not np.isfinite(a).all() for a in stored.values()):
+            raise ModelError(f"'{path}' is damaged; copy the domain again")
+        return {place: a.astype(np.float32) for place, a in stored.items()}
+
     def patches(self) -> list[Example]:
         """Labelled crops of its training data, single sections at the card's voxel size.
 
@@ -115,6 +133,13 @@ class Domain:
             return [Example(i[None], k[None], self.card.voxel_nm) for i, k in zip(images, labels, strict=True)]
         except (ValueError, KeyError) as error:
             raise ModelError(f"'{path}' is damaged ({error}); copy the domain again") from error
+
+
+def save_own_features(folder: Path, own: Mapping[str, np.ndarray]) -> None:
+    """Keep a sample of the training data in the model's own features beside the model."""
+    with storing(folder):
+        halves: dict[str, Any] = {place: a.astype(np.float16) for place, a in own.items()}
+        np.savez_compressed(folder / OWN, **halves)
 
 
 def save_about(

@@ -28,6 +28,7 @@ from napari_connecto.workflows.adapt.agreement.places import draw_places
 from napari_connecto.workflows.adapt.agreement.rule import Score, decide
 from napari_connecto.workflows.adapt.domain_map import distance_matrix
 from napari_connecto.workflows.adapt.domains import Candidate, Domain, load_encoder, load_models, sample_features_job
+from napari_connecto.workflows.adapt.own_sample import own_distance_job
 from napari_connecto.workflows.adapt.params import RankParams
 from napari_connecto.workflows.adapt.ranking import Rank, Ranking
 
@@ -67,7 +68,8 @@ def rank_domains(volume: Volume, library: str | Path | None = None, params: Rank
     Notes
     -----
     The rule is `napari_connecto.workflows.adapt.agreement.rule.decide`. MMD^2 between the volume and a domain's
-    training data is reported, but decides nothing: on five datasets it did not predict the VI after transfer.
+    training data is reported, in the library's common features and in the model's own, but decides nothing: in common
+    features it did not predict the VI after transfer on five datasets.
 
     Examples
     --------
@@ -92,6 +94,7 @@ def rank_domains_job(
     near, notes = _readable(volume, models)
     places = draw_places(volume, [models[name].card for name in near], params.places, params.place, params.seed)
     answers: dict[str, Answers] = {}
+    own: dict[str, dict[str, Score]] = {}
     work = {f"segmenting with {name}": SEGMENTED * params.places for name in near}
     phases = Phases({**work, "comparing training data": max(1.0, len(domains) * params.patches / ENCODED)})
     for name in near:
@@ -99,6 +102,8 @@ def rank_domains_job(
             model = load_model(models[name].folder)
             job = answers_job(model, volume, places, models[name].segment(), params.seed)
             answers[name] = yield from phases.run(f"segmenting with {name}", job)
+            learnt = domains[name].own_features() if name in domains else None
+            own[name] = yield from own_distance_job(volume, model, learnt, params.seed)
         except (InputError, ModelError, OSError) as error:  # one damaged model does not stop the others
             notes[name] = str(error)
     if not answers:
@@ -109,6 +114,7 @@ def rank_domains_job(
     if vectors is not None:
         sampled["this volume"] = vectors
     ranks = _ranks(volume, models, answers, notes, distances, params.seed)
+    ranks = tuple(_with_own(rank, own.get(rank.name, {})) for rank in ranks)
     return Ranking(
         ranks,
         LIMIT,
@@ -199,6 +205,10 @@ def _ranks(
             rank = _with_answers(rank, answers[name], ordered.get(name))
         out.append(rank)
     return tuple(out)
+
+
+def _with_own(rank: Rank, own: Mapping[str, Score]) -> Rank:
+    return replace(rank, own_encoder=own.get("encoder"), own_decoder=own.get("decoder"))
 
 
 def _judged(sound: Mapping[str, Answers], seed: int) -> dict[str, Judged]:

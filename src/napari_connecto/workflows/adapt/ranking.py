@@ -43,6 +43,9 @@ class Rank:
     mmd2, interval, p
         Distance of the domain's training data, see `models.transfer.mmd.MmdTest`; NaN for a model without a sample of
         them. It does not enter the ranking.
+    own_encoder, own_decoder
+        MMD^2 in the model's own features, at its deepest encoder stage and before its last layer, position by position;
+        the interval is a bootstrap over patches. None for a model without a sample of them. They do not enter either.
     voxel_ratio
         Model voxel size relative to the volume's finest, in plane.
     fits
@@ -64,6 +67,8 @@ class Rank:
     mmd2: float = NAN
     interval: tuple[float, float] = (NAN, NAN)
     p: float = NAN
+    own_encoder: Score | None = None
+    own_decoder: Score | None = None
 
     @property
     def compared(self) -> bool:
@@ -80,6 +85,8 @@ class Rank:
             told.append(f"{self.instability.value:.0%} unstable")
         if isfinite(self.mmd2):
             told.append(f"MMD^2 {self.mmd2:.3f}")
+        if self.own_encoder is not None:
+            told.append(f"in own features {self.own_encoder.value:.3f}")
         told.append(f"voxel ratio {self.voxel_ratio:.2f}")
         said = "fits" if self.fits else "does not fit"
         return f"{self.name}: {', '.join(told)}, {said}{': ' if self.note else ''}{self.note}"
@@ -90,7 +97,8 @@ class Rank:
         return {**self.__dict__, **scores, "interval": list(self.interval), "expected": list(self.expected)}
 
     def _scores(self) -> tuple[tuple[str, Score | None], ...]:
-        return (("consensus", self.consensus), ("consistency", self.consistency), ("instability", self.instability))
+        names = ("consensus", "consistency", "instability", "own_encoder", "own_decoder")
+        return tuple((name, getattr(self, name)) for name in names)
 
 
 @shown

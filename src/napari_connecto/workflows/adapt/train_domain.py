@@ -27,9 +27,10 @@ from napari_connecto.models.training.augment import Augment
 from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.adapt.compare import score, tune
-from napari_connecto.workflows.adapt.domains import Domain, sample_features, save_about
+from napari_connecto.workflows.adapt.domains import Domain, sample_features, save_about, save_own_features
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.adapt.fine_tune import BoundaryLoss, boundary_card
+from napari_connecto.workflows.adapt.own_sample import own_sample_job
 from napari_connecto.workflows.adapt.params import About, DomainParams
 from napari_connecto.workflows.ood.check import FITTING, SOURCE_TILES, source_gate_job
 from napari_connecto.workflows.ood.files import save_gate
@@ -44,6 +45,7 @@ ROOM, FEWEST = 0.5, 8
 """A block is split along z if at least this share of sections, and this many, remain beside the gap."""
 CROPS, CROP = 24, 160
 """Patches stored at most for data playback, and their extent along y and x, voxels."""
+OWN_FEATURES = "sampling the model's own features"
 SECTIONS = 12
 """Largest number of sections for tuning and measuring."""
 
@@ -103,6 +105,7 @@ def train_domain_job(
     size = min(128, *volume.levels[0].shape[1:])
     sampling = partial(sample_features, volume, card, space, patches=params.patches, size=size, seed=params.seed)
     sample = yield from phases.call("sampling features", sampling)
+    own = yield from phases.run(OWN_FEATURES, own_sample_job(volume, model, params.seed))
     told = {
         **about.to_json(),
         "encoder": space.card.digest,
@@ -113,7 +116,7 @@ def train_domain_job(
     }
     gate = yield from phases.run(FITTING, _gate(volume, model, params.seed))
     crops = _crops(train, card, params.seed) if params.keep_patches else None
-    return _written(out, model, told, sample.vectors, crops, gate)
+    return _written(out, model, told, sample.vectors, crops, gate, own)
 
 
 def _work(params: DomainParams) -> dict[str, float]:
@@ -123,6 +126,7 @@ def _work(params: DomainParams) -> dict[str, float]:
         "choosing thresholds": 3.0,
         "measuring on the held-out block": 2.0,
         "sampling features": params.patches * 0.03,
+        OWN_FEATURES: 2.0,
         FITTING: SOURCE_TILES * 0.15,
     }
 
@@ -143,6 +147,7 @@ def _written(
     features: np.ndarray,
     patches: tuple[np.ndarray, np.ndarray] | None,
     gate: Gate | None,
+    own: Mapping[str, np.ndarray] | None,
 ) -> Domain:
     """Written under another name first, so that a domain's folder is whole."""
     with storing(out), new_folder(out) as partial:
@@ -150,6 +155,8 @@ def _written(
         if gate is not None:
             save_gate(gate, partial)
         save_about(partial, about, features, patches)
+        if own is not None:
+            save_own_features(partial, own)
     return Domain.load(out)
 
 
