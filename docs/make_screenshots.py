@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _shots_inspect
 import _shots_translate
 import napari
 import numpy as np
@@ -239,11 +240,30 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
+def inspect_knows(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Knows: a probe from scribbles, and the stages that tell mitochondria."""
+    _shots_inspect.knows(viewer, sys.modules[__name__])
+    viewer.close()
+
+
+def inspect_missed(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Why missed: a faint image against a clear one."""
+    _shots_inspect.missed(viewer, sys.modules[__name__])
+    viewer.close()
+
+
+def inspect_smaller(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Smaller: half of the channels."""
+    _shots_inspect.shrunk(viewer, sys.modules[__name__], out)
+    viewer.close()
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
         napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
         get_settings().appearance.theme = "dark"
-        for scene in (cells, use, neuropil, adapt, preview, contrast, xray):
+        scenes = (cells, use, neuropil, adapt, preview, contrast, xray, inspect_knows, inspect_missed, inspect_smaller)
+        for scene in scenes:
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)
