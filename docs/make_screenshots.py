@@ -62,6 +62,9 @@ def open_sample_and_dock(viewer: napari.Viewer, sample: str, dock: str) -> Any:
         viewer.layers.remove(layer)
     viewer.layers.selection.active = viewer.layers[0]
     settle()
+    title = f"{dock} (napari-connecto)"
+    for other in [name for name in viewer.window.dock_widgets if "(napari-connecto)" in name and name != title]:
+        viewer.window.remove_dock_widget(viewer.window.dock_widgets[other])  # the one that the sample opened
     return viewer.window.add_plugin_dock_widget("napari-connecto", dock)
 
 
