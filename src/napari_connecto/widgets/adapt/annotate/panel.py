@@ -34,7 +34,8 @@ from napari_connecto.workflows.recipes.words import command_line
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 
-PATCHES, AT_RANDOM = 6, 2
+PATCHES, AT_RANDOM = 8, 4
+"""Suggestions at first, and how many of them are held out: fewer than four prove little."""
 
 
 class AnnotateBox(QWidget):
