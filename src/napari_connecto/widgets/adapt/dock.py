@@ -79,6 +79,8 @@ class AdaptWidget(Dock):
             self.choose.panels.close()
         if step != 4:
             self.compare.hide_patches()
+        if step != 5:
+            self.segment.proofread.leave()
         self.segment.show_cost()
         self._scroller.start(0)
 

@@ -18,6 +18,7 @@ from napari_connecto.widgets.adapt.card import segment_card, with_small_blocks
 from napari_connecto.widgets.adapt.kept import Kept
 from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
 from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.proofread.box import ProofreadBox
 from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.estimate_card import Fix
@@ -69,7 +70,8 @@ class SegmentBox(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.model)
         layout.addLayout(self.rows)
-        for widget in (self.form, self.card, self.bar, self.about, self.copy):
+        self.proofread = ProofreadBox(project)
+        for widget in (self.form, self.card, self.bar, self.about, self.proofread, self.copy):
             layout.addWidget(widget)
         self.where.currentTextChanged.connect(self._on_where)
         self.form.changed.connect(self._on_form_changed)
@@ -170,6 +172,7 @@ class SegmentBox(QWidget):
             event.disconnect(self._on_view_moved)
         self.card.close_jobs()
         self.bar.close_jobs()
+        self.proofread.close_jobs()
         self.shapes.release()
 
     def _kept(self) -> Kept | None:
@@ -258,6 +261,7 @@ class SegmentBox(QWidget):
 
     def _on_segmented(self, made: Volume) -> None:
         self._show(made)
+        self.proofread.refresh()
         if self._running is not None:
             count, reason = made.metadata["segments"], made.metadata["reason"]
             self.about.setText(f"{count} segments ({reason}), saved in {self._running.out}")

@@ -22,6 +22,7 @@ from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.segmentation import Segmenting
 from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import GAP, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept, view_box
 from napari_connecto.widgets.xray.disputed import Disputing
@@ -226,7 +227,8 @@ class SideBySideBox(QGroupBox):
             self._viewer.layers.remove(old)
         data = arrays if len(arrays) > 1 else arrays[0]
         with selection_kept(self._viewer, source.image):
-            layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
+            told = {RESULT: True, SOURCE: self.labels[name].source}
+            layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata=told)
         layer.editable = False
         self.layers[name] = layer
 
