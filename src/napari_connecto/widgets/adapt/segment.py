@@ -9,6 +9,7 @@ from typing import Any
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
@@ -65,14 +66,8 @@ class SegmentBox(QWidget):
         self.rows.addRow("Where", self.where)
         self.rows.addRow("Shapes", self.shapes)
         self.rows.addRow("Run on", self.run_on)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 2, 2, 2)
-        layout.setSpacing(4)
-        layout.addWidget(self.model)
-        layout.addLayout(self.rows)
         self.proofread = ProofreadBox(project)
-        for widget in (self.form, self.card, self.bar, self.about, self.proofread, self.copy):
-            layout.addWidget(widget)
+        self._lay_out()
         self.where.currentTextChanged.connect(self._on_where)
         self.form.changed.connect(self._on_form_changed)
         self.shapes.chosen.connect(self.show_cost)
@@ -92,6 +87,25 @@ class SegmentBox(QWidget):
             event.connect(self._on_view_moved)
         self._on_where()
         self.show_state()
+
+    def _lay_out(self) -> None:
+        fold = QCollapsible("Options")
+        fold.toggleButton().setToolTip("Thresholds and blocks; those tuned with the model are set already")
+        fold.setContentsMargins(0, 0, 0, 0)
+        fold.addWidget(self.form)
+        self.setup = QWidget()  # hidden while segments are proofread
+        inner, layout = QVBoxLayout(self.setup), QVBoxLayout(self)
+        for one in (inner, layout):
+            one.setContentsMargins(0, 0, 0, 0)
+            one.setSpacing(4)
+        inner.addWidget(self.model)
+        inner.addLayout(self.rows)
+        for widget in (fold, self.card, self.bar, self.about, self.copy):
+            inner.addWidget(widget)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.setup)
+        layout.addWidget(self.proofread)
+        self.proofread.turned.connect(lambda on: self.setup.setVisible(not on))
 
     @property
     def summary(self) -> str:

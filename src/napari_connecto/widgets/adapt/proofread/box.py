@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError
@@ -42,6 +43,9 @@ class ProofreadBox(QWidget):
     While it is on, keys M and S choose what two clicks do, U undoes, R brings back, and Escape forgets the first click
     or stops a split.
     """
+
+    turned = Signal(bool)
+    """Emitted when proofreading begins or ends."""
 
     def __init__(self, project: Project) -> None:
         super().__init__()
@@ -117,6 +121,7 @@ class ProofreadBox(QWidget):
         self.layer = None
         self.worker.cancel()
         self._on_state(self.worker.state)
+        self.turned.emit(False)
 
     def close_jobs(self) -> None:
         """Stop for good."""
@@ -202,6 +207,7 @@ class ProofreadBox(QWidget):
         keys = {"M": lambda: self.choose(MERGE), "S": lambda: self.choose(SPLIT)}
         steps = {"U": lambda: self._step("undo"), "R": lambda: self._step("redo"), "Escape": self.forget_click}
         self.keys.bind((self.project.viewer, self.layer.labels), {**keys, **steps})
+        self.turned.emit(True)
         self._show()
 
     def _on_first(self, voxel: Vec3, name: int) -> None:
