@@ -204,8 +204,8 @@ def test_a_ranking_of_the_image_before_is_not_shown(opened, viewer, monkeypatch,
     end.append(True)
     qtbot.waitUntil(lambda: not opened.choose.bar.worker.state.busy, timeout=10000)
     assert opened.choose.ranking is None
-    assert not opened.choose.table.isVisibleTo(opened.choose)
-    assert not opened.choose.bar.status.isVisibleTo(opened.choose)
+    assert not opened.choose.details.isVisibleTo(opened.choose)
+    assert not opened.choose.bar.status.isVisibleTo(opened)
     end.append(True)
     opened.choose.bar.button.click()
     settle(opened.choose.bar, qtbot)

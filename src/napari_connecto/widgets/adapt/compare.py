@@ -56,7 +56,7 @@ class CompareBox(QWidget):
         choice = row(self.keep_new, self.keep_old, self.hide_)
         for button in (self.keep_new, self.keep_old, self.hide_):
             button.setStyleSheet("padding: 3px 2px;")
-        for widget in (self.bar, self.table, self.verdict, choice, self.kept):
+        for widget in (self.table, self.verdict, choice, self.kept):
             layout.addWidget(widget)
         self.bar.clicked.connect(self._on_compare)
         self.bar.worker.returned.connect(self._on_compared)

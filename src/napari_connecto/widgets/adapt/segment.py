@@ -9,7 +9,6 @@ from typing import Any
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
@@ -21,6 +20,7 @@ from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.proofread.box import ProofreadBox
 from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -89,10 +89,8 @@ class SegmentBox(QWidget):
         self.show_state()
 
     def _lay_out(self) -> None:
-        fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("Thresholds and blocks; those tuned with the model are set already")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.form)
+        tip = "Thresholds and blocks; those tuned with the model are set already"
+        fold = Details(self.form, title="Options", tooltip=tip)
         self.setup = QWidget()  # hidden while segments are proofread
         inner, layout = QVBoxLayout(self.setup), QVBoxLayout(self)
         for one in (inner, layout):
@@ -100,7 +98,7 @@ class SegmentBox(QWidget):
             one.setSpacing(4)
         inner.addWidget(self.model)
         inner.addLayout(self.rows)
-        for widget in (fold, self.card, self.bar, self.about, self.copy):
+        for widget in (fold, self.card, self.about, self.copy):
             inner.addWidget(widget)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.setup)
@@ -114,7 +112,7 @@ class SegmentBox(QWidget):
 
     def show_state(self) -> None:
         """Show which model segments; its tuned thresholds go into the form."""
-        kept = self._kept()
+        kept = self.kept_model()
         why = f": {kept.reason}." if kept is not None and kept.reason else ""
         self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
@@ -189,7 +187,7 @@ class SegmentBox(QWidget):
         self.proofread.close_jobs()
         self.shapes.release()
 
-    def _kept(self) -> Kept | None:
+    def kept_model(self) -> Kept | None:
         """The model kept in step 4, else the session's model, else the chosen one."""
         project = self.project
         if project.kept is not None:
@@ -207,7 +205,7 @@ class SegmentBox(QWidget):
             If there is no image, model or region, or a cluster without an address.
         """
         self.project.need_settled()
-        kept = self._kept()
+        kept = self.kept_model()
         if kept is None:
             raise InputError("no model is chosen; choose one in step 1")
         work = self.project.work

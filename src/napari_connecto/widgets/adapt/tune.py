@@ -57,7 +57,7 @@ class TuneBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        for widget in (self.learns_from, self.form, self.time, self.bar, self.curve, self.about, self.copy):
+        for widget in (self.learns_from, self.form, self.time, self.curve, self.about, self.copy):
             layout.addWidget(widget)
         self.estimate.clicked.connect(self._on_estimate)
         self._timer.returned.connect(self._on_timed)

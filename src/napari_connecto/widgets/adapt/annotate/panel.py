@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.adapt.annotate.brush import Brushes
@@ -24,6 +23,7 @@ from napari_connecto.widgets.adapt.annotate.queue import Queue
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_run
 from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
 from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -75,6 +75,7 @@ class AnnotateBox(QWidget):
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
         self._lay_out()
         self.row.fresh.clicked.connect(lambda: self._close_session())
+        self.row.asked.connect(self.resume_from)
         self.resume.clicked.connect(self._on_resume)
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
@@ -112,23 +113,22 @@ class AnnotateBox(QWidget):
         return f"{committed} of {total}"
 
     def _lay_out(self) -> None:
-        fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("Sampling strategy and size of the patches")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.form)
-        rows, after = QFormLayout(), QFormLayout()
+        rows = QFormLayout()
         rows.addRow("Patches", self.count)
-        after.addRow("Pre-fill with", self.prefill)
+        inside = QWidget()
+        inner = QFormLayout(inside)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addRow("Pre-fill with", self.prefill)
+        tip = "Sampling strategy and size of the patches, and what they begin with"
+        fold = Details(inside, self.form, title="Options", tooltip=tip)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
         layout.addLayout(rows)
-        for widget in (fold, self.bar, self.counter, self.queue):
+        for widget in (fold, self.counter, self.queue):
             layout.addWidget(widget)
         layout.addWidget(self.judge)
         layout.addWidget(self.brushes)
-        layout.addLayout(after)
-        layout.addWidget(self.row)
 
     def open(self) -> None:
         """Open the selected patch, or the next one waiting."""
@@ -143,6 +143,14 @@ class AnnotateBox(QWidget):
         self.bar.error.clear()
         self.judge.ask(None)
         self.desk.open(work, id, self.prefill.currentText())
+
+    def open_next(self) -> None:
+        """Open the first patch that waits, whatever is selected."""
+        work = self.project.work
+        waiting = [s.id for s in work.session.patches if s.status == "waiting"] if work is not None else []
+        if waiting:
+            self.queue.choose(waiting[0])
+            self.open()
 
     def commit(self) -> None:
         """Commit the open patch's labels in a thread and go to the next; an error changes nothing."""
@@ -211,6 +219,7 @@ class AnnotateBox(QWidget):
     def close_jobs(self) -> None:
         """Stop everything."""
         self.bar.close_jobs()
+        self.row.close_jobs()
         self.desk.close_jobs()
 
     def show_state(self) -> None:
@@ -229,6 +238,14 @@ class AnnotateBox(QWidget):
     def _on_switched(self) -> None:
         self.desk.close()
         self.bar.reset()
+        self.look_for_sessions()
+
+    def look_for_sessions(self) -> None:
+        """Look for earlier sessions of the chosen image."""
+        volume = self.project.image.volume()
+        if volume is not None and self.project.work is None:
+            spec = self.project.image.spec(volume)
+            self.row.look(self.project.results, volume.name, spec.path if spec is not None else "")
 
     def _on_committed(self, state: PatchState) -> None:
         if state.unedited and self.project.work is not None:
