@@ -401,8 +401,13 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
     assert dock.compare.kept.text() == f"Step 5 segments with {base} (old): your choice."
     said = dock.compare.verdict.text()
     assert found.verdict() in said
-    assert "Both models segment in mode 3d, as in step 5." in said
-    assert "Held-out patch 4 is left out." in said
+    assert "Both models segment in mode 3d, as in step 5." in dock.compare.mode.text()
+    assert "Held-out patch 4 is left out." in dock.compare.mode.text()
+    recommended = dock.compare.choice.layout().itemAt(0).widget()
+    assert recommended.text() == f"Keep {'new' if kept.endswith('(new)') else 'old'} (recommended)"
+    bars = dock.compare.plot.bars.bars
+    assert [(bar.share, bar.mark) for bar in bars] == pytest.approx([(0.4, 1.0), (0.6, 0.5)])
+    assert dock.compare.plot.gain.gain == 0.25
     dock.segment.form.change(mode="2d")
     assert "step 5 uses mode 2d: compare again" in dock.compare.verdict.text()
     dock.project.work = None

@@ -43,7 +43,7 @@ def said(dock):
         "about": dock.tune.about.text(),
         "points": len(dock.tune.curve.loss),
         "verdict": dock.compare.verdict.isVisibleTo(dock.compare),
-        "table": dock.compare.table.isVisibleTo(dock.compare),
+        "table": dock.compare.details.isVisibleTo(dock.compare),
         "kept": dock.compare.kept.text(),
         "segments": dock.segment.about.text(),
     }
@@ -177,9 +177,9 @@ def test_a_new_session_on_the_same_image_starts_in_a_folder_of_its_own(opened, v
 @pytest.mark.gl
 def test_figures_of_one_training_are_not_shown_for_the_next(opened, tmp_path):
     fill(opened, tmp_path)
-    assert opened.compare.table.isVisibleTo(opened.compare)
+    assert opened.compare.details.isVisibleTo(opened.compare)
     opened.tune._on_tuned(Summary(str(opened.project.folder / "tuned-2"), []))
-    assert not opened.compare.table.isVisibleTo(opened.compare)
+    assert not opened.compare.details.isVisibleTo(opened.compare)
     assert opened.headings[3].text() == "4 Compare"
     assert opened.compare.compared is None
 

@@ -88,6 +88,7 @@ class AdaptWidget(Dock):
             self.compare.hide_patches()
         if step != 5:
             self.segment.proofread.leave()
+        self.annotate.show_boxes()
         self.segment.show_cost()
         self._show_summaries()
         self._scroller.start(0)

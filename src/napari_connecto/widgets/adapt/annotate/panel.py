@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets.adapt.annotate.boxes import SuggestedBoxes
 from napari_connecto.widgets.adapt.annotate.brush import Brushes
 from napari_connecto.widgets.adapt.annotate.desk import Desk
 from napari_connecto.widgets.adapt.annotate.judge import JudgeBox
+from napari_connecto.widgets.adapt.annotate.options import SuggestOptions
 from napari_connecto.widgets.adapt.annotate.queue import Queue
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_run
 from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
-from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
-
-PATCHES, AT_RANDOM = 8, 4
-"""Suggestions at first, and how many of them are held out: fewer than four prove little."""
 
 
 class AnnotateBox(QWidget):
@@ -53,23 +43,14 @@ class AnnotateBox(QWidget):
         self.desk = Desk(project, self, keys)
         self._resuming = False
         self._accepting: Path | None = None
-        self.count, self.prefill = QSpinBox(), QComboBox()
-        self.count.setRange(1, 1000)
-        self.count.setValue(PATCHES)
-        self.count.setToolTip("Number of patches to suggest; those drawn at random are held out to measure the gain")
-        self.prefill.addItems(PREFILLS)
-        self.prefill.setToolTip(
-            "Initial labels of a patch: the model's prediction, to be corrected.\n"
-            "Held-out patches start empty, so that a model is never measured by its own output"
-        )
-        self.form: ParamsForm[SuggestParams] = ParamsForm(SuggestParams)
-        self.form.value = SuggestParams(random_arm=AT_RANDOM)
+        self.options = SuggestOptions()
+        self.count, self.prefill, self.form = self.options.count, self.options.prefill, self.options.form
         self.bar = JobBar("suggestions", "Suggest", "Sample patches of tissue and list those most worth labelling")
         self.resume = QPushButton("Resume session…")
         self.resume.setToolTip("Open the folder of an earlier session with its patches, labels and drafts")
         self.bar.add_button(self.resume)
         self.row = SessionRow()
-        self.queue = Queue()
+        self.queue, self.boxes = Queue(), SuggestedBoxes()
         self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
@@ -80,6 +61,7 @@ class AnnotateBox(QWidget):
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
         self.desk.changed.connect(self.show_state)
+        self.brushes.opacity.valueChanged.connect(self._on_opacity)
         self.desk.failed.connect(self.bar.error.show_error)
         self.desk.committed.connect(self._on_committed)
         self.desk.unedited.connect(self._on_unedited)
@@ -113,22 +95,13 @@ class AnnotateBox(QWidget):
         return f"{committed} of {total}"
 
     def _lay_out(self) -> None:
-        rows = QFormLayout()
-        rows.addRow("Patches", self.count)
-        inside = QWidget()
-        inner = QFormLayout(inside)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.addRow("Pre-fill with", self.prefill)
-        tip = "Sampling strategy and size of the patches, and what they begin with"
-        fold = Details(inside, self.form, title="Options", tooltip=tip)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        layout.addLayout(rows)
-        for widget in (fold, self.counter, self.queue):
+        tip = "How the patches were labelled, and what the numbers mean"
+        details = Details(self.counter, self.brushes.meaning, tooltip=tip)
+        for widget in (self.options, self.queue, self.judge, self.brushes, details):
             layout.addWidget(widget)
-        layout.addWidget(self.judge)
-        layout.addWidget(self.brushes)
 
     def open(self) -> None:
         """Open the selected patch, or the next one waiting."""
@@ -219,6 +192,7 @@ class AnnotateBox(QWidget):
     def close_jobs(self) -> None:
         """Stop everything."""
         self.bar.close_jobs()
+        self.boxes.remove()
         self.row.close_jobs()
         self.desk.close_jobs()
 
@@ -232,6 +206,9 @@ class AnnotateBox(QWidget):
         self.row.show_session(work, self.project.left)
         self.judge.allow(bool(states), self.opened is not None)
         self.brushes.allow(self.opened is not None)
+        self.show_boxes()
+        patch = self.patch if self.opened is not None else None
+        self.brushes.show_taken(-1 if patch is None else int(patch.labels.selected_label))
         if self.opened is None or self.opened.id != self.judge.asked:
             self.judge.ask(None)
 
@@ -261,9 +238,25 @@ class AnnotateBox(QWidget):
         self.project.changed.emit()
         self.next()
 
+    def show_boxes(self) -> None:
+        """Outline the patches on the volume while this step is open and no patch is."""
+        work = self.project.work
+        if work is None or not work.session.patches:
+            self.boxes.remove()
+        elif self.isHidden() or self.opened is not None or not self.project.settled:
+            self.boxes.hide()
+        else:
+            with suppress(ConnectoError):
+                self.boxes.show(self.project.canvas(), work.volume.levels[0], work.session.patches)
+
+    def _on_opacity(self, percent: int) -> None:
+        if self.patch is not None:
+            self.patch.show_through(percent / 100)
+
     def _on_brush(self, value: int) -> None:
         if self.patch is not None and self.opened is not None:
             self.patch.take(value)
+            self.brushes.show_taken(int(self.patch.labels.selected_label))
 
     def _on_suggest(self) -> None:
         try:

@@ -1,0 +1,71 @@
+"""Suggested patches as boxes on the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_connecto.widgets.adapt.layers import Canvas
+from napari_connecto.widgets.viewer.view import OKABE_ITO, selection_kept
+
+if TYPE_CHECKING:
+    from napari_connecto.core.volume import Level
+    from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
+
+NAME = "suggested"
+MOST = 16
+"""Largest number of sections of a patch that are outlined."""
+COLOURS = {"waiting": OKABE_ITO["new"], "committed": OKABE_ITO["accepted"], "skipped": "#999999"}
+
+
+class SuggestedBoxes:
+    """A Shapes layer with one outline per patch and section, and its number; held-out ones say so."""
+
+    def __init__(self) -> None:
+        self.layer: Any = None
+        self._canvas: Canvas | None = None
+        self._shown: tuple[Any, ...] = ()
+
+    def show(self, canvas: Canvas, finest: Level, states: Sequence[PatchState]) -> None:
+        """Show the boxes of these patches, in voxels of ``finest``; nothing if they are shown already."""
+        wanted = (id(canvas.image), *((state.id, state.status) for state in states))
+        if wanted == self._shown:
+            if self.layer in canvas.viewer.layers:  # else the user has removed it
+                self.layer.visible = True
+            return
+        self.hide()
+        if self.layer is not None:
+            canvas.remove([self.layer])
+        corners, names, colours = [], [], []
+        for state in states:
+            for z in list(range(state.box.start[0], state.box.stop[0]))[:MOST]:
+                corners.append(_outline(state.box.start[1:], state.box.stop[1:], z))
+                names.append(f"{state.id}{' held out' if state.held_out else ''}")
+                colours.append(COLOURS[state.status])
+        if not corners:
+            return
+        text = {"string": "{patch}", "anchor": "upper_left", "color": "yellow", "size": 9}
+        look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": colours, "edge_width": 2}
+        with selection_kept(canvas.viewer, canvas.image):
+            made = canvas.add("add_shapes", corners, finest, name=NAME, features={"patch": names}, text=text, **look)
+        made.editable = False
+        self.layer, self._canvas, self._shown = made, canvas, wanted
+
+    def hide(self) -> None:
+        """Hide them; they are shown again by `show`."""
+        if self.layer is not None and self._canvas is not None and self.layer in self._canvas.viewer.layers:
+            self.layer.visible = False
+
+    def remove(self) -> None:
+        """Remove the layer."""
+        if self.layer is not None and self._canvas is not None:
+            self._canvas.remove([self.layer])
+        self.layer, self._canvas, self._shown = None, None, ()
+
+
+def _outline(start: Sequence[int], stop: Sequence[int], z: int) -> np.ndarray:
+    """Corners (4, 3) of a rectangle of whole voxels in a section."""
+    (y, x), (yy, xx) = (np.array(start, float) - 0.5).tolist(), (np.array(stop, float) - 0.5).tolist()
+    return np.array([[z, y, x], [z, y, xx], [z, yy, xx], [z, yy, x]])
