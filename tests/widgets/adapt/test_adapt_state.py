@@ -84,7 +84,7 @@ def test_another_image_has_a_session_of_its_own_and_the_first_comes_back(opened,
     opened.tune.bar.button.click()
     assert "no session is open" in opened.tune.bar.error.label.text()
     opened.go_to(5)
-    assert opened.segment._kept().name == "near"
+    assert opened.segment.kept_model().name == "near"
     choose(opened, name, qtbot)
     assert opened.annotate.queue.count() == 3
     assert opened.project.work.session.path == folder

@@ -113,7 +113,7 @@ def test_an_earlier_session_of_the_image_is_found_by_itself(opened, viewer, qtbo
         other.image.layers.setCurrentText("again")
         row = other.annotate.row
         qtbot.waitUntil(lambda: bool(row.found), timeout=20000)
-        assert row.where.text() == "Earlier session on this image: 1 of 3 committed"
+        assert row.where.text() == "Earlier session: 1 of 3 committed"
         row.again.click()
         settle(other.annotate.bar, qtbot)
         assert other.project.work.session.path == opened.project.work.session.path

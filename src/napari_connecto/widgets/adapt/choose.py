@@ -121,6 +121,7 @@ class ChooseBox(QWidget):
         self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
         self.project.changed.connect(self._on_changed)
         self.project.image.layers.chosen.connect(self._on_other_image)
+        self.project.image.changed.connect(self._list_models)
         self.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self._rank())))
 
     def choose(self, name: str) -> None:
@@ -255,6 +256,12 @@ class ChooseBox(QWidget):
         self.verdict.hide()
         self.details.hide()
         self.tree.clear()
+        self._list_models()
+
+    def _list_models(self) -> None:
+        """The library as cards, unless it is ranked."""
+        if self.ranking is not None:
+            return
         image = self.project.image.full
         self.cards.show_library({name: Told.of(folder, image) for name, folder in self.folders.items()})
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_connecto.widgets.adapt.layers import Canvas
-from napari_connecto.widgets.viewer.view import OKABE_ITO, selection_kept
+from napari_connecto.widgets.viewer.view import OKABE_ITO, jump, selection_kept
 
 if TYPE_CHECKING:
+    from napari_connecto.core.geometry import Box
     from napari_connecto.core.volume import Level
     from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
 
@@ -52,6 +53,12 @@ class SuggestedBoxes:
             made = canvas.add("add_shapes", corners, finest, name=NAME, features={"patch": names}, text=text, **look)
         made.editable = False
         self.layer, self._canvas, self._shown = made, canvas, wanted
+
+    def look_at(self, canvas: Canvas, finest: Level, box: Box) -> None:
+        """Centre the view on a box of ``finest``, without changing the zoom."""
+        if self.layer is not None and self.layer in canvas.viewer.layers:
+            z = (box.start[0] + box.stop[0] - 1) // 2
+            jump(canvas.viewer, self.layer, [z, *(c - 0.5 for c in box.centre[1:])])
 
     def hide(self) -> None:
         """Hide them; they are shown again by `show`."""

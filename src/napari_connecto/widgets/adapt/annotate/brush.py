@@ -59,6 +59,8 @@ class Brushes(QWidget):
         self.opacity.setRange(0, 100)
         self.opacity.setValue(OPACITY)
         self.opacity.setToolTip("Opacity of the labels, per cent: 0 shows the image alone")
+        for column in (0, 1):
+            grid.setColumnStretch(column, 1)
         grid.addWidget(QLabel("Opacity"), 2, 0)
         grid.addWidget(self.opacity, 2, 1)
 

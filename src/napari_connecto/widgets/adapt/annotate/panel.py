@@ -66,6 +66,7 @@ class AnnotateBox(QWidget):
         self.desk.committed.connect(self._on_committed)
         self.desk.unedited.connect(self._on_unedited)
         self.queue.itemDoubleClicked.connect(lambda _: self.open())
+        self.queue.itemClicked.connect(lambda _: self.look_at(self.queue.id))
         project.changed.connect(self.show_state)
         project.switched.connect(self._on_switched)
         project.failed.connect(self.bar.error.show_error)
@@ -249,6 +250,14 @@ class AnnotateBox(QWidget):
             with suppress(ConnectoError):
                 self.boxes.show(self.project.canvas(), work.volume.levels[0], work.session.patches)
 
+    def look_at(self, id: int | None) -> None:
+        """Bring a patch's box into the middle of the view, unless a patch is open."""
+        work = self.project.work
+        if work is None or id is None or self.opened is not None or not self.project.settled:
+            return
+        with suppress(ConnectoError):
+            self.boxes.look_at(self.project.canvas(), work.volume.levels[0], work.session.patches[id - 1].box)
+
     def _on_opacity(self, percent: int) -> None:
         if self.patch is not None:
             self.patch.show_through(percent / 100)
@@ -287,6 +296,7 @@ class AnnotateBox(QWidget):
             waiting = [s.id for s in work.session.patches if s.status == "waiting"]
             if waiting:
                 self.queue.choose(waiting[0])
+                self.look_at(waiting[0])
 
     def command(self) -> str:
         """The shell command that suggests as many patches into the session."""

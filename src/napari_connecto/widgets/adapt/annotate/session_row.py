@@ -72,11 +72,11 @@ class SessionRow(QWidget):
         text = ""
         if work is not None:
             committed, total = work.session.counts()
-            text = f"Session '{work.session.path.parent.name}': {committed} of {total} committed"
+            text = f"Session: {committed} of {total} committed"
             self.where.setToolTip(str(work.session.path))
         elif there:
             self.found = there
-            text = f"Earlier session on this image: {there[0].committed} of {there[0].total} committed"
+            text = f"Earlier session: {there[0].committed} of {there[0].total} committed"
             self.again.setToolTip(f"Open {there[0].folder} with its patches, labels and models")
         elif left is not None:
             text = f"The previous session, on '{left.volume.name}', is saved in {left.session.path}"

@@ -43,16 +43,16 @@ class TileDelegate(QStyledItemDelegate):
         number = str(index.data(Qt.ItemDataRole.UserRole))
         _label(painter, QRectF(area.left() + 2, area.top() + 2, 10 + 7 * len(number), 15), number)
         if MARKS[status]:
-            _label(painter, QRectF(area.right() - 19, area.bottom() - 17, 17, 15), MARKS[status], COLOURS[status])
+            _label(painter, QRectF(area.right() - 19, area.bottom() - 17, 17, 15), MARKS[status])
         if index.data(LOCKED):
             _lock(painter, area.right() - 16, area.top() + 3)
         painter.restore()
 
 
-def _label(painter: QPainter, area: QRectF, text: str, colour: str = "white") -> None:
+def _label(painter: QPainter, area: QRectF, text: str) -> None:
     """A few letters on a dark ground."""
     painter.fillRect(area, QColor(0, 0, 0, 170))
-    painter.setPen(QColor(colour))
+    painter.setPen(QColor("white"))
     painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
 
 

@@ -15,7 +15,7 @@ from napari_connecto.widgets.adapt.choosing.pictures import SIDE, answer_picture
 from napari_connecto.widgets.adapt.choosing.told import Told, ratio_text
 from napari_connecto.widgets.adapt.ranks import tip
 from napari_connecto.widgets.shared.painted.bars import Whisker, WhiskersPlot
-from napari_connecto.widgets.shared.painted.ink import BAD, GOOD
+from napari_connecto.widgets.shared.painted.ink import BAD, FILL, GOOD
 from napari_connecto.widgets.shared.theme import Meaning, colour_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ModelFrame(QFrame):
     def __init__(self, name: str, told: Told) -> None:
         super().__init__()
         self.name = name
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setObjectName("model")
         self.picture, self.title, self.fit = QLabel(), QLabel(f"<b>{name}</b>"), QLabel()
         self.about, self.bar, self.use = QLabel(told.line()), WhiskersPlot(STABLE), QPushButton(USE)
         self.picture.setFixedSize(SIDE, SIDE)
@@ -96,8 +96,8 @@ class ModelFrame(QFrame):
     def mark(self, on: bool) -> None:
         """Show whether it is the chosen one."""
         self.use.setText(USED if on else USE)
-        self.setLineWidth(2 if on else 1)
-        self.setFrameShadow(QFrame.Shadow.Plain if on else QFrame.Shadow.Sunken)
+        edge = f"2px solid {FILL}" if on else "1px solid rgba(128, 128, 128, 90)"
+        self.setStyleSheet(f"QFrame#model {{ border: {edge}; border-radius: 4px; }}")
 
     def mousePressEvent(self, event: object) -> None:
         """A click on the card."""
