@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ class AnnotateBox(QWidget):
         self.resume.setToolTip("Open the folder of an earlier session with its patches, labels and drafts")
         self.bar.add_button(self.resume)
         self.row = SessionRow()
-        self.queue, self.boxes = Queue(), SuggestedBoxes()
+        self.queue, self.boxes = Queue(), SuggestedBoxes(project)
         self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
@@ -241,22 +240,12 @@ class AnnotateBox(QWidget):
 
     def show_boxes(self) -> None:
         """Outline the patches on the volume while this step is open and no patch is."""
-        work = self.project.work
-        if work is None or not work.session.patches:
-            self.boxes.remove()
-        elif self.isHidden() or self.opened is not None or not self.project.settled:
-            self.boxes.hide()
-        else:
-            with suppress(ConnectoError):
-                self.boxes.show(self.project.canvas(), work.volume.levels[0], work.session.patches)
+        self.boxes.show_state(not self.isHidden() and self.opened is None)
 
     def look_at(self, id: int | None) -> None:
         """Bring a patch's box into the middle of the view, unless a patch is open."""
-        work = self.project.work
-        if work is None or id is None or self.opened is not None or not self.project.settled:
-            return
-        with suppress(ConnectoError):
-            self.boxes.look_at(self.project.canvas(), work.volume.levels[0], work.session.patches[id - 1].box)
+        if id is not None and self.opened is None:
+            self.boxes.look_at(id)
 
     def _on_opacity(self, percent: int) -> None:
         if self.patch is not None:
