@@ -22,11 +22,15 @@ from napari_connecto.widgets.adapt.tune import TuneBox
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.worker import State
 
 if TYPE_CHECKING:
     import napari
 
 WAITING = "a patch is being opened or committed; try again in a moment"
+
+STARTS = ("rank", "suggest", "tune", "compare", "segment")
+"""Actions that press the button of the step's job."""
 
 
 class AdaptWidget(Dock):
@@ -169,4 +173,7 @@ class AdaptWidget(Dock):
         self.stepper.show_states([body.summary for body in self.bodies], blocked(now))
         bar = self.bodies[self.step - 1].bar
         busy = f"{bar.worker.name.capitalize()}…" if bar.worker.state.busy else ""
-        self.next.show_next(next_of(now), self.step == 1, busy)
+        found = next_of(now)
+        self.next.show_next(found, self.step == 1, busy)
+        same = found.step == self.step and found.act in STARTS  # one button for one thing
+        bar.button.setVisible(bool(busy) or not same or bar.button.text() == State.CANCELLED.value)
