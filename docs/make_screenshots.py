@@ -163,12 +163,31 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     dock.go_to(4)
     press(dock.compare.bar, dock.compare.bar.button)
     shoot(viewer, "adapt_compare")
+    dock.compare.swipe.slider.setValue(45)
+    shoot(viewer, "adapt_swipe")
     dock.go_to(5)
     wait(lambda: dock.segment.card.estimate is not None)
     shoot(viewer, "adapt_cost")
     press(dock.segment.bar, dock.segment.bar.button)
     shoot(viewer, "adapt_segment")
+    proofread(viewer, dock.segment.proofread)
     viewer.close()
+
+
+def proofread(viewer: napari.Viewer, box: Any) -> None:
+    """Two segments merged by two clicks, and the first click of the next decision."""
+    box.start.click()
+    wait(lambda: box.work is not None and not box.worker.state.busy)
+    level = box.work.volume.levels[0]
+    z = int(viewer.dims.current_step[0])
+    section = level.read(level.box)[z]
+    numbers, counts = np.unique(section, return_counts=True)
+    for number in numbers[np.argsort(-counts)][:3]:
+        where = np.argwhere(section == number)
+        y, x = where[np.abs(where - where.mean(axis=0)).sum(axis=1).argmin()]
+        box.click((z, int(y), int(x)))
+        wait(lambda: not box.worker.state.busy)
+    shoot(viewer, "adapt_proofread")
 
 
 def preview(viewer: napari.Viewer, out: Path) -> None:

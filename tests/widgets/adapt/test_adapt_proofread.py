@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.workflows.adapt.params import SuggestParams
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment
 from tests.widgets.adapt_steps import canvas_of, press, settle
@@ -36,8 +38,6 @@ def result(tmp_path_factory):
 @pytest.fixture
 def box(dock, viewer, result, tmp_path, qtbot):
     """The dock proofreading a copy of that result, opened as a user's file."""
-    import shutil
-
     shutil.copytree(result, tmp_path / "segments", ignore=shutil.ignore_patterns("proofread"))
     data, keywords, _ = layer_data(open_volume(tmp_path / "segments" / "labels" / "labels.zarr"), name="mine")
     viewer.add_labels(data, **{k: v for k, v in keywords.items() if k != "contrast_limits"})
@@ -128,22 +128,24 @@ def test_keys_work_on_the_canvas_and_leaving_gives_them_back(box, dock, viewer, 
     assert [layer.name for layer in viewer.layers].count("mine corrected") == 1
 
 
-def test_corrections_become_patches_that_begin_with_the_corrected_segments(opened, viewer, result, tmp_path, qtbot):
+def test_corrections_become_patches_that_begin_with_the_corrected_segments(dock, viewer, result, tmp_path, qtbot):
     """The draft is the corrected labels, what it began with is the model's, so edits are counted as such."""
-    import shutil
-
+    opened = dock
+    dock.annotate.form.value = SuggestParams(size=32, pool=12, random_arm=0)
+    dock.annotate.count.setValue(1)
+    dock.choose.choose("near")
+    dock.annotate.bar.button.click()
+    settle(dock.annotate.bar, qtbot)
     shutil.copytree(result, tmp_path / "segments", ignore=shutil.ignore_patterns("proofread"))
     data, keywords, _ = layer_data(open_volume(tmp_path / "segments" / "labels" / "labels.zarr"), name="mine")
     viewer.add_labels(data, **keywords)
-    opened.go_to(5)
-    box = opened.segment.proofread
+    dock.go_to(5)
+    box = dock.segment.proofread
     box.start.click()
     qtbot.waitUntil(lambda: box.work is not None and not box.worker.state.busy, timeout=20000)
-    there = [s.box for s in opened.project.work.session.patches]
-    held = next(s.box for s in opened.project.work.session.patches if s.held_out)
-    z = next(z for z in range(8) if all(not b.start[0] <= z < b.stop[0] for b in there))
-    y = 32 if held.start[1] >= 128 else 224  # far from the held-out one
-    for voxel in ((z, y, 50), (z, y, 78)):
+    (there,) = dock.project.work.session.patches
+    y = 20 if there.box.start[1] >= 128 else 230  # not above the patch that is there
+    for voxel in ((4, y, 50), (4, y, 78)):
         click(box, viewer, qtbot, voxel)
     assert box.panel.train.text() == "Train on 1 correction"
     box.panel.train.click()
@@ -154,7 +156,7 @@ def test_corrections_become_patches_that_begin_with_the_corrected_segments(opene
     assert "merged while proofreading" in state.reason
     draft = opened.project.work.session.open_patch(state.id)
     now = np.asarray(draft.labels[:])
-    assert len(np.unique(now)) == 1  # 64 voxels across what was two columns
+    assert len(np.unique(now)) == 1  # 32 voxels across what was two columns
     opened.go_to(2)
     opened.annotate.queue.choose(state.id)
     opened.annotate.open()

@@ -196,8 +196,6 @@ class SegmentBox(QWidget):
         folder = project.work.base if project.work is not None else source.folder if source is not None else None
         return None if folder is None else Kept(model_name(folder), folder, tuned_params(folder))
 
-    _kept = kept_model
-
     def segmenting(self) -> Segmenting:
         """The segmentation as set in the dock.
 
