@@ -8,7 +8,8 @@ from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 
-PATCHES, AT_RANDOM = 6, 2
+PATCHES, AT_RANDOM = 8, 4
+"""Suggestions at first, and how many of them are held out: fewer than four prove little."""
 
 
 class SuggestOptions(QWidget):
