@@ -21,9 +21,12 @@ from napari_connecto.widgets.shared.run_on import CLUSTER, WORKERS
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.xray import choose as xray_choose
 from napari_connecto.widgets.xray import dock as translate
+from napari_connecto.widgets.xray import segment as xray_segment
+from napari_connecto.widgets.xray import segment_layers
+from napari_connecto.widgets.xray.check_jobs import checked_params
 from napari_connecto.widgets.xray.choose import SIMULATED, TRAIN
 from napari_connecto.widgets.xray.disputed import LAYER
-from napari_connecto.widgets.xray.layers import FADED, MEAN, UNCERTAINTY, WORST, part_name
+from napari_connecto.widgets.xray.layers import ENTROPY, FADED, MEAN, UNCERTAINTY, WORST, part_name
 from napari_connecto.widgets.xray.plots import CalibrationPlot
 from napari_connecto.workflows.ood.check import OodCheck
 from napari_connecto.workflows.ood.judgement import Judgement
@@ -59,7 +62,13 @@ def dock(files, viewer, qtbot, monkeypatch, tmp_path):
         return {"tiny": files[2]}
 
     monkeypatch.setattr(translate, "output_folder", lambda: tmp_path / "results")
+
+    def no_models(_library):
+        yield Progress(0, 0)
+        return {}
+
     monkeypatch.setattr(xray_choose, "list_job", list_job)
+    monkeypatch.setattr(xray_segment, "list_job", no_models)
     data, keywords, _ = layer_data(open_volume(files[0]))
     viewer.add_image(data, **keywords)
     widget = translate.TranslateWidget(viewer)
@@ -123,6 +132,8 @@ def test_the_card_says_what_run_all_computes(dock):
 def test_a_translator_that_saw_simulated_x_ray_says_so_and_shows_its_calibration(dock):
     assert SIMULATED in dock.translator.simulated.text()
     assert dock.translator.simulated.isVisibleTo(dock)
+    assert not dock.translator.plot.isVisibleTo(dock)
+    dock.translator.details.unfold()
     assert dock.translator.plot.isVisibleTo(dock)
     peeked = dock.translator.peeked
     assert dict(dock.translator.plot.coverage) == {float(k): v for k, v in peeked.calibration["coverage"].items()}
@@ -214,12 +225,16 @@ def test_the_image_fades_where_it_is_not_certain(dock, viewer, qtbot, headless):
     assert (viewer.layers[FADED].visible, viewer.layers[MEAN].visible) == (False, True)
 
 
-def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, library, monkeypatch, headless):
-    from napari_connecto.widgets.xray import segment as xray_segment
-
-    monkeypatch.setattr(dock.segment, "folders", {})
-    dock.segment._on_listed({"near": library / "near"})
+def use_model(dock, folder):
+    """List one boundary model and choose it."""
+    dock.segment.model.clear()
+    dock.segment._on_listed({"near": folder})
     dock.segment.model.setCurrentText("near")
+
+
+def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, library, monkeypatch, headless):
+    use_model(dock, library / "near")
+    dock.segment.form.change(mode="2d")
     with pytest.raises(translate.InputError, match="nothing is translated yet"):
         dock.segment.tasks()
     dock.bar.button.click()
@@ -227,7 +242,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, li
     dock.segment.where.setCurrentText("Everywhere")
     dock.segment.bar.button.click()
     wait(dock.segment.bar, qtbot)
-    raw, made = (viewer.layers[name] for name in xray_segment.NAMES)
+    raw, made = (viewer.layers[name] for name in segment_layers.NAMES)
     assert values(raw).max() > 1
     assert values(made).max() > 1
     raw.opacity = 0.3
@@ -265,8 +280,7 @@ def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, vi
     from napari_connecto.models.files import load_model
     from napari_connecto.workflows.xray.membranes import membranes
 
-    dock.segment._on_listed({"near": library / "near"})
-    dock.segment.model.setCurrentText("near")
+    use_model(dock, library / "near")
     dock.disputed.bar.button.click()
     assert "nothing is translated yet" in dock.disputed.bar.error.label.text()
     dock.bar.button.click()
@@ -281,9 +295,12 @@ def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, vi
     np.testing.assert_array_equal(values(layer), whole(expected.sd))
     np.testing.assert_allclose(layer.extent.world, viewer.layers[MEAN].extent.world, atol=15)
     assert len(dock.trust.regions) == 2
-    assert "passes disagree about membranes" in dock.trust.list.item(0).text()
-    assert viewer.layers[WORST].nshapes == 2
+    assert "passes disagree" not in dock.trust.list.item(0).text()  # the list of places stays as it is
+    assert "passes disagree about membranes" in dock.disputed.list.item(0).text()
     assert "0 to 0.5" in dock.disputed.about.text()
+    dock.disputed.list.setCurrentRow(0)
+    seen = np.array([viewer.dims.point[-3], *viewer.scene.camera.center[-2:]])
+    assert np.abs(seen - dock.disputed.regions[0].centre_nm).max() <= max(translate_parts.XRAY_NM)
 
 
 def test_cancel_does_not_wait_for_a_forward_pass_and_resume_goes_on(dock, viewer, qtbot, monkeypatch, headless):
@@ -342,6 +359,7 @@ def test_a_preview_translates_what_is_in_view_and_run_all_the_rest(dock, viewer,
     viewer.scene.camera.center = (240, 1400)
     with pytest.raises(translate.InputError, match="the middle of the view is not translated"):
         dock.segment.tasks()
+    dock.segment.model.setCurrentText("none")
     dock.bar.button.click()
     wait(dock.bar, qtbot)
     assert len(viewer.layers) == count
@@ -539,3 +557,57 @@ def test_the_dock_fits_a_laptop(dock):
     for child in (dock.preview, dock.trust.list, dock.trust.limit, dock.segment.leave, dock.train.stop):
         assert child.toolTip()
     assert TRAIN in [dock.translator.combo.itemText(i) for i in range(dock.translator.combo.count())]
+
+
+def test_a_checked_translation_lists_places_with_pictures_and_segments_with_their_uncertainty(
+    dock, viewer, qtbot, library, headless
+):
+    """One click: uncertain membranes as a layer, places with crops, segments with a table, as from the library."""
+    from napari_connecto.models.files import load_model
+    from napari_connecto.workflows.xray.check.check import check_translation
+    from napari_connecto.workflows.xray.check.compare import compared
+
+    use_model(dock, library / "near")
+    dock.trust.count.setValue(2)
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    xray = open_volume(dock.translating().volume.source)
+    expected = check_translation(
+        headless, load_model(library / "near", backend="torch"), checked_params(library / "near"), xray=xray, places=2
+    )
+    np.testing.assert_array_equal(values(viewer.layers[ENTROPY]), whole(expected.entropy))
+    made = viewer.layers[segment_layers.NAMES[1]]
+    np.testing.assert_array_equal(values(made), whole(expected.labels))
+    np.testing.assert_allclose(made.features["uncertainty"], expected.certainty.segments["uncertainty"])
+    np.testing.assert_array_equal(made.features["index"], expected.certainty.segments["label"])
+    assert [r.reason for r in dock.trust.regions] == [p.reason for p in expected.places]
+    assert [r.box for r in dock.trust.regions] == [p.box for p in expected.places]
+    assert not dock.trust.list.item(0).icon().isNull()
+    shares = dock.trust.strip.shares
+    assert sum(shares[:3]) == pytest.approx(1)
+    assert 0 <= shares.uncertain <= 1
+    dock.trust.list.setCurrentRow(1)
+    seen = np.array([viewer.dims.point[-3], *viewer.scene.camera.center[-2:]])
+    assert np.abs(seen - expected.places[1].centre_nm).max() <= max(translate_parts.XRAY_NM)
+
+    before = {layer.name for layer in viewer.layers if layer.visible}
+    dock.trust.views.click()
+    assert viewer.canvas.grid.enabled
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"xray", MEAN, ENTROPY}
+    assert viewer.canvas.grid.actual_shape(viewer.layers) == (1, 3)
+    dock.trust.views.click()
+    assert not viewer.canvas.grid.enabled
+    assert {layer.name for layer in viewer.layers if layer.visible} == before
+
+    blocks = np.indices(whole(expected.labels).shape).max(axis=0).astype(np.uint32) // 20 + 1
+    truth = viewer.add_labels(blocks, name="truth", scale=made.scale, translate=made.translate, units=made.units)
+    dock.segment.truth.choose(truth)
+    dock.segment.where.setCurrentText("Everywhere")
+    dock.segment.bar.button.click()
+    wait(dock.segment.bar, qtbot)
+    grid = expected.labels.levels[0]
+    known = replace(expected.labels, levels=(replace(grid, array=blocks),))
+    found = compared(*(dock.segment.shown.labels[name] for name in segment_layers.NAMES), known)
+    assert [bar.text for bar in dock.segment.bars.bars] == [f"{vi.total:.2f} bits" for vi in found.truth.values()]
+    assert found.truth["EM-like"].total > 0.5
+    assert dock.segment.about.text() == found.sentence

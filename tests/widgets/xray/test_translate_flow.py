@@ -16,7 +16,7 @@ from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.xray import dock as translate
 from napari_connecto.widgets.xray.choose import SIMULATED
 from napari_connecto.widgets.xray.layers import MEAN, WORST
-from napari_connecto.widgets.xray.segment import NAMES
+from napari_connecto.widgets.xray.segment_layers import NAMES
 from napari_connecto.workflows.xray.simulate import simulate_xray
 from napari_connecto.workflows.xray.translate import translate as translate_headless
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
@@ -94,6 +94,7 @@ def test_from_the_pair_to_the_segments(dock, files, viewer, qtbot):
     assert np.abs(seen - region.centre_nm).max() <= 30
     assert viewer.layers[WORST].nshapes == len(dock.trust.regions)
 
+    dock.segment.model.clear()
     dock.segment._on_listed({"near": files[2] / "near"})
     dock.segment.model.setCurrentText("near")
     dock.segment.where.setCurrentText("Everywhere")

@@ -15,6 +15,8 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.tables.tables import read_table
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.sample_data import list_models
+from napari_connecto.workflows.app.neuroglancer import state
+from napari_connecto.workflows.app.neuroglancer_xray import translation_layers
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.uncertainty_kinds import entropy
@@ -190,20 +192,29 @@ class Threshold:
 
 def test_a_checked_translation_leaves_segments_tables_and_properties(tmp_path):
     xray = parts.xray((18, 20, 20))
-    found = translate(xray, parts.untrained(2))
-    checked = check_translation(found, Threshold(), out=tmp_path / "s", xray=xray, places=2)
-    labels = open_volume(tmp_path / "s" / "labels" / "labels.zarr").levels[0]
+    found = translate(xray, parts.untrained(2), out=tmp_path)
+    checked = check_translation(found, Threshold(), out=tmp_path / "segments", xray=xray, places=2)
+    labels = open_volume(tmp_path / "segments" / "labels" / "labels.zarr").levels[0]
     ids = labels.read(labels.box)
-    again = Certainty.load(tmp_path / "s")
+    again = Certainty.load(tmp_path / "segments")
     np.testing.assert_array_equal(again.segments["label"], np.unique(ids))
     np.testing.assert_allclose(again.segments["uncertainty"], checked.certainty.segments["uncertainty"])
     level = checked.entropy.levels[0]
     p = np.asarray(checked.probability.levels[0].read(level.box))
     np.testing.assert_allclose(level.read(level.box), entropy(p / 255), atol=1e-6)
-    info = json.loads((tmp_path / "s" / "properties" / "info").read_text())["inline"]
+    info = json.loads((tmp_path / "segments" / "properties" / "info").read_text())["inline"]
     assert info["ids"] == [str(i) for i in np.unique(ids)]
     assert info["properties"][0]["values"] == pytest.approx(list(again.segments["uncertainty"]), abs=1e-6)
-    assert read_table(tmp_path / "s" / "decisions.csv")[0].keys() == dict(checked.certainty.decisions).keys()
+    assert read_table(tmp_path / "segments" / "decisions.csv")[0].keys() == dict(checked.certainty.decisions).keys()
     assert checked.lines()[0].startswith(f"{len(np.unique(ids))} segments by boundary model 'dark'")
+    layers, points = translation_layers(tmp_path)
+    urls = [f"http://here/{k}/" for k in range(3)]
+    told = state(layers, urls, properties={2: "http://here/3/"}, points=points)["layers"]
+    assert [layer["type"] for layer in told] == ["image", "image", "segmentation", "annotation"][: 3 + bool(points)]
+    assert told[2]["source"] == ["zarr://http://here/2/", "precomputed://http://here/3"]
+    rows = checked.certainty.decisions
+    for k, point in enumerate(points[:3]):
+        assert point.centre_nm == tuple(rows[name][k] for name in ("z_nm", "y_nm", "x_nm"))
+        np.testing.assert_allclose(told[3]["annotations"][k]["point"], np.array(point.centre_nm)[::-1] / 10)
     part = check_translation(found, Threshold(), region=Box((0, 0, 0), (36, 20, 40)), places=1)
     assert part.labels.levels[0].shape == (36, 20, 40)

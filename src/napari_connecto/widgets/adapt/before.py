@@ -12,10 +12,7 @@ from napari_connecto.widgets.shared.error_line import text_line
 
 
 class BeforeLabel(QWidget):
-    """AdaBN and playback; ``changed`` is emitted with every change. Clearing a box returns to the unadapted model.
-
-    ``told`` is placed by the caller, for it is read when these boxes are folded.
-    """
+    """AdaBN and playback; ``changed`` is emitted with every change. Clearing a box returns to the unadapted model."""
 
     changed = Signal()
 
@@ -35,7 +32,7 @@ class BeforeLabel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.adabn, self.playback):
+        for widget in (self.adabn, self.playback, self.told):
             layout.addWidget(widget)
         for box in (self.adabn, self.playback):
             box.toggled.connect(lambda _: self.changed.emit())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtWidgets import QWidget
+
 from napari_connecto.core.amounts import bytes_text, seconds_text
 from napari_connecto.widgets.shared.estimate_card import PreflightCard
 
@@ -19,7 +21,23 @@ TOOLTIP = (
 
 def translate_card() -> PreflightCard:
     """A card that shows a `TranslateEstimate`."""
-    return PreflightCard(translate_html, TOOLTIP, "Choose an image and a translator.")
+    return PreflightCard(translate_html, TOOLTIP, "Choose an image and a translator.", _Headline())
+
+
+class _Headline(QWidget):
+    """The cost in one line; the rest is behind Details."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(0)
+
+    def headline(self, estimate: TranslateEstimate) -> str:
+        """Time, device and memory."""
+        memory = bytes_text(estimate.memory_bytes)
+        return f"<b>About {seconds_text(estimate.seconds)}</b> on {estimate.device}; {memory}"
+
+    def show_estimate(self, estimate: TranslateEstimate | None) -> None:
+        """Nothing is drawn."""
 
 
 def translate_html(estimate: TranslateEstimate) -> str:

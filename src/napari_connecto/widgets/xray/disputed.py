@@ -1,4 +1,4 @@
-"""Where the passes of a translator disagree about membranes: a layer, and a list of regions."""
+"""Where the passes of a translator disagree about membranes: a layer, and a list of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.show import store_layer
-from napari_connecto.widgets.viewer.view import RESULT, selection_kept
+from napari_connecto.widgets.viewer.view import RESULT, jump, selection_kept
 from napari_connecto.widgets.xray import jobs
+from napari_connecto.widgets.xray.layers import frame
+from napari_connecto.widgets.xray.place_list import PlaceList
 from napari_connecto.widgets.xray.trust import TrustBox
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Disputed(NamedTuple):
 
 
 class DisputedBox(QGroupBox):
-    """One button; a layer of the disagreement over the EM-like image; its regions replace those in the list.
+    """One button; a layer of the disagreement over the EM-like image, and a list of places. A click goes there.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ class DisputedBox(QGroupBox):
     """
 
     def __init__(self, viewer: Any, trust: TrustBox, question: Callable[[], tuple[Source, Disputing]]) -> None:
-        super().__init__("Disagreement about membranes")
+        super().__init__("Disagreement of the networks")
         self._viewer, self._trust, self._question = viewer, trust, question
         self._source: Source | None = None
         self.layer: Image | None = None
@@ -71,13 +73,18 @@ class DisputedBox(QGroupBox):
             "disagreement",
             "Show disagreement",
             "Segment every pass of the translator separately (model and part as above) and show where they differ.\n"
-            "This finds wrong membranes better than the uncertainty of the image itself.",
+            "Slow: one more translation, and one prediction per pass. The list above stays as it is.",
         )
         self.about = text_line("The largest disagreement, and where it is saved")
+        self.regions: list[Region] = []
+        self.list = PlaceList(80)
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.addRow(self.bar)
         layout.addRow(self.about)
+        layout.addRow(self.list)
+        self.list.hide()
+        self.list.currentRowChanged.connect(self._go)
         self.bar.clicked.connect(self._on_clicked)
         self.bar.worker.returned.connect(self._on_found)
 
@@ -108,10 +115,17 @@ class DisputedBox(QGroupBox):
             self.layer = self._viewer.add_image(
                 data, multiscale=len(arrays) > 1, metadata={RESULT: True}, **look, **keywords
             )
-        self._trust.show_worst(found.worst)
+        self.regions = found.worst
+        self.list.show_places(found.worst, [])
+        self.list.setVisible(bool(found.worst))
         top = f"up to {found.worst[0].sd:.2f} on average over a region" if found.worst else "none: all passes agree"
-        self.about.setText(f"Disagreement (sd of the probability, 0 to 0.5): {top}; listed under Trust.")
+        self.about.setText(f"Disagreement (sd of the probability, 0 to 0.5): {top}.")
         self.about.setToolTip(f"Saved in {Path(found.sd.source).parent}")
+
+    def _go(self, index: int) -> None:
+        layers = self._trust.layers
+        if 0 <= index < len(self.regions) and layers is not None and layers.mean is not None and layers.alive:
+            jump(self._viewer, layers.mean, frame(self.regions[index]).mean(axis=0)[3 - layers.mean.ndim :])
 
 
 def disputed_job(asked: Disputing, n: int) -> Job[Disputed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.jobs import Progress
@@ -72,10 +72,12 @@ class TranslateWidget(Dock):
         self.bar.add_button(self.preview)
         self.lay_out(
             [
-                self.image, self.translator, self.train, self.options, self.card, self.bar,
-                self.trust, self.segment, self.disputed,
-            ]
+                self.image, self.translator, self.train, self.trust, self.card, self.options,
+                self.segment, self.disputed,
+            ],
+            footer=[self.bar],
         )  # fmt: skip
+        self._show_stage()
         self.follow(self._viewer, self.image)
 
     def _connect(self) -> None:
@@ -94,6 +96,8 @@ class TranslateWidget(Dock):
         self.train.trained.connect(self.translator.use)
         for choice in (self.segment.model, self.segment.where):
             choice.currentTextChanged.connect(self.disputed.bar.forget)
+        self.segment.listed.connect(lambda: self.segment.suit(self.translator.peeked))
+        self.segment.model.currentTextChanged.connect(self._on_inputs_changed)
 
     def translating(self) -> Translating:
         """The translation as set in the dock.
@@ -110,7 +114,8 @@ class TranslateWidget(Dock):
         question = identity(volume), folder, params
         mark = lasting(volume, folder, params)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
-        return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value)
+        how: dict[str, Any] = {"boundary": self.segment.boundary, "named": self.segment.named}
+        return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value, **how)
 
     def command(self) -> str:
         """The shell command that does the same."""
@@ -119,10 +124,19 @@ class TranslateWidget(Dock):
     def _on_translator_changed(self) -> None:
         peeked, training = self.translator.peeked, self.translator.training
         self.train.setVisible(training)
-        for part in (self.options, self.card, self.bar, self.trust, self.segment, self.disputed):
-            part.setVisible(not training)
+        self._show_stage()
         self.image.set_model(peeked.voxel_nm if peeked else None)
+        self.segment.suit(peeked)
         self._on_inputs_changed()
+
+    def _show_stage(self) -> None:
+        """Before a translation, how it is made; with one, where it may be wrong first."""
+        training, judging = self.translator.training, self.trust.layers is not None
+        parts: list[QWidget] = [self.options, self.card, self.segment, self.footer]
+        for part in parts:
+            part.setVisible(not training)
+        self.trust.setVisible(judging and not training)
+        self.disputed.setVisible(judging and not training)
 
     def _on_inputs_changed(self) -> None:
         self.bar.forget()
@@ -196,8 +210,9 @@ class TranslateWidget(Dock):
             return False
         if self._fresh:  # replace what was shown only when there is something new
             self._fresh = False
-            self.trust.begin(running.image, running.finest)
+            self.trust.begin(running.image, running.finest, running.what.volume)
             self.segment.set_source(None)
+            self._show_stage()
         self.trust.show_live(volumes)
         return True
 
@@ -209,8 +224,10 @@ class TranslateWidget(Dock):
         self.bar.offer_report(running.out)
         self._running = replace(running, complete=self._everything)
         self.segment.set_source(self._running)
+        if made.checked is not None:
+            self.segment.show_checked(made.checked)
         self.disputed.bar.forget()
-        self.scroller.ensureWidgetVisible(self.trust, 0, 0)
+        self.scroll_to(self.trust)
 
     def close_jobs(self) -> None:
         """Stop all jobs and release the keys."""

@@ -9,8 +9,11 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
@@ -21,6 +24,8 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
+from napari_connecto.widgets.xray.boxes import translated
+from napari_connecto.widgets.xray.check_jobs import SEGMENTS, Checked, Listed, checking_job, listing_job
 from napari_connecto.workflows.recipes.entries.xray import Translate
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 
@@ -29,31 +34,40 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.xray.estimate import TranslateEstimate
     from napari_connecto.workflows.xray.translate import Translation
     from napari_connecto.workflows.xray.translator import Translator
-    from napari_connecto.workflows.xray.trust import Region
 
 WAIT_S = 0.1
+CHECKING = "finding uncertain membranes"
+EXAMPLE = "example.npz"
 PARTS = ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
 _TURN = threading.Lock()
 """Held by the running translation: a cancelled one finishes its current tiles before the next begins."""
 
 
+@dataclass(frozen=True)
 class Translating(Task[TranslateParams]):
-    """A translation of an X-ray volume by the translator ``model``."""
+    """A translation of an X-ray volume by the translator ``model``, checked with the boundary model ``boundary``.
+
+    ``named`` is how a run names that model: "auto", a folder, or "none".
+    """
+
+    boundary: Path | None = None
+    named: str = "none"
 
     def run(self) -> Translate:
         """The equivalent run of the shell and of recipes."""
-        model, out = str(self.model), str(self.out)
-        return Translate(volume=self.file, translator=model, params=self.params, out=out, backend=BACKEND)
+        how: dict[str, Any] = {"params": self.params, "backend": BACKEND, "membranes": self.named}
+        return Translate(volume=self.file, translator=str(self.model), out=str(self.out), **how)
 
 
 class Translated(NamedTuple):
-    """A translation, its summary in words, the most uncertain regions, and the range of its standard deviations."""
+    """A translation, its summary in words, uncertain places, the range of its standard deviations, and its check."""
 
     found: Translation
     lines: list[str]
-    worst: list[Region]
+    listed: Listed
     span: tuple[float, float] | None
+    checked: Checked | None = None
 
 
 @until_changed(TRANSLATOR)
@@ -116,7 +130,8 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     from napari_connecto.workflows.xray.translate import translate_job
     from napari_connecto.workflows.xray.trust import sd_span
 
-    translator, phases = load(what.model), Phases({"translating": 1, "finding the most uncertain regions": 0.01})
+    translator = load(what.model)
+    phases = Phases({"translating": 1, CHECKING: 0.3 if what.boundary else 0.01})
     check = what.check
     if check is None and region is not None:
         check = OodCheck(translator.name, reason="only a part was translated")
@@ -124,17 +139,28 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     running = what.job(lambda client: translate_job(what.volume, translator, what.params, client=client, **how))
     found = yield from phases.run("translating", running)
     what.keep_recipe()
-    looking = worst_job(found.aleatoric, found.epistemic, n)
-    worst = yield from phases.run("finding the most uncertain regions", looking)
-    return Translated(found, found.lines(), worst, sd_span(found.aleatoric, found.epistemic))
+    span = sd_span(found.aleatoric, found.epistemic)
+    part = None if region is None else _part(found, what.volume, region)
+    if what.boundary is None or (part is not None and part.size == 0):
+        parts = {name: getattr(found, name) for name in PARTS}
+        listed = yield from phases.run(CHECKING, listing_job(None, parts, what.volume, n))
+        return Translated(found, found.lines(), listed, span)
+    out = what.out / SEGMENTS if part is None else unused(what.out / f"{SEGMENTS}-view")
+    made = yield from phases.run(CHECKING, checking_job(found, what.volume, what.boundary, out, n, part))
+    return Translated(found, [*found.lines(), *made.found.lines()[:1]], made.listed, span, made)
 
 
-def worst_job(aleatoric: Volume, epistemic: Volume, n: int) -> Job[list[Region]]:
-    """The most uncertain regions of a translation, worst first."""
-    yield Progress(0, 0, "finding the most uncertain regions")
-    from napari_connecto.workflows.xray.trust import worst_regions
+def _part(found: Translation, volume: Volume, region: Box) -> Box:
+    """The translated part of a region, in voxels of the mean."""
+    level = found.mean.levels[0]
+    box = volume.levels[0].box_in(region, level).clip(level.shape)
+    return translated(box, found.aleatoric.levels[0], found.epistemic.levels[0])
 
-    return worst_regions(aleatoric, epistemic, n)
+
+def unused(folder: Path) -> Path:
+    """The first of ``folder``, ``folder-2``, ``folder-3`` ... that does not exist."""
+    names = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in count(1))
+    return next(path for path in names if not path.exists())
 
 
 def live(out: Path) -> dict[str, Volume] | None:
@@ -192,6 +218,16 @@ class TranslatorAbout:
             f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals cover {kept['coverage']['0.9']:.0%}; "
             f"rank correlation of error and sd {kept['spearman']:.2f}."
         )
+
+
+def example(folder: Path) -> np.ndarray | None:
+    """Before and after (2, y, x) uint8 of tissue that the translator was not trained on; None if there is none."""
+    try:
+        with np.load(folder / EXAMPLE, allow_pickle=False) as file:
+            crops = np.stack([file["before"], file["after"]]).astype(np.uint8)
+    except (OSError, ValueError, KeyError):
+        return None
+    return crops if crops.ndim == 3 else None
 
 
 def peek(folder: Path) -> TranslatorAbout:

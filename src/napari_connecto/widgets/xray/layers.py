@@ -18,13 +18,15 @@ from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kep
 if TYPE_CHECKING:
     from napari_connecto.workflows.xray.trust import Region
 
-MEAN, UNCERTAINTY, FADED, WORST = (
+MEAN, UNCERTAINTY, FADED, WORST, ENTROPY = (
     "EM-like (from X-ray)",
     "uncertainty",
     "EM-like, faded by uncertainty",
     "most uncertain regions",
+    "uncertain membranes",
 )
-KINDS = ("total", "aleatoric", "epistemic")
+MEMBRANES = "membranes"
+KINDS = ("total", "aleatoric", "epistemic", MEMBRANES)
 LINKED = ("scale", "translate", "locked_data_level")
 """Settings common to all images of a translation."""
 SPAN = (0.0, 0.3)
@@ -103,7 +105,14 @@ class TranslationLayers:
         self.mean: Layer | None = None
         self.uncertainty: Layer | None = None
         self.faded: Layer | None = None
+        self.entropy: Layer | None = None
         self.worst: Layer | None = None
+
+    @property
+    def shown(self) -> list[Layer]:
+        """X-ray, EM-like image and the uncertainty to look at first, as far as they are in the viewer."""
+        third = self.entropy if self.entropy in self._viewer.layers else self.uncertainty
+        return [x for x in (self._image, self.mean, third) if x is not None and x in self._viewer.layers]
 
     @property
     def images(self) -> list[Layer]:
@@ -121,6 +130,7 @@ class TranslationLayers:
         Only the EM-like layer is offered as an input to other docks.
         """
         self.volumes = volumes
+        kind = KINDS[0] if kind == MEMBRANES else kind
         arrays = {name: store_layer(volume, self._image, self._level) for name, volume in volumes.items()}
         keywords = arrays["mean"][1]
         both = zip(arrays["aleatoric"][0], arrays["epistemic"][0], strict=True)
@@ -164,8 +174,31 @@ class TranslationLayers:
         if (seen > 0).any():
             self.uncertainty.contrast_limits = (0.0, float(np.percentile(seen[seen > 0], 99.5)))
 
+    def show_entropy(self, volume: Volume) -> None:
+        """Show how uncertain membranes are, bits; an earlier layer is replaced."""
+        old, visible = self.entropy, False
+        if old is not None and old in self._viewer.layers:
+            visible = old.visible
+            self._viewer.layers.remove(old)
+        arrays, keywords = store_layer(volume, self._image, self._level)
+        look: dict[str, Any] = {
+            "contrast_limits": (0.0, 1.0),
+            "colormap": "inferno",
+            "blending": "additive",
+            "name": ENTROPY,
+        }
+        look |= {"metadata": {RESULT: True}, "visible": visible}
+        self.entropy = self._add(arrays, **keywords, **look)
+
     def choose(self, kind: str) -> None:
-        """Show this uncertainty: total, aleatoric or epistemic."""
+        """Show this uncertainty: of membranes, or of the image, total, aleatoric or epistemic."""
+        membranes = kind == MEMBRANES
+        if self.entropy is not None and self.entropy in self._viewer.layers:
+            self.entropy.visible = membranes
+        if membranes:
+            if self.uncertainty is not None and self.uncertainty in self._viewer.layers:
+                self.uncertainty.visible = False
+            return
         for total in self._totals:
             total.kind = kind
         if self.uncertainty is not None and self.uncertainty in self._viewer.layers:

@@ -1,63 +1,72 @@
-"""Segment X-ray and EM-like image with the same boundary model, for comparison side by side."""
+"""Segment X-ray and EM-like image with the same boundary model, and compare both in 3-D."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton
 from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
+from napari_connecto.widgets.shared.boundary_models import list_job
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.painted.bars import BarsPlot
 from napari_connecto.widgets.shared.segmentation import Segmenting
 from napari_connecto.widgets.shared.worker import Worker
-from napari_connecto.widgets.viewer.layers import SOURCE
-from napari_connecto.widgets.viewer.show import GAP, store_layer
-from napari_connecto.widgets.viewer.view import RESULT, selection_kept, view_box
+from napari_connecto.widgets.viewer.layers import describe
+from napari_connecto.widgets.viewer.view import LayerCombo, view_box
+from napari_connecto.widgets.xray.boxes import inside, part, translated
+from napari_connecto.widgets.xray.check_jobs import SEGMENTS, Checked, checked_params
 from napari_connecto.widgets.xray.disputed import Disputing
-from napari_connecto.widgets.xray.segment_jobs import Source, both_job, inside, part, translated
+from napari_connecto.widgets.xray.jobs import TranslatorAbout
+from napari_connecto.widgets.xray.segment_jobs import Both, Source, bars_of, both_job
+from napari_connecto.widgets.xray.segment_layers import NAMES, SegmentLayers
 from napari_connecto.widgets.xray.trust import TrustBox
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
-VIEW, ALL = "In view", "Everywhere"
-NAMES = ("segments of X-ray", "segments of EM-like")
+VIEW, ALL, NONE = "In view", "Everywhere", "none"
 LINKED = ("contour", "opacity")
-COUNTED = 2**24
-"""Largest number of voxels in which segments are counted."""
-NONE_LEFT = "No EM-like segment is certain enough: raise 'Certain to sd'"
 
 
 class SideBySideBox(QGroupBox):
-    """Model, part, mode; two linked Labels layers; hiding uncertain segments."""
+    """Model, part, mode; two linked Labels layers and their comparison; hiding uncertain segments.
+
+    ``boundary`` is also the model that checks a translation.
+    """
+
+    listed = Signal()
 
     def __init__(self, viewer: Any, trust: TrustBox) -> None:
-        super().__init__("Segment X-ray and EM-like")
+        super().__init__("Does it help?")
         self._viewer, self._trust = viewer, trust
         self._source: Source | None = None
-        self._counts = ""
+        self._told, self._default = "", ""
         self._made: dict[Any, Path] = {}
         self.folders: dict[str, Path] = {}
-        self.labels: dict[str, Volume] = {}
-        self.layers: dict[str, Labels] = {}
+        self.shown = SegmentLayers(viewer, trust)
         self.model, self.where = QComboBox(), QComboBox()
-        self.model.setToolTip("Boundary model for both; choose one for EM, as the translation is EM-like")
+        self.model.setToolTip(
+            "Boundary model that finds membranes in the EM-like image, and segments X-ray and EM-like image alike.\n"
+            "Choose one for EM like that of the translator; none: uncertainty of the image only."
+        )
+        told = "True segments, if you have some: both are compared with them"
+        self.truth = LayerCombo(viewer, (Labels,), told, none=NONE)
+        self.bars = BarsPlot("Variation of information (VI) in 3-D, bits; the rim of 100 nm does not count")
+        self.bars.hide()
         self.where.addItems([VIEW, ALL])
         self.where.setToolTip("Part to segment; In view: what is on screen, 32 sections thick")
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
         self.bar = JobBar(
-            "side by side", "Segment both", "Segment the X-ray, then the EM-like image, with the same model"
+            "comparison", "Compare", "Segment the X-ray and the EM-like image with the same model, and compare in 3-D"
         )
         self.aside = QCheckBox("Side by side")
         self.aside.setToolTip("Show the EM-like image and its segments to the right of the X-ray, instead of over it")
@@ -67,7 +76,7 @@ class SideBySideBox(QGroupBox):
             "Show EM-like segments only where the total sd is at most 'Certain to sd', and hide those of the X-ray "
             "below them. Press again to show all"
         )
-        self.about = text_line("Number of segments of each, and where they are saved")
+        self.about = text_line("How the segmentations compare, and where they are saved")
         self.error = ErrorLine()
         self._lister = Worker("models", self, quiet=True)
         self._lay_out()
@@ -83,15 +92,17 @@ class SideBySideBox(QGroupBox):
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)
-        layout.addRow("Model", self.model)
+        layout.addRow("Membranes by", self.model)
+        layout.addRow("Truth", self.truth)
         layout.addRow("Where", self.where)
-        for widget in (fold, self.bar, row(self.aside, self.leave), self.about, self.error):
+        for widget in (self.bar, self.bars, self.about, row(self.aside, self.leave), fold, self.error):
             layout.addRow(widget)
 
     def _connect(self) -> None:
         self._lister.returned.connect(self._on_listed)
         self._lister.failed.connect(self.error.show_error)
         self.model.currentTextChanged.connect(self._on_model)
+        self.truth.chosen.connect(self.bar.forget)
         self.bar.clicked.connect(self._on_segment)
         self.bar.worker.returned.connect(self._on_segmented)
         self.aside.toggled.connect(self._on_aside)
@@ -101,14 +112,45 @@ class SideBySideBox(QGroupBox):
     def set_source(self, source: Source | None) -> None:
         """Another translation, or more of it."""
         if source is None or self._source is None or source.out != self._source.out:
-            self.labels, self.layers = {}, {}
+            self.shown.forget()
             self.about.setText("")
-        self._source = source
+            self.bars.hide()
+        self._source = self.shown.source = source
         self.bar.forget()
+        self._show_state()
+
+    @property
+    def boundary(self) -> Path | None:
+        """Folder of the boundary model; None for none."""
+        return self.folders.get(self.model.currentText())
+
+    @property
+    def named(self) -> str:
+        """The boundary model as a run names it: "auto" for the one that suits the translator, a folder, or "none"."""
+        name = self.model.currentText()
+        return "auto" if name and name == self._default else str(self.folders.get(name, NONE))
+
+    def suit(self, about: TranslatorAbout | None) -> None:
+        """Choose the boundary model that suits a translator."""
+        from napari_connecto.workflows.xray.check.choose import default_model
+
+        if about is not None and self.folders:
+            self._default = default_model(about.name, about.about, about.voxel_nm, self.folders)
+            self.model.setCurrentText(self._default or NONE)
+
+    def show_checked(self, made: Checked) -> None:
+        """Show the segments of a checked translation, with the table of their uncertainty; hidden at first."""
+        shown = self.shown
+        shown.labels[NAMES[1]] = made.found.labels
+        shown.show(NAMES[1], visible=False)
+        table = made.found.certainty.segments
+        if NAMES[1] in shown.layers:
+            shown.layers[NAMES[1]].features = {("index" if k == "label" else k): v for k, v in table.items()}
         self._show_state()
 
     def close_jobs(self) -> None:
         """Stop."""
+        self.truth.release()
         self._lister.close()
         self.bar.close_jobs()
 
@@ -129,9 +171,11 @@ class SideBySideBox(QGroupBox):
             mean, made = part(mean, made), None
         params, out = self.form.value, self._folder(folder, raw, source)
         spec, run_on = VolumeSpec(mean.source) if mean is whole else None, source.what.run_on
+        checked = view is None and folder == source.what.boundary and params == checked_params(folder)
+        em_like = source.out / SEGMENTS if checked else out / "em-like"  # found when it was checked: not done again
         return (
             Segmenting(xray, source.what.spec, folder, params, out / "xray", run_on, region=raw),
-            Segmenting(mean, spec, folder, params, out / "em-like", run_on, region=made),
+            Segmenting(mean, spec, folder, params, em_like, run_on, region=made),
         )
 
     def _translated(self, box: Box, mean: Volume, xray: Volume) -> tuple[Box, Box]:
@@ -184,74 +228,49 @@ class SideBySideBox(QGroupBox):
 
     def _on_listed(self, folders: dict[str, Path]) -> None:
         self.folders = folders
-        self.model.addItems(list(folders))
+        self.model.addItems([*folders, NONE])
+        self.listed.emit()
 
     def _on_model(self, name: str) -> None:
-        params = tuned_params(self.folders[name]) if name in self.folders else None
-        if params is not None:
-            self.form.value = params
+        if name in self.folders:
+            self.form.value = checked_params(self.folders[name])
         self.bar.forget()
 
     def _on_segment(self) -> None:
         try:
-            tasks = self.tasks()
+            tasks, layer = self.tasks(), self.truth.layer
+            truth = None if layer is None else describe(layer).volume
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
         self.about.setText("")
-        self.bar.start(lambda: both_job(tasks))
+        self.bar.start(lambda: both_job(tasks, truth))
 
-    def _on_segmented(self, made: Sequence[Volume]) -> None:
-        self.labels = dict(zip(NAMES, made, strict=True))
+    def _on_segmented(self, made: Both) -> None:
+        self.shown.labels = dict(zip(NAMES, made[:2], strict=True))
         self.leave.blockSignals(True)
         self.leave.setChecked(False)
         self.leave.blockSignals(False)
         for name in NAMES:
-            self._show(name)
-        self._viewer.layers.link_layers(list(self.layers.values()), LINKED)
-        counts = [f"{name.removeprefix('segments of ')}: {v.metadata['segments']}" for name, v in self.labels.items()]
-        self._counts = f"Segments in {'; '.join(counts)}"
-        self.about.setText(self._counts)
-        self.about.setToolTip(f"Saved in {Path(made[0].source).parents[2]}")
+            self.shown.show(name)
+        self._viewer.layers.link_layers(list(self.shown.layers.values()), LINKED)
+        self._told = made.comparison.sentence
+        self.about.setText(self._told)
+        self.about.setToolTip(f"Saved in {Path(made.em_like.source).parents[2]}")
+        self.bars.show_bars(bars_of(made.comparison))
+        self.bars.show()
         self._on_aside(self.aside.isChecked())
         self._show_state()
 
-    def _show(self, name: str) -> None:
-        """Show a segmentation over its image."""
-        source = self._source
-        if source is None:
-            return
-        arrays, keywords = store_layer(self.labels[name], source.image, source.finest)
-        old = self.layers.pop(name, None)
-        if old is not None and old in self._viewer.layers:
-            self._viewer.layers.remove(old)
-        data = arrays if len(arrays) > 1 else arrays[0]
-        with selection_kept(self._viewer, source.image):
-            told = {RESULT: True, SOURCE: self.labels[name].source}
-            layer = self._viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata=told)
-        layer.editable = False
-        self.layers[name] = layer
-
     def _on_aside(self, on: bool) -> None:
         """Move the layers of the EM-like image to the right of the X-ray, or back over it."""
-        source, trust = self._source, self._trust.layers
-        if source is None or trust is None or not trust.images:
-            return
-        step = source.finest.shape[2] * (1 + GAP) * float(source.image.scale[-1]) if on else 0.0
-        moved = [*trust.images[:1], trust.worst, self.layers.get(NAMES[1])]
-        homes = [trust.volumes["mean"], trust.volumes["mean"], self.labels.get(NAMES[1])]
-        for layer, volume in zip(moved, homes, strict=True):
-            if layer is not None and layer in self._viewer.layers and volume is not None:
-                home = store_layer(volume, source.image, source.finest)[1]["translate"]
-                layer.translate = np.add(home, [*[0.0] * (layer.ndim - 1), step])
+        self.shown.aside(on)
         self._show_raw()
         self._viewer.reset_view()
 
     def _show_raw(self) -> None:
         """Hide the X-ray's segments while those of the EM-like image lie over them with uncertain ones hidden."""
-        raw = self.layers.get(NAMES[0])
-        if raw is not None and raw in self._viewer.layers:
-            raw.visible = self.aside.isChecked() or not self.leave.isChecked()
+        self.shown.show_raw(self.aside.isChecked() or not self.leave.isChecked())
 
     def _on_limit(self) -> None:
         if self.leave.isChecked():
@@ -259,30 +278,11 @@ class SideBySideBox(QGroupBox):
 
     def _mask(self) -> None:
         """Show the EM-like image's segments where they are certain, or all of them."""
-        layer, trust = self.layers.get(NAMES[1]), self._trust.layers
-        if layer is None or layer not in self._viewer.layers or trust is None or self._source is None:
-            return
-        labels = self.labels[NAMES[1]]
-        if self.leave.isChecked():
-            from napari_connecto.workflows.shared.on_grid import kept_where
-            from napari_connecto.workflows.xray.trust import certain
-
-            parts = (trust.volumes["aleatoric"], trust.volumes["epistemic"])
-            labels = kept_where(labels, certain(*parts, self._trust.limit.value()))
-        arrays, _ = store_layer(labels, self._source.image, self._source.finest)
-        layer.data = arrays if len(arrays) > 1 else arrays[0]
+        limit = self._trust.limit.value() if self.leave.isChecked() else None
+        line = self.shown.mask(limit)
         self._show_raw()
-        self.about.setText(f"{self._counts}\n{left_line(arrays[-1])}" if self.leave.isChecked() else self._counts)
+        self.about.setText("\n".join(filter(None, (self._told, line))))
 
     def _show_state(self) -> None:
         self.aside.setEnabled(self._trust.alive)
-        self.leave.setEnabled(NAMES[1] in self.layers)
-
-
-def left_line(labels: Any) -> str:
-    """How many segments a mask leaves, counted on their coarsest level; "" if that is too large to read at once."""
-    if prod(labels.shape) > COUNTED:
-        return ""
-    left = np.unique(labels[(slice(None),) * len(labels.shape)])
-    n = int((left > 0).sum())
-    return f"{n} EM-like segments are at least partly certain" if n else NONE_LEFT
+        self.leave.setEnabled(NAMES[1] in self.shown.layers)

@@ -1,22 +1,24 @@
-"""Segmenting the X-ray and its translation alike; no Qt."""
+"""Segmenting the X-ray and its translation alike, and comparing both in 3-D; no Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, named
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.shared.painted.bars import Bar
+from napari_connecto.widgets.shared.painted.ink import BAD, FAIR, FILL
 from napari_connecto.widgets.shared.segmentation import Segmenting, segmenting_job
 from napari_connecto.widgets.xray.jobs import Translating
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+
+    from napari_connecto.workflows.xray.check.compare import Comparison
 
 
 @dataclass(frozen=True)
@@ -34,48 +36,41 @@ class Source:
         return self.what.out
 
 
-def both_job(tasks: Sequence[Segmenting]) -> Job[tuple[Volume, Volume]]:
-    """Segment one after the other; stages name which."""
+class Both(NamedTuple):
+    """Segments of the X-ray and of the EM-like image, and how they compare."""
+
+    xray: Volume
+    em_like: Volume
+    comparison: Comparison
+
+
+def both_job(tasks: Sequence[Segmenting], truth: Callable[[], Volume] | None = None) -> Job[Both]:
+    """Segment one after the other (stages name which), then compare them, with the truth that is opened here."""
     xray, em_like = tasks
     first = yield from named("X-ray", segmenting_job(xray))
-    return first, (yield from named("EM-like", segmenting_job(em_like)))
+    second = yield from named("EM-like", segmenting_job(em_like))
+    from napari_connecto.workflows.xray.check.compare import compared
+
+    true = None if truth is None else replace(truth(), kind="labels")
+    comparing = Phases({"comparing": 1}).call("comparing", lambda: compared(first, second, true))
+    return Both(first, second, (yield from comparing))
 
 
-def inside(view: Box, finest: Level, volume: Volume) -> Box:
-    """A box of a layer's finest level in voxels of a volume's, clipped."""
-    level = volume.levels[0]
-    return finest.box_in(view, level).clip(level.shape)
-
-
-def translated(box: Box, aleatoric: Level, epistemic: Level) -> Box:
-    """The translated part of a box: along each axis the sections around its middle, up to the first gap.
-
-    The translated part is a block of tiles, so its ends follow from three lines through the middle. Empty if the middle
-    is
-    not translated.
-    """
-    middle, box = [(a + b) // 2 for a, b in zip(box.start, box.stop, strict=True)], box.clip(aleatoric.shape)
-    if box.size == 0:
-        return box
-    start, stop = list(middle), list(middle)
-    for axis in range(3):
-        low, high = (
-            [m if i != axis else e for i, m in enumerate(middle)] for e in (box.start[axis], box.stop[axis] - 1)
-        )
-        line = Box(vec3(low), vec3([h + 1 for h in high]))
-        computed = (aleatoric.read(line).ravel() > 0) | (epistemic.read(line).ravel() > 0)
-        here = middle[axis] - box.start[axis]
-        gaps = np.flatnonzero(~computed)
-        before, after = gaps[gaps <= here], gaps[gaps >= here]
-        start[axis] = box.start[axis] + (int(before[-1]) + 1 if len(before) else 0)
-        stop[axis] = box.start[axis] + (int(after[0]) if len(after) else len(computed))
-    return Box(vec3(start), vec3([max(a, b) for a, b in zip(start, stop, strict=True)]))
-
-
-def part(volume: Volume, box: Box) -> Volume:
-    """A part of the finest level, read into memory."""
-    from napari_connecto.workflows.cascade.training.examples import crop
-
-    level = crop(volume.levels[0], box)
-    metadata = {**volume.metadata, "revision": f"{box.start} to {box.stop}"}
-    return replace(volume, levels=(level,), metadata=metadata)
+def bars_of(found: Comparison) -> list[Bar]:
+    """A comparison as bars: with a truth, the error of each; without, what one merges and the other separates."""
+    if found.truth:
+        full = max(vi.total for vi in found.truth.values()) or 1.0
+        return [
+            Bar(
+                name,
+                vi.total / full,
+                FILL if name == "EM-like" else BAD,
+                f"{vi.total:.2f} bits",
+                tip=f"{name}: VI {vi.total:.2f} bits; split {vi.split:.2f}, merge {vi.merge:.2f}; 0 is perfect",
+            )
+            for name, vi in found.truth.items()
+        ]
+    rows = (("X-ray merges", found.between.merge), ("EM-like merges", found.between.split))
+    full = max(bits for _, bits in rows) or 1.0
+    tip = "what this segmentation merges and the other keeps apart, bits"
+    return [Bar(name, bits / full, FAIR, f"{bits:.2f} bits", tip=f"{name}: {tip}") for name, bits in rows]

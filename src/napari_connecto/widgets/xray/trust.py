@@ -1,53 +1,60 @@
-"""Judging a translation: which uncertainty is shown, fading by it, and the most uncertain regions one by one."""
+"""Judging a translation: how much of it is certain, and the places where membranes are most uncertain, one by one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QListWidget, QPushButton, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton, QSpinBox, QWidget
 from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.view import jump
-from napari_connecto.widgets.xray.jobs import Translated, worst_job
+from napari_connecto.widgets.xray.check_jobs import Checked, Listed, listing_job
+from napari_connecto.widgets.xray.jobs import PARTS, Translated
 from napari_connecto.widgets.xray.layers import KINDS, TranslationLayers, frame
-
-if TYPE_CHECKING:
-    from napari_connecto.workflows.xray.trust import Region
+from napari_connecto.widgets.xray.place_list import PlaceList
+from napari_connecto.widgets.xray.strip import StripPlot
+from napari_connecto.widgets.xray.views import LinkedViews
 
 CERTAIN = 0.1
 """Initial standard deviation up to which the EM-like image is opaque: a tenth of the EM's range."""
 
 
 class TrustBox(QGroupBox):
-    """Uncertainty, fading by it, and a list of the most uncertain regions.
+    """A strip of shares, the places to look at first, three linked views; behind Details, fading and kinds.
 
-    The keys N and P work while the EM-like layer exists. ``changed`` is emitted when the certainty limit changes.
+    The keys N, P and V work while the EM-like layer exists. ``changed`` is emitted when the certainty limit changes.
     """
 
     changed = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__("Trust")
+        super().__init__("Where it may be wrong")
         self._viewer = viewer
         self._keys = Keys(self)
         self.layers: TranslationLayers | None = None
-        self.regions: list[Region] = []
+        self.regions: list[Any] = []
+        self.checked: Checked | None = None
+        self._xray: Volume | None = None
+        self.linked = LinkedViews(viewer)
+        self.strip = StripPlot()
         self.report = text_line(
             "What was translated, seams at tile borders, and the translator's figures from training"
         )
         self.kind = QComboBox()
         self.kind.addItems(KINDS)
         self.kind.setToolTip(
-            "Standard deviation shown in the layer 'uncertainty'; the EM's range is 1.\n"
-            "aleatoric: what the X-ray does not show; epistemic: what the translator does not know; total: both."
+            "membranes: entropy of the boundary model's answer, 0 to 1 bit; it finds wrong membranes best.\n"
+            "Standard deviation of the image, whose range is 1: aleatoric, what the X-ray does not show; epistemic, "
+            "what the translator does not know; total, both."
         )
         self.fade = QCheckBox("Opacity by certainty")
         self.fade.setToolTip("Fade the EM-like image where it is uncertain, so that the X-ray below shows")
@@ -65,13 +72,13 @@ class TrustBox(QGroupBox):
         self.count.setToolTip("Number of regions to list, most uncertain first; they do not overlap")
         self.again = QPushButton("Update list")
         self.again.setToolTip("List the most uncertain regions of what is translated so far")
-        self.list = QListWidget()
-        self.list.setToolTip("The most uncertain regions, worst first; click one to go there")
-        self.list.setWordWrap(True)
-        self.list.setFixedHeight(130)
+        self.list = PlaceList()
         self.previous, self.next = QPushButton("◀ Previous (P)"), QPushButton("Next (N) ▶")
-        self.previous.setToolTip("Go to the previous region (key P)")
-        self.next.setToolTip("Go to the next region (key N)")
+        self.previous.setToolTip("Go to the previous place (key P)")
+        self.next.setToolTip("Go to the next place (key N)")
+        self.views = QPushButton("3 views (V)")
+        self.views.setCheckable(True)
+        self.views.setToolTip("X-ray, EM-like image and uncertainty side by side, moving together (key V)")
         self.error = ErrorLine()
         self._looker = Worker("most uncertain regions", self, quiet=True)
         self._lay_out()
@@ -79,17 +86,21 @@ class TrustBox(QGroupBox):
         self._show_state()
 
     def _lay_out(self) -> None:
+        inside = QWidget()
+        form = QFormLayout(inside)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(4)
+        form.addRow(self.report)
+        form.addRow("Uncertainty", self.kind)
+        form.addRow(self.fade)
+        form.addRow("Certain to sd", self.limit)
+        form.addRow("Places", row(self.count, self.again))
+        self.details = Details(inside, tooltip="Figures of the translation, kinds of uncertainty, fading")
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)
-        layout.addRow(self.report)
-        layout.addRow("Uncertainty", self.kind)
-        layout.addRow(self.fade)
-        layout.addRow("Certain to sd", self.limit)
-        layout.addRow("Worst", row(self.count, self.again))
-        layout.addRow(self.list)
-        layout.addRow(row(self.previous, self.next))
-        layout.addRow(self.error)
+        for part in (self.strip, self.list, row(self.previous, self.next, self.views), self.error, self.details):
+            layout.addRow(part)
 
     def _connect(self) -> None:
         self._limited = qthrottled(self._on_limit, timeout=80)
@@ -101,7 +112,8 @@ class TrustBox(QGroupBox):
         self.list.currentRowChanged.connect(self.go)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
-        self._looker.returned.connect(self.show_worst)
+        self.views.toggled.connect(self._on_views)
+        self._looker.returned.connect(self.show_listed)
         self._looker.failed.connect(self.error.show_error)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -110,9 +122,12 @@ class TrustBox(QGroupBox):
         """Whether a translation is shown and its EM-like layer is still in the viewer."""
         return self.layers is not None and self.layers.alive
 
-    def begin(self, image: Layer, level: Level) -> None:
-        """Another translation starts; layers of an earlier one stay as they are."""
+    def begin(self, image: Layer, level: Level, xray: Volume) -> None:
+        """Another translation, of this volume, starts; layers of an earlier one stay as they are."""
         self._keys.release()
+        self.views.setChecked(False)
+        self._xray, self.checked = xray, None
+        self.strip.show_shares(None)
         self.layers = TranslationLayers(self._viewer, image, level)
         self.regions = []
         self.report.setText("")
@@ -128,9 +143,8 @@ class TrustBox(QGroupBox):
             self.layers.show(
                 volumes, kind=self.kind.currentText(), at_most=self.limit.value(), fade=self.fade.isChecked()
             )
-            self._keys.bind(
-                (self._viewer, *self.layers.images), {"N": lambda: self.step(1), "P": lambda: self.step(-1)}
-            )
+            keys = {"N": lambda: self.step(1), "P": lambda: self.step(-1), "V": self.views.toggle}
+            self._keys.bind((self._viewer, *self.layers.images), keys)
             self._show_state()
         elif self.alive:
             self.layers.refresh()
@@ -143,31 +157,32 @@ class TrustBox(QGroupBox):
             self.layers.adjust()
             if complete:
                 self.layers.complete()
+                self.layers.volumes = {name: getattr(made.found, name) for name in PARTS}
             if made.span is not None:
                 self.limit.span(*made.span)
                 self.layers.set_limit(self.limit.value())
-            self.show_worst(made.worst)
+            self.checked = made.checked
+            self.strip.show_shares(made.checked.shares if made.checked is not None else None)
+            if made.checked is not None:
+                self.layers.show_entropy(made.checked.found.entropy)
+            self.show_listed(made.listed)
 
     def look(self) -> None:
-        """List the most uncertain regions of what is translated so far."""
-        if self.layers is None or not self.layers.alive:
+        """List the most uncertain places of what is translated so far."""
+        if self.layers is None or not self.layers.alive or self._xray is None:
             return
-        volumes, n = self.layers.volumes, self.count.value()
+        volumes, n, checked, xray = dict(self.layers.volumes), self.count.value(), self.checked, self._xray
         self.error.clear()
-        self._looker.start(lambda: worst_job(volumes["aleatoric"], volumes["epistemic"], n))
+        self._looker.start(lambda: listing_job(checked, volumes, xray, n))
 
-    def show_worst(self, regions: list[Region]) -> None:
-        """List and frame these regions."""
-        self.regions = regions
-        self.list.blockSignals(True)
-        self.list.clear()
-        for i, region in enumerate(regions, start=1):
-            at = ", ".join(f"{nm / 1000:.2f}" for nm in region.centre_nm)
-            self.list.addItem(f"{i}. {region.reason}\n    z, y, x {at} µm")
-        self.list.setCurrentRow(-1)
-        self.list.blockSignals(False)
+    def show_listed(self, listed: Listed) -> None:
+        """List and frame these places."""
+        self.regions = list(listed.places)
+        self.list.show_places(listed.places, listed.crops)
         if self.layers is not None:
-            self.layers.show_worst(regions)
+            self.layers.show_worst(self.regions)
+            if self.linked.on and self.layers.worst is not None:
+                self.layers.worst.visible = False
         self._show_state()
 
     def step(self, by: int) -> None:
@@ -187,10 +202,17 @@ class TrustBox(QGroupBox):
             self.layers.mark(index)
 
     def close_jobs(self) -> None:
-        """Stop the search and release the keys."""
+        """Stop the search, release the keys, and leave one view."""
+        self.linked.end()
         self._looker.close(wait_s=0)
         self._keys.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def _on_views(self, on: bool) -> None:
+        if on and self.layers is not None and self.layers.alive:
+            self.linked.show(self.layers.shown)
+        else:
+            self.linked.end()
 
     def _on_kind(self, kind: str) -> None:
         if self.layers is not None:
@@ -207,11 +229,12 @@ class TrustBox(QGroupBox):
     def _on_layer_removed(self, _event: Any) -> None:
         if self._keys and not self.alive:
             self._keys.release()
+            self.views.setChecked(False)
             self._show_state()
 
     def _show_state(self) -> None:
         self.report.setVisible(bool(self.report.text()))
-        for widget in (self.kind, self.fade, self.again, self.list):
+        for widget in (self.kind, self.fade, self.again, self.list, self.views):
             widget.setEnabled(self.alive)
         self.limit.allow(self.alive)
         for button in (self.previous, self.next):

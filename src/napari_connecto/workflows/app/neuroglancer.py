@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,10 @@ class Shown:
         Of the finest level: voxel size, centre, and extent; nm, (z, y, x).
     window
         Black and white of an image.
+    shader
+        Of an image; default: grey between black and white.
+    properties
+        Folder of a segmentation's precomputed segment properties, which is served, too.
     """
 
     name: str
@@ -47,14 +52,17 @@ class Shown:
     extent_nm: FVec3
     inside: str = ""
     window: tuple[float, float] | None = None
+    shader: str = _SHADER
+    properties: Path | None = None
 
-    def layer(self, url: str) -> dict[str, Any]:
-        """Neuroglancer's description of the layer, whose folder is at ``url``."""
+    def layer(self, url: str, properties: str = "") -> dict[str, Any]:
+        """Neuroglancer's description of the layer, whose folder is at ``url``, its segments' properties at another."""
         source = f"{self.format}://{url}{self.inside}"
         if self.kind == "labels":
-            return {"type": "segmentation", "source": source, "name": self.name, "tab": "segments"}
-        layer: dict[str, Any] = {"type": "image", "source": source, "name": self.name, "shader": _SHADER}
-        if self.window is not None:
+            sources = [source, f"precomputed://{properties.rstrip('/')}"] if properties else source
+            return {"type": "segmentation", "source": sources, "name": self.name, "tab": "segments"}
+        layer: dict[str, Any] = {"type": "image", "source": source, "name": self.name, "shader": self.shader}
+        if self.window is not None and "invlerp" in self.shader:
             layer["shaderControls"] = {"normalized": {"range": list(self.window)}}
         return layer
 
@@ -115,8 +123,16 @@ def _precomputed(folder: Path) -> Shown:
         raise InputError(f"'{folder}' is not a precomputed volume ({error!r}); write it again") from error
 
 
-def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
+def state(
+    layers: Sequence[Shown],
+    urls: Sequence[str],
+    *,
+    properties: Mapping[int, str] = MappingProxyType({}),
+    points: Sequence[Point] = (),
+) -> dict[str, Any]:
     """Neuroglancer's state: these layers on top of each other, with all of the first in view.
+
+    ``properties`` are the addresses of segment properties by layer; ``points`` make a layer of annotations.
 
     Returns
     -------
@@ -127,15 +143,18 @@ def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
     voxel = np.array(first.voxel_nm)
     names: list[str] = []
     told = []
-    for layer, url in zip(layers, urls, strict=True):
-        entry = layer.layer(url)
+    for k, (layer, url) in enumerate(zip(layers, urls, strict=True)):
+        entry = layer.layer(url, properties.get(k, ""))
         entry["name"] = next(
             name for n in range(len(layers)) if (name := f"{layer.name} {n + 1}" if n else layer.name) not in names
         )
         names.append(entry["name"])
         told.append(entry)
+    dimensions = {axis: [float(f"{v * 1e-9:.12g}"), "m"] for axis, v in zip("xyz", voxel[::-1], strict=True)}
+    if points:
+        told.append(_annotations(points, dimensions, voxel))
     return {
-        "dimensions": {axis: [float(f"{v * 1e-9:.12g}"), "m"] for axis, v in zip("xyz", voxel[::-1], strict=True)},
+        "dimensions": dimensions,
         "position": [float(v) for v in (np.array(first.centre_nm) / voxel)[::-1]],
         "crossSectionScale": max(1.0, float(max(first.extent_nm[1:]) / voxel.min() / 350)),
         "projectionScale": float(max(first.extent_nm) / voxel.min() * 1.5),
@@ -143,6 +162,28 @@ def state(layers: Sequence[Shown], urls: Sequence[str]) -> dict[str, Any]:
         "selectedLayer": {"layer": names[-1], "visible": True},
         "layout": "4panel",
     }
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place with a few words: ``centre_nm`` (z, y, x)."""
+
+    centre_nm: FVec3
+    words: str
+
+
+def _annotations(points: Sequence[Point], dimensions: Mapping[str, Any], voxel: np.ndarray) -> dict[str, Any]:
+    listed = [
+        {
+            "type": "point",
+            "id": str(k),
+            "point": [float(v) for v in (np.array(point.centre_nm) / voxel)[::-1]],
+            "description": point.words,
+        }
+        for k, point in enumerate(points, start=1)
+    ]
+    source = {"url": "local://annotations", "transform": {"outputDimensions": dict(dimensions)}}
+    return {"type": "annotation", "source": source, "name": "uncertain decisions", "annotations": listed}
 
 
 def link(page: str, shown_state: dict[str, Any]) -> str:

@@ -1,1 +1,0 @@
-"""Before and after, side by side, swiped, and as bars."""

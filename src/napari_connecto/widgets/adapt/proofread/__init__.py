@@ -1,1 +1,0 @@
-"""Proofreading of segments by clicks."""

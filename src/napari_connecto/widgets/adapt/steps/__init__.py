@@ -1,1 +1,0 @@
-"""The five steps as a row, and the one next action."""
