@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _shots_inspect
 import _shots_translate
 import napari
 import numpy as np
@@ -61,6 +62,9 @@ def open_sample_and_dock(viewer: napari.Viewer, sample: str, dock: str) -> Any:
         viewer.layers.remove(layer)
     viewer.layers.selection.active = viewer.layers[0]
     settle()
+    title = f"{dock} (napari-connecto)"
+    for other in [name for name in viewer.window.dock_widgets if "(napari-connecto)" in name and name != title]:
+        viewer.window.remove_dock_widget(viewer.window.dock_widgets[other])  # the one that the sample opened
     return viewer.window.add_plugin_dock_widget("napari-connecto", dock)
 
 
@@ -159,12 +163,31 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     dock.go_to(4)
     press(dock.compare.bar, dock.compare.bar.button)
     shoot(viewer, "adapt_compare")
+    dock.compare.swipe.slider.setValue(45)
+    shoot(viewer, "adapt_swipe")
     dock.go_to(5)
     wait(lambda: dock.segment.card.estimate is not None)
     shoot(viewer, "adapt_cost")
     press(dock.segment.bar, dock.segment.bar.button)
     shoot(viewer, "adapt_segment")
+    proofread(viewer, dock.segment.proofread)
     viewer.close()
+
+
+def proofread(viewer: napari.Viewer, box: Any) -> None:
+    """Two segments merged by two clicks, and the first click of the next decision."""
+    box.start.click()
+    wait(lambda: box.work is not None and not box.worker.state.busy)
+    level = box.work.volume.levels[0]
+    z = int(viewer.dims.current_step[0])
+    section = level.read(level.box)[z]
+    numbers, counts = np.unique(section, return_counts=True)
+    for number in numbers[np.argsort(-counts)][:3]:
+        where = np.argwhere(section == number)
+        y, x = where[np.abs(where - where.mean(axis=0)).sum(axis=1).argmin()]
+        box.click((z, int(y), int(x)))
+        wait(lambda: not box.worker.state.busy)
+    shoot(viewer, "adapt_proofread")
 
 
 def preview(viewer: napari.Viewer, out: Path) -> None:
@@ -239,11 +262,30 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
+def inspect_knows(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Knows: a probe from scribbles, and the stages that tell mitochondria."""
+    _shots_inspect.knows(viewer, sys.modules[__name__])
+    viewer.close()
+
+
+def inspect_missed(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Why missed: a faint image against a clear one."""
+    _shots_inspect.missed(viewer, sys.modules[__name__])
+    viewer.close()
+
+
+def inspect_smaller(viewer: napari.Viewer, out: Path) -> None:
+    """Inspect a model, Smaller: half of the channels."""
+    _shots_inspect.shrunk(viewer, sys.modules[__name__], out)
+    viewer.close()
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
         napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
         get_settings().appearance.theme = "dark"
-        for scene in (cells, use, neuropil, adapt, preview, contrast, xray):
+        scenes = (cells, use, neuropil, adapt, preview, contrast, xray, inspect_knows, inspect_missed, inspect_smaller)
+        for scene in scenes:
             if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)

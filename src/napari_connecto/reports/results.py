@@ -29,6 +29,8 @@ MARKS = {
     "cascade.json": "train-cascade",
     "translator.json": "train-translator",
     "why_missed.json": "why-missed",
+    "worst.json": "guard-check",
+    "prune.json": "prune",
 }
 """A file that only one workflow writes, for folders without recipe and job."""
 DONE = {
@@ -40,8 +42,12 @@ DONE = {
     "translate": ("translation.json",),
     "predict": ("prediction.json",),
     "why-missed": ("why_missed.json",),
+    "guard-check": ("report.json", "worst.json"),
+    "prune": ("prune.json", "model/card.json"),
 }
 """Files of a finished result."""
+OTHER_NAMES = {"suggest": "session", "check-pair": "guard-check"}
+"""Workflows whose folders are named by what they hold."""
 DEEPEST = 3
 """Depth to which results are searched below a folder."""
 
@@ -80,7 +86,7 @@ class Result:
         fingerprint = fingerprint if isinstance(fingerprint, dict) else {}
         marked = next((kind for name, kind in MARKS.items() if (path / name).is_file()), "")
         kind = str(recipe.get("workflow") or fingerprint.get("workflow") or marked)
-        return cls(path, "session" if kind == "suggest" else kind, recipe, fingerprint) if kind else None
+        return cls(path, OTHER_NAMES.get(kind, kind), recipe, fingerprint) if kind else None
 
     @property
     def lacks(self) -> list[str]:

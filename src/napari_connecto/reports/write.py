@@ -11,9 +11,11 @@ from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.io.disk import write_text
 from napari_connecto.reports.adapt import curve, session_chapter, tune_chapter
 from napari_connecto.reports.cascade import detect_chapter
+from napari_connecto.reports.guard import check_chapter
 from napari_connecto.reports.images import predict_chapter, segment_chapter, volume_chapter
 from napari_connecto.reports.inspect import missed_chapter
 from napari_connecto.reports.page import Chapter, html
+from napari_connecto.reports.prune import prune_chapter
 from napari_connecto.reports.ranking import rank_chapter
 from napari_connecto.reports.results import Result, results_in
 from napari_connecto.reports.translate import translate_chapter, translator_chapter
@@ -29,6 +31,8 @@ CHAPTERS: dict[str, Callable[[Result], Chapter]] = {
     "translate": translate_chapter,
     "train-translator": translator_chapter,
     "why-missed": missed_chapter,
+    "guard-check": check_chapter,
+    "prune": prune_chapter,
 }
 
 
@@ -39,7 +43,8 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     ----------
     folder
         Result folder of a command or dock: search, ranking, annotation session, fine-tuning, segmentation, prediction,
-        translation or trained translator; or a folder that contains such folders, for one page of all.
+        translation, trained translator, guard check, explained miss or smaller model; or a folder that contains such
+        folders, for one page of all.
     out
         Path of the page, which is replaced if it exists. Default: ``report.html`` in the folder.
 

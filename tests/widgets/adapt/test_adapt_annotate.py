@@ -163,15 +163,42 @@ def test_every_key_of_annotation_does_what_it_says(opened, viewer, active, qtbot
 def test_buttons_paint_as_their_keys_do_and_say_what_unlabelled_means(opened, viewer):
     annotate = opened.annotate
     labels, buttons = annotate.patch.labels, annotate.brushes.buttons
-    assert [b.text() for b in buttons.values()] == ["Unlabelled (0)", "Membrane (1)", "Inside (2)", "New neurite (M)"]
+    assert [b.text() for b in buttons.values()] == ["Membrane (1)", "Inside (2)", "Erase (0)", "New neurite (M)"]
+    assert [b.text() for b in buttons.values() if b.isChecked()] == ["Membrane (1)"]
+    annotate.brushes.opacity.setValue(70)
+    assert labels.opacity == 0.7
     assert "Unlabelled voxels (0) are ignored" in annotate.brushes.meaning.text()
     buttons["2"].click()
     assert labels.selected_label == 2
+    assert [b.text() for b in buttons.values() if b.isChecked()] == ["Inside (2)"]
     buttons["M"].click()
     assert labels.selected_label == max(2, int(np.asarray(labels.data).max())) + 1
     annotate.desk.close()
     assert viewer.layers.selection.active == viewer.layers[0]  # the image, for what is done next
     assert not any(button.isEnabled() for button in buttons.values())
+
+
+@pytest.mark.gl
+def test_suggested_patches_are_boxes_on_the_volume_until_one_is_opened(opened, viewer, qtbot):
+    """Each box encloses exactly the voxels of its patch; held-out ones say so."""
+    annotate, image = opened.annotate, viewer.layers[0]
+    assert not annotate.boxes.layer.visible  # a patch is open
+    annotate.desk.close()
+    shown = annotate.boxes.layer
+    assert shown.visible
+    assert viewer.layers.selection.active == image
+    states = opened.project.work.session.patches
+    names = [f"{s.id}{' held out' if s.held_out else ''}" for s in states for _ in range(s.box.shape[0])]
+    assert list(shown.features["patch"]) == names
+    corners = np.array([shown.data_to_world(c) for c in shown.data[0]])
+    voxels = np.array([image.world_to_data(c) for c in corners])
+    box = states[0].box
+    np.testing.assert_allclose(voxels.min(axis=0), [box.start[0], box.start[1] - 0.5, box.start[2] - 0.5], atol=1e-6)
+    np.testing.assert_allclose(voxels.max(axis=0), [box.start[0], box.stop[1] - 0.5, box.stop[2] - 0.5], atol=1e-6)
+    opened.go_to(3)
+    assert not shown.visible
+    opened.go_to(2)
+    assert annotate.boxes.layer.visible
 
 
 @pytest.mark.gl

@@ -78,7 +78,7 @@ def test_a_library_of_one_domain_says_what_cannot_be_said(dock, files, tmp_path,
     settle(dock.choose.bar, qtbot)
     assert dock.choose.table.rowCount() == 1
     assert dock.choose.table.item(0, 1).text() == "–"
-    assert "no other model gives answers to compare with" in dock.choose.verdict.text()
+    assert "no other model gives answers to compare with" in dock.choose.evidence.text()
     assert dock.project.source.name == "near"
 
 

@@ -91,6 +91,19 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     assert "chance that another model is better 20%" in table.item(0, 0).toolTip()
     assert table.item(2, 0).toolTip() == "voxels are 20 times too large"
     assert "Start from 'near'" in dock.choose.verdict.text()
+    cards = dock.choose.cards
+    assert cards.names == ["near", "far", "odd"]
+    assert [card.fit.text() for card in cards.cards.values()] == ["fits", "does not fit", "not compared"]
+    assert cards.cards["near"].about.text() == "0.70 bits from others · 1× voxels · CC0"
+    near = cards.cards["near"].bar
+    (row,) = near.rows
+    assert (row.value, row.low, row.high, near.limit) == pytest.approx((0.9, 0.8, 0.95, 0.7))
+    assert [card.picture.isVisibleTo(cards) for card in cards.cards.values()] == [True, True, False]
+    assert [card.use.text() for card in cards.cards.values()] == ["In use ✓", "Use this", "Use this"]
+    cards.cards["far"].use.click()
+    assert dock.project.source.name == "far"
+    assert cards.cards["far"].use.text() == "In use ✓"
+    dock.choose.choose("near")
     assert sorted(dock.choose.tree.names) == ["far", "near", "this volume"]
     assert dock.project.source == Source("near", dock.choose.folders["near"])
     assert dock.headings[0].text() == "1 Choose: near"
@@ -125,12 +138,12 @@ def test_ranks_of_one_image_are_not_shown_for_another(dock, viewer, monkeypatch,
     choose = dock.choose
     choose.bar.button.click()
     settle(choose.bar, qtbot)
-    shown = (choose.table, choose.verdict, choose.bar.status, choose.bar.report)
-    assert all(part.isVisibleTo(choose) for part in shown)
+    shown = (choose.details, choose.verdict, choose.bar.status, choose.bar.report)
+    assert all(part.isVisibleTo(dock) for part in shown)
     viewer.add_image(np.zeros((8, 64, 64), np.uint8), name="other", scale=VOXEL, units="nm")
-    assert all(part.isVisibleTo(choose) for part in shown)
+    assert all(part.isVisibleTo(dock) for part in shown)
     dock.image.layers.setCurrentText("other")
-    assert not any(part.isVisibleTo(choose) for part in shown)
+    assert not any(part.isVisibleTo(dock) for part in shown)
     assert choose.ranking is None
     assert choose.tree.names == []
     assert dock.project.source == Source("near", choose.folders["near"])
@@ -388,8 +401,13 @@ def test_the_old_model_segments_unless_the_gain_is_significant(
     assert dock.compare.kept.text() == f"Step 5 segments with {base} (old): your choice."
     said = dock.compare.verdict.text()
     assert found.verdict() in said
-    assert "Both models segment in mode 3d, as in step 5." in said
-    assert "Held-out patch 4 is left out." in said
+    assert "Both models segment in mode 3d, as in step 5." in dock.compare.mode.text()
+    assert "Held-out patch 4 is left out." in dock.compare.mode.text()
+    recommended = dock.compare.choice.layout().itemAt(0).widget()
+    assert recommended.text() == f"Keep {'new' if kept.endswith('(new)') else 'old'} (recommended)"
+    bars = dock.compare.plot.bars.bars
+    assert [share for bar in bars for share in (bar.share, bar.mark)] == pytest.approx([0.4, 1.0, 0.6, 0.5])
+    assert dock.compare.plot.gain.gain == 0.25
     dock.segment.form.change(mode="2d")
     assert "step 5 uses mode 2d: compare again" in dock.compare.verdict.text()
     dock.project.work = None

@@ -43,7 +43,7 @@ def said(dock):
         "about": dock.tune.about.text(),
         "points": len(dock.tune.curve.loss),
         "verdict": dock.compare.verdict.isVisibleTo(dock.compare),
-        "table": dock.compare.table.isVisibleTo(dock.compare),
+        "table": dock.compare.details.isVisibleTo(dock.compare),
         "kept": dock.compare.kept.text(),
         "segments": dock.segment.about.text(),
     }
@@ -84,7 +84,7 @@ def test_another_image_has_a_session_of_its_own_and_the_first_comes_back(opened,
     opened.tune.bar.button.click()
     assert "no session is open" in opened.tune.bar.error.label.text()
     opened.go_to(5)
-    assert opened.segment._kept().name == "near"
+    assert opened.segment.kept_model().name == "near"
     choose(opened, name, qtbot)
     assert opened.annotate.queue.count() == 3
     assert opened.project.work.session.path == folder
@@ -177,9 +177,9 @@ def test_a_new_session_on_the_same_image_starts_in_a_folder_of_its_own(opened, v
 @pytest.mark.gl
 def test_figures_of_one_training_are_not_shown_for_the_next(opened, tmp_path):
     fill(opened, tmp_path)
-    assert opened.compare.table.isVisibleTo(opened.compare)
+    assert opened.compare.details.isVisibleTo(opened.compare)
     opened.tune._on_tuned(Summary(str(opened.project.folder / "tuned-2"), []))
-    assert not opened.compare.table.isVisibleTo(opened.compare)
+    assert not opened.compare.details.isVisibleTo(opened.compare)
     assert opened.headings[3].text() == "4 Compare"
     assert opened.compare.compared is None
 
@@ -204,8 +204,8 @@ def test_a_ranking_of_the_image_before_is_not_shown(opened, viewer, monkeypatch,
     end.append(True)
     qtbot.waitUntil(lambda: not opened.choose.bar.worker.state.busy, timeout=10000)
     assert opened.choose.ranking is None
-    assert not opened.choose.table.isVisibleTo(opened.choose)
-    assert not opened.choose.bar.status.isVisibleTo(opened.choose)
+    assert not opened.choose.details.isVisibleTo(opened.choose)
+    assert not opened.choose.bar.status.isVisibleTo(opened)
     end.append(True)
     opened.choose.bar.button.click()
     settle(opened.choose.bar, qtbot)

@@ -150,6 +150,9 @@ def test_a_smaller_model_is_saved_and_segments(dock, clear, files, qtbot, viewer
     rows = {bar.name: bar for bar in dock.smaller.plot.bars}
     assert rows["weights, original"].share == 1
     assert 0.1 < rows["weights, smaller"].share < 0.5
+    with qtbot.waitSignal(dock.smaller.bar.report.written, timeout=120_000) as written:
+        dock.smaller.bar.report.click()
+    assert rows["weights, smaller"].text in written.args[0].read_text(encoding="utf-8")
     before = load_model(dock.model.folder, backend="torch")
     dock.smaller.use.click()
     folder = dock.model.folder

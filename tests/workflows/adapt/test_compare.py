@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from scipy.stats import ttest_rel
 
 from napari_connecto.core.errors import InputError
@@ -82,6 +83,25 @@ def test_two_patches_that_both_gain_prove_little_and_one_nothing():
     assert not comparison([0.5, 0.7], [0.4, 0.3]).distinguishable
     assert "one patch gives no confidence interval" in comparison([0.5], [0.4]).verdict()
     assert "LOSS" in comparison([0.1, 0.11, 0.1], [0.5, 0.52, 0.5]).verdict()
+
+
+def test_a_change_that_two_patches_cannot_show_says_how_many_would():
+    """With so many patches of the same mean and spread the interval excludes zero; with one fewer it does not."""
+    few = comparison([0.5, 0.7], [0.4, 0.3])
+    assert few.needed == 6
+    difference = np.array([0.1, 0.4])
+
+    def shows(count):
+        spread = difference.std(ddof=1) / np.sqrt(count)
+        return difference.mean() > student.ppf(0.975, count - 1) * spread
+
+    assert shows(6)
+    assert not shows(5)
+    assert few.verdict().endswith("If it is real, about 6 held-out patches would show it.")
+    assert few.to_json()["patches_needed"] == 6
+    assert comparison([0.5, 0.7], [0.5, 0.7]).needed is None
+    assert comparison([0.5], [0.4]).needed is None
+    assert comparison([0.5, 0.7], [0.8, 0.39]).needed is None  # 0.005 bits: more than anybody holds out
 
 
 def test_without_held_out_patches_nothing_can_be_said():

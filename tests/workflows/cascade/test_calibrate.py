@@ -197,3 +197,23 @@ def test_objects_are_extracted_at_the_thresholds_of_highest_dice_alone(measured,
     calibrate.best_rule(grid, fakes.dense(image), cascade.rule, examples.centres_nm, examples, prefer=False, most=3)
     best = np.argsort(-dice, kind="stable")[:3]
     assert tried == {calibrate.CANDIDATES[k] for k in best}
+
+
+@pytest.mark.parametrize("head", ["masks", "centres"])
+def test_scores_fall_where_the_threshold_leaves_out_what_is_no_object(head):
+    """All detections are objects, and all that lies just below the threshold is not: scores say so on both sides."""
+    field = np.zeros((1, 128, 128), np.uint8)
+    labels = np.zeros(field.shape, np.uint8)
+    for n, (y, x) in enumerate((y, x) for y in range(8, 128, 16) for x in range(8, 128, 16)):
+        here = (0, slice(y - 2, y + 3), slice(x - 2, x + 3))
+        field[here] = (60 + n if n % 2 else 140 + n) if head == "masks" else 0
+        field[0, y, x] = 60 + n if n % 2 else 140 + n
+        labels[here] = 0 if n % 2 else 255
+    examples = from_labels(Volume.from_array((labels > 0).astype(np.uint8), fakes.NM, kind="labels"), head)
+    grid = calibrate.BlockGrid(Level(field, fakes.NM), Box.of(field.shape), TilePlan(field.shape, (1, 64, 64)))
+    rule = ObjectRule(head, 0.5, examples.diameter_nm, min_voxels=4)
+    held_out, curve = calibrate.held_out_of(grid, field, rule, examples.centres_nm, examples)
+    assert (held_out.counts.tp, held_out.counts.fp, curve.detections) == (32, 0, 64)
+    assert curve(np.array([70 / 255]))[0] < 0.1
+    assert 0.2 < curve(np.array([0.5]))[0] < 0.9
+    assert curve(np.array([180 / 255]))[0] > 0.95

@@ -12,7 +12,10 @@ from napari_connecto.widgets.shared.error_line import text_line
 
 
 class BeforeLabel(QWidget):
-    """AdaBN and playback; ``changed`` is emitted with every change. Clearing a box returns to the unadapted model."""
+    """AdaBN and playback; ``changed`` is emitted with every change. Clearing a box returns to the unadapted model.
+
+    ``told`` is placed by the caller, for it is read when these boxes are folded.
+    """
 
     changed = Signal()
 
@@ -32,7 +35,7 @@ class BeforeLabel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.adabn, self.playback, self.told):
+        for widget in (self.adabn, self.playback):
             layout.addWidget(widget)
         for box in (self.adabn, self.playback):
             box.toggled.connect(lambda _: self.changed.emit())

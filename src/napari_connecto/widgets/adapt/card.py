@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_connecto.core.amounts import bytes_text, seconds_text
 from napari_connecto.widgets.shared.estimate_card import PreflightCard
+from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
+from napari_connecto.widgets.shared.painted.ink import FILL
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
@@ -22,7 +24,29 @@ SMALL = (4, 256, 256)
 
 def segment_card() -> PreflightCard:
     """A card that shows a `SegmentEstimate`."""
-    return PreflightCard(segment_html, TOOLTIP, "Choose an image and a model.")
+    return PreflightCard(segment_html, TOOLTIP, "Choose an image and a model.", picture=CostPicture())
+
+
+class CostPicture(BarsPlot):
+    """Time of the boundary map and of the segments."""
+
+    def __init__(self) -> None:
+        super().__init__("Expected time of both parts")
+        self.hide()
+
+    def headline(self, estimate: SegmentEstimate) -> str:
+        """Time, memory and disk space."""
+        memory, disk = bytes_text(estimate.memory_bytes), bytes_text(estimate.disk_bytes)
+        return f"<b>About {seconds_text(estimate.seconds)}</b> · memory {memory} · disk up to {disk}"
+
+    def show_estimate(self, estimate: SegmentEstimate | None) -> None:
+        """Draw it; None while there is none."""
+        self.setVisible(estimate is not None)
+        if estimate is None:
+            return
+        parts = [("boundary map", estimate.predict_s)] * bool(estimate.tiles) + [("segments", estimate.segment_s)]
+        full = max([1e-9, *(seconds for _, seconds in parts)])
+        self.show_bars([Bar(name, s / full, FILL, seconds_text(s), None, f"{name}: {s:.3g} s") for name, s in parts])
 
 
 def segment_html(estimate: SegmentEstimate) -> str:

@@ -13,11 +13,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.adapt.answers import answer_row
 from napari_connecto.widgets.adapt.before import BeforeLabel
+from napari_connecto.widgets.adapt.choosing.cards import ModelCards
+from napari_connecto.widgets.adapt.choosing.told import Told, about_model
 from napari_connecto.widgets.adapt.jobs import Source, rank_job
 from napari_connecto.widgets.adapt.layers import patch_in_view
 from napari_connecto.widgets.adapt.library import FOLDER, LibraryCombo
@@ -27,6 +28,7 @@ from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.ranks import RankTable
 from napari_connecto.widgets.shared.boundary_models import peek_card, told_of
 from napari_connecto.widgets.shared.commands import file_spec
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -65,8 +67,9 @@ class ChooseBox(QWidget):
         )
         self.bar.add_button(self.answers)
         self._place = 0
-        self.table, self.tree = RankTable(), Tree()
+        self.cards, self.table, self.tree = ModelCards(), RankTable(), Tree()
         self.verdict = text_line("Result of the ranking")
+        self.evidence = text_line("What the order rests on")
         self.choice = QComboBox()
         self.choice.setToolTip("The model to start from")
         self.before = BeforeLabel()
@@ -88,26 +91,21 @@ class ChooseBox(QWidget):
         for combo in (self.library, self.choice):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(8)
-        fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("How the models are compared on the image")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.form)
-        rows = QFormLayout()
-        rows.addRow("Library", self.library)
+        parts = self.library, self.form, self.before, self.copy
+        tip = "Library, how the models are compared, and adapting without labels"
+        options = Details(*parts, title="Options", tooltip=tip)
+        tip = "All figures of the ranking, and how alike the training data are"
+        self.details = Details(self.table, self.evidence, self.tree, self.about, tooltip=tip)
         choose = QFormLayout()
         choose.addRow("Start from", self.choice)
         self.layout_ = QVBoxLayout(self)
         self.layout_.setContentsMargins(2, 2, 2, 2)
         self.layout_.setSpacing(4)
-        self.layout_.addLayout(rows)
-        self.layout_.addWidget(fold)
-        above: tuple[QWidget, ...] = (self.bar, self.table, self.verdict, self.tree)
-        below: tuple[QWidget, ...] = (self.about, self.before, self.copy)
-        for widget in above:
+        for widget in (self.cards, self.verdict, self.before.told):
             self.layout_.addWidget(widget)
         self.layout_.addLayout(choose)
-        for widget in below:
-            self.layout_.addWidget(widget)
+        self.layout_.addWidget(options)
+        self.layout_.addWidget(self.details)
         self._forget_ranking()
 
     def _connect(self) -> None:
@@ -118,10 +116,12 @@ class ChooseBox(QWidget):
         self.preview.clicked.connect(self.show_preview)
         self.answers.clicked.connect(self.show_answers)
         self.table.chosen.connect(self.choose)
+        self.cards.chosen.connect(self.choose)
         self.choice.activated.connect(self._on_choice)
         self.before.changed.connect(lambda: self.choose(self.choice.currentText()))
         self.project.changed.connect(self._on_changed)
         self.project.image.layers.chosen.connect(self._on_other_image)
+        self.project.image.changed.connect(self._list_models)
         self.copy.clicked.connect(lambda: self.bar.copy_command(lambda: command_line(self._rank())))
 
     def choose(self, name: str) -> None:
@@ -132,9 +132,10 @@ class ChooseBox(QWidget):
         self.bar.error.clear()
         self.choice.setCurrentText(name)
         self.table.mark(name)
+        self.cards.mark(name)
         self.before.show_model(folder)
         try:
-            self.about.setText(_about(folder))
+            self.about.setText(about_model(folder))
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
@@ -176,6 +177,7 @@ class ChooseBox(QWidget):
         if self.ranking is None or self.ranking.places is None:
             return
         self._on_previewed(Preview([answer_row(self.ranking, self._place)]))
+        self.cards.show_place(self.ranking, self._place)
         self._place = (self._place + 1) % len(self.ranking.places.boxes)
 
     def close_jobs(self) -> None:
@@ -232,10 +234,13 @@ class ChooseBox(QWidget):
 
     def _on_ranked(self, ranking: Ranking) -> None:
         self.ranking = ranking
+        self.cards.show_ranking(ranking)
         self.table.show_ranks(ranking.ranks, ranking.limit)
-        self.table.show()
-        self.verdict.setText("\n".join(ranking.lines()[-2:]))
+        *_, evidence, verdict = ranking.lines()
+        self.evidence.setText(evidence)
+        self.verdict.setText(verdict)
         self.verdict.show()
+        self.details.show()
         if ranking.map is not None:
             self.tree.show_map(ranking.map)
         self._place = 0
@@ -248,9 +253,17 @@ class ChooseBox(QWidget):
         """Ranks are specific to an image and a library."""
         self.ranking = None
         self.answers.hide()
-        self.table.hide()
         self.verdict.hide()
+        self.details.hide()
         self.tree.clear()
+        self._list_models()
+
+    def _list_models(self) -> None:
+        """The library as cards, unless it is ranked."""
+        if self.ranking is not None:
+            return
+        image = self.project.image.full
+        self.cards.show_library({name: Told.of(folder, image) for name, folder in self.folders.items()})
 
     def _on_other_image(self) -> None:
         self._forget_ranking()
@@ -284,11 +297,3 @@ class ChooseBox(QWidget):
         library, out = project.library, project.folder / "ranking"
         params = self.form.value
         return Rank(volume=volume, library=str(library) if library else None, params=params, out=str(out))
-
-
-def _about(folder: Path | None) -> str:
-    if folder is None:
-        return "An untrained network. Suggest patches at random, and compare the result with a pretrained model."
-    card = peek_card(folder)
-    voxel = " × ".join(f"{v:g}" for v in card.voxel_nm)
-    return f"{voxel} nm. {card.training or 'Training data not stated'}. Licence: {card.licence or 'not stated'}."

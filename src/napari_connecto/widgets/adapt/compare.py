@@ -9,10 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
-from napari_connecto.widgets.adapt.kept import Gain, default_model, new_model, old_model
+from napari_connecto.widgets.adapt.comparing.plots import ComparisonPlot
+from napari_connecto.widgets.adapt.comparing.swipe import Swipe
+from napari_connecto.widgets.adapt.kept import Gain, Kept, default_model, new_model, old_model
 from napari_connecto.widgets.adapt.panels import Panels
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Compared, compared_job, tuned_model
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -20,6 +23,8 @@ from napari_connecto.widgets.shared.theme import colour_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.compare import Comparison
+
+OWN_CHOICE = "your choice"
 
 
 class CompareBox(QWidget):
@@ -31,6 +36,7 @@ class CompareBox(QWidget):
         self.compared: Compared | None = None
         self._tuned: Path | None = None
         self.panels: Panels | None = None
+        self._recommended = False
         self.bar = JobBar(
             "comparison", "Compare", "Run both models on the held-out patches, each with its own thresholds"
         )
@@ -43,7 +49,9 @@ class CompareBox(QWidget):
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)  # type: ignore[union-attr]
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        self.plot, self.swipe, self._shown = ComparisonPlot(), Swipe(), 0
         self.verdict = text_line("Whether the gain is significant")
+        self.mode = text_line("How both models segmented, and what was left out")
         self.keep_new, self.keep_old = QPushButton("Keep new"), QPushButton("Keep old")
         self.keep_new.setToolTip("Segment with the fine-tuned model and its tuned thresholds")
         self.keep_old.setToolTip("Segment with the original model and its tuned thresholds")
@@ -53,11 +61,14 @@ class CompareBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        choice = row(self.keep_new, self.keep_old, self.hide_)
+        self.choice = row(self.keep_new, self.keep_old, self.hide_)
         for button in (self.keep_new, self.keep_old, self.hide_):
             button.setStyleSheet("padding: 3px 2px;")
-        for widget in (self.bar, self.table, self.verdict, choice, self.kept):
+            button.setCheckable(button is not self.hide_)
+        self.details = Details(self.table, self.mode, tooltip="Figures of every patch")
+        for widget in (self.plot, self.swipe, self.verdict, self.choice, self.kept, self.details):
             layout.addWidget(widget)
+        self.swipe.moved.connect(self.show_swipe)
         self.bar.clicked.connect(self._on_compare)
         self.bar.worker.returned.connect(self._on_compared)
         self.table.cellClicked.connect(lambda n, _: self.show_patch(n))
@@ -88,7 +99,23 @@ class CompareBox(QWidget):
         for button in (self.keep_new, self.keep_old):
             button.setEnabled(there)
         self._show_verdict()
-        self.hide_.setEnabled(bool(self.panels and self.panels.layers))
+        self.hide_.setEnabled(bool(self.swipe.layers or (self.panels and self.panels.layers)))
+        self._order_choice(kept)
+
+    def _order_choice(self, kept: Kept | None) -> None:
+        """The recommended choice comes first, and says so."""
+        new = kept is not None and kept.name.endswith("(new)")
+        if self.compared is not None and kept is not None and kept.reason != OWN_CHOICE:
+            self._recommended = new
+        layout: Any = self.choice.layout()
+        first = self.keep_new if self._recommended else self.keep_old
+        layout.removeWidget(first)
+        layout.insertWidget(0, first)
+        known = self.compared is not None
+        self.keep_new.setText("Keep new" + " (recommended)" * (known and self._recommended))
+        self.keep_old.setText("Keep old" + " (recommended)" * (known and not self._recommended))
+        for button, on in ((self.keep_new, new), (self.keep_old, kept is not None and not new)):
+            button.setChecked(on)
 
     def keep(self, new: bool) -> None:
         """Decide which model is used in step 5."""
@@ -97,9 +124,9 @@ class CompareBox(QWidget):
             return
         found = self.compared.comparison if self.compared is not None else None
         if new:
-            kept = new_model(tuned, found.after.params if found else None, "your choice")
+            kept = new_model(tuned, found.after.params if found else None, OWN_CHOICE)
         else:
-            kept = old_model(work.base, found.before.params if found else None, "your choice")
+            kept = old_model(work.base, found.before.params if found else None, OWN_CHOICE)
         self.project.update(kept=kept)
 
     def show_patch(self, n: int) -> None:
@@ -111,21 +138,37 @@ class CompareBox(QWidget):
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
+        self._shown = n
+        self.swipe.take(self.compared.pictures[n])
         if self.panels is not None:
             self.panels.close()
         self.panels = Panels(canvas)
         self.panels.show(self.compared.pictures[n])
         self.show_state()
 
+    def show_swipe(self) -> None:
+        """The patch in one image, with the border where the slider is."""
+        try:
+            canvas = self.project.canvas()
+        except ConnectoError as error:
+            self.bar.error.show_error(error)
+            return
+        if self.panels is not None:
+            self.panels.close()
+        self.swipe.show_on(canvas)
+        self.show_state()
+
     def forget(self) -> None:
         """Figures are specific to a session and a fine-tuned model."""
         self.compared = None
+        self.swipe.take(())
         self.hide_patches()
         self._show_table(None)
         self.bar.reset()
 
     def hide_patches(self) -> None:
         """Close the comparison."""
+        self.swipe.clear()
         if self.panels is not None:
             self.panels.close()
         self.show_state()
@@ -158,10 +201,11 @@ class CompareBox(QWidget):
         self.show_patch(0)
 
     def _show_table(self, found: Comparison | None) -> None:
-        self.table.setVisible(found is not None)
-        self.verdict.setVisible(found is not None)
+        for part in (self.plot, self.swipe, self.verdict, self.details):
+            part.setVisible(found is not None)
         if found is None:
             return
+        self.plot.show_comparison(found)
         pairs = [(b.total, a.total) for b, a in zip(found.before.vi, found.after.vi, strict=True)]
         lines: list[tuple[Any, ...]] = [(str(n), b, a, b - a) for n, (b, a) in zip(found.names, pairs, strict=True)]
         lines.append(("mean", found.before.total.total, found.after.total.total, found.gain))
@@ -179,9 +223,11 @@ class CompareBox(QWidget):
         if compared is None:
             return
         found, mode = compared.comparison, compared.mode
-        lines = [found.verdict(), f"Both models segment in mode {mode}, as in step 5."]
+        lines, more = [found.verdict()], [f"Both models segment in mode {mode}, as in step 5."]
         if mode != self.project.mode:
-            lines[1] = f"Both models segmented in mode {mode}, step 5 uses mode {self.project.mode}: compare again."
-        lines += [compared.left_out[:1].upper() + compared.left_out[1:] + "."] * bool(compared.left_out)
+            lines.append(f"Both models segmented in mode {mode}, step 5 uses mode {self.project.mode}: compare again.")
+            more = []
+        more += [compared.left_out[:1].upper() + compared.left_out[1:] + "."] * bool(compared.left_out)
         colour_text(self.verdict, "good" if found.improved else "warning")
         self.verdict.setText("\n".join(lines))
+        self.mode.setText("\n".join(more))

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
 
 from napari_connecto.widgets.adapt.annotate.panel import AnnotateBox
 from napari_connecto.widgets.adapt.choose import ChooseBox
@@ -16,6 +16,8 @@ from napari_connecto.widgets.adapt.contrast import ContrastBanner
 from napari_connecto.widgets.adapt.live import live_button
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.segment import SegmentBox
+from napari_connecto.widgets.adapt.steps.plan import Next, Situation, blocked, next_of
+from napari_connecto.widgets.adapt.steps.stepper import NextBar, Stepper
 from napari_connecto.widgets.adapt.tune import TuneBox
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.image import InputBox
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     import napari
 
 WAITING = "a patch is being opened or committed; try again in a moment"
-STEPS = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
+
+STARTS = ("rank", "suggest", "tune", "compare", "segment")
+"""Actions that press the button of the step's job."""
 
 
 class AdaptWidget(Dock):
-    """Five steps, one open at a time; each can be revisited, and its heading shows its result."""
+    """Five steps, one open at a time; each can be revisited. The footer has its job and the one next action."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -44,12 +48,11 @@ class AdaptWidget(Dock):
         self.segment = SegmentBox(self.project)
         self.live = live_button(self)
         self.bodies: list[Any] = [self.choose, self.annotate, self.tune, self.compare, self.segment]
-        self.headings = [Heading(f"{n} {name}") for n, name in enumerate(STEPS, start=1)]
-        parts: list[QWidget] = [self.image, self.contrast]
-        for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True)):
-            heading.clicked.connect(lambda _=False, n=n: self.go_to(n + 1))
-            parts += [heading, body]
-        self.lay_out(parts)
+        self.stepper, self.next = Stepper(), NextBar()
+        self.headings = self.stepper.headings
+        bars = [body.bar for body in self.bodies]
+        parts: list[QWidget] = [self.image, self.annotate.row, self.contrast, self.stepper, *self.bodies]
+        self.lay_out(parts, footer=[*bars, self.next])
         self.follow(napari_viewer, self.image)
         self._scroller = QTimer(self)  # once the new layout is done
         self._scroller.setSingleShot(True)
@@ -60,26 +63,38 @@ class AdaptWidget(Dock):
         self.project.busy = self._busy
         self.project.changed.connect(self._show_summaries)
         self.project.voxel_size_asked.connect(lambda: self.go_to(1))
-        self.compare.bar.worker.state_changed.connect(self._show_summaries)
+        self.stepper.asked.connect(self.go_to)
+        self.next.pressed.connect(self._on_next)
+        self.next.back_asked.connect(lambda: self.go_to(max(1, self.step - 1)))
+        for bar in bars:
+            bar.worker.state_changed.connect(self._show_summaries)
+        self.annotate.desk.changed.connect(self._show_summaries)
+        self.segment.proofread.turned.connect(self._show_summaries)
+        self.choose.library.listed.connect(self._show_summaries)
+        self.image.changed.connect(self.annotate.look_for_sessions)
         self.go_to(1)
         self.image.layers.chosen.emit()
 
     @property
     def step(self) -> int:
         """The open step, 1 to 5."""
-        return next(n for n, heading in enumerate(self.headings, start=1) if heading.isChecked())
+        return self.stepper.step
 
     def go_to(self, step: int) -> None:
         """Open a step and fold the others."""
-        for n, (heading, body) in enumerate(zip(self.headings, self.bodies, strict=True), start=1):
-            heading.show_open(n == step)
+        self.stepper.show_step(step)
+        for n, body in enumerate(self.bodies, start=1):
             body.setVisible(n == step)
-        self.image.setVisible(step == 1)
+            body.bar.setVisible(n == step)
         if step != 1 and self.choose.panels is not None:
             self.choose.panels.close()
         if step != 4:
             self.compare.hide_patches()
+        if step != 5:
+            self.segment.proofread.leave()
+        self.annotate.show_boxes()
         self.segment.show_cost()
+        self._show_summaries()
         self._scroller.start(0)
 
     def close_jobs(self) -> None:
@@ -111,32 +126,54 @@ class AdaptWidget(Dock):
     def _scroll(self) -> None:
         bar = self.scroller.verticalScrollBar()
         if bar is not None:
-            bar.setValue(0 if self.step == 1 else self.headings[0].y() - 4)
+            bar.setValue(0)
 
-    def _show_summaries(self, _state: State | None = None) -> None:
-        for heading, body in zip(self.headings, self.bodies, strict=True):
-            heading.show_summary(body.summary)
+    def _situation(self) -> Situation:
+        """What there is, as far as it decides what can be done next."""
+        project, desk, segment = self.project, self.annotate.desk, self.segment
+        states = project.work.session.patches if project.work is not None else ()
+        done = [state for state in states if state.status == "committed"]
+        kept = segment.kept_model()
+        return Situation(
+            step=self.step,
+            models=len(self.choose.folders),
+            source=project.source.label if project.source is not None else "",
+            session=project.work is not None,
+            wanted=self.annotate.count.value(),
+            opened=desk.opened.id if desk.opened is not None else 0,
+            waiting=next((state.id for state in states if state.status == "waiting"), 0),
+            learnt=sum(not state.held_out for state in done),
+            held=sum(state.held_out for state in done),
+            tuned=project.tuned is not None,
+            compared=self.compare.compared is not None,
+            kept=kept.name if kept is not None else "",
+            result=segment.summary or segment.proofread.layers.currentText(),
+            proofreading=segment.proofread.work is not None,
+        )
 
+    def _on_next(self, wanted: Next) -> None:
+        """Open the step, and start what the button said."""
+        if wanted.step != self.step:
+            self.go_to(wanted.step)
+        acts = {
+            "rank": self.choose.bar.button.click,
+            "suggest": self.annotate.bar.button.click,
+            "open": lambda: self.annotate.open_next(),
+            "commit": self.annotate.commit,
+            "tune": self.tune.bar.button.click,
+            "compare": self.compare.bar.button.click,
+            "segment": self.segment.bar.button.click,
+            "proofread": self.segment.proofread.start.click,
+        }
+        if wanted.act:
+            acts[wanted.act]()
 
-class Heading(QToolButton):
-    """Name of a step and its result, if there is one; a click opens the step."""
-
-    def __init__(self, title: str) -> None:
-        super().__init__()
-        self.title = title
-        self.setCheckable(True)
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setStyleSheet("QToolButton { text-align: left; font-weight: bold; padding: 3px; }")
-        self.setToolTip("Open this step and fold the others. Steps can be revisited")
-        self.show_summary("")
-        self.show_open(False)
-
-    def show_open(self, on: bool) -> None:
-        """Show whether its step is open."""
-        self.setChecked(on)
-        self.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
-
-    def show_summary(self, summary: str) -> None:
-        """Show the result of its step."""
-        self.setText(f"{self.title}: {summary}" if summary else self.title)
+    def _show_summaries(self, _change: Any = None) -> None:
+        now = self._situation()
+        self.stepper.show_states([body.summary for body in self.bodies], blocked(now))
+        bar = self.bodies[self.step - 1].bar
+        busy = f"{bar.worker.name.capitalize()}…" if bar.worker.state.busy else ""
+        found = next_of(now)
+        self.next.show_next(found, self.step == 1, busy)
+        same = found.step == self.step and found.act in STARTS  # one button for one thing
+        bar.button.setVisible(bool(busy) or not same or bar.button.text() == State.CANCELLED.value)

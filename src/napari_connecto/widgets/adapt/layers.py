@@ -10,7 +10,7 @@ from napari.layers import Layer
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.viewer.layers import world_factor
+from napari_connecto.widgets.viewer.layers import SOURCE, world_factor
 from napari_connecto.widgets.viewer.show import GAP, placed_at, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, view_box
 
@@ -84,7 +84,8 @@ def show_segments(canvas: Canvas, volume: Volume, name: str) -> Layer:
     """Show a segmentation's store over the image, as a pyramid."""
     arrays, keywords = store_layer(volume, canvas.image, canvas.finest)
     data = arrays if len(arrays) > 1 else arrays[0]
-    layer: Layer = canvas.viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata={RESULT: True})
+    told = {RESULT: True, SOURCE: volume.source}
+    layer: Layer = canvas.viewer.add_labels(data, **keywords, name=name, opacity=0.5, metadata=told)
     layer.editable = False
     return layer
 

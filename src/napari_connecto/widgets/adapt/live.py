@@ -48,7 +48,7 @@ def _request(dock: AdaptWidget) -> Request:
     project, segment = dock.project, dock.segment
     project.image.settle()
     project.need_settled()
-    kept = segment._kept()
+    kept = segment.kept_model()
     if kept is None:
         raise InputError("no model is chosen; choose one in step 1")
     volume, canvas, params, run_on = project.volume(), project.canvas(), segment.form.value, segment.run_on.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable
 from itertools import chain, count
@@ -20,6 +19,7 @@ from napari_connecto.widgets.adapt.jobs import Source
 from napari_connecto.widgets.adapt.kept import Gain, Kept, default_model
 from napari_connecto.widgets.adapt.layers import Canvas
 from napari_connecto.widgets.adapt.state import STATES, ImageState
+from napari_connecto.widgets.adapt.steps.sessions import words_of
 from napari_connecto.widgets.shared.boundary_models import model_name, peek_card
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.settings import output_folder
@@ -147,6 +147,11 @@ class Project(QObject):
             self._finest = self.image.full.levels[0]
 
     @property
+    def results(self) -> Path:
+        """Folder that projects are made in."""
+        return output_folder()
+
+    @property
     def folder(self) -> Path:
         """Folder of the project: the session's parent, or a new folder named after the image."""
         if self.work is not None:
@@ -154,8 +159,7 @@ class Project(QObject):
         volume = self.image.volume()
         name = volume.name.split(".")[0] if volume is not None else "image"
         if self._folder is None or self._folder[0] != name:
-            words = re.sub(r"[^\w-]+", "-", name).strip("-") or "image"
-            made = output_folder() / f"adapt-{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+            made = self.results / f"adapt-{words_of(name)}-{time.strftime('%Y%m%d-%H%M%S')}"
             others = (made.with_name(f"{made.name}-{n}") for n in count(2))
             self._folder = (name, next(path for path in chain([made], others) if not path.exists()))
         return self._folder[1]

@@ -18,7 +18,9 @@ from napari_connecto.widgets.adapt.card import segment_card, with_small_blocks
 from napari_connecto.widgets.adapt.kept import Kept
 from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
 from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.adapt.proofread.box import ProofreadBox
 from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -64,13 +66,8 @@ class SegmentBox(QWidget):
         self.rows.addRow("Where", self.where)
         self.rows.addRow("Shapes", self.shapes)
         self.rows.addRow("Run on", self.run_on)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 2, 2, 2)
-        layout.setSpacing(4)
-        layout.addWidget(self.model)
-        layout.addLayout(self.rows)
-        for widget in (self.form, self.card, self.bar, self.about, self.copy):
-            layout.addWidget(widget)
+        self.proofread = ProofreadBox(project)
+        self._lay_out()
         self.where.currentTextChanged.connect(self._on_where)
         self.form.changed.connect(self._on_form_changed)
         self.shapes.chosen.connect(self.show_cost)
@@ -91,6 +88,23 @@ class SegmentBox(QWidget):
         self._on_where()
         self.show_state()
 
+    def _lay_out(self) -> None:
+        tip = "Thresholds and blocks; those tuned with the model are set already"
+        fold = Details(self.form, title="Options", tooltip=tip)
+        self.setup = QWidget()  # hidden while segments are proofread
+        inner, layout = QVBoxLayout(self.setup), QVBoxLayout(self)
+        for one in (inner, layout):
+            one.setContentsMargins(0, 0, 0, 0)
+            one.setSpacing(4)
+        inner.addWidget(self.model)
+        inner.addLayout(self.rows)
+        for widget in (fold, self.card, self.about, self.copy):
+            inner.addWidget(widget)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.setup)
+        layout.addWidget(self.proofread)
+        self.proofread.turned.connect(lambda on: self.setup.setVisible(not on))
+
     @property
     def summary(self) -> str:
         """Summary for the heading."""
@@ -98,7 +112,7 @@ class SegmentBox(QWidget):
 
     def show_state(self) -> None:
         """Show which model segments; its tuned thresholds go into the form."""
-        kept = self._kept()
+        kept = self.kept_model()
         why = f": {kept.reason}." if kept is not None and kept.reason else ""
         self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
@@ -170,9 +184,10 @@ class SegmentBox(QWidget):
             event.disconnect(self._on_view_moved)
         self.card.close_jobs()
         self.bar.close_jobs()
+        self.proofread.close_jobs()
         self.shapes.release()
 
-    def _kept(self) -> Kept | None:
+    def kept_model(self) -> Kept | None:
         """The model kept in step 4, else the session's model, else the chosen one."""
         project = self.project
         if project.kept is not None:
@@ -190,7 +205,7 @@ class SegmentBox(QWidget):
             If there is no image, model or region, or a cluster without an address.
         """
         self.project.need_settled()
-        kept = self._kept()
+        kept = self.kept_model()
         if kept is None:
             raise InputError("no model is chosen; choose one in step 1")
         work = self.project.work
@@ -258,6 +273,7 @@ class SegmentBox(QWidget):
 
     def _on_segmented(self, made: Volume) -> None:
         self._show(made)
+        self.proofread.refresh()
         if self._running is not None:
             count, reason = made.metadata["segments"], made.metadata["reason"]
             self.about.setText(f"{count} segments ({reason}), saved in {self._running.out}")

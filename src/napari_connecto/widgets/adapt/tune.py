@@ -14,6 +14,7 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.adapt.kept import Gain, default_model
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Timing, timing_job, tune_job, tune_run, unfinished
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -51,14 +52,17 @@ class TuneBox(QWidget):
         self.bar.add_stop_button(self.stop)
         self.curve = Curve()
         self.about = text_line("Result of the fine-tuning")
+        self.figures = text_line("What was trained, and the figures of every held-out patch")
+        self.details = Details(self.figures)
         self.copy = QPushButton("Copy command line")
         self.copy.setToolTip("Copy the shell command that fine-tunes the same way, without a screen")
         self._timer = Worker("timing", self, quiet=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        for widget in (self.learns_from, self.form, self.time, self.bar, self.curve, self.about, self.copy):
+        for widget in (self.learns_from, self.form, self.time, self.curve, self.about, self.details, self.copy):
             layout.addWidget(widget)
+        self.details.hide()
         self.estimate.clicked.connect(self._on_estimate)
         self._timer.returned.connect(self._on_timed)
         self._timer.failed.connect(self._on_not_timed)
@@ -110,6 +114,7 @@ class TuneBox(QWidget):
         self.curve.clear()
         for line in (self.time, self.about):
             line.setText("")
+        self.details.hide()
         self.bar.reset()
 
     def close_jobs(self) -> None:
@@ -187,6 +192,8 @@ class TuneBox(QWidget):
         work = self.project.work
         kept = default_model(work.base, out, Gain.of(out)) if work is not None else None
         chosen = [f"Step 5 segments with {kept.name}: {kept.reason}. You can change this in step 4."] if kept else []
-        self.about.setText("\n".join([*summary.lines, *chosen, f"Saved in {out}"]))
+        self.about.setText("\n".join(chosen or summary.lines[-1:]))
+        self.figures.setText("\n".join([*summary.lines, f"Saved in {out}"]))
+        self.details.show()
         self.bar.offer_report(out)
         self.project.update(tuned=out, kept=kept)

@@ -95,6 +95,7 @@ class SmallerTab(QWidget):
         self.about.setText("\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
         if self._asked is not None:
             self.about.setToolTip(f"Saved in {self._asked.out}")
+            self.bar.offer_report(self._asked.out)
         for widget in (self.plot, self.about, self.use):
             widget.show()
 

@@ -64,7 +64,7 @@ def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], 
     """
     n = min(image.ndim, 3)
     keywords = {key: values[-n:] for key, values in placed_at(volume.levels[0], image, level).items()}
-    arrays = [level.array if n == 3 else _Plane(level.array) for level in volume.levels]
+    arrays = [level.array if n == 3 else flat(level.array) for level in volume.levels]
     return arrays, keywords
 
 
@@ -115,6 +115,11 @@ class Relabelled(Lazy):
     def __getitem__(self, index: Any) -> np.ndarray:
         block = np.asarray(self.array[index])
         return self.table[np.minimum(block, len(self.table) - 1)]
+
+
+def flat(array: Any) -> Any:
+    """The only section of a (1, y, x) array as (y, x), read lazily."""
+    return _Plane(array)
 
 
 class _Plane(Lazy):

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import GAP, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 from napari_connecto.widgets.xray.trust import TrustBox
@@ -45,7 +46,8 @@ class SegmentLayers:
         if old is not None and old in self._viewer.layers:
             self._viewer.layers.remove(old)
         data = arrays if len(arrays) > 1 else arrays[0]
-        look: dict[str, Any] = {"name": name, "opacity": 0.5, "metadata": {RESULT: True}, "visible": visible}
+        told = {RESULT: True, SOURCE: self.labels[name].source}
+        look: dict[str, Any] = {"name": name, "opacity": 0.5, "metadata": told, "visible": visible}
         with selection_kept(self._viewer, source.image):
             layer = self._viewer.add_labels(data, **keywords, **look)
         layer.editable = False

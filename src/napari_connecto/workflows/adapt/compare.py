@@ -23,6 +23,9 @@ from napari_connecto.workflows.segment.tune import instances, tune_segmentation
 from napari_connecto.workflows.shared.em_labels import FOREGROUND
 from napari_connecto.workflows.shared.whole import boundary_of
 
+MOST_PATCHES = 50
+"""Held-out patches that a verdict may ask for."""
+
 
 @shown
 @dataclass(frozen=True)
@@ -98,8 +101,27 @@ class Comparison:
             return f"{said}; one patch gives no confidence interval; hold out two or more."
         span = f"{self.gain:+.3f} bits ({self.interval[0]:+.3f} to {self.interval[1]:+.3f}, 95 %)"
         if not self.distinguishable:
-            return f"{said}: no significant change, {span}."
+            return f"{said}: no significant change, {span}.{self._more()}"
         return f"{said}: {'gain' if self.improved else 'LOSS'} {span}, {share:.0%} of what it was."
+
+    @property
+    def needed(self) -> int | None:
+        """How many held-out patches would show a change of this size, if they spread as these do.
+
+        None for fewer than two patches, without a change, or if it takes more than `MOST_PATCHES`.
+        """
+        half, n = (self.interval[1] - self.interval[0]) / 2, len(self.before.vi)
+        if n < 2 or self.gain == 0:
+            return None
+        ratio = abs(self.gain) / (half / student.ppf(0.975, n - 1) * np.sqrt(n)) if half > 0 else np.inf
+        counts = np.arange(2, MOST_PATCHES + 1)
+        enough = student.ppf(0.975, counts - 1) < ratio * np.sqrt(counts)
+        return int(counts[enough][0]) if enough.any() else None
+
+    def _more(self) -> str:
+        if self.needed is None:
+            return ""
+        return f" If it is real, about {self.needed} held-out patches would show it."
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
@@ -108,6 +130,7 @@ class Comparison:
             "interval": list(self.interval),
             "improved": self.improved,
             "patches": list(self.names),
+            "patches_needed": self.needed,
             "before": _json(self.before),
             "after": _json(self.after),
             "verdict": self.verdict(),

@@ -5,36 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QCollapsible
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
+from napari_connecto.widgets.adapt.annotate.boxes import SuggestedBoxes
 from napari_connecto.widgets.adapt.annotate.brush import Brushes
 from napari_connecto.widgets.adapt.annotate.desk import Desk
 from napari_connecto.widgets.adapt.annotate.judge import JudgeBox
+from napari_connecto.widgets.adapt.annotate.options import SuggestOptions
 from napari_connecto.widgets.adapt.annotate.queue import Queue
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work, resume_job, suggest_job, suggest_run
 from napari_connecto.widgets.adapt.annotate.session_row import SessionRow, count_text
 from napari_connecto.widgets.adapt.project import Project
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
-from napari_connecto.workflows.adapt.params import PREFILLS, SuggestParams
 from napari_connecto.workflows.recipes.words import command_line
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
-
-PATCHES, AT_RANDOM = 6, 2
 
 
 class AnnotateBox(QWidget):
@@ -52,36 +42,30 @@ class AnnotateBox(QWidget):
         self.desk = Desk(project, self, keys)
         self._resuming = False
         self._accepting: Path | None = None
-        self.count, self.prefill = QSpinBox(), QComboBox()
-        self.count.setRange(1, 1000)
-        self.count.setValue(PATCHES)
-        self.count.setToolTip("Number of patches to suggest; those drawn at random are held out to measure the gain")
-        self.prefill.addItems(PREFILLS)
-        self.prefill.setToolTip(
-            "Initial labels of a patch: the model's prediction, to be corrected.\n"
-            "Held-out patches start empty, so that a model is never measured by its own output"
-        )
-        self.form: ParamsForm[SuggestParams] = ParamsForm(SuggestParams)
-        self.form.value = SuggestParams(random_arm=AT_RANDOM)
+        self.options = SuggestOptions()
+        self.count, self.prefill, self.form = self.options.count, self.options.prefill, self.options.form
         self.bar = JobBar("suggestions", "Suggest", "Sample patches of tissue and list those most worth labelling")
         self.resume = QPushButton("Resume session…")
         self.resume.setToolTip("Open the folder of an earlier session with its patches, labels and drafts")
         self.bar.add_button(self.resume)
         self.row = SessionRow()
-        self.queue = Queue()
+        self.queue, self.boxes = Queue(), SuggestedBoxes(project)
         self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
         self._lay_out()
         self.row.fresh.clicked.connect(lambda: self._close_session())
+        self.row.asked.connect(self.resume_from)
         self.resume.clicked.connect(self._on_resume)
         self.bar.clicked.connect(self._on_suggest)
         self.bar.worker.returned.connect(self._on_work)
         self.desk.changed.connect(self.show_state)
+        self.brushes.opacity.valueChanged.connect(self._on_opacity)
         self.desk.failed.connect(self.bar.error.show_error)
         self.desk.committed.connect(self._on_committed)
         self.desk.unedited.connect(self._on_unedited)
         self.queue.itemDoubleClicked.connect(lambda _: self.open())
+        self.queue.itemClicked.connect(lambda _: self.look_at(self.queue.id))
         project.changed.connect(self.show_state)
         project.switched.connect(self._on_switched)
         project.failed.connect(self.bar.error.show_error)
@@ -111,23 +95,13 @@ class AnnotateBox(QWidget):
         return f"{committed} of {total}"
 
     def _lay_out(self) -> None:
-        fold = QCollapsible("Options")
-        fold.toggleButton().setToolTip("Sampling strategy and size of the patches")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.form)
-        rows, after = QFormLayout(), QFormLayout()
-        rows.addRow("Patches", self.count)
-        after.addRow("Pre-fill with", self.prefill)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
-        layout.addLayout(rows)
-        for widget in (fold, self.bar, self.counter, self.queue):
+        tip = "How the patches were labelled, and what the numbers mean"
+        details = Details(self.counter, self.brushes.meaning, tooltip=tip)
+        for widget in (self.options, self.queue, self.judge, self.brushes, details):
             layout.addWidget(widget)
-        layout.addWidget(self.judge)
-        layout.addWidget(self.brushes)
-        layout.addLayout(after)
-        layout.addWidget(self.row)
 
     def open(self) -> None:
         """Open the selected patch, or the next one waiting."""
@@ -142,6 +116,14 @@ class AnnotateBox(QWidget):
         self.bar.error.clear()
         self.judge.ask(None)
         self.desk.open(work, id, self.prefill.currentText())
+
+    def open_next(self) -> None:
+        """Open the first patch that waits, whatever is selected."""
+        work = self.project.work
+        waiting = [s.id for s in work.session.patches if s.status == "waiting"] if work is not None else []
+        if waiting:
+            self.queue.choose(waiting[0])
+            self.open()
 
     def commit(self) -> None:
         """Commit the open patch's labels in a thread and go to the next; an error changes nothing."""
@@ -210,6 +192,8 @@ class AnnotateBox(QWidget):
     def close_jobs(self) -> None:
         """Stop everything."""
         self.bar.close_jobs()
+        self.boxes.remove()
+        self.row.close_jobs()
         self.desk.close_jobs()
 
     def show_state(self) -> None:
@@ -222,12 +206,23 @@ class AnnotateBox(QWidget):
         self.row.show_session(work, self.project.left)
         self.judge.allow(bool(states), self.opened is not None)
         self.brushes.allow(self.opened is not None)
+        self.show_boxes()
+        patch = self.patch if self.opened is not None else None
+        self.brushes.show_taken(-1 if patch is None else int(patch.labels.selected_label))
         if self.opened is None or self.opened.id != self.judge.asked:
             self.judge.ask(None)
 
     def _on_switched(self) -> None:
         self.desk.close()
         self.bar.reset()
+        self.look_for_sessions()
+
+    def look_for_sessions(self) -> None:
+        """Look for earlier sessions of the chosen image."""
+        volume = self.project.image.volume()
+        if volume is not None and self.project.work is None:
+            spec = self.project.image.spec(volume)
+            self.row.look(self.project.results, volume.name, spec.path if spec is not None else "")
 
     def _on_committed(self, state: PatchState) -> None:
         if state.unedited and self.project.work is not None:
@@ -243,9 +238,23 @@ class AnnotateBox(QWidget):
         self.project.changed.emit()
         self.next()
 
+    def show_boxes(self) -> None:
+        """Outline the patches on the volume while this step is open and no patch is."""
+        self.boxes.show_state(not self.isHidden() and self.opened is None)
+
+    def look_at(self, id: int | None) -> None:
+        """Bring a patch's box into the middle of the view, unless a patch is open."""
+        if id is not None and self.opened is None:
+            self.boxes.look_at(id)
+
+    def _on_opacity(self, percent: int) -> None:
+        if self.patch is not None:
+            self.patch.show_through(percent / 100)
+
     def _on_brush(self, value: int) -> None:
         if self.patch is not None and self.opened is not None:
             self.patch.take(value)
+            self.brushes.show_taken(int(self.patch.labels.selected_label))
 
     def _on_suggest(self) -> None:
         try:
@@ -276,6 +285,7 @@ class AnnotateBox(QWidget):
             waiting = [s.id for s in work.session.patches if s.status == "waiting"]
             if waiting:
                 self.queue.choose(waiting[0])
+                self.look_at(waiting[0])
 
     def command(self) -> str:
         """The shell command that suggests as many patches into the session."""

@@ -31,6 +31,7 @@ class PatchLayers:
         self._view: View | None = None
         self.labels: Any = None
         self._draft: Any = None
+        self.opacity = 0.4
 
     @property
     def replaced(self) -> np.ndarray | None:
@@ -55,7 +56,9 @@ class PatchLayers:
         self._view = self._view or canvas.view()
         self._remove_labels()
         self._show_image(id, level)
-        self.labels = labels = canvas.add("add_labels", draft.labels, level, name=f"patch {id} labels", opacity=0.4)
+        self.labels = labels = canvas.add(
+            "add_labels", draft.labels, level, name=f"patch {id} labels", opacity=self.opacity
+        )
         self._draft = labels.data
         labels.colormap = label_colours()
         labels.brush_size, labels.selected_label, labels.mode = 5, 1, "paint"
@@ -71,6 +74,12 @@ class PatchLayers:
             value = max(2, int(np.asarray(self.labels.data).max(initial=0))) + 1
         self.canvas.viewer.layers.selection.active = self.labels
         self.labels.selected_label, self.labels.mode = value, "paint"
+
+    def show_through(self, opacity: float) -> None:
+        """Set the opacity of the labels, 0 to 1, of this patch and the next ones."""
+        self.opacity = opacity
+        if self.labels is not None:
+            self.labels.opacity = opacity
 
     def lock(self, on: bool) -> None:
         """Disable painting while the labels are read, or enable it again."""

@@ -1,4 +1,4 @@
-"""The queue of suggested patches: thumbnail, state, and reason."""
+"""The gallery of suggested patches: thumbnail, number, state, and a lock on those held out."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem
+from qtpy.QtWidgets import QAbstractItemView, QListView, QListWidget, QListWidgetItem
+
+from napari_connecto.widgets.adapt.annotate.tile import LOCKED, OPEN, ROOM, SIDE, STATE, TileDelegate
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.annotate.session import PatchState
 
-SIDE = 56
+ROWS = 2
+"""Of the gallery; more are scrolled to."""
 SIGNS = {"waiting": "○", "committed": "✔", "skipped": "✘"}
 
 
 class Queue(QListWidget):
-    """One line per patch; `id` is that of the selected one."""
+    """One tile per patch, its reason in the tooltip; `id` is that of the selected one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setIconSize(QSize(SIDE, SIDE))
-        self.setWordWrap(True)
-        self.setFixedHeight(4 * (SIDE + 6))
+        self.setViewMode(QListView.ViewMode.IconMode)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
+        self.setMovement(QListView.Movement.Static)
+        self.setItemDelegate(TileDelegate(self))
+        self.setGridSize(QSize(SIDE + ROOM, SIDE + ROOM))
+        self.setFixedHeight(ROWS * (SIDE + ROOM) + 6)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setToolTip("Suggested patches; double-click to open. ○ waiting, ✔ committed, ✘ skipped")
+        self.setToolTip(
+            "Suggested patches; double-click to open. Orange waits, blue ✓ is committed, grey ✗ skipped;\n"
+            "a lock: held out, only to measure"
+        )
 
     @property
     def id(self) -> int | None:
@@ -55,7 +65,6 @@ class Queue(QListWidget):
             for state in states:
                 item = QListWidgetItem()
                 item.setData(Qt.ItemDataRole.UserRole, state.id)
-                item.setSizeHint(QSize(100, SIDE + 6))
                 if state.id in thumbnails:
                     item.setIcon(_icon(thumbnails[state.id]))
                 self.addItem(item)
@@ -68,8 +77,14 @@ class Queue(QListWidget):
                 held = " (held out)" if state.held_out else ""
                 reason = state.reason.partition(", whatever")[0]
                 row.setText(f"{SIGNS[state.status]} {state.id}{held}{open_}: {reason}")
+                row.setData(STATE, state.status)
+                row.setData(LOCKED, state.held_out)
+                row.setData(OPEN, state.id == opened)
                 done = f"{state.status}{f' ({state.origin})' if state.origin else ''}"
-                row.setToolTip(f"{done}: {state.reason}\nbox z y x {state.box.start} to {state.box.stop}")
+                held = "held out, only to measure\n" if state.held_out else ""
+                row.setToolTip(
+                    f"{state.id}: {done}\n{held}{state.reason}\nbox z y x {state.box.start} to {state.box.stop}"
+                )
 
 
 def _icon(image: np.ndarray) -> QIcon:

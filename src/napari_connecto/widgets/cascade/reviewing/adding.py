@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.widgets.shared.clicks import still_clicks
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import world_factor
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from qtpy.QtWidgets import QWidget
 
-STILL = 4.0
-"""Pixels that the mouse may move between press and release of a click."""
 MOST_VOXELS = 2**27
 
 
@@ -44,6 +42,7 @@ class AddMode(QObject):
         self._image: Image | None = None
         self._volume: Volume | None = None
         self._keys = Keys(parent)
+        self._on_mouse = still_clicks(self._on_click)
         self._worker = Worker("line of sight", self, quiet=True)
         self._worker.returned.connect(self.placed)
         self._worker.failed.connect(self.failed)
@@ -79,21 +78,10 @@ class AddMode(QObject):
         self.leave()
         self._worker.close()
 
-    def _on_mouse(self, _viewer: Any, event: Any) -> Iterator[None]:
-        """A press, moves and a release, as napari reports them; a drag pans as always."""
-        if event.button != 1 or len(event.modifiers):
-            return
-        start = np.array(event.pos, float)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if np.linalg.norm(np.array(event.pos, float) - start) <= STILL and self.on:
-            self._on_click(event)
-
     def _on_click(self, event: Any) -> None:
         image, volume = self._image, self._volume
-        assert image is not None
-        assert volume is not None
+        if image is None or volume is None:
+            return
         factor = world_factor(image, self._viewer.layers.units)
         position = np.asarray(event.position, float)[-image.ndim :] / factor
         if len(event.dims_displayed) < 3:

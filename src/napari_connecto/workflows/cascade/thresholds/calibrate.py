@@ -26,6 +26,7 @@ from napari_connecto.workflows.cascade.search.rule import ObjectRule
 from napari_connecto.workflows.cascade.thresholds.calibration import Calibration
 from napari_connecto.workflows.cascade.thresholds.held_out import HeldOut, judge, measure_held_out
 from napari_connecto.workflows.cascade.thresholds.score_curve import ScoreCurve
+from napari_connecto.workflows.cascade.thresholds.weaker import curve_of
 from napari_connecto.workflows.cascade.training.labelled_region import Examples
 
 COARSE = 0.08
@@ -269,7 +270,6 @@ def held_out_of(
 ) -> tuple[HeldOut, ScoreCurve]:
     """What a rule finds on the map of a block, and how its scores rank what is found."""
     held_out, found, judged = measure_held_out(grid.map(field), grid.plan, rule, centres_nm, examples)
-    known = judged.true | judged.false
     if rule.head == "masks":
         held_out = replace(held_out, dice=float(dice_at(grid, field, examples, [rule.threshold])[0]))
-    return held_out, ScoreCurve.fit(found.score[known], judged.true[known], rule.threshold)
+    return held_out, curve_of(grid.map(field), grid.plan, rule, found, judged, centres_nm, examples)

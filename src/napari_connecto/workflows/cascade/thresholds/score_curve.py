@@ -32,7 +32,7 @@ class ScoreCurve:
     Parameters
     ----------
     middle, spread
-        Of the held-out detections' raw scores, in logits.
+        Of the held-out detections' raw scores, those just below the threshold included, in logits.
     offset, slope
         Logit of the probability at the middle, and its change per spread.
     detections, true
@@ -62,9 +62,9 @@ class ScoreCurve:
         Parameters
         ----------
         raw, true
-            (n,) held-out detections: raw scores, and whether each is an object.
+            (n,) held-out detections, and weaker ones: raw scores, and whether each is an object.
         threshold
-            Of the probability map: raw scores lie between it and 1, used if there are too few detections.
+            Of the probability map: raw scores of detections lie between it and 1, used if there are too few.
         """
         raw, true = np.asarray(raw, float), np.asarray(true, bool)
         low, high = _logit(np.array([threshold, 1.0]))

@@ -45,6 +45,8 @@ class Proofreading:
         self._log = EventLog(job.path / JOURNAL)
         self._cuts: dict[int, Cut] = {}
         self._live = Live(State())
+        self._kept: tuple[Decision, ...] = ()
+        self._undone: tuple[Decision, ...] = ()
         self._refresh()
 
     @classmethod
@@ -84,12 +86,12 @@ class Proofreading:
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """Those that hold, in their order."""
-        return tuple(history(self._log.events())[0])
+        return self._kept
 
     @property
     def undone(self) -> tuple[Decision, ...]:
         """Those that `redo` can bring back, the next one last."""
-        return tuple(history(self._log.events())[1])
+        return self._undone
 
     @property
     def volume(self) -> Volume:
@@ -165,7 +167,9 @@ class Proofreading:
         return decision
 
     def _refresh(self) -> None:
-        self._live.state = State.of(self.decisions, self._load)
+        kept, undone = history(self._log.events())
+        self._live.state = State.of(kept, self._load)
+        self._kept, self._undone = tuple(kept), tuple(undone)
 
     def _load(self, new: int) -> Cut:
         if new not in self._cuts:

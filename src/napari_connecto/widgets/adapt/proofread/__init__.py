@@ -1,0 +1,1 @@
+"""Proofreading of segments by clicks."""

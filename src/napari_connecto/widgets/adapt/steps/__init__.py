@@ -1,0 +1,1 @@
+"""The five steps as a row, and the one next action."""
