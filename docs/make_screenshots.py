@@ -56,8 +56,12 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
 
 
 def open_sample_and_dock(viewer: napari.Viewer, sample: str, dock: str) -> Any:
-    """A sample without its truths, and a dock."""
+    """A sample without its truths, and a dock, without another one that the sample may have opened."""
     viewer.open_sample("napari-connecto", sample)
+    for name, opened in list(viewer.window.dock_widgets.items()):
+        if "napari-connecto" in name and dock not in name:
+            viewer.window.remove_dock_widget(opened)
+    viewer.window.resize(1366, 768)
     for layer in list(viewer.layers)[1:]:
         viewer.layers.remove(layer)
     viewer.layers.selection.active = viewer.layers[0]
@@ -94,7 +98,6 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
     dock.preview.click()
     found = lambda: 0 if dock.results.review is None else len(dock.results.review.found)  # noqa: E731
     wait(lambda: found() > 5 or not dock.bar.worker.state.busy)
-    show_part(dock, dock.card)
     shoot(viewer, "cascade_preview")
     wait(lambda: not dock.bar.worker.state.busy)
     press(dock.bar, dock.bar.button)
@@ -102,7 +105,6 @@ def cells(viewer: napari.Viewer, out: Path) -> None:
     for verdict in ("accepted", "accepted", "rejected", "accepted"):
         dock.results.judge(verdict)
     viewer.scene.camera.zoom *= 1.6
-    show_part(dock, dock.bar)
     shoot(viewer, "cascade_review")
     viewer.close()
 
@@ -132,13 +134,12 @@ def neuropil(viewer: napari.Viewer, out: Path) -> None:
     """Masks, and training from labels."""
     dock = open_dock(viewer, "neuropil", "mitochondria", out)
     press(dock.bar, dock.bar.button)
-    show_part(dock, dock.bar)
     shoot(viewer, "cascade_masks")
     dock.results.step(1)
     for _ in range(3):
         dock.results.judge("accepted")
     dock.results.make_training()
-    show_part(dock, dock.cascade)
+    settle(2)  # until the objects are counted
     shoot(viewer, "cascade_train")
     viewer.close()
 

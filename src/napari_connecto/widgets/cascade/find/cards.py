@@ -14,7 +14,6 @@ from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.geometry import Box, FVec3, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.sample_data import SAMPLES, list_cascades, open_sample
 from napari_connecto.widgets.cascade.jobs import CascadeAbout, peek
 
 SIDE = 64
@@ -75,6 +74,8 @@ def own_job(folder: Path) -> Job[dict[str, Path]]:
 
 def cards_job(folders: Mapping[str, Path]) -> Job[dict[str, Card]]:
     """The cards of these folders, by name; those that cannot be read are left out."""
+    from napari_connecto.sample_data import list_cascades  # with the readers of files: not for the opening of a dock
+
     yield Progress(0, len(folders), "reading cascades")
     shipped, cards = set(list_cascades().values()), {}
     for name, folder in folders.items():
@@ -86,6 +87,8 @@ def cards_job(folders: Mapping[str, Path]) -> Job[dict[str, Card]]:
 
 def _picture(about: CascadeAbout) -> np.ndarray | None:
     """The largest object of the sample that a shipped cascade was trained on, and what is around it."""
+    from napari_connecto.sample_data import SAMPLES, open_sample
+
     sample = about.trained_on
     if sample not in SAMPLES:
         return None
