@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.viewer.view import OKABE_ITO
@@ -20,7 +20,6 @@ class BudgetButtons(QWidget):
         super().__init__()
         self._form = form
         self.buttons: dict[str, QPushButton] = {}
-        group = QButtonGroup(self)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
@@ -30,12 +29,16 @@ class BudgetButtons(QWidget):
             button.setMinimumWidth(60)
             button.setStyleSheet(STYLE)
             button.setToolTip(f"Train for at most {minutes} min, all levels together; less if done earlier")
-            button.clicked.connect(lambda _checked=False, name=name: form.change(budget=name))
-            group.addButton(button)
+            button.clicked.connect(lambda _checked=False, name=name: self._choose(name))
             row.addWidget(button)
             self.buttons[name] = button
         form.changed.connect(self._show)
         self._show()
 
+    def _choose(self, name: str) -> None:
+        self._form.change(budget=name)
+        self._show()  # a second click on the same button leaves it pressed
+
     def _show(self) -> None:
-        self.buttons[self._form.row("budget").value].setChecked(True)
+        for name, button in self.buttons.items():  # no exclusive group, in which Tab stops at one button only
+            button.setChecked(name == self._form.row("budget").value)

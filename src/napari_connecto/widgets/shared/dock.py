@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
@@ -115,13 +116,18 @@ class Dock(QWidget):
 
 def _tab_through(parts: Sequence[QWidget]) -> None:
     """Let the Tab key visit the parts from top to bottom, in whatever order they were made."""
-    before: QWidget | None = None
-    for part in parts:
-        for widget in (part, *part.findChildren(QWidget)):
-            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.window() is part.window():
-                if before is not None:
-                    QWidget.setTabOrder(before, widget)
-                before = widget
+    stops = [stop for part in parts for stop in _stops(part)]
+    for before, after in pairwise(stops):
+        QWidget.setTabOrder(before, after)
+
+
+def _stops(widget: QWidget) -> list[QWidget]:
+    """The controls in a widget that take the focus by Tab, in the order in which they were made."""
+    whole = not isinstance(widget, QTabWidget) and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+    if whole:
+        return [widget]  # what is inside belongs to it: the line of a number box, the list of a choice
+    inside = [child for child in widget.children() if isinstance(child, QWidget) and not child.isWindow()]
+    return [stop for child in inside for stop in _stops(child)]
 
 
 def row(*widgets: QWidget) -> QWidget:
