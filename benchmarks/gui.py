@@ -19,12 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import napari
+from _gui_live import measure_live
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_connecto.widgets.shared.worker import State
 
 ROUNDS = 5
+LIVE_S = 60.0
+"""Seconds of panning with Live on."""
 NOTES = """
 "Processor time" is the viewer's own work in one tick; what the longest stall has above it is waiting for a core, or for
 Python's lock. Two threads of the model, software OpenGL (which a graphics card would take over) and the viewer share 2
@@ -138,6 +141,8 @@ def measure(folder: Path) -> list[Row]:
     rows.append(("... longest wait of an idle process beside it", "", spread(idle, "ms", 0)))
     rows.append(("first result on screen after Preview in view", "< 1 s", spread(first, "s", 2)))
     rows.append(("Cancel to Cancelled", "< 1 s", spread(cancel, "s", 2)))
+    dock.options.out.setText(str(folder / "live"))
+    rows += measure_live(viewer, dock, wait, LIVE_S)
     viewer.close()
     return rows
 

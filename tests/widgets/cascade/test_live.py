@@ -192,12 +192,12 @@ def test_an_error_is_one_line_and_switches_it_off(open_dock, viewer, qtbot, monk
     assert dock.bar.error.label.text().startswith("one tile does not fit")
 
 
-def test_without_a_cascade_it_says_what_is_missing(open_dock, viewer):
+def test_without_an_image_it_says_what_is_missing(open_dock, viewer):
     dock = open_dock("centres")
-    dock.cascade.choose_training()
+    viewer.layers.clear()
     dock.live.click()
     assert not dock.live.isChecked()
-    assert "no cascade is chosen" in dock.bar.error.label.text()
+    assert "no image is open" in dock.bar.error.label.text()
 
 
 def test_a_run_waits_for_the_folder_and_takes_what_is_there(open_dock, viewer, qtbot, computed):

@@ -53,7 +53,9 @@ def _request(dock: AdaptWidget) -> Request:
         raise InputError("no model is chosen; choose one in step 1")
     volume, canvas, params, run_on = project.volume(), project.canvas(), segment.form.value, segment.run_on.value
     looks = {
-        "boundary": Look(BOUNDARY, {"contrast_limits": (0.0, 1.0), "colormap": "inferno", "opacity": 0.6}),
+        "boundary": Look(
+            BOUNDARY, {"contrast_limits": (0.0, 1.0), "colormap": "inferno", "blending": "additive", "opacity": 0.7}
+        ),
         "segments": Look(SEGMENTS, {"opacity": 0.4}),
     }
     changed = (kept.folder / "card.json").stat().st_mtime

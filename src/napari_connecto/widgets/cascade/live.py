@@ -63,7 +63,7 @@ def _request(dock: CascadeWidget, objects: LiveObjects) -> Request:
         raise InputError("no image or cascade is chosen; choose both")
     level, by = full.levels[0], search.model.name
     objects.begin(image, level, np.array(peeked.voxel_nm) / level.voxel_nm, by)
-    heat = {"colormap": "inferno", "blending": "translucent", "opacity": 0.6, "contrast_limits": (0.0, 1.0)}
+    heat = {"colormap": "inferno", "blending": "additive", "opacity": 0.7, "contrast_limits": (0.0, 1.0)}
     return Request(
         image,
         level,
@@ -111,12 +111,12 @@ class LiveObjects:
             return
         from napari_connecto.workflows.cascade.detections import join
 
-        new = found.objects
-        if self._found is not None and len(self._found):
-            kept = self._found.where(found.outside(self._found.centre_nm))
-            new = join([kept, new])
+        new, old = found.objects, self._found
+        if old is not None and len(old):
+            new = join([old.where(found.outside(old.centre_nm)), new])
         self._found = new
-        self._show(new)
+        if old is None or not (_same(old.centre_nm, new.centre_nm) and _same(old.score, new.score)):
+            self._show(new)
 
     def _show(self, found: Detections) -> None:
         if not self.shown and not len(found):
@@ -134,10 +134,16 @@ class LiveObjects:
                 self._points = self._viewer.add_points(np.empty((0, n)), ndim=n, **place, **look)
         layer = self._points
         assert layer is not None
-        layer.scale = place["scale"] * units
+        if not _same(layer.scale, place["scale"] * units):
+            layer.scale = place["scale"] * units
+        if len(found):  # of all points: setting it of each would redraw them before napari has sliced fewer ones
+            layer.current_size = float(np.median(sizes(extent))) / units[-1]
         layer.data = data
+        layer.features = {"score": np.round(found.score, 4)}
         if len(found):
-            layer.size = sizes(extent) / units[-1]
-            layer.features = {"score": np.round(found.score, 4)}
-            layer.border_color = OKABE_ITO["new"]
             self._in_depth.show(layer, np.ones(len(found), bool), np.maximum(extent[:, 0], 1.0) / units[0])
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether nothing has to be drawn anew, which takes napari a while."""
+    return np.array_equal(one, other)
