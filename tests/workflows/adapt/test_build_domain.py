@@ -89,6 +89,14 @@ def test_size_licence_and_citation_are_shown_before_the_download(server, volume,
     assert not (tmp_path / "results").exists()
 
 
+def test_nothing_is_downloaded_without_a_yes(server, tmp_path):
+    got = CliRunner().invoke(cli.cli, ["domains", "build", "--from", "torch_em:snemi"], input="n\n")
+    assert got.exit_code == 1
+    assert got.output.index("licence: images ODC-By 1.0") < got.output.index("download and train?")
+    assert len(downloads(server)) == 1  # its size was asked for
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_data_set_becomes_a_domain_that_is_ranked(server, tmp_path):
     """The download that breaks off is continued; what is there is not downloaded again."""
     server.cut = [1000]
