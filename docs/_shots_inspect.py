@@ -19,7 +19,7 @@ from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.missed.params import MissedParams
 from napari_connecto.workflows.inspect.prune.params import PruneParams
 
-PART = Box((4, 64, 0), (12, 256, 256))
+PART = Box((4, 0, 0), (12, 192, 256))
 """Of the sample: enough for blocks to be left out, small enough for a minute of computing."""
 
 
@@ -60,7 +60,7 @@ def knows(viewer: napari.Viewer, tools: Any) -> None:
     tools.shoot(viewer, "inspect_probe")
     viewer.layers[SCORE].visible = viewer.layers[SCRIBBLES].visible = False
     dock.knows.labels.choose(viewer.layers["mitochondria"])
-    dock.knows.form.value = ConceptParams(autoencoder=False, untrained=1, pixels=3000, sections=4, block=32, gap=4)
+    dock.knows.form.value = ConceptParams(autoencoder=False, untrained=1, pixels=12000, sections=8, block=32, gap=4)
     tools.press(dock.knows.stages, dock.knows.stages.button)
     tools.show_part(dock, dock.tabs)
     tools.shoot(viewer, "inspect_stages")
