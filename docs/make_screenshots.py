@@ -58,6 +58,7 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
 def open_sample_and_dock(viewer: napari.Viewer, sample: str, dock: str) -> Any:
     """A sample without its truths, and a dock, without another one that the sample may have opened."""
     viewer.open_sample("napari-connecto", sample)
+    settle()  # the sample's own dock opens in a moment
     for name, opened in list(viewer.window.dock_widgets.items()):
         if "napari-connecto" in name and dock not in name:
             viewer.window.remove_dock_widget(opened)
