@@ -1,6 +1,6 @@
 """What the alignment of X-ray and EM survives: ``python benchmarks/registration.py``.
 
-X-ray is simulated from real EM (fly medulla), then deformed by a known map; the EM drifts or loses sections. The error is
+X-ray is simulated from real EM (fly medulla), then deformed by a known map; EM drifts or loses sections. The error is
 that of the recovered map at the worst corner of the EM.
 """
 

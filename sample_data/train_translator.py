@@ -12,7 +12,7 @@ from pathlib import Path
 
 import napari_connecto as nc
 from napari_connecto.workflows.recipes.translate import trained_lines
-from napari_connecto.workflows.xray.train import train_translator_job
+from napari_connecto.workflows.xray.training.train import train_translator_job
 
 NAME = "synthetic"
 PARAMS = nc.TranslatorParams(name=NAME, steps=2000, crop=48)

@@ -10,7 +10,7 @@ import numpy as np
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.workflows.xray.metrics import measured
-from napari_connecto.workflows.xray.pair_samples import Scene
+from napari_connecto.workflows.xray.training.pair_samples import Scene
 from tests.translate_parts import EM_NM, XRAY_NM, texture, untrained
 
 

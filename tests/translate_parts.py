@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.xray.design import translator_card
 from napari_connecto.workflows.xray.reliability import Recalibration
+from napari_connecto.workflows.xray.training.design import translator_card
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
 

@@ -94,13 +94,13 @@ from napari_connecto.workflows.segment.segment import segment as segment
 from napari_connecto.workflows.segment.tune import tune_segmentation as tune_segmentation
 from napari_connecto.workflows.shared.on_grid import kept_where as kept_where
 from napari_connecto.workflows.xray.check.check import check_translation as check_translation
-from napari_connecto.workflows.xray.adapt import adapt_translator as adapt_translator
+from napari_connecto.workflows.xray.training.adapt import adapt_translator as adapt_translator
 from napari_connecto.workflows.xray.membranes import membranes as membranes
 from napari_connecto.workflows.xray.pair import pair_volumes as pair_volumes
 from napari_connecto.workflows.xray.params import PairParams as PairParams, XrayParams as XrayParams
 from napari_connecto.workflows.xray.reliability import calibration as calibration
 from napari_connecto.workflows.xray.simulate import simulate_xray as simulate_xray
-from napari_connecto.workflows.xray.train import train_translator as train_translator
+from napari_connecto.workflows.xray.training.train import train_translator as train_translator
 from napari_connecto.workflows.xray.translate import translate as translate
 from napari_connecto.workflows.xray.translate_params import (
     AdaptParams as AdaptParams,

@@ -25,11 +25,11 @@ from napari_connecto.workflows.segment.estimate import estimate_segment_job as e
 from napari_connecto.workflows.segment.predict import predict_job as predict
 from napari_connecto.workflows.segment.segment import segment_job as segment
 from napari_connecto.workflows.xray.check.check import check_translation_job as check_translation
-from napari_connecto.workflows.xray.adapt import adapt_translator_job as adapt_translator
+from napari_connecto.workflows.xray.training.adapt import adapt_translator_job as adapt_translator
 from napari_connecto.workflows.xray.membranes import membranes_job as membranes
 from napari_connecto.workflows.xray.pair import pair_volumes_job as pair_volumes
 from napari_connecto.workflows.xray.simulate import simulate_xray_job as simulate_xray
-from napari_connecto.workflows.xray.train import train_translator_job as train_translator
+from napari_connecto.workflows.xray.training.train import train_translator_job as train_translator
 from napari_connecto.workflows.xray.translate import translate_job as translate
 
 __all__ = [

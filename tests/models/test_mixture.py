@@ -116,3 +116,28 @@ def test_a_model_without_variance_is_certain_of_its_noise():
     answer = ensemble([new_model(card, s, device="cpu") for s in (0, 1)])(batch(), [0, 1])
     np.testing.assert_array_equal(answer["aleatoric"], 0.0)
     assert answer["epistemic"].max() > 0
+
+
+class Four(Constant):
+    """A model taught by an ensemble, which also answers with a logit of membrane."""
+
+    def __init__(self, mean: float, total: float, epistemic: float, probability: float) -> None:
+        super().__init__(mean, total)
+        self.card = replace(CARD, outputs=regression_outputs(epistemic=True, membrane=True))
+        self.more = {"log_epistemic": np.log(epistemic), "membrane": np.log(probability / (1 - probability))}
+
+    def __call__(self, batch, seeds):
+        same = batch[:, 0].shape
+        return {**super().__call__(batch, seeds), **{k: np.full(same, v, np.float32) for k, v in self.more.items()}}
+
+
+def test_a_taught_model_splits_its_variance_and_gives_membranes():
+    """What it says an ensemble would differ by is epistemic, and taken off the rest; probabilities are averaged."""
+    answer = ensemble([Four(0.4, 0.25, 0.09, 0.8)])(batch(), [0, 1])
+    expected = {"mean": 0.4, "aleatoric": 0.4, "epistemic": 0.3, "membrane": 0.8}
+    assert list(answer) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(answer[name], value, rtol=1e-4)
+    two = ensemble([Four(0.4, 0.25, 0.09, 0.8), Four(0.6, 0.25, 0.09, 0.4)])(batch(), [0, 1])
+    np.testing.assert_allclose(two["epistemic"], np.hypot(0.3, 0.1), rtol=1e-4)
+    np.testing.assert_allclose(two["membrane"], 0.6, rtol=1e-4)

@@ -13,7 +13,7 @@ from napari_connecto.models.files import new_model
 from napari_connecto.models.nets.nets import build, divisor
 from napari_connecto.models.nets.subpixel import Exact, Fold, Unfold
 from napari_connecto.models.transfer.encoder import TorchEncoder
-from napari_connecto.workflows.xray.design import translator_card
+from napari_connecto.workflows.xray.training.design import translator_card
 from tests.translate_parts import EM_NM, PARAMS
 
 CELLS = replace(PARAMS, depth=2, fold=2, residual=2, width=4)

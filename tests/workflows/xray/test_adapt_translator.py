@@ -10,9 +10,9 @@ from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.write import save_volume
-from napari_connecto.workflows.xray.adapt import adapt_translator
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray
+from napari_connecto.workflows.xray.training.adapt import adapt_translator
 from napari_connecto.workflows.xray.translate_params import AdaptParams
 from napari_connecto.workflows.xray.translator import load_translator
 from tests.translate_parts import EM_NM, texture, untrained

@@ -103,6 +103,26 @@ def test_turns_and_stretches_along_each_axis_are_found(xray, em):
     assert np.median(unbent.off_nm) > 2 * np.median(pair.off_nm)
 
 
+def test_missing_sections_are_bridged_and_not_valid(xray, em):
+    """A fifth of the sections, in runs of one to three, moved the map by two X-ray voxels when they counted."""
+    rng, array = np.random.default_rng(0), em.levels[0].array.copy()
+    missing = np.zeros(len(array), bool)
+    while missing.mean() < 0.2:
+        at_ = int(rng.integers(len(array)))
+        missing[at_ : at_ + int(rng.integers(1, 4))] = True
+    array[missing] = 0
+    affine = turned(em.levels[0].to_nm(em.levels[0].box.centre), 0.0, (0.97, 0.97, 0.97), (35.0, -50.0, 20.0))
+    pair = pair_volumes(bent(xray, affine), of(array, em), PairParams(most_bad=0.5))
+    assert furthest(pair, affine) < 0.6 * XRAY_NM
+    lost = (np.asarray(pair.em.array) == 0).all(axis=(1, 2))
+    assert lost.sum() > 10
+    assert not pair.valid[lost].any()
+    assert pair.valid[~lost].mean() > 0.5
+    level, found = pair_input.bridged(Level(array, (10.0,) * 3))
+    np.testing.assert_array_equal(found, missing)
+    assert level.array[missing].std() > 10
+
+
 def test_em_in_thick_sections_and_x_ray_of_other_voxels_are_paired():
     em = phantom("neuropil", (28, 160, 160), seed=4).image
     xray = at(simulate_xray(em, XrayParams(voxel_nm=(48.0, 32.0, 24.0))), (-60.0, 35.0, -44.0))

@@ -11,11 +11,11 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.shared.whole import answers
-from napari_connecto.workflows.xray.microscopes import on_grid, other_xrays, random_microscope
-from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.params import XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray
-from napari_connecto.workflows.xray.targets import with_membranes, with_microscopes, with_teacher
+from napari_connecto.workflows.xray.training.microscopes import on_grid, other_xrays, random_microscope
+from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.training.targets import with_membranes, with_microscopes, with_teacher
 from tests.translate_parts import EM_NM, texture, untrained
 
 OUTPUTS = ("mean", "log_variance", "log_epistemic", "membrane")

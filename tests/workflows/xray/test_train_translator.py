@@ -17,11 +17,11 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.workflows.recipes.parts import translator_folder
 from napari_connecto.workflows.shared.stop_file import STOP
-from napari_connecto.workflows.xray.design import SHARES, crop_shape, middle, parts, translator_card
-from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray
-from napari_connecto.workflows.xray.train import train_translator_job
+from napari_connecto.workflows.xray.training.design import SHARES, crop_shape, middle, parts, translator_card
+from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.training.train import train_translator_job
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import load_translator
 from tests.translate_parts import EM_NM, PARAMS, texture

@@ -12,7 +12,9 @@ from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.models.files import new_model
 from napari_connecto.workflows.shared.whole import answers
+from napari_connecto.workflows.xray.training.design import translator_card
 from napari_connecto.workflows.xray.translate import translate, translate_job
 from napari_connecto.workflows.xray.translate_params import TranslateParams
 from napari_connecto.workflows.xray.translator import Translator, load_translator
@@ -46,6 +48,29 @@ def test_the_result_is_what_the_networks_say_of_the_interpolated_whole(tmp_path)
     np.testing.assert_allclose(whole(found.mean), means.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(whole(found.aleatoric), 2 * noise, rtol=2e-3, atol=1e-4)
     np.testing.assert_allclose(whole(found.epistemic), 2 * means.std(axis=0), rtol=2e-3, atol=2e-4)
+
+
+def cells() -> Translator:
+    """Untrained, of the kind that computes on cells of voxels, taught and with membranes."""
+    params = replace(parts.PARAMS, width=6, fold=2, residual=2)
+    card = replace(translator_card(params, parts.EM_NM, membrane=True, taught=True), tile=(32, 32, 32))
+    return Translator("cells", (new_model(card, 0, device="cpu"),))
+
+
+def test_membranes_are_a_fourth_image_and_tiles_are_no_larger_than_needed(tmp_path):
+    translator, xray = cells(), parts.xray()
+    assert translator.fitted((40, 48, 56)).card.tile == (20, 24, 28)
+    assert parts.untrained().fitted((40, 48, 56)).card.tile == (32, 32, 32), "results that were begun are resumed"
+    found = translate(xray, translator, out=tmp_path / "t")
+    level = fitting_level(xray, translator.card)
+    scaled = translator.card.normalisation.resolve(xray)(level.read(level.box))
+    whole_answer = answers(translator.predictor(), scaled)
+    for name, volume in (("mean", found.mean), ("membrane", found.membrane), ("epistemic", found.epistemic)):
+        there, want = whole(volume), whole_answer[name]
+        assert np.abs(there - want).max() < 0.02 * (np.abs(want).max() + 0.1), "half precision, other tiles"
+        np.testing.assert_allclose(whole(open_volume(tmp_path / "t" / f"{name}.zarr")), there)
+    assert 0 < whole(found.membrane).min() < whole(found.membrane).max() < 1
+    assert translate(xray, parts.untrained()).membrane is None
 
 
 def test_tiles_of_another_size_change_nothing(tmp_path):

@@ -27,13 +27,13 @@ from napari_connecto.workflows.recipes.parts import (
 )
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
-from napari_connecto.workflows.xray.adapt import adapt_translator_job
 from napari_connecto.workflows.xray.check.check import check_translation_job
 from napari_connecto.workflows.xray.check.choose import default_model
 from napari_connecto.workflows.xray.check.places import Place
 from napari_connecto.workflows.xray.conformal import Coverage
 from napari_connecto.workflows.xray.membranes import membranes_job
-from napari_connecto.workflows.xray.train import train_translator_job
+from napari_connecto.workflows.xray.training.adapt import adapt_translator_job
+from napari_connecto.workflows.xray.training.train import train_translator_job
 from napari_connecto.workflows.xray.translate import Translation, translate_job
 from napari_connecto.workflows.xray.translator import Translator, load_translator
 from napari_connecto.workflows.xray.trust import Region, disputed_regions, worst_regions

@@ -9,8 +9,8 @@ from numpy.polynomial import Polynomial
 from skimage.metrics import structural_similarity
 
 from napari_connecto.workflows.shared.whole import answers
-from napari_connecto.workflows.xray.pair_samples import Scene
 from napari_connecto.workflows.xray.reliability import calibration
+from napari_connecto.workflows.xray.training.pair_samples import Scene
 from napari_connecto.workflows.xray.translator import Translator
 
 

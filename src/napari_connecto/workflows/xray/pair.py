@@ -22,7 +22,7 @@ from napari_connecto.workflows.xray.align import (
     sampled,
     shifted,
 )
-from napari_connecto.workflows.xray.pair_input import as_coarse, levels_of, part, parts_of, times, voxel_nm3
+from napari_connecto.workflows.xray.pair_input import as_coarse, bridged, levels_of, part, parts_of, times, voxel_nm3
 from napari_connecto.workflows.xray.params import PairParams
 
 ROUNDS = 5
@@ -93,7 +93,8 @@ class Pair:
 def pair_volumes(xray: Volume, em: Volume, params: PairParams | None = None) -> Pair:
     """Align an X-ray volume with an EM volume of the same tissue.
 
-    First by their origins, then by one shift, then by an affine map fitted to the shifts of blocks.
+    First by their origins, then by one shift, then by an affine map fitted to the shifts of blocks. Sections of the EM
+    that are missing (of one value) are interpolated for that, and are not ``valid``.
 
     Parameters
     ----------
@@ -134,7 +135,8 @@ def pair_volumes_job(xray: Volume, em: Volume, params: PairParams | None = None)
     yield Progress(0, 0, "reading")
     seen, level = levels_of(xray, em, params)
     still, moving = parts_of(seen, level, params, (xray.name, em.name))
-    fixed = Masked.of(still)
+    whole_em, missing = bridged(still)
+    fixed = Masked.of(whole_em)
     rough = as_coarse(fixed, moving.level.voxel_nm)
     yield Progress(0, 0, "shift")
     affine = shifted(coarse_shift(rough, moving, params.largest_shift_nm))
@@ -149,7 +151,7 @@ def pair_volumes_job(xray: Volume, em: Volume, params: PairParams | None = None)
         Pair(
             xray=whole.level,
             em=still,
-            valid=whole.valid & fixed.valid,
+            valid=whole.valid & fixed.valid & ~missing[:, None, None],
             affine=affine,
             shift_nm=_shift(affine, still),
             residual_nm=np.array([b.shift_nm for b in blocks]),

@@ -98,3 +98,29 @@ def times(values: Sequence[float]) -> str:
 
 def _span(start: np.ndarray, stop: np.ndarray) -> str:
     return ", ".join(f"{a:.0f} to {b:.0f}" for a, b in zip(start, stop, strict=True))
+
+
+def bridged(level: Level) -> tuple[Level, np.ndarray]:
+    """A level in memory whose missing sections are interpolated between their neighbours, and which those are.
+
+    Missing is a section of one value, as is stored where a section was lost; neighbours alike are not. At the ends
+    of the volume the nearest section is repeated.
+
+    Returns
+    -------
+    level, missing
+        The same level where nothing is missing, or everything; (z,) bool.
+    """
+    values = np.asarray(level.array)
+    low, high = values.min(axis=(1, 2)), values.max(axis=(1, 2))
+    missing = low == high
+    there = np.flatnonzero(~missing)
+    if not missing.any() or not len(there):
+        return level, np.zeros(len(values), bool)
+    filled = values.astype(np.float32)
+    for z in np.flatnonzero(missing):
+        after = int(np.searchsorted(there, z))
+        a, b = there[max(0, after - 1)], there[min(after, len(there) - 1)]
+        share = 0.0 if a == b else (z - a) / (b - a)
+        filled[z] = (1 - share) * filled[a] + share * filled[b]
+    return replace(level, array=filled), missing

@@ -14,8 +14,8 @@ from napari_connecto.core.volume import Level
 from napari_connecto.workflows.ood.check import source_gate_job
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.shared.whole import answers
-from napari_connecto.workflows.xray.pair_samples import Scene
 from napari_connecto.workflows.xray.reliability import Recalibration
+from napari_connecto.workflows.xray.training.pair_samples import Scene
 from napari_connecto.workflows.xray.translate_params import KINDS, TranslateParams
 from napari_connecto.workflows.xray.translator import mixture
 

@@ -13,10 +13,10 @@ from napari_connecto.core.model import ModelCard, Predictor, Scaling
 from napari_connecto.core.views.pedestal import percentiles
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.shared.whole import answers, boundary_of
-from napari_connecto.workflows.xray.design import CELL
-from napari_connecto.workflows.xray.microscopes import other_xrays
 from napari_connecto.workflows.xray.pair import Pair
-from napari_connecto.workflows.xray.pair_samples import Scene, Taught
+from napari_connecto.workflows.xray.training.design import CELL
+from napari_connecto.workflows.xray.training.microscopes import other_xrays
+from napari_connecto.workflows.xray.training.pair_samples import Scene, Taught
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
 

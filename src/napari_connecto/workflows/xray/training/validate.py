@@ -11,8 +11,8 @@ from napari_connecto.core.geometry import vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.training.fit import Sample
 from napari_connecto.models.training.losses import LOG_VARIANCE_RANGE
-from napari_connecto.workflows.xray.design import crop_shape
-from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.training.design import crop_shape
+from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 
 CHECKED = 16

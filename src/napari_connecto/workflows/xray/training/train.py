@@ -20,16 +20,16 @@ from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.training.joint import JointLoss, Through
 from napari_connecto.models.training.regression import RegressionLoss
 from napari_connecto.workflows.ood.check import FITTING
-from napari_connecto.workflows.xray.design import crop_shape, middle, parts, translator_card
 from napari_connecto.workflows.xray.metrics import measured
 from napari_connecto.workflows.xray.pair import pair_volumes_job
-from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.params import PairParams
-from napari_connecto.workflows.xray.recalibrate import OOD_TILES, detector_job, recalibration_job
-from napari_connecto.workflows.xray.targets import brightness_target, prepared, scene_of
+from napari_connecto.workflows.xray.training.design import crop_shape, middle, parts, translator_card
+from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.training.recalibrate import OOD_TILES, detector_job, recalibration_job
+from napari_connecto.workflows.xray.training.targets import brightness_target, prepared, scene_of
+from napari_connecto.workflows.xray.training.validate import Likelihood
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
-from napari_connecto.workflows.xray.validate import Likelihood
 
 PREPARING = "preparing membranes and other microscopes"
 MEASURED = 2**21

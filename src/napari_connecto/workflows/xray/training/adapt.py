@@ -27,17 +27,17 @@ from napari_connecto.models.training.regression import RegressionLoss
 from napari_connecto.workflows.ood.check import FITTING
 from napari_connecto.workflows.shared.whole import answers
 from napari_connecto.workflows.xray.conformal import cross_coverage
-from napari_connecto.workflows.xray.design import crop_shape, middle, parts
 from napari_connecto.workflows.xray.metrics import measured
 from napari_connecto.workflows.xray.pair import pair_volumes_job
-from napari_connecto.workflows.xray.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.params import PairParams
-from napari_connecto.workflows.xray.recalibrate import detector_job, recalibration_job
-from napari_connecto.workflows.xray.targets import brightness_target, scene_of
-from napari_connecto.workflows.xray.train import MEASURED
+from napari_connecto.workflows.xray.training.design import crop_shape, middle, parts
+from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
+from napari_connecto.workflows.xray.training.recalibrate import detector_job, recalibration_job
+from napari_connecto.workflows.xray.training.targets import brightness_target, scene_of
+from napari_connecto.workflows.xray.training.train import MEASURED
+from napari_connecto.workflows.xray.training.validate import Likelihood
 from napari_connecto.workflows.xray.translate_params import AdaptParams, TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
-from napari_connecto.workflows.xray.validate import Likelihood
 
 
 def adapt_translator(
@@ -75,10 +75,10 @@ def adapt_translator(
 
     Examples
     --------
-    >>> translator = nc.load_translator(nc.list_translators()["synthetic"], device="cpu", tile=(48, 48, 48))
-    >>> box = nc.Box((0, 0, 0), (60, 60, 60))
+    >>> params = nc.TranslatorParams(members=1, steps=2, width=2, crop=16, batch=1, dropout=0)
+    >>> translator = nc.train_translator(nc.open_sample("xray"), nc.open_sample("xray", "em"), params)
     >>> em = nc.open_sample("xray-test", "em").levels[0]
-    >>> em = nc.Volume.from_array(em.read(box), em.voxel_nm)
+    >>> em = nc.Volume.from_array(em.read(nc.Box((0, 0, 0), (60, 60, 60))), em.voxel_nm)
     >>> found = nc.adapt_translator(translator, nc.open_sample("xray-test"), em, nc.AdaptParams(steps=0))
     >>> found.about["adapted"]["coverage"]["parts"]
     8

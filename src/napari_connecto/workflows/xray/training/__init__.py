@@ -1,0 +1,1 @@
+"""Training a translator, and adapting one: targets, microscopes, networks, recalibration."""
