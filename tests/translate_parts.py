@@ -15,9 +15,7 @@ from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
 
 EM_NM, XRAY_NM = (10.0, 10.0, 10.0), (20.0, 20.0, 20.0)
-PARAMS = TranslatorParams(
-    name="tiny", members=2, steps=4, width=2, depth=2, residual=1, fold=1, dropout=0.2, crop=16, batch=2
-)
+PARAMS = TranslatorParams(name="tiny", members=2, steps=4, width=2, depth=2, dropout=0.2, crop=16, batch=2)
 
 
 def untrained(members: int = 2, recalibrated: float = 2.0, tile=(32, 32, 32), **changes) -> Translator:

@@ -60,7 +60,7 @@ def test_from_the_pair_to_the_segments(dock, files, viewer, qtbot):
     dock.translator.choose_training()
     dock.train.em.setCurrentText("EM")
     dock.train.form.value = TranslatorParams(
-        name="small", members=2, steps=400, width=4, depth=2, fold=1, residual=1, crop=24, batch=2, device="cpu"
+        name="small", members=2, steps=400, width=4, depth=2, crop=24, batch=2, device="cpu"
     )
     dock.train.bar.button.click()
     qtbot.waitUntil(lambda: dock.train.stop.isEnabled() or not dock.train.bar.worker.state.busy, timeout=120_000)

@@ -42,16 +42,16 @@ def simulated(shape: tuple[int, int, int]) -> tuple[Volume, Volume]:
 
 def test_parts_lie_apart_by_what_the_network_sees():
     card = translator_card(TranslatorParams(), EM_NM)
-    assert card.halo == (24, 24, 24)
-    assert card.tile == (144, 144, 144)
+    assert card.halo == (20, 20, 20)
+    assert card.tile == (96, 96, 96)
     boxes = list(parts((100, 400, 90), card.halo).values())
     for before, after in itertools.pairwise(boxes):
-        assert after.start[1] - before.stop[1] == 24
+        assert after.start[1] - before.stop[1] == 20
         assert before.shape[0] == 100
         assert before.shape[2] == 90
-    room = 400 - 3 * 24
+    room = 400 - 3 * 20
     assert [b.shape[1] for b in boxes] == [int(room * s) for s in SHARES.values()]
-    with pytest.raises(InputError, match=r"too small for separate parts.*at least 139 voxels"):
+    with pytest.raises(InputError, match=r"too small for separate parts.*at least 127 voxels"):
         parts((90, 100, 90), card.halo)
 
 
@@ -76,11 +76,14 @@ def test_the_halo_is_all_that_the_network_sees():
 
 
 def test_deep_voxels_are_not_halved_along_z():
-    card = translator_card(TranslatorParams(depth=3), (40.0, 4.0, 4.0))
-    assert card.network["strides"] == [[1, 2, 2], [1, 2, 2]]
-    assert card.network["fold"] == [1, 2, 2], "nor taken together"
-    assert card.tile[1:] == (144, 144)
-    assert card.tile[0] < 144
+    card = translator_card(TranslatorParams(depth=4), (40.0, 4.0, 4.0))
+    assert card.network["strides"] == [[1, 2, 2], [1, 2, 2], [1, 2, 2]]
+    assert "fold" not in card.network
+    assert card.tile[1:] == (96, 96)
+    assert card.tile[0] < 96
+    cells = translator_card(TranslatorParams(depth=2, fold=2, residual=2), (40.0, 4.0, 4.0))
+    assert cells.network["fold"] == [1, 2, 2], "nor taken together"
+    assert translator_card(TranslatorParams(depth=2, fold=2, residual=2), EM_NM).halo == (24, 24, 24)
     assert crop_shape(TranslatorParams(crop=48), card, (60, 60, 60)) == (4, 48, 48)
     with pytest.raises(InputError, match="must fit"):
         crop_shape(TranslatorParams(), card, (60, 4, 60))
@@ -182,7 +185,6 @@ def test_a_translation_is_nearer_to_the_em_than_the_xray_and_covered_as_stated(t
     for volume, name in zip(simulated((96, 64, 64)), ("xray", "em"), strict=True):
         save_volume(volume, tmp_path / f"{name}.zarr")
     options = ["--steps", "150", "--members", "2", "--width", "8", "--depth", "2", "--crop", "16", "--device", "cpu"]
-    options += ["--fold", "1", "--residual", "1"]
     command = ["train-translator", tmp_path / "xray.zarr", tmp_path / "em.zarr", "--shift-only", *options]
     shell(*command, "--out", tmp_path / "t")
     about = load_translator(translator_folder(tmp_path / "t")).about

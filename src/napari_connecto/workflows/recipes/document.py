@@ -43,12 +43,6 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-BEFORE = {"train-translator": {"fold": 1, "residual": 1}}
-LAST = "seed"
-"""What was done before these parameters existed, in recipes that were written with all parameters, the last of which is
-the seed."""
-
-
 def run_of(recipe: Recipe) -> Run:
     """The run that a recipe asks for.
 
@@ -69,9 +63,6 @@ def run_of(recipe: Recipe) -> Run:
         odd = ", ".join(sorted(map(str, lacking or unknown)))
         problem = f"lacks {odd}" if lacking else f"has unknown {odd}"
         raise InputError(f"the recipe {problem}; '{name}' takes {', '.join(sorted(fields))}")
-    old = given.get("params")
-    if name in BEFORE and isinstance(old, Mapping) and LAST in old:
-        given["params"] = {**BEFORE[name], **old}
     return kind(**{key: _read(fields[key], bare(hints[key]), value) for key, value in given.items()})
 
 

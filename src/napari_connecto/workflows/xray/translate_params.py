@@ -55,12 +55,13 @@ class TranslatorParams:
         low=0,
         high=64,
     )
-    width: int = param(24, "Channels of the first layer.", low=2, high=256, advanced=True)
-    depth: int = param(2, "Resolutions of the U-Net.", low=2, high=6, advanced=True)
-    residual: int = param(2, "Convolutions at each resolution on the way down.", low=1, high=8, advanced=True)
+    width: int = param(16, "Channels of the first layer.", low=2, high=256, advanced=True)
+    depth: int = param(3, "Resolutions of the U-Net.", low=2, high=6, advanced=True)
+    residual: int = param(1, "Convolutions at each resolution on the way down.", low=1, high=8, advanced=True)
     fold: int = param(
-        2,
-        "EM voxels along each axis that are computed together; 1: each by itself, which takes several times as long.",
+        1,
+        "EM voxels along each axis that are computed together; 2 is several times as fast, as X-ray that was "
+        "interpolated holds nothing finer, but has not been compared for accuracy.",
         low=1,
         high=4,
         advanced=True,
