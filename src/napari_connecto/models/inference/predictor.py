@@ -25,7 +25,6 @@ from napari_connecto.models.nets import nets
 from napari_connecto.models.nets.dropout import dropping
 from napari_connecto.models.nets.fold import folded
 from napari_connecto.models.nets.subpixel import KEY as FOLD
-from napari_connecto.models.nets.subpixel import exact_head
 from napari_connecto.models.nets.weights import fill_weights, round_to_half, to_bytes
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ class TorchPredictor:
     Notes
     -----
     Running out of memory halves the batch within the call, for good, and is logged. On CUDA from compute capability
-    8.0 on convolutions run in bfloat16; not those of a regression at full resolution. The regressions of 3-D networks
-    run in bfloat16 on CPUs that have instructions for it, three times as fast, all but their last layer: of 8 bits of
-    mantissa the answer is a mean over channels. CPUs with and without them give slightly different answers.
+    8.0 on convolutions run in bfloat16; not those of a regression, where 8 bits of mantissa would be seen, unless its
+    last layer is exact (see `napari_connecto.models.nets.subpixel`). A network of that kind runs in bfloat16 on CPUs
+    too, if they have instructions for it: CPUs with and without them give slightly different answers.
     `pickle` takes the card and the safetensors bytes, never the module; a device
     that was "auto" is picked anew where it is unpickled, so that workers use the GPU which their client lacks.
     """
@@ -161,11 +160,10 @@ class TorchPredictor:
         flat = nets.dimensions(self.card.network) == 2
         layout = torch.channels_last if flat else torch.channels_last_3d
         net = folded(self.net, example(self.card)).to(self.device).to(memory_format=layout)
-        regression = not self._probability and not flat
-        on_cpu = self.device.type == "cpu" and regression and cpu_has_bfloat16()
+        exact = FOLD in self.card.network  # its last layer is computed in full precision
+        on_cpu = self.device.type == "cpu" and exact and cpu_has_bfloat16()
         ampere = self.device.type == "cuda" and torch.cuda.get_device_capability(self.device) >= (8, 0)
-        half = on_cpu or (ampere and (self._probability or FOLD in self.card.network))
-        net = exact_head(net) if half and regression else net
+        half = on_cpu or (ampere and (self._probability or exact))
 
         def run(x: Tensor) -> Tensor:
             with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():

@@ -68,13 +68,6 @@ class Exact(nn.Module):
             return self.head(x.float())
 
 
-def exact_head(net: nn.Module) -> nn.Module:
-    """A network whose last layer is `Exact`, in place; one that has such a layer, or ends otherwise, is left alone."""
-    if isinstance(net, nn.Sequential) and isinstance(net[-1], nn.Conv3d):
-        net[-1] = Exact(net[-1])
-    return net
-
-
 class SubPixel(nn.Module):
     """A network on cells, with `Fold` before and `Unfold` and a blur after it."""
 
