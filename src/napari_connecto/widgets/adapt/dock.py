@@ -177,3 +177,5 @@ class AdaptWidget(Dock):
         self.next.show_next(found, self.step == 1, busy)
         same = found.step == self.step and found.act in STARTS  # one button for one thing
         bar.button.setVisible(bool(busy) or not same or bar.button.text() == State.CANCELLED.value)
+        self.segment.proofread.start.setVisible(found.act != "proofread")
+        self.segment.bar.setVisible(self.step == 5 and not now.proofreading)
