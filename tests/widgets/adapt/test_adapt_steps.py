@@ -49,7 +49,7 @@ def test_from_nothing_to_segments_step_by_step():
     assert next_of(now) == Next("Rank 3 models on this image", 1, "rank")
     now = replace(now, source="near")
     assert set(blocked(now)) == {3, 4}
-    assert next_of(now) == Next("Next: suggest patches with near", 2, "suggest")
+    assert next_of(now) == Next("Suggest patches with near", 2, "suggest")
     now = replace(now, step=2, session=True, waiting=1)
     assert next_of(now) == Next("Open patch 1", 2, "open")
     now = replace(now, opened=1)
@@ -68,6 +68,12 @@ def test_from_nothing_to_segments_step_by_step():
     assert next_of(replace(now, result="segments-1")).act == "proofread"
 
 
+@given(SITUATIONS, st.text(min_size=1, max_size=80))
+def test_a_name_never_makes_the_button_too_wide_to_read(now, name):
+    shown = next_of(replace(now, source=now.source and name, kept=now.kept and name))
+    assert len(shown.text) <= 45
+
+
 @pytest.mark.gl
 def test_the_button_goes_through_the_steps_and_grey_ones_say_why(dock, qtbot):
     button, line = dock.next.button, dock.stepper.line
@@ -75,7 +81,7 @@ def test_the_button_goes_through_the_steps_and_grey_ones_say_why(dock, qtbot):
     dock.headings[3].click()
     assert (dock.step, line.text()) == (1, "4 Compare: fine-tune in step 3 first.")
     dock.choose.choose("near")
-    assert button.text() == "Next: suggest patches with near ▶"
+    assert button.text() == "Suggest patches with near ▶"
     button.click()
     assert dock.step == 2
     assert not button.isEnabled()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LONGEST = 24
+"""Letters of a name that fit on the button."""
 NAMES = ("Choose", "Annotate", "Fine-tune", "Compare", "Segment")
 
 
@@ -80,7 +82,7 @@ def _choose(now: Situation) -> Next:
     if now.session:
         return Next("Next: annotate", 2)
     if now.source:
-        return Next(f"Next: suggest patches with {now.source}", 2, "suggest")
+        return Next(f"Suggest patches{_by(now.source)}", 2, "suggest")
     return Next(f"Rank {_count(now.models, 'model')} on this image", 1, "rank")
 
 
@@ -113,15 +115,20 @@ def _compare(now: Situation) -> Next:
 def _comparing(now: Situation) -> Next:
     if now.held and not now.compared:
         return Next(f"Compare on {_count(now.held, 'held-out patch')}", 4, "compare")
-    return Next(f"Next: segment with {now.kept}" if now.kept else "Next: segment", 5)
+    return Next(f"Next: segment{_by(now.kept)}", 5)
 
 
 def _segment(now: Situation) -> Next:
     if now.proofreading:
         return Next("Stop proofreading", 5, "proofread")
     if now.result:
-        return Next(f"Proofread '{now.result}'", 5, "proofread")
+        return Next(f"Proofread '{now.result}'" if len(now.result) <= LONGEST else "Proofread", 5, "proofread")
     return Next("Segment", 5, "segment") if now.kept else Next("Choose a model", 1)
+
+
+def _by(model: str) -> str:
+    """The model, where its name fits on the button."""
+    return f" with {model}" if model and len(model) <= LONGEST else ""
 
 
 def _count(n: int, what: str) -> str:
