@@ -7,6 +7,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from scipy import ndimage
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
@@ -67,12 +68,10 @@ def knows(viewer: napari.Viewer, tools: Any) -> None:
 
 
 def missed(viewer: napari.Viewer, tools: Any) -> None:
-    """Membranes that a faint image hides: which stages and channels carry the failure, and the restored tile."""
+    """Membranes that blur hides: which stages and channels carry the failure."""
     clear = part("clear")
-    array = np.asarray(clear.levels[0].array)
-    faint = (array * 0.25 + 110).astype(array.dtype)
-    faint[:, :2, :2], faint[:, -2:, -2:] = 0, 255  # the same range, so that percentiles leave it faint
-    dock = opened(viewer, tools, [Volume((Level(faint, clear.levels[0].voxel_nm),), name="faint"), clear])
+    blurred = ndimage.gaussian_filter(np.asarray(clear.levels[0].array), (0, 4, 4))
+    dock = opened(viewer, tools, [Volume((Level(blurred, clear.levels[0].voxel_nm),), name="blurred"), clear])
     viewer.layers["clear"].visible = False
     dock.tabs.setCurrentWidget(dock.missed)
     dock.missed.paint.click()

@@ -271,7 +271,7 @@ def inspect_knows(viewer: napari.Viewer, out: Path) -> None:
 
 
 def inspect_missed(viewer: napari.Viewer, out: Path) -> None:
-    """Inspect a model, Why missed: a faint image against a clear one."""
+    """Inspect a model, Why missed: a blurred image against a clear one."""
     _shots_inspect.missed(viewer, sys.modules[__name__])
     viewer.close()
 
