@@ -30,6 +30,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         empty = tmp_path_factory.mktemp("settings") / "config.toml"
         empty.touch()
         patch.setenv(f"{PREFIX}CONFIG", str(empty))
+        patch.setenv(f"{PREFIX}RESULTS", str(tmp_path_factory.mktemp("results")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         run = tmp_path_factory.getbasetemp()
         shared = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "made"

@@ -13,6 +13,7 @@ from napari_connecto.core.settings import config_file, settings
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_CONNECTO_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.delenv("NAPARI_CONNECTO_RESULTS")
     (tmp_path / "config.toml").touch()
     return tmp_path / "config.toml"
 

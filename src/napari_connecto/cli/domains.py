@@ -25,6 +25,9 @@ def list_domains(library: str | None) -> None:
 
     for name, model in load_models(library).items():
         voxel = " x ".join(f"{v:g}" for v in model.card.voxel_nm)
+        if model.damage:
+            click.echo(f"{name}: {model.damage}")
+            continue
         if model.domain is None:
             click.echo(f"{name}: {model.card.name}, {voxel} nm; no sample of its training data")
             click.echo(f"  {model.card.licence or 'licence not stated'}: {model.card.training}")

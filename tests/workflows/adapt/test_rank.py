@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,15 @@ def test_a_damaged_model_is_named_and_the_others_are_ranked(library, neuropil, m
     monkeypatch.setattr(ranking_module, "load_model", loaded)
     by = {rank.name: rank for rank in rank_domains(neuropil, library, PARAMS).ranks}
     assert (by["imported"].compared, by["imported"].note) == (False, str(error))
+    assert by["near"].compared
+
+
+def test_a_damaged_domain_is_named_and_the_others_are_ranked(library, neuropil, tmp_path):
+    copy = Path(shutil.copytree(library, tmp_path / "copy"))
+    (copy / "far/features.npy").write_bytes(b"damaged")
+    by = {rank.name: rank for rank in rank_domains(neuropil, copy, PARAMS).ranks}
+    assert not by["far"].compared
+    assert "is not a domain" in by["far"].note
     assert by["near"].compared
 
 

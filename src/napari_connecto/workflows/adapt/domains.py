@@ -174,11 +174,37 @@ def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A boundary model that can be ranked; ``domain`` is None for one without a sample of its training data."""
+    """A boundary model that can be ranked.
+
+    Parameters
+    ----------
+    domain
+        None without a sample of its training data.
+    damage
+        Why its domain cannot be read; "" if it can.
+    """
 
     folder: Path
     card: ModelCard
     domain: Domain | None
+    damage: str = ""
+
+    @classmethod
+    def load(cls, folder: Path) -> Candidate:
+        """From a model's folder; a damaged domain is a candidate too, which says so.
+
+        Raises
+        ------
+        ModelError
+            If not even the card can be read.
+        """
+        card = read_card(folder)
+        if not (folder / ABOUT).is_file():
+            return cls(folder, card, None)
+        try:
+            return cls(folder, card, Domain.load(folder))
+        except ModelError as error:
+            return cls(folder, card, None, str(error))
 
     def segment(self) -> SegmentParams:
         """Thresholds tuned with it, else the defaults."""
@@ -194,12 +220,9 @@ def load_models(folder: str | Path | None = None) -> dict[str, Candidate]:
     InputError
         If there is none.
     ModelError
-        If a domain is damaged.
+        If the card of a model is damaged.
     """
-    found = {}
-    for name, path in library_models(folder).items():
-        domain = Domain.load(path) if (path / ABOUT).is_file() else None
-        found[name] = Candidate(path, read_card(path) if domain is None else domain.card, domain)
+    found = {name: Candidate.load(path) for name, path in library_models(folder).items()}
     if not found:
         raise InputError(
             f"'{folder}' holds no boundary model; import one, or make a domain with `napari-connecto domains train`"

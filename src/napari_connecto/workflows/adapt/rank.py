@@ -147,6 +147,9 @@ def _readable(volume: Volume, models: Mapping[str, Candidate]) -> tuple[list[str
     """Models that can read the volume, and why the others cannot."""
     near, notes = [], dict[str, str]()
     for name, model in models.items():
+        if model.damage:
+            notes[name] = model.damage
+            continue
         try:
             fitting_level(volume, model.card)
             near.append(name)

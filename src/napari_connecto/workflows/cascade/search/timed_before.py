@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from napari_connecto.workflows.cascade.thresholds.prices import Timings
 
 MOST = 500
 """Files; the oldest are removed first."""
+BUSY = 1.5
+"""Processes that wait for a core, per core, from which seconds say little of a quiet machine."""
+SHORT_S = 3600.0
+"""How long timings of a busy machine are used: long enough that a search has the plan of its estimate."""
 
 
 def timings_folder() -> Path:
@@ -25,10 +30,21 @@ def timings_folder() -> Path:
 
 
 def timed_before(what: Any, stages: int) -> Timings | None:
-    """Timings of so many stages on this machine, or None. ``what``: JSON that names volume, cascade and options."""
-    with suppress(StoreError):
-        return Timings.from_json(read_json(_file(what)), stages)
+    """Timings of so many stages on this machine, or None. ``what``: JSON that names volume, cascade and options.
+
+    Those of a busy machine are forgotten after `SHORT_S`.
+    """
+    with suppress(StoreError, OSError):
+        kept = read_json(_file(what))
+        if not kept.get("busy") or time.time() - _file(what).stat().st_mtime < SHORT_S:
+            return Timings.from_json(kept, stages)
     return None
+
+
+def busy() -> bool:
+    """Whether other programs take the processor now, where the system tells it."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return load > BUSY * (os.cpu_count() or 1)
 
 
 def keep_timings(what: Any, timings: Timings) -> None:
@@ -37,7 +53,7 @@ def keep_timings(what: Any, timings: Timings) -> None:
         return
     with suppress(StoreError, OSError):
         timings_folder().mkdir(parents=True, exist_ok=True)
-        write_json(_file(what), timings.to_json())
+        write_json(_file(what), timings.to_json() | {"busy": busy()})
         for old in sorted(timings_folder().iterdir(), key=lambda path: path.stat().st_mtime)[:-MOST]:
             old.unlink(missing_ok=True)
 
