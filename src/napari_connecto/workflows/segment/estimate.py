@@ -24,9 +24,10 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.segment.block import as_probability
+from napari_connecto.workflows.segment.choice import chosen
 from napari_connecto.workflows.segment.directions import ThreeDirections
 from napari_connecto.workflows.segment.params import SegmentParams
-from napari_connecto.workflows.segment.segment import VOXEL_BYTES, chosen, plan_blocks, segment_job
+from napari_connecto.workflows.segment.segment import VOXEL_BYTES, plan_blocks, segment_job
 from napari_connecto.workflows.shared.region import inside, region_in
 from napari_connecto.workflows.shared.room import room_for, run_bytes
 

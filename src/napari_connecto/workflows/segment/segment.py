@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from napari_connecto.compute.execute import execute
 from napari_connecto.compute.options import ExecuteOptions
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.fitting import fitting_level, stored_level
 from napari_connecto.core.geometry import Box, Vec3, fvec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
@@ -28,10 +27,9 @@ from napari_connecto.workflows.ood.check import STAGE, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import CHECK, KEY, stated
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.block import LABELS, Passing, SegmentBlock, scaling_of
-from napari_connecto.workflows.segment.directions import ThreeDirections, with_directions
+from napari_connecto.workflows.segment.choice import chosen, fingerprint
 from napari_connecto.workflows.segment.faces import Blocks
 from napari_connecto.workflows.segment.join import join
-from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.write import Numbered, write_job
@@ -122,7 +120,7 @@ def segment_job(
     """`segment` as a job: stages "predicting", "segment", "join" and "write", whose ``payload`` is the live labels."""
     region = inside(volume, region)
     choice = chosen(volume, params or SegmentParams(), model, region)
-    with JobFolder.open(result_folder(out), _fingerprint(volume, choice, model, region)) as job:
+    with JobFolder.open(result_folder(out), fingerprint(volume, choice, model, region)) as job:
         boundary = volume
         sections = THREE if choice.params.directions == "three" else 1
         phases = Phases({STAGE: 0, "predicting": 0 if model is None else PREDICTING * sections, "segmenting": 1})
@@ -234,82 +232,6 @@ def plan_blocks(shape: Vec3, params: SegmentParams) -> TilePlan:
     return TilePlan(shape, fitting, halo)
 
 
-@shown
-@dataclass(frozen=True)
-class Choice:
-    """How a volume is segmented.
-
-    Parameters
-    ----------
-    params, reason
-        With a mode and a number of directions, and why, without a full stop.
-    model
-        That predicts the boundary, in as many directions; None if the volume is the boundary.
-    level
-        That the model reads.
-    own
-        Level on whose grid labels are written; None if that is the map's own.
-    """
-
-    params: SegmentParams
-    reason: str
-    model: Predictor | None
-    level: Level
-    own: Level | None
-
-
-def chosen(volume: Volume, params: SegmentParams, model: Predictor | None, region: Box) -> Choice:
-    """How to segment a part of a volume.
-
-    Raises
-    ------
-    VoxelSizeError
-        If volume and model do not fit.
-    InputError
-        If three directions are requested without a model, or of one that cannot.
-    """
-    if model is None and params.directions == "three":
-        raise InputError(
-            "got directions='three' without a model, so the volume is the boundary already; give a model, or leave "
-            "directions at 'auto'"
-        )
-    level = volume.levels[0] if model is None else fitting_level(volume, model.card)
-    shape = (region_in(region, volume, level) or level.box).shape
-    mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
-    params = replace(params, mode=mode)
-    if model is not None:
-        params, why = with_directions(params, model, shape, level.voxel_nm)
-        reason += why
-        if params.directions == "three":
-            model = ThreeDirections.of(model)
-            level = fitting_level(volume, model.card)
-    stored = any(level is one for one in volume.levels)
-    own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)
-    return Choice(params, reason, model, level, own)
-
-
 def geometry(level: Level, box: Box) -> Level:
     """Shape and position of a box of a level, without values."""
     return Level(np.broadcast_to(np.uint8(0), box.shape), level.voxel_nm, fvec3(level.to_nm(box.start).tolist()))
-
-
-LATER = ("grid", "directions", "link_by")
-"""Parameters that the first version did not have."""
-
-
-def _fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region: Box) -> dict[str, Any]:
-    """The same as in early versions where the same is done, so that those folders are resumed."""
-    told = {name: value for name, value in asdict(choice.params).items() if name not in LATER}
-    if choice.own is not None:
-        told["grid"] = choice.params.grid
-    if choice.params.directions == "three":
-        told["directions"] = "three"
-    if choice.params.link_by != "overlap":
-        told["link_by"] = choice.params.link_by
-    return {
-        "workflow": "segment",
-        "volume": volume.fingerprint(),
-        "model": model.card.digest if model is not None else "",
-        "params": told,
-        "region": [list(region.start), list(region.stop)],
-    }
