@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from napari_connecto.cli import cli
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.geometry import Box
-from napari_connecto.core.volume import Volume
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.io.stores.event_log import EventLog
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.proofread import cutting
+from napari_connecto.workflows.segment.proofread.cut import Cut
 from napari_connecto.workflows.segment.proofread.proofreading import Proofreading, corrected_labels
+from napari_connecto.workflows.segment.records import write_arrays
 from napari_connecto.workflows.segment.segment import segment
 from tests.workflows.segment.test_segment import cells
 
@@ -213,6 +216,53 @@ def test_a_damaged_cut_or_journal_is_told_not_guessed(folder):
         Proofreading.open(folder)
     with pytest.raises(StoreError, match=f"cut-{new}.npz"):
         corrected_labels(folder)
+
+
+HOSTILE = [
+    {"event": "merge", "first": [0, 0, 0], "second": [1, 1, 1], "atoms": [10**30, 2]},
+    {"event": "merge", "first": [0, 0, 0], "second": [1, 1, 1], "atoms": [0, 2]},
+    {"event": "split", "first": [0, 0, 0], "second": [1, 1, 1], "atoms": [1, 1], "new": -3},
+    {"event": "split", "first": [0, 0, 0], "second": [1, 1, 1], "atoms": [1, 1], "new": 9, "moved": [10**30]},
+    {"event": ["undo"]},
+]
+
+
+@pytest.mark.parametrize("event", HOSTILE)
+def test_a_journal_of_impossible_numbers_is_told(folder, event):
+    (folder / "proofread").mkdir()
+    EventLog(folder / "proofread" / "decisions.jsonl").append(event)
+    with pytest.raises(StoreError, match="as a decision"):
+        corrected_labels(folder)
+
+
+def test_a_cut_that_claims_more_voxels_than_it_has_is_told_and_takes_no_memory(tmp_path):
+    content = {"numbers": np.arange(1, 6), "factor": np.ones(3), "side": np.zeros(1, np.uint8)}
+    for shape in ((2, 2, 3), (2**21, 2**21, 2**21), (1, 1, 0)):
+        write_arrays(tmp_path / "cut-2.npz", content | {"shape": np.array(shape)})
+        with pytest.raises(StoreError, match="is damaged"):
+            Cut.load(tmp_path / "cut-2.npz")
+
+
+def test_a_small_segment_that_was_merged_with_a_large_one_is_cut_where_it_can_be_seen(tmp_path, monkeypatch):
+    """The level at which all of the merged segments fit has none of the small one."""
+    ids = np.ones((64, 96, 192), np.uint8)
+    ids[32, 40:42, 100] = 2
+    boundary = np.zeros(ids.shape, np.uint8)
+    made = segment(Volume.from_array(boundary, NM), SegmentParams(mode="3d"), out=tmp_path / "s")
+    level = made.levels[0]
+    fine = Volume.from_array(ids.astype(np.uint32), NM)
+    coarse = Level(ids[::2, ::2, ::2].astype(np.uint32), tuple(2 * v for v in NM), level.origin_nm)
+    coarse.array[coarse.array == 2] = 1
+    labels = Volume((*fine.levels, coarse), name="labels")
+    monkeypatch.setattr(cutting, "MOST", ids.size // 4)
+    with Proofreading.open(tmp_path / "s") as work:
+        object.__setattr__(work.result, "labels", labels)
+        object.__setattr__(work.result, "count", 2)
+        work.merge((32, 40, 100), (5, 5, 5))
+        work.split((32, 40, 100), (32, 41, 100))
+        after = whole(work)
+        assert after[32, 40, 100] != after[32, 41, 100]
+        assert np.count_nonzero(after != 1) == 1
 
 
 STEP = st.tuples(st.sampled_from(["merge", "split", "undo", "redo"]), st.integers(0), st.integers(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +80,12 @@ class Cut:
             atom, new, *start = (int(v) for v in numbers)
             z, y, x = (float(v) for v in factor)
             size = vec3(shape.tolist())
-            if min(z, y, x) < 1e-6 or min(size) < 1 or packed.dtype != np.uint8:
+            count = prod(size)
+            if not (min(z, y, x) >= 1e-6 and min(size) >= 1) or packed.dtype != np.uint8:
                 raise ValueError(f"factor {factor}, shape {shape}, {packed.dtype}")
-            side = np.unpackbits(packed, count=int(np.prod(size, dtype=object))).astype(bool).reshape(size)
+            if packed.shape != (-(-count // 8),):  # numpy would fill what is missing with zeros, of any number
+                raise ValueError(f"shape {shape} with {packed.size} bytes")
+            side = np.unpackbits(packed, count=count).astype(bool).reshape(size)
             return cls(atom, new, vec3(start), (z, y, x), side)
         except (ValueError, TypeError, OverflowError) as error:
             raise StoreError(f"'{path}' is damaged ({error!r:.200}); {ADVICE}") from error

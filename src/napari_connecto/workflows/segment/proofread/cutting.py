@@ -46,17 +46,19 @@ def cut_job(
     Raises
     ------
     InputError
-        If both points are one voxel of the level at which it must be cut.
+        If both points are one voxel of the level at which it must be cut, or it is too large for any and they are too
+        far apart.
     """
     group = np.array(sorted(joined(state.edges, atom)))
     level, box = yield from _where_job(volume, state, group, points)
     yield Progress(0, 1, "splitting")
-    step = level.factor_to(volume.levels[0])
     atoms = level.array.atoms(state, box.slices)
-    own = atoms == atom
-    inside = np.isin(atoms, group)
+    if not (atoms == atom).any():  # a small one, merged with so large ones that this level has none of it
+        level, box = volume.levels[0], _around(points, volume.levels[0])
+        atoms = level.array.atoms(state, box.slices)
+    step, own, inside = level.factor_to(volume.levels[0]), atoms == atom, np.isin(atoms, group)
     places = [_within([int(p // s) - a for p, s, a in zip(q, step, box.start, strict=True)], box) for q in points]
-    seeds = [nearest_inside(own if own.any() else inside, place) for place in places]
+    seeds = [nearest_inside(own, place) for place in places]
     if seeds[0] == seeds[1]:
         raise InputError("the two places are too near each other for so large a segment; choose places farther apart")
     sides = divide(inside, result.boundary_on(level, box), seeds, level.voxel_nm)
@@ -93,6 +95,8 @@ def _around(points: Pair, level: Level) -> Box:
     """A box around two voxels, as large as can be cut."""
     low, high = np.min(points, axis=0), np.max(points, axis=0) + 1
     box = Box(vec3(low.tolist()), vec3(high.tolist()))
+    if box.size > MOST:
+        raise InputError("the two places are too far apart in so large a segment; choose places nearer to each other")
     while True:
         wider = box.grow([1, 8, 8]).clip(level.shape)
         if wider == box or wider.size > MOST:

@@ -15,6 +15,8 @@ from napari_connecto.workflows.segment.proofread.cut import ADVICE, Cut
 from napari_connecto.workflows.segment.proofread.forest import Edge, names, parted, rehung
 
 MERGE, SPLIT = "merge", "split"
+LARGEST = 2**63 - 1
+"""Number of a segment."""
 
 
 @shown
@@ -63,7 +65,10 @@ class Decision:
             if kind not in (MERGE, SPLIT):
                 raise ValueError(kind)
             points = vec3(event["first"]), vec3(event["second"])
-            return cls(kind, *points, (int(a), int(b)), int(event.get("new", 0)), moved)
+            one = cls(kind, *points, (int(a), int(b)), int(event.get("new", 0)), moved)
+            if not all(0 < v <= LARGEST for v in (*one.atoms, *moved)) or not 0 <= one.new <= LARGEST:
+                raise ValueError("a segment's number is out of range")
+            return one
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"got {str(event)[:120]} as a decision ({error!r:.80}); {ADVICE}") from error
 
@@ -73,7 +78,7 @@ def history(events: Iterable[Mapping[str, Any]]) -> tuple[list[Decision], list[D
     kept: list[Decision] = []
     undone: list[Decision] = []
     for event in events:
-        source, target = {"undo": (kept, undone), "redo": (undone, kept)}.get(event.get("event", ""), (None, kept))
+        source, target = {"undo": (kept, undone), "redo": (undone, kept)}.get(str(event.get("event", "")), (None, kept))
         if source is None:
             kept.append(Decision.of(event))
             undone.clear()

@@ -24,7 +24,7 @@ class Live:
 class Corrected(ChunkWise):
     """Labels (z, y, x) of one level as they are shown after the decisions.
 
-    ``step``: finest voxels per voxel. Any index that numpy takes is allowed.
+    ``step``: finest voxels per voxel. An axis takes a number, a slice, or a list of numbers or of booleans.
     """
 
     live: Live
