@@ -7,6 +7,9 @@ import numpy as np
 from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.volume import Level
 
+PIECE = 2**26
+"""Voxels."""
+
 
 def nearest_voxels(level: Level, grid: Level, box: Box) -> tuple[Box, tuple[np.ndarray, ...]]:
     """Which voxels of ``level`` lie at the centres of a box of ``grid``; beyond its edge, the nearest ones.
@@ -26,6 +29,16 @@ def nearest_voxels(level: Level, grid: Level, box: Box) -> tuple[Box, tuple[np.n
 
 
 def nearest(level: Level, grid: Level, box: Box) -> np.ndarray:
-    """Values of ``level`` at the centres of a box of ``grid``, (z, y, x)."""
+    """Values of ``level`` at the centres of a box of ``grid``, (z, y, x).
+
+    Of a much finer level at most `PIECE` voxels are read at a time.
+    """
     seen, at = nearest_voxels(level, grid, box)
-    return np.asarray(level.read(seen)[at])
+    longest = int(np.argmax(box.shape))
+    if seen.size <= max(PIECE, 2 * box.size) or box.shape[longest] < 2:
+        return np.asarray(level.read(seen)[at])
+    middle = (box.start[longest] + box.stop[longest]) // 2
+    stop, start = list(box.stop), list(box.start)
+    stop[longest] = start[longest] = middle
+    halves = Box(box.start, vec3(stop)), Box(vec3(start), box.stop)
+    return np.concatenate([nearest(level, grid, half) for half in halves], axis=longest)
