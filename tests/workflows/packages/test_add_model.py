@@ -92,6 +92,22 @@ def test_an_output_that_is_no_probability_is_refused(server):
     assert not (user_library() / "tiny-fly").exists()
 
 
+def test_a_list_of_files_without_numbers_is_one_line(server, monkeypatch):
+    listed = [{"type": "file", "name": "weights.pt", "size": float("inf")}]
+    monkeypatch.setattr(collection, "_listed", lambda files, folder: listed)
+    with pytest.raises(ModelError, match="does not list files as the collection does"):
+        offered(NAME)
+
+
+def test_what_a_description_says_cannot_steer_the_terminal(server, made):
+    raw = yaml.safe_load(made["rdf.yaml"])
+    raw["description"] = "dark\x1b]0;owned\x07 membranes \x1b[2J"
+    server.models["tiny-fly"] = {**made, "rdf.yaml": yaml.safe_dump(raw).encode()}
+    text = "".join(offered(NAME).lines())
+    assert "dark]0;owned membranes [2J" in text
+    assert text.isprintable()
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_download_that_breaks_off_is_continued(server, made, whole):
     """From where it broke off; a server that knows no ranges sends all of it again."""

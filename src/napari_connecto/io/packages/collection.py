@@ -87,7 +87,7 @@ class Listed:
         """What to know before a download."""
         version = f", version {self.version}" if self.version else ""
         unchecked = sum(not file.sha256 for file in self.files)
-        return [
+        told = [
             f"{self.name} (bioimage.io: {self.ident}{version})",
             *([f"  {self.about}"] if self.about else []),
             f"  download: {bytes_text(self.size)}" + (f"; {unchecked} files state no SHA-256" if unchecked else ""),
@@ -95,6 +95,7 @@ class Listed:
             f"  outputs: {', '.join(self.outputs)}",
             *(f"  cite: {citation}" for citation in self.citations),
         ]
+        return ["".join(c for c in line if c.isprintable()) for line in told]  # a terminal obeys the others
 
 
 def look_up(ident: str) -> Listed:
@@ -201,7 +202,7 @@ def _sizes(base: str, names: Mapping[str, str]) -> dict[str, int]:
         try:
             listed = json.loads(read_small(base + quote(inner), MAX_LIST))
             found |= {inner + str(entry["name"]): int(entry["size"]) for entry in listed if entry["type"] == "file"}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(f"'{base}{inner}' does not list files as the collection does; try again later") from error
     missing = sorted(name for name in names if found.get(name, -1) < 0)
     if missing:

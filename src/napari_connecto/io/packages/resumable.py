@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from ssl import SSLCertVerificationError
+from ssl import SSLCertVerificationError, SSLError
+from time import monotonic
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -16,7 +17,8 @@ from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.jobs import Job, Progress
 
 TIMEOUT_S = 20.0
-PIECE = 2**18
+PIECE, EVERY_S = 2**18, 0.25
+"""A report comes after so many bytes, or so many seconds."""
 UNFINISHED = ".part"
 """Suffix of a file that is not whole yet."""
 SCHEMES = ("https://", "http://")
@@ -65,7 +67,7 @@ def remote_size(address: str) -> int:
 
 
 def download_job(address: str, path: Path, *, size: int, sha256: str = "", what: str = "") -> Job[Path]:
-    """Download a file, with a report per piece; one that is there with the right size and checksum is kept.
+    """Download a file, with reports; one that is there with the right size and checksum is kept.
 
     Parameters
     ----------
@@ -102,12 +104,15 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
                 if not _continues(answer, there):
                     there = 0
                 with part.open("ab" if there else "wb") as out:
-                    while piece := answer.read(PIECE):
+                    told, at = there, monotonic()
+                    while piece := answer.read1(PIECE):  # what has come: a slow server delays neither report nor cancel
                         there += len(piece)
                         if there > size:
                             break
                         out.write(piece)
-                        yield Progress(there, size, f"downloading {what or path.name}")
+                        if there - told >= PIECE or there == size or monotonic() - at > EVERY_S:
+                            yield Progress(there, size, f"downloading {what or path.name}")
+                            told, at = there, monotonic()
         if there < size:
             raise InputError(
                 f"the download of '{address}' broke off after {there} of {size} bytes; run the command again to resume"
@@ -138,7 +143,7 @@ def _opened(address: str, start: int = 0, method: str = "GET") -> Iterator[HTTPR
         if error.code == 404:
             raise MissingError(f"there is nothing at '{address}'") from error
         raise ModelError(f"'{address}' answers with status {error.code}; try again later") from error
-    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (URLError, TimeoutError, ConnectionError, SSLError, HTTPException) as error:
         reason = " ".join(str(getattr(error, "reason", "") or error or type(error).__name__).split())
         raise InputError(f"cannot reach '{address}' ({reason:.200}); check the connection and try again") from error
 
