@@ -54,6 +54,28 @@ def test_blocks(tmp_path):
     assert (card.halo, card.tile, card.task) == ((4, 16, 16), (24, 96, 96), "boundary")
 
 
+def test_only_one_output_that_is_a_probability_is_a_boundary(tmp_path):
+    """Else a file of this name would be ranked and fail, or its logits would be cut off at 0 and 1."""
+    for outputs, last in ((2, nn.Sigmoid()), (1, nn.Identity())):
+        path = written(tmp_path / "membranes.pt", sections(1, outputs, last=last), (1, 1, 64, 64))
+        assert bare_model(path, NM).card.task == "imported"
+    with pytest.raises(ModelError, match=r"'output' goes from .* that is no probability"):
+        import_model(path, tmp_path / "model", voxel_nm=NM, boundary="output")
+    path = written(tmp_path / "membranes.pt", sections(), (1, 1, 64, 64))
+    card = import_model(path, tmp_path / "model", voxel_nm=NM)
+    assert (card.task, [output.name for output in card.outputs]) == ("boundary", ["boundary"])
+
+
+def test_a_network_that_answers_with_infinity_is_refused(tmp_path):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return x / 0.0
+
+    path = written(tmp_path / "net.pt", Broken(), (1, 1, 64, 64))
+    with pytest.raises(ModelError, match="not finite"):
+        bare_model(path, NM)
+
+
 def test_in_tiles_the_answer_is_that_of_the_whole(tmp_path):
     net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(4), nn.Upsample(scale_factor=4), sections(2))
     path = written(tmp_path / "net.pt", net, (1, 1, 64, 64))

@@ -94,10 +94,9 @@ def _probed(
     """The network with these axes and channels, its outputs and halo as a run on noise shows them."""
     read, steps = READ[axes], {"before": [], "after": [], "architecture": "", "kwargs": {}}
     network = {"kind": KIND, "format": "torchscript", "axes": axes, "answer": axes, **steps}
-    boundary = any(word in name.lower() for word in ("boundar", "membrane"))
     card = ModelCard(
         name=name,
-        task="boundary" if boundary else "imported",
+        task="imported",
         voxel_nm=voxel_nm,
         tile=read,
         halo=(0, 0, 0),
@@ -108,14 +107,28 @@ def _probed(
         training="imported from a TorchScript file, which does not say",
     )
     model = ImportedPredictor(card, weights, "cpu")
-    noise = np.random.default_rng(0).random((1, channels, *read), np.float32)
+    noise = noise_for(card)
     answer = model.answer(noise)
     if answer.shape[2:] != read:
         raise ModelError(f"the network answers {read} voxels with {answer.shape[2:]}; it must give as many")
+    if not np.isfinite(answer).all():
+        raise ModelError("the network answers noise with values that are not finite")
     halo = _halo(model, noise, answer, STEP[axes])
     tile = vec3([r - 2 * h for r, h in zip(read, halo, strict=True)])
     names = ("output",) if answer.shape[1] == 1 else tuple(f"output {k}" for k in range(1, answer.shape[1] + 1))
+    if len(names) == 1 and any(word in name.lower() for word in ("boundar", "membrane")) and _is_probability(answer):
+        card, names = replace(card, task="boundary"), ("boundary",)
     return ImportedPredictor(replace(card, tile=tile, halo=halo, outputs=tuple(map(Output, names))), weights, "cpu")
+
+
+def noise_for(card: ModelCard) -> np.ndarray:
+    """What a network is tried on: one call, (1, channels, z, y, x) float32 in 0..1, always the same."""
+    read = [t + 2 * h for t, h in zip(card.tile, card.halo, strict=True)]
+    return np.random.default_rng(0).random((1, card.channels, *read), np.float32)
+
+
+def _is_probability(answer: np.ndarray) -> bool:
+    return bool(answer.min() >= 0 and answer.max() <= 1)
 
 
 def _halo(model: ImportedPredictor, noise: np.ndarray, answer: np.ndarray, step: Vec3) -> Vec3:

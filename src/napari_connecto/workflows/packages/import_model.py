@@ -19,7 +19,7 @@ from napari_connecto.io.packages.bioimage_axes import PackageAxis
 from napari_connecto.models.files import save_model
 from napari_connecto.models.imported.predictor import KIND, ImportedPredictor, converted, from_layout
 from napari_connecto.models.imported.steps import pointwise, split
-from napari_connecto.workflows.packages.bare import bare_model, is_bare
+from napari_connecto.workflows.packages.bare import bare_model, is_bare, noise_for
 
 TOLERANCE = 1e-4
 """Largest deviation from a test tensor: this, absolute and relative to its value."""
@@ -81,6 +81,7 @@ def import_model(
     values: np.ndarray | None = None
     if is_bare(Path(package)):
         model = bare_model(package, voxel_nm)
+        values = model.answer(noise_for(model.card)) if boundary else None
     else:
         parsed = read_package(package)
         model = _verified(parsed, voxel_nm)
@@ -129,7 +130,7 @@ def _of_boundary(model: ImportedPredictor, answer: np.ndarray | None, name: str)
     Raises
     ------
     ModelError
-        If the test output is not within 0 and 1 there, or coarser than the image.
+        If the test output (of a bare file the answer to noise) is not within 0 and 1 there, or coarser than the image.
     """
     index, count = [output.name for output in model.card.outputs].index(name), len(model.card.outputs)
     if answer is not None:
