@@ -96,9 +96,19 @@ def test_a_finished_segmentation_is_not_made_again(project, calls):
 
 
 def test_a_finished_translation_is_not_made_again(translation, calls):
+    """What is checked in it today is added beside it, by a boundary model, and said; `none` leaves even that out."""
+    recipe = read_recipe(translation / "recipe.yaml")
     before = json.loads((translation / "translation.json").read_text())
-    resumed(translation)
+    resumed(translation, membranes="none")
     assert calls == []
+    assert not (translation / "segments").exists()
+    there = chunks(translation)
+    summary = nc.run(recipe_job(recipe))
+    now = chunks(translation)
+    assert {path: now[path] for path in there} == there
+    assert all(path.is_relative_to(translation / "segments") for path in now.keys() - there.keys())
+    assert set(calls) == {"fly-medulla"}
+    assert any("segments by boundary model 'fly-medulla'" in line for line in summary.lines)
     assert kept(json.loads((translation / "translation.json").read_text())) == kept(before)
 
 
