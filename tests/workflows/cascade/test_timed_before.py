@@ -22,3 +22,12 @@ def test_timings_of_a_busy_machine_are_forgotten_after_an_hour(tmp_path, monkeyp
     os.utime(file, (then, then))
     assert kept.timed_before(["volume", "cascade"], 1) == (TIMES if there else None)
     assert kept.timed_before(["volume", "other"], 1) is None
+
+
+@pytest.mark.parametrize("damaged", ["[]", "null", "7", '{"busy": true}'])
+def test_damaged_timings_are_measured_again(tmp_path, monkeypatch, damaged):
+    monkeypatch.setenv("NAPARI_CONNECTO_CACHE", str(tmp_path))
+    kept.keep_timings(["volume"], TIMES)
+    (file,) = kept.timings_folder().iterdir()
+    file.write_text(damaged)
+    assert kept.timed_before(["volume"], 1) is None

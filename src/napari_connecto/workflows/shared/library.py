@@ -51,6 +51,6 @@ def _is_boundary(folder: Path) -> bool:
         return False
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(card, dict) and card.get("task") == "boundary"

@@ -330,6 +330,8 @@ def test_places_are_read_again_and_exported(volume, tmp_path):
     z, y, x, error, reason = first.split(",")
     np.testing.assert_allclose([float(z), float(y), float(x)], check.worst[0].centre_nm, atol=0.05)
     assert (float(error), reason) == (pytest.approx(check.worst[0].error, abs=1e-4), check.worst[0].reason)
-    (tmp_path / "check" / "worst.json").write_text("[{}]")
-    with pytest.raises(StoreError, match="is damaged"):
-        read_places(tmp_path / "check")
+    endless = '[{"box": [0, 0, 0, 1, 1, 1e999], "centre_nm": [0, 0, 0], "error": 1}]'
+    for damaged in ("[{}]", endless):
+        (tmp_path / "check" / "worst.json").write_text(damaged)
+        with pytest.raises(StoreError, match="is damaged"):
+            read_places(tmp_path / "check")

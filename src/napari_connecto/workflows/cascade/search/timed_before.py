@@ -36,7 +36,8 @@ def timed_before(what: Any, stages: int) -> Timings | None:
     """
     with suppress(StoreError, OSError):
         kept = read_json(_file(what))
-        if not kept.get("busy") or time.time() - _file(what).stat().st_mtime < SHORT_S:
+        short = isinstance(kept, dict) and kept.get("busy")
+        if not short or time.time() - _file(what).stat().st_mtime < SHORT_S:
             return Timings.from_json(kept, stages)
     return None
 

@@ -96,7 +96,7 @@ def read_places(path: str | Path) -> list[Place]:
             Place(Box(vec3(row["box"][:3]), vec3(row["box"][3:])), fvec3(row["centre_nm"]), float(row["error"]))
             for row in rows
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"'{path}' is damaged ({error!r:.100}); check the answer again") from error
 
 
