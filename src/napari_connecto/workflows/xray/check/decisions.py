@@ -168,23 +168,6 @@ def _unique_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np
     return ones[here], twos[there], at.ravel()
 
 
-def _joined_at(edges: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
-    """The merge (m,) at which both ends of each edge first belong together."""
-    of: list[dict[int, list[int]]] = [{} for _ in range(count)]
-    for row, (u, v) in enumerate(edges.tolist()):
-        of[u].setdefault(v, []).append(row)
-        of[v].setdefault(u, []).append(row)
-    step = np.zeros(len(edges), np.int64)
-    for k, (keep, gone) in enumerate(pairs.tolist()):
-        step[of[keep].pop(gone)] = k
-        of[gone].pop(keep)
-        for w, rows in of[gone].items():
-            del of[w][gone]
-            of[keep].setdefault(w, []).extend(rows)
-            of[w].setdefault(keep, []).extend(rows) if w != keep else None
-    return step
-
-
 def leaning(boundary: np.ndarray, threshold: float) -> np.ndarray:
     """How much a mean boundary speaks for a membrane, 0 to 1: 0.5 at the threshold, linear on both sides of it."""
     low = 0.5 * boundary / max(threshold, 1e-9)
