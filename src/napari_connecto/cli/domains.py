@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def list_domains(library: str | None) -> None:
             click.echo(f"  {model.card.licence or 'licence not stated'}: {model.card.training}")
             continue
         domain, about = model.domain, model.domain.about
-        figures = ", ".join(f"{k} {v:.3f}" for k, v in domain.card.metrics.items())
-        click.echo(f"{name}: {about['modality']} of {about['tissue']} ({about['organism']}), {voxel} nm; {figures}")
+        organism = "" if about["organism"] in ("", "none") else f" ({about['organism']})"
+        figures = _figures(domain.card.metrics)
+        click.echo(f"{name}: {about['modality']} of {about['tissue']}{organism}, {voxel} nm; {figures}")
         licence, data = domain.card.licence, str(about["data"])
         click.echo(f"  {data if data.startswith(licence) else f'{licence}: {data}'}")
 
@@ -99,8 +101,13 @@ def build(source: str, library: Path | None, data: Path | None, steps: int | Non
     params = DomainParams(label_kind="instances")
     params = replace(params, steps=steps) if steps else params
     domain = drive(built_job(offer, library, params), progress)
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in domain.card.metrics.items())
-    finish({"out": str(domain.folder), "lines": [f"{domain.folder}: on the held-out block {figures}"]}, progress)
+    lines = [f"{domain.folder}: on the held-out block {_figures(domain.card.metrics)}"]
+    finish({"out": str(domain.folder), "lines": lines}, progress)
 
 
 domains.add_command(run_command(TrainDomain))
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    """Held-out figures of a model; variation of information is in bits."""
+    return ", ".join(f"{name} {value:.3f}{' bits' if name == 'vi' else ''}" for name, value in metrics.items())

@@ -66,5 +66,5 @@ def _controls(controls: Mapping[str, Mapping[str, Any]]) -> Table:
         (name, f"{c['sparsity']:.0%}", str(c["copies"]), f"{c['layer_error']:.3g}", f"{c['agreement']['dice']:.3f}")
         for name, c in controls.items()
     )
-    heads = ("way", "zeros", "copies of the weights", "layer error", "Dice with the original")
-    return Table(heads, rows, "Every way was measured on the same held-out places.")
+    heads = ("method", "zeros", "copies of the weights", "layer error", "Dice with the original")
+    return Table(heads, rows, "Every method was measured on the same held-out places.")

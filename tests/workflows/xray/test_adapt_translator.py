@@ -71,5 +71,5 @@ def test_from_the_shell_it_says_what_to_expect(pair, tmp_path):
     words += ["--steps", "0", "--out", tmp_path / "out"]
     done = CliRunner().invoke(cli, [str(w) for w in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "of 8 parts each left out once; expect" in done.output
+    assert "on 8 parts, each left out once; expect" in done.output
     assert load_translator(tmp_path / "out" / "translator").about["adapted"]["xray"] == pair[0].name

@@ -164,7 +164,7 @@ def test_a_pair_that_says_nothing_is_refused():
     xray, em = simulated((96, 64, 64))
     black = np.asarray(em.levels[0].array).copy()
     black[:44] = 7
-    with pytest.raises(InputError, match="has one brightness in the training part"):
+    with pytest.raises(InputError, match="has only one brightness in the training part"):
         run(train_translator_job(xray, replace(em, levels=(Level(black, EM_NM),)), PARAMS, pairing=PAIRING))
 
 

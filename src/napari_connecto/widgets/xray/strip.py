@@ -12,9 +12,9 @@ from napari_connecto.widgets.xray.crops import Shares
 HEIGHT, THICK = 34, 10.0
 COLOURS = {"certain": FILL, "uncertain": FAIR, "foreign": BAD}
 TOOLTIP = (
-    "foreign: share of sampled tiles unlike the translator's training data.\n"
-    "The rest is divided as its membranes are: certain (boundary probability of 0.75 or more) and uncertain (0.25 to "
-    "0.75)."
+    "foreign: share of sampled tiles that are out of distribution.\n"
+    "The rest is divided in proportion to its membranes: certain (boundary probability of 0.75 or more) and uncertain "
+    "(0.25 to 0.75)."
 )
 
 

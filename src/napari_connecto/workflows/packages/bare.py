@@ -110,9 +110,9 @@ def _probed(
     noise = noise_for(card)
     answer = model.answer(noise)
     if answer.shape[2:] != read:
-        raise ModelError(f"the network answers {read} voxels with {answer.shape[2:]}; it must give as many")
+        raise ModelError(f"the network turns {read} voxels into {answer.shape[2:]}; it must give as many")
     if not np.isfinite(answer).all():
-        raise ModelError("the network answers noise with values that are not finite")
+        raise ModelError("the network turns noise into values that are not finite; it cannot be used")
     halo = _halo(model, noise, answer, STEP[axes])
     tile = vec3([r - 2 * h for r, h in zip(read, halo, strict=True)])
     names = ("output",) if answer.shape[1] == 1 else tuple(f"output {k}" for k in range(1, answer.shape[1] + 1))

@@ -55,8 +55,8 @@ class Coverage:
     def sentence(self) -> str:
         """In words."""
         return (
-            f"90 % intervals covered {self.before:.1%} before and {self.share:.1%} after recalibration, of "
-            f"{self.parts} parts each left out once; expect {self.low:.1%} to {self.high:.1%} in tissue like this"
+            f"90 % intervals covered {self.before:.1%} before and {self.share:.1%} after recalibration, "
+            f"on {self.parts} parts, each left out once; expect {self.low:.1%} to {self.high:.1%} in tissue like this"
         )
 
 

@@ -52,7 +52,7 @@ class XrayParams:
     )
     contrast: float = param(
         1.0,
-        "Exponent of the contrast curve, density to the power of it; 1: linear.",
+        "Exponent of the contrast curve: the density is raised to this power; 1: linear.",
         low=0.1,
         high=10.0,
         advanced=True,

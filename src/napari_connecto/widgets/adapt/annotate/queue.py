@@ -35,7 +35,7 @@ class Queue(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setToolTip(
-            "Suggested patches; double-click to open. Orange waits, blue ✓ is committed, grey ✗ skipped;\n"
+            "Suggested patches; double-click to open. Orange waits, blue ✓ is committed, grey ✗ is skipped;\n"
             "a lock: held out, only to measure"
         )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROW = 22
 LEAST = 2.0
 """Pixels of the narrowest bar."""
+FASTER = 1.05
+"""Least gain that is worth telling."""
 AIM, FULL = 0.05, 0.25
 """Share missed that is called good, and the right end of the gauge."""
 
@@ -95,7 +97,9 @@ class SearchPicture(QWidget):
     def headline(self, estimate: Estimate) -> str:
         """The time, and that of the alternative."""
         gain = estimate.seconds_exhaustive / max(estimate.seconds, 1e-9)
-        instead = f" instead of {seconds_text(estimate.seconds_exhaustive)} ({gain:.1f}× faster)" if gain > 1 else ""
+        instead = (
+            f" instead of {seconds_text(estimate.seconds_exhaustive)} ({gain:.1f}× faster)" if gain >= FASTER else ""
+        )
         return f"About <b>{seconds_text(estimate.seconds)}</b>{instead}"
 
     def show_estimate(self, estimate: Estimate | None) -> None:

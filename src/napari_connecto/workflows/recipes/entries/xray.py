@@ -80,7 +80,9 @@ class TrainTranslator(OnImage):
         None, "Boundary model for the EM: the translator also learns to find its membranes in the X-ray.", role="model"
     )
     teacher: str | None = param(
-        None, "A translator of the same pair, whose answers one network learns: as good, and faster.", role="translator"
+        None,
+        "A translator of the same pair, whose answers one network learns: faster; accuracy has not been compared.",
+        role="translator",
     )
     params: TranslatorParams = param(TranslatorParams(), "How it is trained.")
     pairing: PairParams = param(PairParams(), "How the pair is aligned.")

@@ -194,7 +194,9 @@ class Proofreading:
         made = [int(event.get("new", 0)) for event in self._log.events()]
         new = max([self.result.count, *made]) + 1
         if new > np.iinfo(self.result.labels.levels[0].dtype).max:
-            raise InputError("there is no number left for another segment in these labels; export them and go on there")
+            raise InputError(
+                "these labels have no number left for a new segment; export them and continue with the exported labels"
+            )
         return new
 
 

@@ -38,7 +38,7 @@ def reach_job(
     for done in range(2**62):
         if not waiting:
             break
-        yield Progress(done, done + len(waiting), "looking where the segment goes")
+        yield Progress(done, done + len(waiting), "finding the extent of the segment")
         index = waiting.pop()
         start = vec3([i * b for i, b in zip(index, block, strict=True)])
         box = Box(start, vec3([s + b for s, b in zip(start, block, strict=True)])).clip(shape)

@@ -51,7 +51,7 @@ class Comparison:
         merge, split = self.between.merge, self.between.split
         return (
             f"Segmentations differ by {self.between.total:.2f} bits: EM-like separates what the X-ray merges "
-            f"({merge:.2f}), and the reverse ({split:.2f}). Without a truth, this does not say which is right."
+            f"({merge:.2f}), and vice versa ({split:.2f}). Without true segments, this does not say which is right."
         )
 
 

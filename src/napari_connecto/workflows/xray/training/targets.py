@@ -38,7 +38,7 @@ def brightness_target(em: np.ndarray, name: str) -> Scaling:
     """
     base, (low, high) = percentiles(em, TARGET)
     if not high > low:
-        raise InputError(f"'{name}' has one brightness in the training part; give a pair with tissue in it")
+        raise InputError(f"'{name}' has only one brightness in the training part; give a pair with tissue in it")
     return Scaling.between(base, low, high - low, em.dtype)
 
 
@@ -117,7 +117,10 @@ def with_teacher(scene: Scene, teacher: Translator, target: Scaling) -> Scene:
     """
     told = teacher.about.get("target")
     if not told:
-        raise InputError(f"translator '{teacher.name}' does not tell the brightness of its EM; it cannot be a teacher")
+        raise InputError(
+            f"translator '{teacher.name}' does not state the brightness of its EM, so it cannot be a teacher; "
+            "choose another"
+        )
     own = Scaling(**told)
     answer = answers(teacher.predictor(), scene.xray)
     factor = np.float32(own.scale / target.scale)

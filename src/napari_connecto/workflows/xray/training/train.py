@@ -31,7 +31,7 @@ from napari_connecto.workflows.xray.training.validate import Likelihood
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
 
-PREPARING = "preparing membranes and other microscopes"
+PREPARING = "preparing membranes and simulated X-ray"
 MEASURED = 2**21
 """Largest part for recalibration and for measuring, voxels."""
 
