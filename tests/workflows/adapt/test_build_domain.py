@@ -115,7 +115,7 @@ def test_a_data_set_becomes_a_domain_that_is_ranked(server, tmp_path):
     with pytest.raises(StoreError, match="has 'snemi' already"):
         offered_data("torch_em:snemi")
     asked = len(downloads(server))
-    assert "nothing, the data are there" in offered_data("torch_em:snemi", tmp_path / "other").lines()[1]
+    assert "nothing, the data are already there" in offered_data("torch_em:snemi", tmp_path / "other").lines()[1]
     assert len(downloads(server)) == asked
     listed = CliRunner().invoke(cli.cli, ["domains", "list"], catch_exceptions=False).output
     assert "snemi: ATUM-SEM of somatosensory cortex (Mus musculus), 30 x 6 x 6 nm" in listed

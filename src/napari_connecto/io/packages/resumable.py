@@ -43,7 +43,7 @@ def read_small(address: str, limit: int) -> bytes:
     with _opened(address) as answer:
         found = answer.read(limit + 1)
     if len(found) > limit:
-        raise ModelError(f"'{address}' holds more than {limit} bytes; this is not what was asked for")
+        raise ModelError(f"'{address}' holds more than the {limit} bytes that are allowed here; check the address")
     return found
 
 

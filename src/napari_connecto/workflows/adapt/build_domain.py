@@ -49,7 +49,7 @@ class OfferedData:
             return f"a block of {extent} voxels, at most {bytes_text(self.dataset.most_bytes)}"
         left = [size for file, size in zip(self.files, self.sizes, strict=True) if not self.there(file)]
         if not left:
-            return "nothing, the data are there"
+            return "nothing, the data are already there"
         known = bytes_text(sum(left)) if all(left) else "size not stated by the server"
         return f"{known} in {len(left)} file{'' if len(left) == 1 else 's'}"
 

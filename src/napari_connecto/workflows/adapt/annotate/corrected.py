@@ -52,7 +52,9 @@ def corrected_patches_job(session: Session, volume: Volume, folder: str | Path) 
     boxes = [_around(one, labels.levels[0], session.level, shape) for one in decisions]
     kept = _apart(boxes, session.level, [s.box for s in there], [s.box for s in there if s.held_out], finest)
     if not kept:
-        raise InputError("every corrected place is in a patch of the session already, or too near a held-out one")
+        raise InputError(
+            "every corrected place is in a patch of the session already, or too near a held-out one; there is nothing to add"
+        )
     before, added = Result.open(folder).labels.levels[0], []
     for done, index in enumerate(kept):
         yield Progress(done, len(kept), "adding patches")
