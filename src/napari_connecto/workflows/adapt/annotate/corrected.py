@@ -53,7 +53,8 @@ def corrected_patches_job(session: Session, volume: Volume, folder: str | Path) 
     kept = _apart(boxes, session.level, [s.box for s in there], [s.box for s in there if s.held_out], finest)
     if not kept:
         raise InputError(
-            "every corrected place is in a patch of the session already, or too near a held-out one; there is nothing to add"
+            "every corrected place is in a patch of the session already, or too near a held-out one; "
+            "there is nothing to add"
         )
     before, added = Result.open(folder).labels.levels[0], []
     for done, index in enumerate(kept):
