@@ -128,6 +128,13 @@ def test_the_worst_place_says_what_may_be_wrong(gap, words):
     assert places[0].entropy == max(p.entropy for p in places)
 
 
+def test_what_may_be_wrong_is_judged_by_the_thresholds_of_the_segmentation():
+    """A boundary that is kept apart by default is merged by a higher threshold: the words follow."""
+    bold = SegmentParams(merge_threshold=0.9)
+    place, *_ = uncertain_places(volume(walls(0.52)), 3, size_nm=180, params=bold)
+    assert place.reason.startswith("two cells may be merged")
+
+
 def test_no_place_touches_the_border_and_none_touches_another():
     rng = np.random.default_rng(0)
     p = rng.integers(0, 255, (60, 120, 120)).astype(np.uint8)

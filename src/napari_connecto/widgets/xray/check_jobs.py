@@ -81,7 +81,7 @@ def listing_job(made: Checked | None, parts: dict[str, Volume], xray: Volume, n:
         return Listed(regions, triplets(regions, xray, mean, sds["aleatoric"], FULL_SD))
     from napari_connecto.workflows.xray.check.places import uncertain_places
 
-    places = uncertain_places(made.found.probability, n, mean=mean, xray=xray, **sds)
+    places = uncertain_places(made.found.probability, n, mean=mean, xray=xray, params=made.found.params, **sds)
     return Listed(places, triplets(places, xray, mean, made.found.entropy, 1.0))
 
 

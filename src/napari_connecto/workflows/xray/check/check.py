@@ -8,7 +8,7 @@ docs/benchmarks/translate.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class CheckedTranslation:
         Tables of segments and of decisions.
     places
         Where membranes are most uncertain, worst first.
+    params
+        Of the segmentation.
     """
 
     model: str
@@ -61,6 +63,7 @@ class CheckedTranslation:
     labels: Volume
     certainty: Certainty
     places: Sequence[Place]
+    params: SegmentParams
 
     def lines(self) -> list[str]:
         """What was found, in words."""
@@ -152,8 +155,10 @@ def check_translation_job(
     certainty = yield from phases.run(STAGE, certainty_job(labels, probability, params))
     certainty.save(folder)
     write_properties(folder, certainty)
-    kinds: dict[str, Any] = {"aleatoric": found.aleatoric, "epistemic": found.epistemic, "xray": xray}
+    params = replace(params, mode=str(labels.metadata.get("mode", params.mode)))
+    kinds: dict[str, Any] = {"aleatoric": found.aleatoric, "epistemic": found.epistemic, "xray": xray, "params": params}
     listing = yield from phases.call(LOOKING, lambda: uncertain_places(probability, places, mean=found.mean, **kinds))
-    checked = CheckedTranslation(model.card.name, probability, entropy_of(probability), labels, certainty, listing)
+    entropy = entropy_of(probability)
+    checked = CheckedTranslation(model.card.name, probability, entropy, labels, certainty, listing, params)
     write_json(folder / CHECK, {"model": model.card.name, "segments": len(certainty.segments["label"])})
     return checked

@@ -71,6 +71,7 @@ def uncertain_places(
     xray: Volume | None = None,
     aleatoric: Volume | None = None,
     epistemic: Volume | None = None,
+    params: SegmentParams | None = None,
 ) -> list[Place]:
     """The places of largest mean entropy of a boundary map, apart from each other, most uncertain first.
 
@@ -88,6 +89,8 @@ def uncertain_places(
         Of the translation: boxes are given in its voxels. Default: in those of the map.
     xray, aleatoric, epistemic
         For the reasons: the X-ray, and the standard deviations of the translation.
+    params
+        Of the segmentation, for the reasons: its thresholds tell what is merged and what is split.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def uncertain_places(
         undecided = float(((p > UNDECIDED[0]) & (p < UNDECIDED[1])).mean())
         middle = level.to_nm([(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)])
         sd, share = spread[k]
-        around = box.grow([s // 2 for s in box.shape]).clip(level.shape)
+        kind = _kind(values, level, box, box.grow([s // 2 for s in box.shape]).clip(level.shape), params)
         places.append(
             Place(
                 level.box_in(box, finest).clip(finest.shape),
@@ -118,16 +121,16 @@ def uncertain_places(
                 undecided,
                 sd,
                 None if np.isnan(share) else share,
-                ", ".join([_kind(values, level, box, around), *_causes(p, level.voxel_nm, contrast[k], unknown[k])]),
+                ", ".join([kind, *_causes(p, level.voxel_nm, contrast[k], unknown[k])]),
             )
         )
     return places
 
 
-def _kind(values: np.ndarray, level: Level, box: Box, around: Box) -> str:
+def _kind(values: np.ndarray, level: Level, box: Box, around: Box, params: SegmentParams | None) -> str:
     """What may be wrong: the most uncertain decision that segmenting the surroundings of a place makes in it."""
     p = values[around.slices] / np.float32(255)
-    params = resolved(SegmentParams(), p.shape, level.voxel_nm)
+    params = resolved(params or SegmentParams(), p.shape, level.voxel_nm)
     labels = segment_array(p, params, level.voxel_nm)
     flat, start = params.mode != "3d", around.start
     apart = Contacts.of(labels, p, flat=flat, start=start)
