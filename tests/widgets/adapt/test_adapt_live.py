@@ -77,4 +77,21 @@ def test_live_shows_boundary_and_segments_of_the_chosen_model(dock, viewer, qtbo
 def test_without_a_model_it_says_what_is_missing(dock):
     dock.live.click()
     assert not dock.live.isChecked()
-    assert "no model is chosen" in dock.choose.bar.error.label.text()
+    assert "no model is chosen" in dock.live_line.error.label.text()
+
+
+def test_live_is_in_sight_at_every_step_and_goes_off_when_a_job_starts(dock, qtbot):
+    """Its button stands in the footer; its line says why it went off."""
+    dock.choose.choose("near")
+    for step in range(1, 6):
+        dock.go_to(step)
+        assert dock.live.isVisibleTo(dock)
+        assert dock.footer.isAncestorOf(dock.live)
+    dock.live.click()
+    assert dock.live.isChecked()
+    dock.segment.bar.worker.start(lambda: iter(()))
+    assert not dock.live.isChecked()
+    assert not dock.live.isEnabled()
+    assert dock.live_line.status.text() == "Live is off, because a job started."
+    qtbot.waitUntil(lambda: not dock.segment.bar.worker.state.busy, timeout=10_000)
+    assert dock.live.isEnabled()

@@ -22,6 +22,7 @@ from napari_connecto.widgets.adapt.tune import TuneBox
 from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
+from napari_connecto.widgets.shared.live.line import LiveLine
 from napari_connecto.widgets.shared.worker import State
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ class AdaptWidget(Dock):
         self.tune = TuneBox(self.project)
         self.compare = CompareBox(self.project)
         self.segment = SegmentBox(self.project)
-        self.live = live_button(self)
         self.bodies: list[Any] = [self.choose, self.annotate, self.tune, self.compare, self.segment]
+        self.live_line = LiveLine()
+        self.live = live_button(self)
         self.stepper, self.next = Stepper(), NextBar()
         self.headings = self.stepper.headings
         bars = [body.bar for body in self.bodies]
         parts: list[QWidget] = [self.image, self.annotate.row, self.contrast, self.stepper, *self.bodies]
-        self.lay_out(parts, footer=[*bars, self.next])
+        self.lay_out(parts, footer=[*bars, self.live_line, self.next])
         self.follow(napari_viewer, self.image)
         self._scroller = QTimer(self)  # once the new layout is done
         self._scroller.setSingleShot(True)

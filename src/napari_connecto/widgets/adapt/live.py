@@ -25,9 +25,10 @@ BOUNDARY, SEGMENTS = "live boundary", "live segments (per tile)"
 
 
 def live_button(dock: AdaptWidget) -> LiveButton:
-    """The button *Live* of the dock, beside the previews of the models."""
+    """The button *Live* of the dock, in its footer."""
     changes = (dock.image.changed, dock.project.changed, dock.segment.form.changed)
-    return LiveButton(dock.project.viewer, dock.choose.bar, lambda: _request(dock), changes)
+    jobs = [body.bar for body in dock.bodies]
+    return LiveButton(dock.project.viewer, dock.live_line, jobs, lambda: _request(dock), changes)
 
 
 def live_segments_job(

@@ -36,7 +36,7 @@ HEAT, OBJECTS, CENTRES = "live scores", "live objects", "live detections"
 def live_button(dock: CascadeWidget) -> LiveButton:
     """The button *Live* of the dock."""
     changes, objects = (dock.image.changed, dock.cascade.changed, dock.options.changed), LiveObjects(dock._viewer)
-    return LiveButton(dock._viewer, dock.bar, lambda: _request(dock, objects), changes)
+    return LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock, objects), changes)
 
 
 def live_search_job(search: Searching, asked: Asked, blocks: Blocks) -> Job[None]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def live_button(dock: TranslateWidget) -> LiveButton:
     """The button *Live* of the dock."""
     changes = (dock.image.changed, dock.translator.changed, dock.options.changed)
-    return LiveButton(dock._viewer, dock.bar, lambda: _request(dock), changes)
+    return LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock), changes)
 
 
 def live_translation_job(what: Translating, asked: Asked, blocks: Blocks) -> Job[None]:

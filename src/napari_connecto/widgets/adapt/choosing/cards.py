@@ -81,7 +81,8 @@ class ModelFrame(QFrame):
         self.bar.setVisible(rank.instability is not None)
         said = [f"{rank.consensus.value:.2f} bits from others"] if rank.consensus is not None else []
         said.append(f"{ratio_text(rank.voxel_ratio)} voxels")
-        self.about.setText(" · ".join([*said, rank.licence or "licence unknown"]))
+        said.append(rank.licence or "licence unknown")
+        self.about.setText(" · ".join(one.replace(" ", "\u00a0") for one in said))  # breaks between them only
 
     def show_picture(self, array: np.ndarray | None) -> None:
         """Show its answer, RGB uint8 (y, x, 3); None for none."""

@@ -15,6 +15,7 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.live.layers import LiveLayers
+from napari_connecto.widgets.shared.live.line import LiveLine
 from napari_connecto.widgets.shared.live.request import Request
 from napari_connecto.widgets.shared.worker import State, Worker
 from napari_connecto.widgets.viewer.view import view_box
@@ -42,18 +43,27 @@ class LiveButton(QPushButton):
     viewer
         Whose view is followed.
     bar
-        Of the dock's job: the button is put there, and errors and counts are shown there.
+        The button is put there, and errors and counts are shown there.
+    jobs
+        Bars of the jobs that switch it off.
     make
         What is asked for, as set in the dock; raises `ConnectoError` if a choice is missing.
     changes
         Signals of the dock after which something else may be asked for.
     """
 
-    def __init__(self, viewer: Any, bar: JobBar, make: Callable[[], Request], changes: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        bar: JobBar | LiveLine,
+        jobs: Sequence[JobBar],
+        make: Callable[[], Request],
+        changes: Sequence[Any],
+    ) -> None:
         super().__init__("Live (L)")
         self.setCheckable(True)
         self.setToolTip(ABOUT)
-        self._viewer, self._bar, self._make = viewer, bar, make
+        self._viewer, self._bar, self._jobs, self._make = viewer, bar, jobs, make
         self._blocks, self._asked = Blocks(), Asked()
         self._fresh = self._waiting = self._following = self._replacing = False
         self.layers: LiveLayers | None = None
@@ -66,7 +76,8 @@ class LiveButton(QPushButton):
         self.toggled.connect(self._on_toggled)
         self.worker.reported.connect(self._on_reported)
         self.worker.failed.connect(self._on_failed)
-        bar.worker.state_changed.connect(self._on_job)
+        for job in jobs:
+            job.worker.state_changed.connect(self._on_job)
         for signal in changes:
             signal.connect(self._on_changed)
 
@@ -162,9 +173,11 @@ class LiveButton(QPushButton):
         """A job of the dock writes the same results, and shows them itself."""
         if state is State.RUNNING and self.isChecked():
             self._off()
+            if isinstance(self._bar, LiveLine):  # another bar now says what its job is doing
+                self._bar.say("Live is off, because a job started.")
             if self.layers is not None:
                 self.layers.hide()
-        self.setEnabled(not state.busy)
+        self.setEnabled(not any(job.worker.state.busy for job in self._jobs))
 
     def _on_changed(self, *_: Any) -> None:
         if self.isChecked():
