@@ -187,7 +187,7 @@ def test_a_card_chooses_its_detector_and_gives_way_to_the_results(dock, qtbot): 
     qtbot.waitUntil(lambda: cards.count() > 1, timeout=10000)
     names = [cards.item(i).text() for i in range(cards.count())]
     assert names[0] == "bodies"
-    cards.itemClicked.emit(cards.item(names.index("Blobs (no training)")))
+    cards.itemClicked.emit(cards.item(names.index("Blobs")))
     assert dock.cascade.other == "Blobs (no training)"
     cards.itemActivated.emit(cards.item(0))  # the Enter key
     assert dock.cascade.combo.currentText() == "bodies"

@@ -54,7 +54,7 @@ class CardList(QListWidget):
         for name, line in about.items():
             card = cards.get(name)
             match = None if card is None else fit(card.about, volume)
-            item = QListWidgetItem(QIcon(_thumbnail(name, card, match)), card.about.name if card else name)
+            item = QListWidgetItem(QIcon(_thumbnail(name, card, match)), card.about.name if card else _short(name))
             said = [name, *([card.about.line] if card else [line]), *([f"This image: {match.line}."] if match else [])]
             item.setToolTip("<br>".join(filter(None, said)))
             self.addItem(item)
@@ -83,6 +83,11 @@ class CardList(QListWidget):
 
     def _on_picked(self, item: QListWidgetItem) -> None:
         self.picked.emit(self._names[self.row(item)])
+
+
+def _short(name: str) -> str:
+    """A detector's name without the remark in brackets, and the first of alternatives, which fit below a thumbnail."""
+    return name.split(" (")[0].split(" or ")[0].rstrip("…") + ("…" if name.endswith("…") else "")
 
 
 def _thumbnail(name: str, card: Card | None, match: Fit | None) -> QPixmap:
