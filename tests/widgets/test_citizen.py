@@ -24,12 +24,12 @@ from qtpy.QtWidgets import (
     QSlider,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.settings import settings
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.widgets import writers
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.settings import apply_preferences
 from tests.widgets.test_plugin import MANIFEST
 
@@ -178,8 +178,8 @@ def test_a_small_screen_and_a_keyboard_reach_everything(name, viewer, qtbot):
 
 def check(widget, qtbot) -> None:
     """Every control is within the width, has a tooltip, and has the focus once while Tab is pressed."""
-    for fold in widget.findChildren(QCollapsible):
-        fold.expand(animate=False)
+    for fold in widget.findChildren(Details):
+        fold.unfold()
     qtbot.wait(50)
     wanted = controls(widget)
     assert wanted
@@ -219,3 +219,45 @@ def tooltip(control: QWidget, dock: QWidget) -> str:
 def name_of(control: QWidget) -> str:
     text = getattr(control, "text", str)() or control.toolTip()
     return f"{type(control).__name__} {text}"
+
+
+@pytest.mark.gl
+def test_a_second_dock_becomes_a_tab_of_the_first(viewer, qtbot):
+    """Both keep the whole height, the window stays as high as it was, and the new one is in front."""
+    first, one = viewer.window.add_plugin_dock_widget("napari-connecto", DOCKS[0])
+    main = first.window()
+    main.resize(1366, 768)
+    main.show()
+    qtbot.wait(50)
+    before = main.height()
+    second, other = viewer.window.add_plugin_dock_widget("napari-connecto", DOCKS[3])
+    qtbot.waitUntil(lambda: main.tabifiedDockWidgets(first) == [second], timeout=5000)
+    qtbot.waitUntil(lambda: not other.visibleRegion().isEmpty(), timeout=5000)
+    assert one.visibleRegion().isEmpty()
+    assert main.height() == before
+    first.raise_()
+    qtbot.waitUntil(lambda: not one.visibleRegion().isEmpty(), timeout=5000)
+    for widget in (one, other):
+        widget.close_jobs()
+
+
+@pytest.mark.gl
+def test_of_two_docks_that_are_tabs_the_front_one_takes_the_key_of_live(viewer, qtbot):
+    """L switches the dock that is in sight; closing it gives the key back to the other."""
+    first, one = viewer.window.add_plugin_dock_widget("napari-connecto", DOCKS[0])
+    first.window().show()
+    _, other = viewer.window.add_plugin_dock_widget("napari-connecto", DOCKS[1])
+    qtbot.waitUntil(lambda: not other.visibleRegion().isEmpty(), timeout=5000)
+    pressed = []
+    for name, dock in (("one", one), ("other", other)):
+        dock.live.toggled.disconnect()
+        dock.live.toggled.connect(lambda _, name=name: pressed.append(name))
+    press = lambda: next(act for key, act in viewer.keymap.items() if str(key) == "L")(viewer)  # noqa: E731
+    press()
+    first.raise_()
+    qtbot.waitUntil(lambda: not one.visibleRegion().isEmpty(), timeout=5000)
+    press()
+    assert pressed == ["other", "one"]
+    for widget in (one, other):
+        widget.close_jobs()
+    assert not [key for key in viewer.keymap if str(key) == "L"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtWidgets import QFileDialog, QPushButton
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job
@@ -17,6 +16,7 @@ from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, 
 from napari_connecto.widgets.inspect.readings import HEAT, READ, stage_rows, steps_of
 from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.inspect.view import region_in_view
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -57,11 +57,8 @@ class KnowsTab(PaintedTab):
         self._connect()
 
     def _lay_out(self) -> None:
-        how, self.fold = QCollapsible("How"), QCollapsible("Details")
-        how.toggleButton().setToolTip("Pixels, blocks and controls of Read stages")
-        how.addWidget(self.form)
-        self.fold.toggleButton().setToolTip("Readings in words, and whether the answer depends on them")
-        self.fold.addWidget(self.details)
+        how = Details(self.form, title="How", tooltip="Pixels, blocks and controls of Read stages")
+        self.fold = Details(self.details, tooltip="Readings in words, and whether the answer depends on them")
         self.stages.add_button(self.steps)
         for widget in (self.bar, self.about, how, self.stages, self.plot, self.heat, self.fold):
             self.column.addWidget(widget)

@@ -7,7 +7,6 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtWidgets import QComboBox
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job
@@ -17,6 +16,7 @@ from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, 
 from napari_connecto.widgets.inspect.plots import CurvesPlot, stage_bars
 from napari_connecto.widgets.inspect.restore import RestoreBox
 from napari_connecto.widgets.inspect.tab import PaintedTab
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -63,11 +63,8 @@ class MissedTab(PaintedTab):
         self.rows.addRow("Compare", self.against)
         self.rows.addRow("With", self.better)
         self.rows.addRow("With", self.other)
-        how, self.fold = QCollapsible("How"), QCollapsible("Details")
-        how.toggleButton().setToolTip("How many tiles and channels are compared")
-        how.addWidget(self.form)
-        self.fold.toggleButton().setToolTip("Figures behind the plots")
-        self.fold.addWidget(self.details)
+        how = Details(self.form, title="How", tooltip="How many tiles and channels are compared")
+        self.fold = Details(self.details, tooltip="Figures behind the plots")
         for widget in (how, self.bar, self.about, self.profile, self.curves, self.restore, self.fold):
             self.column.addWidget(widget)
         self.column.addStretch()

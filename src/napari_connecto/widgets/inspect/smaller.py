@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Shrinking, shrink_job
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -52,9 +52,7 @@ class SmallerTab(QWidget):
         layout.setContentsMargins(4, 6, 4, 4)
         hint = QLabel(HINT)
         hint.setWordWrap(True)
-        how = QCollapsible("How")
-        how.toggleButton().setToolTip("What is removed, and how the rest is retrained")
-        how.addWidget(self.form)
+        how = Details(self.form, title="How", tooltip="What is removed, and how the rest is retrained")
         for widget in (hint, how, self.bar, self.plot, self.about, self.use):
             layout.addWidget(widget)
         layout.addStretch()

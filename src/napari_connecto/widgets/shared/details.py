@@ -1,4 +1,4 @@
-"""A fold for numbers that are not needed to go on: a button "Details" with what it unfolds."""
+"""A fold for what is not needed to go on: a button with an arrow, and what it unfolds."""
 
 from __future__ import annotations
 

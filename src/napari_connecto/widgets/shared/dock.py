@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QTabWidget, QVBoxLa
 from napari_connecto.widgets.shared.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
+from napari_connecto.widgets.shared.tabs import Tabs
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.shared.live.live import LiveButton
@@ -37,6 +38,8 @@ class Dock(QWidget):
         self._scrolling = QTimer(self)
         self._scrolling.setSingleShot(True)
         self._scrolling.timeout.connect(self._on_scroll)
+        self._tabs = Tabs(self, Dock)
+        self._tabs.fronted.connect(self._on_front)
         self.setMinimumSize(300, 400)
 
     def sizeHint(self) -> QSize:
@@ -102,8 +105,15 @@ class Dock(QWidget):
                 self.close_jobs()
                 for line in filter(None, stopped):
                     show_info(line)
+            if not self._docked and self.parent() is not None:
+                self._tabs.watch()
             self._docked = self.parent() is not None
         return super().event(event)
+
+    def _on_front(self) -> None:
+        """Of two docks that are tabs, the key of Live belongs to the one in front."""
+        if self.live is not None and self._choice is not None:
+            self.live.bind()
 
     def close_jobs(self) -> None:
         """Stop all jobs and release the keys; extended by every dock."""

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import from_mapping
+from napari_connecto.widgets.shared.details import Details
 
 P = TypeVar("P")
 _FAR = 1e9
@@ -54,11 +54,7 @@ class ParamsForm(QWidget, Generic[P]):
             (more_layout if folded else layout).addRow(label, row)
             self._rows[field.name] = row
         if more_layout.rowCount():
-            fold = QCollapsible("More")
-            fold.toggleButton().setToolTip("Parameters that rarely need changing")
-            fold.setContentsMargins(0, 0, 0, 0)
-            fold.addWidget(more)
-            layout.addRow(fold)
+            layout.addRow(Details(more, title="More", tooltip="Parameters that rarely need changing"))
 
     @property
     def value(self) -> P:

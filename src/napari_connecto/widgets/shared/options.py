@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
-from superqt import QCollapsible
 
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.run_on import RunOnRow
@@ -16,16 +16,14 @@ from napari_connecto.widgets.shared.run_on import RunOnRow
 P = TypeVar("P")
 
 
-class OptionsFold(QCollapsible, Generic[P]):
+class OptionsFold(Details, Generic[P]):
     """Parameters, machine, result folder, and the equivalent command line."""
 
     changed = Signal()
 
     def __init__(self, kind: type[P]) -> None:
-        super().__init__("Options")
-        self.toggleButton().setToolTip(
-            "Parameters, where it runs, where the result goes, and the equivalent command line"
-        )
+        tip = "Parameters, where it runs, where the result goes, and the equivalent command line"
+        super().__init__(title="Options", tooltip=tip)
         self.form: ParamsForm[P] = ParamsForm(kind)
         self.run_on = RunOnRow()
         self.out, self.browse = QLineEdit(), QPushButton("…")
@@ -42,12 +40,7 @@ class OptionsFold(QCollapsible, Generic[P]):
         rows.addRow("Run on", self.run_on)
         rows.addRow("Result folder", row(self.out, self.browse))
         rows.addRow(self.copy)
-        self.setContentsMargins(0, 0, 0, 0)
-        layout = self.layout()
-        assert layout is not None
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        self.addWidget(inner)
+        self.column.addWidget(inner)
         self.browse.clicked.connect(self.choose_folder)
         for signal in (self.form.changed, self.run_on.changed, self.out.editingFinished):
             signal.connect(self.changed)

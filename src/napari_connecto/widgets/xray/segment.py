@@ -8,12 +8,12 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import list_job
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -85,10 +85,7 @@ class SideBySideBox(QGroupBox):
         self._show_state()
 
     def _lay_out(self) -> None:
-        fold = QCollapsible("How")
-        fold.toggleButton().setToolTip("How segments are made from boundaries")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.form)
+        fold = Details(self.form, title="How", tooltip="How segments are made from boundaries")
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setVerticalSpacing(4)

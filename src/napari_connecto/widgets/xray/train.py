@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QPushButton
-from superqt import QCollapsible
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.image import InputBox
@@ -89,9 +89,7 @@ class PairBox(QGroupBox):
         )
         self.form: ParamsForm[TranslatorParams] = ParamsForm(TranslatorParams)
         self.pairing: ParamsForm[PairParams] = ParamsForm(PairParams)
-        fold = QCollapsible("Alignment")
-        fold.setContentsMargins(0, 0, 0, 0)
-        fold.addWidget(self.pairing)
+        fold = Details(self.pairing, title="Alignment", tooltip="How the EM is aligned with the X-ray")
         self.bar = JobBar("training", "Train", "Align the pair, then train; creates a result folder")
         self.stop = QPushButton("Stop && keep")
         self.stop.setToolTip("Stop now and keep the networks so far; they are evaluated on the held-out block")
