@@ -121,6 +121,8 @@ _HOMES = {
     "ConceptParams": "workflows.inspect.concepts.params",
     "probe": "workflows.inspect.probe",
     "ProbeParams": "workflows.inspect.concepts.params",
+    "attack": "workflows.inspect.missed.attack",
+    "Attack": "workflows.inspect.missed.attacked",
     "why_missed": "workflows.inspect.missed.why_missed",
     "WhyMissed": "workflows.inspect.missed.result",
     "MissedParams": "workflows.inspect.missed.params",

@@ -72,6 +72,8 @@ from napari_connecto.workflows.inspect.concepts.measure import concepts as conce
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams as ConceptParams
 from napari_connecto.workflows.inspect.concepts.params import ProbeParams as ProbeParams
 from napari_connecto.workflows.inspect.concepts.result import Concepts as Concepts
+from napari_connecto.workflows.inspect.missed.attack import attack as attack
+from napari_connecto.workflows.inspect.missed.attacked import Attack as Attack
 from napari_connecto.workflows.inspect.missed.result import WhyMissed as WhyMissed
 from napari_connecto.workflows.inspect.missed.params import MissedParams as MissedParams
 from napari_connecto.workflows.inspect.probe import probe as probe

@@ -11,6 +11,7 @@ from typing import Any
 
 _NAMES = (
     "adapt_translator",
+    "attack",
     "check_pair",
     "check_translation",
     "compare",

@@ -18,6 +18,7 @@ from napari_connecto.workflows.inspect.guard.fit import fit_guard_job as fit_gua
 
 from napari_connecto.workflows.inspect.concepts.measure import concepts_job as concepts
 from napari_connecto.workflows.inspect.probe import probe_job as probe
+from napari_connecto.workflows.inspect.missed.attack import attack_job as attack
 from napari_connecto.workflows.inspect.missed.why_missed import why_missed_job as why_missed
 from napari_connecto.workflows.ood.check import gate_check_job as gate_check
 from napari_connecto.workflows.inspect.prune.prune import prune_job as prune
@@ -34,6 +35,7 @@ from napari_connecto.workflows.xray.translate import translate_job as translate
 
 __all__ = [
     "adapt_translator",
+    "attack",
     "check_pair",
     "check_translation",
     "compare",

@@ -152,6 +152,16 @@ class Patcher:
         return (y[0, self._output].double() * torch.from_numpy(weight).to(y.device)).sum()
 
 
+def raised(opened: Network, place: str, patch: np.ndarray, output: int) -> tuple[Tensor, Tensor]:
+    """Activations of a place for a scaled tile (c, z, y, x), and the gradient there of an output's summed logits."""
+    here: dict[str, Tensor] = {}
+    added: dict[str, Tensor] = {}
+    with patched(opened, {place: _adding(place, here, added)}), torch.enable_grad():
+        opened.logits(patch[None])[:, output].sum().backward()
+    gradient = added[place].grad
+    return here[place].cpu(), torch.zeros_like(here[place]).cpu() if gradient is None else gradient.cpu()
+
+
 def _adding(name: str, here: dict[str, Tensor], added: dict[str, Tensor]) -> Change:
     """Adds zeros, whose gradient is that of the activations."""
 

@@ -1,0 +1,137 @@
+"""Windows of an image around places, what a network answers in the disc in their middle, and discs put there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.model import Predictor, Scaling
+from napari_connecto.core.predict import check_channels, owned, read_tile
+from napari_connecto.core.tiles import Tile, TilePlan
+from napari_connecto.core.volume import Level, Volume
+from napari_connecto.models.inspect.taps import Change, Network, network, patched
+from napari_connecto.models.nets.nets import divisor
+from napari_connecto.workflows.inspect.missed.painted import tile_plan
+
+FEATHER = 2.0
+"""Voxels over which a disc fades into its surroundings."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A model and the image it reads.
+
+    Parameters
+    ----------
+    opened, level, scaling
+        Network and image.
+    plan
+        Tiles of the image.
+    tile
+        Extent of a window without its halo.
+    side
+        Diameter of a disc, odd.
+    """
+
+    opened: Network
+    level: Level
+    scaling: Scaling
+    plan: TilePlan
+    tile: Vec3
+    side: int
+    output: int = 0
+
+    @classmethod
+    def of(cls, model: Predictor, image: Volume, side: int) -> Windows:
+        """Opened; the smallest window that holds a disc."""
+        card = model.card
+        if side < 3 or card.outputs[0].stride != (1, 1, 1):
+            raise InputError(
+                f"got a disc of {side} voxels and an output of stride {card.outputs[0].stride}; need >= 3, 1"
+            )
+        level = card.level_in(image)
+        check_channels(level, card)
+        plan, side = tile_plan(model, level.shape), side // 2 * 2 + 1
+        tile = card.tile
+        if plan.tile != card.tile or getattr(getattr(model, "model", model), "any_tile", False):
+            step = divisor(card.network)
+            tile = vec3([card.tile[0], *(-(-side // s) * s for s in step[1:])])
+        return cls(network(model), level, card.normalisation.resolve(image), plan, tile, side)
+
+    def tiles(self, source: Box) -> Iterator[tuple[Tile, np.ndarray]]:
+        """Tiles that touch a box, and what they read, (c, z, y, x), scaled."""
+        for index in self.plan.touching([source]):
+            tile = self.plan[int(index)]
+            yield tile, self._read(tile)
+
+    def around(self, at: Sequence[int]) -> np.ndarray:
+        """The window with this voxel in its middle, (c, z, y, x), scaled."""
+        return self._read(self._window(at))
+
+    def disc(self, at: Sequence[int]) -> np.ndarray:
+        """A square (c, side, side) of one section, scaled."""
+        start = [at[0], *(c - self.side // 2 for c in at[1:])]
+        box = Box(vec3(start), vec3([start[0] + 1, *(s + self.side for s in start[1:])]))
+        return self._read(Tile(0, box, box))[:, 0]
+
+    @torch.no_grad()
+    def called(self, windows: np.ndarray, changes: Mapping[str, Change]) -> list[tuple[float, float]]:
+        """Of windows (n, c, z, y, x): share of the disc in their middle with a logit above 0, and its mean logit."""
+        with patched(self.opened, changes):
+            logits = self.opened.logits(windows)[:, self.output].cpu().numpy()
+        z, y, x = (n // 2 for n in logits.shape[1:])
+        half = self.side // 2
+        inside = fading(self.side) > 0
+        discs = logits[:, z, y - half : y + half + 1, x - half : x + half + 1][:, inside]
+        return [(float((d > 0).mean()), float(d.mean())) for d in discs]
+
+    @torch.no_grad()
+    def kept(self, source: Box, changes: Mapping[str, Change]) -> float:
+        """Share of the pixels called an object around ``source`` that still are with these changes."""
+        before = after = 0
+        for tile, patch in self.tiles(source):
+            plain = self._owned(tile, patch) > 0
+            with patched(self.opened, changes):
+                changed = self._owned(tile, patch) > 0
+            before, after = before + int(plain.sum()), after + int((plain & changed).sum())
+        return after / before if before else 1.0
+
+    def _owned(self, tile: Tile, patch: np.ndarray) -> np.ndarray:
+        logits = self.opened.logits(patch[None])[0, self.output].cpu().numpy()
+        return owned(tile, logits, self.opened.card.outputs[self.output])
+
+    def _window(self, at: Sequence[int]) -> Tile:
+        start = [c - t // 2 for c, t in zip(at, self.tile, strict=True)]
+        box = Box(vec3(start), vec3([s + t for s, t in zip(start, self.tile, strict=True)]))
+        halo = self.plan.halo
+        read = [
+            [s - h for s, h in zip(box.start, halo, strict=True)],
+            [s + h for s, h in zip(box.stop, halo, strict=True)],
+        ]
+        return Tile(0, box, Box(vec3(read[0]), vec3(read[1])))
+
+    def _read(self, tile: Tile) -> np.ndarray:
+        block: Any = read_tile(self.level, tile)
+        return self.scaling(block)
+
+
+def fading(side: int) -> np.ndarray:
+    """Weight (side, side) of a disc: 1 inside, 0 outside, falling over `FEATHER` voxels."""
+    y, x = np.indices((side, side)) - side // 2
+    return np.clip((side / 2 - np.hypot(y, x)) / FEATHER, 0, 1)
+
+
+def planted(window: np.ndarray, disc: np.ndarray) -> np.ndarray:
+    """A window (c, z, y, x) with a disc (c, side, side) in the middle of its middle section."""
+    new = window.copy()
+    z, y, x = (n // 2 for n in window.shape[1:])
+    half, weight = disc.shape[-1] // 2, fading(disc.shape[-1])
+    here = new[:, z, y - half : y + half + 1, x - half : x + half + 1]
+    here[:] = weight * disc + (1 - weight) * here
+    return new
