@@ -27,10 +27,12 @@ from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
 from napari_connecto.workflows.shared.whole import answers
 
-PLACES, SIDE, MARGIN, BLUR = 24, 15, 10, 2.0
-"""Places wanted; diameter of a disc, distance of its middle from true boundaries, and blur, voxels."""
-WINDOW = (slice(128, 256), slice(128, 256))
-"""Of the section that channels are ranked on and patterns come from: one tile."""
+PLACES = {"fly-medulla": 24, "synthetic-neuropil": 48}
+"""Wanted."""
+SIDE, MARGIN, BLUR = 15, 10, 2.0
+"""Diameter of a disc, distance of its middle from true boundaries, and blur, voxels."""
+WINDOW = {"fly-medulla": slice(64, 192), "synthetic-neuropil": slice(128, 256)}
+"""Of the section that channels are ranked on and patterns come from, along y and x."""
 SECTIONS = (0, (75, 80, 85, 90, 95, 100, 105, 110))
 """To rank on; to attack."""
 
@@ -76,14 +78,14 @@ def _chosen(
 DATA = {"fly-medulla": fly, "synthetic-neuropil": neuropil}
 
 
-def ranked(model: TorchPredictor, data: Data) -> WhyMissed:
+def ranked(model: TorchPredictor, data: Data, window: slice) -> WhyMissed:
     """What carries the boundaries that a blur hides or weakens most, in the window of the first section."""
     good = Data(data.image[:1], data.labels[:1], data.voxel_nm)
     bad = good.volume(lambda x: ndimage.gaussian_filter(x, (0, BLUR, BLUR)))
     scaled = [model.card.normalisation.resolve(v)(np.asarray(v.levels[0].array)) for v in (bad, good.volume())]
     low, high = (answers(model, x)["boundary"][0] for x in scaled)
     here = np.zeros_like(low, bool)
-    here[WINDOW] = True
+    here[window, window] = True
     true = data.boundary(0) & here
     missed = true & (low < 0.5) & (high >= 0.5)
     if missed.sum() < 30:
@@ -93,13 +95,13 @@ def ranked(model: TorchPredictor, data: Data) -> WhyMissed:
     return why_missed(model, bad, good.volume(), missed[None], inside[None], MissedParams(tiles=4))
 
 
-def clean(data: Data, seed: int = 0) -> np.ndarray:
-    """Places (n, 3) in the middle of objects, of all sections but the first, three a section."""
+def clean(data: Data, wanted: int, seed: int = 0) -> np.ndarray:
+    """Places (n, 3) in the middle of objects, as many in each section but the first."""
     drawn, found = np.random.default_rng(seed), []
     for z in range(1, len(data.image)):
         far = ndimage.distance_transform_edt(~data.boundary(z))
         far[:40], far[-40:], far[:, :40], far[:, -40:] = 0, 0, 0, 0
-        for _ in range(2 * PLACES // (len(data.image) - 1)):
+        for _ in range(wanted // (len(data.image) - 1)):
             free = np.argwhere(far >= MARGIN)
             if not len(free):
                 break
@@ -116,13 +118,14 @@ def main() -> None:
     for name in [n for n in DATA if parser.parse_args().only in n]:
         data = DATA[name]()
         model = torch_model(nc.load_model(nc.list_models()[name], backend="torch", device="cpu"))
-        found = ranked(model, data)
+        window = WINDOW[name]
+        found = ranked(model, data, window)
         first = {c.place: c for c in reversed(found.total.carriers)}
         top = found.total.carriers[0]
         print(f"{name}: first {top.name}, Spearman {found.total.spearman:.2f}; then {[c.name for c in first.values()]}")
-        places = clean(data)
-        source = Box((0, WINDOW[0].start, WINDOW[1].start), (1, WINDOW[0].stop, WINDOW[1].stop))
-        off = ndimage.distance_transform_edt(~data.boundary(0))[WINDOW][None] >= MARGIN
+        places = clean(data, PLACES[name])
+        source = Box((0, window.start, window.start), (1, window.stop, window.stop))
+        off = ndimage.distance_transform_edt(~data.boundary(0))[window, window][None] >= MARGIN
         for channel in [top, *(c for c in first.values() if c != top)]:
             for kind, allowed in (("anywhere", None), ("off boundaries", off)):
                 told = attack(

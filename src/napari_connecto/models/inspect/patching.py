@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import Predictor
+from napari_connecto.models.inspect.features import unfolded
 from napari_connecto.models.inspect.taps import Change, Network, Tap, capture, encoded, features_of, network, patched
 
 T = TypeVar("T")
@@ -152,14 +153,25 @@ class Patcher:
         return (y[0, self._output].double() * torch.from_numpy(weight).to(y.device)).sum()
 
 
-def raised(opened: Network, place: str, patch: np.ndarray, output: int) -> tuple[Tensor, Tensor]:
-    """Activations of a place for a scaled tile (c, z, y, x), and the gradient there of an output's summed logits."""
+def raised(opened: Network, place: str, patch: np.ndarray, output: int) -> tuple[np.ndarray, np.ndarray]:
+    """Activations of a place for a scaled tile (c, z, y, x), and the gradient there of an output's summed logits.
+
+    Both (channels, z, y, x).
+    """
     here: dict[str, Tensor] = {}
     added: dict[str, Tensor] = {}
     with patched(opened, {place: _adding(place, here, added)}), torch.enable_grad():
         opened.logits(patch[None])[:, output].sum().backward()
     gradient = added[place].grad
-    return here[place].cpu(), torch.zeros_like(here[place]).cpu() if gradient is None else gradient.cpu()
+    found = (here[place], torch.zeros_like(here[place]) if gradient is None else gradient)
+    return unfolded(found[0], 1)[0].cpu().numpy(), unfolded(found[1], 1)[0].cpu().numpy()
+
+
+@torch.no_grad()
+def answers_with(opened: Network, batch: np.ndarray, changes: Mapping[str, Change], output: int) -> np.ndarray:
+    """Logits (n, z, y, x) of an output for scaled patches (n, c, z, y, x), with activations changed."""
+    with patched(opened, changes):
+        return opened.logits(batch)[:, output].cpu().numpy()
 
 
 def _adding(name: str, here: dict[str, Tensor], added: dict[str, Tensor]) -> Change:

@@ -17,7 +17,6 @@ from napari_connecto.core.jobs import Job, Progress, loading, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
 from napari_connecto.models.inspect.ablate import without_channel
-from napari_connecto.models.inspect.features import unfolded
 from napari_connecto.models.inspect.patching import raised
 from napari_connecto.workflows.inspect.missed.attacked import Attack, Planted
 from napari_connecto.workflows.inspect.missed.windows import Windows, planted
@@ -177,7 +176,7 @@ def _peaks(
     means: dict[int, list[float]] = {c: [] for c in channels}
     card = windows.opened.card
     for tile, patch in windows.tiles(source):
-        a, gradient = (unfolded(t, 1)[0] for t in raised(windows.opened, place, patch, windows.output))
+        a, gradient = raised(windows.opened, place, patch, windows.output)
         trimmed, grid = np.array(card.outputs[0].trimmed), np.indices(a.shape[1:]).reshape(3, -1).T
         step = (np.array(tile.read.shape) - 2 * trimmed) / a.shape[1:]
         at = np.floor((grid + 0.5) * step).astype(int) + tile.read.start + trimmed
@@ -186,7 +185,7 @@ def _peaks(
         inside[inside] = fits[tuple(local[inside].T)]
         for c in channels:
             means[c].append(float(a[c].mean()))
-            push = ((a[c] - a[c].mean()) * gradient[c]).numpy().ravel()
+            push = ((a[c] - a[c].mean()) * gradient[c]).ravel()
             push = np.where(inside, push, -np.inf)
             if push.max() > best.get(c, (-np.inf, None))[0]:
                 best[c] = (float(push.max()), vec3(at[push.argmax()]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
@@ -15,7 +14,8 @@ from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.predict import check_channels, owned, read_tile
 from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.inspect.taps import Change, Network, network, patched
+from napari_connecto.models.inspect.patching import answers_with
+from napari_connecto.models.inspect.taps import Change, Network, network
 from napari_connecto.models.nets.nets import divisor
 from napari_connecto.workflows.inspect.missed.painted import tile_plan
 
@@ -80,30 +80,25 @@ class Windows:
         box = Box(vec3(start), vec3([start[0] + 1, *(s + self.side for s in start[1:])]))
         return self._read(Tile(0, box, box))[:, 0]
 
-    @torch.no_grad()
     def called(self, windows: np.ndarray, changes: Mapping[str, Change]) -> list[tuple[float, float]]:
         """Of windows (n, c, z, y, x): share of the disc in their middle with a logit above 0, and its mean logit."""
-        with patched(self.opened, changes):
-            logits = self.opened.logits(windows)[:, self.output].cpu().numpy()
+        logits = answers_with(self.opened, windows, changes, self.output)
         z, y, x = (n // 2 for n in logits.shape[1:])
         half = self.side // 2
         inside = fading(self.side) > 0
         discs = logits[:, z, y - half : y + half + 1, x - half : x + half + 1][:, inside]
         return [(float((d > 0).mean()), float(d.mean())) for d in discs]
 
-    @torch.no_grad()
     def kept(self, source: Box, changes: Mapping[str, Change]) -> float:
         """Share of the pixels called an object around ``source`` that still are with these changes."""
         before = after = 0
         for tile, patch in self.tiles(source):
-            plain = self._owned(tile, patch) > 0
-            with patched(self.opened, changes):
-                changed = self._owned(tile, patch) > 0
+            plain, changed = self._owned(tile, patch, {}) > 0, self._owned(tile, patch, changes) > 0
             before, after = before + int(plain.sum()), after + int((plain & changed).sum())
         return after / before if before else 1.0
 
-    def _owned(self, tile: Tile, patch: np.ndarray) -> np.ndarray:
-        logits = self.opened.logits(patch[None])[0, self.output].cpu().numpy()
+    def _owned(self, tile: Tile, patch: np.ndarray, changes: Mapping[str, Change]) -> np.ndarray:
+        [logits] = answers_with(self.opened, patch[None], changes, self.output)
         return owned(tile, logits, self.opened.card.outputs[self.output])
 
     def _window(self, at: Sequence[int]) -> Tile:
