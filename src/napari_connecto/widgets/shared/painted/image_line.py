@@ -87,7 +87,6 @@ class ImageLine(QAbstractButton):
         area, ink = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), text_of(self)
         fill(painter, area, track_of(self, 45 if self.underMouse() else 25))
         if self.hasFocus():
-            painter.setPen(QPen(Qt.GlobalColor.transparent))
             painter.setPen(QPen(ink, 1, Qt.PenStyle.DotLine))
             painter.drawRect(area)
         left = area.left() + 4
