@@ -29,8 +29,8 @@ from napari_connecto.workflows.shared.whole import answers
 
 PLACES = {"fly-medulla": 24, "synthetic-neuropil": 48}
 """Wanted."""
-SIDE, MARGIN, BLUR = 15, 10, 2.0
-"""Diameter of a disc, distance of its middle from true boundaries, and blur, voxels."""
+SIDE, AROUND, BLUR = 15, 3, 2.0
+"""Diameter of a disc, distance of its edge from true boundaries, and blur, voxels."""
 WINDOW = {"fly-medulla": slice(64, 192), "synthetic-neuropil": slice(128, 256)}
 """Of the section that channels are ranked on and patterns come from, along y and x."""
 SECTIONS = (0, (75, 80, 85, 90, 95, 100, 105, 110))
@@ -95,19 +95,19 @@ def ranked(model: TorchPredictor, data: Data, window: slice) -> WhyMissed:
     return why_missed(model, bad, good.volume(), missed[None], inside[None], MissedParams(tiles=4))
 
 
-def clean(data: Data, wanted: int, seed: int = 0) -> np.ndarray:
+def clean(data: Data, wanted: int, side: int, seed: int = 0) -> np.ndarray:
     """Places (n, 3) in the middle of objects, as many in each section but the first."""
     drawn, found = np.random.default_rng(seed), []
     for z in range(1, len(data.image)):
         far = ndimage.distance_transform_edt(~data.boundary(z))
         far[:40], far[-40:], far[:, :40], far[:, -40:] = 0, 0, 0, 0
         for _ in range(wanted // (len(data.image) - 1)):
-            free = np.argwhere(far >= MARGIN)
+            free = np.argwhere(far >= side // 2 + AROUND)
             if not len(free):
                 break
             y, x = free[drawn.integers(len(free))]
             found.append((z, int(y), int(x)))
-            far[max(0, y - SIDE) : y + SIDE, max(0, x - SIDE) : x + SIDE] = 0
+            far[max(0, y - side) : y + side, max(0, x - side) : x + side] = 0
     return np.array(found)
 
 
@@ -115,7 +115,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
-    for name in [n for n in DATA if parser.parse_args().only in n]:
+    parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--first", action="store_true", help="the first channel alone")
+    asked = parser.parse_args()
+    for name in [n for n in DATA if asked.only in n]:
         data = DATA[name]()
         model = torch_model(nc.load_model(nc.list_models()[name], backend="torch", device="cpu"))
         window = WINDOW[name]
@@ -123,13 +126,20 @@ def main() -> None:
         first = {c.place: c for c in reversed(found.total.carriers)}
         top = found.total.carriers[0]
         print(f"{name}: first {top.name}, Spearman {found.total.spearman:.2f}; then {[c.name for c in first.values()]}")
-        places = clean(data, PLACES[name])
+        places = clean(data, PLACES[name], asked.side)
         source = Box((0, window.start, window.start), (1, window.stop, window.stop))
-        off = ndimage.distance_transform_edt(~data.boundary(0))[window, window][None] >= MARGIN
-        for channel in [top, *(c for c in first.values() if c != top)]:
+        off = ndimage.distance_transform_edt(~data.boundary(0))[window, window][None] >= asked.side // 2 + AROUND
+        rest = [] if asked.first else [c for c in first.values() if c != top]
+        for channel in [top, *rest]:
             for kind, allowed in (("anywhere", None), ("off boundaries", off)):
                 told = attack(
-                    model, data.volume(), (channel.place, channel.channel), source, places, allowed=allowed, side=SIDE
+                    model,
+                    data.volume(),
+                    (channel.place, channel.channel),
+                    source,
+                    places,
+                    allowed=allowed,
+                    side=asked.side,
                 )
                 runs = " | ".join(f"{told.runs[key]}, {told.runs[key].logit:.1f}" for key in RUNS)
                 kept = f"{told.kept:.0%} | {told.kept_other:.0%}"
