@@ -17,7 +17,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from make_screenshots import IMAGES, settle, wait
+from make_screenshots import IMAGES, settle
 from PIL import Image, ImageDraw, ImageFont
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QWidget
@@ -131,6 +131,8 @@ def story(film: Film, out: Path) -> None:
             settle(FRAME_S)
             film.shoot()
     film.click(dock.live)
+    for layer in viewer.layers[1:]:
+        layer.visible = False
     film.caption = "Run all: background is ruled out on coarse levels, only what remains is read finely"
     film.click(dock.bar.button)
     film.until(lambda: not dock.bar.worker.state.busy)
@@ -149,7 +151,6 @@ def main() -> None:
     viewer.window.resize(1366, 768)
     film = Film(viewer)
     with tempfile.TemporaryDirectory() as folder:
-        wait(lambda: True)
         story(film, Path(folder) / "cells")
         viewer.close()
     film.save(IMAGES / "screencast.webp")

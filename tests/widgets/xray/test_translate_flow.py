@@ -40,6 +40,7 @@ def dock(files, viewer, qtbot, monkeypatch, tmp_path):
     for path, name in zip(files[:2], ("X-ray", "EM"), strict=True):
         data, keywords, _ = layer_data(open_volume(path), name=name)
         viewer.add_image(data, **keywords)
+    viewer.layers.selection.active = viewer.layers["X-ray"]
     widget = translate.TranslateWidget(viewer)
     viewer.window.add_dock_widget(widget, name="X-ray to EM")
     qtbot.waitUntil(lambda: widget.image.full is not None, timeout=20000)
