@@ -70,7 +70,9 @@ def test_commands():
     )
     helpers = ["cache", "doctor", "export", "neuroglancer"]
     inspect = ["concepts", "guard", "probe", "prune", "why-missed"]
-    assert sorted([*cascade, *adapt, *xray, "segment", "suggest", *general, *helpers, *inspect]) == COMMANDS
+    assert (
+        sorted([*cascade, *adapt, *xray, "proofread", "segment", "suggest", *general, *helpers, *inspect]) == COMMANDS
+    )
 
 
 def test_help_loads_no_torch():

@@ -127,6 +127,7 @@ def test_a_choice_is_a_layer_and_not_its_name(qtbot):
     one, two = (viewer.add_image(np.zeros((4, 8, 8)), name=name) for name in ("a", "b"))
     combo = LayerCombo(viewer, (Image,), "")
     qtbot.addWidget(combo)
+    combo.setCurrentText("b")
     heard = []
     combo.chosen.connect(lambda: heard.append(combo.layer))
     two.name = "c"
@@ -145,11 +146,11 @@ def test_a_dock_begins_with_the_layer_that_is_selected(selected, qtbot):
         viewer.add_image(np.zeros((4, 8, 8)), name=name)
     viewer.add_image(np.zeros((4, 8, 8)), name="hidden", visible=False)
     viewer.layers.selection.active = viewer.layers[selected]
-    combo = LayerCombo(viewer, (Image,), "")
+    combo = LayerCombo(viewer, (Image,), "", selected=True)
     qtbot.addWidget(combo)
     assert combo.currentText() == selected
     viewer.layers.selection.active = viewer.layers["hidden"]
-    other = LayerCombo(viewer, (Image,), "")
+    other = LayerCombo(viewer, (Image,), "", selected=True)
     qtbot.addWidget(other)
     assert other.currentText() == "a"
     combo.release()

@@ -73,7 +73,8 @@ def test_manifest_reads_no_volumes_and_no_table_of_others():
     assert any(fnmatch("found/detections.csv", pattern) for pattern in reader.filename_patterns)
 
 
-def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path):
+def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path, monkeypatch):
+    monkeypatch.delenv("NAPARI_CONNECTO_RESULTS")
     from napari.settings import get_plugin_settings
 
     from napari_connecto.widgets.shared.settings import output_folder, recall
@@ -86,7 +87,8 @@ def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_pat
     assert output_folder() == tmp_path
 
 
-def test_preferences_without_napari_knowing_the_plugin(plugin_settings):
+def test_preferences_without_napari_knowing_the_plugin(plugin_settings, monkeypatch):
+    monkeypatch.delenv("NAPARI_CONNECTO_RESULTS")
     from napari_connecto.widgets.shared.settings import output_folder
 
     assert output_folder() == Path.home() / "napari-connecto"

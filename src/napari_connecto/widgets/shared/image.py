@@ -46,7 +46,9 @@ class InputBox(ImageFold):
         self._watched: Layer | None = None
         self._problem: ConnectoError | None = None
         self.full: Volume | None = None
-        self.layers = LayerCombo(viewer, (Image,), "Image layer to read; multiscale layers are read level by level")
+        self.layers = LayerCombo(
+            viewer, (Image,), "Image layer to read; multiscale layers are read level by level", selected=True
+        )
         self.picker = LevelPicker()
         self.channel = QComboBox()
         self.channel.addItems(CHANNELS)

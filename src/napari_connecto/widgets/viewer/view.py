@@ -176,15 +176,17 @@ def default_level(volume: Volume, locked: int | None, model_nm: Sequence[float] 
 class LayerCombo(QComboBox):
     """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
-    The first choice is the layer selected in the viewer if it is visible, else the first of the list. ``chosen`` is
-    emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer.
+    ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer. The
+    first choice is the first of the list; with ``selected`` the layer selected in the viewer, if it is visible.
     """
 
     chosen = Signal()
 
-    def __init__(self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str, *, none: str = "") -> None:
+    def __init__(
+        self, viewer: Any, kinds: tuple[type[Layer], ...], tooltip: str, *, none: str = "", selected: bool = False
+    ) -> None:
         super().__init__()
-        self._viewer, self._kinds = viewer, kinds
+        self._viewer, self._kinds, self._selected = viewer, kinds, selected
         self._none: list[Layer | None] = [None] * bool(none)
         self._none_text = none
         self._listed: list[Layer | None] = []
@@ -232,7 +234,7 @@ class LayerCombo(QComboBox):
 
     def _first(self, layers: list[Layer | None]) -> Layer | None:
         active = self._viewer.layers.selection.active
-        if not self._none and active in layers and active.visible:
+        if self._selected and active in layers and active.visible:
             return cast(Layer, active)
         return layers[0] if layers else None
 
