@@ -12,6 +12,8 @@ UNEXPECTED = (
     "Unexpected error. Try again; if it happens again, report the details below together with the output of "
     "`napari-connecto doctor`"
 )
+IN_DOCKS = ("give it in nm (voxel_nm=, --voxel-nm Z Y X)", "enter it in nm below the image's name at the top")
+"""What a message says to do in a script or a shell, and in a dock."""
 
 
 class ErrorLine(QWidget):
@@ -43,7 +45,7 @@ class ErrorLine(QWidget):
     def show_error(self, error: Exception, text: str = "") -> None:
         """Show ``error``, with its type unless it is a `ConnectoError`, whose message says what to do."""
         own = isinstance(error, ConnectoError)
-        self.label.setText(str(error) if own else f"{type(error).__name__}: {error}")
+        self.label.setText(_for_docks(str(error)) if own else f"{type(error).__name__}: {error}")
         self.label.setToolTip(self._expected if own else UNEXPECTED)
         self.details.setPlainText(text)
         self.fold.setChecked(False)
@@ -59,6 +61,11 @@ class ErrorLine(QWidget):
     def _on_toggled(self, on: bool) -> None:
         self.fold.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
         self.details.setVisible(on)
+
+
+def _for_docks(message: str) -> str:
+    """A message with what to do in a dock instead of in a script or a shell."""
+    return message.replace(*IN_DOCKS)
 
 
 def text_line(tooltip: str) -> QLabel:
