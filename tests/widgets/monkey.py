@@ -205,8 +205,8 @@ def turn(seconds: float = 0.0) -> None:
         time.sleep(0.005)
 
 
-def until(condition: Callable[[], object], otherwise: str, seconds: float = 60.0) -> None:
-    """Let the event loop run until something holds."""
+def until(condition: Callable[[], object], otherwise: str, seconds: float = 180.0) -> None:
+    """Let the event loop run until something holds; beside other jobs a step of one may take a minute."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, otherwise

@@ -168,7 +168,7 @@ def test_a_huge_model_and_a_huge_description_are_refused(server, monkeypatch):
         with pytest.raises(ModelError, match="allowed are 1 kB"):
             offered(NAME)
     server.models["tiny-fly"]["rdf.yaml"] = b"a: " + b"x" * 300_000
-    with pytest.raises(ModelError, match="holds more than 262144 bytes"):
+    with pytest.raises(ModelError, match="holds more than the 262144 bytes"):
         offered(NAME)
 
 
