@@ -286,6 +286,8 @@ def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, vi
     dock.bar.button.click()
     wait(dock.bar, qtbot)
     dock.segment.where.setCurrentText("Everywhere")
+    places = list(dock.trust.regions)
+    assert places
     dock.trust.count.setValue(2)
     dock.disputed.bar.button.click()
     wait(dock.disputed.bar, qtbot)
@@ -294,8 +296,9 @@ def test_where_passes_disagree_is_a_layer_and_the_list_of_places(dock, files, vi
     layer = viewer.layers[LAYER]
     np.testing.assert_array_equal(values(layer), whole(expected.sd))
     np.testing.assert_allclose(layer.extent.world, viewer.layers[MEAN].extent.world, atol=15)
-    assert len(dock.trust.regions) == 2
-    assert "passes disagree" not in dock.trust.list.item(0).text()  # the list of places stays as it is
+    assert list(dock.trust.regions) == places  # the list of places stays as it is
+    assert "passes disagree" not in dock.trust.list.item(0).text()
+    assert len(dock.disputed.regions) == 2
     assert "passes disagree about membranes" in dock.disputed.list.item(0).text()
     assert "0 to 0.5" in dock.disputed.about.text()
     dock.disputed.list.setCurrentRow(0)
