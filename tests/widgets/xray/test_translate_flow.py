@@ -103,8 +103,8 @@ def test_from_the_pair_to_the_segments(dock, files, viewer, qtbot):
     wait(dock.segment.bar, qtbot)
     raw, made = (whole(viewer.layers[name]) for name in NAMES)
     assert (raw.shape[0], made.shape[0]) == (20, 60)  # a flat model leaves sections as they are
-    assert raw.max() > 1
-    assert made.max() > 1
+    assert raw.any()  # in 3-D, a block this small may be one segment by a model that learnt next to nothing
+    assert made.any()
     dock.segment.leave.setChecked(True)
     left = whole(viewer.layers[NAMES[1]])
     np.testing.assert_array_equal(left[left > 0], made[left > 0])
