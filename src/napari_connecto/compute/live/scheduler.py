@@ -87,7 +87,7 @@ class Scheduler:
                 self._wake.set()
 
     def _take(self) -> list[Key]:
-        """The most wanted tiles that nobody computes, of one map; waits for some. Empty once closed."""
+        """The next tiles to compute, all of one map, nearest first; waits until there are any. Empty once closed."""
         with self._turn:
             while not self._closed:
                 self._wake.clear()

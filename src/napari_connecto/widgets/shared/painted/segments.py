@@ -51,7 +51,7 @@ class SegmentBar(QProgressBar):
         self._tick.start()
 
     def hideEvent(self, event: Any) -> None:
-        """Stand still."""
+        """Stop the animation."""
         self._tick.stop()
         super().hideEvent(event)
 

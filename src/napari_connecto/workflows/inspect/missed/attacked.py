@@ -14,7 +14,7 @@ from napari_connecto.core.shown import shown
 
 @dataclass(frozen=True)
 class Planted:
-    """What became of the places under one kind of pattern and ablation.
+    """How many places flipped with one kind of pattern and ablation.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Decisions of a segmentation in one block: which fragments were merged, which segments kept apart, and how surely.
+"""Decisions of a segmentation in one block: which fragments were merged, which were not, and how certain that is.
 
 The fragments of the watershed are made again from the boundary map, so that merges inside a segment can be judged.
 """
