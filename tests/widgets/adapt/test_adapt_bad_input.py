@@ -58,7 +58,7 @@ def test_a_missing_voxel_size_is_asked_for(dock, viewer, files, qtbot):
     assert dock.image.correct.isChecked()
     assert "this layer states no unit" in dock.image.correct.text()
     rank(dock)
-    assert "'no unit' states no voxel size; give it in nm" in refused(dock.choose.bar, qtbot)
+    assert "'no unit' states no voxel size; enter it in nm" in refused(dock.choose.bar, qtbot)
     dock.image.voxel.boxes[0].setValue(40)
     for box in dock.image.voxel.boxes[1:]:
         box.setValue(8)
