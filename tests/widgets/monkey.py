@@ -30,7 +30,7 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.widgets.adapt import dock as adapt
 from napari_connecto.widgets.cascade import dock as cascade
 from napari_connecto.widgets.inspect import dock as inspect
-from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.frame.dock import Dock
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.widgets.xray import dock as translate

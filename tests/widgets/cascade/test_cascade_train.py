@@ -17,9 +17,9 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
 from napari_connecto.io.tables.tables import read_table
 from napari_connecto.widgets.cascade import jobs as cascade_jobs
-from napari_connecto.widgets.cascade import train as cascade_train
 from napari_connecto.widgets.cascade.jobs import training_job
-from napari_connecto.widgets.shared import image as image_box
+from napari_connecto.widgets.cascade.training import train as cascade_train
+from napari_connecto.widgets.shared.frame import image as image_box
 from napari_connecto.widgets.viewer.layers import SPEC, describe
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, REJECTED
 from napari_connecto.workflows.recipes.entries.run import Summary

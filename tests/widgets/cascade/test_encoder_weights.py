@@ -14,7 +14,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.models.pretrained import fetch, sources
 from napari_connecto.models.pretrained.sources import Repository, Source
-from napari_connecto.widgets.cascade.encoder_weights import EncoderWeights
+from napari_connecto.widgets.cascade.training.encoder_weights import EncoderWeights
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.workflows.cascade.params import TrainParams
 

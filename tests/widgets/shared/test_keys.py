@@ -12,8 +12,8 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLineEdit, QListWidget, QPushButton, QSpinBox
 
-from napari_connecto.widgets.shared.dock import Dock
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.viewer.view import RESULT
 from tests.widgets.adapt_steps import canvas_of, press
 from tests.widgets.cascade.test_cascade_dock import dock as cascade  # noqa: F401 - fixtures

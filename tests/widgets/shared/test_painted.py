@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QLabel, QPushButton
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import Dock
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot, Whisker, WhiskersPlot
 from napari_connecto.widgets.shared.painted.gauge import Gauge, Reading

@@ -15,9 +15,9 @@ from qtpy.QtGui import QColor
 
 from napari_connecto import widgets
 from napari_connecto.core.errors import InputError
-from napari_connecto.widgets.shared import theme
+from napari_connecto.widgets.shared.frame import theme
+from napari_connecto.widgets.shared.frame.theme import ON_DARK, ON_LIGHT
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.theme import ON_DARK, ON_LIGHT
 
 LEGIBLE = 4.5
 """WCAG 2, level AA, for text of ordinary size."""

@@ -195,7 +195,7 @@ def test_colours_are_read_together_or_one_by_one_and_opacity_never(tmp_path, qtb
     from napari.components import ViewerModel
 
     from napari_connecto.core.jobs import run
-    from napari_connecto.widgets.shared.image import InputBox
+    from napari_connecto.widgets.shared.frame.image import InputBox
     from napari_connecto.widgets.viewer.volumes import as_file_job
     from napari_connecto.workflows.shared.spec import open_spec
 

@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.show import to_nm
 from napari_connecto.widgets.viewer.view import view_box

@@ -16,10 +16,10 @@ from napari_connecto.widgets.adapt.panels import Panels
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.train_jobs import Compared, compared_job, tuned_model
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.frame.dock import row
+from napari_connecto.widgets.shared.frame.theme import colour_text
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.theme import colour_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.compare import Comparison

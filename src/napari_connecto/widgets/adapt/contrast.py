@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_connecto.widgets.adapt.jobs import contrast_job
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.frame.theme import colour_text
 from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from napari_connecto.widgets.adapt.segment import SegmentBox
 from napari_connecto.widgets.adapt.steps.plan import Next, Situation, blocked, next_of
 from napari_connecto.widgets.adapt.steps.stepper import NextBar, Stepper
 from napari_connecto.widgets.adapt.tune import TuneBox
-from napari_connecto.widgets.shared.dock import Dock
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.live.line import LiveLine
 from napari_connecto.widgets.shared.worker import State

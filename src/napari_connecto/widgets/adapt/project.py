@@ -21,7 +21,7 @@ from napari_connecto.widgets.adapt.layers import Canvas
 from napari_connecto.widgets.adapt.state import STATES, ImageState
 from napari_connecto.widgets.adapt.steps.sessions import words_of
 from napari_connecto.widgets.shared.boundary_models import model_name, peek_card
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.settings import output_folder
 from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import layer_data

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_connecto.core.amounts import counted
 from napari_connecto.widgets.cascade.jobs import labelled_job
-from napari_connecto.widgets.cascade.labels import caption, in_memory
 from napari_connecto.widgets.cascade.layers import REVIEWED
+from napari_connecto.widgets.cascade.training.labels import caption, in_memory
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.painted.gauge import Gauge, Reading
 from napari_connecto.widgets.shared.painted.ink import BAD, FAIR, GOOD

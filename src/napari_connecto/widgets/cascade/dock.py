@@ -21,12 +21,12 @@ from napari_connecto.widgets.cascade.live import live_button
 from napari_connecto.widgets.cascade.markers import features
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
-from napari_connecto.widgets.cascade.train import PREVIOUS, TrainBox
+from napari_connecto.widgets.cascade.training.train import PREVIOUS, TrainBox
 from napari_connecto.widgets.cascade.using.box import UseBox
 from napari_connecto.widgets.cascade.using.jobs import Used, with_measures
-from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.estimate_card import Fix, PreflightCard
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.options import OptionsFold
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder

@@ -22,7 +22,7 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.widgets.cascade.find.finder import Finder
-from napari_connecto.widgets.cascade.rectangles import Rectangle, boxes_of, labelled_planes, planes_between
+from napari_connecto.widgets.cascade.training.rectangles import Rectangle, boxes_of, labelled_planes, planes_between
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job

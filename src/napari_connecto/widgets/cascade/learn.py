@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.cascade.jobs import Training, training_job
-from napari_connecto.widgets.cascade.training_bar import TrainingBar
+from napari_connecto.widgets.cascade.training.training_bar import TrainingBar
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.workflows.cascade.params import TrainParams

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import fvec3
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets.cascade.rectangles import Rectangle
+from napari_connecto.widgets.cascade.training.rectangles import Rectangle
 from napari_connecto.widgets.viewer.show import placed_on, to_nm
 from napari_connecto.widgets.viewer.view import LayerCombo
 

@@ -11,8 +11,8 @@ from napari_connecto.widgets.inspect.knows import KnowsTab
 from napari_connecto.widgets.inspect.missed import MissedTab
 from napari_connecto.widgets.inspect.smaller import SmallerTab
 from napari_connecto.widgets.inspect.trust import TrustTab
-from napari_connecto.widgets.shared.dock import Dock
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 
 if TYPE_CHECKING:
     import napari

@@ -15,7 +15,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import fit_job
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.view import LayerCombo

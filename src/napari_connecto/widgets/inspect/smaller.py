@@ -10,7 +10,7 @@ from napari_connecto.widgets.inspect.jobs import Shrinking, shrink_job
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder

@@ -18,7 +18,7 @@ from napari_connecto.widgets.inspect.tab import Tab
 from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view
 from napari_connecto.widgets.inspect.worst import WorstBox
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
 from napari_connecto.widgets.shared.worker import Worker

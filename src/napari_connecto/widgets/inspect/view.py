@@ -9,7 +9,7 @@ from napari.layers import Layer
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.viewer.view import view_box
 
 VIEW, ALL = "In view", "Everywhere"

@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButto
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine
+from napari_connecto.widgets.shared.frame.dock import row
 from napari_connecto.widgets.viewer.show import placed_at, to_data
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, jump, selection_kept
 

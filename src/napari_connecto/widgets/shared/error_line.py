@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError
-from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.frame.theme import colour_text
 
 UNEXPECTED = (
     "Unexpected error. Try again; if it happens again, report the details below together with the output of "

@@ -9,8 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLineEdit, QPushButton, QWidget
 
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.frame.dock import row
 from napari_connecto.widgets.shared.run_on import RunOnRow
 
 P = TypeVar("P")

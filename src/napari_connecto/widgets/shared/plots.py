@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QHelpEvent, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QStyledItemDelegate, QToolTip, QWidget
 
-from napari_connecto.widgets.shared.theme import text_colour
+from napari_connecto.widgets.shared.frame.theme import text_colour
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 if TYPE_CHECKING:

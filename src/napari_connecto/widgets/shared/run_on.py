@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.widgets.shared.commands import RunOn
-from napari_connecto.widgets.shared.dock import row
+from napari_connecto.widgets.shared.frame.dock import row
 from napari_connecto.widgets.shared.settings import recall, remember
 
 THIS_MACHINE, WORKERS, CLUSTER = CHOICES = ("This machine", "Local workers", "Dask cluster")

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLabel
 from napari_connecto.widgets.shared.choice import ChoiceBox, Words
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.frame.theme import colour_text
 from napari_connecto.widgets.xray.jobs import example, list_job, peek
 from napari_connecto.widgets.xray.place_list import pixmap
 from napari_connecto.widgets.xray.plots import CalibrationPlot

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets.shared.dock import Dock
 from napari_connecto.widgets.shared.estimate_card import Fix
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.options import OptionsFold
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder

@@ -14,9 +14,9 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.boundary_models import list_job
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
 from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.widgets.shared.frame.dock import row
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import BarsPlot
 from napari_connecto.widgets.shared.segmentation import Segmenting

@@ -20,7 +20,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State

@@ -11,9 +11,9 @@ from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.dock import row
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.shared.slider import SpanSlider
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.view import jump

@@ -12,7 +12,7 @@ from napari_connecto.core.errors import ConnectoError
 from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 from napari_connecto.widgets.adapt.annotate.session_jobs import Work, commit_job, open_patch_job
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:

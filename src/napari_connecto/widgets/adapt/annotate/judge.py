@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.theme import colour_text
+from napari_connecto.widgets.shared.frame.theme import colour_text
 
 COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
 UNEDITED = (

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout
 from napari_connecto.widgets.adapt.choosing.pictures import SIDE, answer_picture
 from napari_connecto.widgets.adapt.choosing.told import Told, ratio_text
 from napari_connecto.widgets.adapt.ranks import tip
+from napari_connecto.widgets.shared.frame.theme import Meaning, colour_text
 from napari_connecto.widgets.shared.painted.bars import Whisker, WhiskersPlot
 from napari_connecto.widgets.shared.painted.ink import BAD, FILL, GOOD
-from napari_connecto.widgets.shared.theme import Meaning, colour_text
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.rank import Rank, Ranking

@@ -28,7 +28,7 @@ from napari_connecto.widgets.adapt.proofread.layer import CorrectedLayer, segmen
 from napari_connecto.widgets.adapt.proofread.panel import MERGE, SPLIT, ProofreadPanel
 from napari_connecto.widgets.shared.clicks import still_clicks
 from napari_connecto.widgets.shared.error_line import ErrorLine
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.shared.worker import State, Worker
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.adapt.proofread import words
 from napari_connecto.widgets.adapt.proofread.jobs import SUFFIXES
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.frame.dock import row
 
 MERGE, SPLIT = "merge", "split"
 

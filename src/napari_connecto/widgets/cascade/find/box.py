@@ -22,10 +22,10 @@ from napari_connecto.widgets.cascade.find.finder import (
     names_job,
 )
 from napari_connecto.widgets.cascade.setup import CascadeBox
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import row
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.worker import Worker
 
 BRIGHT = "Blobs (no training)"

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets.cascade.labels import LOOKED_AT
+from napari_connecto.widgets.cascade.training.labels import LOOKED_AT
 from napari_connecto.widgets.viewer.show import placed_on, to_nm
 from napari_connecto.widgets.viewer.view import LayerCombo
 

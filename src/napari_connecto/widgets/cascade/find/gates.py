@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.cascade.find.box import FinderBox
 from napari_connecto.widgets.cascade.jobs import Training, training_job
-from napari_connecto.widgets.cascade.training_bar import TrainingBar
+from napari_connecto.widgets.cascade.training.training_bar import TrainingBar
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.workflows.cascade.params import TrainParams
 from napari_connecto.workflows.recipes.entries.run import Summary
 

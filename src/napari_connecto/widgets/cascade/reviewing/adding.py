@@ -13,7 +13,7 @@ from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.shared.clicks import still_clicks
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import world_factor
 

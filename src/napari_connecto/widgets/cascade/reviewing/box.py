@@ -19,7 +19,7 @@ from napari_connecto.widgets.cascade.reviewing.adding import AddMode
 from napari_connecto.widgets.cascade.reviewing.panel import ReviewPanel
 from napari_connecto.widgets.cascade.reviewing.table import DetectionTable
 from napari_connecto.widgets.shared.error_line import ErrorLine
-from napari_connecto.widgets.shared.keys import Keys
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.viewer.view import RESULT, jump
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, REJECTED, Verdicts
 

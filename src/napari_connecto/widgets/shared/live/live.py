@@ -12,8 +12,8 @@ from napari_connecto.compute.live.job import Asked
 from napari_connecto.compute.live.mosaic import Blocks
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets.shared.frame.keys import Keys
 from napari_connecto.widgets.shared.job_bar import JobBar
-from napari_connecto.widgets.shared.keys import Keys
 from napari_connecto.widgets.shared.live.layers import LiveLayers
 from napari_connecto.widgets.shared.live.line import LiveLine
 from napari_connecto.widgets.shared.live.request import Request

@@ -16,18 +16,18 @@ from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.cascade.budget import BudgetButtons
 from napari_connecto.widgets.cascade.caption import LabelsCaption
-from napari_connecto.widgets.cascade.encoder_weights import EncoderWeights
 from napari_connecto.widgets.cascade.jobs import Training, training_job
-from napari_connecto.widgets.cascade.labels import new_labels, taught
 from napari_connecto.widgets.cascade.region import RegionRow
-from napari_connecto.widgets.cascade.training_bar import TrainingBar
+from napari_connecto.widgets.cascade.training.budget import BudgetButtons
+from napari_connecto.widgets.cascade.training.encoder_weights import EncoderWeights
+from napari_connecto.widgets.cascade.training.labels import new_labels, taught
+from napari_connecto.widgets.cascade.training.training_bar import TrainingBar
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.dock import row
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.dock import row
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.viewer.layers import SPEC
 from napari_connecto.widgets.viewer.view import LayerCombo

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut, QWidget
 
-from napari_connecto.widgets.shared.dock import Dock
+from napari_connecto.widgets.shared.frame.dock import Dock
 from napari_connecto.widgets.viewer.view import RESULT
 
 _ALL: WeakSet[Keys] = WeakSet()

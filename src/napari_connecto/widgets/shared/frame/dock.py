@@ -10,10 +10,10 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from napari_connecto.widgets.shared.image import InputBox
+from napari_connecto.widgets.shared.frame.image import InputBox
+from napari_connecto.widgets.shared.frame.tabs import Tabs
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
-from napari_connecto.widgets.shared.tabs import Tabs
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.shared.live.live import LiveButton

@@ -1,0 +1,1 @@
+"""The Train tab: labels, reviewed rectangles, budget, and the bar that trains."""
