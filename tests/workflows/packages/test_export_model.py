@@ -63,6 +63,13 @@ def test_a_package_answers_as_the_model_does(card: ModelCard, tmp_path: Path) ->
     assert np.ptp(want) > 1e-3
 
 
+def test_a_guard_beside_the_weights_is_no_choice_between_networks(tmp_path: Path) -> None:
+    """A boundary model with a guard in its folder is exported by its name; its guard is a model of its own."""
+    save_model(new_model(SECTIONS, seed=1, device="cpu"), tmp_path / "model")
+    save_model(new_model(SECTIONS, seed=2, device="cpu"), tmp_path / "model" / "guard")
+    assert import_model(export_model(tmp_path / "model", tmp_path / "it.zip"), tmp_path / "back").name == "sections"
+
+
 def test_a_translator_is_one_package_of_three_channels(tmp_path: Path) -> None:
     known = Recalibration((0.05, 0.1, 0.4, 0.8), (0.02, 0.2, 0.5, 1.5))
     translator = replace(translate_parts.untrained(), recalibration={"ensemble": known})

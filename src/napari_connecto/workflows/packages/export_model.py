@@ -82,7 +82,7 @@ def _folder(model: str | Path) -> Path:
     shipped = {**list_cascades(), **list_translators(), **list_models()}
     folder = shipped[first] / rest if first in shipped and not Path(model).exists() else Path(model)
     stages = sorted(path.parent.name for path in folder.glob(f"*/{CARD}"))
-    if stages and not (folder / TRANSLATOR).exists():
+    if stages and not (folder / CARD).exists() and not (folder / TRANSLATOR).exists():
         raise ModelError(f"'{model}' holds several networks; export one: {', '.join(f'{model}/{s}' for s in stages)}")
     return folder
 
