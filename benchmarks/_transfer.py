@@ -31,8 +31,9 @@ from napari_connecto.models.training.augment import Augment
 from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.models.transfer.mmd import median_distance, mmd2
-from napari_connecto.workflows.adapt.domains import load_encoder, sample_features
+from napari_connecto.workflows.adapt.domains import load_encoder
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.feature_sample import sample_features
 from napari_connecto.workflows.adapt.fine_tune import boundary_card
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.params import SegmentParams

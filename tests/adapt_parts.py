@@ -17,8 +17,9 @@ from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt.annotate.session import Session
-from napari_connecto.workflows.adapt.domains import sample_features, save_about
+from napari_connecto.workflows.adapt.domains import save_about
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example
+from napari_connecto.workflows.adapt.feature_sample import sample_features
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.em_labels import to_em
 from tests.once import once

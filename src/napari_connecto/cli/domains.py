@@ -22,13 +22,13 @@ def domains() -> None:
 @click.option("--library", type=click.Path(), help="Folder of domains; default: the shipped ones and your own.")
 def list_domains(library: str | None) -> None:
     """Names, voxel sizes, tissue, terms and held-out figures."""
-    from napari_connecto.workflows.adapt.domains import load_models
+    from napari_connecto.workflows.adapt.library_candidates import load_models
 
     for name, model in load_models(library).items():
-        voxel = " x ".join(f"{v:g}" for v in model.card.voxel_nm)
-        if model.damage:
+        if model.card is None or model.damage:
             click.echo(f"{name}: {model.damage}")
             continue
+        voxel = " x ".join(f"{v:g}" for v in model.card.voxel_nm)
         if model.domain is None:
             click.echo(f"{name}: {model.card.name}, {voxel} nm; no sample of its training data")
             click.echo(f"  {model.card.licence or 'licence not stated'}: {model.card.training}")

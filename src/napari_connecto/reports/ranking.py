@@ -81,7 +81,7 @@ def _agreement_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     distance = f"{far:.4f}" if isfinite(far) else "–"
     scores = tuple(told(row.get(name)) for name in ("consensus", "consistency", "instability"))
     own = tuple(told(row.get(name), 3) for name in ("own_encoder", "own_decoder"))
-    return (row["name"], *scores, distance, *own, f"{row['voxel_ratio']:.2f}", fits, row["licence"], row["note"])
+    return (row["name"], *scores, distance, *own, _ratio(row), fits, row["licence"], row["note"])
 
 
 def _distances(rows: Sequence[Mapping[str, Any]], limit: float) -> tuple[list[Figure], Table, tuple[str, str]]:
@@ -122,8 +122,14 @@ RULE = (
 )
 
 
+def _ratio(row: Mapping[str, Any]) -> str:
+    """Of the voxel size; a model whose card is damaged has none."""
+    ratio = number(row.get("voxel_ratio"))
+    return f"{ratio:.2f}" if isfinite(ratio) else "–"
+
+
 def _distance_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    ratio = f"{row['voxel_ratio']:.2f}"
+    ratio = _ratio(row)
     if not isfinite(number(row["mmd2"])):
         return (row["name"], "–", "–", "–", ratio, "not compared", row["licence"], row["note"])
     low, high = row["interval"]

@@ -15,6 +15,7 @@ from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.volume import Volume
 from napari_connecto.phantoms import phantom
+from napari_connecto.reports.ranking import _agreement_cells
 from napari_connecto.workflows.adapt import rank as ranking_module
 from napari_connecto.workflows.adapt.params import RankParams
 from napari_connecto.workflows.adapt.rank import rank_domains, rank_domains_job
@@ -117,13 +118,16 @@ def test_a_damaged_model_is_named_and_the_others_are_ranked(library, neuropil, m
     assert by["near"].compared
 
 
-def test_a_damaged_domain_is_named_and_the_others_are_ranked(library, neuropil, tmp_path):
+@pytest.mark.parametrize(("file", "said"), [("features.npy", "is not a domain"), ("card.json", "cannot read the card")])
+def test_a_damaged_domain_is_named_and_the_others_are_ranked(library, neuropil, tmp_path, file, said):
     copy = Path(shutil.copytree(library, tmp_path / "copy"))
-    (copy / "far/features.npy").write_bytes(b"damaged")
-    by = {rank.name: rank for rank in rank_domains(neuropil, copy, PARAMS).ranks}
+    (copy / "far" / file).write_bytes(b"damaged")
+    found = rank_domains(neuropil, copy, PARAMS)
+    by = {rank.name: rank for rank in found.ranks}
     assert not by["far"].compared
-    assert "is not a domain" in by["far"].note
+    assert said in by["far"].note
     assert by["near"].compared
+    assert not any("nan" in cell for rank in found.ranks for cell in _agreement_cells(rank.row()) if not rank.compared)
 
 
 def test_a_single_section_of_one_place_is_ranked_without_intervals(library, neuropil):

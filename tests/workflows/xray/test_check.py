@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -223,5 +224,7 @@ def test_a_checked_translation_leaves_segments_tables_and_properties(tmp_path):
     for k, point in enumerate(points[:3]):
         assert point.centre_nm == tuple(rows[name][k] for name in ("z_nm", "y_nm", "x_nm"))
         np.testing.assert_allclose(told[3]["annotations"][k]["point"], np.array(point.centre_nm)[::-1] / 10)
+    shutil.rmtree(tmp_path / "segments" / "boundary")
+    assert [layer.name for layer in translation_layers(tmp_path)[0]] == ["EM-like (from X-ray)", "segments"]
     part = check_translation(found, Threshold(), region=Box((0, 0, 0), (36, 20, 40)), places=1)
     assert part.labels.levels[0].shape == (36, 20, 40)

@@ -19,8 +19,8 @@ from napari_connecto.core.jobs import Job, Progress
 TIMEOUT_S = 20.0
 PIECE, EVERY_S = 2**18, 0.25
 """A report comes after so many bytes, or so many seconds."""
-UNFINISHED = ".part"
-"""Suffix of a file that is not whole yet."""
+UNFINISHED, VERSION = ".part", ".version"
+"""Suffixes of a file that is not whole yet, and of what its server said of which version of it that is."""
 SCHEMES = ("https://", "http://")
 
 
@@ -78,7 +78,8 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
     size
         Bytes that it must have.
     sha256
-        Checksum that it must have, hexadecimal; "" for none.
+        Checksum that it must have, hexadecimal; "" for none: then a download is continued only if the server says that
+        the file has not changed since (If-Range, RFC 9110).
     what
         Name for progress.
 
@@ -100,9 +101,13 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
         if there > size:
             there = 0
         if there < size:
-            with _opened(address, there) as answer:
+            version = "" if sha256 else _version(part)
+            if not (sha256 or version):
+                there = 0
+            with _opened(address, there, version=version) as answer:
                 if not _continues(answer, there):
                     there = 0
+                    _note_version(part, answer)
                 with part.open("ab" if there else "wb") as out:
                     told, at = there, monotonic()
                     while piece := answer.read1(PIECE):  # what has come: a slow server delays neither report nor cancel
@@ -122,19 +127,25 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
             wrong = f"has more than the {size} bytes stated" if there > size else "has another SHA-256 than stated"
             raise ModelError(f"'{address}' {wrong}; it was deleted: run the command again, or tell its authors")
         part.replace(path)
+        _with_version(part).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write '{path}': {error.strerror or error}") from error
     return path
 
 
 @contextmanager
-def _opened(address: str, start: int = 0, method: str = "GET") -> Iterator[HTTPResponse]:
-    """The answer of a server, from byte ``start`` on if it can; every fault of the connection in one line."""
+def _opened(address: str, start: int = 0, method: str = "GET", version: str = "") -> Iterator[HTTPResponse]:
+    """The answer of a server, from byte ``start`` on if it can; every fault of the connection in one line.
+
+    With ``version`` all of the file comes if that is no longer its version.
+    """
     if not address.startswith(SCHEMES):
         raise InputError(f"got the address '{address:.200}'; allowed are https:// and http://")
     request = Request(address, headers={"User-Agent": f"napari-connecto/{__version__}"}, method=method)
     if start:
         request.add_header("Range", f"bytes={start}-")
+        if version:
+            request.add_header("If-Range", version)
     try:
         with urlopen(request, timeout=TIMEOUT_S) as answer:
             yield answer
@@ -152,6 +163,26 @@ def _continues(answer: HTTPResponse, start: int) -> bool:
     """Whether an answer begins at byte ``start``, as asked; a server may send all of it instead."""
     stated = str(answer.headers.get("Content-Range", ""))
     return bool(start) and answer.status == 206 and stated.startswith(f"bytes {start}-")
+
+
+def _note_version(part: Path, answer: HTTPResponse) -> None:
+    """Keep what tells this version of a file from another: a strong entity tag, or the date of its last change."""
+    tag = str(answer.headers.get("ETag") or "")
+    told = tag if tag.startswith('"') else str(answer.headers.get("Last-Modified") or "")
+    _with_version(part).write_text(told, encoding="utf-8")
+
+
+def _version(part: Path) -> str:
+    """What was kept; "" if nothing was, or it is no header's line."""
+    try:
+        told = _with_version(part).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+    return told if told.isascii() and told.isprintable() else ""
+
+
+def _with_version(part: Path) -> Path:
+    return part.with_name(part.name + VERSION)
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_connecto.widgets.adapt.choosing.told import ratio_text
 from napari_connecto.widgets.shared.plots import BAR, IntervalDelegate
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class RankTable(QTableWidget):
         scales = [_scale(r.consensus for r in ranks), max(limit, _scale(r.instability for r in ranks)) * 1.05]
         self.setRowCount(len(ranks))
         for i, rank in enumerate(ranks):
-            ratio = f"{rank.voxel_ratio:.2g}×" if rank.voxel_ratio < 10 else f"{rank.voxel_ratio:.0f}×"
+            ratio = ratio_text(rank.voxel_ratio) or "–"
             fits = "yes" if rank.fits else "no" if rank.compared else "?"
             missing = "–" if rank.compared else "not compared"
             bits = f"{rank.consensus.value:.2f}" if rank.consensus else missing

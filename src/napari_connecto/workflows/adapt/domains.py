@@ -16,12 +16,8 @@ import numpy as np
 
 from napari_connecto.core.documents import parse_json
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.core.fitting import fitting_level
-from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import ModelCard, Predictor
-from napari_connecto.core.params import from_mapping
 from napari_connecto.core.shown import shown
-from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import storing, write_json
 from napari_connecto.io.packages.plain_data import safe_array, safe_arrays
 from napari_connecto.models.files import Backend, load_model, read_card
@@ -30,15 +26,11 @@ from napari_connecto.sample_data import shipped_folder
 from napari_connecto.workflows.adapt.em_samples import Example
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.ood.gate import Gate
-from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.library import library_models
-from napari_connecto.workflows.shared.patches import candidates
 
 ABOUT, FEATURES, ENCODER, PATCHES = "domain.json", "features.npy", "encoder", "patches.npz"
 OWN = "own_features.npz"
 """Sample of the training data in the model's own features, by place in the network."""
-FEW = 10
-"""Smallest number of patches for a meaningful sample."""
 
 
 @shown
@@ -172,128 +164,8 @@ def load_library(folder: str | Path | None = None) -> dict[str, Domain]:
     return found
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A boundary model that can be ranked.
-
-    Parameters
-    ----------
-    domain
-        None without a sample of its training data.
-    damage
-        Why its domain cannot be read; "" if it can.
-    """
-
-    folder: Path
-    card: ModelCard
-    domain: Domain | None
-    damage: str = ""
-
-    @classmethod
-    def load(cls, folder: Path) -> Candidate:
-        """From a model's folder; a damaged domain is a candidate too, which says so.
-
-        Raises
-        ------
-        ModelError
-            If not even the card can be read.
-        """
-        card = read_card(folder)
-        if not (folder / ABOUT).is_file():
-            return cls(folder, card, None)
-        try:
-            return cls(folder, card, Domain.load(folder))
-        except ModelError as error:
-            return cls(folder, card, None, str(error))
-
-    def segment(self) -> SegmentParams:
-        """Thresholds tuned with it, else the defaults."""
-        told = (self.domain.about if self.domain is not None else {}).get("segment")
-        return from_mapping(SegmentParams, told) if isinstance(told, dict) else SegmentParams()
-
-
-def load_models(folder: str | Path | None = None) -> dict[str, Candidate]:
-    """Boundary models by name: the shipped ones and those of the user's library, or those inside ``folder``.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    ModelError
-        If the card of a model is damaged.
-    """
-    found = {name: Candidate.load(path) for name, path in library_models(folder).items()}
-    if not found:
-        raise InputError(
-            f"'{folder}' holds no boundary model; import one, or make a domain with `napari-connecto domains train`"
-        )
-    return found
-
-
 def load_encoder(folder: str | Path | None = None, *, device: str = "auto") -> TorchEncoder:
     """The encoder used to compare domains: a library's own, else the shipped one."""
     own = Path(folder) / ENCODER if folder is not None else None
     path = own if own is not None and own.is_dir() else domains_folder() / ENCODER
     return TorchEncoder(load_model(path, device=device, backend="torch"))
-
-
-@shown
-@dataclass(frozen=True)
-class FeatureSample:
-    """Feature vectors (n, d) of tissue patches, and how many patches were skipped as empty."""
-
-    vectors: np.ndarray
-    skipped: int
-
-
-def sample_features(
-    volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
-) -> FeatureSample:
-    """`sample_features_job`, run to its end."""
-    return run(sample_features_job(volume, card, encoder, patches=patches, size=size, seed=seed))
-
-
-def sample_features_job(
-    volume: Volume, card: ModelCard, encoder: TorchEncoder, *, patches: int, size: int, seed: int = 0
-) -> Job[FeatureSample]:
-    """Features of a volume's patches at a model's voxel size, with a report per patch.
-
-    Parameters
-    ----------
-    volume
-        Image.
-    card
-        Gives the voxel size; the normalisation is the encoder's.
-    encoder
-        See `load_encoder`.
-    patches, size
-        Largest number of patches, and their extent along y and x in the card's voxels; each is one section.
-    seed
-        Random seed of their positions.
-
-    Raises
-    ------
-    InputError
-        If fewer than 10 patches contain tissue.
-    VoxelSizeError
-        If the volume is too coarse or too fine for the card.
-    """
-    level = fitting_level(volume, card)
-    extent = (1, min(size, level.shape[1]), min(size, level.shape[2]))
-    if min(extent[1:]) < size // 2:
-        raise InputError(
-            f"'{volume.name}' has {level.shape} voxels at the model's voxel size; at least {size // 2} along y and x "
-            "are needed"
-        )
-    found = candidates(level, extent, patches, seed, ())
-    if len(found.boxes) < FEW:
-        raise InputError(
-            f"'{volume.name}' has {len(found.boxes)} patches of tissue of {extent[1]} x {extent[2]} voxels "
-            f"({found.skipped_empty} were empty); {FEW} are needed: choose a larger region or smaller patches"
-        )
-    scaling = encoder.card.normalisation.resolve(volume)
-    vectors = []
-    for n, box in enumerate(found.boxes):
-        yield Progress(n, len(found.boxes), "comparing training data")
-        vectors.append(encoder(scaling(level.read(box))[None, None]))
-    return FeatureSample(np.concatenate(vectors), found.skipped_empty)

@@ -25,8 +25,9 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.models.transfer.mmd import median_distance, mmd2, mmd_test
-from napari_connecto.workflows.adapt.domains import FEW, Domain, sample_features
+from napari_connecto.workflows.adapt.domains import Domain
 from napari_connecto.workflows.adapt.em_samples import Example, unscaled
+from napari_connecto.workflows.adapt.feature_sample import FEW, sample_features
 from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
 from napari_connecto.workflows.adapt.params import FineTuneParams, PrepareParams
 from napari_connecto.workflows.shared.degrade import Style, degrade_all

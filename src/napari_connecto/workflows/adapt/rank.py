@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +27,9 @@ from napari_connecto.workflows.adapt.agreement.calibration import LIMIT, expecte
 from napari_connecto.workflows.adapt.agreement.places import draw_places
 from napari_connecto.workflows.adapt.agreement.rule import Score, decide
 from napari_connecto.workflows.adapt.domain_map import distance_matrix
-from napari_connecto.workflows.adapt.domains import Candidate, Domain, load_encoder, load_models, sample_features_job
+from napari_connecto.workflows.adapt.domains import Domain, load_encoder
+from napari_connecto.workflows.adapt.feature_sample import sample_features_job
+from napari_connecto.workflows.adapt.library_candidates import Candidate, load_models
 from napari_connecto.workflows.adapt.own_sample import own_distance_job
 from napari_connecto.workflows.adapt.params import RankParams
 from napari_connecto.workflows.adapt.ranking import Rank, Ranking
@@ -92,7 +94,8 @@ def rank_domains_job(
     if encoder is not None:
         check_space(domains, encoder)
     near, notes = _readable(volume, models)
-    places = draw_places(volume, [models[name].card for name in near], params.places, params.place, params.seed)
+    cards = [card for name in near if (card := models[name].card) is not None]
+    places = draw_places(volume, cards, params.places, params.place, params.seed)
     answers: dict[str, Answers] = {}
     own: dict[str, dict[str, Score]] = {}
     work = {f"segmenting with {name}": SEGMENTED * params.places for name in near}
@@ -147,7 +150,7 @@ def _readable(volume: Volume, models: Mapping[str, Candidate]) -> tuple[list[str
     """Models that can read the volume, and why the others cannot."""
     near, notes = [], dict[str, str]()
     for name, model in models.items():
-        if model.damage:
+        if model.card is None or model.damage:
             notes[name] = model.damage
             continue
         try:
@@ -200,7 +203,8 @@ def _ranks(
     unsound = sorted((n for n in answers if n not in sound), key=lambda n: distances[n].mmd2 if n in distances else inf)
     for name in [*ordered, *unsound, *notes]:
         card = models[name].card
-        rank = Rank(name, None, None, voxel_ratio(volume, card), False, notes.get(name, ""), card.licence)
+        ratio, licence = (nan, "") if card is None else (voxel_ratio(volume, card), card.licence)
+        rank = Rank(name, None, None, ratio, False, notes.get(name, ""), licence)
         if name in distances:
             test = distances[name]
             rank = replace(rank, mmd2=test.mmd2, interval=test.interval, p=test.p)

@@ -27,8 +27,9 @@ from napari_connecto.models.training.augment import Augment
 from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.encoder import TorchEncoder
 from napari_connecto.workflows.adapt.compare import score, tune
-from napari_connecto.workflows.adapt.domains import Domain, sample_features, save_about, save_own_features
+from napari_connecto.workflows.adapt.domains import Domain, save_about, save_own_features
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
+from napari_connecto.workflows.adapt.feature_sample import sample_features
 from napari_connecto.workflows.adapt.fine_tune import BoundaryLoss, boundary_card
 from napari_connecto.workflows.adapt.own_sample import own_sample_job
 from napari_connecto.workflows.adapt.params import About, DomainParams

@@ -29,12 +29,15 @@ def is_translation(folder: Path) -> bool:
 
 
 def translation_layers(folder: Path) -> tuple[list[Shown], list[Point]]:
-    """Layers of a translation, and its most uncertain decisions; the image alone where it was not checked."""
+    """Layers of a translation, and its most uncertain decisions; the image alone where it was not checked.
+
+    The membranes are left out if their map, a large file, was deleted.
+    """
     layers, checked = [replace(shown(folder / "mean.zarr"), name="EM-like (from X-ray)")], folder / SEGMENTS
     if not (checked / CHECK).is_file():
         return layers, []
-    boundary = next((checked / "boundary").glob("*.zarr"))
-    layers.append(replace(shown(boundary), name="uncertain membranes", shader=ENTROPY_SHADER))
+    maps = sorted((checked / "boundary").glob("*.zarr"))[:1]
+    layers += [replace(shown(one), name="uncertain membranes", shader=ENTROPY_SHADER) for one in maps]
     labels = shown(checked / "labels" / "labels.zarr")
     layers.append(replace(labels, name="segments", properties=checked / PROPERTIES))
     return layers, _points(Certainty.load(checked))

@@ -12,7 +12,8 @@ from napari_connecto.models.files import load_model
 from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.annotate.suggest import suggest_job
 from napari_connecto.workflows.adapt.contrast import CALLS, notices_job
-from napari_connecto.workflows.adapt.domains import load_encoder, load_models
+from napari_connecto.workflows.adapt.domains import load_encoder
+from napari_connecto.workflows.adapt.library_candidates import load_models
 from napari_connecto.workflows.adapt.rank import calls, rank_domains_job
 from napari_connecto.workflows.adapt.train_domain import train_domain_job
 from napari_connecto.workflows.recipes.entries.adapt import Rank, Suggest, TrainDomain
