@@ -158,10 +158,25 @@ def test_labels_may_cover_a_part_of_the_volume():
 @pytest.mark.parametrize(("worths", "expected"), [((1.7, 1.71, 1.715), 0.5), ((1.5, 1.6, 1.7), 0.8), ((1, 1, 1), 0.5)])
 def test_of_thresholds_equal_but_for_chance_the_one_nearest_to_a_half_is_taken(worths, expected):
     rules = [ObjectRule("masks", threshold, 100.0) for threshold in (0.5, 0.65, 0.8)]
-    chosen, value = calibrate._best(rules, dict(zip(rules, worths, strict=True)).__getitem__, 0.5)
+    chosen, value = calibrate._best(rules, dict(zip(rules, worths, strict=True)).__getitem__, 0.5, 0.02)
     assert (chosen.threshold, value) == (expected, worths[rules.index(chosen)])
-    again, _ = calibrate._best(rules, lambda rule: 1.0, 0.8)
+    again, _ = calibrate._best(rules, lambda rule: 1.0, 0.8, 0.02)
     assert again.threshold == 0.8, "a retrained cascade keeps its own"
+
+
+@pytest.mark.parametrize(("labelled", "expected"), [(2, 0.5), (24, 0.75)])
+def test_few_objects_do_not_move_the_threshold(labelled, expected):
+    """One false detection beside two objects is chance; twelve beside twenty-four are none."""
+    y, x = np.indices((144, 144))
+    spots = [(12 + 24 * (k // 6), 12 + 24 * (k % 6)) for k in range(labelled * 3 // 2)]
+    disks = [(y - row) ** 2 + (x - column) ** 2 < 30 for row, column in spots]
+    truth = np.any(disks[:labelled], axis=0).astype(np.uint8)[None]
+    field = np.maximum(truth * 255, np.any(disks[labelled:], axis=0).astype(np.uint8)[None] * 180)
+    examples = from_labels(Volume.from_array(truth, (1.0, 1.0, 1.0), kind="labels"), "masks")
+    grid = calibrate.BlockGrid(examples.target, examples.target.box, TilePlan(truth.shape, (1, 48, 48)))
+    rule = ObjectRule("masks", 0.5, 12.0, 5, flat=True)
+    chosen, _, _ = calibrate.best_rule(grid, field, rule, examples.centres_nm, examples, prefer=False)
+    assert chosen.threshold == expected
 
 
 @pytest.mark.parametrize(("specks_are_objects", "expected"), [(False, 10), (True, 5)])

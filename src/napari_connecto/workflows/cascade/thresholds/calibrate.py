@@ -99,9 +99,8 @@ def calibrate_job(
     stages
         Finest first.
     rule
-        Its threshold is replaced by the one of best object F1 on the block, with all labelled objects counted,
-        including
-        those below the minimum size.
+        Its threshold is replaced by the best one on the block (`best_rule`), with all labelled objects counted,
+        including those below the minimum size.
     prefer
         Keep the rule's threshold unless another one is better on the block.
 
@@ -210,7 +209,8 @@ def best_rule(
 ) -> tuple[ObjectRule, HeldOut, ScoreCurve]:
     """Of `CANDIDATES` the best threshold, parting touching masks or not; and what it finds.
 
-    Of those that are as good but for chance (`TIE`) the one nearest to 0.5: on new images high and low ones do worse.
+    Of those that are as good but for chance the one nearest to 0.5: on new images high and low ones do worse. Chance is
+    one object of those labelled here, and at least `TIE`: two objects cannot say that 0.95 is better than 0.5.
     Best for centres is the objects' F1; for masks the mean of that and of the voxels' Dice: a mask of half an object
     finds it and does not draw it. Of masks only the ``most`` thresholds of highest Dice are tried: where that is low,
     a map holds thousands of specks, which take minutes to extract.
@@ -222,15 +222,15 @@ def best_rule(
         f1 = judge(find_objects(level, grid.plan, everything, candidate), centres_nm, examples).f1
         return f1 + float(dice[CANDIDATES.index(candidate.threshold)])
 
-    wanted = rule.threshold if prefer else 0.5
+    wanted, chance = rule.threshold if prefer else 0.5, max(TIE, 1 / max(1, len(centres_nm)))
     rules = [replace(rule, threshold=threshold, split_nm=0.0) for threshold in CANDIDATES]
     tried = rules if rule.head == "centres" else [rules[k] for k in np.sort(np.argsort(-dice, kind="stable")[:most])]
-    chosen, best = _best(tried, worth, wanted)
+    chosen, best = _best(tried, worth, wanted, chance)
     if rule.split_nm:
         k = CANDIDATES.index(chosen.threshold)  # objects that are parted may be drawn wider
         near = [one for one in rules[max(0, k - LOWER) : k + 1] if one in tried]
-        split, value = _best([replace(one, split_nm=rule.split_nm) for one in near], worth, wanted)
-        chosen = split if value > best + TIE else chosen
+        split, value = _best([replace(one, split_nm=rule.split_nm) for one in near], worth, wanted, chance)
+        chosen = split if value > best + chance else chosen
     if rule.head == "masks":
         larger = [replace(chosen, min_voxels=chosen.min_voxels * times) for times in LARGER]
         chosen = _without_specks(chosen, larger, worth)
@@ -245,10 +245,12 @@ def _without_specks(rule: ObjectRule, larger: list[ObjectRule], worth: Callable[
     return next(r for r, value in zip((rule, *larger), values, strict=True) if value >= max(values) - TIE)
 
 
-def _best(rules: list[ObjectRule], worth: Callable[[ObjectRule], float], wanted: float) -> tuple[ObjectRule, float]:
-    """Of the rules that are as good as the best but for chance the one of threshold nearest ``wanted``; its worth."""
+def _best(
+    rules: list[ObjectRule], worth: Callable[[ObjectRule], float], wanted: float, chance: float
+) -> tuple[ObjectRule, float]:
+    """Of the rules that are as good as the best but for ``chance`` the one nearest ``wanted``; its worth."""
     values = [worth(rule) for rule in rules]
-    good = [k for k, value in enumerate(values) if value >= max(values) - TIE]
+    good = [k for k, value in enumerate(values) if value >= max(values) - chance]
     k = min(good, key=lambda k: abs(rules[k].threshold - wanted))
     return rules[k], values[k]
 
