@@ -155,6 +155,14 @@ def test_no_cascade_where_nothing_is_gained():
     assert blind.predicted.calls == (1.0, 0.0, 0.0)
 
 
+def test_where_objects_are_everywhere_more_labels_are_not_asked_for():
+    everywhere = Calibration(
+        (np.full(64, 0.9), np.full(16, 0.5)), (np.arange(64) // 4,), np.ones(64, bool), np.arange(64), (1.0, 0.1), (4,)
+    )
+    reason = choose_thresholds(everywhere).reason
+    assert reason == "No cascade: 100% of the validation chunks hold objects; there is little to rule out."
+
+
 def test_a_level_may_be_left_out():
     choice = choose_thresholds(blocks(7, separation=(6, 0.0, 7), tops=1500))
     assert choice.levels == (0, 2)

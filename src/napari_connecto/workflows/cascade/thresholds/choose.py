@@ -28,6 +28,9 @@ from napari_connecto.workflows.cascade.thresholds.rates import (
     predict,
 )
 
+CROWDED = 0.5
+"""Share of chunks with an object from which on there is little to rule out, whatever a coarse level can tell."""
+
 
 @shown
 @dataclass(frozen=True)
@@ -253,6 +256,9 @@ def _why_none(best: Cheapest, calibration: Calibration, prices: Prices, found: i
     if found == 0:
         return f"No cascade: level 0 finds none of the {len(calibration.objects)} validation objects at its threshold."
     if not np.isfinite(best.cost_s):
+        crowded = float(calibration.truth.mean())
+        if crowded >= CROWDED:
+            return f"No cascade: {crowded:.0%} of the validation chunks hold objects; there is little to rule out."
         return (
             f"No cascade: {found} validation objects in {best.holders} coarse chunks are too few, or score too low "
             f"there, to keep {target:.1%} of them; label more, or lower the target."
