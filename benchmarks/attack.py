@@ -21,7 +21,7 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.inference.openvino import torch_model
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.workflows.inspect.missed.attack import attack
-from napari_connecto.workflows.inspect.missed.params import MissedParams
+from napari_connecto.workflows.inspect.missed.params import AttackParams, MissedParams
 from napari_connecto.workflows.inspect.missed.result import WhyMissed
 from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.shared.em_labels import boundary_target, to_em
@@ -138,12 +138,12 @@ def main() -> None:
                     (channel.place, channel.channel),
                     source,
                     places,
+                    AttackParams(side=asked.side),
                     allowed=allowed,
-                    side=asked.side,
                 )
                 runs = " | ".join(f"{told.runs[key]}, {told.runs[key].logit:.1f}" for key in RUNS)
                 kept = f"{told.kept:.0%} | {told.kept_other:.0%}"
-                print(f"| {name} | {channel.name} | {kind} | {told.places} | {runs} | {kept} |", flush=True)
+                print(f"| {name} | {channel.name} | {kind} | {len(told.places)} | {runs} | {kept} |", flush=True)
 
 
 RUNS = ("pattern", "pattern, ablated", "pattern, other ablated", "other pattern", "random piece")

@@ -123,6 +123,7 @@ _HOMES = {
     "ProbeParams": "workflows.inspect.concepts.params",
     "attack": "workflows.inspect.missed.attack",
     "Attack": "workflows.inspect.missed.attacked",
+    "AttackParams": "workflows.inspect.missed.params",
     "why_missed": "workflows.inspect.missed.why_missed",
     "WhyMissed": "workflows.inspect.missed.result",
     "MissedParams": "workflows.inspect.missed.params",

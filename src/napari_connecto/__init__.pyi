@@ -74,6 +74,7 @@ from napari_connecto.workflows.inspect.concepts.params import ProbeParams as Pro
 from napari_connecto.workflows.inspect.concepts.result import Concepts as Concepts
 from napari_connecto.workflows.inspect.missed.attack import attack as attack
 from napari_connecto.workflows.inspect.missed.attacked import Attack as Attack
+from napari_connecto.workflows.inspect.missed.params import AttackParams as AttackParams
 from napari_connecto.workflows.inspect.missed.result import WhyMissed as WhyMissed
 from napari_connecto.workflows.inspect.missed.params import MissedParams as MissedParams
 from napari_connecto.workflows.inspect.probe import probe as probe

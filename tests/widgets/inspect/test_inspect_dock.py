@@ -15,8 +15,10 @@ from qtpy.QtCore import QRectF
 
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model
+from napari_connecto.widgets.inspect.attack_box import FLIPPED, KEPT, PATTERN, verdict
 from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
+from napari_connecto.widgets.inspect.missed_jobs import Attacked
 from napari_connecto.widgets.inspect.restore import LIVE
 from napari_connecto.widgets.inspect.trust import ALL, ERROR
 from napari_connecto.widgets.shared.painted.heat import HEAD, ROW
@@ -28,7 +30,7 @@ from napari_connecto.workflows.inspect.missed.why_missed import why_missed
 from napari_connecto.workflows.inspect.probe import probe
 from napari_connecto.workflows.shared.whole import answers
 from tests.widgets.inspect.conftest import FEW
-from tests.widgets.inspect.steps import settle
+from tests.widgets.inspect.steps import pressed, settle
 
 pytestmark = pytest.mark.gl
 
@@ -317,3 +319,30 @@ def test_checkpoints_become_a_heat_map(dock, viewer, files, images, clear, qtbot
     assert heat.tip_at(left + 1.5 * wide, 2 + HEAD + 1.5 * ROW) == f"decoder.1, 10: {heat.values[1, 1]:.3g}"
     dock.knows.steps.click()
     assert dock.knows.checkpoints is None
+
+
+def test_an_attack_says_whether_a_pattern_flips_answers(dock, viewer, files, images, qtbot) -> None:
+    """Bars and marks are those of the attack, at places that the model leaves empty; they go with the explanation."""
+    painted(dock, viewer, files, images)
+    dock.tabs.setCurrentWidget(dock.missed)
+    dock.missed.better.choose(viewer.layers["clear"])
+    pressed(dock.missed.bar, qtbot)
+    box = dock.missed.attack
+    told: list[Attacked] = []
+    box.bar.worker.returned.connect(told.append)
+    pressed(box.bar, qtbot)
+    carrier = told[0].found.channel
+    assert box.channel.currentText() == f"{carrier[0]}:{carrier[1]}"
+    model = load_model(files[2] / "near", backend="torch")
+    runs = told[0].found.runs
+    assert [bar.text for bar in box.plot.bars][:2] == [
+        f"{runs[name].flips} of {runs[name].tried}" for name in ("pattern", "pattern, ablated")
+    ]
+    assert box.about.text() == verdict(told[0])
+    marks = {name: viewer.layers[name] for name in (FLIPPED, KEPT, PATTERN) if name in viewer.layers}
+    assert sum(len(layer.data) for name, layer in marks.items() if name != PATTERN) == len(told[0].found.places)
+    seen = answers(model, model.card.normalisation.resolve(images[1])(np.asarray(images[1].levels[0].array)))
+    at = np.round(np.concatenate([layer.data for name, layer in marks.items() if name != PATTERN])).astype(int)
+    assert (seen["boundary"][tuple(at.T)] < 0.5).all()  # the model sees nothing there
+    box.offer(None, None)
+    assert not any(name in viewer.layers for name in (FLIPPED, KEPT, PATTERN))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,20 +28,13 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.inspect.concepts.params import ConceptParams
     from napari_connecto.workflows.inspect.concepts.result import Concepts
     from napari_connecto.workflows.inspect.guard.check import PairCheck
-    from napari_connecto.workflows.inspect.missed.asked import Asked
-    from napari_connecto.workflows.inspect.missed.params import MissedParams
-    from napari_connecto.workflows.inspect.missed.result import WhyMissed
     from napari_connecto.workflows.inspect.prune.params import PruneParams
     from napari_connecto.workflows.inspect.prune.result import Pruned
 
 __all__ = [
-    "Explained", "Explaining", "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job",
-    "explain_job", "fit_job", "guarded", "list_job", "peek", "probe_job", "queue_job", "restore_job", "shrink_job",
-    "trust_job",
+    "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job", "fit_job", "guarded",
+    "list_job", "load", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
 ]  # fmt: skip
-
-MISSED, BACKGROUND = 1, 2
-"""Labels to paint."""
 
 
 @dataclass(frozen=True)
@@ -77,62 +70,6 @@ def load(folder: Path) -> Predictor:
     from napari_connecto.models.files import load_model
 
     return load_model(folder, backend="torch")
-
-
-@dataclass(frozen=True)
-class Explaining:
-    """What *Why missed* was asked.
-
-    Parameters
-    ----------
-    volume, good
-        The image, and a better version of it; None: the same image.
-    model, better
-        Folders of the model that missed and of one that does better; None: the same model.
-    painted
-        Labels: `MISSED` and `BACKGROUND`.
-    """
-
-    volume: Volume
-    good: Volume | None
-    model: Path
-    better: Path | None
-    painted: Volume
-    params: MissedParams
-
-
-class Explained(NamedTuple):
-    """The answer, its maps, and both runs, opened, to go on with."""
-
-    found: WhyMissed
-    maps: Mapping[str, Volume]
-    asked: Asked
-
-
-def explain_job(asked: Explaining) -> Job[Explained]:
-    """Compare both runs, and make the maps."""
-    yield from torch_job()
-    from napari_connecto.workflows.inspect.missed.asked import asked_job
-    from napari_connecto.workflows.inspect.missed.maps import maps_job
-    from napari_connecto.workflows.inspect.missed.painted import label_of
-    from napari_connecto.workflows.inspect.missed.why_missed import explained_job
-
-    yield Progress(0, 0, "loading the model")
-    model = load(asked.model)
-    better = load(asked.better) if asked.better is not None else None
-    missed, background = (label_of(asked.painted, value) for value in (MISSED, BACKGROUND))
-    good = asked.good if asked.good is not None else asked.volume
-    opened = yield from asked_job(model, asked.volume, good, missed, background, asked.params, good_model=better)
-    found = yield from explained_job(opened, asked.params)
-    return Explained(found, (yield from maps_job(opened, found)), opened)
-
-
-def restore_job(answer: Explained, channels: int, point_nm: Sequence[float]) -> Job[Volume]:
-    """The run that missed, in the tile at a point, with the first ``channels`` of the ranking from the better run."""
-    yield from torch_job()
-    from napari_connecto.workflows.inspect.missed.maps import restored_job
-
-    return (yield from restored_job(answer.asked, answer.found.total.top[:channels], point_nm))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
+from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.inspect.readings import HEAT, READ, stage_rows, steps_of
 from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.inspect.view import region_in_view
@@ -24,8 +25,7 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import BarsPlot
 from napari_connecto.widgets.shared.painted.heat import HeatPlot
 from napari_connecto.widgets.viewer.layers import LayerImage
-from napari_connecto.widgets.viewer.show import placed_at, to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
+from napari_connecto.widgets.viewer.view import OKABE_ITO
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 
 SCRIBBLES, SCORE, PLACES = "scribbles", "probe score", "highest readings"
@@ -53,6 +53,7 @@ class KnowsTab(PaintedTab):
             "leave them out"
         )
         self.details = text_line("Readings in words")
+        self._marks = Shown(viewer)
         self._lay_out()
         self._connect()
 
@@ -147,13 +148,5 @@ class KnowsTab(PaintedTab):
         self.fold.show()
         if self.canvas is None:
             return
-        image, finest = self.canvas
-        at = to_data(np.asarray((found.places or {}).get(concept, np.empty((0, 3)))), finest, min(image.ndim, 3))
-        if PLACES in self._viewer.layers:
-            self._viewer.layers.remove(self._viewer.layers[PLACES])
-        place = {key: value[-at.shape[1] :] for key, value in placed_at(finest, image, finest).items()}
-        with selection_kept(self._viewer, image):
-            colour = OKABE_ITO["new"]
-            self._viewer.add_points(
-                at, name=PLACES, face_color="transparent", border_color=colour, metadata={RESULT: True}, **place
-            )
+        places = (found.places or {}).get(concept, np.empty((0, 3)))
+        self._marks.points(places, *self.canvas, PLACES, border_color=OKABE_ITO["new"])

@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QComboBox
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
+from napari_connecto.widgets.inspect.attack_box import AttackBox
 from napari_connecto.widgets.inspect.choose import ModelBox
-from napari_connecto.widgets.inspect.jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
+from napari_connecto.widgets.inspect.missed_jobs import BACKGROUND, MISSED, Explained, Explaining, explain_job
 from napari_connecto.widgets.inspect.plots import CurvesPlot, stage_bars
 from napari_connecto.widgets.inspect.restore import RestoreBox
 from napari_connecto.widgets.inspect.tab import PaintedTab
@@ -54,7 +55,7 @@ class MissedTab(PaintedTab):
         self.profile, self.curves = BarsPlot(PROFILE), CurvesPlot()
         self.about = text_line("The answer in short")
         self.details = text_line("Figures")
-        self.restore = RestoreBox(viewer)
+        self.restore, self.attack = RestoreBox(viewer), AttackBox(viewer)
         self._lay_out()
         self._connect()
         self._show_against()
@@ -65,7 +66,10 @@ class MissedTab(PaintedTab):
         self.rows.addRow("With", self.other)
         how = Details(self.form, title="How", tooltip="How many tiles and channels are compared")
         self.fold = Details(self.details, tooltip="Figures behind the plots")
-        for widget in (how, self.bar, self.about, self.profile, self.curves, self.restore, self.fold):
+        by_hand = "Put what a channel answers to where nothing is, with the channel and without it"
+        self.attacking = Details(self.attack, title="Attack by hand", tooltip=by_hand)
+        results = (self.about, self.profile, self.curves, self.restore, self.attacking, self.fold)
+        for widget in (how, self.bar, *results):
             self.column.addWidget(widget)
         self.column.addStretch()
         self._show_result(None)
@@ -137,9 +141,10 @@ class MissedTab(PaintedTab):
             self._shown.add(volume, image, finest, name, **_look(name, volume))
 
     def _show_result(self, answer: Explained | None) -> None:
-        for widget in (self.about, self.profile, self.curves, self.fold):
+        for widget in (self.about, self.profile, self.curves, self.attacking, self.fold):
             widget.setVisible(answer is not None)
         self.restore.offer(answer, self.canvas)
+        self.attack.offer(answer, self.canvas)
         if answer is None:
             return
         found = answer.found

@@ -10,8 +10,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.inspect.jobs import Explained, restore_job
 from napari_connecto.widgets.inspect.layers import Shown
+from napari_connecto.widgets.inspect.missed_jobs import Explained, restore_job
 from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.view import view_box
@@ -85,6 +85,7 @@ class RestoreBox(QWidget):
             self._run()
         else:
             self._waiting.stop()
+            self.worker.cancel()
             self._shown.clear()
 
     def _run(self) -> None:
@@ -101,7 +102,7 @@ class RestoreBox(QWidget):
             return
         self._done = here, channels
         point = finest.to_nm(np.asarray(here.centre)).tolist()
-        self.worker.start(lambda: restore_job(answer, channels, point))
+        self.worker.start(lambda: restore_job(answer, channels, point), abandon=True)
 
     def _on_restored(self, found: Volume) -> None:
         if self._at is None or self._at[0] not in self._viewer.layers or not self.on.isChecked():

@@ -13,10 +13,11 @@ from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButto
 
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.volume import Level
+from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.frame.dock import row
-from napari_connecto.widgets.viewer.show import placed_at, to_data
-from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, jump, selection_kept
+from napari_connecto.widgets.viewer.show import to_data
+from napari_connecto.widgets.viewer.view import OKABE_ITO, jump
 
 WORST = "worst places"
 
@@ -31,7 +32,7 @@ class WorstBox(QWidget):
         self._viewer = viewer
         self.places: Sequence[Any] = ()
         self._at: tuple[Layer, Level] | None = None
-        self._marks: Layer | None = None
+        self._marks = Shown(viewer)
         self.list = QListWidget()
         self.list.setToolTip("Most probable errors first; click one to go there")
         self.list.setFixedHeight(120)
@@ -60,30 +61,12 @@ class WorstBox(QWidget):
             self.list.addItem(item)
         for button in (self.label, self.save):
             button.setEnabled(bool(places))
-        if self._marks is not None and self._marks in self._viewer.layers:
-            self._viewer.layers.remove(self._marks)
-        self._marks = None
+        self._marks.clear()
         if places and at is not None:
-            self._marks = self._mark(*at)
-
-    def _mark(self, image: Layer, finest: Level) -> Layer:
-        centres = np.array([place.centre_nm for place in self.places])
-        data = to_data(centres, finest, min(image.ndim, 3))
-        place = {key: value[-data.shape[1] :] for key, value in placed_at(finest, image, finest).items()}
-        size = max(8, round(float(np.mean([p.box.shape[1:] for p in self.places]))))
-        with selection_kept(self._viewer, image):
-            marks: Layer = self._viewer.add_points(
-                data,
-                name=WORST,
-                size=size,
-                symbol="square",
-                face_color="transparent",
-                border_color=OKABE_ITO["rejected"],
-                features={"error": [place.error for place in self.places]},
-                metadata={RESULT: True},
-                **place,
-            )
-        return marks
+            size = max(8, round(float(np.mean([p.box.shape[1:] for p in places]))))
+            look: dict[str, Any] = {"symbol": "square", "size": size, "border_color": OKABE_ITO["rejected"]}
+            errors = {"error": [place.error for place in places]}
+            self._marks.points([p.centre_nm for p in places], *at, WORST, features=errors, **look)
 
     def _on_place(self, item: QListWidgetItem) -> None:
         if self._at is None or self._at[0] not in self._viewer.layers:

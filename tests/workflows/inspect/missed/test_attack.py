@@ -16,10 +16,12 @@ from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.nets.nets import Residual, Sections
 from napari_connecto.workflows.inspect.missed.attack import attack
 from napari_connecto.workflows.inspect.missed.attacked import Attack
+from napari_connecto.workflows.inspect.missed.params import AttackParams
 from tests.workflows.inspect.missed.test_why_missed import CARD, NM
 
 UPRIGHT, LEVEL, BRIGHT = range(3)
 SOURCE = Box((0, 0, 0), (1, 64, 64))
+FEW = AttackParams(side=9, controls=2)
 PLACES = np.array([(0, y, x) for y in (84, 104) for x in range(20, 110, 20)])
 
 
@@ -50,7 +52,7 @@ def image() -> Volume:
 
 @pytest.fixture(scope="module")
 def found() -> Attack:
-    return attack(known(), image(), ("encoder.2", UPRIGHT), SOURCE, PLACES, side=9, controls=2)
+    return attack(known(), image(), ("encoder.2", UPRIGHT), SOURCE, PLACES, FEW)
 
 
 def test_the_pattern_of_the_channel_flips_the_answer_and_only_with_the_channel(found: Attack) -> None:
@@ -70,7 +72,7 @@ def test_the_pattern_of_the_channel_flips_the_answer_and_only_with_the_channel(f
 
 
 def test_a_channel_that_nothing_reads_makes_no_attack() -> None:
-    told = attack(known(), image(), ("encoder.2", BRIGHT), SOURCE, PLACES, side=9, controls=2)
+    told = attack(known(), image(), ("encoder.2", BRIGHT), SOURCE, PLACES, FEW)
     assert told.runs["pattern"].flips == 0
     assert told.kept > 0.95
 
@@ -79,24 +81,36 @@ def test_patterns_come_from_where_they_are_allowed(found: Attack) -> None:
     """Without the upright bar among the centres, its channel has no pattern that flips anything."""
     allowed = np.zeros(SOURCE.shape, bool)
     allowed[0, 40:50, 36:56] = True
-    told = attack(known(), image(), found.channel, SOURCE, PLACES, allowed=allowed, side=9, controls=2)
+    told = attack(known(), image(), found.channel, SOURCE, PLACES, FEW, allowed=allowed)
     assert allowed[told.pattern]
     assert told.runs["pattern"].flips < found.runs["pattern"].flips
 
 
 def test_places_where_the_model_already_answers_are_left_out(found: Attack) -> None:
     on_the_bar = np.array([(0, 25, 20)])
-    told = attack(known(), image(), found.channel, SOURCE, np.concatenate([PLACES, on_the_bar]), side=9, controls=2)
-    assert told.places == len(PLACES)
+    told = attack(known(), image(), found.channel, SOURCE, np.concatenate([PLACES, on_the_bar]), FEW)
+    assert [list(at) for at in told.places] == PLACES.tolist()
     with pytest.raises(InputError, match="at all of which the model already answers"):
-        attack(known(), image(), found.channel, SOURCE, on_the_bar, side=9)
+        attack(known(), image(), found.channel, SOURCE, on_the_bar, FEW)
+
+
+def test_places_that_are_not_given_are_those_that_the_model_leaves_empty(found: Attack) -> None:
+    """All are clean, far from the bar that is called an object, and apart; the attack is the same as at given ones."""
+    told = attack(known(), image(), found.channel, SOURCE, params=AttackParams(side=9, controls=2, places=6))
+    assert len(told.places) == 6
+    assert all(told.flipped)
+    assert told.runs["pattern, ablated"].flips == 0
+    at = np.array(told.places)
+    assert (np.abs(at[:, None] - at[None]).max(-1) + 99 * np.eye(6) >= 9).all()
+    away = np.hypot(np.clip(np.maximum(20 - at[:, 1], at[:, 1] - 30), 0, None), at[:, 2] - 20)
+    assert away.min() > 4
 
 
 def test_what_cannot_be_asked_is_refused(found: Attack) -> None:
     with pytest.raises(InputError, match=r"got the channel encoder.9:0; the model has stages encoder.1, encoder.2"):
         attack(known(), image(), ("encoder.9", 0), SOURCE, PLACES)
     with pytest.raises(InputError, match="no allowed centre for a disc of 99 voxels"):
-        attack(known(), image(), found.channel, SOURCE, PLACES, side=99)
+        attack(known(), image(), found.channel, SOURCE, PLACES, AttackParams(side=99))
     with pytest.raises(InputError, match=r"got \(1, 9, 9\) for allowed"):
         attack(known(), image(), found.channel, SOURCE, PLACES, allowed=np.ones((1, 9, 9), bool))
 

@@ -19,7 +19,8 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.models.inspect.ablate import without_channel
 from napari_connecto.models.inspect.patching import raised
 from napari_connecto.workflows.inspect.missed.attacked import Attack, Planted
-from napari_connecto.workflows.inspect.missed.windows import Windows, planted
+from napari_connecto.workflows.inspect.missed.params import AttackParams
+from napari_connecto.workflows.inspect.missed.windows import Windows, planted, quiet_job
 
 FLIPPED = 0.1
 """An answer flips if at least this share of a disc is called an object where none of it was."""
@@ -30,12 +31,10 @@ def attack(
     image: Volume,
     channel: tuple[str, int],
     source: Box,
-    places: Sequence[Sequence[int]] | np.ndarray,
+    places: Sequence[Sequence[int]] | np.ndarray | None = None,
+    params: AttackParams | None = None,
     *,
     allowed: np.ndarray | None = None,
-    side: int = 15,
-    controls: int = 5,
-    seed: int = 0,
 ) -> Attack:
     """Put what a channel answers to where it does not belong: does the answer flip, and only with that channel?
 
@@ -56,15 +55,12 @@ def attack(
         Where patterns are taken from, voxels of the level that the model reads; a few tiles.
     places
         (n, 3) voxels (z, y, x) of that level where the model should answer nothing, such as the middle of cells; those
-        where it calls any pixel of the disc an object (or boundary) are left out.
+        where it calls any pixel of the disc an object (or boundary) are left out. Default: the places near ``source``
+        that are farthest from all it calls so.
+    params
+        See `AttackParams`.
     allowed
         Bool of the shape of ``source``: where a pattern's centre may lie. Default: anywhere.
-    side
-        Diameter of the disc, voxels along y and x.
-    controls
-        Random channels.
-    seed
-        Of the controls.
 
     Returns
     -------
@@ -91,11 +87,10 @@ def attack(
     --------
     >>> image = nc.open_sample("neuropil")
     >>> model = nc.load_model(nc.list_models()["synthetic-neuropil"], device="cpu", backend="torch")
-    >>> places = [(1, y, x) for y in range(10, 60, 10) for x in range(10, 60, 10)]
-    >>> told = nc.attack(model, image, ("decoder.4", 5), nc.Box((0, 0, 0), (1, 64, 64)), places, controls=1)
+    >>> source, few = nc.Box((0, 0, 0), (1, 128, 128)), nc.AttackParams(places=4, controls=1)
+    >>> told = nc.attack(model, image, ("decoder.4", 5), source, params=few)
     """
-    job = attack_job(model, image, channel, source, places, allowed=allowed, side=side, controls=controls, seed=seed)
-    return run(job)
+    return run(attack_job(model, image, channel, source, places, params, allowed=allowed))
 
 
 def attack_job(
@@ -103,34 +98,35 @@ def attack_job(
     image: Volume,
     channel: tuple[str, int],
     source: Box,
-    places: Sequence[Sequence[int]] | np.ndarray,
+    places: Sequence[Sequence[int]] | np.ndarray | None = None,
+    params: AttackParams | None = None,
     *,
     allowed: np.ndarray | None = None,
-    side: int = 15,
-    controls: int = 5,
-    seed: int = 0,
 ) -> Job[Attack]:
     """Job of `attack`."""
     yield loading("torch")
-    windows = Windows.of(model, image, side)
-    (place, index), drawn = channel, np.random.default_rng(seed)
+    params = params or AttackParams()
+    windows, side = Windows.of(model, image, params.side), params.side
+    (place, index), drawn = channel, np.random.default_rng(params.seed)
     tap = windows.opened.taps.get(place)
     if tap is None or not 0 <= index < tap.channels:
         raise InputError(f"got the channel {place}:{index}; the model has stages {', '.join(windows.opened.taps)}")
     rest = np.delete(np.arange(tap.channels), index)
-    others = drawn.permutation(rest)[:controls].tolist()
+    others = drawn.permutation(rest)[: params.controls].tolist()
     fits = _fitting(source, allowed, side)
     peaks, means = _peaks(windows, place, [index, *others], source, fits)
     patterns = [windows.disc(at) for at in peaks]
     free = np.argwhere(fits) + source.start
     total: dict[str, list[tuple[float, float]]] = {}
-    clean = 0
+    clean: list[Vec3] = []
+    if places is None:
+        places = yield from quiet_job(windows, source, params.places)
     for n, at in enumerate(np.asarray(places)):
         yield Progress(n, len(places), "planting patterns")
         window = windows.around(at)
         if windows.called(window[None], {})[0][0] > 0:
             continue
-        clean += 1
+        clean.append(vec3(at))
         piece = windows.disc(free[drawn.integers(len(free))])
         inputs = np.stack([planted(window, p) for p in (*patterns, piece)])
         off = [{place: without_channel(c, means[c])} for c in (index, *others)]
@@ -143,7 +139,9 @@ def attack_job(
     if not clean:
         raise InputError(f"got {len(places)} places, at all of which the model already answers; give others")
     kept = {c: windows.kept(source, {place: without_channel(c, means[c])}) for c in (index, *others)}
-    return Attack(channel, peaks[0], clean, _runs(total), kept[index], float(np.mean([kept[c] for c in others] or [1])))
+    flipped = tuple(share >= FLIPPED for share, _ in total["pattern"])
+    other = float(np.mean([kept[c] for c in others] or [1]))
+    return Attack(channel, peaks[0], tuple(clean), flipped, _runs(total), kept[index], other)
 
 
 def _runs(total: Mapping[str, list[tuple[float, float]]]) -> Mapping[str, Planted]:

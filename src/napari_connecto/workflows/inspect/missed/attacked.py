@@ -50,8 +50,8 @@ class Attack:
         Place and number.
     pattern
         Voxel (z, y, x) in the middle of the pattern, where it was taken.
-    places
-        Clean places it was put in.
+    places, flipped
+        Clean places it was put in, voxels (z, y, x), and whether the answer flipped there.
     runs
         "pattern", "pattern, ablated"; controls "other pattern" (of a random channel), "random piece" (of the image),
         "pattern, other ablated" (a random channel).
@@ -61,16 +61,18 @@ class Attack:
 
     channel: tuple[str, int]
     pattern: Vec3
-    places: int
+    places: tuple[Vec3, ...]
+    flipped: tuple[bool, ...]
     runs: Mapping[str, Planted]
     kept: float
     kept_other: float
 
     def lines(self) -> list[str]:
         """The answer in sentences."""
+        name_of = ":".join(map(str, self.channel))
         told = [f"{name}: {planted}, mean logit {planted.logit:.2f}" for name, planted in self.runs.items()]
         return [
-            f"flipped answers at {self.places} clean places with the pattern of {self.channel[0]}:{self.channel[1]} "
+            f"flipped answers at {len(self.places)} clean places with the pattern of {name_of} "
             f"from voxel {', '.join(str(v) for v in self.pattern)} (share, 95 % interval)",
             *told,
             f"of all that the model finds there, it still finds {self.kept:.0%} with the channel ablated, "

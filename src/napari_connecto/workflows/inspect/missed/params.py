@@ -1,4 +1,4 @@
-"""Params of explaining a miss; loads no torch."""
+"""Params of explaining a miss and of an attack; loads no torch."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ class MissedParams:
     draws: int = param(3, "Random orders that the ranking is compared with.", low=1, high=100, advanced=True)
     output: str = param("", "Output of the model whose logits count; empty: the first.", advanced=True)
     seed: int = param(0, "Random seed.", low=0, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class AttackParams:
+    """How a channel's pattern is put where it does not belong."""
+
+    side: int = param(15, "Diameter of the disc that is put into other places, voxels.", low=3, high=255)
+    places: int = param(24, "Largest number of places, where none are given.", low=1, high=10_000)
+    controls: int = param(5, "Random channels of the same stage, as controls.", low=1, high=1000, advanced=True)
+    seed: int = param(0, "Random seed of the controls.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
         check(self)

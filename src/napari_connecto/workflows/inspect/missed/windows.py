@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.predict import check_channels, owned, read_tile
 from napari_connecto.core.tiles import Tile, TilePlan
@@ -21,6 +23,8 @@ from napari_connecto.workflows.inspect.missed.painted import tile_plan
 
 FEATHER = 2.0
 """Voxels over which a disc fades into its surroundings."""
+MARGIN = 3
+"""Voxels between a disc in an empty place and the nearest object."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class Windows:
             before, after = before + int(plain.sum()), after + int((plain & changed).sum())
         return after / before if before else 1.0
 
+    def logits(self, tile: Tile) -> np.ndarray:
+        """Of what a tile owns, (z, y, x)."""
+        return self._owned(tile, self._read(tile), {})
+
     def _owned(self, tile: Tile, patch: np.ndarray, changes: Mapping[str, Change]) -> np.ndarray:
         [logits] = answers_with(self.opened, patch[None], changes, self.output)
         return owned(tile, logits, self.opened.card.outputs[self.output])
@@ -130,3 +138,29 @@ def planted(window: np.ndarray, disc: np.ndarray) -> np.ndarray:
     here = new[:, z, y - half : y + half + 1, x - half : x + half + 1]
     here[:] = weight * disc + (1 - weight) * here
     return new
+
+
+def quiet_job(windows: Windows, source: Box, most: int) -> Job[np.ndarray]:
+    """Voxels (n, 3) farthest from all that the model calls an object, in the sections of ``source`` and near it.
+
+    A disc fits around each, with `MARGIN` voxels to spare, and discs do not overlap.
+    """
+    found: list[Vec3] = []
+    rows = Box(vec3([source.start[0], 0, 0]), vec3([source.stop[0], *windows.level.shape[1:]]))
+    tiles = [windows.plan[int(i)] for i in windows.plan.touching([rows])]
+    tiles.sort(key=lambda tile: float(np.abs(np.subtract(tile.write.centre, source.centre)).sum()))
+    for n, tile in enumerate(tiles):
+        yield Progress(n, len(tiles), "looking for empty places")
+        z = tile.write.shape[0] // 2
+        depth = ndimage.distance_transform_edt(np.pad(windows.logits(tile)[z] <= 0, 1))[1:-1, 1:-1]
+        while len(found) < most and depth.max() > windows.side // 2 + MARGIN:
+            y, x = (int(i) for i in np.unravel_index(depth.argmax(), depth.shape))
+            found.append(vec3([a + b for a, b in zip(tile.write.start, (z, y, x), strict=True)]))
+            depth[max(0, y - windows.side) : y + windows.side, max(0, x - windows.side) : x + windows.side] = 0
+        if len(found) >= most:
+            break
+    if not found:
+        raise InputError(
+            f"got no place for a disc of {windows.side} voxels that the model leaves empty; take a smaller one"
+        )
+    return np.array(found)
