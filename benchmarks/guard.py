@@ -17,35 +17,26 @@ from typing import Any
 import numpy as np
 from _em_data import DATASETS
 from _guard_data import CARD, nuclei, nuclei_model
+from _guard_merges import merges, worst
 from scipy import ndimage
 
 import napari_connecto as nc
 from napari_connecto.core.metrics import auroc
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.volume import Volume
-from napari_connecto.models.inspect.pair import ERROR
 from napari_connecto.models.transfer.encoder import TorchEncoder
-from napari_connecto.workflows.inspect.guard.faults import plant
 from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard
 from napari_connecto.workflows.inspect.guard.params import GuardParams
 from napari_connecto.workflows.inspect.guard.scenes import (
-    HALO,
     Source,
-    answer_at,
-    crop,
     draw,
-    labels_at,
-    pair,
     view,
     view_shape,
 )
 from napari_connecto.workflows.inspect.guard.tiles import Held, Setting, joined, measured, with_output
-from napari_connecto.workflows.inspect.guard.truth import judge, objects_of
 
 SEED = 17
 NAMES = ("pair", "input", "output", "combined")
-PLANTED = 120
-"""Merges planted for the threshold, and again for the figures."""
 
 
 def inverted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -233,61 +224,6 @@ def share(flags: np.ndarray) -> str:
     return f"{flags.mean():.0%}" if len(flags) else "-"
 
 
-def merges(case: Case) -> Iterator[str]:
-    """Planted merges: the threshold is chosen on the source's own part, figures are of the held-out part."""
-    own, held = (planted(case, found) for found in (case.own, case.held))
-    limits = np.linspace(0.05, 0.95, 37)
-    scored = [(limit, *recall_precision(own, limit)) for limit in limits]
-    fit = [s for s in scored if s[2] >= 0.5] or [max(scored, key=lambda s: s[2])]
-    limit = max(fit, key=lambda s: s[1])[0]
-    for name, cases in (("source", own), ("held out", held)):
-        recall, precision = recall_precision(cases, limit)
-        yield (
-            f"- planted merges, {name}: recall {recall:.2f} of {len(cases)}, precision {precision:.2f} of the regions "
-            f"of the error map above {limit:.2f}"
-        )
-    mixed = planted(case, case.held, Mismatched(case.guard.judge))
-    recall, precision = recall_precision(mixed, limit)
-    yield f"- control, another tile's image: recall {recall:.2f}, precision {precision:.2f}"
-
-
-def planted(case: Case, found: Sequence[Source], judging: Any = None) -> list[tuple[np.ndarray, ...]]:
-    """Error map, truth and the planted place of tiles with one merge that the truth counts as an error."""
-    rng, setting, cases = np.random.default_rng(SEED + 1), case.setting, []
-    judging = judging or case.guard.judge
-    while len(cases) < PLANTED:
-        source = found[int(rng.integers(len(found)))]
-        scene = view(source, draw(source, view_shape(setting.model), rng), setting.model, setting.output)
-        made = []
-        for _ in range(8):
-            at = crop(scene, rng)
-            answer, objects = answer_at(scene, at), objects_of(labels_at(scene, at))
-            before = judge(answer, labels_at(scene, at), setting.kind, setting.segment, HALO).wrong
-            changed, where = plant(answer, objects, setting.kind, "merge", float(rng.random()), rng)
-            tile = pair(scene, at, changed, setting.kind, setting.segment)
-            new = tile.judged.wrong & where & ~before
-            if new[HALO:-HALO, HALO:-HALO].sum() >= 9:
-                made.append((tile, where))
-        if len(made) > 1:
-            maps = judging(np.stack([t.both for t, _ in made]), [0] * len(made))[ERROR][:, 0]
-            inner = (slice(HALO, -HALO),) * 2
-            cases += [(m[inner], t.judged.wrong[inner], w[inner]) for m, (t, w) in zip(maps, made, strict=True)]
-    return cases[:PLANTED]
-
-
-def recall_precision(cases: Sequence[tuple[np.ndarray, ...]], limit: float) -> tuple[float, float]:
-    """Share of planted merges that a region above the limit touches; share of such regions that touch an error."""
-    hits, right, regions = 0, 0, 0
-    for error, wrong, where in cases:
-        parts, n = ndimage.label(error > limit)
-        sizes = np.bincount(parts.ravel(), minlength=n + 1)
-        kept = [k for k in range(1, n + 1) if sizes[k] >= 5]
-        hits += bool(np.isin(parts[where & wrong], kept).any())
-        right += sum(bool((wrong & (parts == k)).any()) for k in kept)
-        regions += len(kept)
-    return hits / len(cases), right / max(1, regions)
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -297,7 +233,10 @@ def main() -> None:
     asked = parser.parse_args()
     for name in asked.cases:
         case = membranes(asked.guard) if name == "membranes" else masks()
-        for told in (*rows(case, asked.scenes), *merges(case)):
+        for told in rows(case, asked.scenes):
+            print(told, flush=True)
+        setting, judging, mixed = case.setting, case.guard.judge, Mismatched(case.guard.judge)
+        for told in (*merges(setting, judging, mixed, case.own, case.held), *worst(setting, judging, case.held)):
             print(told, flush=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto.core.errors import InputError, ModelError
-from napari_connecto.core.jobs import Job, run
+from napari_connecto.core.jobs import Job, named, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.models.files import new_model
@@ -105,12 +105,12 @@ def fit_guard_job(
     params = params or GuardParams()
     setting = Setting.of(model, params, segment or SegmentParams(), output, others)
     parts, held = _parts(examples, held_out, setting)
-    folds = 0 if held else len(parts)
+    names = [] if held else [f"without part {k + 1} of {len(parts)}" for k in range(len(parts))]
     phases = Phases(
         {
             ANSWERS: params.scenes * 0.25,
             TRUTHS: params.pairs * 0.03,
-            **{_training(k, folds): params.steps * 0.3 for k in range(folds)},
+            **{f"{name}: {TRAINING}": params.steps * 0.3 for name in names},
             TRAINING: params.steps * 0.3,
             CALIBRATING: params.tiles,
         }
@@ -123,16 +123,13 @@ def fit_guard_job(
         )
     # scenes take the parts in turn, and pairs the scenes
     judges = []
-    for k in range(folds):
-        others_pairs = [one for i, one in enumerate(pairs) if i % len(scenes) % len(parts) != k]
-        judges.append((yield from phases.run(_training(k, folds), _judge_job(setting, others_pairs))))
+    for k, name in enumerate(names):
+        rest = [one for i, one in enumerate(pairs) if i % len(scenes) % len(parts) != k]
+        training = named(name, _judge_job(setting, rest))
+        judges.append((yield from phases.run(f"{name}: {TRAINING}", training)))
     judge = yield from phases.run(TRAINING, _judge_job(setting, pairs))
     calibrating = calibrated_job(setting, judge, judges, parts, held)
     return (yield from phases.run(CALIBRATING, calibrating))
-
-
-def _training(k: int, folds: int) -> str:
-    return f"{TRAINING} for calibration, {k + 1} of {folds}"
 
 
 def _judge_job(setting: Setting, pairs: Sequence[Pair]) -> Job[Predictor]:
