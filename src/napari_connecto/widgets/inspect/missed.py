@@ -28,6 +28,8 @@ from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.inspect.missed.params import MissedParams
 
 PAINT = "missed"
+COLOURS = {"bad": "magenta", "good": "green", "restored": "inferno"}
+LEGEND = "Green is seen by the better run alone, magenta by this one alone, white by both."
 BETTER_IMAGE, BETTER_MODEL = "Better image", "Better model"
 HINT = "Paint 1 on a few pixels of what was missed and 2 on background."
 PROFILE = (
@@ -43,7 +45,9 @@ class MissedTab(PaintedTab):
         tooltip = f"Labels layer: {MISSED} is missed, {BACKGROUND} is background"
         super().__init__(viewer, image, model, title="Painted", name=PAINT, hint=HINT, tooltip=tooltip)
         self.against = QComboBox()
-        self.against.addItems([BETTER_IMAGE, BETTER_MODEL])
+        self.against.addItems([COLOURS = {"bad": "magenta", "good": "green", "restored": "inferno"}
+LEGEND = "Green is seen by the better run alone, magenta by this one alone, white by both."
+BETTER_IMAGE, BETTER_MODEL])
         self.against.setToolTip("What did better: another version of this image, or another model of this architecture")
         self.better = LayerCombo(viewer, (Image,), "The same scene, better, with the same shape")
         self.other = QComboBox()
@@ -153,7 +157,7 @@ class MissedTab(PaintedTab):
         names = ", ".join(channel.name for channel in found.total.carriers[:3])
         short = found.lines()[2].capitalize()
         carry = f" These channels carry it: {names}." if found.total.trusted else " The channels cannot be ranked here."
-        self.about.setText(f"{short}.{carry}")
+        self.about.setText(f"{short}.{carry} {LEGEND}")
         self.details.setText("\n\n".join(line[0].upper() + line[1:] + "." for line in found.lines()))
 
 
@@ -164,10 +168,14 @@ def opened_job(good: Any, painted: Any, asked: Explaining) -> Job[Explained]:
 
 
 def _look(name: str, volume: Volume) -> dict[str, Any]:
-    """Probabilities on one scale; activations each on their own, the difference around 0. One is shown at first."""
+    """Probabilities on one scale; activations each on their own, the difference around 0.
+
+    Both runs are shown at first, and make white where they agree.
+    """
     array = volume.levels[0].array
-    if name in ("bad", "good", "restored"):
-        return {"contrast_limits": (0.0, 1.0), "colormap": "inferno", "blending": "additive", "visible": name == "bad"}
+    if name in COLOURS:
+        look = {"contrast_limits": (0.0, 1.0), "colormap": COLOURS[name], "blending": "additive"}
+        return {**look, "visible": name != "restored"}
     low, high = float(array.min()), float(array.max())
     if name.endswith("difference"):
         most = max(abs(low), abs(high), 1e-6)
