@@ -45,9 +45,7 @@ class MissedTab(PaintedTab):
         tooltip = f"Labels layer: {MISSED} is missed, {BACKGROUND} is background"
         super().__init__(viewer, image, model, title="Painted", name=PAINT, hint=HINT, tooltip=tooltip)
         self.against = QComboBox()
-        self.against.addItems([COLOURS = {"bad": "magenta", "good": "green", "restored": "inferno"}
-LEGEND = "Green is seen by the better run alone, magenta by this one alone, white by both."
-BETTER_IMAGE, BETTER_MODEL])
+        self.against.addItems([BETTER_IMAGE, BETTER_MODEL])
         self.against.setToolTip("What did better: another version of this image, or another model of this architecture")
         self.better = LayerCombo(viewer, (Image,), "The same scene, better, with the same shape")
         self.other = QComboBox()
