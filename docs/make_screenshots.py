@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -264,35 +265,19 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
-def inspect_knows(viewer: napari.Viewer, out: Path) -> None:
-    """Inspect a model, Knows: a probe from scribbles, and the stages that tell mitochondria."""
-    _shots_inspect.knows(viewer, sys.modules[__name__])
-    viewer.close()
-
-
-def inspect_missed(viewer: napari.Viewer, out: Path) -> None:
-    """Inspect a model, Why missed: a blurred image against a clear one."""
-    _shots_inspect.missed(viewer, sys.modules[__name__])
-    viewer.close()
-
-
-def inspect_smaller(viewer: napari.Viewer, out: Path) -> None:
-    """Inspect a model, Smaller: half of the channels."""
-    _shots_inspect.shrunk(viewer, sys.modules[__name__], out)
-    viewer.close()
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
         napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
         get_settings().appearance.theme = "dark"
-        scenes = (cells, use, neuropil, adapt, preview, contrast, xray, inspect_knows, inspect_missed, inspect_smaller)
-        for scene in scenes:
-            if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
+        scenes = {scene.__name__: scene for scene in (cells, use, neuropil, adapt, preview, contrast, xray)}
+        tools = sys.modules[__name__]
+        scenes |= {name: partial(scene, tools=tools) for name, scene in _shots_inspect.SCENES.items()}
+        for name, scene in scenes.items():
+            if sys.argv[1:] and name not in sys.argv[1:]:
                 continue
             viewer = napari.Viewer(show=True, show_welcome_screen=False)
             viewer.window.resize(1366, 768)
-            scene(viewer, Path(folder) / scene.__name__)
+            scene(viewer, Path(folder) / name)
 
 
 if __name__ == "__main__":
