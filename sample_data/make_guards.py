@@ -1,9 +1,8 @@
 """Guards of the domains that ship, from the data they were trained on; no weight of theirs is learnt again:
 ``python sample_data/make_guards.py [NAME ...]``. Ten minutes each on two quiet cores; fly-medulla needs the real data.
 
-Fly-medulla is calibrated on all of its source, in three parts, each judged by a network that learnt from the others;
-the phantom on one of another seed. A guard of rat-axons does not ship: five images of three animals leave too little to
-calibrate on.
+The calibration uses the part of the source, or a phantom of another seed, that the domain's weights were not trained
+on. A guard of rat-axons does not ship: five images of three animals leave too little to calibrate on.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from train_domains import sources
 
 SHIPPED = Path(__file__).parent / "shipped" / "domains"
 HELD_OUT_SEED = 303
-PARAMS = GuardParams(label_kind="em", tiles=240)
+PARAMS = GuardParams(label_kind="em", tiles=160)
 
 
 def guard_of(name: str, held_out: Sequence[Any]) -> Guard:

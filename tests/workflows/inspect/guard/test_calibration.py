@@ -71,18 +71,6 @@ def test_either_of_two_checks_flags_a_tile_at_the_stated_rate():
     assert Calibration.from_json(made.to_json()).score(bad) == pytest.approx(made.score(bad))
 
 
-def test_the_measured_rate_leaves_out_parts_as_a_whole():
-    """Tiles of one part are alike: of three parts, the hard one is above what the two others set, and says so."""
-    rng = np.random.default_rng(7)
-    parts = np.repeat([0, 1, 2], 60)
-    good = rng.normal(size=(180, 1)) + np.where(parts == 2, 4.0, 0.0)[:, None]
-    alone, apart = (Calibration.either(("pair",), good, 0.05, parts=p) for p in (None, parts))
-    assert apart.limit == alone.limit
-    assert apart.measured > 0.3
-    shuffled = Calibration.either(("pair",), good, 0.05, parts=rng.permutation(parts))
-    assert shuffled.measured == pytest.approx(0.05, abs=0.03)
-
-
 def test_too_few_tiles_are_refused():
     rng = np.random.default_rng(4)
     with pytest.raises(InputError, match="a false-alarm rate of 5% needs 19 or more"):

@@ -36,8 +36,7 @@ def test_a_fitted_guard_finds_a_planted_error(tmp_path: Path):
     array = image(1, (12, 192, 192))
     stages = set()
     guard = run(fit_guard_job(Threshold(), [(array, truth(array))], FEW), lambda p: stages.add(p.stage))
-    assert {f"without part {k} of 3: training" for k in (1, 2, 3)} < stages
-    assert len(stages) == 7
+    assert len(stages) == 4
     assert guard.kind == "masks"
     assert guard.usual > 0.99
     assert guard.combined is None  # a model without an encoder has no input check

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,20 +244,6 @@ def test_a_scene_is_what_the_model_says_of_the_place():
     tile = pair(scene, (0, 8, 16), scene.answer[0, 8:136, 16:144], "masks", guard().params)
     assert np.array_equal(tile.image[0] > 0.5, tile.answer > 0.5)
     assert tile.judged.score == 1.0
-
-
-@pytest.mark.parametrize(
-    ("shape", "n", "axis"), [((125, 250, 250), 3, 0), ((3, 192, 400), 3, 2), ((1, 200, 180), 2, 1)]
-)
-def test_parts_of_an_example_are_apart_and_of_one_size(shape, n, axis):
-    source = Source.of((np.zeros(shape, np.uint8), np.ones(shape, np.uint8)), CARD, "instances")
-    parts = [part.part for part in source.parts(3)]
-    assert len(parts) == n
-    assert (parts[0].start, parts[-1].stop) == ((0, 0, 0), shape)
-    gaps = [b.start[axis] - a.stop[axis] for a, b in pairwise(parts)]
-    assert min(gaps) >= max(1, shape[axis] // 50)
-    assert sum(part.shape[axis] for part in parts) + sum(gaps) == shape[axis]
-    assert max(part.shape[axis] for part in parts) - min(part.shape[axis] for part in parts) <= gaps[0] + 1
 
 
 def test_examples_that_do_not_fit_are_refused():

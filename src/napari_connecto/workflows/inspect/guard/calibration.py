@@ -34,7 +34,7 @@ class Calibration:
     false_alarm
         Stated share of good tiles above it.
     alarms, tiles
-        Measured: good held-out tiles above the limit that the other parts would set, of how many.
+        Measured: good held-out tiles above the limit chosen without their own fold, of how many.
     rule
         Whether the score is the weighted sum of the standardised statistics, or the largest of them.
 
@@ -54,14 +54,12 @@ class Calibration:
     rule: Rule = "sum"
 
     @classmethod
-    def either(
-        cls, names: Sequence[str], good: np.ndarray, false_alarm: float, *, parts: np.ndarray | None = None
-    ) -> Calibration:
+    def either(cls, names: Sequence[str], good: np.ndarray, false_alarm: float) -> Calibration:
         """As `fit`, with the largest of the standardised statistics as score: each alone may flag a tile.
 
         For checks of which one falls where the other rises: of a blurred image an answer is consistent, and wrong.
         """
-        return cls.fit(names, good, good[:0], np.zeros(0, bool), false_alarm, rule="max", parts=parts)
+        return cls.fit(names, good, good[:0], np.zeros(0, bool), false_alarm, rule="max")
 
     @classmethod
     def fit(
@@ -73,7 +71,6 @@ class Calibration:
         false_alarm: float,
         *,
         rule: Rule = "sum",
-        parts: np.ndarray | None = None,
     ) -> Calibration:
         """Fit to statistics of tiles.
 
@@ -82,7 +79,7 @@ class Calibration:
         names
             Of the k statistics.
         good
-            (n, k) of good held-out tiles. They set the limit.
+            (n, k) of good held-out tiles; those that follow each other are in one fold. They set the limit.
         learning, bad
             (m, k) of other tiles, and (m,) bool whether each is bad. They set the weights; if all are of one sort,
             statistics count alike.
@@ -90,9 +87,6 @@ class Calibration:
             Share of good tiles that may be flagged.
         rule
             See `Calibration`; "max" has no weights to learn.
-        parts
-            (n,) part of the examples that each good tile is of: tiles of one part are alike, so the measured rate
-            leaves out parts as a whole. Default: fifths, in order.
 
         Raises
         ------
@@ -110,10 +104,8 @@ class Calibration:
         made = cls(tuple(names), mean, scale, weights, 0.0, false_alarm, 0, len(good), rule)
         scores = made.score(good)
         alarms = 0
-        parts = np.arange(len(scores)) * FOLDS // len(scores) if parts is None else parts
-        for part in np.unique(parts):
-            mine = parts == part
-            alarms += int((scores[mine] > _quantile(scores[~mine], false_alarm)).sum())
+        for fold in np.array_split(np.arange(len(scores)), FOLDS):
+            alarms += int((scores[fold] > _quantile(np.delete(scores, fold), false_alarm)).sum())
         return replace(made, limit=_quantile(scores, false_alarm), alarms=alarms)
 
     def score(self, statistics: np.ndarray) -> np.ndarray:

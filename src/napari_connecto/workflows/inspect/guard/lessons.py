@@ -1,9 +1,8 @@
-"""What a judge learns from: answers on degraded inputs, answers with planted faults, right answers to odd images."""
+"""What a judge learns from: answers on degraded inputs, and answers with planted faults."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -19,22 +18,19 @@ from napari_connecto.workflows.inspect.guard.tiles import Setting, scene_of
 from napari_connecto.workflows.inspect.guard.truth import objects_of
 
 ANSWERS, TRUTHS = "running the model on degraded inputs", "planting faults"
-CLEAN, PLANTED, HARD, BESIDE = 0.35, 0.5, 0.2, 0.3
-"""Shares: scenes that are not degraded, pairs with planted faults, answers rounded to 0 and 1, and pairs whose image
-is degraded after it was answered: an unusual image alone is no error."""
-WORST = 0.8
-"""Strongest degradation of those."""
+CLEAN, PLANTED, HARD = 0.35, 0.5, 0.2
+"""Shares: scenes that are not degraded, pairs with planted faults, answers rounded to 0 and 1."""
 
 
-def scenes_job(setting: Setting, parts: Sequence[Sequence[Source]]) -> Job[list[Scene]]:
-    """Answers of the model to views of the parts in turn, most of them degraded."""
+def scenes_job(setting: Setting, sources: Sequence[Source]) -> Job[list[Scene]]:
+    """Answers of the model to views of the examples, most of them degraded."""
     rng, scenes, n = np.random.default_rng(setting.params.seed), list[Scene](), setting.params.scenes
     for k in range(n):
         harm = None if rng.random() < CLEAN else harm_of(str(rng.choice(FAMILIES)), float(rng.uniform(0.05, 1)), rng)
         model = setting.model
         if setting.others and rng.random() < 0.2:
             model = setting.others[int(rng.integers(len(setting.others)))]
-        scenes.append(scene_of(setting, parts[k % len(parts)], model, rng, harm))
+        scenes.append(scene_of(setting, sources, model, rng, harm))
         yield Progress(k + 1, n, ANSWERS)
     return scenes
 
@@ -44,7 +40,7 @@ def harm_of(family: str, strength: float, rng: np.random.Generator) -> Any:
 
 
 def pairs_job(setting: Setting, scenes: Sequence[Scene]) -> Job[list[Pair]]:
-    """Tiles of scenes, with faults planted into half of the answers; the image of some is degraded afterwards."""
+    """Tiles of scenes, with faults planted into half of the answers."""
     rng, pairs, n = np.random.default_rng(setting.params.seed + 1), list[Pair](), setting.params.pairs
     for k in range(n):
         scene = scenes[k % len(scenes)]
@@ -57,11 +53,7 @@ def pairs_job(setting: Setting, scenes: Sequence[Scene]) -> Job[list[Pair]]:
                 answer, _ = plant(answer, objects, setting.kind, fault, float(rng.random()), rng)
         if rng.random() < HARD:
             answer = (answer >= 0.5).astype(np.float32)
-        one = pair(scene, at, answer, setting.kind, setting.segment)
-        if rng.random() < BESIDE:
-            harm = harm_of(str(rng.choice(FAMILIES)), float(rng.uniform(0.05, WORST)), rng)
-            one = replace(one, image=harm(one.image))
-        pairs.append(one)
+        pairs.append(pair(scene, at, answer, setting.kind, setting.segment))
         if k % 10 == 9 or k + 1 == n:
             yield Progress(k + 1, n, TRUTHS)
     return pairs

@@ -30,13 +30,12 @@ class GuardParams:
     scenes: int = param(120, "Views of the examples that the model answers for training.", low=8, high=10_000)
     pairs: int = param(900, "Pairs of image and answer that the judge learns from.", low=16, high=100_000)
     steps: int = param(500, "Training steps of the judge.", low=1, high=100_000)
-    tiles: int = param(200, "Held-out tiles for calibration.", low=20, high=10_000)
-    folds: int = param(
-        3,
-        "Parts of the examples for calibration, each judged by a network that learnt from the other parts; unused if "
-        "held-out examples are given.",
-        low=2,
-        high=10,
+    tiles: int = param(200, "Tiles of the held-out part for calibration.", low=20, high=10_000)
+    held_out: float = param(
+        0.25,
+        "Share of each example, at its far end, kept for calibration; unused if held-out examples are given.",
+        low=0.1,
+        high=0.5,
     )
     batch: int = param(8, "Pairs per step.", low=1, high=256, advanced=True)
     width: int = param(12, "Channels of the judge's first layer.", low=4, high=64, advanced=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ INNER, HALO = 96, 16
 """Side of a tile that is judged, and the context around it, voxels of the model."""
 LABELLED = 0.3
 """Smallest share of a tile that must be labelled."""
-APART, LEAST_SECTIONS = 2, 4
-"""Share of an example, per cent, between two parts of it; sections of a part that is cut along z."""
+APART = 2
+"""Share of an example, per cent, between the part learnt from and the part held out."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,13 @@ class Source:
         scaling = card.normalisation.resolve(image)
         return cls(level, scaling, placed_on(labels, image, level), kind, level.box)
 
-    def parts(self, n: int) -> list[Source]:
-        """Up to ``n`` parts with gaps: along z if there are sections enough, else along the longer of y and x.
-
-        Fewer, but two, where a part would be narrower than a tile.
-        """
+    def split(self, share: float) -> tuple[Source, Source]:
+        """Two parts with a gap: along z if there are 8 sections or more, else along the longer of y and x."""
         shape = self.part.shape
-        axis = 0 if shape[0] >= LEAST_SECTIONS * n else 1 + int(shape[2] > shape[1])
+        axis = 0 if shape[0] >= 8 else 1 + int(shape[2] > shape[1])
         start, size = self.part.start[axis], shape[axis]
-        n = n if axis == 0 else max(2, min(n, size // INNER))
-        gap = max(1, size * APART // 100)
-        cuts = [start + size * k // n for k in range(n + 1)]
-        return [self._between(axis, a, b - gap * (b < cuts[-1])) for a, b in pairwise(cuts)]
+        cut, gap = start + round(size * (1 - share)), max(1, size * APART // 100)
+        return tuple(self._between(axis, a, b) for a, b in ((start, cut - gap), (cut, start + size)))  # type: ignore[return-value]
 
     def _between(self, axis: int, start: int, stop: int) -> Source:
         low, high = list(self.part.start), list(self.part.stop)
