@@ -13,6 +13,7 @@ from napari_connecto.compute.cache import cached, chunk_shape, touched_bytes
 from napari_connecto.compute.memory import PeakMemory, affordable
 from napari_connecto.core.errors import ChunkError, InputError
 from napari_connecto.core.geometry import Box, vec3
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor, Scaling
 from napari_connecto.core.predict import check_channels, read_tile, run_batch
 from napari_connecto.core.tiles import Tile, TilePlan
@@ -67,7 +68,20 @@ def choose_batch(
     sizes: Sequence[int] = (1, 2, 4, 8),
     seconds: float = 3.0,
 ) -> Trial:
-    """Read a few tiles and run them in batches of several sizes.
+    """`trial_job`, run to its end."""
+    return run(trial_job(level, plan, predictor, scaling, sizes=sizes, seconds=seconds))
+
+
+def trial_job(
+    level: Level,
+    plan: TilePlan,
+    predictor: Predictor,
+    scaling: Scaling | None = None,
+    *,
+    sizes: Sequence[int] = (1, 2, 4, 8),
+    seconds: float = 3.0,
+) -> Job[Trial]:
+    """Read a few tiles and run them in batches of several sizes; may be stopped after every forward pass.
 
     Parameters
     ----------
@@ -92,7 +106,7 @@ def choose_batch(
     measured: dict[int, float] = {}
     with PeakMemory() as watch, ThreadPoolExecutor(calls) as pool:
         for size in sizes:
-            call_s = _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
+            call_s = yield from _time_calls(pool, calls, tiles, blocks, predictor, scaling, size)
             measured[size] = call_s / (size * calls)
             slower = measured[size] > 1.1 * min(measured.values())
             enough = len(measured) > 1 or call_s > 4 * CALL_S  # a batch of 1 may be slow for reasons of its own
@@ -158,7 +172,7 @@ def _time_calls(
     predictor: Predictor,
     scaling: Scaling,
     size: int,
-) -> float:
+) -> Job[float]:
     """Seconds that ``calls`` forward passes at once take: the better of two after a warm-up, or of one that is slow."""
     picked = [i % len(tiles) for i in range(size)]
 
@@ -170,6 +184,7 @@ def _time_calls(
         begin = perf_counter()
         list(pool.map(call, range(calls)))
         times.append(perf_counter() - begin)
+        yield Progress(len(times), 0, "timing tiles")
         if times[-1] > SLOW_S:
             break
     return min(times[1:] or times)

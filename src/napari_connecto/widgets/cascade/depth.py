@@ -20,8 +20,18 @@ class InDepth:
         self._viewer = viewer
         self._layer: Points | None = None
         self._wanted, self._half = np.empty(0, bool), np.empty(0)
-        for event in (viewer.dims.events.current_step, viewer.dims.events.ndisplay, viewer.dims.events.order):
+        dims = viewer.dims.events
+        self._events = (dims.current_step, dims.ndisplay, dims.order)
+        for event in self._events:
             event.connect(self._on_moved)
+
+    def release(self) -> None:
+        """Stop following the viewer, and show in every section what is wanted."""
+        for event in self._events:
+            event.disconnect(self._on_moved)
+        if self._layer is not None and len(self._layer.data) == len(self._wanted):
+            self._layer.shown = self._wanted
+        self._layer = None
 
     def show(self, layer: Points, wanted: np.ndarray, depth: np.ndarray) -> None:
         """Show the ``wanted`` points (n,) of a layer; ``depth`` (n,) of their objects, in units of its first axis."""

@@ -135,6 +135,7 @@ class CascadeWidget(Dock):
         self.finder.on_chosen()
         self.gates.show_for(self.cascade.other, self.cascade.folder)
         self._show_tab()
+        self.image.allow_pixels(bool(self.cascade.other) and not training)
         if training:
             self.image.set_model(None)
             return

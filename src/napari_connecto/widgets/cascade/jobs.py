@@ -76,7 +76,14 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
 
 
 def estimate_job(search: Searching, region: Box | None = None) -> Job[Estimate]:
-    """Cost of the search; each level is timed on two real tiles."""
+    """Cost of the search; each level is timed on two real tiles.
+
+    What the cascade itself says of its levels comes first, as a payload, for loading torch takes seconds.
+    """
+    from napari_connecto.workflows.cascade.outlook import outlook
+
+    soon = outlook(search.volume, search.model, search.params)
+    yield Progress(0, 0, "timing the levels", payload=soon)
     yield from torch_job()
     from napari_connecto.workflows.cascade import estimate
 

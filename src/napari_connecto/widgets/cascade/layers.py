@@ -225,10 +225,15 @@ class ResultLayers:
         }
         return self._viewer.add_points(data, **placed_on(self._image), **look, name=name, metadata=metadata)
 
+    def release(self) -> None:
+        """Stop following the viewer."""
+        self._in_depth.release()
+
     def _follow(self, before: ResultLayers, reuse: bool) -> None:
         same = (
             before._image is self._image and before._by == self._by and before._level.voxel_nm == self._level.voxel_nm
         )
+        before.release()
         for layer in before.shown:
             layer.visible = False
         if reuse and same and before.points is not None and before.alive:

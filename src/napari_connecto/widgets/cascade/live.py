@@ -36,7 +36,9 @@ HEAT, OBJECTS, CENTRES = "live scores", "live objects", "live detections"
 def live_button(dock: CascadeWidget) -> LiveButton:
     """The button *Live* of the dock."""
     changes, objects = (dock.image.changed, dock.cascade.changed, dock.options.changed), LiveObjects(dock._viewer)
-    return LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock, objects), changes)
+    button = LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock, objects), changes)
+    button.closed.connect(objects.release)
+    return button
 
 
 def live_search_job(search: Searching, asked: Asked, blocks: Blocks) -> Job[None]:
@@ -93,6 +95,10 @@ class LiveObjects:
     def shown(self) -> list[Layer]:
         """The layer, if there is one."""
         return [] if self._points is None or self._points not in self._viewer.layers else [self._points]
+
+    def release(self) -> None:
+        """Stop following the viewer."""
+        self._in_depth.release()
 
     def begin(self, image: Layer, level: Level, factor: np.ndarray, by: str) -> None:
         """Objects on this image layer, whose level 0 is ``level``; their boxes are in voxels ``factor`` times as large.

@@ -167,4 +167,6 @@ class ResultBox(ReviewBox):
         """Stop exporting and learning, and end the review."""
         self.exporter.close()
         self.learn.close_jobs()
+        if self.layers is not None:
+            self.layers.release()
         super().close_jobs()

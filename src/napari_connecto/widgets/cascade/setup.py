@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.cascade.find.card_list import CardList
-from napari_connecto.widgets.cascade.find.cards import Card, cards_job, own_job
+from napari_connecto.widgets.cascade.find.cards import Card, cards_job, fitting, own_job
 from napari_connecto.widgets.cascade.jobs import list_job, peek
 from napari_connecto.widgets.shared.choice import ChoiceBox, Words
 from napari_connecto.widgets.shared.worker import Worker
@@ -22,13 +22,17 @@ WORDS = Words(
 
 
 class CascadeBox(ChoiceBox):
-    """Which detector: shipped, the user's own, from a folder, or without training; none while one is to be trained."""
+    """Which detector: shipped, the user's own, from a folder, or without training; none while one is to be trained.
+
+    Until the user chooses one, it is the one that fits the image, see `fitting`, else `free`.
+    """
 
     def __init__(self) -> None:
         self.cards = CardList()
         self._known: dict[str, Card] = {}
         self._volume: Volume | None = None
-        self._training = False
+        self._training = self._settled = False
+        self.free = ""
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
         self.setTitle("")
         self.setStyleSheet("QGroupBox { border: none; margin: 0px; padding: 0px; }")
@@ -38,7 +42,7 @@ class CascadeBox(ChoiceBox):
         self._own, self._reader = Worker("own cascades", self, quiet=True), Worker("cards", self, quiet=True)
         self._own.returned.connect(self._on_own)
         self._reader.returned.connect(self._on_cards)
-        self.cards.picked.connect(self._choose)
+        self.cards.picked.connect(self._on_picked)
         self.changed.connect(self._show_chosen)
 
     @property
@@ -66,12 +70,40 @@ class CascadeBox(ChoiceBox):
         if volume is not self._volume:
             self._volume = volume
             self._show_cards()
+            self._suit()
+
+    def use(self, folder: Path) -> None:
+        """Choose the one in a folder; on an error, show it and keep the choice."""
+        self._settled = True
+        super().use(folder)
+
+    def list_others(self, others: dict[str, str]) -> None:
+        """Add entries that need more than a folder; the first needs neither training nor a voxel size."""
+        self.free = next(iter(others), "")
+        super().list_others(others)
+        self._suit()
 
     def close_jobs(self) -> None:
         """Stop listing and reading."""
         super().close_jobs()
         for worker in (self._own, self._reader):
             worker.close(wait_s=0)
+
+    def _suit(self) -> None:
+        """Choose what fits the image, unless the user has chosen."""
+        if self._settled or self._training or self._volume is None or not self._known:
+            return
+        name = fitting(self._known, self._volume) or self.free
+        if name and name != self._chosen:
+            self._choose(name)
+
+    def _on_picked(self, name: str) -> None:
+        self._settled = True
+        self._choose(name)
+
+    def _on_activated(self, index: int) -> None:
+        self._settled = True
+        super()._on_activated(index)
 
     def _choose(self, name: str) -> None:
         self._training = False
@@ -92,6 +124,7 @@ class CascadeBox(ChoiceBox):
     def _on_cards(self, cards: dict[str, Card]) -> None:
         self._known |= cards
         self._show_cards()
+        self._suit()
 
     def _show_cards(self) -> None:
         self.cards.show_cards(dict.fromkeys(self.folders, "") | self.others, self._known, self._volume, self._chosen)

@@ -38,6 +38,9 @@ class Picture(Protocol):
     def show_estimate(self, estimate: Any) -> None:
         """Draw it; None while there is none."""
 
+    def show_outlook(self, outlook: Any) -> str:
+        """Draw what is known before anything is timed, and say so in one short line, rich text."""
+
 
 class PreflightCard(QWidget):
     """Levels, calls, seconds, memory, disk and device; an error line and a button if the job cannot be run.
@@ -89,6 +92,7 @@ class PreflightCard(QWidget):
         self._repair: Callable[[BaseException | None], Fix | None] = lambda error: None
         self._run_fix: Callable[[], None] = lambda: None
         self._worker = Worker("estimate", self, quiet=True)
+        self._worker.reported.connect(self._on_outlook)
         self._worker.returned.connect(self._on_estimated)
         self._worker.failed.connect(self._on_failed)
         self._ood = Worker("out-of-distribution check", self, quiet=True)
@@ -161,6 +165,10 @@ class PreflightCard(QWidget):
     def _on_pause_over(self) -> None:
         if self._make is not None:
             self._worker.start(self._make)
+
+    def _on_outlook(self, _progress: Any, payloads: list[Any]) -> None:
+        if payloads and self._picture is not None and not self._pause.isActive():
+            self.brief.setText(self._picture.show_outlook(payloads[-1]))
 
     def _on_estimated(self, estimate: Any) -> None:
         if self._pause.isActive():

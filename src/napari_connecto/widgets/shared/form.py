@@ -40,6 +40,7 @@ class ParamsForm(QWidget, Generic[P]):
         super().__init__()
         self._kind = kind
         self._rows: dict[str, _Row] = {}
+        self._labels: dict[str, QLabel] = {}
         hints = get_type_hints(kind)
         layout, more = _form_layout(self), QWidget()
         more_layout = _form_layout(more)
@@ -52,7 +53,7 @@ class ParamsForm(QWidget, Generic[P]):
             label.setToolTip(row.tooltip)
             folded = field.name not in first if first else field.metadata["advanced"]
             (more_layout if folded else layout).addRow(label, row)
-            self._rows[field.name] = row
+            self._rows[field.name], self._labels[field.name] = row, label
         if more_layout.rowCount():
             layout.addRow(Details(more, title="More", tooltip="Parameters that rarely need changing"))
 
@@ -70,6 +71,11 @@ class ParamsForm(QWidget, Generic[P]):
         """Set these fields and leave the others as they are, valid or not."""
         for name, value in values.items():
             self._rows[name].value = value
+
+    def count_in(self, unit: str) -> None:
+        """Name the unit of lengths: "nm", or "pixels" on an image of unknown voxel size."""
+        for name, label in self._labels.items():
+            label.setText(self._rows[name].label.replace("(nm)", f"({unit})"))
 
     def has(self, name: str) -> bool:
         """Whether there is a field of this name."""

@@ -6,6 +6,7 @@ The workflows (and torch) are imported inside the jobs, so that opening the dock
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 WAIT_S = 0.1
 CHECKING = "finding uncertain membranes"
 EXAMPLE = "example.npz"
+VIEW = f"{SEGMENTS}-view"
+"""Folder of the segments of a preview, in that of its translation."""
 PARTS = ("mean", "aleatoric", "epistemic")
 BACKEND: Literal["torch"] = "torch"
 _TURN = threading.Lock()
@@ -90,10 +93,12 @@ def list_job() -> Job[dict[str, Path]]:
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
     """Cost of the translation; two real tiles are timed."""
     yield from torch_job()
-    from napari_connecto.workflows.xray.estimate import estimate_translate
+    from napari_connecto.workflows.xray.estimate import estimate_translate_job
 
     yield Progress(0, 0, "timing two tiles")
-    return estimate_translate(what.volume, load(what.model), what.params, region=region, out=what.out)
+    translator = load(what.model)
+    yield Progress(0, 0, "timing two tiles")
+    return (yield from estimate_translate_job(what.volume, translator, what.params, region=region, out=what.out))
 
 
 def check_job(what: Translating) -> Job[OodCheck]:
@@ -145,9 +150,17 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
         parts = {name: getattr(found, name) for name in PARTS}
         listed = yield from phases.run(CHECKING, listing_job(None, parts, what.volume, n))
         return Translated(found, found.lines(), listed, span)
-    out = what.out / SEGMENTS if part is None else unused(what.out / f"{SEGMENTS}-view")
+    out = what.out / SEGMENTS if part is None else unused(what.out / VIEW)
     made = yield from phases.run(CHECKING, checking_job(found, what.volume, what.boundary, out, n, part))
+    _forget_views(what.out, out)
     return Translated(found, [*found.lines(), *made.found.lines()[:1]], made.listed, span, made)
+
+
+def _forget_views(folder: Path, kept: Path) -> None:
+    """Remove the segments of earlier previews, in place of which the viewer shows those in ``kept`` now."""
+    for view in folder.glob(f"{VIEW}*"):
+        if view != kept:
+            shutil.rmtree(view, ignore_errors=True)
 
 
 def _part(found: Translation, volume: Volume, region: Box) -> Box:

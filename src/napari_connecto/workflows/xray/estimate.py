@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from napari_connecto.compute.options import default_batch
-from napari_connecto.compute.trial import choose_batch
+from napari_connecto.compute.trial import trial_job
 from napari_connecto.core.amounts import seconds_text
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, FVec3, Vec3, vec3
+from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.predict import check_channels
 from napari_connecto.core.shown import shown
 from napari_connecto.core.tiles import TilePlan
@@ -86,6 +87,18 @@ def estimate_translate(
     region: Box | None = None,
     out: str | Path | None = None,
 ) -> TranslateEstimate:
+    """`estimate_translate_job`, run to its end."""
+    return run(estimate_translate_job(volume, translator, params, region=region, out=out))
+
+
+def estimate_translate_job(
+    volume: Volume,
+    translator: Translator,
+    params: TranslateParams | None = None,
+    *,
+    region: Box | None = None,
+    out: str | Path | None = None,
+) -> Job[TranslateEstimate]:
     """Tiles, seconds, memory and disk of a translation; two tiles are translated to see how long it takes.
 
     Parameters
@@ -109,7 +122,8 @@ def estimate_translate(
     passes = len(predictor.mixture.passes)
     timed = predictor.mixture.first(1)  # all take as long; timing 256 would block a cancelled estimate for minutes
     batch = default_batch(card)  # a batch of 1 takes another, far slower path through torch in 3-D
-    trial = choose_batch(level, plan, timed, card.normalisation.resolve(volume), sizes=(batch,), seconds=0.0)
+    scaling = card.normalisation.resolve(volume)
+    trial = yield from trial_job(level, plan, timed, scaling, sizes=(batch,), seconds=0.0)
     starts = plan.cells(touched) * plan.tile
     stops = np.minimum(starts + plan.tile, plan.shape)
     box = Box(vec3(starts.min(axis=0).tolist()), vec3(stops.max(axis=0).tolist()))

@@ -51,6 +51,8 @@ class FinderBox(QGroupBox):
         self._names: dict[str, str] = {}
         self.form: ParamsForm[Any] | None = None
         self.waiting = self._chosen = ""
+        self._sized = 0.0
+        """Diameter that was measured in the image, not given by the user."""
         self.example = ExampleRow(viewer)
         self.file, self.browse = QPushButton("File…"), QPushButton("Folder…")
         self.file.setToolTip("Choose a bioimage.io package (zip or yaml)")
@@ -78,7 +80,7 @@ class FinderBox(QGroupBox):
         for worker in (self._lister, self._reader, self._maker, self._sizer):
             worker.failed.connect(self._on_failed)
         self._pause.timeout.connect(self._make)
-        self._source.changed.connect(self._on_changed)
+        self._source.changed.connect(self._on_image_changed)
         self.example.draw.clicked.connect(lambda: self.example.draw_on(self._source.layer))
         self.example.drawn.connect(self._on_drawn)
         self.file.clicked.connect(lambda: self._take(QFileDialog.getOpenFileName(self, "bioimage.io package")[0]))
@@ -151,7 +153,7 @@ class FinderBox(QGroupBox):
         self.form.changed.connect(self._on_changed)
         self.browsing.setVisible(self._cascades.other == MODEL)
         self.example.setVisible(self.form.has(DIAMETER))
-        self._on_changed()
+        self._on_image_changed()
 
     def _take(self, path: str) -> None:
         if path and self.form is not None:
@@ -168,6 +170,16 @@ class FinderBox(QGroupBox):
             return
         if diameter:
             self.form.change(diameter_nm=float(f"{diameter:.3g}"))
+
+    def _on_image_changed(self) -> None:
+        """Lengths may have another unit, and a diameter that was measured is measured anew."""
+        if self.form is None:
+            return
+        unknown = self._source.full is not None and not self._source.full.calibrated
+        self.form.count_in("pixels" if unknown else "nm")
+        if self.form.has(DIAMETER) and self.form.row(DIAMETER).value == self._sized:
+            self.form.change(diameter_nm=0.0)
+        self._on_changed()
 
     def _on_changed(self) -> None:
         """What was made is out of date; make it anew in a moment."""
@@ -199,7 +211,8 @@ class FinderBox(QGroupBox):
 
     def _on_sized(self, diameter: float) -> None:
         if self.form is not None and self.form.has(DIAMETER):
-            self.form.change(diameter_nm=float(f"{diameter:.2g}"))
+            self._sized = float(f"{diameter:.2g}")
+            self.form.change(diameter_nm=self._sized)
 
     def _on_made(self, folder: Path) -> None:
         if self._pause.isActive():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPen, QPixmap
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPen, QPixmap, QRadialGradient
 from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem, QSizePolicy
 
 from napari_connecto.core.volume import Volume
@@ -99,7 +99,7 @@ def _thumbnail(name: str, card: Card | None, match: Fit | None) -> QPixmap:
     if card is not None and card.picture is not None:
         _draw_image(painter, card.picture)
     else:
-        _draw_sign(painter, card)
+        _draw_sign(painter, name, card)
     if match is not None and match.match in SIGNS:
         sign, colour = SIGNS[match.match]
         spot = QRectF(WIDE - 18, 2, 16, 16)
@@ -120,13 +120,19 @@ def _draw_image(painter: QPainter, crop: np.ndarray) -> None:
     painter.drawImage(QRectF(0, 0, WIDE, HIGH), image, QRectF(0, (high - kept) / 2, wide, kept))
 
 
-def _draw_sign(painter: QPainter, card: Card | None) -> None:
-    """Outlines for masks, dots for centres, a box for a package."""
+def _draw_sign(painter: QPainter, name: str, card: Card | None) -> None:
+    """Outlines for masks, dots for centres; without a card soft spots for blobs, a box for a package, else cells."""
     painter.setPen(QPen(QColor("#d0d3da"), 2))
     middle = QPointF(WIDE / 2, HIGH / 2)
-    if card is None:
+    if card is None and name.startswith("Blobs"):
+        _draw_blobs(painter, middle)
+        return
+    if card is None and name.endswith("…"):
         painter.drawRoundedRect(QRectF(middle.x() - 14, middle.y() - 12, 28, 24), 4, 4)
         painter.drawLine(QPointF(middle.x() - 14, middle.y() - 4), QPointF(middle.x() + 14, middle.y() - 4))
+        return
+    if card is None:
+        _draw_cells(painter, middle)
         return
     for x, y, radius in ((-18, 4, 7), (2, -8, 6), (18, 8, 8)):
         spot = QPointF(middle.x() + x, middle.y() + y)
@@ -136,3 +142,25 @@ def _draw_sign(painter: QPainter, card: Card | None) -> None:
             painter.setBrush(QColor("#d0d3da"))
             painter.drawEllipse(spot, radius * 0.6, radius * 0.6)
             painter.setBrush(Qt.BrushStyle.NoBrush)
+
+
+def _draw_blobs(painter: QPainter, middle: QPointF) -> None:
+    """Bright spots that fade out, each of another size."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    for x, y, radius in ((-24, 6, 10), (-2, -8, 14), (24, 8, 12)):
+        spot = QPointF(middle.x() + x, middle.y() + y)
+        light = QRadialGradient(spot, radius)
+        light.setColorAt(0.0, QColor("white"))
+        light.setColorAt(1.0, QColor("#3a3d46"))
+        painter.setBrush(light)
+        painter.drawEllipse(spot, radius, radius)
+
+
+def _draw_cells(painter: QPainter, middle: QPointF) -> None:
+    """Touching cells, each filled in another grey, with a nucleus."""
+    for x, y, wide, grey in ((-22, -3, 15, "#6c7280"), (4, 5, 15, "#565b68"), (27, -5, 12, "#7d8493")):
+        cell = QPointF(middle.x() + x, middle.y() + y)
+        painter.setBrush(QColor(grey))
+        painter.drawEllipse(cell, wide, wide * 0.85)
+        painter.setBrush(QColor("#d0d3da"))
+        painter.drawEllipse(cell, 2.5, 2.5)

@@ -18,6 +18,8 @@ from napari_connecto.widgets.cascade.jobs import CascadeAbout, peek
 
 SIDE = 64
 """Voxels of a picture's side."""
+NEAR = 4.0
+"""How many times finer the voxels of an image of the same kind may be; beyond it, it is probably another kind."""
 MOST = 12
 """Own cascades that are listed, the newest."""
 Match = Literal["fits", "computed", "no", "unknown"]
@@ -55,6 +57,19 @@ def fit(about: CascadeAbout, volume: Volume | None, within: float = 1.25) -> Fit
     if all(ratio <= within for ratio in _ratios(volume.levels[0].voxel_nm, about.voxel_nm)):
         return Fit("computed", "reads a level computed from finer voxels")
     return Fit("no", "needs finer voxels than this image has")
+
+
+def fitting(cards: Mapping[str, Card], volume: Volume) -> str:
+    """The detector to begin with: the first that reads a level of the volume, else the first that reads one computed
+    from voxels at most `NEAR` times finer; "" if none does, or the voxel size is unknown.
+    """
+    if not volume.calibrated:
+        return ""
+    match, finest = {name: fit(card.about, volume).match for name, card in cards.items()}, volume.levels[0].voxel_nm
+    fits = [name for name in cards if match[name] == "fits"]
+    computed = [name for name in cards if match[name] == "computed"]
+    near = [name for name in computed if min(_ratios(finest, cards[name].about.voxel_nm)) >= 1 / NEAR]
+    return next(iter(fits + near), "")
 
 
 def _ratios(have: FVec3, wanted: FVec3) -> list[float]:

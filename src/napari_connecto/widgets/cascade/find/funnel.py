@@ -10,7 +10,8 @@ from napari_connecto.core.amounts import counted, seconds_text, share_text
 from napari_connecto.core.jobs import Progress
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.cascade.estimate import Estimate
+    from napari_connecto.workflows.cascade.estimate import LevelEstimate
+    from napari_connecto.workflows.cascade.outlook import LevelOutlook
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Rung:
         return "\n".join([*lines, *filter(None, [self.outcome])])
 
 
-def planned(estimate: Estimate) -> list[Rung]:
-    """The levels of an estimate, coarsest first."""
-    return [Rung(x.name, x.voxel_nm, x.share, x.calls, x.seconds) for x in estimate.levels]
+def planned(levels: Sequence[LevelEstimate | LevelOutlook]) -> list[Rung]:
+    """The levels of an estimate, or of what is known before it; coarsest first."""
+    return [Rung(x.name, x.voxel_nm, x.share, x.calls, x.seconds) for x in levels]
 
 
 def searched(rungs: Sequence[Rung], progress: Progress) -> list[Rung]:

@@ -18,6 +18,7 @@ from napari_connecto.widgets.shared.plots import Plot
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.estimate import Estimate
+    from napari_connecto.workflows.cascade.outlook import LevelOutlook
 
 ROW = 22
 LEAST = 2.0
@@ -102,9 +103,15 @@ class SearchPicture(QWidget):
         )
         return f"About <b>{seconds_text(estimate.seconds)}</b>{instead}"
 
+    def show_outlook(self, outlook: Sequence[LevelOutlook]) -> str:
+        """The levels before they are timed here, and the time where the cascade was trained."""
+        self.funnel.show_rungs(planned(outlook))
+        there = sum(level.seconds for level in outlook)
+        return f"About <b>{seconds_text(there)}</b> where it was trained; timing two tiles here…"
+
     def show_estimate(self, estimate: Estimate | None) -> None:
         """What is expected; nothing for None."""
-        self.funnel.show_rungs([] if estimate is None else planned(estimate))
+        self.funnel.show_rungs([] if estimate is None else planned(estimate.levels))
         audit = None if estimate is None else estimate.audit
         self.missed.show_reading(None)
         self.more.setVisible(audit is not None and audit.bound > AIM)

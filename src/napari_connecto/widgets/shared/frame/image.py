@@ -7,10 +7,7 @@ from typing import Any
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
@@ -45,6 +42,7 @@ class InputBox(ImageFold):
         self._model_nm: tuple[float, float, float] | None = None
         self._watched: Layer | None = None
         self._problem: ConnectoError | None = None
+        self._in_pixels = False
         self.full: Volume | None = None
         self.layers = LayerCombo(
             viewer, (Image,), "Image layer to read; multiscale layers are read level by level", selected=True
@@ -76,7 +74,7 @@ class InputBox(ImageFold):
         self.channel.currentIndexChanged.connect(self._on_channel)
         self.use_pixels.toggled.connect(self._on_pixels)
         self.layers.chosen.connect(self._on_layer_chosen)
-        self.correct.toggled.connect(self._on_correct_toggled)
+        self.correct.toggled.connect(self._show_voxel)
         self.voxel.changed.connect(self._on_size_given)
         self.picker.changed.connect(self._on_level)
         self._opener.returned.connect(self._on_opened)
@@ -91,8 +89,7 @@ class InputBox(ImageFold):
         """The volume without the levels finer than the chosen one.
 
         A search reads each model's own level in any case. Unless ``truncated``, levels finer than the model's are kept,
-        so
-        that the same search from the command line is the same job.
+        so that the same search from the command line is the same job.
         """
         if self.full is None:
             return None
@@ -162,6 +159,12 @@ class InputBox(ImageFold):
         self._model_nm = voxel_nm
         self._show_levels()
 
+    def allow_pixels(self, on: bool) -> None:
+        """Whether the chosen model reads an image of unknown voxel size as it is, so that there is nothing to ask."""
+        if on != self._in_pixels:
+            self._in_pixels = on
+            self._ask()
+
     def reopen(self) -> None:
         """Open the chosen layer (again), in a worker; `changed` follows."""
         self.error.clear()
@@ -177,6 +180,7 @@ class InputBox(ImageFold):
             self._on_not_opened(error, "")
             return
         self._opener.start(lambda: open_job(described), abandon=True)
+        self._show_line()
 
     def close_jobs(self) -> None:
         """Stop following the viewer."""
@@ -198,7 +202,7 @@ class InputBox(ImageFold):
 
     def _on_opened(self, volume: Volume | None) -> None:
         self.full = volume
-        unknown = volume is not None and not volume.calibrated
+        unknown = self._unknown
         known = volume.levels[0].voxel_nm if volume is not None and not unknown else None
         self.voxel.set_value(known, flat=self.layer is not None and self.layer.ndim == 2)
         if unknown:
@@ -211,8 +215,17 @@ class InputBox(ImageFold):
         self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
         self.use_pixels.blockSignals(False)
         self._show_levels()
-        self.need(self._problem is not None or (unknown and not self.use_pixels.isChecked()))
+        self._ask()
         self.changed.emit()
+
+    def _ask(self) -> None:
+        """Unfold where a voxel size is missing that is needed, or the image cannot be opened."""
+        asked = self._unknown and not self._in_pixels and not self.use_pixels.isChecked()
+        self.need(self._problem is not None or asked)
+
+    @property
+    def _unknown(self) -> bool:
+        return self.full is not None and not self.full.calibrated
 
     def _on_not_opened(self, error: Exception, text: str) -> None:
         self.error.show_error(error, text)
@@ -233,9 +246,6 @@ class InputBox(ImageFold):
     def _show_line(self) -> None:
         """The chosen image in one line."""
         self.describe(self.layer, self.full, self.picker.index, self._problem is not None)
-
-    def _on_correct_toggled(self, on: bool) -> None:
-        self._show_voxel(on)
 
     def _on_size_given(self) -> None:
         """Write it into the layer, where all docks and napari itself read it."""
@@ -275,12 +285,9 @@ class InputBox(ImageFold):
 
     def _watch(self, layer: Layer | None) -> None:
         """Follow the locked level, scale and units set in the layer controls."""
+        slots = {"locked_data_level": self._on_locked, "scale": self._on_scale, "units": self._on_scale}
         for watched, connect in ((self._watched, False), (layer, True)):
-            for name, slot in (
-                ("locked_data_level", self._on_locked),
-                ("scale", self._on_scale),
-                ("units", self._on_scale),
-            ):
+            for name, slot in slots.items():
                 emitter = getattr(watched.events, name, None) if watched is not None else None
                 if emitter is not None:
                     (emitter.connect if connect else emitter.disconnect)(slot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_connecto.compute.live.job import Asked
@@ -36,7 +36,7 @@ ABOUT = (
 
 class LiveButton(QPushButton):
     """Switches a live view on and off. It goes off by itself when a job starts, when its image or one of its layers is
-    removed, and when something fails, which is shown once.
+    removed, and when something fails, which is shown once. ``closed`` is emitted when it is switched off for good.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ class LiveButton(QPushButton):
     changes
         Signals of the dock after which something else may be asked for.
     """
+
+    closed = Signal()
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class LiveButton(QPushButton):
         self._keys.release()
         self._off()
         self.worker.close(wait_s=0.1)
+        self.closed.emit()
 
     def _on_key(self) -> None:
         if self.isEnabled():
