@@ -73,3 +73,68 @@ def test_the_outlook_loads_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def dock(viewer, qtbot, monkeypatch, tmp_path):
+    from napari_connecto.widgets.cascade import dock as cascade
+
+    monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
+    widget = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cascade detection")
+    yield widget
+    widget.close_jobs()
+
+
+def discs():
+    """Centres (12, 2) on a grid, and an image of bright discs there."""
+    centres = np.array([(40 + 50 * (k // 4), 40 + 50 * (k % 4)) for k in range(12)])
+    y, x = np.mgrid[:256, :256]
+    near = np.min([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0) <= 6
+    return centres, np.where(near, 200, 20).astype(np.uint8)
+
+
+@pytest.mark.gl
+@pytest.mark.slow
+def test_on_a_tiff_without_a_voxel_size_one_click_finds_every_object(dock, viewer, qtbot):
+    centres, image = discs()
+    viewer.add_image(image, name="discs")
+    qtbot.waitUntil(lambda: dock.cascade.other.startswith("Blobs"), timeout=60_000)
+    qtbot.waitUntil(lambda: dock.cascade.folder is not None, timeout=120_000)
+    assert not dock.image.line.isChecked()  # nothing is asked
+    assert dock.finder.form._labels["diameter_nm"].text() == "Diameter (pixels)"
+    viewer.reset_view()
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
+        dock.preview.click()
+    points = viewer.layers[dock.results.layers.points.name]
+    found = points.data[np.lexsort((points.data[:, 1].round(-1), points.data[:, 0].round(-1)))]
+    np.testing.assert_allclose(found, centres, atol=1)
+
+
+@pytest.mark.gl
+def test_what_the_user_chose_stays_when_another_image_comes(dock, viewer, qtbot):
+    nm = CARDS["mitochondria"].about.voxel_nm
+    viewer.add_image(np.zeros((8, 64, 64), np.uint8), scale=nm, units="nm", name="em")
+    qtbot.waitUntil(
+        lambda: dock.cascade.peeked is not None and dock.cascade.peeked.name == "mitochondria", timeout=60_000
+    )
+    dock.cascade.cards.picked.emit("cells")
+    viewer.add_image(np.zeros((8, 64, 64), np.uint8), scale=nm, units="nm", name="more em")
+    dock.image.layers.choose(viewer.layers["more em"])
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "more em", timeout=30_000)
+    assert dock.cascade.peeked.name == "cells"
+
+
+@pytest.mark.gl
+def test_points_follow_the_section_only_until_they_are_released(viewer):
+    from napari_connecto.widgets.cascade.depth import InDepth
+
+    viewer.add_image(np.zeros((9, 8, 8), np.uint8))
+    points, depth = viewer.add_points([[1, 4, 4], [7, 4, 4]], size=1), InDepth(viewer)
+    viewer.dims.set_current_step(0, 1)
+    depth.show(points, np.array([True, True]), np.array([2.0, 2.0]))
+    assert list(points.shown) == [True, False]
+    depth.release()
+    assert list(points.shown) == [True, True]
+    viewer.dims.set_current_step(0, 4)
+    assert list(points.shown) == [True, True]
