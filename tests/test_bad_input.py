@@ -225,7 +225,7 @@ def test_absent_and_wrong_voxel_sizes(good, tmp_path, refused):
     line = refused(*detect(tmp_path / "plain.tif", good[1], tmp_path / "out"))
     assert "states no voxel size; give it in nm (voxel_nm=, --voxel-nm Z Y X)" in line
     line = refused(*detect(good[0], good[1], tmp_path / "out", "--voxel-nm", "2000", "740", "1000"))
-    assert "the model needs 2000x1000x1000 nm within 25%" in line
+    assert "the model needs 2000x1000x1000 nm within 25 %" in line
     line = refused(*detect(good[0], good[1], tmp_path / "out", "--voxel-nm", "2000", "-1", "1000"))
     assert "-1" in line
 

@@ -27,5 +27,10 @@ def counted(n: int, noun: str) -> str:
 
 
 def share_text(share: float) -> str:
-    """Per cent, with one decimal if it is small: "47%", "3.1%"."""
-    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"
+    """Per cent, with one decimal if it is small: "47 %", "3.1 %"."""
+    return percent(share, 0 if share >= 0.1 or share == 0 else 1)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Per cent, with so many decimals: "5 %"."""
+    return f"{100 * share:.{digits}f} %"

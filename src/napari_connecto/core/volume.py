@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.content import content_digest
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.geometry import LARGEST_NM, SMALLEST_NM, Box, FVec3, Vec3, fvec3, sound_size, vec3
@@ -214,8 +215,8 @@ class Volume:
             have = ", ".join(_by(level.voxel_nm) for level in self.levels)
             least, most = (_by(np.array(voxel_nm) * f) for f in (1 / (1 + tolerance), 1 + tolerance))
             raise VoxelSizeError(
-                f"'{self.name}' has voxels of {have} nm, the model needs {_by(voxel_nm)} nm within {tolerance:.0%} "
-                f"({least} to {most}); correct the voxel size, or choose another model"
+                f"'{self.name}' has voxels of {have} nm, the model needs {_by(voxel_nm)} nm "
+                f"within {percent(tolerance)} ({least} to {most}); correct the voxel size, or choose another model"
             )
         return self.levels[best]
 

@@ -82,13 +82,13 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     table = dock.choose.table
     texts = [[table.item(i, j).text() for j in range(6)] for i in range(3)]
     assert texts == [
-        ["near", "0.70", "10%", "1×", "yes", "CC0"],
-        ["far", "0.70", "60%", "2×", "no", "?"],
+        ["near", "0.70", "10 %", "1×", "yes", "CC0"],
+        ["far", "0.70", "60 %", "2×", "no", "?"],
         ["odd", "not compared", "not compared", "20×", "?", "CC-BY"],
     ]
     assert table.item(0, 1).data(BAR)[:4] == (0.7, 0.6, 0.9, np.inf)
     assert table.item(0, 2).data(BAR)[:4] == (0.1, 0.05, 0.2, 0.3)
-    assert "chance that another model is better 20%" in table.item(0, 0).toolTip()
+    assert "chance that another model is better 20 %" in table.item(0, 0).toolTip()
     assert table.item(2, 0).toolTip() == "voxels are 20 times too large"
     assert "Start from 'near'" in dock.choose.verdict.text()
     cards = dock.choose.cards
@@ -124,7 +124,7 @@ def test_the_segments_of_the_ranked_models_are_shown_place_by_place(dock, monkey
         image, near, far, titles = dock.choose.panels.layers
         assert (image.name, near.name, far.name) == ("image", "near segments", "far segments")
         assert np.unique(near.data).tolist() == np.unique(far.data).tolist() == [value]
-        shown = [title, "near: 0.70 bits, 10% unstable", "far: 0.70 bits, 60% unstable, does not fit"]
+        shown = [title, "near: 0.70 bits, 10 % unstable", "far: 0.70 bits, 60 % unstable, does not fit"]
         assert list(titles.features["title"]) == shown
 
 

@@ -150,7 +150,7 @@ def test_card_says_what_it_will_cost(dock):
     text = dock.card.text.text()
     assert "about 1.5 s" in text
     assert "exhaustive search: 15 s, 10.0×" in text
-    assert "3.1%" in text
+    assert "3.1 %" in text
     assert dock.card.notes.text() == "a note"
 
 

@@ -38,7 +38,7 @@ def test_a_level_is_filled_as_its_chunks_are_searched_and_never_empties_again():
     """10 of 40 expected chunks of a quarter of the volume: a sixteenth; a later pass counts from 0 again."""
     rungs = searched(RUNGS, Progress(10, 40, "level 0"))
     assert (rungs[0].share, rungs[1].share, rungs[1].done) == (None, 0.0625, 10)
-    assert "searched: 10 chunks, 6.2% of the volume" in rungs[1].tip
+    assert "searched: 10 chunks, 6.2 % of the volume" in rungs[1].tip
     rungs = searched(rungs, Progress(3, 60, "level 0"))
     assert rungs[1].done == 10
     assert searched(rungs, Progress(60, 60, "level 0"))[1].share == pytest.approx(0.375)  # more than expected
@@ -73,7 +73,7 @@ def test_bars_of_the_funnel_narrow_as_the_shares_do(qtbot):
 @pytest.mark.parametrize(("bound", "colour"), [(0.03, GOOD), (0.12, FAIR), (0.6, BAD)])
 def test_the_gauge_tells_the_bound_of_the_audit(bound, colour):
     reading = missed_reading({"rejected": 90, "sampled": 30, "lost_upper": bound, "sentence": "0 of 30"})
-    assert (reading.text, reading.colour, reading.tip) == (f"Missed at most {bound:.0%}", colour, "0 of 30")
+    assert (reading.text, reading.colour, reading.tip) == (f"Missed at most {bound * 100:.0f} %", colour, "0 of 30")
     assert reading.share == pytest.approx(bound / 0.25)
 
 

@@ -60,8 +60,8 @@ def test_a_segmented_bar_is_filled_to_its_share_and_names_the_phase_under_the_mo
     filled = columns(bar, FILL)
     assert filled.min() <= 2
     assert 96 <= filled.max() <= 101
-    assert bar.tip_at(0.1) == "reading: 25% of the expected work"
-    assert bar.tip_at(0.9) == "searching: 75% of the expected work"
+    assert bar.tip_at(0.1) == "reading: 25 % of the expected work"
+    assert bar.tip_at(0.9) == "searching: 75 % of the expected work"
     bar.setRange(0, 0)
     assert len(columns(bar, FILL)) < 60  # no end is known: a quarter that moves
 

@@ -68,7 +68,7 @@ def test_the_interval_is_that_of_a_paired_t_test():
     before, after = [0.5, 0.7, 0.9, 0.4], [0.3, 0.45, 0.7, 0.15]
     low, high = ttest_rel(before, after).confidence_interval(0.95)
     assert comparison(before, after).interval == pytest.approx((low, high))
-    assert "95 %), 36% of what it was" in comparison(before, after).verdict()
+    assert "95 %), 36 % of what it was" in comparison(before, after).verdict()
 
 
 def test_patches_have_the_numbers_of_their_session():

@@ -145,7 +145,7 @@ def test_a_single_section_of_one_place_is_ranked_without_intervals(library, neur
 @pytest.mark.parametrize(("side", "small"), [(96, True), (256, False)])
 def test_small_places_are_said_to_be_judged_too_strictly(library, neuropil, side, small):
     found = rank_domains(neuropil, library, replace(PARAMS, place=side))
-    said = f"Places have {side} x {side} voxels, but the limit of 14% was measured on 384 x 384"
+    said = f"Places have {side} x {side} voxels, but the limit of 14 % was measured on 384 x 384"
     assert (said in found.lines()[-2]) is small
     assert any(said in notice for notice in found.to_json()["notices"]) is small  # the report shows it
 

@@ -141,7 +141,7 @@ def test_fewest_chunks_for_a_bound(bound, rejected, found):
     [
         (
             (0, 3000, 30_000, 1700),
-            "At most 1.8 % of what an exhaustive search finds was missed (95% confidence: the finest level "
+            "At most 1.8 % of what an exhaustive search finds was missed (95 % confidence: the finest level "
             "finds an object in 0 of 3000 rejected chunks re-examined).",
         ),
         ((0, 0, 0, 10), "No chunk was rejected: nothing that an exhaustive search finds can be missed."),
@@ -153,7 +153,7 @@ def test_fewest_chunks_for_a_bound(bound, rejected, found):
         ),
         (
             (0, 100, 1000, 0),
-            "Nothing was found; at most 29 of 1000 rejected chunks hold an object (95% confidence: the finest level "
+            "Nothing was found; at most 29 of 1000 rejected chunks hold an object (95 % confidence: the finest level "
             "finds an object in 0 of 100 rejected chunks re-examined).",
         ),
     ],

@@ -327,7 +327,7 @@ def test_nan_is_named_filled_or_skipped(tmp_path):
 
 def test_wrong_voxel_sizes_are_refused_before_anything_is_written(tmp_path):
     volume = fakes.pyramid(fakes.spots(), voxel_nm=(40.0, 25.1, 25.1))
-    with pytest.raises(VoxelSizeError, match=r"the model needs 40x20x20 nm within 25%"):
+    with pytest.raises(VoxelSizeError, match=r"the model needs 40x20x20 nm within 25 %"):
         detect(volume, fakes.cascade(), GATED, out=tmp_path / "out")
     with pytest.raises(VoxelSizeError, match=r"\(32x16x16 to 50x25x25\); correct the voxel size"):
         detect(volume, fakes.cascade(), GATED, out=tmp_path / "out")

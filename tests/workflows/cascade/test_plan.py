@@ -235,7 +235,7 @@ def test_no_cascade_runs_one_level_and_finds_the_same():
     found = detect(volume, fakes.cascade(), DetectParams(audit=10**6))
     same(found, asked)
     assert found.report["mode"] == "one level"
-    assert found.report["reason"].startswith("No cascade: the fastest cascade that keeps 99.0% would take")
+    assert found.report["reason"].startswith("No cascade: the fastest cascade that keeps 99.0 % would take")
     assert found.report["audit"]["rejected"] == 0
     both = detect(volume, fakes.cascade(), DetectParams(exhaustive=True, force_cascade=True, audit=0))
     assert both.report["reason"] == "Exhaustive search requested."
@@ -250,7 +250,7 @@ def test_an_audit_bound_takes_the_chunks_that_it_needs():
     assert audit["lost_upper"] <= 0.3
     assert audit["sentence"] in report_lines(report)
     told = estimate(volume, fakes.cascade(), DetectParams(audit=3, force_cascade=True), trial=False).notes
-    assert any("5% takes" in note and "set the audit bound to 0.05" in note for note in told)
+    assert any("5 % takes" in note and "set the audit bound to 0.05" in note for note in told)
 
 
 def test_the_report_has_predicted_and_measured_seconds_of_every_phase():

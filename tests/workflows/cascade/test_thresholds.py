@@ -148,7 +148,7 @@ def test_no_cascade_where_nothing_is_gained():
     dear = choose_thresholds(blocks(5, cost=(1.0, 20.0, 200.0)))
     assert (dear.levels, dear.saving, dear.calls, dear.recall) == ((0,), 0.0, (1.0, 0.0, 0.0), 1.0)
     assert (dear.recall_interval, dear.saving_interval, dear.expected_recall) == ((1.0, 1.0), (0.0, 0.0), 1.0)
-    assert "the fastest cascade that keeps 99.0% would take" in dear.reason
+    assert "the fastest cascade that keeps 99.0 % would take" in dear.reason
     blind = choose_thresholds(blocks(6, separation=(6, 0, 0), p=0.05, clustered=1.0))
     assert blind.levels == (0,)
     assert blind.rates[1].fpr is None
@@ -160,7 +160,7 @@ def test_where_objects_are_everywhere_more_labels_are_not_asked_for():
         (np.full(64, 0.9), np.full(16, 0.5)), (np.arange(64) // 4,), np.ones(64, bool), np.arange(64), (1.0, 0.1), (4,)
     )
     reason = choose_thresholds(everywhere).reason
-    assert reason == "No cascade: 100% of the validation chunks hold objects; there is little to rule out."
+    assert reason == "No cascade: 100 % of the validation chunks hold objects; there is little to rule out."
 
 
 def test_a_level_may_be_left_out():

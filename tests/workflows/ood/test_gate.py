@@ -95,7 +95,7 @@ def test_warns_where_chance_does_not_explain_it():
     assert judged.p == pytest.approx(binom.sf(6, 32, 0.05))
     assert judged.warns
     assert judged.lines("fly") == [
-        "7 of 32 tiles are out of distribution for 'fly' (up to 5.0% expected by chance, p = 0.00087): "
+        "7 of 32 tiles are out of distribution for 'fly' (up to 5.0 % expected by chance, p = 0.00087): "
         "check a preview before relying on the result."
     ]
     usual = replace(judged, outside=np.arange(32) < 2)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.widgets.adapt.jobs import Picture
 
 if TYPE_CHECKING:
@@ -30,5 +31,5 @@ def answer_row(ranking: Ranking, n: int) -> list[Picture | None]:
 def _title(rank: Rank) -> str:
     """Name, consensus, instability."""
     told = [f"{rank.consensus.value:.2f} bits"] if rank.consensus is not None else []
-    told += [f"{rank.instability.value:.0%} unstable"] if rank.instability is not None else []
+    told += [f"{percent(rank.instability.value)} unstable"] if rank.instability is not None else []
     return f"{rank.name}: {', '.join(told)}{'' if rank.fits else ', does not fit'}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.widgets.adapt.choosing.told import ratio_text
 from napari_connecto.widgets.shared.plots import BAR, IntervalDelegate
 
@@ -29,7 +30,7 @@ def tip(rank: Rank) -> str:
     if isfinite(rank.expected[0]):
         told.append(f"expected VI {rank.expected[0]:.2f} to {rank.expected[1]:.2f} bits")
     if isfinite(rank.better):
-        told.append(f"chance that another model is better {rank.better:.0%}")
+        told.append(f"chance that another model is better {percent(rank.better)}")
     if isfinite(rank.mmd2):
         told.append(f"MMD² {rank.mmd2:.3f} to its training data")
     for where, score in (("encoder", rank.own_encoder), ("decoder", rank.own_decoder)):
@@ -84,7 +85,7 @@ class RankTable(QTableWidget):
             fits = "yes" if rank.fits else "no" if rank.compared else "?"
             missing = "–" if rank.compared else "not compared"
             bits = f"{rank.consensus.value:.2f}" if rank.consensus else missing
-            share = f"{rank.instability.value:.0%}" if rank.instability else missing
+            share = f"{percent(rank.instability.value)}" if rank.instability else missing
             for j, text in enumerate((rank.name, bits, share, ratio, fits, rank.licence or "?")):
                 item = QTableWidgetItem(text)
                 item.setToolTip(tip(rank))

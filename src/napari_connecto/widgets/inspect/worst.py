@@ -11,6 +11,7 @@ from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.volume import Level
 from napari_connecto.widgets.inspect.layers import Shown
@@ -56,7 +57,7 @@ class WorstBox(QWidget):
         self.error.clear()
         self.list.clear()
         for n, place in enumerate(places, 1):
-            item = QListWidgetItem(f"{n}. {place.error:.0%} wrong, z {place.centre_nm[0] / 1000:.2f} µm")
+            item = QListWidgetItem(f"{n}. {percent(place.error)} wrong, z {place.centre_nm[0] / 1000:.2f} µm")
             item.setData(Qt.ItemDataRole.UserRole, n - 1)
             self.list.addItem(item)
         for button in (self.label, self.save):

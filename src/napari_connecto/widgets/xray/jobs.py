@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.jobs import Job, Progress
@@ -228,7 +229,7 @@ class TranslatorAbout:
         return (
             f"In training, on a held-out block of {self._pair}: PSNR {now['psnr']:.1f} dB "
             f"(interpolated X-ray {before['psnr']:.1f}), "
-            f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals cover {kept['coverage']['0.9']:.0%}; "
+            f"SSIM {now['ssim']:.2f} ({before['ssim']:.2f}); 90 % intervals cover {percent(kept['coverage']['0.9'])}; "
             f"rank correlation of error and sd {kept['spearman']:.2f}."
         )
 

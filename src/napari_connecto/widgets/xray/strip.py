@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QPainter
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.widgets.shared.painted.ink import BAD, FAIR, FILL, fill, text_of, track_of
 from napari_connecto.widgets.shared.plots import Plot
 from napari_connecto.widgets.xray.crops import Shares
@@ -37,7 +38,7 @@ class StripPlot(Plot):
         """Colour and words of each part."""
         if self.shares is None:
             return []
-        words = [(COLOURS[name], f"{name} {getattr(self.shares, name):.0%}") for name in COLOURS]
+        words = [(COLOURS[name], f"{name} {percent(getattr(self.shares, name))}") for name in COLOURS]
         return words if self.shares.checked else [*words[:2], (COLOURS["foreign"], "foreign: not checked")]
 
     def draw(self, painter: QPainter, area: QRectF) -> None:

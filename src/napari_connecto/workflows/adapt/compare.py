@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import FVec3
 from napari_connecto.core.jobs import Job, Progress, run
@@ -102,7 +103,7 @@ class Comparison:
         span = f"{self.gain:+.3f} bits ({self.interval[0]:+.3f} to {self.interval[1]:+.3f}, 95 %)"
         if not self.distinguishable:
             return f"{said}: no significant change, {span}.{self._more()}"
-        return f"{said}: {'gain' if self.improved else 'LOSS'} {span}, {share:.0%} of what it was."
+        return f"{said}: {'gain' if self.improved else 'LOSS'} {span}, {percent(share)} of what it was."
 
     @property
     def needed(self) -> int | None:

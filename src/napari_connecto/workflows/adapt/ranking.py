@@ -8,6 +8,7 @@ from math import isfinite, isnan
 from typing import Any
 
 from napari_connecto import __version__
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.adapt.agreement.answers import Answers
 from napari_connecto.workflows.adapt.agreement.calibration import SIDE
@@ -82,7 +83,7 @@ class Rank:
         told = [f"consensus {_bits(self.consensus)}"] if self.consensus is not None else []
         told.append(f"consistency {_bits(self.consistency)}")
         if self.instability is not None:
-            told.append(f"{self.instability.value:.0%} unstable")
+            told.append(f"{percent(self.instability.value)} unstable")
         if isfinite(self.mmd2):
             told.append(f"MMD^2 {self.mmd2:.3f}")
         if self.own_encoder is not None:
@@ -154,14 +155,14 @@ class Ranking:
         best = self.best
         if best is None:
             return (
-                f"No model fits: more than {self.limit:.0%} of each segmentation changes under flip, noise and blur, "
+                f"No model fits: over {percent(self.limit)} of each segmentation changes under flip, noise and blur, "
                 "or the answers are degenerate. Training from scratch may work as well; compare both."
             )
         told = []
         if isfinite(best.expected[0]):
             told.append(f"expected VI {best.expected[0]:.2f} to {best.expected[1]:.2f} bits")
         if not isnan(best.better):
-            told.append(f"chance that another model is better {best.better:.0%}")
+            told.append(f"chance that another model is better {percent(best.better)}")
         return f"Start from '{best.name}'{': ' if told else ''}{', '.join(told)}."
 
     def lines(self) -> list[str]:
@@ -180,7 +181,7 @@ class Ranking:
         if min(height, width) >= SMALL * SIDE:
             return []
         return [
-            f"Places have {height} x {width} voxels, but the limit of {self.limit:.0%} was measured on "
+            f"Places have {height} x {width} voxels, but the limit of {percent(self.limit)} was measured on "
             f"{SIDE} x {SIDE}. Models are less stable on smaller places, so one that does not fit here may still be "
             "usable."
         ]

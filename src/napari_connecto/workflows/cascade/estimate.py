@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
-from napari_connecto.core.amounts import seconds_text
+from napari_connecto.core.amounts import percent, seconds_text
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.scalings import Scalings
@@ -75,9 +75,10 @@ class AuditOutlook:
     @property
     def sentence(self) -> str:
         """The outlook in words."""
-        text = f"The audit of {self.chunks} rejected chunks can at best show that at most {self.bound:.0%} was missed."
+        best = f"can at best show that at most {percent(self.bound)} was missed"
+        text = f"The audit of {self.chunks} rejected chunks {best}."
         if self.bound > AIM:
-            more = f"{AIM:.0%} takes {self.needed} chunks, {seconds_text(self.more_s)} more"
+            more = f"{percent(AIM)} takes {self.needed} chunks, {seconds_text(self.more_s)} more"
             text += f" {more}: set the audit bound to {AIM:g}."
         return text
 
@@ -126,7 +127,7 @@ class Estimate:
             voxel = "x".join(f"{v:g}" for v in level.voxel_nm)
             yield (
                 f"{level.name} ({voxel} nm, {level.gb:.3g} GB): about {level.calls:.0f} chunks, "
-                f"{level.share:.0%} of it, {seconds_text(level.seconds)}"
+                f"{percent(level.share)} of it, {seconds_text(level.seconds)}"
             )
         tile = "x".join(map(str, self.exhaustive.tile))
         yield (

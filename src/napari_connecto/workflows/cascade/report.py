@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto import __version__
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.volume import PIXEL, UNIT
 from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.detections import Detections
@@ -143,4 +144,4 @@ def _times(report: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+    return percent(share, 0 if share >= 0.1 else 1)

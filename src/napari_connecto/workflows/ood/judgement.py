@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.shown import shown
 
 SIGNIFICANT = 0.001
@@ -59,7 +60,7 @@ class Judgement:
             return [f"No tissue found to compare with the training data of '{name}'."]
         told = (
             f"{self.outside.sum()} of {len(self.outside)} tiles are out of distribution for '{name}' "
-            f"(up to {self.expected:.1%} expected by chance, p = {self.p:.2g})"
+            f"(up to {percent(self.expected, 1)} expected by chance, p = {self.p:.2g})"
         )
         usual = f"{told}; no warning, which takes p < {SIGNIFICANT:g}."
         return [f"{told}: check a preview before relying on the result." if self.warns else usual]

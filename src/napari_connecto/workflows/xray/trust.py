@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.views.wrapped import ChunkWise
@@ -42,7 +43,7 @@ class Region:
         if self.epistemic is None:
             return f"passes disagree about membranes, sd {self.sd:.2f}"
         kind = "epistemic (the translator does not know)" if self.epistemic > 0.5 else "aleatoric (not in the X-ray)"
-        return f"sd {self.sd:.3f}, mostly {kind}, {self.epistemic:.0%} epistemic"
+        return f"sd {self.sd:.3f}, mostly {kind}, {percent(self.epistemic)} epistemic"
 
 
 def worst_regions(

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.widgets.adapt.choosing.pictures import SIDE, answer_picture
 from napari_connecto.widgets.adapt.choosing.told import Told, ratio_text
 from napari_connecto.widgets.adapt.ranks import tip
@@ -74,10 +75,10 @@ class ModelFrame(QFrame):
         if rank.instability is not None:
             value, low, high = (1 - v for v in (rank.instability.value, rank.instability.high, rank.instability.low))
             span = (low, high) if isfinite(low) and isfinite(high) else (value, value)
-            text = f"{value:.0%} ({span[0]:.0%} to {span[1]:.0%})"
+            text = f"{percent(value)} ({percent(span[0])} to {percent(span[1])})"
             self.bar.limit = 1 - limit
             colour = GOOD if rank.fits else BAD
-            self.bar.show_whiskers([Whisker("stable", value, *span, f"{value:.0%}", colour, text)])
+            self.bar.show_whiskers([Whisker("stable", value, *span, f"{percent(value)}", colour, text)])
         self.bar.setVisible(rank.instability is not None)
         said = [f"{rank.consensus.value:.2f} bits from others"] if rank.consensus is not None else []
         said.append(f"{ratio_text(rank.voxel_ratio)} voxels")

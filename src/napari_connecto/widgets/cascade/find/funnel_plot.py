@@ -9,7 +9,7 @@ from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QPainter, QPen
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_connecto.core.amounts import seconds_text, share_text
+from napari_connecto.core.amounts import percent, seconds_text, share_text
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.cascade.find.funnel import Rung, ended, planned, searched
 from napari_connecto.widgets.shared.painted.gauge import Gauge, Reading
@@ -117,9 +117,9 @@ class SearchPicture(QWidget):
         self.more.setVisible(audit is not None and audit.bound > AIM)
         if audit is None:
             return
-        text = f"The audit can show: missed at most {audit.bound:.0%}"
+        text = f"The audit can show: missed at most {percent(audit.bound)}"
         self.missed.show_reading(Reading(text, 0.0, expected=audit.bound / FULL, marks=_marks(), tip=audit.sentence))
-        self.more.setText(f"Audit down to {AIM:.0%} (+{seconds_text(audit.more_s)})")
+        self.more.setText(f"Audit down to {percent(AIM)} (+{seconds_text(audit.more_s)})")
         self.more.setToolTip(f"Re-examine {audit.needed} rejected chunks instead of {audit.chunks}")
 
     def show_progress(self, progress: Progress) -> None:
@@ -143,11 +143,11 @@ def missed_reading(audit: Mapping[str, Any]) -> Reading | None:
         return Reading("Missed: not measured (no audit)", 0.0, marks=_marks(), tip=audit["sentence"])
     bound = float(audit["lost_upper"])
     colour = GOOD if bound <= AIM else FAIR if bound <= FULL else BAD
-    return Reading(f"Missed at most {bound:.0%}", bound / FULL, colour, _marks(), tip=audit["sentence"])
+    return Reading(f"Missed at most {percent(bound)}", bound / FULL, colour, _marks(), tip=audit["sentence"])
 
 
 def _marks() -> tuple[tuple[float, str], ...]:
-    return (AIM / FULL, f"{AIM:.0%}"), (1.0, f"{FULL:.0%}")
+    return (AIM / FULL, f"{percent(AIM)}"), (1.0, f"{percent(FULL)}")
 
 
 def _bar(left: float, wide: float, row: QRectF, share: float) -> QRectF:

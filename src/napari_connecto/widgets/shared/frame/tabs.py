@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 
 class Tabs(QObject):
@@ -46,12 +46,25 @@ class Tabs(QObject):
         beside = [o for o in others if o is not dock and o.isVisible() and window.dockWidgetArea(o) == area]
         if beside and not beside[-1].isFloating():
             window.tabifyDockWidget(beside[-1], dock)
+            for each in (*beside, dock):
+                each.setWindowTitle(short_title(each.windowTitle()))
             self._raising.start(0)
 
     def _on_raise(self) -> None:
         dock = _dock_around(self._widget)
-        if dock is not None:
-            dock.raise_()
+        if dock is None:
+            return
+        dock.raise_()
+        window = dock.parent()
+        for bar in window.findChildren(QTabBar) if window is not None else ():
+            if bar.parent() is window and dock.windowTitle() in map(bar.tabText, range(bar.count())):
+                bar.setElideMode(Qt.TextElideMode.ElideNone)  # what does not fit is reached by its arrows
+                bar.setUsesScrollButtons(True)
+
+
+def short_title(title: str) -> str:
+    """A dock's title without the name of the plugin, which napari adds: as a tab it would be cut."""
+    return title.partition(" (")[0]
 
 
 def _dock_around(widget: QWidget) -> QDockWidget | None:

@@ -15,6 +15,7 @@ from math import floor
 import numpy as np
 from scipy.stats import beta
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 
 EVERYTHING = "what an exhaustive search finds"
@@ -64,7 +65,7 @@ class Audit:
         seen = f"the finest level finds an object in {self.positives} of {self.sampled} rejected chunks re-examined"
         if self.near_positives:
             seen += f", {self.near_positives} of them among the {self.near} that came closest to passing"
-        sure = f"{self.confidence:.0%} confidence"
+        sure = f"{percent(self.confidence)} confidence"
         if self.sampled == self.rejected:
             return f"{_percent(self.lost_upper)} of {EVERYTHING} was missed: {seen}, which were all."
         if self.found == 0:

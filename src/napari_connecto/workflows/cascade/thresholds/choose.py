@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.rates import CascadeExpectation
 from napari_connecto.core.shown import shown
@@ -238,11 +239,12 @@ def _labelled(calibration: Calibration, m: Measured) -> LabelledRecall | None:
 
 def _why(choice: Choice, best: Cheapest, finder: str) -> str:
     names = " and ".join(f"level {k}" for k in choice.levels[:0:-1])
-    low, high = choice.saving_interval
+    low, high = map(percent, choice.saving_interval)
+    kept, new, least = (percent(r, 1) for r in (choice.recall, choice.expected_recall, choice.recall_interval[0]))
     text = (
-        f"{names.capitalize()} before level 0: saves {choice.saving:.0%} of the cost ({low:.0%} to {high:.0%}), keeps "
-        f"{choice.recall:.1%} of what {finder} finds; on new data expect {choice.expected_recall:.1%}, at "
-        f"least {choice.recall_interval[0]:.1%}. This rests on {choice.objects} objects in {best.holders} coarse chunks"
+        f"{names.capitalize()} before level 0: saves {percent(choice.saving)} of the cost ({low} to {high}), keeps "
+        f"{kept} of what {finder} finds; on new data expect {new}, at least {least}. "
+        f"This rests on {choice.objects} objects in {best.holders} coarse chunks"
     )
     if best.fitted:
         text += ": too few to measure so small a loss, so a threshold was extrapolated below all of them "
@@ -258,13 +260,13 @@ def _why_none(best: Cheapest, calibration: Calibration, prices: Prices, found: i
     if not np.isfinite(best.cost_s):
         crowded = float(calibration.truth.mean())
         if crowded >= CROWDED:
-            return f"No cascade: {crowded:.0%} of the validation chunks hold objects; there is little to rule out."
+            return f"No cascade: {percent(crowded)} of the validation chunks hold objects; there is little to rule out."
         return (
             f"No cascade: {found} validation objects in {best.holders} coarse chunks are too few, or score too low "
-            f"there, to keep {target:.1%} of them; label more, or lower the target."
+            f"there, to keep {percent(target, 1)} of them; label more, or lower the target."
         )
     ratio = best.cost_s / exhaustive_price(prices).chunk_s
     return (
-        f"No cascade: the fastest cascade that keeps {target:.1%} would take {ratio:.2f} times as long, audit "
+        f"No cascade: the fastest cascade that keeps {percent(target, 1)} would take {ratio:.2f} times as long, audit "
         "included, as the best exhaustive search."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.geometry import Box, FVec3, fvec3
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.segment.block import segment_array
@@ -58,7 +59,7 @@ class Place:
     @property
     def reason(self) -> str:
         """The uncertainty in words."""
-        return f"{self.why}; {self.undecided:.0%} undecided"
+        return f"{self.why}; {percent(self.undecided)} undecided"
 
 
 def uncertain_places(
