@@ -78,6 +78,7 @@ _HOMES = {
     "load_guard": "workflows.inspect.guard.guard",
     "check_pair": "workflows.inspect.guard.check",
     "segment": "workflows.segment.segment",
+    "load_volumetric": "workflows.segment.volumetric",
     "SegmentParams": "workflows.segment.params",
     "tune_segmentation": "workflows.segment.tune",
     "suggest": "workflows.adapt.annotate.suggest",

@@ -95,6 +95,7 @@ from napari_connecto.workflows.segment.params import SegmentParams as SegmentPar
 from napari_connecto.workflows.segment.predict import predict as predict
 from napari_connecto.workflows.segment.segment import segment as segment
 from napari_connecto.workflows.segment.tune import tune_segmentation as tune_segmentation
+from napari_connecto.workflows.segment.volumetric import load_volumetric as load_volumetric
 from napari_connecto.workflows.shared.on_grid import kept_where as kept_where
 from napari_connecto.workflows.xray.check.check import check_translation as check_translation
 from napari_connecto.workflows.xray.training.adapt import adapt_translator as adapt_translator

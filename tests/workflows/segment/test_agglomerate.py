@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,6 +123,41 @@ def test_a_higher_threshold_never_makes_more_segments_and_only_joins(drawn):
         assert len(np.unique(np.stack([before, now]), axis=1)[0]) == before.max() + 1  # each old group in one new
         before = now
     assert before.max() == 1
+
+
+def greedy(graph, until, caution):
+    """Groups by the definition: the cheapest of all contacts, again and again."""
+    groups = {n: {n} for n in range(1, len(graph.sizes))}
+    while True:
+        costs = {}
+        for a, b in combinations(sorted(groups), 2):
+            between = [
+                {int(u), int(v)} & groups[a] != set() and {int(u), int(v)} & groups[b] != set() for u, v in graph.edges
+            ]
+            if any(between):
+                small = min(sum(int(graph.sizes[n]) for n in groups[k]) for k in (a, b))
+                mean = graph.heights[between].sum() / graph.areas[between].sum()
+                costs[a, b] = mean + caution * np.log(small / 1000)
+        if not costs or min(costs.values()) >= until:
+            return sorted(map(sorted, groups.values()))
+        a, b = min(costs, key=costs.get)
+        groups[a] |= groups.pop(b)
+
+
+@given(maps(), st.sampled_from([0.0, 0.05, 0.3]))
+def test_merging_agrees_with_its_definition(drawn, caution):
+    graph = Graph.of(*drawn)
+    until = 0.6 + caution * np.log(10 / 1000)
+    group = merge_tree(graph, until, caution).cut(until)
+    found = sorted(sorted(np.flatnonzero(group == k).tolist()) for k in range(1, group.max() + 1))
+    assert found == greedy(graph, until, caution)
+
+
+def test_with_caution_two_large_fragments_stay_apart_and_a_small_one_joins():
+    edges, means = np.array([[1, 2], [2, 3]]), np.array([0.45, 0.45])
+    graph = Graph(np.array([0, 10**6, 10**6, 100]), edges, means, np.ones(2))
+    np.testing.assert_array_equal(merge_tree(graph, 0.5, 0.015).cut(0.5), [0, 1, 2, 2])
+    np.testing.assert_array_equal(merge_tree(graph, 0.5).cut(0.5), [0, 1, 1, 1])
 
 
 @given(maps(), st.floats(0, 1), st.integers(2, 60))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, ModelError, StoreError
 from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import new_model
-from napari_connecto.workflows.segment.directions import ThreeDirections, takes_directions, with_directions
+from napari_connecto.workflows.segment.directions import SHARE, ThreeDirections, takes_directions, with_directions
 from napari_connecto.workflows.segment.estimate import estimate_segment
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment, segment_job
@@ -60,6 +60,46 @@ def test_tile_by_tile_it_is_the_mean_over_the_three_axes(tmp_path, halo):
     boundary = open_volume(tmp_path / "boundary/boundary.zarr").levels[0]
     expected = sum(np.moveaxis(steep(np.moveaxis(image, axis, 0)), 0, axis) for axis in range(3)) / 3
     assert np.abs(np.asarray(boundary.read(boundary.box)) / 255 - expected).max() < 0.003  # uint8
+
+
+class Solid:
+    """A model of volumes: the value itself, after a look at its neighbours."""
+
+    def __init__(self, voxel=NM, tile=(16, 16, 16)):
+        self.card = ModelCard(
+            "solid", "boundary", voxel, tile, (2, 2, 2), (Output("boundary"),), normalisation=Normalisation("none")
+        )
+
+    def __call__(self, batch, seeds):
+        return {"boundary": ndimage.minimum_filter(batch[:, 0], (1, 3, 3, 3))}
+
+
+def test_a_volumetric_model_has_its_share_of_the_mean(tmp_path):
+    image = np.random.default_rng(0).random((33, 40, 37), np.float32)
+    volume, params = Volume.from_array(image, NM), SegmentParams(mode="3d")
+    found = segment(volume, params, model=Edges(), volumetric=Solid(), out=tmp_path)
+    assert found.metadata["reason"].endswith("three directions, 10 nm voxels, with a volumetric model")
+    boundary = open_volume(tmp_path / "boundary/boundary.zarr").levels[0]
+    mean = sum(np.moveaxis(steep(np.moveaxis(image, axis, 0)), 0, axis) for axis in range(3)) / 3
+    expected = (1 - SHARE) * mean + SHARE * ndimage.minimum_filter(image, 3, mode="reflect")
+    inner = (slice(1, -1),) * 3  # how the border is filled is another matter
+    assert np.abs(np.asarray(boundary.read(boundary.box)) / 255 - expected)[inner].max() < 0.003
+    with pytest.raises(StoreError, match="volumetric: got null"):
+        segment(volume, params, model=Edges(), out=tmp_path)
+
+
+def test_a_volumetric_model_is_left_out_where_voxels_are_not_cubes(tmp_path):
+    image = np.random.default_rng(0).random((20, 40, 37), np.float32)
+    volume = Volume.from_array(image, (20.0, 10.0, 10.0))
+    found, plain = (segment(volume, SegmentParams(mode="3d"), model=Edges(), volumetric=v) for v in (Solid(), None))
+    assert found.metadata["reason"] == plain.metadata["reason"]
+    np.testing.assert_array_equal(stored(found), stored(plain))
+
+
+@pytest.mark.parametrize("solid", [Solid(voxel=(20.0, 20.0, 20.0)), Solid(tile=(8, 8, 8))])
+def test_a_volumetric_model_of_other_voxels_or_tiles_is_refused(solid):
+    with pytest.raises(ModelError, match="does not read the voxels"):
+        ThreeDirections.of(Edges(), solid)
 
 
 def test_a_wall_between_sections_is_seen():

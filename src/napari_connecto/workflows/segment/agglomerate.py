@@ -1,7 +1,8 @@
 """Merge fragments into segments across the weakest boundaries first, by average linkage.
 
 One merge tree gives the result for every threshold, which makes tuning cheap. Average linkage on the mean boundary is
-the usual choice (Nunez-Iglesias et al., PLoS ONE 8, e71715 (2013), use it as their baseline).
+the usual choice (Nunez-Iglesias et al., PLoS ONE 8, e71715 (2013), use it as their baseline). In 3-D, the larger both
+fragments are, the clearer the gap in the boundary between them must be: a wrong merge of two neurites costs most.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from math import inf, log
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +19,8 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_connecto.workflows.segment.params import SegmentParams
 
+USUAL = 1000
+"""Voxels of the smaller of two fragments at which a merge costs the mean boundary alone."""
 Touching: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Contacts: pairs of touching fragments (m, 2), the smaller number first; boundary summed over shared faces; faces."""
 
@@ -98,6 +102,7 @@ class Contacts:
     """A shrinking graph: per node, its neighbours with (height, area) of the contact."""
 
     def __init__(self, graph: Graph) -> None:
+        self.sizes: list[int] = graph.sizes.tolist()
         self.of: list[dict[int, tuple[float, float]]] = [{} for _ in graph.sizes]
         rows = zip(graph.edges.tolist(), graph.heights.tolist(), graph.areas.tolist(), strict=True)
         for (u, v), height, area in rows:
@@ -107,6 +112,11 @@ class Contacts:
         """Mean boundary between two neighbours; infinite if they do not touch."""
         height, area = self.of[u].get(v, (np.inf, 1.0))
         return height / area
+
+    def cost(self, u: int, v: int, caution: float) -> float:
+        """Mean boundary, plus ``caution`` for each e-fold of the smaller one's size; infinite if they do not touch."""
+        mean = self.mean(u, v)
+        return mean + caution * log(max(1, min(self.sizes[u], self.sizes[v])) / USUAL) if caution else mean
 
     def join(self, keep: int, gone: int) -> list[int]:
         """Merge ``gone`` into ``keep``; returns the neighbours whose contact with ``keep`` changed."""
@@ -118,12 +128,13 @@ class Contacts:
                 self.of[keep][w] = self.of[w][keep] = (old_height + height, old_area + area)
                 changed.append(w)
         self.of[gone] = {}
+        self.sizes[keep] += self.sizes[gone]
         return changed
 
 
 @dataclass(frozen=True)
 class MergeTree:
-    """Merge order of fragments 1 to n: ``pairs`` (k, 2), and the mean boundary of each merge, (k,), ascending."""
+    """Merge order of fragments 1 to n: ``pairs`` (k, 2), and the cost of each merge, (k,), ascending."""
 
     count: int
     pairs: np.ndarray
@@ -144,35 +155,43 @@ def groups(count: int, pairs: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[at]
 
 
-def merge_tree(graph: Graph, until: float = np.inf) -> MergeTree:
-    """Merge the two neighbours with the lowest mean boundary repeatedly, while it is below ``until``.
+def merge_tree(graph: Graph, until: float = inf, caution: float = 0.0) -> MergeTree:
+    """Merge the two neighbours with the lowest cost repeatedly, while it is below ``until``.
 
-    Ties go to the smaller numbers, so that the result is deterministic. O(m log m) for m contacts, except for nodes of
-    many neighbours.
+    The cost is that of `Contacts.cost`; without ``caution``, it is the mean boundary between them. Ties go to the
+    smaller numbers, so that the result is deterministic. O(m log m) for m contacts, except for nodes of many
+    neighbours.
     """
     contacts = Contacts(graph)
-    means = (graph.heights / np.maximum(graph.areas, 1)).tolist()
-    heap = [(mean, u, v) for mean, (u, v) in zip(means, graph.edges.tolist(), strict=True)]
+    heap = [(contacts.cost(u, v, caution), u, v) for u, v in graph.edges.tolist()]
     heapify(heap)
     pairs, heights = [], []
     while heap:
         height, u, v = heappop(heap)
         if height >= until:
             break
-        if contacts.mean(u, v) != height:
-            continue  # outdated by a merge
+        now = contacts.cost(u, v, caution)
+        if now != height:  # outdated by a merge
+            if caution and height < now < inf:  # one of them has grown: its turn comes later
+                heappush(heap, (now, u, v))
+            continue
         keep, gone = (u, v) if len(contacts.of[u]) >= len(contacts.of[v]) else (v, u)
         pairs.append((keep, gone))
         heights.append(height)
         for w in contacts.join(keep, gone):
-            heappush(heap, (contacts.mean(keep, w), min(keep, w), max(keep, w)))
+            heappush(heap, (contacts.cost(keep, w, caution), min(keep, w), max(keep, w)))
     ordered = np.maximum.accumulate(np.array(heights, float))  # rounding alone can make them fall
     return MergeTree(len(graph.sizes) - 1, np.array(pairs, np.int64).reshape(-1, 2), ordered)
 
 
+def caution_of(params: SegmentParams) -> float:
+    """For `merge_tree`: sizes of pieces of single sections tell nothing of that of their neurites."""
+    return params.caution if params.mode == "3d" else 0.0
+
+
 def settled(graph: Graph, params: SegmentParams) -> np.ndarray:
     """Segment of each fragment, (n + 1,): merged below the merge threshold, and none too small."""
-    group = merge_tree(graph, params.merge_threshold).cut(params.merge_threshold)
+    group = merge_tree(graph, params.merge_threshold, caution_of(params)).cut(params.merge_threshold)
     return absorb(graph, group, params.min_size) if params.min_size > 1 else group
 
 

@@ -14,7 +14,7 @@ from napari_connecto.core.predict import Blocks as Predicted
 from napari_connecto.core.tiles import Tile
 from napari_connecto.core.volume import Level
 from napari_connecto.io.stores.tile_store import TileStore
-from napari_connecto.workflows.segment.agglomerate import Graph, merge_tree, settled
+from napari_connecto.workflows.segment.agglomerate import Graph, caution_of, merge_tree, settled
 from napari_connecto.workflows.segment.faces import Blocks
 from napari_connecto.workflows.segment.link import link_sections
 from napari_connecto.workflows.segment.mode import resolved
@@ -69,7 +69,7 @@ def pieces(boundary: np.ndarray, params: SegmentParams, voxel: Sequence[float] =
     """
     labels, early = fragments(boundary, params, voxel), EARLY * params.merge_threshold
     graph = Graph.of(labels, boundary, flat=params.mode != "3d")
-    return merge_tree(graph, early).cut(early)[labels].astype(np.uint32)
+    return merge_tree(graph, early, caution_of(params)).cut(early)[labels].astype(np.uint32)
 
 
 def as_probability(boundary: np.ndarray) -> np.ndarray:

@@ -16,8 +16,10 @@ from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.shared.region import region_in
 
-LATER = ("grid", "directions", "link_by")
+LATER = ("grid", "directions", "link_by", "caution")
 """Parameters that the first version did not have."""
+CUBIC = 1.5
+"""Largest depth of a voxel, relative to its width, at which a volumetric model takes part: it has learnt from cubes."""
 
 
 @shown
@@ -44,8 +46,14 @@ class Choice:
     own: Level | None
 
 
-def chosen(volume: Volume, params: SegmentParams, model: Predictor | None, region: Box) -> Choice:
-    """How to segment a part of a volume.
+def chosen(
+    volume: Volume,
+    params: SegmentParams,
+    model: Predictor | None,
+    region: Box,
+    volumetric: Predictor | None = None,
+) -> Choice:
+    """How to segment a part of a volume, with the model's volumetric companion where voxels are nearly cubes.
 
     Raises
     ------
@@ -64,10 +72,12 @@ def chosen(volume: Volume, params: SegmentParams, model: Predictor | None, regio
     mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
     params = replace(params, mode=mode)
     if model is not None:
+        if level.voxel_nm[0] > CUBIC * level.voxel_nm[2]:
+            volumetric = None
         params, why = with_directions(params, model, shape, level.voxel_nm)
-        reason += why
+        reason += why + (", with a volumetric model" if why and volumetric is not None else "")
         if params.directions == "three":
-            model = ThreeDirections.of(model)
+            model = ThreeDirections.of(model, volumetric)
             level = fitting_level(volume, model.card)
     stored = any(level is one for one in volume.levels)
     own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)
@@ -81,8 +91,12 @@ def fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region:
         told["grid"] = choice.params.grid
     if choice.params.directions == "three":
         told["directions"] = "three"
+    if isinstance(choice.model, ThreeDirections) and choice.model.volumetric is not None:
+        told["volumetric"] = choice.model.volumetric.card.digest
     if choice.params.link_by != "overlap":
         told["link_by"] = choice.params.link_by
+    if choice.params.mode == "3d" and choice.params.caution:
+        told["caution"] = choice.params.caution
     return {
         "workflow": "segment",
         "volume": volume.fingerprint(),

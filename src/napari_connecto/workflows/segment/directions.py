@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.fitting import is_flat
 from napari_connecto.core.geometry import FVec3, Vec3
 from napari_connecto.core.model import DIRECTIONS, SECTIONS, ModelCard, Predictor
 from napari_connecto.workflows.segment.mode import DEEPEST
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.segment.volumetric import VOLUMETRIC
 
 SIDE = 128
 """Largest side of a tile. A tile is 3 x 128 sections, which is what a cancelled run waits for."""
@@ -25,6 +26,8 @@ FIXED = 256
 """Largest side of a tile that cannot be made smaller: a cube of 512 with its halo takes gigabytes."""
 SQUARE = 1.02
 """Largest ratio of the sides of a pixel."""
+SHARE = 0.3
+"""Weight of a volumetric model in the average."""
 THINNEST = 32
 """Smallest extent of a volume, in pixels of the model: less is mostly edge to sections along y and x."""
 
@@ -83,14 +86,23 @@ class ThreeDirections:
         See `takes_directions`.
     card
         Made by `of`: cubic voxels, tile and halo.
+    volumetric
+        A model of volumes on the same voxels, whose answer has a share of `SHARE`, or None.
     """
 
     model: Predictor
     card: ModelCard
+    volumetric: Predictor | None = None
 
     @classmethod
-    def of(cls, model: Predictor) -> ThreeDirections:
-        """Of a model that `takes_directions`; with a smaller tile, if it takes one."""
+    def of(cls, model: Predictor, volumetric: Predictor | None = None) -> ThreeDirections:
+        """Of a model that `takes_directions`; with a smaller tile, if it takes one.
+
+        Raises
+        ------
+        ModelError
+            If ``volumetric`` reads other voxels or intensities, or cannot read these tiles.
+        """
         side = min(SIDE, *model.card.tile[1:])
         if hasattr(model, "with_tile") and model.card.tile != (1, side, side):
             model = model.with_tile((1, side, side))
@@ -105,7 +117,7 @@ class ThreeDirections:
             outputs=tuple(replace(output, trimmed=(halo,) * 3) for output in card.outputs),
             network={**card.network, DIRECTIONS: 3},
         )
-        return cls(model, cube)
+        return cls(model, cube) if volumetric is None else cls(model, *_with(volumetric, cube))
 
     @property
     def calls(self) -> int:
@@ -127,7 +139,20 @@ class ThreeDirections:
                     for name, sections in answer.items():
                         along = np.moveaxis(total[name][i], axis, 0)
                         along[first : first + len(sections)] += sections
-        return {name: values / np.float32(3) for name, values in total.items()}
+        mean = {name: values / np.float32(3) for name, values in total.items()}
+        return mean if self.volumetric is None else self._with_volumetric(mean, batch, seeds)
+
+    def _with_volumetric(
+        self, mean: Mapping[str, np.ndarray], batch: np.ndarray, seeds: Sequence[int]
+    ) -> Mapping[str, np.ndarray]:
+        """The weighted mean of both, of the first output."""
+        assert self.volumetric is not None
+        card, name = self.volumetric.card, self.card.outputs[0].name
+        spare = [outer - inner for outer, inner in zip(self.card.halo, card.halo, strict=True)]
+        z, y, x = (slice(s, n - s) for s, n in zip(spare, batch.shape[2:], strict=True))
+        answer = self.volumetric(batch[:, :, z, y, x], seeds)[card.outputs[0].name]
+        z, y, x = (slice(h, h + n) for h, n in zip(card.halo, card.tile, strict=True))
+        return {**mean, name: (1 - SHARE) * mean[name] + np.float32(SHARE) * answer[:, z, y, x]}
 
     def _sections(self, block: np.ndarray, seed: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Answers to the sections that a tile owns of a block (c, depth, height, width), some at a time."""
@@ -141,6 +166,20 @@ class ThreeDirections:
             answer = self.model(stack, [seed + 3 * (z + 1) for z in at])
             kept = min(SECTIONS, side - first)
             yield first, {o.name: _owned(answer[o.name], o.trimmed, card)[:kept] for o in card.outputs}
+
+
+def _with(volumetric: Predictor, cube: ModelCard) -> tuple[ModelCard, Predictor]:
+    """The card of both, and the volumetric model with the tile of the other."""
+    if volumetric.card.tile != cube.tile and hasattr(volumetric, "with_tile"):
+        volumetric = volumetric.with_tile(cube.tile)
+    card = volumetric.card
+    same = card.voxel_nm == cube.voxel_nm and card.normalisation == cube.normalisation and card.tile == cube.tile
+    if not same or max(card.halo) > min(cube.halo) or any(o.trimmed != (0, 0, 0) for o in card.outputs[:1]):
+        raise ModelError(
+            f"the volumetric model '{card.name}' does not read the voxels, intensities or tiles of '{cube.name}'; "
+            "remove its folder to do without"
+        )
+    return replace(cube, network={**cube.network, VOLUMETRIC: card.digest}), volumetric
 
 
 def _owned(sections: np.ndarray, trimmed: Sequence[int], card: ModelCard) -> np.ndarray:

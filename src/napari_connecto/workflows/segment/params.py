@@ -38,6 +38,14 @@ class SegmentParams:
         high=50.0,
         advanced=True,
     )
+    caution: float = param(
+        0.01,
+        "3d: the larger both fragments are, the lower the boundary between them must be: added to its mean for each "
+        "factor of 2.72 by which the smaller one has more than 1000 voxels, subtracted if it has fewer.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
     link: float = param(
         0.25,
         "2d-linked: smallest overlap (intersection over union) of a segment with its best match in the next section.",

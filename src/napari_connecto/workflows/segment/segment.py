@@ -55,6 +55,7 @@ def segment(
     region: Box | None = None,
     client: Any = None,
     gate: Gate | OodCheck | None = None,
+    volumetric: Predictor | None = None,
 ) -> Volume:
     """Segment a volume into instances, with ids that are consistent over all of it.
 
@@ -76,6 +77,8 @@ def segment(
         must be a folder that the workers see.
     gate
         The model's `Gate`, or an earlier out-of-distribution check, as in `predict`.
+    volumetric
+        The model's volumetric companion, see `load_volumetric`: averaged with it where it is run in three directions.
 
     Returns
     -------
@@ -104,7 +107,8 @@ def segment(
     >>> int(found.max()) == labels.metadata["segments"]
     True
     """
-    return run(segment_job(volume, params, model=model, out=out, region=region, client=client, gate=gate))
+    where: dict[str, Any] = {"out": out, "region": region, "client": client}
+    return run(segment_job(volume, params, model=model, gate=gate, volumetric=volumetric, **where))
 
 
 def segment_job(
@@ -116,10 +120,11 @@ def segment_job(
     region: Box | None = None,
     client: Any = None,
     gate: Gate | OodCheck | None = None,
+    volumetric: Predictor | None = None,
 ) -> Job[Volume]:
     """`segment` as a job: stages "predicting", "segment", "join" and "write", whose ``payload`` is the live labels."""
     region = inside(volume, region)
-    choice = chosen(volume, params or SegmentParams(), model, region)
+    choice = chosen(volume, params or SegmentParams(), model, region, volumetric)
     with JobFolder.open(result_folder(out), fingerprint(volume, choice, model, region)) as job:
         boundary = volume
         sections = THREE if choice.params.directions == "three" else 1

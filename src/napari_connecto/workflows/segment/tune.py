@@ -19,7 +19,15 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import vec3
 from napari_connecto.core.partition_metrics import VI, Contingency, bits_by_instance
 from napari_connecto.core.shown import shown
-from napari_connecto.workflows.segment.agglomerate import Graph, MergeTree, Touching, absorb, merge_tree, touching
+from napari_connecto.workflows.segment.agglomerate import (
+    Graph,
+    MergeTree,
+    Touching,
+    absorb,
+    caution_of,
+    merge_tree,
+    touching,
+)
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.evidence import Evidence
 from napari_connecto.workflows.segment.link import linked
@@ -205,7 +213,7 @@ class Pieces:
         graph = Graph.of(labels, patch.boundary, flat=params.mode != "3d")
         section = patch.boundary
         steps = touching(labels[:-1], labels[1:], section[:-1], section[1:]) if params.mode == "2d-linked" else None
-        return cls(graph, merge_tree(graph, until), Contingency.of(labels, patch.truth), steps)
+        return cls(graph, merge_tree(graph, until, caution_of(params)), Contingency.of(labels, patch.truth), steps)
 
     def segments(self, group: np.ndarray, params: SegmentParams) -> np.ndarray:
         """Segment of each fragment, from its merged group."""
