@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
 from napari_connecto.core.errors import Cancelled
-from napari_connecto.core.jobs import Progress, run
+from napari_connecto.core.jobs import Progress, aside_job, run
 
 
 def job(log, steps=5):
@@ -46,3 +48,21 @@ def test_an_error_of_the_report_or_the_job_closes_it_too():
 
     with pytest.raises(ValueError, match="inside"):
         run(failing())
+
+
+def test_work_aside_can_be_cancelled_before_its_end_and_its_error_is_raised():
+    begun, go_on = Event(), Event()
+
+    def work():
+        begun.set()
+        go_on.wait(10)
+        return 7
+
+    job = aside_job(work, "splitting")
+    assert next(job).stage == "splitting"
+    assert begun.wait(5)
+    job.close()  # returns although the work does not end
+    go_on.set()
+    assert run(aside_job(work, "splitting")) == 7
+    with pytest.raises(ZeroDivisionError):
+        run(aside_job(lambda: 1 / 0, "splitting"))

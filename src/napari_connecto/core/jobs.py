@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
 from napari_connecto.core.documents import json_text
@@ -48,6 +50,33 @@ def loading(what: str) -> Progress:
 
 
 Job: TypeAlias = Generator[Progress, None, T]
+
+POLL_S = 0.1
+
+
+def aside_job(work: Callable[[], T], stage: str) -> Job[T]:
+    """Work without progress of its own, in a thread, so that the job can be cancelled in between.
+
+    Parameters
+    ----------
+    work
+        Must change nothing outside: when the job is closed, it goes on to its end, and its result is dropped.
+    stage
+        Name of the stage, for users.
+    """
+    found: Future[T] = Future()
+
+    def worked() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:  # noqa: BLE001, raised in the job
+            found.set_exception(error)
+
+    Thread(target=worked, name=stage, daemon=True).start()
+    while not found.done():
+        yield Progress(0, 1, stage)
+        wait([found], POLL_S)
+    return found.result()
 
 
 def run(

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, Vec3, vec3
-from napari_connecto.core.jobs import Job, Progress
+from napari_connecto.core.jobs import Job, Progress, aside_job
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.segment.proofread.cut import Cut
 from napari_connecto.workflows.segment.proofread.decisions import State
@@ -61,8 +61,13 @@ def cut_job(
     seeds = [nearest_inside(own, place) for place in places]
     if seeds[0] == seeds[1]:
         raise InputError("the two places are too near each other for so large a segment; choose places farther apart")
-    sides = divide(inside, result.boundary_on(level, box), seeds, level.voxel_nm)
-    side, start, part = smaller_part(sides, own, 0 if step == (1.0, 1.0, 1.0) else 1)
+    boundary, margin = result.boundary_on(level, box), 0 if step == (1.0, 1.0, 1.0) else 1
+
+    def divided() -> tuple[np.ndarray, tuple[int, Vec3, np.ndarray]]:
+        sides = divide(inside, boundary, seeds, level.voxel_nm)
+        return sides, smaller_part(sides, own, margin)
+
+    sides, (side, start, part) = yield from aside_job(divided, "splitting")
     moved = [g for g in map(int, group) if g != atom and _mostly(sides[atoms == g], side)]
     corner = vec3([a + b for a, b in zip(start, box.start, strict=True)])
     return Cut(atom, new, corner, step, part), tuple(moved)
