@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = {NEW: "disc", ACCEPTED: "square", REJECTED: "cross", ADDED: "star"}
 COLOURS = {status: OKABE_ITO[status] for status in SYMBOLS}
-BORDER = 0.12
+BORDER = 0.08
 """Width of a point's border, as a share of its diameter."""
 LEAST_SIZE = 6.0
 """Voxels of level 0: smaller markers are hard to see."""
