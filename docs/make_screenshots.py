@@ -182,7 +182,7 @@ def proofread(viewer: napari.Viewer, box: Any) -> None:
     box.start.click()
     wait(lambda: box.work is not None and not box.worker.state.busy)
     level = box.work.volume.levels[0]
-    z = int(viewer.dims.current_step[0])
+    z = min(int(viewer.dims.current_step[0]), level.shape[0] - 1)
     section = level.read(level.box)[z]
     numbers, counts = np.unique(section, return_counts=True)
     for number in numbers[np.argsort(-counts)][:3]:

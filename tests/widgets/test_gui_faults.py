@@ -61,11 +61,13 @@ def test_a_monkey_breaks_nothing(places, own_viewer, name):
 
 
 @pytest.mark.slow
-def test_a_patient_monkey_breaks_nothing_in_a_dock_of_tabs(places, own_viewer):
-    """200 random actions in the dock whose tabs share an image, a model and layers to paint."""
+@pytest.mark.parametrize("name", ["Cascade detection", "Adapt to my data", "X-ray to EM", "Inspect a model"])
+@pytest.mark.parametrize("seed", [18, 2026])
+def test_a_patient_monkey_breaks_nothing(places, own_viewer, name, seed):
+    """200 random actions."""
     before = Counter(widgets())
-    dock = places["Inspect a model"].shown(own_viewer, "Inspect a model")
-    monkey = Monkey(own_viewer, dock, seed=18)
+    dock = places[name].shown(own_viewer, name)
+    monkey = Monkey(own_viewer, dock, seed=seed)
     monkey.play(200)
     close(own_viewer, dock)
     del dock, monkey

@@ -62,7 +62,7 @@ def test_from_nothing_to_segments_step_by_step():
     assert not blocked(now)
     assert next_of(now) == Next("Compare on 2 held-out patches", 4, "compare")
     now = replace(now, step=4, compared=True)
-    assert next_of(now) == Next("Next: segment with near", 5)
+    assert next_of(now) == Next("Next: segment", 5)
     now = replace(now, step=5)
     assert next_of(now) == Next("Segment", 5, "segment")
     assert next_of(replace(now, result="segments-1")).act == "proofread"

@@ -115,7 +115,7 @@ def _compare(now: Situation) -> Next:
 def _comparing(now: Situation) -> Next:
     if now.held and not now.compared:
         return Next(f"Compare on {_count(now.held, 'held-out patch')}", 4, "compare")
-    return Next(f"Next: segment{_by(now.kept)}", 5)
+    return Next("Next: segment", 5)
 
 
 def _segment(now: Situation) -> Next:
