@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
 from napari_connecto.widgets.inspect.missed_jobs import Attacked
 from napari_connecto.widgets.inspect.restore import LIVE
 from napari_connecto.widgets.inspect.trust import ALL, ERROR
+from napari_connecto.widgets.shared.painted.bars import Bar
 from napari_connecto.widgets.shared.painted.heat import HEAD, ROW
 from napari_connecto.workflows.inspect.concepts.measure import concepts
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
@@ -346,3 +348,29 @@ def test_an_attack_says_whether_a_pattern_flips_answers(dock, viewer, files, ima
     assert (seen["boundary"][tuple(at.T)] < 0.5).all()  # the model sees nothing there
     box.offer(None, None)
     assert not any(name in viewer.layers for name in (FLIPPED, KEPT, PATTERN))
+
+
+def test_results_push_down_what_follows(dock, viewer, qtbot) -> None:
+    """Results that appear one after the other make the tab higher: they lay over each other in a short one."""
+    dock.window().resize(1366, 768)
+    dock.window().show()
+    tab, box = dock.missed, dock.missed.attack
+    dock.tabs.setCurrentWidget(tab)
+    steps = [
+        lambda: [w.show() for w in (tab.about, tab.profile, tab.curves, tab.restore, tab.attacking, tab.fold)],
+        lambda: tab.profile.show_bars([Bar(f"encoder.{n}", 0.5, "#808080", "50 %") for n in range(11)]),
+        lambda: tab.about.setText("These channels carry it. " * 8),
+        tab.attacking.unfold,
+        lambda: box.plot.show_bars([Bar(f"control {n}", 0.5, "#808080", "3 of 6") for n in range(5)]),
+        lambda: [w.show() for w in (box.plot, box.about)],
+        lambda: box.about.setText("Its pattern flips answers, with and without the channel. " * 2),
+    ]
+    for step in steps:
+        step()
+        qtbot.wait(60)
+    for part in (tab, box):
+        inside = [part.layout().itemAt(i).widget() for i in range(part.layout().count())]
+        places = [w.geometry() for w in inside if w is not None and w.isVisible()]
+        assert len(places) > 2
+        assert all(a.bottom() < b.top() for a, b in pairwise(places))
+    assert dock.tabs.minimumHeight() >= dock.tabs.heightForWidth(dock.tabs.width()) > 600

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Shrinking, shrink_job
+from napari_connecto.widgets.inspect.tab import Page
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -26,7 +27,7 @@ HINT = (
 COSTS = "Of the original model (blue) and of the smaller one (green): time of a tile, weights, and size of the file"
 
 
-class SmallerTab(QWidget):
+class SmallerTab(Page):
     """Params, one button; costs of both models as bars, how well they agree, and a button to go on with the new one."""
 
     def __init__(self, image: InputBox, model: ModelBox) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels, Layer
-from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Level, Volume
@@ -19,7 +20,21 @@ from napari_connecto.widgets.viewer.layers import LayerImage, describe
 from napari_connecto.widgets.viewer.view import LayerCombo
 
 
-class Tab(QWidget):
+class Page(QWidget):
+    """Makes the QTabWidget that holds it as high as wrapped texts need at its width, or it would squeeze its pages."""
+
+    def event(self, event: QEvent | None) -> bool:
+        """As any widget; where its height may change, that of the tabs does."""
+        done = super().event(event)
+        stack = self.parentWidget()
+        tabs = stack.parentWidget() if stack is not None else None
+        changes = (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
+        if event is not None and event.type() in changes and isinstance(tabs, QTabWidget):
+            tabs.setMinimumHeight(tabs.heightForWidth(tabs.width()))
+        return done
+
+
+class Tab(Page):
     """A tab that asks something of the chosen image and model, and shows results over the image that was asked about.
 
     Subclasses call `begin` when a job starts, and place its results on `canvas` when it has returned.
