@@ -62,7 +62,7 @@ class ModelFrame(QFrame):
         grid.addWidget(self.about, 2, 1)
         grid.addWidget(self.use, 2, 2, 2, 1, Qt.AlignmentFlag.AlignRight)
         grid.setColumnStretch(1, 1)
-        self.use.clicked.connect(lambda _=False: self.chosen.emit(self.name))
+        self.use.clicked.connect(self._on_use)
         self.picture.hide()
         self.bar.hide()
 
@@ -101,6 +101,9 @@ class ModelFrame(QFrame):
         edge = f"2px solid {FILL}" if on else "1px solid rgba(128, 128, 128, 90)"
         self.setStyleSheet(f"QFrame#model {{ border: {edge}; border-radius: 4px; }}")
 
+    def _on_use(self) -> None:
+        self.chosen.emit(self.name)
+
     def mousePressEvent(self, event: object) -> None:
         """A click on the card."""
         self.chosen.emit(self.name)
@@ -132,7 +135,7 @@ class ModelCards(QWidget):
         self.cards = {}
         for name, told in models.items():
             card = self.cards[name] = ModelFrame(name, told)
-            card.chosen.connect(self.chosen)
+            card.chosen.connect(self.chosen, Qt.ConnectionType.QueuedConnection)  # the choice may replace this card
             card.mark(name == self._chosen)
             self._layout.addWidget(card)
 
