@@ -11,18 +11,14 @@ from scipy import ndimage
 
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import list_models, open_sample
 from napari_connecto.widgets.inspect import smaller
-from napari_connecto.widgets.inspect import trust as trust_tab
 from napari_connecto.widgets.inspect.knows import SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import PAINT
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
-from napari_connecto.workflows.inspect.guard.faults import plant
 from napari_connecto.workflows.inspect.missed.params import MissedParams
 from napari_connecto.workflows.inspect.prune.params import PruneParams
-from napari_connecto.workflows.shared.whole import answers
 
 PART = Box((4, 0, 0), (12, 192, 256))
 """Of the sample: enough for blocks to be left out, small enough for a minute of computing."""
@@ -112,25 +108,4 @@ def shrunk(viewer: napari.Viewer, out: Path, tools: Any) -> None:
     viewer.close()
 
 
-def trust(viewer: napari.Viewer, out: Path, tools: Any) -> None:
-    """The model's answer with a stretch of membranes erased: the worst places are there."""
-    image, truth = part("neuropil"), np.asarray(part("neurons", "neurons").levels[0].array)
-    model = load_model(list_models()["synthetic-neuropil"], device="cpu", backend="torch")
-    scaled = model.card.normalisation.resolve(image)(np.asarray(image.levels[0].array))
-    right = answers(model, scaled)["boundary"]
-    merged, _ = plant(right[0], truth[0], "membranes", "merge", 1.0, np.random.default_rng(1))
-    right[0] = merged
-    answer = Volume((Level(np.rint(255 * right).astype(np.uint8), image.levels[0].voxel_nm),), name="boundary")
-    dock = opened(viewer, tools, [image, answer])
-    viewer.layers["boundary"].visible = False
-    trust_tab.output_folder = lambda: out
-    dock.tabs.setCurrentWidget(dock.trust)
-    dock.trust.answer.choose(viewer.layers["boundary"])
-    viewer.dims.set_current_step(0, 0)
-    tools.press(dock.trust.bar, dock.trust.bar.button)
-    tools.show_part(dock, dock.tabs)
-    tools.shoot(viewer, "inspect_trust")
-    viewer.close()
-
-
-SCENES = {"inspect_trust": trust, "inspect_missed": missed, "inspect_knows": knows, "inspect_smaller": shrunk}
+SCENES = {"inspect_missed": missed, "inspect_knows": knows, "inspect_smaller": shrunk}
