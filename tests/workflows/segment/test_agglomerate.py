@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_connecto.workflows.segment.agglomerate import Graph, absorb, groups, merge_tree
+from napari_connecto.workflows.segment.agglomerate import Graph, absorb, caution_of, groups, merge_tree
+from napari_connecto.workflows.segment.params import SegmentParams
 
 
 def stripes():
@@ -158,6 +160,13 @@ def test_with_caution_two_large_fragments_stay_apart_and_a_small_one_joins():
     graph = Graph(np.array([0, 10**6, 10**6, 100]), edges, means, np.ones(2))
     np.testing.assert_array_equal(merge_tree(graph, 0.5, 0.015).cut(0.5), [0, 1, 2, 2])
     np.testing.assert_array_equal(merge_tree(graph, 0.5).cut(0.5), [0, 1, 1, 1])
+
+
+def test_caution_is_for_three_dimensions_and_by_default_not_for_one_direction():
+    deep = SegmentParams(mode="3d", directions="three")
+    assert caution_of(deep) == caution_of(replace(deep, directions="auto")) == 0.01
+    assert caution_of(replace(deep, directions="one")) == caution_of(replace(deep, mode="2d")) == 0
+    assert caution_of(replace(deep, directions="one", caution=0.2)) == 0.2
 
 
 @given(maps(), st.floats(0, 1), st.integers(2, 60))

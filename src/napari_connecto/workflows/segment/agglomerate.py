@@ -21,6 +21,8 @@ from napari_connecto.workflows.segment.params import SegmentParams
 
 USUAL = 1000
 """Voxels of the smaller of two fragments at which a merge costs the mean boundary alone."""
+CAUTION = 0.01
+"""Default after three directions of a model; after one, it raised VI on two of two sets."""
 Touching: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Contacts: pairs of touching fragments (m, 2), the smaller number first; boundary summed over shared faces; faces."""
 
@@ -185,8 +187,12 @@ def merge_tree(graph: Graph, until: float = inf, caution: float = 0.0) -> MergeT
 
 
 def caution_of(params: SegmentParams) -> float:
-    """For `merge_tree`: sizes of pieces of single sections tell nothing of that of their neurites."""
-    return params.caution if params.mode == "3d" else 0.0
+    """For `merge_tree`: 0 in the 2-D modes, for sizes of pieces of single sections say little of their neurites."""
+    if params.mode != "3d":
+        return 0.0
+    if params.caution is None:
+        return 0.0 if params.directions == "one" else CAUTION
+    return params.caution
 
 
 def settled(graph: Graph, params: SegmentParams) -> np.ndarray:

@@ -11,6 +11,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Level, Volume
+from napari_connecto.workflows.segment.agglomerate import caution_of
 from napari_connecto.workflows.segment.directions import ThreeDirections, with_directions
 from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
@@ -95,8 +96,8 @@ def fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region:
         told["volumetric"] = choice.model.volumetric.card.digest
     if choice.params.link_by != "overlap":
         told["link_by"] = choice.params.link_by
-    if choice.params.mode == "3d" and choice.params.caution:
-        told["caution"] = choice.params.caution
+    if caution_of(choice.params):
+        told["caution"] = caution_of(choice.params)
     return {
         "workflow": "segment",
         "volume": volume.fingerprint(),

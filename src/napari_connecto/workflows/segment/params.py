@@ -38,10 +38,11 @@ class SegmentParams:
         high=50.0,
         advanced=True,
     )
-    caution: float = param(
-        0.01,
+    caution: float | None = param(
+        None,
         "3d: the larger both fragments are, the lower the boundary between them must be: added to its mean for each "
-        "factor of 2.72 by which the smaller one has more than 1000 voxels, subtracted if it has fewer.",
+        "factor of 2.72 by which the smaller one has more than 1000 voxels, subtracted if it has fewer; empty: 0.01, "
+        "and 0 after one direction of a model.",
         low=0.0,
         high=1.0,
         advanced=True,
