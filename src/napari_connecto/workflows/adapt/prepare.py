@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import vec3
@@ -69,7 +70,10 @@ class Prepared:
             told.append(f"playback {'done' if self.playback.allowed else 'skipped'}: {self.playback.reason}")
         if self.tiles:
             told.append(f"AdaBN: batch-norm statistics recomputed on {self.tiles} unlabelled tiles")
-        return [*told, f"{self.changed:.1%} of voxels cross the boundary threshold; to undo, use the original model"]
+        return [
+            *told,
+            f"{percent(self.changed, 1)} of voxels cross the boundary threshold; to undo, use the original model",
+        ]
 
 
 def prepare_job(
