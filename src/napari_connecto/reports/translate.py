@@ -17,7 +17,8 @@ from napari_connecto.reports.page import Chapter, Figure, Section, Table
 from napari_connecto.reports.provenance import closing, in_words
 from napari_connecto.reports.results import Result
 from napari_connecto.workflows.ood.document import stated
-from napari_connecto.workflows.xray.trust import Region, worst_regions
+from napari_connecto.workflows.xray.place import Place
+from napari_connecto.workflows.xray.trust import worst_regions
 
 PARTS = ("mean", "aleatoric", "epistemic")
 WORST, SHOWN = 10, 3
@@ -87,7 +88,7 @@ def _panels(
 
 
 def _look(
-    volume: Volume | None, mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Region]
+    volume: Volume | None, mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Place]
 ) -> tuple[Figure, ...]:
     """The section through the most uncertain region, with all regions on it."""
     level = mean.levels[0]
@@ -101,7 +102,7 @@ def _look(
     return (Figure(pictures.strip(panels, boxes=frames), text),)
 
 
-def _computed(mean: Volume, worst: Sequence[Region]) -> pictures.Place:
+def _computed(mean: Volume, worst: Sequence[Place]) -> pictures.Place:
     """The translated part (a partial translation is 0 elsewhere), found on the coarsest level."""
     level = mean.levels[-1]
     z = int(level.to_voxels(worst[0].centre_nm)[0]) if worst else level.shape[0] // 2
@@ -114,7 +115,7 @@ def _computed(mean: Volume, worst: Sequence[Region]) -> pictures.Place:
     return pictures.Place.of(level, inner)
 
 
-def _close(mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Region]) -> tuple[Figure, ...]:
+def _close(mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[Place]) -> tuple[Figure, ...]:
     figures = []
     whole = _computed(mean, worst)
     for n, region in enumerate(worst[:SHOWN], start=1):
@@ -128,7 +129,7 @@ def _close(mean: Volume, aleatoric: Volume, epistemic: Volume, worst: Sequence[R
     return tuple(figures)
 
 
-def _places(worst: Sequence[Region]) -> Table:
+def _places(worst: Sequence[Place]) -> Table:
     rows = tuple(
         (
             str(n),

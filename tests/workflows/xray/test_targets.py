@@ -8,14 +8,24 @@ import numpy as np
 import pytest
 
 from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import run
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.shared.whole import answers
 from napari_connecto.workflows.xray.params import XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray
-from napari_connecto.workflows.xray.training.microscopes import on_grid, other_xrays, random_microscope
+from napari_connecto.workflows.xray.training.design import translator_card
+from napari_connecto.workflows.xray.training.microscopes import on_grid, other_xrays_job, random_microscope
 from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
-from napari_connecto.workflows.xray.training.targets import with_membranes, with_microscopes, with_teacher
+from napari_connecto.workflows.xray.training.targets import (
+    FINDING,
+    prepared_job,
+    with_membranes_job,
+    with_microscopes_job,
+    with_teacher_job,
+)
+from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from tests.translate_parts import EM_NM, texture, untrained
 
 OUTPUTS = ("mean", "log_variance", "log_epistemic", "membrane")
@@ -31,28 +41,48 @@ class Dark:
 
     def __init__(self, pixel: float = 10.0) -> None:
         sizes = ((1, 32, 32), (0, 0, 0), (Output("boundary"),))
+        self.calls_made = 0
         self.card = ModelCard("dark", "boundary", (40.0, pixel, pixel), *sizes)
 
     def __call__(self, batch, seeds):
+        self.calls_made += 1
         return {"boundary": (batch[:, 0] < 0.5).astype(np.float32)}
 
 
 def test_membranes_are_those_that_the_model_finds_in_the_em():
     own = scene()
-    found = with_membranes(own, Dark(), EM_NM).membrane
+    found = run(with_membranes_job(own, Dark(), EM_NM)).membrane
     low, high = np.percentile(own.em, (1, 99))
     scaled = (own.em - low) / (high - low)
     sure = np.abs(scaled - 0.5) > 1e-5
     np.testing.assert_array_equal(found[sure], (scaled < 0.5)[sure])
     with pytest.raises(InputError, match=r"EM pixels of 10 nm and the boundary model 'dark' for 20 nm"):
-        with_membranes(own, Dark(20.0), EM_NM)
+        run(with_membranes_job(own, Dark(20.0), EM_NM))
+
+
+def test_preparing_reports_often_and_stops_where_it_is_closed():
+    """A report per section tile and per step of a simulation, so that cancelling waits for no more than one of them."""
+    params = TranslatorParams(members=1, microscopes=2, width=2, depth=2)
+    card, model = translator_card(params, EM_NM, membrane=True), Dark()
+    em = Level(texture((24, 28, 32), 1), EM_NM)
+    blocks = {"train": scene(), "validation": scene((8, 28, 32)), "test": scene((8, 28, 32))}
+    asked = (blocks, em, Box((0, 0, 0), em.shape), card, params, model, None, Scaling())
+    stages = [(p.stage, p.done, p.total) for p in prepared_job(*asked)]
+    assert [s for s in stages if s[0] != FINDING][-1][1:] == (8, 8), "four steps of each of two simulations"
+    tiles = sum(24 + 28 + 32 if n == "train" else 8 + 28 + 32 for n in ("train", "validation"))
+    assert sum(s[0] == FINDING for s in stages) == tiles
+    job = prepared_job(*asked)
+    next(p for p in job if p.stage == FINDING)
+    before = model.calls_made
+    job.close()
+    assert model.calls_made <= before + 1, "what was under way is finished, nothing is begun"
 
 
 def test_a_teacher_answers_on_the_scale_of_the_pupil():
     """Its 0 and 1 are other grey values: means and variances are converted."""
     teacher = untrained(about=None)
     teacher = replace(teacher, about={"target": {"offset": 50.0, "scale": 100.0, "base": 0}})
-    taught = with_teacher(scene(), teacher, Scaling(40.0, 200.0)).taught
+    taught = run(with_teacher_job(scene(), teacher, Scaling(40.0, 200.0))).taught
     answer = answers(teacher.predictor(), scene().xray)
     grey = answer["mean"] * 100 + 50
     np.testing.assert_allclose(taught.mean, (grey - 40) / 200, atol=1e-5)
@@ -60,12 +90,13 @@ def test_a_teacher_answers_on_the_scale_of_the_pupil():
     np.testing.assert_allclose(taught.variance, total / 4, rtol=1e-4)
     np.testing.assert_allclose(taught.epistemic, answer["epistemic"] ** 2 / 4, rtol=1e-4)
     with pytest.raises(InputError, match="cannot be a teacher"):
-        with_teacher(scene(), replace(teacher, about={}), Scaling())
+        run(with_teacher_job(scene(), replace(teacher, about={}), Scaling()))
 
 
 def test_a_teacher_is_believed_of_the_own_xray_alone():
     """X-ray by another microscope says less: its target is the EM, and no epistemic variance."""
-    own = with_teacher(scene(), replace(untrained(), about={"target": {"offset": 0.0, "scale": 1.0}}), Scaling())
+    teacher = replace(untrained(), about={"target": {"offset": 0.0, "scale": 1.0}})
+    own = run(with_teacher_job(scene(), teacher, Scaling()))
     np.testing.assert_array_equal(own.targets("mean", own=True)[0], own.taught.mean)
     np.testing.assert_array_equal(own.targets("mean", own=False)[0], own.em)
     assert own.targets("log_variance", own=False)[0].max() == 0
@@ -100,12 +131,12 @@ def test_microscopes_repeat_themselves_and_differ():
 def test_other_xrays_lie_on_the_em_and_keep_its_sign():
     em = Level(texture((32, 40, 44), 2), EM_NM)
     for dark in (True, False):
-        for image in other_xrays(em, 2, seed=0, percentiles=(1, 99), dark=dark):
+        for image in run(other_xrays_job(em, 2, seed=0, percentiles=(1, 99), dark=dark)):
             assert image.shape == em.shape
             assert image.dtype == np.float32
             alike = np.corrcoef(image.ravel(), em.array.ravel().astype(float))[0, 1]
             assert (alike > 0.2) if dark else (alike < -0.2)
-    own = with_microscopes(scene(), Level(texture((24, 28, 32), 1), EM_NM), 1, 0, (1, 99))
+    own = run(with_microscopes_job(scene(), Level(texture((24, 28, 32), 1), EM_NM), 1, 0, (1, 99)))
     assert np.corrcoef(own.others[0].ravel(), own.xray.ravel())[0, 1] > 0.2, "inverted as its own X-ray is"
 
 

@@ -28,7 +28,7 @@ from napari_connecto.widgets.xray.trust import TrustBox
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.xray.segment_jobs import Source
-    from napari_connecto.workflows.xray.trust import Region
+    from napari_connecto.workflows.xray.place import Place
 
 LAYER = "disagreement about membranes"
 SPAN = (0.0, 0.5)
@@ -52,7 +52,7 @@ class Disputed(NamedTuple):
     """Standard deviation of the membrane probability over passes, and where it is largest, in the mean's voxels."""
 
     sd: Volume
-    worst: list[Region]
+    worst: list[Place]
 
 
 class DisputedBox(QGroupBox):
@@ -76,7 +76,7 @@ class DisputedBox(QGroupBox):
             "Slow: one more translation, and one prediction per pass. The list above stays as it is.",
         )
         self.about = text_line("The largest disagreement, and where it is saved")
-        self.regions: list[Region] = []
+        self.regions: list[Place] = []
         self.list = PlaceList(80)
         layout = QFormLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)

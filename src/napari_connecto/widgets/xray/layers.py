@@ -16,7 +16,7 @@ from napari_connecto.widgets.viewer.show import Lazy, placed_at, store_layer
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 
 if TYPE_CHECKING:
-    from napari_connecto.workflows.xray.trust import Region
+    from napari_connecto.workflows.xray.place import Place
 
 MEAN, UNCERTAINTY, FADED, WORST, ENTROPY = (
     "EM-like (from X-ray)",
@@ -218,7 +218,7 @@ class TranslationLayers:
         if self.faded in self.images:
             self.refresh(force=True)
 
-    def show_worst(self, regions: Sequence[Region]) -> None:
+    def show_worst(self, regions: Sequence[Place]) -> None:
         """Frame the regions, each on its middle section; earlier frames are removed."""
         if self.worst is not None and self.worst in self._viewer.layers:
             self._viewer.layers.remove(self.worst)
@@ -255,7 +255,7 @@ def part_name(name: str) -> str:
     return f"{name}, part"
 
 
-def frame(region: Region) -> np.ndarray:
+def frame(region: Place) -> np.ndarray:
     """Corners (4, 3) of a region on its middle section in napari's coordinates: the centre of voxel i is i."""
     (z0, y0, x0), (z1, y1, x1) = region.box.start, region.box.stop
     z, low, high = (z0 + z1) // 2, (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)

@@ -12,7 +12,6 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.disk import write_json
 from napari_connecto.io.stores.job_folder import JobFolder
 from napari_connecto.models.files import load_model
 from napari_connecto.sample_data import list_models
@@ -29,14 +28,14 @@ from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
 from napari_connecto.workflows.xray.check.check import check_translation_job
 from napari_connecto.workflows.xray.check.choose import default_model
-from napari_connecto.workflows.xray.check.places import Place
 from napari_connecto.workflows.xray.conformal import Coverage
 from napari_connecto.workflows.xray.membranes import membranes_job
+from napari_connecto.workflows.xray.place import Place, write_places
 from napari_connecto.workflows.xray.training.adapt import adapt_translator_job
 from napari_connecto.workflows.xray.training.train import train_translator_job
 from napari_connecto.workflows.xray.translate import Translation, translate_job
 from napari_connecto.workflows.xray.translator import Translator, load_translator
-from napari_connecto.workflows.xray.trust import Region, disputed_regions, worst_regions
+from napari_connecto.workflows.xray.trust import disputed_regions, worst_regions
 
 WORST, SEGMENTS, MEMBRANES = "worst.json", "segments", "membranes"
 """Places to look at first; folders of `check_translation_job` and of `membranes_job`."""
@@ -166,24 +165,7 @@ def _in_mean(region: Box | None, volume: Volume, found: Translation) -> Box | No
     return None if region is None else volume.levels[0].box_in(region, level).clip(level.shape)
 
 
-def write_places(places: Sequence[Place], path: Path) -> None:
-    """Write uncertain places, worst first: position, box, entropy in bits, and the reason in words."""
-    rows = [
-        {"centre_nm": list(p.centre_nm), "box": [*p.box.start, *p.box.stop], "reason": p.reason}
-        | {"entropy": p.entropy, "undecided": p.undecided, "sd": p.sd}
-        for p in places
-    ]
-    write_json(path, rows)
-
-
-def _listed(regions: Sequence[Region], path: Path) -> list[str]:
+def _listed(places: Sequence[Place], path: Path) -> list[str]:
     """Write places to look at; the first one in words."""
-    rows = [
-        {"centre_nm": list(r.centre_nm), "box": [*r.box.start, *r.box.stop], "reason": r.reason, "sd": r.sd}
-        for r in regions
-    ]
-    write_json(path, rows)
-    if not regions:
-        return []
-    at = ", ".join(f"{c:.0f}" for c in regions[0].centre_nm)
-    return [f"least certain at z y x {at} nm: {regions[0].reason}; {len(regions)} such places in {path}"]
+    write_places(places, path)
+    return [f"{places[0].sentence}; {len(places)} such places in {path}"] if places else []

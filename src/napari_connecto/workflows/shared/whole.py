@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_connecto.compute.execute import execute
 from napari_connecto.core.geometry import Vec3, vec3
+from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.tiles import TilePlan
 from napari_connecto.core.volume import Level
@@ -21,13 +22,20 @@ def answers(predictor: Predictor, image: np.ndarray) -> Mapping[str, np.ndarray]
 
     For an image smaller than the card's tile, native networks compute only the image and a halo.
     """
+    return run(answers_job(predictor, image))
+
+
+def answers_job(predictor: Predictor, image: np.ndarray, stage: str = "") -> Job[Mapping[str, np.ndarray]]:
+    """`answers` as a job, with a report per tile."""
     card, level = predictor.card, Level(image, predictor.card.voxel_nm)
     predictor, tile = _fitted(predictor, level.shape)
     found = {output.name: np.empty(image.shape, np.float32) for output in card.outputs}
-    with closing(execute(level, TilePlan(level.shape, tile, card.halo), predictor)) as results:
-        for done, blocks in results:
+    plan = TilePlan(level.shape, tile, card.halo)
+    with closing(execute(level, plan, predictor)) as results:
+        for n, (done, blocks) in enumerate(results, start=1):
             for name, block in blocks.items():
                 found[name][done.write.slices] = block
+            yield Progress(n, len(plan), stage)
     return found
 
 

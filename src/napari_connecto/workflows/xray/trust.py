@@ -9,46 +9,16 @@ import numpy as np
 
 from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box, FVec3, fvec3
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.views.wrapped import ChunkWise
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.shared.worst import BORDER_NM, looked_at, worst_boxes
-
-
-@dataclass(frozen=True)
-class Region:
-    """A region of high uncertainty.
-
-    Parameters
-    ----------
-    box
-        Voxels of the result's finest level.
-    centre_nm
-        World, (z, y, x).
-    sd
-        Mean total standard deviation, on the mean's scale.
-    epistemic
-        Share of the variance that is epistemic; the rest is aleatoric. None for a region where passes disagree about
-        membranes.
-    """
-
-    box: Box
-    centre_nm: FVec3
-    sd: float
-    epistemic: float | None = None
-
-    @property
-    def reason(self) -> str:
-        """The uncertainty in words."""
-        if self.epistemic is None:
-            return f"passes disagree about membranes, sd {self.sd:.2f}"
-        kind = "epistemic (the translator does not know)" if self.epistemic > 0.5 else "aleatoric (not in the X-ray)"
-        return f"sd {self.sd:.3f}, mostly {kind}, {percent(self.epistemic)} epistemic"
+from napari_connecto.workflows.xray.place import Place
 
 
 def worst_regions(
     aleatoric: Volume, epistemic: Volume, n: int = 10, *, size_nm: float = 400.0, border_nm: float = BORDER_NM
-) -> list[Region]:
+) -> list[Place]:
     """The regions of largest mean total uncertainty, apart from each other, worst first.
 
     Parameters
@@ -72,7 +42,7 @@ def worst_regions(
     parts = [np.asarray(v.levels[k].read(level.box), np.float64) for v in (aleatoric, epistemic)]
     total = np.hypot(*parts)
     boxes = worst_boxes(total, level, n, size_nm, border_nm=border_nm, spread=True)
-    return [_region(box, total, level, aleatoric.levels[0], parts[1]) for box in boxes]
+    return [_uncertain(box, total, parts[1], level, aleatoric.levels[0]) for box in boxes]
 
 
 def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
@@ -87,7 +57,7 @@ def sd_span(aleatoric: Volume, epistemic: Volume) -> tuple[float, float] | None:
     return (float(np.percentile(seen, 5)), float(seen.max())) if len(seen) else None
 
 
-def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0, border_nm: float = BORDER_NM) -> list[Region]:
+def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0, border_nm: float = BORDER_NM) -> list[Place]:
     """The regions where passes disagree most about membranes, apart from each other, worst first.
 
     Parameters
@@ -105,18 +75,18 @@ def disputed_regions(sd: Volume, n: int = 10, *, size_nm: float = 400.0, border_
     level = sd.levels[looked_at(sd)]
     shown = np.asarray(level.read(level.box), np.float64)
     boxes = worst_boxes(shown, level, n, size_nm, border_nm=border_nm, spread=True)
-    return [_region(box, shown, level, sd.levels[0]) for box in boxes]
+    means = [float(shown[box.slices].mean()) for box in boxes]
+    words = [f"passes disagree about membranes, sd {m:.2f}" for m in means]
+    return [Place.of(b, level, sd.levels[0], w, sd=m) for b, w, m in zip(boxes, words, means, strict=True)]
 
 
-def _region(box: Box, shown: np.ndarray, level: Level, finest: Level, epistemic: np.ndarray | None = None) -> Region:
+def _uncertain(box: Box, total: np.ndarray, epistemic: np.ndarray, level: Level, finest: Level) -> Place:
     here = box.slices
-    share = None
-    if epistemic is not None:
-        variance = float((shown[here] ** 2).mean())
-        share = float((epistemic[here] ** 2).mean()) / variance if variance > 0 else 0.0
-    middle = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)]
-    there = level.box_in(box, finest).clip(finest.shape)
-    return Region(there, fvec3(level.to_nm(middle).tolist()), float(shown[here].mean()), share)
+    variance, sd = float((total[here] ** 2).mean()), float(total[here].mean())
+    share = float((epistemic[here] ** 2).mean()) / variance if variance > 0 else 0.0
+    kind = "epistemic (the translator does not know)" if share > 0.5 else "aleatoric (not in the X-ray)"
+    reason = f"sd {sd:.3f}, mostly {kind}, {percent(share)} epistemic"
+    return Place.of(box, level, finest, reason, sd=sd, epistemic=share)
 
 
 def certain(aleatoric: Volume, epistemic: Volume, at_most: float) -> Volume:

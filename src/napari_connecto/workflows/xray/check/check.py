@@ -24,9 +24,10 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment_job
 from napari_connecto.workflows.xray.check.entropy import entropy_of
-from napari_connecto.workflows.xray.check.places import Place, uncertain_places
+from napari_connecto.workflows.xray.check.places import uncertain_places
 from napari_connecto.workflows.xray.check.properties import write_properties
 from napari_connecto.workflows.xray.check.segments import STAGE, Certainty, certainty_job
+from napari_connecto.workflows.xray.place import Place
 from napari_connecto.workflows.xray.translate import Translation
 
 CHECK, PLACES = "check.json", 10
@@ -70,8 +71,7 @@ class CheckedTranslation:
         n, open_ = len(self.certainty.segments["label"]), self.certainty.open_decisions
         told = [f"{n} segments by boundary model '{self.model}'; {open_} decisions to merge or split are uncertain"]
         if self.places:
-            at = ", ".join(f"{c:.0f}" for c in self.places[0].centre_nm)
-            told.append(f"least certain at z y x {at} nm: {self.places[0].reason}")
+            told.append(self.places[0].sentence)
         return told
 
 

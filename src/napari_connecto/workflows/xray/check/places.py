@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from napari_connecto.core.amounts import percent
-from napari_connecto.core.geometry import Box, FVec3, fvec3
+from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.segment.block import segment_array
 from napari_connecto.workflows.segment.mode import resolved
@@ -17,6 +16,7 @@ from napari_connecto.workflows.shared.on_grid import on_grid
 from napari_connecto.workflows.shared.worst import BORDER_NM, looked_at, worst_boxes
 from napari_connecto.workflows.xray.check.decisions import FACES, OPEN, Contacts, leaning, merges_of
 from napari_connecto.workflows.xray.check.entropy import BITS
+from napari_connecto.workflows.xray.place import Place
 
 UNDECIDED = (0.25, 0.75)
 """Probabilities between which a voxel is neither membrane nor inside."""
@@ -24,42 +24,6 @@ FAINT, ALONG, POOR, UNKNOWN = 0.35, 0.5, 0.7, 1.5
 """Bounds of the reasons: share of clear membrane among all that may be one;
 share of the gradient across sections; X-ray contrast, and epistemic share of the variance, relative to the median of
 all places."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place where membranes are uncertain.
-
-    Parameters
-    ----------
-    box
-        Voxels of the mean's finest level.
-    centre_nm
-        World, (z, y, x).
-    entropy
-        Mean entropy of the boundary probability, bits.
-    undecided
-        Share of voxels with a probability between 0.25 and 0.75.
-    sd
-        Mean total standard deviation, on the mean's scale; NaN if not known.
-    epistemic
-        Share of the variance that is epistemic; None if not known.
-    why
-        What kind of uncertainty it is, in words.
-    """
-
-    box: Box
-    centre_nm: FVec3
-    entropy: float
-    undecided: float
-    sd: float
-    epistemic: float | None
-    why: str
-
-    @property
-    def reason(self) -> str:
-        """The uncertainty in words."""
-        return f"{self.why}; {percent(self.undecided)} undecided"
 
 
 def uncertain_places(
@@ -111,20 +75,12 @@ def uncertain_places(
     for k, box in enumerate(boxes):
         p = values[box.slices] / np.float32(255)
         undecided = float(((p > UNDECIDED[0]) & (p < UNDECIDED[1])).mean())
-        middle = level.to_nm([(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)])
         sd, share = spread[k]
         kind = _kind(values, level, box, box.grow([s // 2 for s in box.shape]).clip(level.shape), params)
-        places.append(
-            Place(
-                level.box_in(box, finest).clip(finest.shape),
-                fvec3(np.asarray(middle).tolist()),
-                float(BITS[values[box.slices]].mean()),
-                undecided,
-                sd,
-                None if np.isnan(share) else share,
-                ", ".join([kind, *_causes(p, level.voxel_nm, contrast[k], unknown[k])]),
-            )
-        )
+        why = ", ".join([kind, *_causes(p, level.voxel_nm, contrast[k], unknown[k])])
+        figures = {"entropy": float(BITS[values[box.slices]].mean()), "undecided": undecided}
+        figures |= {name: v for name, v in (("sd", sd), ("epistemic", share)) if not np.isnan(v)}
+        places.append(Place.of(box, level, finest, f"{why}; {percent(undecided)} undecided", **figures))
     return places
 
 

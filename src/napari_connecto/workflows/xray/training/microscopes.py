@@ -5,15 +5,16 @@ Domain randomisation, Tobin et al., arXiv 1703.06907; the ranges are chosen, see
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import zoom
 
 from napari_connecto.core.geometry import fvec3
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.workflows.xray.params import XrayParams
-from napari_connecto.workflows.xray.simulate import simulate_xray
+from napari_connecto.workflows.xray.simulate import simulate_xray_job
 
 RATIO = (2.0, 4.0)
 """X-ray voxels, in EM voxels."""
@@ -54,9 +55,9 @@ def random_microscope(rng: np.random.Generator, voxel_nm: float, xray_stain: str
     )
 
 
-def other_xrays(
+def other_xrays_job(
     em: Level, count: int, *, seed: int, percentiles: tuple[float, float], dark: bool
-) -> Iterator[np.ndarray]:
+) -> Job[tuple[np.ndarray, ...]]:
     """X-ray of the tissue in an EM level, by random microscopes, on the grid of the EM.
 
     Parameters
@@ -70,16 +71,30 @@ def other_xrays(
     dark
         Whether stain is dark in the X-ray.
 
-    Yields
-    ------
-    numpy.ndarray
+    Returns
+    -------
+    tuple of numpy.ndarray
         (z, y, x) float32, of the EM's shape; at the far ends, the last X-ray voxel continues.
     """
-    volume = Volume((em,), name="EM")
+    volume, found = Volume((em,), name="EM"), []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         params = random_microscope(rng, max(em.voxel_nm), "dark" if dark else "bright")
-        yield on_grid(simulate_xray(volume, params).levels[0], em, percentiles)
+        made = yield from _counted(simulate_xray_job(volume, params), number, count)
+        found.append(on_grid(made.levels[0], em, percentiles))
+    return tuple(found)
+
+
+def _counted(job: Job[Volume], number: int, count: int) -> Job[Volume]:
+    """One of several simulations: its steps count among those of all."""
+    try:
+        while True:
+            p = next(job)
+            yield replace(p, done=number * p.total + p.done, total=count * p.total)
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
 
 
 def on_grid(xray: Level, em: Level, percentiles: tuple[float, float]) -> np.ndarray:

@@ -8,22 +8,23 @@ from dataclasses import replace
 import numpy as np
 
 from napari_connecto.core.errors import InputError
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.geometry import Box, FVec3
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor, Scaling
+from napari_connecto.core.phases import Phases
 from napari_connecto.core.views.pedestal import percentiles
 from napari_connecto.core.volume import Level
-from napari_connecto.workflows.shared.whole import answers, boundary_of
+from napari_connecto.workflows.shared.whole import answers_job
 from napari_connecto.workflows.xray.pair import Pair
 from napari_connecto.workflows.xray.training.design import CELL
-from napari_connecto.workflows.xray.training.microscopes import other_xrays
+from napari_connecto.workflows.xray.training.microscopes import other_xrays_job
 from napari_connecto.workflows.xray.training.pair_samples import Scene, Taught
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
 
+SIMULATING, FINDING, ASKING = "simulating X-ray", "finding membranes in the EM", "asking the teacher"
 NEAR = 1.3
 """Largest ratio of the pixels of EM and boundary model."""
-
-
 TARGET = (0.5, 99.5)
 """Percentiles of the EM mapped to 0 and 1."""
 
@@ -48,7 +49,7 @@ def scene_of(pair: Pair, xray: Scaling, em: Scaling) -> Scene:
     return Scene(values[0].astype(np.float32), np.clip(values[1], 0, 1).astype(np.float32), pair.valid)
 
 
-def prepared(
+def prepared_job(
     blocks: Mapping[str, Scene],
     em: Level,
     box: Box,
@@ -57,8 +58,8 @@ def prepared(
     segmenter: Predictor | None,
     teacher: Translator | None,
     target: Scaling,
-) -> dict[str, Scene]:
-    """The parts of a pair with everything that is learnt beside the EM's brightness.
+) -> Job[dict[str, Scene]]:
+    """The parts of a pair with everything that is learnt beside the EM's brightness; a report per tile or simulation.
 
     Parameters
     ----------
@@ -69,20 +70,22 @@ def prepared(
     card, params, segmenter, teacher, target
         Of the translator that is trained, see `train_translator`; ``target`` maps the EM's brightness to 0 to 1.
     """
-    train, rest = blocks["train"], dict(blocks)
+    found, phases = dict(blocks), Phases({SIMULATING: 0.1 + params.microscopes, FINDING: 10, ASKING: 10})
     if params.microscopes:
         here = Level(np.asarray(em.read(box)), em.voxel_nm)
         ends = (card.normalisation.low, card.normalisation.high)
-        train = with_microscopes(train, here, params.microscopes, params.seed, ends)
+        simulating = with_microscopes_job(found["train"], here, params.microscopes, params.seed, ends)
+        found["train"] = yield from phases.run(SIMULATING, simulating)
     if segmenter is not None:
-        train = with_membranes(train, segmenter, card.voxel_nm)
-        rest["validation"] = with_membranes(rest["validation"], segmenter, card.voxel_nm)
+        for name in ("train", "validation"):
+            finding = with_membranes_job(found[name], segmenter, card.voxel_nm)
+            found[name] = yield from phases.run(FINDING, finding)
     if teacher is not None:
-        train = with_teacher(train, teacher, target)
-    return rest | {"train": train}
+        found["train"] = yield from phases.run(ASKING, with_teacher_job(found["train"], teacher, target))
+    return found
 
 
-def with_membranes(scene: Scene, segmenter: Predictor, voxel_nm: tuple[float, float, float]) -> Scene:
+def with_membranes_job(scene: Scene, segmenter: Predictor, voxel_nm: FVec3) -> Job[Scene]:
     """The scene with the membranes that a boundary model finds in its EM.
 
     Sections along z; where voxels are nearly cubes, the mean over sections along z, y and x.
@@ -102,12 +105,15 @@ def with_membranes(scene: Scene, segmenter: Predictor, voxel_nm: tuple[float, fl
         scene.em[scene.valid], (segmenter.card.normalisation.low, segmenter.card.normalisation.high)
     )
     image = ((scene.em - low) / max(float(high - low), 1e-9)).astype(np.float32)
-    axes = range(3) if 1 / CELL <= voxel_nm[0] / voxel_nm[1] <= CELL else range(1)
-    found = [np.moveaxis(boundary_of(segmenter, np.ascontiguousarray(np.moveaxis(image, a, 0))), 0, a) for a in axes]
+    name, found = segmenter.card.outputs[0].name, []
+    for axis in range(3) if 1 / CELL <= voxel_nm[0] / voxel_nm[1] <= CELL else range(1):
+        turned = np.ascontiguousarray(np.moveaxis(image, axis, 0))
+        answer = yield from answers_job(segmenter, turned, FINDING)
+        found.append(np.moveaxis(answer[name], 0, axis))
     return replace(scene, membrane=np.asarray(np.mean(found, axis=0), np.float32))
 
 
-def with_teacher(scene: Scene, teacher: Translator, target: Scaling) -> Scene:
+def with_teacher_job(scene: Scene, teacher: Translator, target: Scaling) -> Job[Scene]:
     """The scene with the answer of an ensemble to its X-ray, on the scale of the scene's EM.
 
     Raises
@@ -122,14 +128,16 @@ def with_teacher(scene: Scene, teacher: Translator, target: Scaling) -> Scene:
             "choose another"
         )
     own = Scaling(**told)
-    answer = answers(teacher.predictor(), scene.xray)
+    answer = yield from answers_job(teacher.predictor(), scene.xray, ASKING)
     factor = np.float32(own.scale / target.scale)
     shift = np.float32((own.offset + own.base - target.offset - target.base) / target.scale)
     noise, unknown = (answer[name] ** 2 * factor**2 for name in ("aleatoric", "epistemic"))
     return replace(scene, taught=Taught(answer["mean"] * factor + shift, noise + unknown, unknown))
 
 
-def with_microscopes(scene: Scene, em: Level, count: int, seed: int, percentiles: tuple[float, float]) -> Scene:
+def with_microscopes_job(
+    scene: Scene, em: Level, count: int, seed: int, percentiles: tuple[float, float]
+) -> Job[Scene]:
     """The scene with X-ray of the same tissue by random microscopes; stain is as dark in them as in the scene's own.
 
     Parameters
@@ -139,7 +147,8 @@ def with_microscopes(scene: Scene, em: Level, count: int, seed: int, percentiles
     em
         Of the scene, in memory: its own brightness.
     count, seed, percentiles
-        See `other_xrays`.
+        See `other_xrays_job`.
     """
     alike = np.corrcoef(scene.xray[scene.valid], scene.em[scene.valid])[0, 1] >= 0
-    return replace(scene, others=tuple(other_xrays(em, count, seed=seed, percentiles=percentiles, dark=bool(alike))))
+    others = yield from other_xrays_job(em, count, seed=seed, percentiles=percentiles, dark=bool(alike))
+    return replace(scene, others=others)

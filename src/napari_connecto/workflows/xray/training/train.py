@@ -26,7 +26,7 @@ from napari_connecto.workflows.xray.params import PairParams
 from napari_connecto.workflows.xray.training.design import crop_shape, middle, parts, translator_card
 from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.training.recalibrate import OOD_TILES, detector_job, recalibration_job
-from napari_connecto.workflows.xray.training.targets import brightness_target, prepared, scene_of
+from napari_connecto.workflows.xray.training.targets import brightness_target, prepared_job, scene_of
 from napari_connecto.workflows.xray.training.validate import Likelihood
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
 from napari_connecto.workflows.xray.translator import Translator
@@ -121,8 +121,8 @@ def train_translator_job(
     target = brightness_target(pair.em.read(boxes["train"]), em.name)
     scene = scene_of(pair, card.normalisation.resolve(xray), target)
     blocks = {name: scene.within(box if name == "train" else middle(box, MEASURED)) for name, box in boxes.items()}
-    preparing = partial(prepared, blocks, pair.em, boxes["train"], card, params, segmenter, teacher, target)
-    blocks = yield from phases.call(PREPARING, preparing)
+    preparing = prepared_job(blocks, pair.em, boxes["train"], card, params, segmenter, teacher, target)
+    blocks = yield from phases.run(PREPARING, preparing)
     members = yield from phases.run("training", _members(blocks, card, params, segmenter, folder, stop))
     recalibrating = recalibration_job(members, blocks["calibration"])
     recalibration = yield from phases.run("recalibrating", recalibrating)
