@@ -64,7 +64,7 @@ ARMS: Mapping[str, Arm] = {
         True,
     ),
 }
-DIRECT = FineTuneParams(preset="standard", steps=340, crop=64, batch=4, learning_rate=3e-3, patience=0)
+DIRECT = FineTuneParams(preset="standard", steps=750, crop=64, batch=4, learning_rate=3e-3, patience=0)
 """A boundary model trained on X-ray itself, from scratch, with the true neurons; steps as in `Arm`."""
 
 

@@ -96,7 +96,6 @@ def _finder(scene: Scene, name: str, arm: str, seed: int) -> Callable[[Part, tup
         model = nc.load_model(folder_of(name, arm, seed), backend="torch")
         return lambda part, box: {"image": _three(model, _scaled(part.interpolated())[box])}
     model, translator = boundary_model(scene, "torch"), _translator(name, arm, seed)
-    own = translator is not None and arm in ARMS and ARMS[arm].params.membrane > 0
 
     def find(part: Part, box: tuple[slice, ...]) -> Maps:
         if arm == "em":
@@ -105,7 +104,7 @@ def _finder(scene: Scene, name: str, arm: str, seed: int) -> Callable[[Part, tup
             return {"image": _three(model, _scaled(part.interpolated())[box])}
         answer = answers(translator.predictor(), _xray(translator, part)[box])
         image = _three(model, _scaled(answer["mean"]))
-        if not own:
+        if "membrane" not in answer:
             return {"image": image}
         return {"image": image, "output": answer["membrane"], "mean": (image + answer["membrane"]) / 2}
 

@@ -29,7 +29,7 @@ from napari_connecto.workflows.xray.check.decisions import Contacts, leaning, me
 from napari_connecto.workflows.xray.check.entropy import entropy_of
 from napari_connecto.workflows.xray.check.places import uncertain_places
 from napari_connecto.workflows.xray.check.segments import Certainty, segment_certainty
-from napari_connecto.workflows.xray.translate import translate
+from napari_connecto.workflows.xray.translate import Translation, translate
 from tests import translate_parts as parts
 
 NM = (10.0, 10.0, 10.0)
@@ -228,3 +228,18 @@ def test_a_checked_translation_leaves_segments_tables_and_properties(tmp_path):
     assert [layer.name for layer in translation_layers(tmp_path)[0]] == ["EM-like (from X-ray)", "segments"]
     part = check_translation(found, Threshold(), region=Box((0, 0, 0), (36, 20, 40)), places=1)
     assert part.labels.levels[0].shape == (36, 20, 40)
+
+
+def test_the_translators_own_membranes_are_segmented_where_no_model_is_given(tmp_path):
+    """As they are, in eight bits: neither scaled nor predicted again."""
+    p = walls(0.45)
+    grey = volume(np.full(p.shape, 0.5, np.float32))
+    found = Translation(grey, grey, grey, {"seams": {}, "translator": "x"}, volume(p.astype(np.float32) / 255))
+    checked = check_translation(found, params=DEEP, out=tmp_path / "segments", places=1)
+    np.testing.assert_array_equal(checked.probability.levels[0].read(Box((0, 0, 0), p.shape)), p)
+    labels = checked.labels.levels[0].read(Box((0, 0, 0), p.shape))
+    np.testing.assert_array_equal(labels > 0, True)
+    assert len(np.unique(labels)) == len(np.unique(segment_array(p, DEEP)))
+    assert checked.lines()[0].startswith(f"{len(np.unique(labels))} segments by the translator's own membranes")
+    with pytest.raises(InputError, match="has no membranes of its own"):
+        check_translation(replace(found, membrane=None))

@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.geometry import Box
+from napari_connecto.core.errors import InputError
+from napari_connecto.core.geometry import Box, vec3
 from napari_connecto.core.jobs import Job, run
-from napari_connecto.core.model import Predictor
+from napari_connecto.core.model import Normalisation, Predictor
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.shown import shown
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.stores.job_folder import result_folder
 from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.workflows.segment.block import Passing
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment_job
 from napari_connecto.workflows.xray.check.entropy import entropy_of
@@ -32,6 +34,8 @@ from napari_connecto.workflows.xray.translate import Translation
 
 CHECK, PLACES = "check.json", 10
 """What was checked with; number of places."""
+OWN, TILE = "the translator's own membranes", (64, 128, 128)
+"""Name of a translator's own membranes in place of a boundary model's, and tile in which they are handed on."""
 SEGMENTING, LOOKING = "finding membranes and segments", "finding uncertain places"
 
 
@@ -43,7 +47,7 @@ class CheckedTranslation:
     Parameters
     ----------
     model
-        Name of the boundary model.
+        Name of the boundary model; `OWN` for the translator's own membranes.
     probability
         Boundary probability, uint8 (255 is 1).
     entropy
@@ -69,7 +73,8 @@ class CheckedTranslation:
     def lines(self) -> list[str]:
         """What was found, in words."""
         n, open_ = len(self.certainty.segments["label"]), self.certainty.open_decisions
-        told = [f"{n} segments by boundary model '{self.model}'; {open_} decisions to merge or split are uncertain"]
+        by = OWN if self.model == OWN else f"boundary model '{self.model}'"
+        told = [f"{n} segments by {by}; {open_} decisions to merge or split are uncertain"]
         if self.places:
             told.append(self.places[0].sentence)
         return told
@@ -77,7 +82,7 @@ class CheckedTranslation:
 
 def check_translation(
     found: Translation,
-    model: Predictor,
+    model: Predictor | None = None,
     params: SegmentParams | None = None,
     *,
     out: str | Path | None = None,
@@ -93,7 +98,7 @@ def check_translation(
     found
         From `translate`.
     model
-        A boundary model for EM; its first output is used.
+        A boundary model for EM; its first output is used. Default: the translator's own membranes, where it has such.
     params
         Of the segmentation. Default: 3-D where voxels are near cubes.
     out
@@ -116,7 +121,8 @@ def check_translation(
     Raises
     ------
     VoxelSizeError, InputError
-        If translation and model do not fit, or the region lies outside.
+        If translation and model do not fit, the region lies outside, or there is no model and the translator has no
+        membranes of its own.
     StoreError
         If ``out`` belongs to something else.
 
@@ -137,7 +143,7 @@ def check_translation(
 
 def check_translation_job(
     found: Translation,
-    model: Predictor,
+    model: Predictor | None = None,
     params: SegmentParams | None = None,
     *,
     out: str | Path | None = None,
@@ -149,7 +155,10 @@ def check_translation_job(
     """`check_translation` as a job."""
     folder, params = Path(result_folder(out)), params or SegmentParams()
     phases = Phases({SEGMENTING: 1, STAGE: 0.05, LOOKING: 0.02})
-    making = segment_job(found.mean, params, model=model, out=folder, region=region, client=client)
+    seen = found.mean
+    if model is None:
+        seen, model, params = _own(found, params)
+    making = segment_job(seen, params, model=model, out=folder, region=region, client=client)
     labels = yield from phases.run(SEGMENTING, making)
     probability = open_volume(folder / "boundary" / f"{model.card.outputs[0].name}.zarr")
     certainty = yield from phases.run(STAGE, certainty_job(labels, probability, params))
@@ -162,3 +171,13 @@ def check_translation_job(
     checked = CheckedTranslation(model.card.name, probability, entropy, labels, certainty, listing, params)
     write_json(folder / CHECK, {"model": model.card.name, "segments": len(certainty.segments["label"])})
     return checked
+
+
+def _own(found: Translation, params: SegmentParams) -> tuple[Volume, Predictor, SegmentParams]:
+    """The translator's membranes, and what hands them on as they are."""
+    if found.membrane is None:
+        raise InputError("this translator has no membranes of its own (--membranes in training); give a boundary model")
+    level = found.membrane.levels[0]
+    passing = Passing.over(level, vec3([min(n, t) for n, t in zip(level.shape, TILE, strict=True)]))
+    card = replace(passing.card, name=OWN, normalisation=Normalisation("none"))
+    return found.membrane, replace(passing, card=card), replace(params, directions="one")
