@@ -97,10 +97,19 @@ class AutomaticFolder:
             if lasting:
                 earlier = sorted(parent.glob(f"{glob.escape(words)}-*-*-{lasting}"))
             self.again = bool(earlier)
-            new = "-".join(filter(None, (words, time.strftime("%Y%m%d-%H%M%S"), lasting)))
-            self._last = (asked, earlier[-1] if earlier else parent / new)
+            self._last = (asked, earlier[-1] if earlier else _free(parent, words, lasting))
             self._asked[:] = [*(pair for pair in self._asked if pair[0] != asked), self._last][-REMEMBERED:]
         return self._last[1]
+
+
+def _free(parent: Path, words: str, lasting: str) -> Path:
+    """A folder that is not there yet: two questions may be asked within a second."""
+    moment, n = time.strftime("%Y%m%d-%H%M%S"), 1
+    while True:
+        path = parent / "-".join(filter(None, (words, moment if n == 1 else f"{moment}.{n}", lasting)))
+        if not path.exists():
+            return path
+        n += 1
 
 
 REMEMBERED = 50
