@@ -11,14 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from napari_connecto.cli import cli
-from napari_connecto.core.errors import InputError
+from napari_connecto.core.errors import Cancelled, InputError
 from napari_connecto.core.jobs import run
+from napari_connecto.core.model import ModelCard, Output
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.models.files import new_model
 from napari_connecto.workflows.recipes.parts import translator_folder
 from napari_connecto.workflows.shared.stop_file import STOP
 from napari_connecto.workflows.xray.params import PairParams, XrayParams
 from napari_connecto.workflows.xray.simulate import simulate_xray
+from napari_connecto.workflows.xray.training import train
 from napari_connecto.workflows.xray.training.design import SHARES, crop_shape, middle, parts, translator_card
 from napari_connecto.workflows.xray.training.pair_samples import PairSamples, Scene
 from napari_connecto.workflows.xray.training.train import train_translator_job
@@ -28,6 +30,15 @@ from tests.translate_parts import EM_NM, PARAMS, texture
 from tests.workflows.watched import watched
 
 PAIRING = PairParams(affine=False)
+SECTIONS = ModelCard(
+    "sections",
+    "boundary",
+    (40.0, 8.0, 8.0),
+    (1, 32, 32),
+    (0, 8, 8),
+    (Output("boundary"),),
+    network={"kind": "unet", "dims": 2},
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,22 @@ def test_parts_lie_apart_by_what_the_network_sees():
     assert [b.shape[1] for b in boxes] == [int(room * s) for s in SHARES.values()]
     with pytest.raises(InputError, match=r"too small for separate parts.*at least 127 voxels"):
         parts((90, 100, 90), card.halo)
+
+
+@pytest.mark.parametrize(("weight", "has"), [(1.0, True), (0.0, False)])
+def test_membranes_without_weight_are_no_output(pair, monkeypatch, weight, has):
+    """An output that nothing teaches would be taken for the translator's own membranes."""
+    seen = []
+
+    def prepared(blocks, em, box, card, params, segmenter, *_):
+        seen.append(("membrane" in [output.name for output in card.outputs], segmenter is not None))
+        raise Cancelled("enough")
+
+    monkeypatch.setattr(train, "prepared_job", prepared)
+    params, segmenter = replace(PARAMS, membrane=weight, through=1.0), new_model(SECTIONS, 0, device="cpu")
+    with pytest.raises(Cancelled):
+        run(train_translator_job(*pair, params, pairing=PAIRING, segmenter=segmenter))
+    assert seen == [(has, has)]
 
 
 def test_the_halo_is_all_that_the_network_sees():

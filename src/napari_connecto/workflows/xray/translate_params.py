@@ -51,7 +51,7 @@ class TranslatorParams:
     microscopes: int = param(
         0,
         "Simulated X-ray volumes of the training tissue by microscopes of random properties, beside the given one. "
-        "Meant to make the translator less dependent on one microscope; what it gains has not been measured.",
+        "Meant to make the translator less dependent on one microscope; six of them did not, in a short training.",
         low=0,
         high=64,
     )

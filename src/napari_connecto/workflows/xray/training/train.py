@@ -116,12 +116,13 @@ def train_translator_job(
     params = params or TranslatorParams()
     phases = Phases(_work(params))
     pair = yield from phases.run("aligning", pair_volumes_job(xray, em, pairing))
-    card = translator_card(params, pair.em.voxel_nm, membrane=segmenter is not None, taught=teacher is not None)
+    finder = segmenter if params.membrane > 0 else None
+    card = translator_card(params, pair.em.voxel_nm, membrane=finder is not None, taught=teacher is not None)
     boxes = parts(pair.em.shape, card.halo)
     target = brightness_target(pair.em.read(boxes["train"]), em.name)
     scene = scene_of(pair, card.normalisation.resolve(xray), target)
     blocks = {name: scene.within(box if name == "train" else middle(box, MEASURED)) for name, box in boxes.items()}
-    preparing = prepared_job(blocks, pair.em, boxes["train"], card, params, segmenter, teacher, target)
+    preparing = prepared_job(blocks, pair.em, boxes["train"], card, params, finder, teacher, target)
     blocks = yield from phases.run(PREPARING, preparing)
     members = yield from phases.run("training", _members(blocks, card, params, segmenter, folder, stop))
     recalibrating = recalibration_job(members, blocks["calibration"])
