@@ -94,9 +94,10 @@ def test_a_damaged_card_is_named_and_the_choice_stays(dock, files, tmp_path, qtb
     assert "choose a folder with card.json and weights.safetensors" in dock.choose.bar.error.label.text()
     assert dock.project.source.name == "near"
     rank(dock)
-    said = refused(dock.choose.bar, qtbot)
-    assert str(tmp_path / "library/far") in said
-    assert "copy the model again" in said
+    qtbot.waitUntil(lambda: dock.choose.ranking is not None, timeout=60000)
+    told = {one.name: one for one in dock.choose.ranking.ranks}
+    assert (told["far"].compared, told["near"].compared) == (False, True)
+    assert "copy the model again" in told["far"].note
 
 
 @pytest.mark.gl

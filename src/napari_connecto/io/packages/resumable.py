@@ -124,6 +124,7 @@ def download_job(address: str, path: Path, *, size: int, sha256: str = "", what:
             )
         if there > size or (sha256 and _digest(part) != sha256):
             part.unlink()
+            _with_version(part).unlink(missing_ok=True)
             wrong = f"has more than the {size} bytes stated" if there > size else "has another SHA-256 than stated"
             raise ModelError(f"'{address}' {wrong}; it was deleted: run the command again, or tell its authors")
         part.replace(path)
