@@ -214,9 +214,11 @@ def until(condition: Callable[[], object], otherwise: str, seconds: float = 180.
 
 
 def close(viewer: Any, dock: QWidget) -> None:
-    """Close a dock for good."""
-    viewer.window.remove_dock_widget(dock)
-    dock.deleteLater()
+    """Close a dock for good, and those of ours that it opened."""
+    others = [w for w in viewer.window.dock_widgets.values() if type(w).__module__.startswith("napari_connecto")]
+    for one in {id(w): w for w in (dock, *others)}.values():
+        viewer.window.remove_dock_widget(one)
+        one.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     turn()
 

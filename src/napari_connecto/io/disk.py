@@ -87,3 +87,11 @@ def lock(path: Path, owner: str | os.PathLike[str]) -> FileLock:
                 f"'{owner}' is in use by another process; wait for it, or choose another folder"
             ) from error
     return held
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

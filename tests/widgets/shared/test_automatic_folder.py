@@ -12,9 +12,11 @@ pytest.importorskip("napari")
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.io.volumes.write import save_volume
+from napari_connecto.widgets.cascade.jobs import live_map
 from napari_connecto.widgets.shared.settings import AutomaticFolder
 from napari_connecto.widgets.viewer.spatial import serial
 from napari_connecto.widgets.viewer.volumes import lasting
+from napari_connecto.widgets.xray.jobs import live
 
 
 @pytest.fixture
@@ -83,3 +85,18 @@ def test_a_question_is_another_with_the_file_the_levels_the_model_and_the_parame
     save_volume(volume(), tmp_path / "em.zarr", levels=2, overwrite=True)
     others.add(lasting(open_volume(tmp_path / "em.zarr"), model, 1))
     assert len(others | {asked}) == 5
+
+
+def test_a_name_that_no_file_system_takes_is_no_folder(tmp_path):
+    """It may be typed as the result's folder; the job then says what is wrong with it."""
+    long = tmp_path / ("é" * 300)
+    assert (live(long), live_map(long)) == (None, None)
+    assert AutomaticFolder("search-").of("question", "em", "cells", long).parent == long
+
+
+def test_two_questions_within_a_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
+    folder = AutomaticFolder("search-")
+    first = folder.of("one", "em", "cells", tmp_path)
+    first.mkdir(parents=True)
+    assert folder.of("another", "em", "cells", tmp_path) != first

@@ -188,10 +188,11 @@ def list_job() -> Job[dict[str, Path]]:
 
 def live_map(out: Path) -> Volume | None:
     """The probability map of a running search; zarr arrays, None before there is one."""
+    from napari_connecto.io.disk import is_folder
     from napari_connecto.io.volumes.read import open_volume
 
     path = out / "map" / "probability.zarr"
-    return open_volume(path) if path.is_dir() else None
+    return open_volume(path) if is_folder(path) else None
 
 
 @dataclass(frozen=True)

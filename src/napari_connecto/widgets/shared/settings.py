@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from napari.settings import get_plugin_settings
 
 from napari_connecto.core.settings import PREFIX, settings
+from napari_connecto.io.disk import is_folder
 
 PLUGIN = "napari-connecto"
 
@@ -93,7 +94,7 @@ class AutomaticFolder:
         asked = (self._prefix, question, parent)
         if self._last is None or self._last[0] != asked:
             words = self._prefix + re.sub(r"[^\w.-]+", "-", f"{name.split('.')[0]}-{model}").strip("-")
-            earlier = [path for known, path in self._asked if known == asked and path.is_dir()]
+            earlier = [path for known, path in self._asked if known == asked and is_folder(path)]
             if lasting:
                 earlier = sorted(parent.glob(f"{glob.escape(words)}-*-*-{lasting}"))
             self.again = bool(earlier)
@@ -107,7 +108,7 @@ def _free(parent: Path, words: str, lasting: str) -> Path:
     moment, n = time.strftime("%Y%m%d-%H%M%S"), 1
     while True:
         path = parent / "-".join(filter(None, (words, moment if n == 1 else f"{moment}.{n}", lasting)))
-        if not path.exists():
+        if not is_folder(path):
             return path
         n += 1
 

@@ -179,11 +179,12 @@ def unused(folder: Path) -> Path:
 
 def live(out: Path) -> dict[str, Volume] | None:
     """The images of a running translation by name; zarr arrays, None before a tile is finished."""
+    from napari_connecto.io.disk import is_folder
     from napari_connecto.io.stores.tile_store import TileStore
     from napari_connecto.io.volumes.read import open_volume
 
     folders = {name: out / f"{name}.zarr" for name in PARTS}
-    if not all(folder.is_dir() for folder in folders.values()) or not TileStore.holds_tiles(out):
+    if not all(is_folder(folder) for folder in folders.values()) or not TileStore.holds_tiles(out):
         return None
     return {name: open_volume(folder) for name, folder in folders.items()}
 
