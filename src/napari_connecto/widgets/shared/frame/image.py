@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_connecto.core.errors import ConnectoError, InputError
@@ -193,10 +193,9 @@ class InputBox(ImageFold):
         self._show_voxel(False)
         layer = self.layer
         self.layout_.setRowVisible(self.channel, bool(getattr(layer, "rgb", False)))
-        self.channel.blockSignals(True)
-        chosen = layer.metadata.get(CHANNEL) if layer is not None else None
-        self.channel.setCurrentIndex(0 if chosen is None else chosen + 1)
-        self.channel.blockSignals(False)
+        with QSignalBlocker(self.channel):
+            chosen = layer.metadata.get(CHANNEL) if layer is not None else None
+            self.channel.setCurrentIndex(0 if chosen is None else chosen + 1)
         self._watch(self.layer)
         self.reopen()
 
@@ -211,9 +210,8 @@ class InputBox(ImageFold):
         elif self.correct.text() != CORRECT:
             self._show_voxel(False)
         self.layout_.setRowVisible(self.use_pixels, unknown)
-        self.use_pixels.blockSignals(True)
-        self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
-        self.use_pixels.blockSignals(False)
+        with QSignalBlocker(self.use_pixels):
+            self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
         self._show_levels()
         self._ask()
         self.changed.emit()
@@ -234,9 +232,8 @@ class InputBox(ImageFold):
 
     def _show_levels(self) -> None:
         locked = getattr(self.layer, "locked_data_level", None) if self.layer is not None else None
-        self.picker.blockSignals(True)
-        self.picker.show_levels(self.full, locked=locked, model_nm=self._model_nm)
-        self.picker.blockSignals(False)
+        with QSignalBlocker(self.picker):
+            self.picker.show_levels(self.full, locked=locked, model_nm=self._model_nm)
         self._show_line()
 
     def _on_level(self, _index: int) -> None:
@@ -278,9 +275,8 @@ class InputBox(ImageFold):
         """Show the number boxes."""
         if not on:
             self.correct.setText(CORRECT)
-        self.correct.blockSignals(True)
-        self.correct.setChecked(on)
-        self.correct.blockSignals(False)
+        with QSignalBlocker(self.correct):
+            self.correct.setChecked(on)
         self.layout_.setRowVisible(self.voxel, on)
 
     def _watch(self, layer: Layer | None) -> None:
