@@ -215,9 +215,11 @@ def until(condition: Callable[[], object], otherwise: str, seconds: float = 180.
 
 def close(viewer: Any, dock: QWidget) -> None:
     """Close a dock for good, and those of ours that it opened."""
-    others = [w for w in viewer.window.dock_widgets.values() if type(w).__module__.startswith("napari_connecto")]
+    window = viewer.window
+    others = [w for w in window.dock_widgets.values() if type(w).__module__.startswith("napari_connecto")]
     for one in {id(w): w for w in (dock, *others)}.values():
-        viewer.window.remove_dock_widget(one)
+        if one in window.dock_widgets.values():  # a dock may take with it what it opened
+            window.remove_dock_widget(one)
         one.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     turn()
