@@ -45,11 +45,14 @@ class Arm:
         Of the translator; steps are for 100 s of processor time on one thread of an AMD EPYC with AVX-512.
     membranes
         Whether the boundary model of the EM helps to train it.
+    taught
+        Whether it learns from the answer of the ensemble that ships, too.
     """
 
     title: str
     params: TranslatorParams
     membranes: bool = False
+    taught: bool = False
 
 
 ARMS: Mapping[str, Arm] = {
@@ -63,6 +66,7 @@ ARMS: Mapping[str, Arm] = {
         replace(CELLS, membrane=1.0, through=1.0, microscopes=6, steps=290),
         True,
     ),
+    "taught": Arm("membrane output, taught by the shipped four", replace(CELLS, membrane=1.0, steps=400), True, True),
 }
 DIRECT = FineTuneParams(preset="standard", steps=750, crop=64, batch=4, learning_rate=3e-3, patience=0)
 """A boundary model trained on X-ray itself, from scratch, with the true neurons; steps as in `Arm`."""
@@ -104,7 +108,9 @@ def train(name: str, arm: str, seed: int, hundreds: float) -> Path:
             steps = round(way.params.steps * hundreds)
             params = replace(way.params, steps=steps, seed=seed, name=f"{name}-{arm}")
             segmenter = boundary_model(scene) if way.membranes else None
-            nc.train_translator(scene.train.xray, scene.train.em, params, segmenter=segmenter).save(folder)
+            teacher = nc.load_translator(nc.list_translators()["synthetic"], backend="torch") if way.taught else None
+            pair = scene.train.xray, scene.train.em
+            nc.train_translator(*pair, params, segmenter=segmenter, teacher=teacher).save(folder)
         cost = {"cpu_s": time.process_time() - began, "steps": steps}
         write_json(folder.with_suffix(".json"), cost)
     return folder

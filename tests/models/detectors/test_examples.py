@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib.metadata import EntryPoint
 from types import ModuleType, SimpleNamespace
 
@@ -95,3 +96,29 @@ def test_without_cellpose_it_says_what_to_install(monkeypatch):
     cellpose._network.cache_clear()
     with pytest.raises(ModelError, match=r"pip install napari-connecto\[cellpose\]"):
         answer(registered("cellpose", squares()), squares())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_the_real_cellpose_runs_with_a_small_network_of_random_weights(monkeypatch, tmp_path):
+    """What its own program finds with the same weights, which it reads from its own folder; needs the extra."""
+    models = pytest.importorskip("cellpose.models", reason="extra 'cellpose' is not installed")
+    torch, sam = pytest.importorskip("torch"), pytest.importorskip("segment_anything.build_sam")
+    monkeypatch.setitem(sam.sam_model_registry, "vit_l", partial(sam._build_sam, 32, 2, 2, [0]))
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
+    torch.manual_seed(1)
+    weights = models.CPSAM().state_dict()
+    weights["out.bias"][2 * 64 :] = 1.0  # of the probability: most pixels are cells
+    torch.save(weights, tmp_path / "cpsam")
+    cellpose._network.cache_clear()
+    image = np.random.default_rng(0).random((1, 96, 96), np.float32)
+    options = {"diameter_nm": 30.0, "flow_threshold": 0.0, "gpu": False}
+    found = cellpose.Cellpose(**options)(image, NM)
+    own = models.CellposeModel(gpu=False, pretrained_model="cpsam")
+    expected = own.eval(image[0], diameter=30.0, flow_threshold=0.0, normalize=False)[0]
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found[0], expected)
+    assert found.max() > 0
+    map_of = answer(registered("cellpose", squares(), options), squares())
+    assert map_of.shape == (1, 64, 64)
+    cellpose._network.cache_clear()
