@@ -90,10 +90,10 @@ def measured(case: Case) -> dict[str, object]:
         return dict(json.loads(path.read_text()))
     volume, truth = volumes(case.data)
     folder = nc.list_models()[case.model]
-    model, volumetric = (load(folder, device="cpu") for load in (nc.load_model, nc.load_volumetric))
+    model = nc.load_model(folder, device="cpu")
     begin = time.perf_counter()
     params = SegmentParams(directions=case.directions, mode="3d" if case.directions == "three" else "auto")
-    labels = nc.segment(volume, params, model=model, volumetric=volumetric, out=case.path / "whole")
+    labels = nc.segment(volume, params, model=model, out=case.path / "whole")
     told: dict[str, object] = {"seconds": time.perf_counter() - begin, "mode": labels.metadata["mode"]}
     boundary = nc.open_volume(case.path / "whole/boundary/boundary.zarr")
     mode, halo = str(labels.metadata["mode"]), (16 if labels.metadata["mode"] == "3d" else 0, 32, 32)

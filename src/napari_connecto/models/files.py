@@ -6,7 +6,6 @@ import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -22,6 +21,7 @@ from napari_connecto.models.detectors.registered import RegisteredPredictor
 from napari_connecto.models.imported.predictor import FILES, KIND, ImportedPredictor
 from napari_connecto.models.inference.device import pick_device
 from napari_connecto.models.inference.openvino import accelerated, installed, torch_model
+from napari_connecto.models.inference.origin import Backend, Origin
 from napari_connecto.models.inference.predictor import TorchPredictor, skeleton
 from napari_connecto.models.inspect import probe
 from napari_connecto.models.inspect.probe import ProbePredictor
@@ -36,8 +36,6 @@ INNER = "model"
 ON_TOP = (chosen.KIND, probe.KIND)
 """Kinds that lie beside the folder of another model."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
-
-Backend = Literal["auto", "torch", "openvino"]
 
 
 def new_model(card: ModelCard, seed: int, *, device: str = "auto") -> TorchPredictor:
@@ -135,11 +133,16 @@ def load_model(
     if _imported(card):
         if backend == "openvino":
             log.warning("openvino does not run imported networks; continuing with torch")
-        return ImportedPredictor(card, weights, device)
+        imported = ImportedPredictor(card, weights, device)
+        imported.origin = Origin(folder, device, backend)
+        return imported
     net = skeleton(card)
     fill_weights(net, weights)
     model = TorchPredictor(card, net, device)
-    model = model if adapter is None else merge(model, load_adapter(adapter))
+    if adapter is None:
+        model.origin = Origin(folder, device, backend)
+    else:
+        model = merge(model, load_adapter(adapter))
     cpu = pick_device(device).type == "cpu"
     if backend == "openvino" and not cpu:
         raise InputError(f"got backend 'openvino' on device {device!r}; it runs on cpu")

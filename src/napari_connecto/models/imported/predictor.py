@@ -22,6 +22,7 @@ from napari_connecto.models.imported.onnx import load_onnx
 from napari_connecto.models.imported.steps import apply, dtype_after, pointwise
 from napari_connecto.models.imported.torchscript import load_torchscript
 from napari_connecto.models.inference.device import cores, pick_device
+from napari_connecto.models.inference.origin import Origin
 from napari_connecto.models.inference.predictor import one_thread
 from napari_connecto.models.nets.weights import fill_weights
 
@@ -62,6 +63,7 @@ class ImportedPredictor:
         network = dict(card.network)
         _check(network, card)
         self.weights = weights
+        self.origin: Origin | None = None
         self.card = replace(card, digest=hashlib.sha256(weights).hexdigest())
         self.device, self._wanted = pick_device("cpu" if network["format"] == "onnx" else device), device
         self.calls = cores() if self.device.type == "cpu" else 1

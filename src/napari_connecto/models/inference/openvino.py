@@ -23,6 +23,7 @@ from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.inference.device import cores
 from napari_connecto.models.inference.kept import keep, kept
+from napari_connecto.models.inference.origin import Origin
 from napari_connecto.models.inference.predictor import TorchPredictor
 
 log = logging.getLogger("napari_connecto")
@@ -95,6 +96,11 @@ class OpenVinoPredictor:
     def card(self) -> ModelCard:
         """That of the network."""
         return self.model.card
+
+    @property
+    def origin(self) -> Origin | None:
+        """That of the network."""
+        return self.model.origin
 
     def with_tile(self, tile: Vec3) -> OpenVinoPredictor:
         """The same model with another tile in its card; see `TorchPredictor.with_tile`."""

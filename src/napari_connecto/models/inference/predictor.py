@@ -21,6 +21,7 @@ from napari_connecto.core.errors import out_of_memory
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.model import ModelCard
 from napari_connecto.models.inference.device import cores, cpu_has_bfloat16, pick_device
+from napari_connecto.models.inference.origin import Origin
 from napari_connecto.models.nets import nets
 from napari_connecto.models.nets.dropout import dropping
 from napari_connecto.models.nets.fold import folded
@@ -54,6 +55,8 @@ class TorchPredictor:
         The same as a safetensors file.
     adapter : Adapter or None
         What `merge` put into a base to make this model, as long as it is not sent or saved.
+    origin : Origin or None
+        Where it was loaded from; kept by `with_tile`, not when it is sent to another process.
     dropout : bool
         Whether its dropout drops channels, by the seeds of the tiles; see `with_dropout`.
     any_tile : bool
@@ -82,6 +85,7 @@ class TorchPredictor:
         self.weights = to_bytes(self.net, half=half)
         self.card = replace(card, digest=hashlib.sha256(self.weights).hexdigest())
         self.adapter: Adapter | None = None
+        self.origin: Origin | None = None
         self.device, self._wanted = pick_device(device), device
         self.calls = cores() if self.device.type == "cpu" else 2
         self.dropout = False
@@ -103,7 +107,7 @@ class TorchPredictor:
     def with_tile(self, tile: Vec3) -> TorchPredictor:
         """The same model with another tile in its card; raises `ModelError` if its network takes no such tile."""
         other = TorchPredictor(replace(self.card, tile=tile), self.net, self._wanted)
-        other.dropout = self.dropout
+        other.dropout, other.origin = self.dropout, self.origin
         return other
 
     def __call__(self, batch: np.ndarray, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:

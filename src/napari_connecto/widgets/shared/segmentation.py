@@ -43,11 +43,9 @@ def segment_cost_job(what: Segmenting) -> Job[SegmentEstimate]:
     yield from torch_job()
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.segment.estimate import estimate_segment_job
-    from napari_connecto.workflows.segment.volumetric import load_volumetric
 
-    model, volumetric = load(what.model), load_volumetric(what.model, backend="torch")
-    where: dict[str, Any] = {"region": what.region, "out": what.out, "volumetric": volumetric}
-    return (yield from estimate_segment_job(what.volume, what.params, model=model, **where))
+    where: dict[str, Any] = {"region": what.region, "out": what.out}
+    return (yield from estimate_segment_job(what.volume, what.params, model=load(what.model), **where))
 
 
 def check_job(what: Segmenting) -> Job[OodCheck]:
@@ -66,11 +64,9 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
     yield Progress(0, 0, "loading the model")
     from napari_connecto.workflows.ood.files import load_gate
     from napari_connecto.workflows.segment.segment import segment_job
-    from napari_connecto.workflows.segment.volumetric import load_volumetric
 
     model, gate = load(what.model), what.check or load_gate(what.model)
     how: dict[str, Any] = {"model": model, "out": what.out, "region": what.region, "gate": gate}
-    how["volumetric"] = load_volumetric(what.model, backend="torch")
     made = yield from what.job(lambda client: segment_job(what.volume, what.params, client=client, **how))
     what.keep_recipe()
     return made

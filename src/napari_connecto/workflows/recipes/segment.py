@@ -22,7 +22,6 @@ from napari_connecto.workflows.segment.estimate import SegmentEstimate, estimate
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.segment import segment_job
-from napari_connecto.workflows.segment.volumetric import load_volumetric
 from napari_connecto.workflows.shared.filling import tiles_in
 from napari_connecto.workflows.shared.spec import open_spec
 
@@ -35,14 +34,13 @@ STATED = ("boundary_threshold", "merge_threshold", "min_size")
 def segment(run: Segment, client: Any) -> Job[Summary]:
     """Segment an image by a model, or a boundary map."""
     volume, model, params = _inputs(run)
-    volumetric = _volumetric(run)
     told: list[str] = []
     gate, phases = None, Phases({"contrast": 0, "segmenting": 1})
     if model is not None and run.model is not None:
         phases = Phases({"contrast": CALLS, "segmenting": TILES * OOD_CALLS + tiles_in(volume, model, run.region)})
         told = yield from phases.run("contrast", notices_job(volume, model))
         gate = load_gate(model_folder(run.model))
-    where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client, "volumetric": volumetric}
+    where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client}
     labels = yield from phases.run("segmenting", segment_job(volume, params, model=model, gate=gate, **where))
     count, level, seen = int(labels.metadata["segments"]), labels.levels[0], stated(labels.metadata)
     shown = ", ".join(f"{name} {getattr(params, name)}" for name in STATED)
@@ -56,8 +54,7 @@ def segment(run: Segment, client: Any) -> Job[Summary]:
 def segment_cost_job(run: Segment) -> Job[SegmentEstimate]:
     """What `segment` would cost."""
     volume, model, params = _inputs(run)
-    where: dict[str, Any] = {"out": run.out, "region": run.region, "volumetric": _volumetric(run)}
-    return (yield from estimate_segment_job(volume, params, model=model, **where))
+    return (yield from estimate_segment_job(volume, params, model=model, region=run.region, out=run.out))
 
 
 def _inputs(run: Segment) -> tuple[Volume, Predictor | None, SegmentParams]:
@@ -66,10 +63,6 @@ def _inputs(run: Segment) -> tuple[Volume, Predictor | None, SegmentParams]:
         return volume, None, run.params.over(SegmentParams())
     model = load_model(model_folder(run.model), backend=run.backend, tile=run.tile)
     return volume, model, run.params.over(replace(tuned_params(run.model), mode=SegmentParams().mode))
-
-
-def _volumetric(run: Segment) -> Predictor | None:
-    return None if run.model is None else load_volumetric(model_folder(run.model), backend=run.backend)
 
 
 def predict(run: Predict, client: Any) -> Job[Summary]:

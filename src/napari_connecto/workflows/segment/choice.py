@@ -15,9 +15,10 @@ from napari_connecto.workflows.segment.agglomerate import caution_of
 from napari_connecto.workflows.segment.directions import ThreeDirections, with_directions
 from napari_connecto.workflows.segment.mode import mode_of
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.segment.volumetric import own_volumetric
 from napari_connecto.workflows.shared.region import region_in
 
-LATER = ("grid", "directions", "link_by", "caution")
+LATER = ("grid", "directions", "link_by", "caution", "volumetric")
 """Parameters that the first version did not have."""
 CUBIC = 1.5
 """Largest depth of a voxel, relative to its width, at which a volumetric model takes part: it has learnt from cubes."""
@@ -54,7 +55,7 @@ def chosen(
     region: Box,
     volumetric: Predictor | None = None,
 ) -> Choice:
-    """How to segment a part of a volume, with the model's volumetric companion where voxels are nearly cubes.
+    """How to segment a part of a volume; ``volumetric`` replaces the model's own network of volumes, see `segment`.
 
     Raises
     ------
@@ -73,11 +74,12 @@ def chosen(
     mode, reason = mode_of(params, shape, level.voxel_nm, calibrated=volume.calibrated)
     params = replace(params, mode=mode)
     if model is not None:
-        if level.voxel_nm[0] > CUBIC * level.voxel_nm[2]:
-            volumetric = None
         params, why = with_directions(params, model, shape, level.voxel_nm)
-        reason += why + (", with a volumetric model" if why and volumetric is not None else "")
+        reason += why
         if params.directions == "three":
+            cubic = params.volumetric and level.voxel_nm[0] <= CUBIC * level.voxel_nm[2]
+            volumetric = (volumetric or own_volumetric(model)) if cubic else None
+            reason += "" if volumetric is None else ", with a volumetric model"
             model = ThreeDirections.of(model, volumetric)
             level = fitting_level(volume, model.card)
     stored = any(level is one for one in volume.levels)

@@ -67,6 +67,12 @@ class SegmentParams:
         choices=("auto", "one", "three"),
         advanced=True,
     )
+    volumetric: bool = param(
+        True,
+        "In three directions, average with the model's own network of volumes, if it brings one and voxels are at most "
+        "1.5 times as deep as wide.",
+        advanced=True,
+    )
     grid: str = param(
         "image",
         "Voxel grid of the labels: the image's own, or the one read by the model.",

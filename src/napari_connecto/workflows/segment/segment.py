@@ -78,7 +78,8 @@ def segment(
     gate
         The model's `Gate`, or an earlier out-of-distribution check, as in `predict`.
     volumetric
-        The model's volumetric companion, see `load_volumetric`: averaged with it where it is run in three directions.
+        A model of volumes, averaged with ``model`` where that is run in three directions. Default: the one in the
+        folder that ``model`` was loaded from, see `load_volumetric`; ``SegmentParams(volumetric=False)`` does without.
 
     Returns
     -------

@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import Predictor
 from napari_connecto.models.files import CARD, Backend, load_model
+from napari_connecto.models.inference.origin import Origin
 
 VOLUMETRIC = "volumetric"
 """Its folder, in the folder of a model of sections."""
@@ -30,3 +31,12 @@ def load_volumetric(folder: str | Path, *, device: str = "auto", backend: Backen
             "must be cubes: remove that folder to do without"
         )
     return model
+
+
+def own_volumetric(model: Predictor) -> Predictor | None:
+    """The volumetric model in the folder that a model was loaded from, loaded in the same way; None if there is none.
+
+    A model that was trained further or made by an adapter has no folder: its companion has not learnt what it has.
+    """
+    origin: Origin | None = getattr(model, "origin", None)
+    return None if origin is None else load_volumetric(origin.folder, device=origin.device, backend=origin.backend)
