@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class Collection:
     ----------
     cut
         Answers of storage end after so many bytes, once per entry.
+    held
+        Answers of storage stop after 1000 bytes until it is set.
     whole
         Storage ignores that only a part is asked for.
     asked
@@ -41,6 +43,7 @@ class Collection:
     models: dict[str, dict[str, bytes]]
     address: str = ""
     cut: list[int] = field(default_factory=list)
+    held: Event | None = None
     whole: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -74,7 +77,15 @@ class Collection:
         headers["Content-Length"] = str(len(part))
         if self.cut and request.method == "GET" and len(part) > self.cut[0] and not request.path.endswith("rdf.yaml"):
             return Response(iter([part[: self.cut.pop(0)]]), status, headers)
+        if self.held is not None and request.method == "GET":
+            return Response(_slowly(part, self.held), status, headers)
         return Response(part, status, headers)
+
+
+def _slowly(data: bytes, held: Event) -> Iterator[bytes]:
+    yield data[:1000]
+    held.wait(60)
+    yield data[1000:]
 
 
 def _listed(files: dict[str, bytes], folder: str) -> list[dict[str, object]]:

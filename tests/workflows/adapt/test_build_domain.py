@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import json
 import sys
 import textwrap
+import time
+from dataclasses import replace
+from threading import Event
 
 import h5py
 import numpy as np
@@ -17,9 +21,10 @@ import napari_connecto as nc
 from napari_connecto import cli
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError, StoreError
 from napari_connecto.models.datasets import loaders
+from napari_connecto.models.datasets.apart import RUNNING, is_whole, load_job
 from napari_connecto.models.datasets.table import DATASETS
 from napari_connecto.phantoms import phantom
-from napari_connecto.workflows.adapt.build_domain import built_job, offered_data
+from napari_connecto.workflows.adapt.build_domain import UNPACKING, built_job, offered_data
 from napari_connecto.workflows.adapt.params import DomainParams
 from napari_connecto.workflows.shared.library import library_models
 from tests import collection
@@ -28,6 +33,8 @@ QUICK = DomainParams(label_kind="instances", steps=10, crop=64, batch=1, patches
 LOADER = '''
     """As torch_em's loader: the same names and signatures, and a file that is there is not downloaded."""
     import os
+    from hashlib import sha256
+    from shutil import copyfileobj
     from urllib.request import urlopen
 
     SNEMI_URLS = {{"train": "{address}/storage/snemi/train"}}
@@ -37,8 +44,10 @@ LOADER = '''
         os.makedirs(path, exist_ok=True)
         file = os.path.join(path, f"snemi_{{sample}}.h5")
         if not os.path.exists(file):
-            with urlopen(SNEMI_URLS[sample]) as answer, open(file, "wb") as out:
-                out.write(answer.read())
+            with urlopen(SNEMI_URLS[sample]) as answer, open(file, "wb", buffering=0) as out:
+                copyfileobj(answer, out, 100)
+            if sha256(open(file, "rb").read()).hexdigest() != CHECKSUMS["train"]:
+                raise RuntimeError("The checksum of the download does not match the expected checksum")
         return file
 '''
 
@@ -119,6 +128,70 @@ def test_a_data_set_becomes_a_domain_that_is_ranked(server, tmp_path):
     assert len(downloads(server)) == asked
     listed = CliRunner().invoke(cli.cli, ["domains", "list"], catch_exceptions=False).output
     assert "snemi: ATUM-SEM of somatosensory cortex (Mus musculus), 30 x 6 x 6 nm" in listed
+
+
+@pytest.fixture
+def half(server, tmp_path):
+    """A job whose loader has downloaded a part of its file, and waits for the rest."""
+    server.held = Event()
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("from before")
+    job = load_job(DATASETS["snemi"], folder)
+    for _ in job:
+        file = folder / "snemi_train.h5"
+        if file.is_file() and file.stat().st_size == 1000:
+            break
+    yield job, folder
+    server.held.set()
+    job.close()
+
+
+def test_a_loader_is_cancelled_within_a_second_and_leaves_nothing_half_done(server, volume, half):
+    """Law: closed, the job is over at once; what was there stays, what is half there goes; the next run has all."""
+    job, folder = half
+    begin = time.monotonic()
+    next(job)
+    job.close()
+    assert time.monotonic() - begin < 1
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    server.held.set()
+    image, labels = nc.run(load_job(DATASETS["snemi"], folder))
+    assert image == labels == folder / "snemi_train.h5"
+    assert image.read_bytes() == volume
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", "snemi_train.h5"]
+
+
+def test_what_a_killed_run_left_half_done_is_not_believed(server, volume, tmp_path):
+    """Law: neither the offer nor the job takes the file for whole; nor one from before that the loader has changed."""
+    offer = offered_data("torch_em:snemi", data=tmp_path)
+    offer.folder.mkdir()
+    (offer.folder / "old.h5").write_bytes(b"changed by the loader")
+    (offer.folder / RUNNING).write_text(json.dumps({"old.h5": [3, 5]}))
+    (offer.folder / "snemi_train.h5").write_bytes(volume[:1000])
+    assert not is_whole(offer.folder / "snemi_train.h5", offer.folder)
+    again = offered_data("torch_em:snemi", data=tmp_path)
+    assert (again.sizes, again.lines()[1]) == (offer.sizes, offer.lines()[1])
+    unknown = replace(again, sizes=(0,))  # then the file is left to the loader
+    job = built_job(unknown, tmp_path / "library", QUICK)
+    for report in job:
+        if report.stage != UNPACKING:
+            break
+    job.close()
+    assert (offer.folder / "snemi_train.h5").read_bytes() == volume
+    assert [path.name for path in offer.folder.iterdir()] == ["snemi_train.h5"]
+
+
+def test_errors_of_a_loader_come_through_as_they_are(server, tmp_path):
+    """Law: in a process of its own, a loader fails with the same class and one line; half a file goes then too."""
+    server.cut = [1000]
+    with pytest.raises(
+        InputError, match=r"cannot get 'snemi' \(The checksum of .*\); check the connection and run the command again"
+    ):
+        nc.run(load_job(DATASETS["snemi"], tmp_path / "data"))
+    assert not list((tmp_path / "data").iterdir())
+    with pytest.raises(ModelError, match="torch_em's loader of 'isbi2012' has changed"):
+        nc.run(load_job(DATASETS["isbi2012"], tmp_path / "data"))
 
 
 def test_another_file_than_the_loader_states_is_deleted(server, volume, tmp_path):

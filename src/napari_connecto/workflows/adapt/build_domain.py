@@ -12,7 +12,8 @@ from napari_connecto.core.phases import Phases
 from napari_connecto.core.settings import settings
 from napari_connecto.io.packages.resumable import download_job, remote_size
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.models.datasets.loaders import Source, em_dataset, load, sources
+from napari_connecto.models.datasets.apart import is_whole, load_job, remove_unfinished
+from napari_connecto.models.datasets.loaders import Source, em_dataset, sources
 from napari_connecto.models.datasets.table import EmDataset
 from napari_connecto.workflows.adapt.domains import Domain, load_encoder
 from napari_connecto.workflows.adapt.params import About, DomainParams
@@ -54,8 +55,8 @@ class OfferedData:
         return f"{known} in {len(left)} file{'' if len(left) == 1 else 's'}"
 
     def there(self, file: Source) -> bool:
-        """Whether a file is in the folder already."""
-        return (self.folder / file.name).exists()
+        """Whether a file is in the folder already, and whole."""
+        return is_whole(self.folder / file.name, self.folder)
 
 
 def offered_data(source: str, library: str | Path | None = None, data: str | Path | None = None) -> OfferedData:
@@ -87,12 +88,14 @@ def offered_data(source: str, library: str | Path | None = None, data: str | Pat
         )
     folder = (Path(data) if data is not None else settings().results / "datasets") / dataset.name
     files = sources(dataset)
-    sizes = tuple(0 if (folder / file.name).exists() else remote_size(file.address) for file in files)
+    sizes = tuple(0 if is_whole(folder / file.name, folder) else remote_size(file.address) for file in files)
     return OfferedData(dataset, folder, files, sizes)
 
 
 def built_job(offer: OfferedData, library: str | Path | None = None, params: DomainParams | None = None) -> Job[Domain]:
     """Download what `offered_data` found, and train a domain of it; an interrupted download is continued.
+
+    Closed at any moment, it ends within a second; what a loader has not finished is deleted.
 
     Raises
     ------
@@ -101,11 +104,12 @@ def built_job(offer: OfferedData, library: str | Path | None = None, params: Dom
     """
     params, dataset = params or DomainParams(label_kind="instances"), offer.dataset
     phases = Phases({DOWNLOADING: 60.0, UNPACKING: 20.0, TRAINING: 0.04 * params.steps * params.batch})
+    remove_unfinished(offer.folder)
     for file, size in zip(offer.files, offer.sizes, strict=True):
         if size and not offer.there(file):  # files of unknown size are left to the loader
             job = download_job(file.address, offer.folder / file.name, size=size, sha256=file.sha256, what=file.name)
             yield from phases.run(DOWNLOADING, job)
-    image, labels = yield from phases.call(UNPACKING, lambda: load(dataset, offer.folder))
+    image, labels = yield from phases.run(UNPACKING, load_job(dataset, offer.folder))
     volume = open_volume(image, array=dataset.raw, voxel_nm=dataset.voxel_nm)
     truth = open_volume(labels, array=dataset.labels, voxel_nm=dataset.voxel_nm)
     told = f"{dataset.citation}; by torch_em ({dataset.name})"
