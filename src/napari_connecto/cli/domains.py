@@ -21,22 +21,25 @@ def domains() -> None:
 @domains.command("list")
 @click.option("--library", type=click.Path(), help="Folder of domains; default: the shipped ones and your own.")
 def list_domains(library: str | None) -> None:
-    """Names, voxel sizes, tissue, terms and held-out figures."""
+    """Names, voxel sizes, tissue, sizes, terms and held-out figures."""
     from napari_connecto.workflows.adapt.library_candidates import load_models
+    from napari_connecto.workflows.shared.model_size import ModelSize
 
     for name, model in load_models(library).items():
         if model.card is None or model.damage:
             click.echo(f"{name}: {model.damage}")
             continue
-        voxel = " x ".join(f"{v:g}" for v in model.card.voxel_nm)
+        voxel, size = " x ".join(f"{v:g}" for v in model.card.voxel_nm), ModelSize.of(model.folder).text()
         if model.domain is None:
             click.echo(f"{name}: {model.card.name}, {voxel} nm; no sample of its training data")
+            click.echo(f"  {size}")
             click.echo(f"  {model.card.licence or 'licence not stated'}: {model.card.training}")
             continue
         domain, about = model.domain, model.domain.about
         organism = "" if about["organism"] in ("", "none") else f" ({about['organism']})"
         figures = _figures(domain.card.metrics)
         click.echo(f"{name}: {about['modality']} of {about['tissue']}{organism}, {voxel} nm; {figures}")
+        click.echo(f"  {size}")
         licence, data = domain.card.licence, str(about["data"])
         click.echo(f"  {data if data.startswith(licence) else f'{licence}: {data}'}")
 

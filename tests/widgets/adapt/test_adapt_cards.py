@@ -7,8 +7,14 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_connecto.core.amounts import bytes_text
+from napari_connecto.sample_data import list_models
 from napari_connecto.widgets.adapt.choosing.pictures import coloured
-from napari_connecto.widgets.adapt.choosing.told import Told, ratio_text
+from napari_connecto.widgets.adapt.choosing.told import Told, about_model, ratio_text
+from napari_connecto.widgets.adapt.ranks import RankTable
+from napari_connecto.workflows.adapt.agreement.rule import Score
+from napari_connecto.workflows.adapt.ranking import Rank
+from napari_connecto.workflows.shared.model_size import ModelSize
 
 
 def test_a_picture_shows_each_segment_in_one_colour_and_no_segment_as_grey():
@@ -34,5 +40,25 @@ def test_a_large_image_is_shown_by_every_third_voxel_of_its_middle():
 def test_unknown_sizes_and_licences_are_said_to_be_unknown(tmp_path):
     assert Told("", "").line() == "licence unknown"
     assert Told("2×", "MIT").line() == "2× voxels · MIT"
+    assert Told("2×", "MIT", size="4.9 MB").line() == "2× voxels · 4.9 MB · MIT"
     assert [ratio_text(v) for v in (1.0, 1.25, 12.4, float("nan"))] == ["1×", "1.2×", "12×", ""]
     assert Told.of(tmp_path, None).tooltip  # why it cannot be read
+
+
+def test_size_and_licence_of_each_model_are_told_before_and_after_ranking(qtbot):
+    """Law: cards and table say what the folder takes on disk; the table's tooltip has the parameters."""
+    folders, unknown = list_models(), Score(float("nan"), 0, 0)
+    names = [*folders, "gone"]
+    table = RankTable()
+    qtbot.addWidget(table)
+    table.show_ranks([Rank(name, unknown, unknown, 1.0, False, "", "CC0") for name in names], 0.14, folders)
+    titles = [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())]
+    column = titles.index("Size")
+    assert titles[column + 1] == "Licence"
+    shown = {table.item(i, 0).text(): table.item(i, column) for i in range(table.rowCount())}
+    for name, folder in folders.items():
+        size = ModelSize.of(folder)
+        assert shown[name].text() == bytes_text(size.disk_bytes) == Told.of(folder, None).size
+        assert shown[name].toolTip() == size.text()
+        assert size.text() in about_model(folder)
+    assert shown["gone"].text() == "?"

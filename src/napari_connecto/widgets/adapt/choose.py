@@ -235,7 +235,7 @@ class ChooseBox(QWidget):
     def _on_ranked(self, ranking: Ranking) -> None:
         self.ranking = ranking
         self.cards.show_ranking(ranking)
-        self.table.show_ranks(ranking.ranks, ranking.limit)
+        self.table.show_ranks(ranking.ranks, ranking.limit, self.folders)
         *_, evidence, verdict = ranking.lines()
         self.evidence.setText(evidence)
         self.verdict.setText(verdict)

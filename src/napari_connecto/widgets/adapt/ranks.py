@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_connecto.core.amounts import percent
+from napari_connecto.core.amounts import bytes_text, percent
 from napari_connecto.widgets.adapt.choosing.told import ratio_text
 from napari_connecto.widgets.shared.plots import BAR, IntervalDelegate
+from napari_connecto.workflows.shared.model_size import ModelSize
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.adapt.agreement.rule import Score
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 BARS = (1, 2)
 """Columns with an interval: consensus and instability."""
+SIZE = 5
+"""Column of the size."""
 
 
 def tip(rank: Rank) -> str:
@@ -49,8 +53,8 @@ class RankTable(QTableWidget):
     chosen = Signal(str)
 
     def __init__(self) -> None:
-        super().__init__(0, 6)
-        self.setHorizontalHeaderLabels(["Model", "Consensus", "Unstable", "Voxel", "Fits", "Licence"])
+        super().__init__(0, 7)
+        self.setHorizontalHeaderLabels(["Model", "Consensus", "Unstable", "Voxel", "Fits", "Size", "Licence"])
         tips = (
             "Boundary model of the library, best first",
             "How far its segments are from those of the two nearest other models: VI in bits, with a 95 % interval",
@@ -58,6 +62,7 @@ class RankTable(QTableWidget):
             "Beyond the dashed line, the model does not fit",
             "Voxel size of the model, relative to the image",
             "Whether its answers are stable and not degenerate",
+            "Size on disk, with the samples of its training data; its parameters are in the tooltip",
             "Licence of the weights",
         )
         for i, tip in enumerate(tips):
@@ -76,8 +81,8 @@ class RankTable(QTableWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.cellClicked.connect(lambda row, _: self.chosen.emit(self.item(row, 0).text()))  # type: ignore[union-attr]
 
-    def show_ranks(self, ranks: Sequence[Rank], limit: float) -> None:
-        """Fill the table."""
+    def show_ranks(self, ranks: Sequence[Rank], limit: float, folders: Mapping[str, Path]) -> None:
+        """Fill the table; ``folders`` of the models by name."""
         scales = [_scale(r.consensus for r in ranks), max(limit, _scale(r.instability for r in ranks)) * 1.05]
         self.setRowCount(len(ranks))
         for i, rank in enumerate(ranks):
@@ -86,9 +91,11 @@ class RankTable(QTableWidget):
             missing = "–" if rank.compared else "not compared"
             bits = f"{rank.consensus.value:.2f}" if rank.consensus else missing
             share = f"{percent(rank.instability.value)}" if rank.instability else missing
-            for j, text in enumerate((rank.name, bits, share, ratio, fits, rank.licence or "?")):
+            size = ModelSize.of(folders[rank.name]) if rank.name in folders else None
+            disk = "?" if size is None else bytes_text(size.disk_bytes)
+            for j, text in enumerate((rank.name, bits, share, ratio, fits, disk, rank.licence or "?")):
                 item = QTableWidgetItem(text)
-                item.setToolTip(tip(rank))
+                item.setToolTip(size.text() if j == SIZE and size is not None else tip(rank))
                 self.setItem(i, j, item)
             bars = zip(BARS, (rank.consensus, rank.instability), (float("inf"), limit), scales, strict=True)
             for column, score, most, scale in bars:
