@@ -14,7 +14,6 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.io.place import there
 from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.inspect.prune.result import Pruned
 
 __all__ = [
-    "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job", "fit_job", "guarded",
+    "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job", "fit_job",
     "list_job", "load", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
 ]  # fmt: skip
 
@@ -85,11 +84,6 @@ class Trusting:
     out: Path
     answer: LayerImage | None = None
     spec: VolumeSpec | None = None
-
-
-def guarded(folder: Path) -> bool:
-    """Whether a model has a guard beside it."""
-    return (there(folder / "guard") / "guard.json").is_file()
 
 
 def trust_job(asked: Trusting) -> Job[PairCheck]:

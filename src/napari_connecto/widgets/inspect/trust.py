@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.fit_box import FitBox
-from napari_connecto.widgets.inspect.jobs import Queueing, Trusting, guarded, queue_job, trust_job
+from napari_connecto.widgets.inspect.jobs import Queueing, Trusting, queue_job, trust_job
 from napari_connecto.widgets.inspect.tab import Tab
 from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view
 from napari_connecto.widgets.inspect.worst import WorstBox
@@ -26,6 +26,7 @@ from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.spatial import serial
 from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo
 from napari_connecto.widgets.viewer.volumes import identity, lasting
+from napari_connecto.workflows.shared.judged import guarded
 
 ERROR = "error probability"
 OWN = "run the model"

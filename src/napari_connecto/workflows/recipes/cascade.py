@@ -24,6 +24,7 @@ from napari_connecto.workflows.cascade.training.train import train_cascade_job
 from napari_connecto.workflows.packages.detectors import detector, options_of_text
 from napari_connecto.workflows.recipes.entries.cascade import Detect, TrainCascade
 from napari_connecto.workflows.recipes.entries.run import Summary
+from napari_connecto.workflows.recipes.guard import guard_beside, judged_lines
 from napari_connecto.workflows.recipes.parts import clipped_lines
 from napari_connecto.workflows.shared.spec import open_spec
 from napari_connecto.workflows.shared.stop_file import STOP
@@ -33,8 +34,12 @@ def detect(run: Detect, client: Any) -> Job[Summary]:
     """Search."""
     volume = open_spec(run.volume)
     cascade = yield from _cascade_job(run, volume)
-    found = yield from detect_job(volume, cascade, run.params, out=run.out, client=client, region=run.region)
-    lines = [*clipped_lines(run.region, volume), *report_lines(found.report)]
+    finest = None if run.cascade is None else cascade_folder(run.cascade) / "level_0"
+    guard, missing = guard_beside(run.error_map, finest, "a detector alone has no guard; a cascade may have one")
+    where: dict[str, Any] = {"out": run.out, "client": client, "region": run.region}
+    found = yield from detect_job(volume, cascade, run.params, guard=guard, **where)
+    lines = [*clipped_lines(run.region, volume), *report_lines(found.report), *missing]
+    lines += judged_lines(found.report, run.out)
     return Summary(run.out, lines, {"objects": len(found)})
 
 

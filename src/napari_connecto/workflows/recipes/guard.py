@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from napari_connecto.core.jobs import Job
 from napari_connecto.models.files import load_model
 from napari_connecto.workflows.inspect.guard.check import check_pair_job
 from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
-from napari_connecto.workflows.inspect.guard.guard import load_guard
+from napari_connecto.workflows.inspect.guard.guard import Guard, load_guard
 from napari_connecto.workflows.recipes.entries.guard import GuardCheck, GuardFit
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import clipped_lines, model_folder, tuned_params
+from napari_connecto.workflows.shared.judged import FOLDER, KEY, guarded
 from napari_connecto.workflows.shared.spec import open_spec
 
 
@@ -33,3 +36,24 @@ def guard_check(run: GuardCheck, client: Any) -> Job[Summary]:
     check = yield from check_pair_job(volume, output, guard, run.params, **where)
     figures = {key: check.report[key] for key in ("verdict", "tiles", "bad_tiles", "predicted")}
     return Summary(run.out, [*clipped_lines(run.region, volume), *check.lines()], figures)
+
+
+def guard_beside(wanted: bool, folder: Path | None, instead: str) -> tuple[Guard | None, list[str]]:
+    """The guard of the model in a folder, where an error map is wanted; why there is none, in words.
+
+    ``instead`` says what is run without a folder.
+    """
+    if not wanted:
+        return None, []
+    if folder is None:
+        return None, [f"no error map: {instead}"]
+    if not guarded(folder):
+        fit = f"napari-connecto guard fit IMAGE LABELS --model {folder}"
+        return None, [f"no error map: the model has no guard; fit one with `{fit}`"]
+    return load_guard(folder), []
+
+
+def judged_lines(found: Mapping[str, Any], out: str | Path) -> list[str]:
+    """What the guard said in a run, in words; ``found`` is what the result says of itself."""
+    told = found.get(KEY)
+    return [] if not told else [*told["lines"], f"error map in {Path(out) / FOLDER / 'error.zarr'}"]

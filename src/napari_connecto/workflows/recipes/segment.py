@@ -17,6 +17,7 @@ from napari_connecto.workflows.ood.document import KEY, stated
 from napari_connecto.workflows.ood.files import load_gate
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.entries.segment import Predict, Segment
+from napari_connecto.workflows.recipes.guard import guard_beside, judged_lines
 from napari_connecto.workflows.recipes.parts import clipped_lines, model_folder, tuned_params
 from napari_connecto.workflows.segment.estimate import SegmentEstimate, estimate_segment_job
 from napari_connecto.workflows.segment.params import SegmentParams
@@ -40,14 +41,16 @@ def segment(run: Segment, client: Any) -> Job[Summary]:
         phases = Phases({"contrast": CALLS, "segmenting": TILES * OOD_CALLS + tiles_in(volume, model, run.region)})
         told = yield from phases.run("contrast", notices_job(volume, model))
         gate = load_gate(model_folder(run.model))
-    where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client}
+    folder = None if run.model is None else model_folder(run.model)
+    guard, missing = guard_beside(run.error_map, folder, "a guard judges the answer of a model; give the model")
+    where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client, "guard": guard}
     labels = yield from phases.run("segmenting", segment_job(volume, params, model=model, gate=gate, **where))
     count, level, seen = int(labels.metadata["segments"]), labels.levels[0], stated(labels.metadata)
     shown = ", ".join(f"{name} {getattr(params, name)}" for name in STATED)
     voxel = " x ".join(f"{v:.4g}" for v in level.voxel_nm)
     made = f"{count} segments ({shown}) in {' x '.join(map(str, level.shape))} voxels of {voxel} nm"
     lines = [*told, *clipped_lines(run.region, volume), made, labels.metadata["reason"]]
-    lines += [seen["sentence"]] if seen else []
+    lines += [*([seen["sentence"]] if seen else []), *missing, *judged_lines(labels.metadata, run.out)]
     return Summary(run.out, lines, {"segments": count, "mode": labels.metadata["mode"], KEY: seen or None})
 
 
@@ -73,8 +76,10 @@ def predict(run: Predict, client: Any) -> Job[Summary]:
     looked = model.card.task == BOUNDARY
     phases = Phases({"contrast": CALLS * looked, "predicting": TILES * OOD_CALLS + tiles_in(volume, model, run.region)})
     notices = (yield from phases.run("contrast", notices_job(volume, model))) if looked else []
-    job = predict_job(volume, model, out=run.out, region=run.region, client=client, gate=gate)
+    guard, missing = guard_beside(run.error_map, folder, "")
+    job = predict_job(volume, model, out=run.out, region=run.region, client=client, gate=gate, guard=guard)
     found = yield from phases.run("predicting", job)
     told = stated(found.metadata)
     made = f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"
-    return Summary(run.out, [*notices, *clipped_lines(run.region, volume), made, told["sentence"]], {KEY: told})
+    lines = [*notices, *clipped_lines(run.region, volume), made, told["sentence"], *missing]
+    return Summary(run.out, [*lines, *judged_lines(found.metadata, run.out)], {KEY: told})

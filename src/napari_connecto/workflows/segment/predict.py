@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from napari_connecto.io.stores.job_folder import JobFolder, result_folder
 from napari_connecto.workflows.ood.check import CALLS, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import CHECK, KEY
 from napari_connecto.workflows.ood.gate import Gate
+from napari_connecto.workflows.shared import judged
 from napari_connecto.workflows.shared.filling import fill_job, fingerprint, tiles_in
+from napari_connecto.workflows.shared.judged import JUDGING, Judge, judging_job, need_judge_of
 
 REPORT = "prediction.json"
 """Written last, and removed before more is predicted: marks a finished prediction."""
@@ -28,6 +31,7 @@ def predict(
     region: Box | None = None,
     client: Any = None,
     gate: Gate | OodCheck | None = None,
+    guard: Judge | None = None,
 ) -> Volume:
     """Run a model over a volume, into OME-Zarr images.
 
@@ -48,17 +52,23 @@ def predict(
     gate
         The model's `Gate`, or an earlier out-of-distribution check of this volume. A gate is run first; it warns, and
         never stops a run.
+    guard
+        The model's `Guard`: it judges the answer when this is complete, see `check_pair`, and writes the error map and
+        the worst places into ``out/check``. Default: no error map.
 
     Returns
     -------
     Volume
         The first output, uint8 (255 is 1), on the grid that the model reads. ``metadata["outputs"]`` names all outputs;
-        ``metadata["ood"]``, also in ``out/ood_check.json``, is the result of the check.
+        ``metadata["ood"]``, also in ``out/ood_check.json``, is the result of the check; ``metadata["guard"]``, also in
+        ``out/check/report.json``, that of the guard.
 
     Raises
     ------
     VoxelSizeError, InputError
         If volume and model do not fit, or the region lies outside.
+    ModelError
+        If the guard was fitted to another model.
     StoreError
         If ``out`` belongs to something else.
     ChunkError
@@ -76,7 +86,7 @@ def predict(
     >>> boundary.levels[0].shape, str(boundary.levels[0].dtype)
     ((32, 512, 512), 'uint8')
     """
-    return run(predict_job(volume, model, out=out, region=region, client=client, gate=gate))
+    return run(predict_job(volume, model, out=out, region=region, client=client, gate=gate, guard=guard))
 
 
 def predict_job(
@@ -88,20 +98,30 @@ def predict_job(
     first: Box | None = None,
     client: Any = None,
     gate: Gate | OodCheck | None = None,
+    guard: Judge | None = None,
 ) -> Job[Volume]:
     """`predict` as a job; each report's ``payload`` is the box just finished, in voxels of the result's finest level.
 
     ``first`` is predicted before the rest, in voxels of the volume's finest level.
     """
+    need_judge_of(model, guard)
     with JobFolder.open(result_folder(out), fingerprint("predict", volume, model)) as job:
         job.remove(REPORT)
         asked = gate is not None and not isinstance(gate, OodCheck)
-        phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles_in(volume, model, region)})
+        tiles = tiles_in(volume, model, region)
+        judging = 0.0 if guard is None else judged.WORK * tiles
+        phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles, JUDGING: judging})
         check = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
         job.write_json(CHECK, check.to_json())
         told = {KEY: check.to_json()}
         place: dict[str, Any] = {"region": region, "first": first, "client": client}
         filling = fill_job(job.path, volume, model, "uint8", "predicting", metadata=told, **place)
         store = yield from phases.run("predicting", filling)
-        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], KEY: check.to_json()})
-        return store.volume(model.card.outputs[0].name)
+        found = store.volume(model.card.outputs[0].name)
+        if guard is not None:
+            answer = store.volume(guard.output)
+            report = yield from phases.run(JUDGING, judging_job(guard, volume, answer, job.path, region, client))
+            told[judged.KEY] = report
+            found = replace(found, metadata={**found.metadata, judged.KEY: report})
+        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], **told})
+        return found

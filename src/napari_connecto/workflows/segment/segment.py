@@ -33,6 +33,8 @@ from napari_connecto.workflows.segment.join import join
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.predict import predict_job
 from napari_connecto.workflows.segment.write import Numbered, write_job
+from napari_connecto.workflows.shared import judged
+from napari_connecto.workflows.shared.judged import JUDGING, Judge, judging_job, need_judge_of
 from napari_connecto.workflows.shared.region import inside, region_in
 
 SUMMARY, LOCAL, RECORDS = "segments.json", "fragments", "records"
@@ -56,6 +58,7 @@ def segment(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
     volumetric: Predictor | None = None,
+    guard: Judge | None = None,
 ) -> Volume:
     """Segment a volume into instances, with ids that are consistent over all of it.
 
@@ -80,18 +83,24 @@ def segment(
     volumetric
         A model of volumes, averaged with ``model`` where that is run in three directions. Default: the one in the
         folder that ``model`` was loaded from, see `load_volumetric`; ``SegmentParams(volumetric=False)`` does without.
+    guard
+        The model's `Guard`: it judges the boundary map, and writes the error map and the worst places into
+        ``out/check``, see `check_pair`. It learnt from answers in one direction. Default: no error map.
 
     Returns
     -------
     Volume
         Labels 1 to n, uint32 (uint64 beyond 2^32), of the region's shape and place; every voxel belongs to a segment.
         The grid is that of the stored level that was read, with ``grid="model"`` that of the model; coarser levels are
-        made by mode. ``metadata`` has ``segments`` (n), ``mode``, ``reason`` (of the mode) and, with a model, ``ood``.
+        made by mode. ``metadata`` has ``segments`` (n), ``mode``, ``reason`` (of the mode) and, with a model, ``ood``,
+        with a guard ``guard``, the report of its check.
 
     Raises
     ------
     InputError
         If the region lies outside, or there is no model and the volume is not a boundary probability.
+    ModelError
+        If the guard was fitted to another model.
     VoxelSizeError
         If volume and model do not fit.
     StoreError
@@ -109,7 +118,7 @@ def segment(
     True
     """
     where: dict[str, Any] = {"out": out, "region": region, "client": client}
-    return run(segment_job(volume, params, model=model, gate=gate, volumetric=volumetric, **where))
+    return run(segment_job(volume, params, model=model, gate=gate, volumetric=volumetric, guard=guard, **where))
 
 
 def segment_job(
@@ -122,14 +131,18 @@ def segment_job(
     client: Any = None,
     gate: Gate | OodCheck | None = None,
     volumetric: Predictor | None = None,
+    guard: Judge | None = None,
 ) -> Job[Volume]:
     """`segment` as a job: stages "predicting", "segment", "join" and "write", whose ``payload`` is the live labels."""
+    need_judge_of(model, guard)
     region = inside(volume, region)
     choice = chosen(volume, params or SegmentParams(), model, region, volumetric)
     with JobFolder.open(result_folder(out), fingerprint(volume, choice, model, region)) as job:
         boundary = volume
         sections = THREE if choice.params.directions == "three" else 1
-        phases = Phases({STAGE: 0, "predicting": 0 if model is None else PREDICTING * sections, "segmenting": 1})
+        predicting = 0 if model is None else PREDICTING * sections
+        judging = 0.0 if guard is None else judged.WORK * PREDICTING
+        phases = Phases({STAGE: 0, "predicting": predicting, "segmenting": 1, JUDGING: judging})
         if choice.model is not None and model is not None:
             if choice.model is not model:  # a check compares sections
                 gate = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
@@ -144,7 +157,11 @@ def segment_job(
             return labels
         check = stated(boundary.metadata)
         job.write_json(CHECK, check)
-        return replace(labels, metadata={**labels.metadata, KEY: check})
+        told = {**labels.metadata, KEY: check}
+        if guard is not None:
+            judging_it = judging_job(guard, volume, boundary, job.path, region, client)
+            told[judged.KEY] = yield from phases.run(JUDGING, judging_it)
+        return replace(labels, metadata=told)
 
 
 @shown

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from napari_connecto.core.errors import VoxelSizeError
+from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
 from napari_connecto.core.phases import Phases
@@ -22,11 +22,13 @@ from napari_connecto.workflows.cascade.search.coarser import MAKING, fill_job, w
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
 from napari_connecto.workflows.cascade.search.reexamine import audit_job
-from napari_connecto.workflows.cascade.search.run import REPORT, Search
+from napari_connecto.workflows.cascade.search.run import MAP, REPORT, Search
 from napari_connecto.workflows.cascade.search.timing import timings_job, worth_timing
 from napari_connecto.workflows.cascade.thresholds.prices import TIMINGS, Timings, calibrated
 from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, OodCheck, gate_check_job
 from napari_connecto.workflows.ood.document import KEY
+from napari_connecto.workflows.shared import judged
+from napari_connecto.workflows.shared.judged import JUDGING, Judge, judging_job, need_judge_of
 from napari_connecto.workflows.shared.region import inside
 
 LEVELS = "coarse"
@@ -43,6 +45,7 @@ def detect(
     out: str | Path | None = None,
     client: Any = None,
     region: Box | None = None,
+    guard: Judge | None = None,
 ) -> Detections:
     """Find sparse objects: search a coarse level everywhere, finer levels only where the coarser one fires.
 
@@ -62,19 +65,26 @@ def detect(
         A ``distributed.Client``: tiles run on its workers.
     region
         Part to search, in voxels of the finest level. Default: all of it.
+    guard
+        The `Guard` of the finest model (``fit_guard(cascade.stages[0], ...)``): it judges the probability map, also
+        where the search did not look, so it reads everything at the finest level; see `check_pair`. The error map and
+        the worst places go into ``out/check``. Default: no error map.
 
     Returns
     -------
     Detections
         ``centre_nm`` (n, 3) in nm, (z, y, x), and ``score`` (n,) in [0, 1]; ``report`` has calls per level, thresholds,
-        the audit and the out-of-distribution check.
+        the audit, the out-of-distribution check and, with a guard, ``guard``.
 
     Raises
     ------
     VoxelSizeError
         If no level is within 25 % of a stage's voxel size.
     InputError
-        If ``region`` does not touch the volume, or the volume has other channels than the models.
+        If ``region`` does not touch the volume, the volume has other channels than the models, or a guard is to judge
+        damaged chunks.
+    ModelError
+        If the guard was fitted to another model than the finest.
     StoreError
         If ``out`` holds something else, or was made from another volume or other models.
     ChunkError
@@ -94,7 +104,7 @@ def detect(
     True
     >>> found.at(0.99).save("sure.csv")  # only those of score 0.99 or more
     """
-    return run(detect_job(volume, cascade, params, out=out, client=client, region=region))
+    return run(detect_job(volume, cascade, params, out=out, client=client, region=region, guard=guard))
 
 
 def detect_job(
@@ -108,12 +118,13 @@ def detect_job(
     first: Box | None = None,
     live: bool = False,
     check: OodCheck | None = None,
+    guard: Judge | None = None,
 ) -> Job[Detections]:
     """`detect` as a job.
 
     Parameters
     ----------
-    volume, cascade, params, out, client, region
+    volume, cascade, params, out, client, region, guard
         As in `detect`.
     first
         Searched before the rest, such as the field of view.
@@ -129,6 +140,9 @@ def detect_job(
         ``stage`` is "level 2" ...; with ``live``, ``payload`` has the `Detections` of the chunk just finished, or None.
     """
     params = params or DetectParams()
+    need_judge_of(cascade.stages[0], guard)
+    if guard is not None and params.damaged:
+        raise InputError("a guard cannot judge damaged chunks; leave on_bad_chunk at 'fail', or search without a guard")
     region = None if region is None else inside(volume, region)
     planned = with_levels(volume, cascade)
     make_plan(
@@ -141,7 +155,8 @@ def detect_job(
         plan = make_plan(volume, cascade, params, timings, region)
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
-        phases = Phases(_work(volume, plan, params, region, view, known=check is not None))
+        work = _work(volume, plan, params, region, view, known=check is not None)
+        phases = Phases({**work, JUDGING: 0.0 if guard is None else judged.WORK * plan.exhaustive_s})
         checking = _check_job(volume, cascade, params, region, plan.steps[0].level, scalings)
         check = check or (yield from phases.run(STAGE, checking))
         read = [step.level for step in plan.steps]
@@ -160,6 +175,10 @@ def detect_job(
         own = volume.levels[0]
         report["image"] = {k: list(getattr(own, k)) for k in ("shape", "voxel_nm", "origin_nm")}
         report["region"] = None if region is None else [*region.start, *region.stop]
+        if guard is not None:
+            answer = search.store.volume(MAP)
+            judging = judging_job(guard, volume, answer, job.path, region, client)
+            report[judged.KEY] = yield from phases.run(JUDGING, judging)
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)

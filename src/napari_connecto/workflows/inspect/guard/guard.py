@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from napari_connecto.core.errors import ModelError, StoreError
+from napari_connecto.core.geometry import Box
+from napari_connecto.core.jobs import Job
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.core.params import from_mapping
 from napari_connecto.core.shown import shown
+from napari_connecto.core.volume import Volume
 from napari_connecto.io.disk import read_json, storing, write_json
 from napari_connecto.io.place import there, whole_folder
 from napari_connecto.models.files import CARD, load_model, read_card, save_model
@@ -22,9 +25,11 @@ from napari_connecto.workflows.inspect.guard.truth import AnswerKind
 from napari_connecto.workflows.ood.files import load_gate, save_gate
 from napari_connecto.workflows.ood.gate import Gate
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.judged import FIGURES, GUARD
 
-GUARD, FIGURES = "guard", "guard.json"
-"""Folder of a guard beside its model, and what makes it one."""
+if TYPE_CHECKING:
+    from napari_connecto.workflows.inspect.guard.check import PairCheck
+
 LEAST_DICE, MOST_VI = 0.8, 2.0
 """A tile is bad below this Dice, or above this multiple of the usual variation of information."""
 LEAST_VI = 0.1
@@ -107,6 +112,14 @@ class Guard:
             each = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics["auroc"].items())
             told.append(f"held-out tiles, clean and degraded: AUROC for bad tiles: {each}")
         return told
+
+    def check_job(
+        self, volume: Volume, output: Volume, *, out: Path, region: Box | None = None, client: Any = None
+    ) -> Job[PairCheck]:
+        """`check_pair` of an answer as a job, for the runs that write an error map."""
+        from napari_connecto.workflows.inspect.guard.check import check_pair_job
+
+        return check_pair_job(volume, output, self, out=out, region=region, client=client)
 
     def _others(self) -> dict[str, Calibration | None]:
         return {"combined": self.combined, "by_input": self.by_input}

@@ -10,7 +10,14 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, loading
 from napari_connecto.core.params import REQUIRED, param
 from napari_connecto.workflows.cascade.params import DetectParams, TrainParams
-from napari_connecto.workflows.recipes.entries.run import Backend, OnImage, Summary, backend_field, region_field
+from napari_connecto.workflows.recipes.entries.run import (
+    Backend,
+    OnImage,
+    Summary,
+    backend_field,
+    error_map_field,
+    region_field,
+)
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 if TYPE_CHECKING:
@@ -59,6 +66,10 @@ class Detect(WithDetector):
     )
     region: Box | None = region_field()
     backend: Backend = backend_field()
+    error_map: bool = error_map_field(
+        "Also write a map of where the answer is probably wrong, and the worst places, into OUT/check; reads all of "
+        "the image at the finest level. The cascade's finest model needs a guard (see guard fit)."
+    )
     params: DetectParams = param(DetectParams(), "How it searches.")
 
     def __post_init__(self) -> None:

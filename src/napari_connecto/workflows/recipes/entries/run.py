@@ -167,3 +167,14 @@ def backend_field() -> Any:
 def tile_field() -> Any:
     """A field for tiles of another size than the model's."""
     return param(None, "Smaller tiles than the model's, to save memory.", unit="voxels", low=1)
+
+
+ERROR_MAP = (
+    "Also write a map of where the answer is probably wrong, and the worst places, into OUT/check; the model needs a "
+    "guard (see guard fit)."
+)
+
+
+def error_map_field(help: str = ERROR_MAP) -> Any:
+    """A field for a map of where the answer is probably wrong, by the guard of the model."""
+    return param(False, help)

@@ -15,6 +15,7 @@ from napari_connecto.workflows.recipes.entries.run import (
     OnImage,
     Summary,
     backend_field,
+    error_map_field,
     region_field,
     tile_field,
 )
@@ -36,6 +37,7 @@ class Segment(OnImage):
     region: Box | None = region_field()
     backend: Backend = backend_field()
     tile: Vec3 | None = tile_field()
+    error_map: bool = error_map_field()
     params: Given[SegmentParams] = param(Given(SegmentParams), "How it segments.")
 
     def job(self, client: Any) -> Job[Summary]:
@@ -63,6 +65,7 @@ class Predict(OnImage):
     region: Box | None = region_field()
     backend: Backend = backend_field()
     tile: Vec3 | None = tile_field()
+    error_map: bool = error_map_field()
 
     def job(self, client: Any) -> Job[Summary]:
         """Run the model."""

@@ -14,6 +14,7 @@ from napari_connecto.workflows.recipes.entries.run import (
     OnImage,
     Summary,
     backend_field,
+    error_map_field,
     region_field,
     tile_field,
 )
@@ -133,6 +134,10 @@ class Translate(OnImage):
     )
     disagreement: bool = param(
         False, "Also segment every pass of the translator by itself, and report where they disagree. Slow."
+    )
+    error_map: bool = error_map_field(
+        "Also write a map of where the membranes found in the translation are probably wrong, and the worst places, "
+        "into OUT/segments/check; the boundary model needs a guard (see guard fit)."
     )
     backend: Backend = backend_field()
     tile: Vec3 | None = tile_field()

@@ -25,6 +25,7 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.segment.block import Passing
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment_job
+from napari_connecto.workflows.shared.judged import Judge, need_judge_of
 from napari_connecto.workflows.xray.check.entropy import entropy_of
 from napari_connecto.workflows.xray.check.places import uncertain_places
 from napari_connecto.workflows.xray.check.properties import write_properties
@@ -90,6 +91,7 @@ def check_translation(
     xray: Volume | None = None,
     places: int = PLACES,
     client: Any = None,
+    guard: Judge | None = None,
 ) -> CheckedTranslation:
     """Find membranes and segments in a translation, and where these may be wrong.
 
@@ -112,6 +114,8 @@ def check_translation(
         Number of uncertain places to list.
     client
         A ``distributed.Client``: tiles run on its workers.
+    guard
+        The boundary model's `Guard`, see `segment`: it judges the mean and the membranes found in it.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def check_translation(
     >>> len(checked.certainty.segments["label"]) == checked.labels.metadata["segments"]
     True
     """
-    how: dict[str, Any] = {"region": region, "xray": xray, "places": places, "client": client}
+    how: dict[str, Any] = {"region": region, "xray": xray, "places": places, "client": client, "guard": guard}
     return run(check_translation_job(found, model, params, out=out, **how))
 
 
@@ -151,14 +155,16 @@ def check_translation_job(
     xray: Volume | None = None,
     places: int = PLACES,
     client: Any = None,
+    guard: Judge | None = None,
 ) -> Job[CheckedTranslation]:
     """`check_translation` as a job."""
+    need_judge_of(model, guard)
     folder, params = Path(result_folder(out)), params or SegmentParams()
     phases = Phases({SEGMENTING: 1, STAGE: 0.05, LOOKING: 0.02})
     seen = found.mean
     if model is None:
         seen, model, params = _own(found, params)
-    making = segment_job(seen, params, model=model, out=folder, region=region, client=client)
+    making = segment_job(seen, params, model=model, out=folder, region=region, client=client, guard=guard)
     labels = yield from phases.run(SEGMENTING, making)
     probability = open_volume(folder / "boundary" / f"{model.card.outputs[0].name}.zarr")
     certainty = yield from phases.run(STAGE, certainty_job(labels, probability, params))
