@@ -115,7 +115,7 @@ class Film:
 def story(film: Film, out: Path) -> None:
     """Sparse cells: open, see the cost, look around live, search, review."""
     viewer = film.viewer
-    film.caption = "File > Open Sample > napari-connecto: the image, and the dock beside it"
+    film.caption = "File > Open Sample > Connecto: the image, and the dock beside it"
     viewer.open_sample("napari-connecto", "cells")
     film.until(lambda: viewer.window.dock_widgets)
     (dock,) = viewer.window.dock_widgets.values()

@@ -19,6 +19,7 @@ import napari
 import numpy as np
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
+from scipy import ndimage
 
 from napari_connecto.core.views.invert import inverted
 from napari_connecto.io.volumes.read import open_volume
@@ -173,19 +174,29 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
     shoot(viewer, "adapt_cost")
     press(dock.segment.bar, dock.segment.bar.button)
     shoot(viewer, "adapt_segment")
-    proofread(viewer, dock.segment.proofread)
     viewer.close()
 
 
-def proofread(viewer: napari.Viewer, box: Any) -> None:
-    """Two segments merged by two clicks, and the first click of the next decision."""
+def proofread(viewer: napari.Viewer, out: Path) -> None:
+    """A segment and its largest neighbour merged by two clicks, and the first click of the next decision."""
+    adapt_project.output_folder = lambda: out
+    _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
+    wait(lambda: dock.image.full is not None and dock.choose.folders)
+    dock.choose.choose("synthetic-neuropil")
+    dock.go_to(5)
+    wait(lambda: dock.segment.card.estimate is not None)
+    press(dock.segment.bar, dock.segment.bar.button)
+    box = dock.segment.proofread
     box.start.click()
     wait(lambda: box.work is not None and not box.worker.state.busy)
     level = box.work.volume.levels[0]
     z = min(int(viewer.dims.current_step[0]), level.shape[0] - 1)
     section = level.read(level.box)[z]
-    numbers, counts = np.unique(section, return_counts=True)
-    for number in numbers[np.argsort(-counts)][:3]:
+    numbers, counts = np.unique(section[section > 0], return_counts=True)
+    first, *others = numbers[np.argsort(-counts)]
+    beside = np.unique(section[ndimage.binary_dilation(section == first, iterations=3)])
+    second = next(number for number in others if number in beside)
+    for number in (first, second, next(number for number in others if number != second)):
         where = np.argwhere(section == number)
         y, x = where[np.abs(where - where.mean(axis=0)).sum(axis=1).argmin()]
         box.click((z, int(y), int(x)))
@@ -261,7 +272,7 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
     _, dock = viewer.window.add_plugin_dock_widget("napari-connecto", "X-ray to EM")
     wait(lambda: dock.image.full is not None)
     _shots_translate.train(viewer, dock, out, sys.modules[__name__])
-    _shots_translate.run(viewer, dock, sys.modules[__name__])
+    _shots_translate.run(viewer, dock, out, sys.modules[__name__])
     viewer.close()
 
 
@@ -269,7 +280,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="napari-connecto-") as folder:
         napari.settings._CFG_PATH = str(Path(folder) / "settings.yaml")  # nobody's preferences are read or changed
         get_settings().appearance.theme = "dark"
-        scenes = {scene.__name__: scene for scene in (cells, use, neuropil, adapt, preview, contrast, xray)}
+        scenes = {scene.__name__: scene for scene in (cells, use, neuropil, adapt, proofread, preview, contrast, xray)}
         tools = sys.modules[__name__]
         scenes |= {name: partial(scene, tools=tools) for name, scene in _shots_inspect.SCENES.items()}
         for name, scene in scenes.items():

@@ -28,6 +28,7 @@ def param(
     choices: Sequence[str] | None = None,
     advanced: bool = False,
     role: str = "",
+    zero: str = "",
     old: Sequence[str] = (),
 ) -> Any:
     """A dataclass field with the metadata for forms and command lines.
@@ -48,11 +49,13 @@ def param(
         Folded under "More" in a form.
     role
         What a path points to ("model", "folder", ...), if the field is one; "" otherwise.
+    zero
+        What 0 means, if it is no number of its own; shown beside the 0 in a form.
     old
         Names in older versions, still accepted in recipes and commands.
     """
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "advanced": advanced}
-    metadata |= {"role": role, "old": tuple(old)}
+    metadata |= {"role": role, "zero": zero, "old": tuple(old)}
     return dataclasses.field(default=default, metadata=metadata)
 
 

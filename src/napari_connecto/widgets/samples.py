@@ -9,6 +9,8 @@ from napari_connecto.widgets.opening import open_beside
 from napari_connecto.widgets.viewer.show import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
+NAMES = {"em": "EM"}
+"""Truths whose key is not their name."""
 
 
 def cells() -> list[LayerData]:
@@ -36,7 +38,8 @@ def xray_test() -> list[LayerData]:
 
 
 def _pair(name: str) -> list[LayerData]:
-    return [layer_data(open_sample(name)), *(layer_data(open_sample(name, p), visible=False) for p in PAIRS[name])]
+    truths = [layer_data(open_sample(name, t), name=f"{NAMES.get(t, t)} (truth)", visible=False) for t in PAIRS[name]]
+    return [layer_data(open_sample(name)), *truths]
 
 
 def _sample(name: str, **look: Any) -> list[LayerData]:

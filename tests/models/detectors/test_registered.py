@@ -247,4 +247,26 @@ def test_a_faint_speck_beside_a_bright_object_is_none():
         image[0][(yy - centre[0]) ** 2 + (xx - centre[1]) ** 2 <= 16] += height
     for contrast, found in ((0.6, 1), (0.2, 2)):
         detector = Blobs(diameter_nm=8, contrast=contrast)
-        assert len(np.unique(detector(image, (1.0, 1.0, 1.0)))) - 1 == found
+        assert len(np.unique(detector(image, (1.0, 1.0, 1.0))[0])) - 1 == found
+
+
+def test_the_score_of_a_blob_grows_with_its_contrast_and_starts_at_a_half():
+    yy, xx = np.indices((96, 220))
+    image, heights = np.full((1, 96, 220), 0.1, np.float32), (0.25, 0.4, 0.7, 1.0)
+    for k, height in enumerate(heights):
+        image[0][(yy - 48) ** 2 + (xx - 30 - 50 * k) ** 2 <= 25] += height
+    predictor = registered("blobs", Volume.from_array(image, NM), {"diameter_nm": 10, "contrast": 0.2})
+    made = map_of(image, predictor)
+    at = made[0, 48, 30::50]
+    np.testing.assert_allclose(at, [h / (h + 0.2) for h in heights], atol=0.03)
+    assert (np.diff(at) > 0.05).all()
+    assert made[made > 0].min() >= 0.5
+
+
+def test_scores_fill_their_labels_and_others_are_refused():
+    labels = np.array([[[0, 1, 1, 0, 2]]])
+    made = label_map("x", (labels, np.array([0.0, 0.75, 0.5])), labels.shape)
+    np.testing.assert_array_equal(made, np.array([[[0, 0.75, 0.75, 0, 0.5]]], np.float32))
+    for scores in ([0.0, 0.75], [0.0, 0.75, 1.5], [0.0, np.nan, 0.5], [[0.0, 0.75, 0.5]]):
+        with pytest.raises(ModelError, match="one of 0 to 1 for each of labels 0 to 2"):
+            label_map("x", (labels, np.array(scores)), labels.shape)

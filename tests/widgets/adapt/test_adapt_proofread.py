@@ -64,6 +64,22 @@ def click(box, viewer, qtbot, voxel):
     qtbot.waitUntil(lambda: not box.worker.state.busy, timeout=20000)
 
 
+def test_where_nothing_was_clicked_no_mark_is_drawn(box, viewer):
+    """napari draws a layer of no points as one of size 0, which a lower limit of its size on the canvas would show."""
+    viewer.reset_view()
+    shown = viewer.screenshot(flash=False)
+    box.layer.marks.visible = False
+    np.testing.assert_array_equal(viewer.screenshot(flash=False), shown)
+
+
+@pytest.mark.parametrize("zoom", [0.01, 5.0])
+def test_a_mark_is_seen_at_any_zoom(box, viewer, zoom):
+    viewer.scene.camera.zoom = zoom
+    box.layer.mark([(4, 100, 10)])
+    across = box.layer.marks.size[0] * box.layer.labels.scale[-1] * zoom
+    assert across >= 10
+
+
 def test_two_clicks_merge_and_undo_and_redo_follow(box, viewer, qtbot):
     before = corrected(box)
     a, b = int(before[4, 100, 10]), int(before[4, 100, 80])

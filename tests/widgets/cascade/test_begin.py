@@ -112,6 +112,23 @@ def test_on_a_tiff_without_a_voxel_size_one_click_finds_every_object(dock, viewe
 
 
 @pytest.mark.gl
+def test_nothing_is_asked_or_refused_before_the_detector_to_begin_with_is_known(viewer, qtbot, monkeypatch, tmp_path):
+    from napari_connecto.widgets.cascade import dock as cascade
+
+    monkeypatch.setattr(cascade, "output_folder", lambda: tmp_path / "results")
+    viewer.add_image(discs()[1], name="discs")
+    dock = cascade.CascadeWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Cascade detection")
+    seen = []
+    dock.cascade.changed.connect(lambda: seen.append((dock.cascade.choosing, dock.image.line.isChecked())))
+    qtbot.waitUntil(lambda: dock.cascade.other.startswith("Blobs"), timeout=60_000)
+    assert seen[0] == (True, False)
+    assert not any(asked for _, asked in seen)
+    assert not dock.cascade.choosing
+    dock.close_jobs()
+
+
+@pytest.mark.gl
 def test_what_the_user_chose_stays_when_another_image_comes(dock, viewer, qtbot):
     nm = CARDS["mitochondria"].about.voxel_nm
     viewer.add_image(np.zeros((8, 64, 64), np.uint8), scale=nm, units="nm", name="em")

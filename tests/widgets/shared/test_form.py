@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("qtpy")
 
+from qtpy.QtWidgets import QLabel
+
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.widgets.shared.form import ParamsForm
@@ -53,6 +55,27 @@ def test_any_value_survives(params):
     form.value = Params(threshold=0.5, tile=(1, 2, 3))
     form.value = params
     assert form.value == params
+
+
+def test_a_zero_that_stands_for_something_says_so(qtbot):
+    """And says nothing beside any other number."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Steps:
+        steps: int = param(0, "Steps.", low=0, zero="by the preset")
+        rate: float = param(0.0, "Rate.", low=0)
+
+    form = ParamsForm(Steps)
+    qtbot.addWidget(form)
+    form.show()
+    said = lambda name: [w.text() for w in form.row(name).findChildren(QLabel) if w.isVisible()]  # noqa: E731
+    assert (said("steps"), said("rate")) == (["by the preset"], [])
+    form.row("steps").say_zero("100 by the preset")
+    assert said("steps") == ["100 by the preset"]
+    form.change(steps=7)
+    assert said("steps") == []
+    form.change(steps=0)
+    assert said("steps") == ["100 by the preset"]
 
 
 def test_editing_is_announced(qtbot):

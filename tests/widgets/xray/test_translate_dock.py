@@ -237,10 +237,14 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, li
     dock.segment.form.change(mode="2d")
     with pytest.raises(translate.InputError, match="nothing is translated yet"):
         dock.segment.tasks()
+    compare = dock.segment.bar.button
+    assert not compare.isEnabled()
+    assert "press Preview in view" in compare.toolTip()
     dock.bar.button.click()
     wait(dock.bar, qtbot)
+    assert compare.isEnabled()
     dock.segment.where.setCurrentText("Everywhere")
-    dock.segment.bar.button.click()
+    compare.click()
     wait(dock.segment.bar, qtbot)
     raw, made = (viewer.layers[name] for name in segment_layers.NAMES)
     assert values(raw).max() > 1

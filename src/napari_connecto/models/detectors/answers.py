@@ -33,11 +33,14 @@ def probability_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
 
 
 def label_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
-    """1 inside instances, 0 outside, `GAP` where one touches the next: connected regions are the instances again.
+    """Their score inside instances (1 without one), 0 outside, `GAP` where one touches the next.
+
+    With a threshold from `GAP` to the scores, connected regions are the instances again.
 
     A voxel is a gap if the next voxel along an axis is of another instance, whatever the numbers of the two are, so
     that tiles agree.
     """
+    answer, scores = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
     found = _array(name, answer)
     if found.shape != tuple(shape) or found.dtype.kind not in "iub":
         raise ModelError(
@@ -45,11 +48,20 @@ def label_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
         )
     if found.size and found.min() < 0:
         raise ModelError(f"detector '{name}' gives negative labels ({found.min()}); 0 is background, 1.. are objects")
-    out = (found > 0).astype(np.float32)
+    out = (found > 0).astype(np.float32) if scores is None else _scored(name, found, scores)
     for axis in range(3):
         here, after = np.moveaxis(found, axis, 0)[:-1], np.moveaxis(found, axis, 0)[1:]
         np.moveaxis(out, axis, 0)[:-1][(here > 0) & (after > 0) & (here != after)] = GAP
     return out
+
+
+def _scored(name: str, labels: np.ndarray, scores: Any) -> np.ndarray:
+    """Each voxel's object's score, 0 outside."""
+    of = _array(name, scores)
+    most = int(labels.max(initial=0))
+    if of.ndim != 1 or len(of) <= most or of.dtype.kind != "f" or not ((of >= 0) & (of <= 1)).all():
+        raise ModelError(f"detector '{name}' gives scores that are not one of 0 to 1 for each of labels 0 to {most}")
+    return np.where(labels > 0, of.astype(np.float32)[labels], np.float32(0))
 
 
 def point_map(name: str, answer: Any, shape: Vec3, sigma: np.ndarray) -> np.ndarray:

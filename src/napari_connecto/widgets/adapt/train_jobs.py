@@ -20,6 +20,7 @@ from napari_connecto.widgets.adapt.jobs import Picture, Source
 from napari_connecto.widgets.shared.boundary_models import load, load_trainable, tuned_params
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.adapt.presets import PRESETS
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.recipes.entries.run import Summary
 
@@ -57,7 +58,7 @@ class Compared:
 def timing_job(work: Work, source: Source, params: FineTuneParams) -> Job[Timing]:
     """Two steps are run and discarded; the second is timed."""
     yield from torch_job()
-    from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job
+    from napari_connecto.workflows.adapt.fine_tune import fine_tune_job
 
     yield Progress(0, 0, "timing two steps")
     model = load_trainable(work.base) if source.folder is not None else None

@@ -22,6 +22,7 @@ from napari_connecto.widgets.shared.plots import Curve
 from napari_connecto.widgets.shared.worker import State, Worker
 from napari_connecto.workflows.adapt.annotate.patch_states import editing_text
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.adapt.presets import PRESETS
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.words import command_line
@@ -76,6 +77,7 @@ class TuneBox(QWidget):
         project.changed.connect(self.show_state)
         project.changed.connect(self._on_changed)
         project.switched.connect(self._on_switched)
+        self._say_steps()
         self.show_state()
 
     @property
@@ -132,8 +134,14 @@ class TuneBox(QWidget):
         return cut_off if cut_off is not None and replace(cut_off, out=wanted.out) == wanted else wanted
 
     def _on_form_changed(self) -> None:
+        self._say_steps()
         self.time.setText("")
         self.bar.forget()
+
+    def _say_steps(self) -> None:
+        """What 0 steps stand for."""
+        preset = PRESETS[self.form.row("preset").value]
+        self.form.row("steps").say_zero(f"{preset.steps} by the preset")
 
     def _on_estimate(self) -> None:
         try:

@@ -57,7 +57,8 @@ class CascadeWidget(Dock):
         self.options = OptionsFold(DetectParams)
         self.tabs, self.picture = QTabBar(), SearchPicture()
         self.card = PreflightCard(picture=self.picture)
-        self.bar = JobBar("cascade", "Run all", "Search the whole image, starting in view. Press again to cancel")
+        told = "Search the whole image, starting in view. Press again to cancel"
+        self.bar = JobBar("cascade", "Run all", told, primary=True)
         self.preview = QPushButton("Preview in view")
         self.live = live_button(self)
         self.results = ResultBox(napari_viewer, self._learning)
@@ -139,7 +140,8 @@ class CascadeWidget(Dock):
         if training:
             self.image.set_model(None)
             return
-        if peeked or not self.cascade.other:  # a detector that is being set up keeps the level
+        setting_up = self.cascade.other and not peeked
+        if not (setting_up or self.cascade.choosing):  # these keep the level
             self.image.set_model(peeked.voxel_nm if peeked else None)
         self._on_inputs_changed()
 
@@ -160,6 +162,9 @@ class CascadeWidget(Dock):
         if self.cascade.training:
             return
         self.bar.forget()
+        if self.cascade.choosing:
+            self.card.show_idle("Choosing a detector that fits the image…")
+            return
         try:
             search = self.search()
         except ConnectoError as error:

@@ -32,6 +32,7 @@ class CascadeBox(ChoiceBox):
         self._known: dict[str, Card] = {}
         self._volume: Volume | None = None
         self._training = self._settled = False
+        self._reading = True
         self.free = ""
         super().__init__(WORDS, lambda: list_job(), lambda folder: peek(folder))
         self.setTitle("")
@@ -42,6 +43,8 @@ class CascadeBox(ChoiceBox):
         self._own, self._reader = Worker("own cascades", self, quiet=True), Worker("cards", self, quiet=True)
         self._own.returned.connect(self._on_own)
         self._reader.returned.connect(self._on_cards)
+        for worker in (self._lister, self._reader):
+            worker.failed.connect(lambda *_: self._on_cards({}))
         self.cards.picked.connect(self._on_picked)
         self.changed.connect(self._show_chosen)
 
@@ -49,6 +52,11 @@ class CascadeBox(ChoiceBox):
     def training(self) -> bool:
         """Whether a new one is to be trained."""
         return self._training
+
+    @property
+    def choosing(self) -> bool:
+        """Whether the one to begin with is not known yet, as their voxel sizes are still being read."""
+        return self._reading and not (self._settled or self._training)
 
     @property
     def folder(self) -> Path | None:
@@ -116,6 +124,11 @@ class CascadeBox(ChoiceBox):
         if missing:
             self._reader.start(lambda: cards_job(missing), abandon=True)
 
+    def _on_listed(self, folders: dict[str, Path]) -> None:
+        super()._on_listed(folders)
+        if not self.folders:
+            self._on_cards({})
+
     def _on_own(self, own: dict[str, Path]) -> None:
         taken = set(self.folders.values())
         self.folders |= {name: folder for name, folder in own.items() if folder not in taken}
@@ -124,7 +137,11 @@ class CascadeBox(ChoiceBox):
     def _on_cards(self, cards: dict[str, Card]) -> None:
         self._known |= cards
         self._show_cards()
+        began, before = self.choosing, self._chosen
+        self._reading = False
         self._suit()
+        if began and self._chosen == before:
+            self.changed.emit()
 
     def _show_cards(self) -> None:
         self.cards.show_cards(dict.fromkeys(self.folders, "") | self.others, self._known, self._volume, self._chosen)

@@ -115,7 +115,12 @@ class _Row(QWidget):
             editor.native.setStyleSheet("min-width: 40px;")  # napari's own is too wide for three in a row
             layout.addWidget(editor.native, 1)
             editor.changed.connect(lambda *_: self.changed.emit())
+        self._zero = QLabel(meta.get("zero", ""))
+        self._zero.setToolTip(self.tooltip)
+        layout.addWidget(self._zero)
+        self.changed.connect(self._show_zero)
         self.value = field.default
+        self._show_zero()
 
     @property
     def value(self) -> Any:
@@ -133,6 +138,14 @@ class _Row(QWidget):
         if value is not None:
             for editor, part in zip(self._editors, value if self._many else (value,), strict=True):
                 editor.value = part
+
+    def say_zero(self, text: str) -> None:
+        """Say beside a 0 what it stands for."""
+        self._zero.setText(text)
+        self._show_zero()
+
+    def _show_zero(self) -> None:
+        self._zero.setVisible(bool(self._zero.text()) and self.value == 0)
 
     def _on_ticked(self, on: bool) -> None:
         for editor in self._editors:

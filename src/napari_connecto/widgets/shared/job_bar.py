@@ -21,6 +21,7 @@ from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.phases import Watch, left_text
 from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
+from napari_connecto.widgets.shared.painted.ink import PRIMARY
 from napari_connecto.widgets.shared.painted.segments import SegmentBar
 from napari_connecto.widgets.shared.report_button import ReportButton, folder_job, show_place
 from napari_connecto.widgets.shared.subject import Choice, Subject, stopped_line, subject_line
@@ -34,14 +35,15 @@ class JobBar(QWidget):
 
     ``clicked`` is emitted when the button asks to start or resume; cancelling is handled here. Further buttons go into
     `buttons` and are disabled while the job runs. ``ended`` is emitted when a job ends whose image is not the chosen
-    one.
+    one. A ``primary`` bar's button stands out while it starts a job: one of a dock.
     """
 
     clicked = Signal()
     ended = Signal()
 
-    def __init__(self, name: str, run_text: str, tooltip: str) -> None:
+    def __init__(self, name: str, run_text: str, tooltip: str, *, primary: bool = False) -> None:
         super().__init__()
+        self._primary = primary
         self.worker = Worker(name, self)
         self.button = QPushButton(run_text)
         self.button.setToolTip(tooltip)
@@ -71,6 +73,7 @@ class JobBar(QWidget):
         layout.addLayout(self._row)
         for widget in (self.bar, self.image, self.status, self.page, self.error):
             layout.addWidget(widget)
+        self._show_enabled()
         self.button.clicked.connect(self._on_clicked)
         self.worker.state_changed.connect(self._on_state_changed)
         self.worker.reported.connect(self._on_reported)
@@ -241,6 +244,7 @@ class JobBar(QWidget):
 
     def _show_enabled(self) -> None:
         state = self.worker.state
+        self.button.setStyleSheet(PRIMARY if self._primary and not state.busy else "")
         for button, tooltip in self._tooltips.items():
             free = not state.busy and not self._blocked
             cancels = button is self.button and state is State.RUNNING

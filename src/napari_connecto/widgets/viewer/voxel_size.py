@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
 from napari_connecto.widgets.viewer.layers import nm_per_unit, world_factor, world_grid
 from napari_connecto.widgets.viewer.view import RESULT
@@ -80,8 +80,9 @@ class VoxelSize(QWidget):
         super().__init__()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.boxes = [QDoubleSpinBox() for _ in range(3)]
-        for box, axis in zip(self.boxes, "zyx", strict=True):
+        layout.setSpacing(4)
+        self.boxes, self.names = [QDoubleSpinBox() for _ in range(3)], [QLabel(axis) for axis in "zyx"]
+        for box, axis, name in zip(self.boxes, "zyx", self.names, strict=True):
             box.setRange(0.0, 1e7)
             box.setSpecialValueText(" ")
             box.setDecimals(3)
@@ -90,7 +91,8 @@ class VoxelSize(QWidget):
             box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
             box.setToolTip(f"Size of a level 0 voxel along {axis}, in nm")
             box.valueChanged.connect(self._on_value)
-            layout.addWidget(box)
+            layout.addWidget(name)
+            layout.addWidget(box, 1)
 
     @property
     def value(self) -> tuple[float, float, float] | None:
@@ -106,7 +108,8 @@ class VoxelSize(QWidget):
 
     def set_value(self, voxel_nm: Sequence[float] | None, *, flat: bool = False) -> None:
         """Show a size, or empty boxes, without emitting `changed`."""
-        self.boxes[0].setVisible(not flat)
+        for part in (self.boxes[0], self.names[0]):
+            part.setVisible(not flat)
         for box, nm in zip(self.boxes, voxel_nm or (0.0,) * 3, strict=True):
             box.blockSignals(True)
             box.setValue(nm)

@@ -34,7 +34,7 @@ class _Headline(QWidget):
     def headline(self, estimate: TranslateEstimate) -> str:
         """Time, device and memory."""
         memory = bytes_text(estimate.memory_bytes)
-        return f"<b>About {seconds_text(estimate.seconds)}</b> on {estimate.device}; {memory}"
+        return f"<b>About {seconds_text(estimate.seconds)}</b> on {estimate.device} · memory {memory}"
 
     def show_estimate(self, estimate: TranslateEstimate | None) -> None:
         """Nothing is drawn."""

@@ -54,9 +54,8 @@ class TranslateWidget(Dock):
         self.train = PairBox(napari_viewer, self.image, lambda: output_folder())
         self.options: OptionsFold[TranslateParams] = OptionsFold(TranslateParams)
         self.card = translate_card()
-        self.bar = JobBar(
-            "X-ray to EM", "Run all", "Translate the whole image, starting in view. Press again to cancel"
-        )
+        told = "Translate the whole image, starting in view. Press again to cancel"
+        self.bar = JobBar("X-ray to EM", "Run all", told, primary=True)
         self.preview = QPushButton("Preview in view")
         self.live = live_button(self)
         self.trust = TrustBox(napari_viewer)

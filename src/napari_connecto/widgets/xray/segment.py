@@ -35,6 +35,7 @@ from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 VIEW, ALL, NONE = "In view", "Everywhere", "none"
 LINKED = ("contour", "opacity")
+NOTHING = "nothing is translated yet; press Preview in view or Run all first"
 
 
 class SideBySideBox(QGroupBox):
@@ -202,7 +203,7 @@ class SideBySideBox(QGroupBox):
         """Translation, its mean, model, and the view in voxels of the image's finest level (None: everywhere)."""
         source, layers, folder = self._source, self._trust.layers, self.folders.get(self.model.currentText())
         if source is None or layers is None or not layers.alive:
-            raise InputError("nothing is translated yet; press Preview in view or Run all first")
+            raise InputError(NOTHING)
         if folder is None:
             raise InputError("no boundary model is chosen; choose a shipped one")
         everywhere = self.where.currentText() == ALL
@@ -281,5 +282,6 @@ class SideBySideBox(QGroupBox):
         self.about.setText("\n".join(filter(None, (self._told, line))))
 
     def _show_state(self) -> None:
+        self.bar.block("" if self._source is not None and self._trust.alive else NOTHING)
         self.aside.setEnabled(self._trust.alive)
         self.leave.setEnabled(NAMES[1] in self.shown.layers)

@@ -28,6 +28,7 @@ from napari_connecto.models.training.fit import FitParams, fit
 from napari_connecto.models.transfer.average import between
 from napari_connecto.workflows.adapt.em_samples import EmSamples, Example, prepared
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.adapt.presets import PRESETS
 from napari_connecto.workflows.shared.em_labels import boundary_target, check_labels
 from napari_connecto.workflows.shared.whole import boundary_of
 
@@ -37,23 +38,6 @@ PATCH = 128
 """Extent along y and x of the patch that `parent_worth` is counted in, voxels."""
 MANY = 8
 """From this number of annotated patches on, some select the best checkpoint."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Which weights are trained, for how long, and how fast."""
-
-    train: str
-    steps: int
-    learning_rate: float
-
-
-PRESETS = {
-    "quick": Preset("decoder", 100, 2e-3),
-    "standard": Preset("all", 200, 3e-3),
-    "full": Preset("all", 400, 2e-3),
-    "adapter": Preset("adapter", 200, 5e-3),
-}
 
 
 def boundary_card(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from napari_connecto.core.params import check, param
+from napari_connecto.workflows.adapt.presets import PRESETS
 from napari_connecto.workflows.shared.uncertainty_kinds import KINDS
 
 PREFILLS = ("membranes and insides", "neurites by number", "nothing")
@@ -79,12 +80,20 @@ class FineTuneParams:
         "standard",
         "quick: train the decoder only; standard: all weights; full: all weights, twice as long; adapter: a small "
         "file beside the model.",
-        choices=("quick", "standard", "full", "adapter"),
+        choices=tuple(PRESETS),
     )
-    steps: int = param(0, "Training steps; 0: by the preset (100, 200, 400, 200).", low=0, high=100_000)
+    steps: int = param(
+        0,
+        f"Training steps; 0: by the preset ({', '.join(f'{name} {one.steps}' for name, one in PRESETS.items())}).",
+        low=0,
+        high=100_000,
+        zero="by the preset",
+    )
     crop: int = param(192, "Size of a training crop along y and x.", unit="voxels", low=32, high=1024, advanced=True)
     batch: int = param(4, "Crops per step.", low=1, high=64, advanced=True)
-    learning_rate: float = param(0.0, "Peak learning rate; 0: by the preset.", low=0, high=0.1, advanced=True)
+    learning_rate: float = param(
+        0.0, "Peak learning rate; 0: by the preset.", low=0, high=0.1, advanced=True, zero="by the preset"
+    )
     parent_worth: float = param(
         4.0,
         "Weight of the old model, in patches of 128 x 128, if all weights are trained and it fits: the result is "

@@ -78,7 +78,7 @@ class TrainParams:
         "2-D, 2.5-D (a section with its neighbours), 3-D, or by the shape of the voxels.",
         choices=("auto", "2d", "2.5d", "3d"),
     )
-    levels: int = param(0, "Number of levels, finest included; 0: all that help.", low=0, high=6)
+    levels: int = param(0, "Number of levels, finest included; 0: all that help.", low=0, high=6, zero="all that help")
     tile: tuple[int, int, int] | None = param(
         None, "Chunk shape (z y x), the same on every level.", unit="voxels", low=1, high=1024, advanced=True
     )
@@ -97,13 +97,21 @@ class TrainParams:
         "Time for training: quick 1 minute, standard 5, best 20; shorter if all steps are done earlier.",
         choices=("quick", "standard", "best"),
     )
-    steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000)
+    steps: int = param(0, "Training steps per level; 0: by the budget.", low=0, high=100_000, zero="by the budget")
     batch: int = param(4, "Samples per step.", low=1, high=64, advanced=True)
     calls: int = param(
-        0, "With a detector: number of its calls that train the coarse levels; 0: set by the budget.", low=0, high=10**6
+        0,
+        "With a detector: number of its calls that train the coarse levels; 0: set by the budget.",
+        low=0,
+        high=10**6,
+        zero="by the budget",
     )
     diameter_nm: float = param(
-        0.0, "Typical object diameter; 0: measured on the labels (required for points).", unit="nm", low=0
+        0.0,
+        "Typical object diameter; 0: measured on the labels (required for points).",
+        unit="nm",
+        low=0,
+        zero="measured on the labels",
     )
     validation: float = param(
         0.35, "Share of the labelled objects held out to measure rates.", low=0.1, high=0.6, advanced=True

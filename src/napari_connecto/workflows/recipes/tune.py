@@ -24,8 +24,9 @@ from napari_connecto.workflows.adapt.annotate.session import Session
 from napari_connecto.workflows.adapt.compare import Comparison, compare_job, tune
 from napari_connecto.workflows.adapt.contrast import notices_job
 from napari_connecto.workflows.adapt.em_samples import nearest
-from napari_connecto.workflows.adapt.fine_tune import PRESETS, fine_tune_job, labels_hash
+from napari_connecto.workflows.adapt.fine_tune import fine_tune_job, labels_hash
 from napari_connecto.workflows.adapt.params import FineTuneParams
+from napari_connecto.workflows.adapt.presets import PRESETS
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
 from napari_connecto.workflows.recipes.entries.run import Summary
 from napari_connecto.workflows.recipes.parts import TUNED, model_folder, tuned_params

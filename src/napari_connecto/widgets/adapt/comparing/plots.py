@@ -81,7 +81,7 @@ class ComparisonPlot(QWidget):
         rows = []
         for name, (before, after) in zip(found.names, pairs, strict=True):
             colour = GOOD if after < before else BAD if after > before else FILL
-            text, tip = f"{before:.2f} → {after:.2f}", f"patch {name}: VI {before:.3f} bits before, {after:.3f} after"
-            rows.append(Bar(f"patch {name}", after / full, colour, text, before / full, tip))
+            text = f"{before:.3f} → {after:.3f} bits"
+            rows.append(Bar(f"patch {name}", after / full, colour, text, before / full, f"VI of patch {name}: {text}"))
         self.bars.show_bars(rows)
         self.gain.show_gain(found.gain, *found.interval)

@@ -19,6 +19,9 @@ from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT
 
 CORRECTED = "connecto_corrected"
 """Key of ``layer.metadata``: the result folder whose corrected labels a layer shows."""
+VOXELS, PIXELS = 10, 11
+"""Least diameter of a mark. napari draws a layer without points as one of size 0 at the origin, so a lower limit of the
+canvas would show it."""
 
 
 def segmentations(viewer: Any) -> dict[str, tuple[Labels, Path]]:
@@ -50,8 +53,8 @@ class CorrectedLayer:
         )
         self.labels.editable = False
         original.visible = False
-        look = {"face_color": [OKABE_ITO["new"]], "border_color": "black", "symbol": "disc", "size": 10}
-        limits = {"canvas_size_limits": (9, 13), "name": "clicked", "metadata": {RESULT: True}}
+        look = {"face_color": [OKABE_ITO["new"]], "border_color": "black", "symbol": "disc", "size": VOXELS}
+        limits = {"canvas_size_limits": (0, 13), "name": "clicked", "metadata": {RESULT: True}}
         self.marks: Layer = viewer.add_points(np.empty((0, n)), ndim=n, **look, **limits, **place)
         viewer.layers.selection.active = self.labels
 
@@ -73,6 +76,9 @@ class CorrectedLayer:
         n = self.labels.ndim
         if self.marks in self.viewer.layers:
             self.marks.data = np.array(voxels, float).reshape(-1, 3)[:, 3 - n :]
+            factor = world_factor(self.labels, self.viewer.layers.units)[-1]
+            pixels = self.viewer.scene.camera.zoom * self.labels.scale[-1] * factor
+            self.marks.size = max(VOXELS, PIXELS / pixels)
 
     def refresh(self) -> None:
         """Read what is in view again."""

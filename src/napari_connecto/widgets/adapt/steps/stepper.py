@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QToolButton, Q
 
 from napari_connecto.widgets.adapt.steps.plan import NAMES, Next
 from napari_connecto.widgets.shared.error_line import text_line
-from napari_connecto.widgets.shared.painted.ink import FILL, GOOD, text_of, track_of
+from napari_connecto.widgets.shared.painted.ink import FILL, GOOD, PRIMARY, text_of, track_of
 
 CIRCLE, HEIGHT = 20.0, 40
 
@@ -136,10 +136,7 @@ class NextBar(QWidget):
         self.back.setToolTip("Previous step")
         self.back.setFixedWidth(34)
         self.button.setToolTip("The next action")
-        self.button.setStyleSheet(
-            f"QPushButton {{ background: {FILL}; color: black; font-weight: bold; padding: 5px; }}"
-            "QPushButton:disabled { background: palette(mid); color: palette(text); }"
-        )
+        self.button.setStyleSheet(PRIMARY)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.back)

@@ -107,7 +107,7 @@ class SearchPicture(QWidget):
         """The levels before they are timed here, and the time where the cascade was trained."""
         self.funnel.show_rungs(planned(outlook))
         there = sum(level.seconds for level in outlook)
-        return f"About <b>{seconds_text(there)}</b> by the timing kept with it; timing two tiles here…"
+        return f"About <b>{seconds_text(there)}</b> as timed in training; timing two tiles here…"
 
     def show_estimate(self, estimate: Estimate | None) -> None:
         """What is expected; nothing for None."""

@@ -11,6 +11,11 @@ from napari_connecto.widgets.viewer.view import OKABE_ITO
 FILL = OKABE_ITO["accepted"]
 GOOD, FAIR, BAD = OKABE_ITO["good"], OKABE_ITO["new"], OKABE_ITO["rejected"]
 RADIUS = 3.0
+PRIMARY = (
+    f"QPushButton {{ background: {FILL}; color: black; font-weight: bold; padding: 5px; }}"
+    "QPushButton:disabled { background: palette(mid); color: palette(text); }"
+)
+"""Look of a dock's main button."""
 
 
 def text_of(widget: QWidget) -> QColor:
