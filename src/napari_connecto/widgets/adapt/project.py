@@ -240,6 +240,7 @@ class Project(QObject):
     def show_image(self, volume: Volume) -> None:
         """Choose the layer that shows this volume; open it if there is none."""
         if self.image.full is not None and self.image.full.source == volume.source:
+            self.image.newest.keep()
             return
         names = [
             layer.name
@@ -250,6 +251,7 @@ class Project(QObject):
             data, keywords, _ = layer_data(volume)
             names = [self.viewer.add_image(data, **keywords).name]
         self.image.layers.setCurrentText(names[0])
+        self.image.newest.keep()
 
     def reopen_session(self) -> None:
         """Lock the session again after a separate process used it."""

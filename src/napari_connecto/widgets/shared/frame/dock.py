@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.frame.tabs import Tabs
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
+from napari_connecto.widgets.shared.worker import State
+from napari_connecto.widgets.viewer.collector import COLLECTOR
+from napari_connecto.widgets.viewer.view import RESULT
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.shared.live.live import LiveButton
@@ -32,6 +36,8 @@ class Dock(QWidget):
         super().__init__()
         self._docked = False
         self._choice: Choice | None = None
+        self._removing: Any = None
+        self._key = object()
         self.live: LiveButton | None = None
         self.scroller = QScrollArea()
         self._wanted: QWidget | None = None
@@ -93,9 +99,15 @@ class Dock(QWidget):
         self._choice = Choice(viewer, lambda: image.layer, self)
         for bar in self.findChildren(JobBar):
             bar.follow(self._choice)
+            bar.worker.state_changed.connect(lambda state: image.newest.keep() if state is State.RUNNING else None)
         image.layers.chosen.connect(self._choice.changed)
+        self._removing = viewer.layers.events.removing
+        self._removing.connect(self._on_removing)
+        COLLECTOR.open(self._key)
+        self.destroyed.connect(partial(COLLECTOR.close, self._key))  # with its viewer, too
         if self.live is not None:
             self.live.bind()
+            self.live.toggled.connect(image.newest.keep)
 
     def event(self, event: QEvent | None) -> bool:
         """Close the jobs when the dock is closed, which takes this widget out of it."""
@@ -110,6 +122,11 @@ class Dock(QWidget):
             self._docked = self.parent() is not None
         return super().event(event)
 
+    def _on_removing(self, event: Any) -> None:
+        """A layer is about to be removed; napari runs a full collection after it, which must find what it held."""
+        if RESULT not in event.source[event.index].metadata:
+            COLLECTOR.search_all()
+
     def _on_front(self) -> None:
         """Of two docks that are tabs, the key of Live belongs to the one in front."""
         if self.live is not None and self._choice is not None:
@@ -120,6 +137,8 @@ class Dock(QWidget):
         if self._choice is not None:
             self._choice.release()
             self._choice = None
+            self._removing.disconnect(self._on_removing)
+            COLLECTOR.close(self._key)
         if self.live is not None:
             self.live.close_jobs()
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.error_line import ErrorLine
+from napari_connecto.widgets.shared.frame.newest import NewestImage
 from napari_connecto.widgets.shared.painted.image_line import ImageFold
 from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import SPEC, describe
@@ -44,9 +45,9 @@ class InputBox(ImageFold):
         self._problem: ConnectoError | None = None
         self._in_pixels = False
         self.full: Volume | None = None
-        self.layers = LayerCombo(
-            viewer, (Image,), "Image layer to read; multiscale layers are read level by level", selected=True
-        )
+        about = "Image layer to read; multiscale layers are read level by level"
+        self.layers = LayerCombo(viewer, (Image,), about, selected=True)
+        self.newest = NewestImage(viewer, self.layers)
         self.picker = LevelPicker()
         self.channel = QComboBox()
         self.channel.addItems(CHANNELS)
@@ -60,6 +61,7 @@ class InputBox(ImageFold):
         )
         self.error = ErrorLine()
         self._opener = Worker("opening", self, quiet=True)
+        self.offer(self.newest)
         layout = self.layout_
         layout.addRow("Layer", self.layers)
         layout.addRow("Channel", self.channel)
@@ -77,6 +79,8 @@ class InputBox(ImageFold):
         self.correct.toggled.connect(self._show_voxel)
         self.voxel.changed.connect(self._on_size_given)
         self.picker.changed.connect(self._on_level)
+        self.newest.follow(self.voxel.changed, self.correct.clicked, self.use_pixels.clicked)
+        self.newest.follow(self.channel.activated, self.picker.combo.activated)
         self._opener.returned.connect(self._on_opened)
         self._opener.failed.connect(self._on_not_opened)
 
@@ -187,6 +191,7 @@ class InputBox(ImageFold):
         self._opener.close()
         self._watch(None)
         self.line.release()
+        self.newest.release()
         self.layers.release()
 
     def _on_layer_chosen(self) -> None:
@@ -281,7 +286,7 @@ class InputBox(ImageFold):
 
     def _watch(self, layer: Layer | None) -> None:
         """Follow the locked level, scale and units set in the layer controls."""
-        slots = {"locked_data_level": self._on_locked, "scale": self._on_scale, "units": self._on_scale}
+        slots = {"locked_data_level": self._on_locked, "scale": self.reopen, "units": self.reopen}
         for watched, connect in ((self._watched, False), (layer, True)):
             for name, slot in slots.items():
                 emitter = getattr(watched.events, name, None) if watched is not None else None
@@ -292,6 +297,3 @@ class InputBox(ImageFold):
     def _on_locked(self, _event: Any = None) -> None:
         self._show_levels()
         self.changed.emit()
-
-    def _on_scale(self, _event: Any = None) -> None:
-        self.reopen()

@@ -124,13 +124,17 @@ class ImageFold(QWidget):
         self.layout_ = QFormLayout(self.body)
         self.layout_.setContentsMargins(8, 4, 8, 6)
         self.layout_.setVerticalSpacing(4)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.line)
-        column.addWidget(self.body)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self._column.addWidget(self.line)
+        self._column.addWidget(self.body)
         self.body.hide()
         self.line.toggled.connect(self.body.setVisible)
+
+    def offer(self, button: QWidget) -> None:
+        """Put a button below the line, whether or not the form is unfolded."""
+        self._column.insertWidget(1, button)
 
     def need(self, on: bool) -> None:
         """Unfold because the form is needed; fold it again when that is over."""
