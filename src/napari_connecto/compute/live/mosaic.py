@@ -144,10 +144,28 @@ class Mosaic:
             block = self.blocks.get((part.name, index))
             if block is None:  # dropped meanwhile
                 continue
-            inside = zip(sources, place, block.shape, strict=True)
-            at = np.ix_(*(np.minimum(voxels[run], n - 1) for (_, voxels), run, n in inside))
-            found = block[at]
-            out[place] = found * np.float32(1 / 255) if self.kind == "image" and found.dtype == np.uint8 else found
+            found = _picked(block, [voxels[run] for (_, voxels), run in zip(sources, place, strict=True)])
+            if self.kind == "image" and found.dtype == np.uint8:
+                np.multiply(found, np.float32(1 / 255), out=out[place])
+            else:
+                out[place] = found
+
+
+def _picked(block: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+    """As ``block[np.ix_(*index)]`` of ascending indices, those past the end being the last; one voxel broadcasts.
+
+    A viewer calls this for each frame, in the thread that draws: what can be sliced is not copied, and rows that repeat
+    are copied as a whole.
+    """
+    takes = []
+    for axis, (along, n) in enumerate(zip(index, block.shape, strict=True)):
+        first, last = (min(int(along[end]), n - 1) for end in (0, -1))
+        block = block[(slice(None),) * axis + (slice(first, last + 1),)]
+        if first < last and not (last - first == len(along) - 1 and bool((np.diff(along) == 1).all())):
+            takes.append((axis, np.minimum(along, n - 1) - first))
+    for axis, along in reversed(takes):
+        block = block.take(along, axis)
+    return block
 
 
 Runs: TypeAlias = dict[int, slice]
