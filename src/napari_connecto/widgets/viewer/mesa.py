@@ -30,11 +30,16 @@ def load_triton_apart() -> None:
 
 
 def torch_job() -> Job[None]:
-    """Load torch after reporting it, for the first import takes seconds."""
+    """Load torch after reporting it, for the first import takes seconds.
+
+    And pandas, which napari loads with the first layer of points, in the viewer's thread.
+    """
     if "torch" not in sys.modules:
         yield loading("torch")
     load_triton_apart()
     from napari_connecto.models import files  # noqa: F401 - the home of torch
+
+    importlib.import_module("pandas")
 
 
 def _driver_has_llvm() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Labels, Layer
 
 from napari_connecto.core.volume import Level
@@ -77,6 +76,8 @@ def names_of(layer: Labels) -> dict[int, str]:
 
 def show_counts(layer: Labels, counts: RegionCounts) -> None:
     """Add the columns of the counts to the features of the regions' layer, which napari shows under the mouse."""
+    import pandas as pd  # keep opening the dock fast
+
     columns = pd.DataFrame(dict(counts.columns)).rename(columns={"id": "index"})
     columns = columns[columns["index"] > 0]
     own = layer.features
