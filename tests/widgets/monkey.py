@@ -33,6 +33,7 @@ from napari_connecto.widgets.inspect import dock as inspect
 from napari_connecto.widgets.shared.frame.dock import Dock
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.widgets.viewer.view import RESULT
 from napari_connecto.widgets.xray import dock as translate
 from tests import adapt_parts, tiny, translate_dock_parts
 
@@ -127,10 +128,20 @@ def scenes(folder: Path, library: Path) -> dict[str, Scene]:
 
 
 class Monkey:
-    """Acts on the visible, enabled widgets of a dock and on the viewer's layers; ``done`` tells what it did."""
+    """Acts on the visible, enabled widgets of a dock and on the viewer's layers; ``done`` tells what it did.
+
+    ``strays`` are result layers whose units no layer of the user's has: napari then warns of "inconsistent units".
+    """
 
     def __init__(self, viewer: Any, dock: QWidget, seed: int) -> None:
         self.viewer, self.dock, self.rng, self.done = viewer, dock, Random(seed), list[str]()
+        self.strays: list[str] = []
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def _on_inserted(self, event: Any) -> None:
+        self.strays += [
+            f"after {self.done[-1:]}: {stray}" for stray in strays(self.viewer) if stray == event.value.name
+        ]
 
     def play(self, actions: int) -> None:
         """So many actions, each given a few turns of the event loop."""
@@ -188,6 +199,18 @@ class Monkey:
             self.rng.choice(list(layers)).name = f"renamed {len(self.done)}"
         elif layers:
             layers.selection.active = self.rng.choice(list(layers))
+
+
+def strays(viewer: Any) -> list[str]:
+    """Result layers whose units are those of no layer of the user's."""
+    own = [layer for layer in viewer.layers if RESULT not in layer.metadata]
+    made = [layer for layer in viewer.layers if RESULT in layer.metadata]
+    return [layer.name for layer in made if own and not any(_alike(layer, other) for other in own)]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    n = min(one.ndim, other.ndim, 3)
+    return one.units[-n:] == other.units[-n:]
 
 
 def _words(widget: QWidget) -> str:

@@ -54,6 +54,7 @@ def test_a_monkey_breaks_nothing(places, own_viewer, name):
     dock = places[name].shown(own_viewer, name)
     monkey = Monkey(own_viewer, dock, seed=30)
     monkey.play(30)
+    assert monkey.strays == []
     close(own_viewer, dock)
     del dock, monkey
     until(lambda: threads() == [], "a job outlives its dock")
@@ -69,6 +70,7 @@ def test_a_patient_monkey_breaks_nothing(places, own_viewer, name, seed):
     dock = places[name].shown(own_viewer, name)
     monkey = Monkey(own_viewer, dock, seed=seed)
     monkey.play(200)
+    assert monkey.strays == []
     close(own_viewer, dock)
     del dock, monkey
     until(lambda: threads() == [], "a job outlives its dock")
