@@ -49,7 +49,7 @@ def test_a_package_is_ranked_chosen_and_its_segments_are_shown(added, dock, view
     ranking, table = dock.choose.ranking, dock.choose.table
     row = next(i for i in range(table.rowCount()) if table.item(i, 0).text() == "tiny-fly")
     rank = ranking.ranks[row]
-    assert [table.item(row, j).text() for j in (1, 2, 5)] == [
+    assert [table.item(row, j).text() for j in (1, 2, 6)] == [
         f"{rank.consensus.value:.2f}", f"{100 * rank.instability.value:.0f} %", "MIT"
     ]  # fmt: skip
     assert rank.consensus.value > 0

@@ -16,6 +16,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_connecto.core.amounts import bytes_text
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Progress
@@ -41,6 +42,7 @@ from napari_connecto.workflows.adapt.compare import Comparison, Scored
 from napari_connecto.workflows.adapt.params import FineTuneParams, SuggestParams
 from napari_connecto.workflows.adapt.rank import Rank, Ranking
 from napari_connecto.workflows.recipes.entries.adapt import FineTune
+from napari_connecto.workflows.shared.model_size import ModelSize
 from napari_connecto.workflows.shared.stop_file import STOP, stop_and_keep
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 from tests import adapt_parts
@@ -80,7 +82,9 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     dock.choose.bar.button.click()
     settle(dock.choose.bar, qtbot)
     table = dock.choose.table
-    texts = [[table.item(i, j).text() for j in range(6)] for i in range(3)]
+    texts = [[table.item(i, j).text() for j in (0, 1, 2, 3, 4, 6)] for i in range(3)]
+    sizes = [bytes_text(ModelSize.of(dock.choose.folders[name]).disk_bytes) for name in ("near", "far")]
+    assert [table.item(i, 5).text() for i in range(3)] == [*sizes, "?"]
     assert texts == [
         ["near", "0.70", "10 %", "1×", "yes", "CC0"],
         ["far", "0.70", "60 %", "2×", "no", "?"],
