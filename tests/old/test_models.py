@@ -68,5 +68,5 @@ def test_a_model_keeps_the_thresholds_that_were_tuned_with_it():
 
     folder = V0_1 / "results/adapt-em/tuned-1"
     kept = json.loads((folder / "segment.json").read_text())
-    later = {"directions": "auto", "link_by": "overlap", "caution": None, "volumetric": True}
+    later = {"directions": "auto", "link_by": "overlap", "caution": None, "volumetric": True, "flips": False}
     assert vars(tuned_params(folder)) == vars(tuned_params(folder / "model")) == kept | later

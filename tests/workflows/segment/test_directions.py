@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from napari_connecto.core.model import ModelCard, Normalisation, Output
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import new_model
+from napari_connecto.workflows.segment.choice import chosen, fingerprint
 from napari_connecto.workflows.segment.directions import SHARE, ThreeDirections, takes_directions, with_directions
-from napari_connecto.workflows.segment.estimate import estimate_segment
+from napari_connecto.workflows.segment.estimate import _answers, estimate_segment
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import segment, segment_job
 from tests.adapt_parts import tiny_card
@@ -100,6 +102,63 @@ def test_a_volumetric_model_is_left_out_where_voxels_are_not_cubes(tmp_path):
 def test_a_volumetric_model_of_other_voxels_or_tiles_is_refused(solid):
     with pytest.raises(ModelError, match="does not read the voxels"):
         ThreeDirections.of(Edges(), solid)
+
+
+class Leaning(Edges):
+    """Looks at its neighbours of lower index alone, so that its answer to a flip is another one."""
+
+    def __call__(self, batch, seeds):
+        context = self.card.halo[0]
+        return {"boundary": leaning(batch[:, 0, context : batch.shape[2] - context], (-2, -1))}
+
+
+class LeaningSolid(Solid):
+    def __call__(self, batch, seeds):
+        return {"boundary": leaning(batch[:, 0], (-3, -2, -1))}
+
+
+def leaning(values, axes):
+    for axis in axes:
+        values = np.minimum(values, np.roll(values, 1, axis))
+    return values
+
+
+def test_with_flips_the_answer_does_not_depend_on_how_the_volume_lies(tmp_path):
+    """Law: of a flipped volume, the map is the flipped map; and it is the mean over flips and directions."""
+    image = np.random.default_rng(0).random((16, 16, 16), np.float32)
+    batch = np.pad(image, 4, mode="reflect")[None, None]
+    plain, flipped = (ThreeDirections.of(Leaning(), LeaningSolid(), flips=flips) for flips in (False, True))
+    for way in ((-1,), (-2,), (-3,), (-3, -2, -1)):
+        turned = {flips: m(np.flip(batch, way), [0])["boundary"] for flips, m in ((False, plain), (True, flipped))}
+        np.testing.assert_allclose(turned[True], np.flip(flipped(batch, [0])["boundary"], way), atol=1e-6)
+        assert np.abs(turned[False] - np.flip(plain(batch, [0])["boundary"], way)).max() > 0.1
+
+    def mean(model, over):
+        """The mean over all flips of the cube, one by one."""
+        found = [np.flip(model(np.flip(batch, way), [0])["boundary"], way) for way in over]
+        return np.mean(found, axis=0)
+
+    ways = [w for n in range(4) for w in itertools.combinations((-3, -2, -1), n)]
+    np.testing.assert_allclose(flipped(batch, [0])["boundary"], mean(plain, ways), atol=1e-6)
+
+
+def test_flips_are_told_in_reason_fingerprint_and_estimate():
+    """Law: another map is another job, and costs 4 times as much; without three directions flips are refused."""
+    volume = Volume.from_array(np.random.default_rng(0).random((33, 33, 33), np.float32), NM)
+    box, params = volume.levels[0].box, SegmentParams(flips=True)
+    plain, flipped = (chosen(volume, p, Edges(), box) for p in (SegmentParams(), params))
+    assert flipped.reason == plain.reason + ", and over flips"
+    prints = [fingerprint(volume, choice, Edges(), box)["params"] for choice in (plain, flipped)]
+    assert prints[1] == prints[0] | {"flips": True}
+    assert flipped.model.card.network != plain.model.card.network
+    assert [_answers(choice.model) for choice in (plain, flipped)] == [1, 4]
+    both = ThreeDirections.of(Edges(), Solid(), flips=True)
+    assert _answers(both) == pytest.approx(4.8)
+    for wrong in (SegmentParams(flips=True, directions="one"), SegmentParams(flips=True, mode="2d")):
+        with pytest.raises(InputError, match=r"got flips without three directions \(mode .*leave flips out"):
+            segment(volume, wrong, model=Edges())
+    with pytest.raises(InputError, match="got flips without three directions"):
+        segment(volume, params)
 
 
 def test_a_wall_between_sections_is_seen():

@@ -18,7 +18,7 @@ from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.volumetric import own_volumetric
 from napari_connecto.workflows.shared.region import region_in
 
-LATER = ("grid", "directions", "link_by", "caution", "volumetric")
+LATER = ("grid", "directions", "link_by", "caution", "volumetric", "flips")
 """Parameters that the first version did not have."""
 CUBIC = 1.5
 """Largest depth of a voxel, relative to its width, at which a volumetric model takes part: it has learnt from cubes."""
@@ -62,7 +62,7 @@ def chosen(
     VoxelSizeError
         If volume and model do not fit.
     InputError
-        If three directions are requested without a model, or of one that cannot.
+        If three directions are requested without a model, or of one that cannot; or flips without three directions.
     """
     if model is None and params.directions == "three":
         raise InputError(
@@ -80,8 +80,14 @@ def chosen(
             cubic = params.volumetric and level.voxel_nm[0] <= CUBIC * level.voxel_nm[2]
             volumetric = (volumetric or own_volumetric(model)) if cubic else None
             reason += "" if volumetric is None else ", with a volumetric model"
-            model = ThreeDirections.of(model, volumetric)
+            reason += ", and over flips" if params.flips else ""
+            model = ThreeDirections.of(model, volumetric, flips=params.flips)
             level = fitting_level(volume, model.card)
+    if params.flips and not isinstance(model, ThreeDirections):
+        raise InputError(
+            f"got flips without three directions ({reason}); they need a model, mode 3d and directions='three': leave "
+            "flips out"
+        )
     stored = any(level is one for one in volume.levels)
     own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)
     return Choice(params, reason, model, level, own)
@@ -94,6 +100,8 @@ def fingerprint(volume: Volume, choice: Choice, model: Predictor | None, region:
         told["grid"] = choice.params.grid
     if choice.params.directions == "three":
         told["directions"] = "three"
+    if choice.params.flips:
+        told["flips"] = True
     if isinstance(choice.model, ThreeDirections) and choice.model.volumetric is not None:
         told["volumetric"] = choice.model.volumetric.card.digest
     if choice.params.link_by != "overlap":

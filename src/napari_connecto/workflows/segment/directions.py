@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -28,6 +29,10 @@ SQUARE = 1.02
 """Largest ratio of the sides of a pixel."""
 SHARE = 0.3
 """Weight of a volumetric model in the average."""
+IN_PLANE, IN_SPACE = (-2, -1), (-3, -2, -1)
+"""Axes along which sections and volumes are flipped: 4 and 8 answers each."""
+FLIPS = "flips"
+"""Key of a card's network: answers are averaged over flips."""
 THINNEST = 32
 """Smallest extent of a volume, in pixels of the model: less is mostly edge to sections along y and x."""
 
@@ -88,14 +93,17 @@ class ThreeDirections:
         Made by `of`: cubic voxels, tile and halo.
     volumetric
         A model of volumes on the same voxels, whose answer has a share of `SHARE`, or None.
+    flips
+        Whether both are shown what they read flipped too, see `over_flips`.
     """
 
     model: Predictor
     card: ModelCard
     volumetric: Predictor | None = None
+    flips: bool = False
 
     @classmethod
-    def of(cls, model: Predictor, volumetric: Predictor | None = None) -> ThreeDirections:
+    def of(cls, model: Predictor, volumetric: Predictor | None = None, *, flips: bool = False) -> ThreeDirections:
         """Of a model that `takes_directions`; with a smaller tile, if it takes one.
 
         Raises
@@ -115,9 +123,11 @@ class ThreeDirections:
             tile=(side,) * 3,
             halo=(halo,) * 3,
             outputs=tuple(replace(output, trimmed=(halo,) * 3) for output in card.outputs),
-            network={**card.network, DIRECTIONS: 3},
+            network={**card.network, DIRECTIONS: 3, **({FLIPS: True} if flips else {})},
         )
-        return cls(model, cube) if volumetric is None else cls(model, *_with(volumetric, cube))
+        if volumetric is not None:
+            cube, volumetric = _with(volumetric, cube)
+        return cls(model, cube, volumetric, flips)
 
     @property
     def calls(self) -> int:
@@ -150,9 +160,14 @@ class ThreeDirections:
         card, name = self.volumetric.card, self.card.outputs[0].name
         spare = [outer - inner for outer, inner in zip(self.card.halo, card.halo, strict=True)]
         z, y, x = (slice(s, n - s) for s, n in zip(spare, batch.shape[2:], strict=True))
-        answer = self.volumetric(batch[:, :, z, y, x], seeds)[card.outputs[0].name]
+        answer = self._answer(self.volumetric, batch[:, :, z, y, x], seeds, IN_SPACE)[card.outputs[0].name]
         z, y, x = (slice(h, h + n) for h, n in zip(card.halo, card.tile, strict=True))
         return {**mean, name: (1 - SHARE) * mean[name] + np.float32(SHARE) * answer[:, z, y, x]}
+
+    def _answer(
+        self, model: Predictor, batch: np.ndarray, seeds: Sequence[int], axes: Sequence[int]
+    ) -> Mapping[str, np.ndarray]:
+        return over_flips(model, batch, seeds, axes) if self.flips else model(batch, seeds)
 
     def _sections(self, block: np.ndarray, seed: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Answers to the sections that a tile owns of a block (c, depth, height, width), some at a time."""
@@ -163,9 +178,23 @@ class ThreeDirections:
         for first in range(0, side, SECTIONS):
             at = [min(first + k, side - 1) for k in range(SECTIONS)]
             stack = np.stack([plane[:, outer + z - context : outer + z + context + 1] for z in at])
-            answer = self.model(stack, [seed + 3 * (z + 1) for z in at])
+            answer = self._answer(self.model, stack, [seed + 3 * (z + 1) for z in at], IN_PLANE)
             kept = min(SECTIONS, side - first)
             yield first, {o.name: _owned(answer[o.name], o.trimmed, card)[:kept] for o in card.outputs}
+
+
+def over_flips(model: Predictor, batch: np.ndarray, seeds: Sequence[int], axes: Sequence[int]) -> dict[str, np.ndarray]:
+    """Mean of a model's answers to a batch (n, c, z, y, x) and to its flips along any of these axes, flipped back.
+
+    -3 is z, -1 is x; there are 2 to the power of the number of axes.
+    """
+    ways = [way for count in range(len(axes) + 1) for way in combinations(axes, count)]
+    total: dict[str, np.ndarray] = {}
+    for way in ways:
+        for name, values in model(np.ascontiguousarray(np.flip(batch, way)), seeds).items():
+            back = np.flip(values, way)
+            total[name] = total[name] + back if name in total else back
+    return {name: values / np.float32(len(ways)) for name, values in total.items()}
 
 
 def _with(volumetric: Predictor, cube: ModelCard) -> tuple[ModelCard, Predictor]:

@@ -25,7 +25,7 @@ from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
 from napari_connecto.workflows.segment.block import as_probability
 from napari_connecto.workflows.segment.choice import chosen
-from napari_connecto.workflows.segment.directions import ThreeDirections
+from napari_connecto.workflows.segment.directions import IN_PLANE, IN_SPACE, ThreeDirections
 from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.segment import VOXEL_BYTES, plan_blocks, segment_job
 from napari_connecto.workflows.shared.region import inside, region_in
@@ -204,8 +204,7 @@ class _Timed:
         plan = TilePlan(level.shape, model.card.tile, model.card.halo)
         touched, name, batch = plan.touching([box]), model.card.outputs[0].name, default_batch(model.card)
         if isinstance(model, ThreeDirections):
-            more = 1 if model.volumetric is None else 1 + VOLUMETRIC_COST
-            timed, sections = model.model, 3 * model.card.tile[0] * more
+            timed, sections = model.model, 3 * model.card.tile[0] * _answers(model)
         else:
             timed, sections = model, 1
         small = TilePlan(level.shape, timed.card.tile, timed.card.halo)
@@ -219,6 +218,12 @@ class _Timed:
         return cls(maps, len(touched), len(touched) * sections * trial.tile_s, needed)
 
 
+def _answers(model: ThreeDirections) -> float:
+    """How many times a direction costs what it does by the model of sections alone, without flips."""
+    flat, solid = (2 ** len(axes) if model.flips else 1 for axes in (IN_PLANE, IN_SPACE))
+    return flat if model.volumetric is None else flat + VOLUMETRIC_COST * solid
+
+
 def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:
     """Cost of segmenting, joining and writing, from boundary maps (z, y, x) stacked to some depth."""
     least = np.min([m.shape for m in maps], axis=0)
@@ -227,6 +232,6 @@ def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: Segm
     sample = Volume.from_array(np.rint(deep * 255).astype(np.uint8), voxel_nm, name="two tiles")
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         started = time.perf_counter()
-        plain = replace(params, block=None, halo=None, directions="one")  # the maps are there already
+        plain = replace(params, block=None, halo=None, directions="one", flips=False)  # the maps are there already
         run(segment_job(sample, plain, out=Path(scratch) / "run"))
         return (time.perf_counter() - started) / deep.size

@@ -73,6 +73,11 @@ class SegmentParams:
         "1.5 times as deep as wide.",
         advanced=True,
     )
+    flips: bool = param(
+        False,
+        "In three directions, average the answers to what the model reads and to its flips: 4 to 5 times the cost.",
+        advanced=True,
+    )
     grid: str = param(
         "image",
         "Voxel grid of the labels: the image's own, or the one read by the model.",

@@ -44,7 +44,7 @@ DEEP: tuple[Vec3, Vec3] = (128, 256, 256), (16, 32, 32)
 VOXEL_BYTES = 60
 """Memory per voxel of a block while it is segmented, bytes."""
 
-PREDICTING, THREE = 6, 4
+PREDICTING, THREE, FLIPPED = 6, 4, 4
 """Cost of the boundary map relative to segmenting, measured on the sample neuropil on two cores; for progress only."""
 
 
@@ -139,7 +139,7 @@ def segment_job(
     choice = chosen(volume, params or SegmentParams(), model, region, volumetric)
     with JobFolder.open(result_folder(out), fingerprint(volume, choice, model, region)) as job:
         boundary = volume
-        sections = THREE if choice.params.directions == "three" else 1
+        sections = (THREE if choice.params.directions == "three" else 1) * (FLIPPED if choice.params.flips else 1)
         predicting = 0 if model is None else PREDICTING * sections
         judging = 0.0 if guard is None else judged.WORK * PREDICTING
         phases = Phases({STAGE: 0, "predicting": predicting, "segmenting": 1, JUDGING: judging})
