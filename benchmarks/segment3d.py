@@ -37,7 +37,7 @@ class Case:
     Parameters
     ----------
     data, model, directions
-        Name in `volumes`; shipped domain; "one" or "three".
+        Name in `volumes`; shipped domain; "one", "three" or "three, flips".
     blocks
         Small blocks, many of which fit into the part: to see what seams cost.
     """
@@ -73,13 +73,14 @@ def _volume(image: np.ndarray, voxel: FVec3, name: str) -> Volume:
 
 
 DEEP, THIN, FLAT = (64, 128, 128), (16, 64, 64), (16, 96, 96)
-WAYS = ("one", "three")
+WAYS, FLIPS = ("one", "three"), "three, flips"
 CASES = [
     *(Case("isbi", model, "one", FLAT) for model in (FLY, OTHER)),
     *(Case("flyem z 0-134, every 2nd", FLY, way, DEEP) for way in WAYS),
     *(Case("flyem z 135-249", model, way, DEEP) for model in (OTHER, FLY) for way in WAYS),
     *(Case("snemi", model, way, THIN if way == "one" else DEEP) for model in (OTHER, FLY) for way in WAYS),
     *(Case("flyem z 0-134, every 2nd", OTHER, way, DEEP) for way in WAYS),
+    Case("flyem z 135-249", FLY, FLIPS, DEEP),
 ]
 
 
@@ -92,7 +93,8 @@ def measured(case: Case) -> dict[str, object]:
     folder = nc.list_models()[case.model]
     model = nc.load_model(folder, device="cpu")
     begin = time.perf_counter()
-    params = SegmentParams(directions=case.directions, mode="3d" if case.directions == "three" else "auto")
+    three, flips = case.directions != "one", case.directions == FLIPS
+    params = SegmentParams(directions="three" if three else "one", mode="3d" if three else "auto", flips=flips)
     labels = nc.segment(volume, params, model=model, out=case.path / "whole")
     told: dict[str, object] = {"seconds": time.perf_counter() - begin, "mode": labels.metadata["mode"]}
     boundary = nc.open_volume(case.path / "whole/boundary/boundary.zarr")
