@@ -128,6 +128,8 @@ class _Plane(Lazy):
     def __init__(self, array: Any) -> None:
         self.array, self.dtype, self.shape, self.ndim = array, np.dtype(array.dtype), tuple(array.shape[1:]), 2
         self.size = prod(self.shape)
+        chunks = getattr(array, "chunks", None)
+        self.chunks = chunks[1:] if chunks is not None else None
 
     def __getitem__(self, index: Any) -> np.ndarray:
         return np.asarray(self.array[(0, *(index if isinstance(index, tuple) else (index,)))])

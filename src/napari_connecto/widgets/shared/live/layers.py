@@ -18,6 +18,8 @@ from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 REST = 5.0
 """How many times as long as a refresh took to wait for the next."""
 PAUSE_S = 0.1
+CHUNK = 128
+"""Voxels along y and x: napari reads and uploads whole chunks, so it does so again only where a view leaves them."""
 
 
 class LiveArray(Lazy):
@@ -30,6 +32,7 @@ class LiveArray(Lazy):
         self.mosaic, self.grid = mosaic, grid
         self.shape = tuple(grid.shape[-ndim:])
         self.ndim, self.size, self.dtype = ndim, prod(self.shape), mosaic.dtype
+        self.chunks = tuple(min(n, chunk) for n, chunk in zip(self.shape, (1, CHUNK, CHUNK)[-ndim:], strict=True))
 
     def __getitem__(self, key: Any) -> np.ndarray:
         keys = key if isinstance(key, tuple) else (key,)
