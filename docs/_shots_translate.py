@@ -7,28 +7,8 @@ from typing import Any
 
 import napari
 
-from napari_connecto.core.geometry import Box
-from napari_connecto.core.volume import Level, Volume
-from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.io.volumes.write import save_volume
-from napari_connecto.sample_data import list_translators, open_sample
-from napari_connecto.widgets.viewer.show import layer_data
+from napari_connecto.sample_data import list_translators
 from napari_connecto.widgets.xray import dock as translate
-
-SECTIONS = (24, 40)
-"""Of the X-ray sample: enough for tiles, places and segments, a quarter of the time of all."""
-
-
-def open_part(viewer: napari.Viewer, dock: Any, out: Path, tools: Any) -> None:
-    """A part of the X-ray sample, from a file, in place of the whole."""
-    level = open_sample("xray").levels[0]
-    box = Box((SECTIONS[0], 0, 0), (SECTIONS[1], *level.shape[1:]))
-    save_volume(Volume((Level(level.read(box), level.voxel_nm),), name="X-ray"), out / "X-ray.ome.zarr")
-    viewer.layers.clear()
-    data, keywords, _ = layer_data(open_volume(out / "X-ray.ome.zarr"))
-    dock.image.layers.choose(viewer.add_image(data, **keywords | {"name": "X-ray"}))
-    tools.wait(lambda: dock.image.full is not None and not dock.image.opening)
-    viewer.reset_view()
 
 
 def train(viewer: napari.Viewer, dock: Any, out: Path, tools: Any) -> None:
@@ -42,14 +22,12 @@ def train(viewer: napari.Viewer, dock: Any, out: Path, tools: Any) -> None:
     tools.wait(lambda: len(dock.train.curve.loss) > 60 or not dock.train.bar.worker.state.busy)
     tools.show_part(dock, dock.translator)
     tools.shoot(viewer, "translate_train")
-    dock.train.bar.button.click()  # the shipped one is used from here on
     tools.wait(lambda: not dock.train.bar.worker.state.busy)
 
 
-def run(viewer: napari.Viewer, dock: Any, out: Path, tools: Any) -> None:
+def run(viewer: napari.Viewer, dock: Any, tools: Any) -> None:
     """What it costs, what comes out, where not to believe it, and what segmenting gains; by the shipped translator."""
     dock.translator.use(list_translators()["synthetic"])
-    open_part(viewer, dock, out, tools)
     tools.wait(lambda: dock.card.estimate is not None)
     tools.shoot(viewer, "translate_choose")
     tools.press(dock.bar, dock.bar.button)

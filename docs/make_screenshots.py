@@ -180,7 +180,10 @@ def adapt(viewer: napari.Viewer, out: Path) -> None:
 def proofread(viewer: napari.Viewer, out: Path) -> None:
     """A segment and its largest neighbour merged by two clicks, and the first click of the next decision."""
     adapt_project.output_folder = lambda: out
-    _, dock = open_sample_and_dock(viewer, "neuropil", "Adapt to my data")
+    save_volume(_shots_inspect.part("neuropil"), out / "neuropil.ome.zarr")
+    data, keywords, _ = layer_data(open_volume(out / "neuropil.ome.zarr"))
+    viewer.add_image(data, **keywords)
+    dock = viewer.window.add_plugin_dock_widget("napari-connecto", "Adapt to my data")[1]
     wait(lambda: dock.image.full is not None and dock.choose.folders)
     dock.choose.choose("synthetic-neuropil")
     dock.go_to(5)
@@ -272,7 +275,7 @@ def xray(viewer: napari.Viewer, out: Path) -> None:
     _, dock = viewer.window.add_plugin_dock_widget("napari-connecto", "X-ray to EM")
     wait(lambda: dock.image.full is not None)
     _shots_translate.train(viewer, dock, out, sys.modules[__name__])
-    _shots_translate.run(viewer, dock, out, sys.modules[__name__])
+    _shots_translate.run(viewer, dock, sys.modules[__name__])
     viewer.close()
 
 

@@ -39,8 +39,8 @@ def test_a_large_image_is_shown_by_every_third_voxel_of_its_middle():
 
 def test_unknown_sizes_and_licences_are_said_to_be_unknown(tmp_path):
     assert Told("", "").line() == "licence unknown"
-    assert Told("2×", "MIT").line() == "2× voxels · MIT"
-    assert Told("2×", "MIT", size="4.9 MB").line() == "2× voxels · 4.9 MB · MIT"
+    assert Told("2×", "MIT").line() == "2× the voxel size · MIT"
+    assert Told("2×", "MIT", size="4.9 MB").line() == "2× the voxel size · 4.9 MB · MIT"
     assert [ratio_text(v) for v in (1.0, 1.25, 12.4, float("nan"))] == ["1×", "1.2×", "12×", ""]
     assert Told.of(tmp_path, None).tooltip  # why it cannot be read
 

@@ -98,7 +98,7 @@ def test_the_ranking_is_a_table_with_intervals_and_reasons(dock, monkeypatch, qt
     cards = dock.choose.cards
     assert cards.names == ["near", "far", "odd"]
     assert [card.fit.text() for card in cards.cards.values()] == ["fits", "does not fit", "not compared"]
-    assert cards.cards["near"].about.text().replace("\xa0", " ") == "0.70 bits from others · 1× voxels · CC0"
+    assert cards.cards["near"].about.text().replace("\xa0", " ") == "0.70 bits from others · 1× the voxel size · CC0"
     near = cards.cards["near"].bar
     (row,) = near.rows
     assert (row.value, row.low, row.high, near.limit) == pytest.approx((0.9, 0.8, 0.95, 0.7))

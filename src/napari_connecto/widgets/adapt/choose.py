@@ -72,6 +72,7 @@ class ChooseBox(QWidget):
         self.evidence = text_line("What the order rests on")
         self.choice = QComboBox()
         self.choice.setToolTip("The model to start from")
+        self.choice.setPlaceholderText("rank first, or choose one")
         self.before = BeforeLabel()
         self.about = text_line("The chosen model")
         self.copy = QPushButton("Copy command line")

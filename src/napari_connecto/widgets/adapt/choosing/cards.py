@@ -81,7 +81,7 @@ class ModelFrame(QFrame):
             self.bar.show_whiskers([Whisker("stable", value, *span, f"{percent(value)}", colour, text)])
         self.bar.setVisible(rank.instability is not None)
         said = [f"{rank.consensus.value:.2f} bits from others"] if rank.consensus is not None else []
-        said.append(f"{ratio_text(rank.voxel_ratio)} voxels")
+        said.append(f"{ratio_text(rank.voxel_ratio)} the voxel size")
         said.append(rank.licence or "licence unknown")
         self.about.setText(" · ".join(one.replace(" ", "\u00a0") for one in said))  # breaks between them only
 

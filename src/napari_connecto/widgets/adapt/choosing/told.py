@@ -35,7 +35,7 @@ class Told:
 
     def line(self) -> str:
         """In words."""
-        told = [f"{self.ratio} voxels"] if self.ratio else []
+        told = [f"{self.ratio} the voxel size"] if self.ratio else []
         return " · ".join([*told, *([self.size] if self.size else []), self.licence or "licence unknown"])
 
 
