@@ -21,7 +21,8 @@ from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
 from napari_connecto.widgets.inspect.missed_jobs import Attacked
 from napari_connecto.widgets.inspect.restore import LIVE
-from napari_connecto.widgets.inspect.trust import ALL, ERROR
+from napari_connecto.widgets.inspect.trust import ALL
+from napari_connecto.widgets.shared.error_map import ERROR
 from napari_connecto.widgets.shared.painted.bars import Bar
 from napari_connecto.widgets.shared.painted.heat import HEAD, ROW
 from napari_connecto.workflows.inspect.concepts.measure import concepts

@@ -26,8 +26,9 @@ from napari_connecto.models.inspect.taps import network
 from napari_connecto.sample_data import list_models, open_sample
 from napari_connecto.widgets.inspect.knows import SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
-from napari_connecto.widgets.inspect.trust import ALL, ERROR
-from napari_connecto.widgets.inspect.worst import WORST
+from napari_connecto.widgets.inspect.trust import ALL
+from napari_connecto.widgets.shared.error_map import ERROR
+from napari_connecto.widgets.shared.worst import WORST
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.inspect.guard.faults import plant
 from napari_connecto.workflows.inspect.prune.params import PruneParams

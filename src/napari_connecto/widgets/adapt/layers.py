@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from napari.layers import Layer
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor
 from napari_connecto.widgets.viewer.show import GAP, placed_at, store_layer
 from napari_connecto.widgets.viewer.view import RESULT, view_box
 
+ALL = "Everywhere"
+"""The choice to segment all of an image."""
 MARGIN = 1.1
 PREVIEW = 192
 """Side length of the preview patch, in voxels of the image's finest level."""
@@ -105,6 +108,27 @@ def shapes_box(shapes: Layer, canvas: Canvas) -> Box:
     high = np.maximum(high, low + 1)
     start, stop = ([0] * (3 - n) + low.astype(int).tolist(), [1] * (3 - n) + high.astype(int).tolist())
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def part_of(volume: Volume, canvas: Canvas, shapes: Layer | None, *, in_view: bool) -> Box:
+    """What is in view, or the box around shapes, in voxels of the volume's finest level.
+
+    Raises
+    ------
+    InputError
+        If there are no shapes, or that part does not touch the image.
+    """
+    finest = volume.levels[0]
+    if in_view:
+        box = view_box(canvas.viewer, canvas.image, canvas.finest)
+    elif shapes is None or not len(shapes.data):
+        raise InputError("the Shapes layer is empty; draw a rectangle around the part to segment")
+    else:
+        box = shapes_box(shapes, canvas)
+    found = canvas.finest.box_in(box, finest).clip(finest.shape)
+    if found.size == 0:
+        raise InputError(f"that part does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}")
+    return found
 
 
 def patch_in_view(canvas: Canvas, volume: Volume) -> Box:

@@ -16,25 +16,26 @@ from napari_connecto.core.jobs import Progress
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.adapt.card import segment_card, with_small_blocks
 from napari_connecto.widgets.adapt.kept import Kept
-from napari_connecto.widgets.adapt.layers import shapes_box, show_segments
+from napari_connecto.widgets.adapt.layers import ALL, part_of, show_segments
 from napari_connecto.widgets.adapt.project import Project
 from napari_connecto.widgets.adapt.proofread.box import ProofreadBox
 from napari_connecto.widgets.shared.boundary_models import model_name, tuned_params
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.error_map import ErrorMapBox
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.form import ParamsForm
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.run_on import RunOnRow
 from napari_connecto.widgets.shared.segmentation import Segmenting, check_job, segment_cost_job, segmenting_job
-from napari_connecto.widgets.viewer.view import LayerCombo, view_box
+from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.segment.params import SegmentParams
 
 MOVED_MS = 800
 """How long the view must rest before its content is estimated."""
 OWN = ("mode", "grid", "block", "halo")
 """Form fields, without those tuned on patches."""
-VIEW, REGION, ALL = "In view", "Region of a Shapes layer", "Everywhere"
+VIEW, REGION = "In view", "Region of a Shapes layer"
 
 
 class SegmentBox(QWidget):
@@ -55,6 +56,7 @@ class SegmentBox(QWidget):
         self.shapes = LayerCombo(project.viewer, (Shapes,), "The box around all shapes of this layer is segmented")
         self.run_on = RunOnRow()
         self.form: ParamsForm[SegmentParams] = ParamsForm(SegmentParams)
+        self.errors = ErrorMapBox(project.viewer)
         self.card = segment_card()
         self.bar = JobBar(
             "segmentation", "Segment", "Boundary map, watershed, agglomeration; finished blocks are saved"
@@ -98,7 +100,7 @@ class SegmentBox(QWidget):
             one.setSpacing(4)
         inner.addWidget(self.model)
         inner.addLayout(self.rows)
-        for widget in (fold, self.card, self.about, self.copy):
+        for widget in (fold, self.card, self.about, self.errors, self.copy):
             inner.addWidget(widget)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.setup)
@@ -114,6 +116,7 @@ class SegmentBox(QWidget):
         """Show which model segments; its tuned thresholds go into the form."""
         kept = self.kept_model()
         why = f": {kept.reason}." if kept is not None and kept.reason else ""
+        self.errors.suit(kept.folder if kept is not None else None)
         self.model.setText(f"Model: {kept.name}{why}" if kept else "Choose a model in step 1 first.")
         if kept is not None and kept.params is not None and kept.params != self._shown_params:
             self._shown_params = kept.params
@@ -215,34 +218,24 @@ class SegmentBox(QWidget):
         first, run_on = self.project.folder / "segments-1", self.run_on.value
         wanted = Segmenting(volume, spec, kept.folder, params, first, run_on, region=region)
         if same is not None and replace(same, out=first) == wanted:
-            return replace(same, run_on=run_on)
-        return replace(wanted, out=self.project.next_folder("segments"))
+            return replace(same, run_on=run_on, error_map=self.errors.wanted)
+        return replace(wanted, error_map=self.errors.wanted, out=self.project.next_folder("segments"))
 
     def command(self) -> str:
         """The shell command that does the same."""
         return self.segmenting().command
 
     def _region(self, volume: Volume) -> Box | None:
-        where, canvas, finest = self.where.currentText(), self.project.canvas(), volume.levels[0]
-        if where == ALL:
+        if self.where.currentText() == ALL:
             return None
-        if where == VIEW:
-            box = view_box(canvas.viewer, canvas.image, canvas.finest)
-        elif (shapes := self.shapes.layer) is None or not len(shapes.data):
-            raise InputError("the Shapes layer is empty; draw a rectangle around the part to segment")
-        else:
-            box = shapes_box(shapes, canvas)
-        found = canvas.finest.box_in(box, finest).clip(finest.shape)
-        if found.size == 0:
-            raise InputError(
-                f"that part does not touch '{canvas.image.name}'; press Home in the viewer, or choose {ALL}"
-            )
-        return found
+        shapes = None if self.where.currentText() == VIEW else self.shapes.layer
+        return part_of(volume, self.project.canvas(), shapes, in_view=self.where.currentText() == VIEW)
 
     def _on_switched(self) -> None:
         """Segments of another image stay in the viewer; clear the messages about them."""
         self.layer = self._asked = self._shown_params = None
         self.about.setText("")
+        self.errors.forget()
         self.form.change(**{k: v for k, v in vars(SegmentParams()).items() if k not in OWN})
         self.bar.reset()
 
@@ -263,6 +256,7 @@ class SegmentBox(QWidget):
         if self._shown_out != what.out:
             self.layer = None  # the layer of another run stays
         self.about.setText("")
+        self.errors.forget()
         self.bar.start(lambda: segmenting_job(what), out=what.out)
 
     def _on_reported(self, _progress: Progress, payloads: list[Any]) -> None:
@@ -278,6 +272,8 @@ class SegmentBox(QWidget):
             count, reason = made.metadata["segments"], made.metadata["reason"]
             self.about.setText(f"{count} segments ({reason}), saved in {self._running.out}")
             self.bar.offer_report(self._running.out)
+            canvas = self.project.canvas()
+            self.errors.show_check(self._running, (canvas.image, canvas.finest))
         self.project.changed.emit()
 
     def _show(self, labels: Volume) -> None:

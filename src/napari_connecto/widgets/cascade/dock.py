@@ -18,12 +18,12 @@ from napari_connecto.widgets.cascade.find.gates import GatesBox
 from napari_connecto.widgets.cascade.jobs import Backend, Searching, Training, check_job, estimate_job, search_job
 from napari_connecto.widgets.cascade.learn import training_from
 from napari_connecto.widgets.cascade.live import live_button
-from napari_connecto.widgets.cascade.markers import features
 from napari_connecto.widgets.cascade.results import Begun, ResultBox
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.cascade.training.train import PREVIOUS, TrainBox
 from napari_connecto.widgets.cascade.using.box import UseBox
-from napari_connecto.widgets.cascade.using.jobs import Used, with_measures
+from napari_connecto.widgets.cascade.using.jobs import Used
+from napari_connecto.widgets.shared.error_map import OF_SEARCH, ErrorMapBox
 from napari_connecto.widgets.shared.estimate_card import Fix, PreflightCard
 from napari_connecto.widgets.shared.frame.dock import Dock
 from napari_connecto.widgets.shared.frame.image import InputBox
@@ -61,6 +61,7 @@ class CascadeWidget(Dock):
         self.bar = JobBar("cascade", "Run all", told, primary=True)
         self.preview = QPushButton("Preview in view")
         self.live = live_button(self)
+        self.errors = ErrorMapBox(napari_viewer, OF_SEARCH)
         self.results = ResultBox(napari_viewer, self._learning)
         self.finder = FinderBox(napari_viewer, self.image, self.cascade, output_folder)
         self.gates = GatesBox(self.image, self.finder, output_folder)
@@ -82,7 +83,7 @@ class CascadeWidget(Dock):
             self.tabs.setTabToolTip(n, tooltip)
         self.tabs.setExpanding(True)
         choice = (self.image, self.tabs, self.cascade, self.finder, self.train)
-        column = [*choice, self.options, self.card, self.results, self.gates, self.use]
+        column = [*choice, self.options, self.card, self.errors, self.results, self.gates, self.use]
         self.lay_out(column, footer=[self.bar, self.train.foot])
         self.follow(self._viewer, self.image)
 
@@ -124,7 +125,8 @@ class CascadeWidget(Dock):
         mark = lasting(volume, folder)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         spec, finder = self.image.spec(volume), self.finder.finder()
-        return Searching(volume, spec, folder, self.options.form.value, out, self.options.run_on.value, finder=finder)
+        how: dict[str, Any] = {"finder": finder, "error_map": self.errors.wanted}
+        return Searching(volume, spec, folder, self.options.form.value, out, self.options.run_on.value, **how)
 
     def command(self) -> str:
         """The equivalent shell command."""
@@ -135,6 +137,7 @@ class CascadeWidget(Dock):
         self.tabs.setCurrentIndex(int(training))
         self.finder.on_chosen()
         self.gates.show_for(self.cascade.other, self.cascade.folder)
+        self.errors.suit(None if self.cascade.folder is None else self.cascade.folder / "level_0")
         self._show_tab()
         self.image.allow_pixels(bool(self.cascade.other) and not training)
         if training:
@@ -148,7 +151,7 @@ class CascadeWidget(Dock):
     def _show_tab(self) -> None:
         """Show what belongs to the tab, as far as there is anything in it."""
         training = self.cascade.training
-        finding: tuple[QWidget, ...] = (self.cascade, self.options, self.card, self.bar)
+        finding: tuple[QWidget, ...] = (self.cascade, self.options, self.card, self.errors, self.bar)
         learning: tuple[QWidget, ...] = (self.train, self.train.foot)
         for part in (*finding, *learning):
             part.setVisible((part in learning) == training)
@@ -189,9 +192,9 @@ class CascadeWidget(Dock):
 
     def _on_preview(self) -> None:
         def plan(search: Searching, view: Box) -> tuple[Searching, Box | None, Box | None]:
-            """No audit and no out-of-distribution check; tile by tile from the middle, for a first result soon."""
+            """No audit, check or error map; tile by tile from the middle, for a first result soon."""
             params = replace(search.params, audit=0, ood_check="off", batch=search.params.batch or 1)
-            return replace(search, params=params), view, inner(view)
+            return replace(search, params=params, error_map=False), view, inner(view)
 
         self._begin(plan, False)
 
@@ -225,6 +228,7 @@ class CascadeWidget(Dock):
         self._finished = None
         self.results.begin(Begun(image, full, search.model, peeked, search.out))
         self.cascade.cards.hide()
+        self.errors.forget()
         self.bar.start(lambda: search_job(search, region, first), resumable=resumable, out=search.out)
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
@@ -241,9 +245,11 @@ class CascadeWidget(Dock):
         self.results.finish(found, report_lines(found.report))
         self.picture.show_report(found.report)
         self.card.fold()
-        if self._running is not None:
-            self.bar.offer_report(self._running.out)
-        self._finished = self._running.out if self._running is not None and len(found) else None
+        running, begun = self._running, self.results.begun
+        if running is not None:
+            self.bar.offer_report(running.out)
+            self.errors.show_check(running, None if begun is None else (begun.image, begun.level))
+        self._finished = running.out if running is not None and len(found) else None
         if self._finished is not None:
             self.use.begin()
         self._show_tab()
@@ -277,13 +283,8 @@ class CascadeWidget(Dock):
 
     def _on_measured(self, used: Used, measured: Detections) -> None:
         """Keep measurements with the detections that are shown, if these are still those that were measured."""
-        review, layers = self.results.review, self.results.layers
-        if review is None or layers is None or self._finished != used.folder:
-            return
-        review.found = with_measures(review.found, measured)
-        if layers.points is not None and layers.alive:
-            layers.points.features = features(review.detections)
-        self.results.table.show_review(review)
+        if self._finished == used.folder:
+            self.results.take_measures(measured)
 
     def _on_training_made(self, layer: Any) -> None:
         peeked = self.cascade.peeked

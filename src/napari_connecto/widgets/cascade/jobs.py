@@ -23,6 +23,7 @@ from napari_connecto.core.volume import Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.widgets.cascade.find.finder import Finder
 from napari_connecto.widgets.cascade.training.rectangles import Rectangle, boxes_of, labelled_planes, planes_between
+from napari_connecto.widgets.shared.boundary_models import guard_for
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
@@ -63,7 +64,8 @@ class Searching(Task[DetectParams]):
         """The equivalent run of the shell and of recipes."""
         if self.finder is not None:
             return Detect(volume=self.file, params=self.params, out=str(self.out), **self.finder.words)
-        return Detect(volume=self.file, cascade=str(self.model), params=self.params, out=str(self.out))
+        how: dict[str, Any] = {"params": self.params, "error_map": self.error_map, "out": str(self.out)}
+        return Detect(volume=self.file, cascade=str(self.model), **how)
 
 
 @until_changed("cascade.json")
@@ -76,10 +78,7 @@ def load(folder: Path, backend: Backend = "torch") -> Cascade:
 
 
 def estimate_job(search: Searching, region: Box | None = None) -> Job[Estimate]:
-    """Cost of the search; each level is timed on two real tiles.
-
-    What the cascade itself says of its levels comes first, as a payload, for loading torch takes seconds.
-    """
+    """Cost of the search; two tiles of each level are timed. What the cascade says of itself is the first payload."""
     from napari_connecto.workflows.cascade.outlook import outlook
 
     soon = outlook(search.volume, search.model, search.params)
@@ -110,6 +109,7 @@ def search_job(search: Searching, region: Box | None = None, first: Box | None =
     yield Progress(0, 0, "loading the cascade")
     cascade, params = load(search.model, search.backend), search.params
     how: dict[str, Any] = {"out": search.out, "region": region, "first": first, "live": True, "check": search.check}
+    how |= {"guard": guard_for(search.error_map, search.model / "level_0")}
     found = yield from search.job(lambda client: detect_job(search.volume, cascade, params, client=client, **how))
     search.keep_recipe()
     return found

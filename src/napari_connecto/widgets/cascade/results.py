@@ -14,8 +14,10 @@ from napari_connecto.widgets.cascade.begun import Begun
 from napari_connecto.widgets.cascade.export import Exporter
 from napari_connecto.widgets.cascade.jobs import Training
 from napari_connecto.widgets.cascade.learn import LearnBar
+from napari_connecto.widgets.cascade.markers import features
 from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.cascade.reviewing.box import ReviewBox
+from napari_connecto.widgets.cascade.using.jobs import with_measures
 from napari_connecto.widgets.shared.details import Details
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.settings import reviewer
@@ -102,6 +104,15 @@ class ResultBox(ReviewBox):
         assert self.begun is not None
         self._tell(self.begun.summary(len(found), lines))
         self.show_state()
+
+    def take_measures(self, measured: Detections) -> None:
+        """Keep measurements with the detections that are shown."""
+        if self.review is None or self.layers is None:
+            return
+        self.review.found = with_measures(self.review.found, measured)
+        if self.layers.points is not None and self.layers.alive:
+            self.layers.points.features = features(self.review.detections)
+        self.table.show_review(self.review)
 
     def _take_place(self) -> None:
         """Show the search that was started instead of the previous one; read the verdicts in its folder."""

@@ -8,11 +8,11 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.inspect.missed_jobs import Attacked, Explained, attack_job
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import Bar, BarsPlot
+from napari_connecto.widgets.viewer.shown import Shown
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 
 FLIPPED, KEPT, PATTERN = "attack: flipped", "attack: not flipped", "attack: pattern"

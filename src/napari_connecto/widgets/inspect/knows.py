@@ -13,7 +13,6 @@ from napari_connecto.core.jobs import Job
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
 from napari_connecto.widgets.inspect.jobs import Probed, Probing, concepts_job, probe_job
-from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.inspect.readings import HEAT, READ, stage_rows, steps_of
 from napari_connecto.widgets.inspect.tab import PaintedTab
 from napari_connecto.widgets.inspect.view import region_in_view
@@ -25,6 +24,7 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.painted.bars import BarsPlot
 from napari_connecto.widgets.shared.painted.heat import HeatPlot
 from napari_connecto.widgets.viewer.layers import LayerImage
+from napari_connecto.widgets.viewer.shown import Shown
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 

@@ -10,10 +10,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.volume import Level, Volume
-from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.inspect.missed_jobs import Explained, restore_job
 from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.viewer.shown import Shown
 from napari_connecto.widgets.viewer.view import view_box
 
 LIVE = "restored in view"

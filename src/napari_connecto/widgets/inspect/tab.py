@@ -12,11 +12,12 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QTabWidget, QVBoxLa
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.inspect.choose import ModelBox
-from napari_connecto.widgets.inspect.layers import Shown, new_labels
+from napari_connecto.widgets.inspect.layers import new_labels
 from napari_connecto.widgets.inspect.view import shown_on
 from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.viewer.layers import LayerImage, describe
+from napari_connecto.widgets.viewer.shown import Shown
 from napari_connecto.widgets.viewer.view import LayerCombo
 
 

@@ -16,19 +16,19 @@ from napari_connecto.widgets.inspect.fit_box import FitBox
 from napari_connecto.widgets.inspect.jobs import Queueing, Trusting, queue_job, trust_job
 from napari_connecto.widgets.inspect.tab import Tab
 from napari_connecto.widgets.inspect.view import ALL, VIEW, region_in_view
-from napari_connecto.widgets.inspect.worst import WorstBox
 from napari_connecto.widgets.shared.error_line import text_line
+from napari_connecto.widgets.shared.error_map import show_error
 from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.settings import AutomaticFolder, output_folder
 from napari_connecto.widgets.shared.worker import Worker
+from napari_connecto.widgets.shared.worst import WorstBox
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.spatial import serial
 from napari_connecto.widgets.viewer.view import OKABE_ITO, LayerCombo
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 from napari_connecto.workflows.shared.judged import guarded
 
-ERROR = "error probability"
 OWN = "run the model"
 LIGHTS = {
     "green": ("●", OKABE_ITO["good"], "no warning"),
@@ -59,7 +59,7 @@ class TrustTab(Tab):
         self.light.setTextFormat(Qt.TextFormat.RichText)
         self.light.setToolTip("Flagged tiles against those expected by chance; it advises and changes nothing")
         self.about = text_line("Predicted quality of the tiles")
-        self.worst = WorstBox(viewer)
+        self.worst = WorstBox(viewer, annotates=True)
         self.fit = FitBox(viewer, image, model)
         self._queueing = Worker("annotation queue", self, quiet=True)
         self._lay_out()
@@ -137,9 +137,7 @@ class TrustTab(Tab):
             self.bar.offer_report(self._asked.out / "check")
         if self.canvas is None:
             return
-        self._shown.clear()
-        look: dict[str, Any] = {"contrast_limits": (0, 255), "colormap": "inferno", "blending": "additive"}
-        self._shown.add(check.error, *self.canvas, ERROR, **look)
+        show_error(self._shown, check.error, self.canvas)
 
     def _show(self, check: Any) -> None:
         for widget in (self.light, self.about, self.worst):

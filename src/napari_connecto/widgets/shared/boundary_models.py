@@ -13,10 +13,12 @@ from napari_connecto.core.params import from_mapping
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart
 from napari_connecto.workflows.segment.params import SegmentParams
+from napari_connecto.workflows.shared.judged import guarded
 from napari_connecto.workflows.shared.library import library_models
 
 if TYPE_CHECKING:
     from napari_connecto.models.inference.predictor import TorchPredictor
+    from napari_connecto.workflows.inspect.guard.guard import Guard
 
 
 @until_changed("card.json", most=8)
@@ -26,6 +28,15 @@ def load(folder: Path) -> Predictor:
     from napari_connecto.models.files import load_model
 
     return load_model(folder, backend="torch")
+
+
+def guard_for(wanted: bool, folder: Path) -> Guard | None:
+    """The guard of the model in a folder, where an error map is wanted and there is a guard."""
+    if not (wanted and guarded(folder)):
+        return None
+    from napari_connecto.workflows.inspect.guard.guard import load_guard
+
+    return load_guard(folder, model=load(folder))
 
 
 def load_trainable(folder: Path) -> TorchPredictor:

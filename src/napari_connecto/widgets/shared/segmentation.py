@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.shared.boundary_models import load
+from napari_connecto.widgets.shared.boundary_models import guard_for, load
 from napari_connecto.widgets.shared.task import Task
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.workflows.recipes.entries.run import Given
@@ -33,6 +33,7 @@ class Segmenting(Task[SegmentParams]):
             model=str(self.model),
             region=self.region,
             backend="torch",
+            error_map=self.error_map,
             params=Given(SegmentParams, asdict(self.params)),
             out=str(self.out),
         )
@@ -67,6 +68,7 @@ def segmenting_job(what: Segmenting) -> Job[Volume]:
 
     model, gate = load(what.model), what.check or load_gate(what.model)
     how: dict[str, Any] = {"model": model, "out": what.out, "region": what.region, "gate": gate}
+    how["guard"] = guard_for(what.error_map, what.model)
     made = yield from what.job(lambda client: segment_job(what.volume, what.params, client=client, **how))
     what.keep_recipe()
     return made

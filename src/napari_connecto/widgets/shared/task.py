@@ -43,6 +43,8 @@ class Task(ABC, Generic[P]):
         This process, workers of its own, or a Dask cluster.
     check
         Out-of-distribution check before the run, with the user's answer.
+    error_map
+        Write an error map at the end, if the model has a guard.
     """
 
     volume: Volume
@@ -52,6 +54,7 @@ class Task(ABC, Generic[P]):
     out: Path
     run_on: RunOn = field(default=HERE, compare=False)
     check: OodCheck | None = field(default=None, compare=False)
+    error_map: bool = field(default=False, compare=False)
 
     @property
     def file(self) -> VolumeSpec:

@@ -20,6 +20,7 @@ from napari_connecto.workflows.ood.document import stated
 from napari_connecto.workflows.segment.params import SegmentParams
 
 if TYPE_CHECKING:
+    from napari_connecto.workflows.inspect.guard.guard import Guard
     from napari_connecto.workflows.xray.check.check import CheckedTranslation
     from napari_connecto.workflows.xray.translate import Translation
 
@@ -50,9 +51,15 @@ def checked_params(model: Path) -> SegmentParams:
 
 
 def checking_job(
-    found: Translation, xray: Volume, model: Path, out: Path, n: int, part: Box | None = None
+    found: Translation,
+    xray: Volume,
+    model: Path,
+    out: Path,
+    n: int,
+    part: Box | None = None,
+    guard: Guard | None = None,
 ) -> Job[Checked]:
-    """Check a translation, or the ``part`` (voxels of the mean) that is translated.
+    """Check a translation, or the ``part`` (voxels of the mean) that is translated; a guard judges the membranes.
 
     Intensities are measured in the part only: nothing is translated elsewhere.
     """
@@ -62,7 +69,7 @@ def checking_job(
     segmenter, whole = boundary_models.load(model), found.mean
     looked = found if part is None else replace(found, mean=cut(whole, part))
     params = checked_params(model)
-    made = yield from check_translation_job(looked, segmenter, params, out=out, xray=xray, places=n)
+    made = yield from check_translation_job(looked, segmenter, params, out=out, xray=xray, places=n, guard=guard)
     places = _placed(made.places, looked.mean, whole)
     crops = triplets(places, xray, whole, made.entropy, 1.0)
     return Checked(made, Listed(places, crops), shares_of(made.probability, stated(found.report)))

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_connecto.core.errors import ConnectoError, InputError, VoxelSizeError
 from napari_connecto.core.jobs import Progress
+from napari_connecto.widgets.shared.error_map import OF_TRANSLATION, ErrorMapBox
 from napari_connecto.widgets.shared.estimate_card import Fix
 from napari_connecto.widgets.shared.frame.dock import Dock
 from napari_connecto.widgets.shared.frame.image import InputBox
@@ -19,6 +20,7 @@ from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.view import inner, view_box
 from napari_connecto.widgets.viewer.volumes import identity, lasting
 from napari_connecto.widgets.xray.card import translate_card
+from napari_connecto.widgets.xray.check_jobs import SEGMENTS
 from napari_connecto.widgets.xray.choose import TranslatorBox
 from napari_connecto.widgets.xray.disputed import DisputedBox
 from napari_connecto.widgets.xray.jobs import (
@@ -60,6 +62,7 @@ class TranslateWidget(Dock):
         self.live = live_button(self)
         self.trust = TrustBox(napari_viewer)
         self.segment = SideBySideBox(napari_viewer, self.trust)
+        self.errors = ErrorMapBox(napari_viewer, OF_TRANSLATION)
         self.disputed = DisputedBox(napari_viewer, self.trust, self.segment.disputing)
         self._lay_out()
         self._connect()
@@ -72,7 +75,7 @@ class TranslateWidget(Dock):
         self.lay_out(
             [
                 self.image, self.translator, self.train, self.trust, self.card, self.options,
-                self.segment, self.disputed,
+                self.segment, self.errors, self.disputed,
             ],
             footer=[self.bar],
         )  # fmt: skip
@@ -97,6 +100,7 @@ class TranslateWidget(Dock):
             choice.currentTextChanged.connect(self.disputed.bar.forget)
         self.segment.listed.connect(lambda: self.segment.suit(self.translator.peeked))
         self.segment.model.currentTextChanged.connect(self._on_inputs_changed)
+        self.segment.model.currentTextChanged.connect(lambda _: self.errors.suit(self.segment.boundary))
 
     def translating(self) -> Translating:
         """The translation as set in the dock.
@@ -114,6 +118,7 @@ class TranslateWidget(Dock):
         mark = lasting(volume, folder, params)
         out = self.options.folder or self._automatic.of(question, volume.name, folder.name, output_folder(), mark)
         how: dict[str, Any] = {"boundary": self.segment.boundary, "named": self.segment.named}
+        how["error_map"] = self.errors.wanted
         return Translating(volume, self.image.spec(volume), folder, params, out, self.options.run_on.value, **how)
 
     def command(self) -> str:
@@ -131,7 +136,7 @@ class TranslateWidget(Dock):
     def _show_stage(self) -> None:
         """Before a translation, how it is made; with one, where it may be wrong first."""
         training, judging = self.translator.training, self.trust.layers is not None
-        parts: list[QWidget] = [self.options, self.card, self.segment, self.footer]
+        parts: list[QWidget] = [self.options, self.card, self.segment, self.errors, self.footer]
         for part in parts:
             part.setVisible(not training)
         self.trust.setVisible(judging and not training)
@@ -211,6 +216,7 @@ class TranslateWidget(Dock):
             self._fresh = False
             self.trust.begin(running.image, running.finest, running.what.volume)
             self.segment.set_source(None)
+            self.errors.forget()
             self._show_stage()
         self.trust.show_live(volumes)
         return True
@@ -225,6 +231,8 @@ class TranslateWidget(Dock):
         self.segment.set_source(self._running)
         if made.checked is not None:
             self.segment.show_checked(made.checked)
+            if self._everything:
+                self.errors.show_check(running.what, (running.image, running.finest), SEGMENTS)
         self.disputed.bar.forget()
         self.scroll_to(self.trust)
 

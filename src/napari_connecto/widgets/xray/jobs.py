@@ -24,6 +24,7 @@ from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
 from napari_connecto.sample_data import TRANSLATOR
+from napari_connecto.widgets.shared.boundary_models import guard_for
 from napari_connecto.widgets.shared.task import Task, until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.xray.boxes import translated
@@ -61,6 +62,7 @@ class Translating(Task[TranslateParams]):
     def run(self) -> Translate:
         """The equivalent run of the shell and of recipes."""
         how: dict[str, Any] = {"params": self.params, "backend": BACKEND, "membranes": self.named}
+        how["error_map"] = self.error_map
         return Translate(volume=self.file, translator=str(self.model), out=str(self.out), **how)
 
 
@@ -152,7 +154,8 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
         listed = yield from phases.run(CHECKING, listing_job(None, parts, what.volume, n))
         return Translated(found, found.lines(), listed, span)
     out = what.out / SEGMENTS if part is None else unused(what.out / VIEW)
-    made = yield from phases.run(CHECKING, checking_job(found, what.volume, what.boundary, out, n, part))
+    guard = guard_for(what.error_map and part is None, what.boundary)
+    made = yield from phases.run(CHECKING, checking_job(found, what.volume, what.boundary, out, n, part, guard))
     _forget_views(what.out, out)
     return Translated(found, [*found.lines(), *made.found.lines()[:1]], made.listed, span, made)
 

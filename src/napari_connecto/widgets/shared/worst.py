@@ -14,21 +14,21 @@ from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButto
 from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.core.volume import Level
-from napari_connecto.widgets.inspect.layers import Shown
 from napari_connecto.widgets.shared.error_line import ErrorLine
 from napari_connecto.widgets.shared.frame.dock import row
 from napari_connecto.widgets.viewer.show import to_data
+from napari_connecto.widgets.viewer.shown import Shown
 from napari_connecto.widgets.viewer.view import OKABE_ITO, jump
 
 WORST = "worst places"
 
 
 class WorstBox(QWidget):
-    """The list and its buttons. ``annotate`` is emitted when the places are to be labelled."""
+    """The list and its buttons. ``annotate`` is emitted when the places are to be labelled, if they can be."""
 
     annotate = Signal()
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, *, annotates: bool = False) -> None:
         super().__init__()
         self._viewer = viewer
         self.places: Sequence[Any] = ()
@@ -45,6 +45,7 @@ class WorstBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        self.label.setVisible(annotates)
         for widget in (self.list, row(self.label, self.save), self.error):
             layout.addWidget(widget)
         self.list.itemClicked.connect(self._on_place)
