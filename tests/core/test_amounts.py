@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from napari_connecto.core.amounts import bytes_text, counted, seconds_text
+import ast
+import re
+from pathlib import Path
+
+import napari_connecto
+from napari_connecto.core.amounts import bytes_text, change, counted, percent, seconds_text
 
 
 def test_durations_in_words():
@@ -17,3 +22,25 @@ def test_sizes_in_words():
 
 def test_numbers_of_things_in_words():
     assert [counted(n, "tile") for n in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]
+
+
+def test_shares_and_changes_in_words():
+    assert (percent(0.05), percent(0.1234, 1), change(0.05), change(-0.004, 1)) == ("5 %", "12.3 %", "+5 %", "-0.4 %")
+
+
+def per_cents(source: str) -> list[int]:
+    """Lines of f-strings that format a value with "%", which leaves no space before the sign."""
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FormattedValue)]
+    specs = [
+        (node.lineno, node.format_spec.values[-1]) for node in found if isinstance(node.format_spec, ast.JoinedStr)
+    ]
+    return [n for n, spec in specs if isinstance(spec, ast.Constant) and re.search(r"(^|\d)%$", str(spec.value))]
+
+
+def test_every_share_that_a_user_reads_has_a_space_before_its_sign():
+    """Sources write shares by `percent` and `change`; Python's own format has no space."""
+    assert per_cents('f"{share:.1%} of {n}"') == per_cents('f"{share:+.0%}"') == per_cents('f"{share:%}"') == [1]
+    assert per_cents('f"{now:%H:%M} {n:,.0f} {100 * share:.0f} %"') == []
+    files = sorted(Path(napari_connecto.__file__).parent.rglob("*.py"))
+    assert len(files) > 500
+    assert {str(f): lines for f in files if (lines := per_cents(f.read_text(encoding="utf-8")))} == {}

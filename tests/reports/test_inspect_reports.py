@@ -79,7 +79,7 @@ def test_a_smaller_model_stands_beside_the_original(tmp_path):
     assert "time of a tile, ms 100 50" in text
     assert "weights 1 000 000 250 000" in text
     assert "VI to held-out labels, bits 1 1.25" in text
-    assert "magnitude 50% 1 0.2 0.912" in text
+    assert "magnitude 50 % 1 0.2 0.912" in text
     assert "It is not faster" not in text
 
 

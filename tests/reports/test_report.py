@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from napari_connecto.cli import cli
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.event_log import EventLog
@@ -73,7 +74,7 @@ def test_a_search_tells_its_funnel_and_audit(tmp_path):
     assert audit["sentence"] in text
     assert f"of these, classified again by the finest level {audit['sampled']}" in text
     for level in found.report["levels"]:
-        assert f"{level['calls']} {level['calls_predicted']:.0f} {level['share']:.2%} {level['passed']}" in text
+        assert f"{level['calls']} {level['calls_predicted']:.0f} {percent(level['share'], 2)} {level['passed']}" in text
     assert read(page).count("data:image/svg+xml") == 2
 
 
@@ -110,7 +111,7 @@ def test_a_ranking_by_agreement_says_what_to_expect(tmp_path):
     told = {"ranks": [first | {"voxel_ratio": 1.0}, other], "instability_limit": 0.2, "places": 6, "skipped": 1}
     (tmp_path / "ranking.json").write_text(json.dumps(told))
     text = words(write_report(tmp_path))
-    assert "Start from &#39;near&#39;: expected VI 0.30 to 0.90 bits, chance that another model is better 20%." in text
+    assert "Start from &#39;near&#39;: expected VI 0.30 to 0.90 bits, chance that another model is better 20 %." in text
     assert "near 0.70 0.50 0.10 – 0.123 (0.100 to 0.150) – 1.00 fits MIT" in text
     assert "odd – – – – – – 20.00 not compared too coarse" in text
     assert "places segmented (1 empty ones skipped) 6" in text
@@ -282,7 +283,7 @@ def test_a_translator_tells_its_calibration(tmp_path):
     text = words(write_report(folder, tmp_path / "page.html"))
     assert f"AUSE): {metrics['calibration']['ause']:.3f}" in text
     assert f"translated {metrics['translated']['psnr']:.3f} {metrics['translated']['ssim']:.3f}" in text
-    assert f"90% {metrics['calibration']['coverage']['0.9']:.1%}" in text
+    assert f"90 % {percent(metrics['calibration']['coverage']['0.9'], 1)}" in text
     assert "Trained on simulated X-ray only" in text
 
 

@@ -34,3 +34,8 @@ def share_text(share: float) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Per cent, with so many decimals: "5 %"."""
     return f"{100 * share:.{digits}f} %"
+
+
+def change(share: float, digits: int = 0) -> str:
+    """A relative change in per cent, with its sign: "+5 %"."""
+    return f"{100 * share:+.{digits}f} %"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_connecto.core.amounts import seconds_text
+from napari_connecto.core.amounts import percent, seconds_text
 from napari_connecto.core.volume import Volume
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -65,16 +65,16 @@ def _keys(report: Mapping[str, Any], count: int) -> tuple[tuple[str, str], ...]:
     if report["mode"] == "cascade":
         keys.append((f"{report['voxels_ratio']:.1f} ×", "fewer voxels classified than in an exhaustive search"))
         low, high = report["recall"]["interval"]
-        kept = f"of the objects of an exhaustive search found, expected ({low:.1%} to {high:.1%}, 95 %)"
-        keys.append((f"{report['recall']['expected']:.1%}", kept))
+        kept = f"of the objects of an exhaustive search found, expected ({percent(low, 1)} to {percent(high, 1)}, 95 %)"
+        keys.append((percent(report["recall"]["expected"], 1), kept))
     if audit["rejected"] and audit["sampled"] and audit["found"]:
-        bound = f"of the objects of an exhaustive search missed ({audit['confidence']:.0%} bound from the audit)"
-        keys.append((f"≤ {audit['lost_upper']:.1%}", bound))
+        bound = f"of the objects of an exhaustive search missed ({percent(audit['confidence'])} bound from the audit)"
+        keys.append((f"≤ {percent(audit['lost_upper'], 1)}", bound))
     held_out = report.get("held_out")
     if held_out and held_out["labelled"]:
         low, high = held_out["interval"]
         found = f"{held_out['found']} of {held_out['labelled']}"
-        keys.append((found, f"held-out objects found (95 % CI {low:.0%} to {high:.0%})"))
+        keys.append((found, f"held-out objects found (95 % CI {percent(low)} to {percent(high)})"))
     return tuple(keys)
 
 
@@ -86,7 +86,7 @@ def _levels(report: Mapping[str, Any]) -> Table:
             "–" if level["threshold"] is None else f"{level['threshold']:.3f}",
             f"{level['calls']}",
             f"{level['calls_predicted']:.0f}",
-            f"{level['share']:.2%}",
+            percent(level["share"], 2),
             f"{level['passed']}",
             f"{level['seconds']:.1f}",
             f"{level['bytes'] / 1e6:.1f}",
@@ -114,8 +114,8 @@ def _audit(report: Mapping[str, Any]) -> Section:
         ("of these, classified again by the finest level", str(audit["sampled"])),
         ("of these, containing an object", str(audit["positives"])),
         ("chunks with an object found by the cascade", str(audit["found"])),
-        ("share of objects missed, estimate", "–" if audit["lost"] is None else f"{audit['lost']:.2%}"),
-        (f"share of objects missed, upper bound ({audit['confidence']:.0%})", f"{audit['lost_upper']:.2%}"),
+        ("share of objects missed, estimate", "–" if audit["lost"] is None else percent(audit["lost"], 2)),
+        (f"share of objects missed, upper bound ({percent(audit['confidence'])})", percent(audit["lost_upper"], 2)),
     )
     lines = (
         audit["sentence"],
@@ -129,7 +129,9 @@ def _audit(report: Mapping[str, Any]) -> Section:
 def _ood(check: Mapping[str, Any]) -> Section:
     """Whether the volume looks like what the cascade was trained on."""
     rows = [("tissue tiles checked", check.get("tiles")), ("out of distribution", check.get("outside"))]
-    rows += [("expected by chance, at most", f"{check['expected']:.1%}" if check.get("expected") is not None else None)]
+    rows += [
+        ("expected by chance, at most", percent(check["expected"], 1) if check.get("expected") is not None else None)
+    ]
     rows += [("p", f"{check['p']:.3g}" if check.get("p") is not None else None)]
     shown = tuple((name, str(value)) for name, value in rows if value is not None)
     table = (Table(("", "number"), shown),) if shown else ()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -75,7 +76,7 @@ def _of_image(fingerprint: Any) -> dict[str, Any]:
 
 def _table(places: Sequence[Place]) -> Table:
     rows = tuple(
-        (str(n), *(f"{c:,.0f}".replace(",", " ") for c in place.centre_nm), f"{place.error:.0%}".replace("%", " %"))
+        (str(n), *(f"{c:,.0f}".replace(",", " ") for c in place.centre_nm), percent(place.error))
         for n, place in enumerate(places[:LISTED], 1)
     )
     return Table(("place", "z nm", "y nm", "x nm", "probably wrong"), rows, "Worst first; all are in worst.json.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import pictures
@@ -57,7 +58,7 @@ def _sizes(cut: pictures.Section) -> Table:
     ids, counts = np.unique(cut.values[cut.values > 0], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:LARGEST]
     total = max(1, int(counts.sum()))
-    rows = tuple((str(ids[i]), f"{counts[i] / total:.1%}") for i in order.tolist())
+    rows = tuple((str(ids[i]), percent(counts[i] / total, 1)) for i in order.tolist())
     return Table(("segment", "share of the section"), rows, f"Largest of the {len(ids)} segments on this section.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.reports import pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -71,4 +72,4 @@ def _channels(ranking: Mapping[str, Any]) -> Section:
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%}".replace("%", " %")
+    return percent(value)

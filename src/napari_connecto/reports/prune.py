@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.reports.page import Chapter, Section, Table
 from napari_connecto.reports.provenance import closing
 from napari_connecto.reports.results import Result
@@ -26,7 +27,7 @@ def prune_chapter(result: Result) -> Chapter:
     agreed, vi = told["agreement"], told["vi"]
     keys = [
         (f"{told['speedup']:.2g} x", "as fast: time of a tile, original over smaller model"),
-        (f"{new / old:.0%}".replace("%", " %"), "of the weights remain"),
+        (percent(new / old), "of the weights remain"),
         (f"{agreed['dice']:.3f}", f"Dice with the original, {told['places'][1]} held-out places"),
     ]
     if vi is not None:
@@ -55,7 +56,9 @@ def _costs(told: Mapping[str, Any]) -> Table:
         ("file, kB", f"{b0 / 1000:,.0f}".replace(",", " "), f"{b1 / 1000:,.0f}".replace(",", " ")),
     ]
     if all(t is not None for t in told["tiles"]):
-        rows.append(("voxels that change sides in smaller tiles", f"{told['tiles'][0]:.2%}", f"{told['tiles'][1]:.2%}"))
+        rows.append(
+            ("voxels that change sides in smaller tiles", percent(told["tiles"][0], 2), percent(told["tiles"][1], 2))
+        )
     if told["vi"] is not None:
         rows.append(("VI to held-out labels, bits", f"{told['vi'][0]:.3g}", f"{told['vi'][1]:.3g}"))
     return Table(("", "original", "smaller"), tuple(rows), "Timed in turn on the machine that made it.")
@@ -63,7 +66,7 @@ def _costs(told: Mapping[str, Any]) -> Table:
 
 def _controls(controls: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = tuple(
-        (name, f"{c['sparsity']:.0%}", str(c["copies"]), f"{c['layer_error']:.3g}", f"{c['agreement']['dice']:.3f}")
+        (name, percent(c["sparsity"]), str(c["copies"]), f"{c['layer_error']:.3g}", f"{c['agreement']['dice']:.3f}")
         for name, c in controls.items()
     )
     heads = ("method", "zeros", "copies of the weights", "layer error", "Dice with the original")

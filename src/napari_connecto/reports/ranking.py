@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.documents import number
 from napari_connecto.reports import charts, pictures
 from napari_connecto.reports.page import Chapter, Figure, Section, Table
@@ -47,7 +48,7 @@ def _verdict(best: Mapping[str, Any] | None) -> str:
     low, high = (number(v) for v in best.get("expected") or (None, None))
     told = [f"expected VI {low:.2f} to {high:.2f} bits"] if isfinite(low) and isfinite(high) else []
     if isfinite(better := number(best.get("better"))):
-        told.append(f"chance that another model is better {better:.0%}")
+        told.append(f"chance that another model is better {percent(better)}")
     return f"Start from '{best['name']}'{': ' if told else ''}{', '.join(told)}."
 
 
@@ -57,8 +58,8 @@ def _agreement(rows: Sequence[Mapping[str, Any]], limit: float) -> tuple[list[Fi
     scores = ("consensus, bits", "consistency, bits", "unstable", "MMD²", "own encoder", "own decoder")
     names = ("model", *scores, "voxel ratio", "", "licence", "note")
     table = Table(names, tuple(_agreement_cells(row) for row in rows))
-    first = f"{number(compared[0]['instability']['value']):.0%}" if compared else "–"
-    return figures, table, (first, f"of the first model's segmentation is unstable (limit {limit:.0%})")
+    first = percent(number(compared[0]["instability"]["value"])) if compared else "–"
+    return figures, table, (first, f"of the first model's segmentation is unstable (limit {percent(limit)})")
 
 
 def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:

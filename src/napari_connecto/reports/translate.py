@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.documents import number
 from napari_connecto.core.volume import Volume
 from napari_connecto.io.volumes.read import open_volume
@@ -135,7 +136,7 @@ def _places(worst: Sequence[Place]) -> Table:
             str(n),
             *(f"{c:.0f}" for c in r.centre_nm),
             f"{r.sd:.4f}",
-            "–" if r.epistemic is None else f"{r.epistemic:.0%}",
+            "–" if r.epistemic is None else percent(r.epistemic),
         )
         for n, r in enumerate(worst, start=1)
     )
@@ -181,7 +182,7 @@ def _held_out_keys(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     after, before = metrics["translated"], metrics["interpolated"]
     held = metrics["calibration"]["coverage"].get("0.9")
     keys = [(f"{after['psnr']:.2f} dB", f"PSNR, held out (interpolated X-ray: {before['psnr']:.2f})")]
-    return keys + ([(f"{held:.1%}", "of voxels inside their 90 % intervals, held out")] if held is not None else [])
+    return keys + ([(percent(held, 1), "of voxels inside their 90 % intervals, held out")] if held is not None else [])
 
 
 def _calibration(metrics: Mapping[str, Any], where: str) -> Section:
@@ -204,7 +205,7 @@ def _calibration(metrics: Mapping[str, Any], where: str) -> Section:
     )
     kinds = (("translated", "translated"), ("interpolated", "interpolated X-ray, brightness fitted"))
     likeness = tuple((shown, *(f"{metrics[k][m]:.3f}" for m in ("psnr", "ssim", "nrmse"))) for k, shown in kinds)
-    held = tuple((f"{float(k):.0%}", f"{v:.1%}") for k, v in sorted(found["coverage"].items()))
+    held = tuple((percent(float(k)), percent(v, 1)) for k, v in sorted(found["coverage"].items()))
     tables = (
         Table(("compared with the true EM", "PSNR (dB)", "SSIM", "NRMSE"), likeness),
         Table(("stated", "measured"), held, "Intervals: share of voxels inside."),

@@ -62,7 +62,7 @@ def ranking():
     apart, steady, shaky = Score(0.7, 0.6, 0.9), Score(0.1, 0.05, 0.2), Score(0.6, 0.5, 0.7)
     ranks = (
         Rank("near", apart, Score(0.5, 0.4, 0.6), 1.0, True, "", "CC0", steady, 0.2, (0.3, 0.9), mmd2=0.1),
-        Rank("far", apart, Score(2.0, 1.0, 3.0), 2.0, False, "60% of its segmentation changes", "", shaky),
+        Rank("far", apart, Score(2.0, 1.0, 3.0), 2.0, False, "60 % of its segmentation changes", "", shaky),
         Rank("odd", None, None, 20.0, False, "voxels are 20 times too large", "CC-BY"),
     )
     image = np.arange(2 * 64 * 64, dtype=np.uint8).reshape(2, 64, 64)

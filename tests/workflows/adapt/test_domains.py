@@ -56,7 +56,7 @@ def test_a_stack_without_room_along_z_is_cut_where_there_is_most(shape, train, h
 
 
 def test_blocks_that_cannot_be_split_and_other_grids_are_refused():
-    with pytest.raises(InputError, match="too small to hold out 25% with a gap of 200 nm along any axis"):
+    with pytest.raises(InputError, match="too small to hold out 25 % with a gap of 200 nm along any axis"):
         split(*volumes((8, 25, 25)), DomainParams(label_kind="em"))
     image, _ = volumes()
     with pytest.raises(InputError, match="must share one grid"):

@@ -22,7 +22,7 @@ CARD = tiny_card("near")
 class Place(NamedTuple):
     centre_nm: FVec3
     error: float = 0.5
-    reason: str = "probably wrong in 50% of the voxels"
+    reason: str = "probably wrong in 50 % of the voxels"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_patch_lies_around_its_place(volume):
     middle, corner = patches_at([Place((100.0, 1024.0, 800.0)), Place((20.0, 8.0, 2040.0))], volume, CARD, 64)
     assert (middle.box.start, middle.box.stop) == ((2, 96, 68), (3, 160, 132))
     assert (corner.box.start, corner.box.stop) == ((0, 0, 192), (1, 64, 256))
-    assert (middle.score, middle.reason, middle.random) == (0.5, "probably wrong in 50% of the voxels", False)
+    assert (middle.score, middle.reason, middle.random) == (0.5, "probably wrong in 50 % of the voxels", False)
 
 
 def test_no_two_patches_overlap_and_none_lies_outside(volume):

@@ -94,7 +94,7 @@ def test_a_sharper_target_is_refused_where_degrading_cannot_bring_the_source_nea
     found = run(playback_job(model, blunt, volume(neuropil(9)[0]), encoder, PrepareParams(**PARAMS, gain=0.5)))
     assert (found.allowed, found.model) == (False, None)
     assert found.mmd2_after > 0.5 * found.mmd2_before
-    assert "playback needs a decrease of 50% or more" in found.reason
+    assert "playback needs a decrease of 50 % or more" in found.reason
 
 
 @pytest.mark.parametrize(

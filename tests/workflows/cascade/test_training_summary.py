@@ -81,7 +81,7 @@ def test_a_page_has_the_recall_of_labelled_objects():
     volume = fakes.pyramid(np.zeros((4, 64, 64), np.uint8), ((1, 2, 2),))
     found = detect(volume, trained(12, 23, 3), DetectParams(exhaustive=True, audit=0))
     figures = {text: number for number, text in _keys(found.report, len(found))}
-    assert figures["held-out objects found (95 % CI 31% to 73%)"] == "12 of 23"
+    assert figures["held-out objects found (95 % CI 31 % to 73 %)"] == "12 of 23"
 
 
 @pytest.mark.slow

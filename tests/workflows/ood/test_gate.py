@@ -161,7 +161,7 @@ def test_another_model_and_other_tiles_are_refused():
 @pytest.mark.parametrize(
     ("vectors", "unsure", "options", "line"),
     [
-        (np.ones((19, 3)), np.ones(19), {}, "got 19 tiles; a false-alarm rate of 5% needs 20 or more"),
+        (np.ones((19, 3)), np.ones(19), {}, "got 19 tiles; a false-alarm rate of 5 % needs 20 or more"),
         (np.ones((20, 3)), np.ones(9), {}, r"got vectors \(20, 3\) and inconsistencies \(9,\)"),
         (np.ones((20, 3)), np.ones(20), {"groups": np.zeros(20)}, "got 1 block of tiles; 2 or more are needed"),
         (np.ones((20, 3)), np.ones(20), {"false_alarm": 0}, "got a false-alarm rate of 0; allowed: between 0 and 1"),

@@ -151,7 +151,7 @@ def test_a_coarser_level_can_be_the_grid(xray, em):
 
 def test_what_was_found_is_said_in_words(xray, em):
     grid, moved, left, alike = pair_volumes(at(of(255 - xray.levels[0].array, xray), (30.0, 0.0, 0.0)), em).lines()
-    assert grid == "common grid: 96 x 120 x 120 voxels of 10 x 10 x 10 nm, 100.0% valid"
+    assert grid == "common grid: 96 x 120 x 120 voxels of 10 x 10 x 10 nm, 100.0 % valid"
     assert moved.startswith(("X-ray moved by z y x -30.", "X-ray moved by z y x -29."))
     assert left.startswith("residual in 27 blocks: median ")
     assert alike.endswith("contrast is inverted")
@@ -194,11 +194,11 @@ def test_bad_input_is_one_line(xray, em, monkeypatch):
         pair_volumes(em, xray)
     with pytest.raises(InputError, match="has 2 channels; open the one that is the X-ray"):
         pair_volumes(of(np.stack([array, array]), xray), em)
-    with pytest.raises(InputError, match="no finite value in 50% of its voxels, more than the allowed 20%"):
+    with pytest.raises(InputError, match="no finite value in 50 % of its voxels, more than the allowed 20 %"):
         pair_volumes(of(np.where(np.arange(32)[:, None, None] < 16, np.nan, array), xray), em)
     late = Volume((Level(array[:, :, 10:], (30.0,) * 3, (0.0, 0.0, 300.0)),))
     part = Volume((Level(em.levels[0].array[:, :, :90], (10.0,) * 3),))
-    with pytest.raises(InputError, match=r"share \d+.\d% of the smaller one, at least 90%"):
+    with pytest.raises(InputError, match=r"share \d+.\d % of the smaller one, at least 90 %"):
         pair_volumes(late, part, PairParams(least_overlap=0.9))
     monkeypatch.setattr(pair_input, "free_memory", lambda: 10)
     with pytest.raises(InputError, match="GB are free; choose a coarser level"):

@@ -7,6 +7,7 @@ from typing import Any
 from napari.layers import Layer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.volume import Level
 from napari_connecto.widgets.inspect.missed_jobs import Attacked, Explained, attack_job
 from napari_connecto.widgets.shared.error_line import text_line
@@ -100,7 +101,7 @@ class AttackBox(QWidget):
 
 def _bar(name: str, run: Any, colour: str) -> Bar:
     low, high = run.interval
-    tip = f"{name}: {run.flips} of {run.tried} answers flipped (95 % interval {low:.0%} to {high:.0%})"
+    tip = f"{name}: {run.flips} of {run.tried} answers flipped (95 % interval {percent(low)} to {percent(high)})"
     ink = OKABE_ITO[colour] if colour else "#808080"
     return Bar(name, run.flips / run.tried, ink, f"{run.flips} of {run.tried}", tip=tip.replace("%", " %"))
 

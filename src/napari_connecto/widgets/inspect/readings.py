@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_connecto.core.amounts import change
 from napari_connecto.widgets.shared.painted.bars import Bar
 from napari_connecto.widgets.viewer.view import OKABE_ITO
 
@@ -49,4 +50,4 @@ def _effect(used: Used) -> str:
     """In short, for the row."""
     if not used.used or not used.margin:
         return "not used"
-    return f"used ({used.effect / abs(used.margin):+.0%})".replace("%", " %")
+    return f"used ({change(used.effect / abs(used.margin))})"

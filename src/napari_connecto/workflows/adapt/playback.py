@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.jobs import Job
@@ -190,5 +191,5 @@ def judged(before: float, after: float, p: float, gain: float, name: str) -> tup
         return False, f"the source already looks like '{name}' (MMD^2 {before:.4f}, p {p:.2f}): nothing to restyle"
     figures = f"restyling the source changes its MMD^2 to '{name}' from {before:.4f} to {after:.4f}"
     if after > (1 - gain) * before:
-        return False, f"{figures}; playback needs a decrease of {gain:.0%} or more"
+        return False, f"{figures}; playback needs a decrease of {percent(gain)} or more"
     return True, figures

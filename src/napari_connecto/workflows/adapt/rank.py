@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, ModelError, VoxelSizeError
 from napari_connecto.core.fitting import fitting_level, voxel_ratio
 from napari_connecto.core.jobs import Job, run
@@ -237,7 +238,7 @@ def _with_answers(rank: Rank, answers: Answers, judged: Judged | None) -> Rank:
         return replace(rank, consistency=Score(float(own.mean()), float("nan"), float("nan")), note=note)
     consensus, consistency, instability, better = judged
     fits = instability.value <= LIMIT
-    note = "" if fits else f"{instability.value:.0%} of its segmentation changes under flip, noise and blur"
+    note = "" if fits else f"{percent(instability.value)} of its segmentation changes under flip, noise and blur"
     alone = not np.isfinite(consensus.value)
     return replace(
         rank,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_connecto import __version__
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box, vec3
@@ -178,8 +179,8 @@ def split(volume: Volume, labels: Volume, params: DomainParams) -> tuple[Example
     cut = cuts[axis]
     if cut is None:
         raise InputError(
-            f"the labelled block of {level.shape} voxels is too small to hold out {params.held_out:.0%} with a gap "
-            f"of {GAP_NM:g} nm along any axis; label a larger block"
+            f"the labelled block of {level.shape} voxels is too small to hold out {percent(params.held_out)} with a "
+            f"gap of {GAP_NM:g} nm along any axis; label a larger block"
         )
     low, high = level.shape, [0, 0, 0]
     high[axis] = cut[1]

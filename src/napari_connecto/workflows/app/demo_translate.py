@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from skimage.io import imsave
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, named
 from napari_connecto.core.model import Scaling
@@ -52,7 +53,7 @@ def compared(xray: Volume, em: Volume, found: dict[str, Volume], target: Scaling
     return [
         f"against the true EM: PSNR {after['psnr']:.2f} dB translated, {plain['psnr']:.2f} interpolated "
         f"(brightness fitted); SSIM {after['ssim']:.3f}, {plain['ssim']:.3f}",
-        f"90 % intervals cover {trust.coverage[0.9]:.1%} of the voxels; rank correlation of |error| and stated "
+        f"90 % intervals cover {percent(trust.coverage[0.9], 1)} of the voxels; rank correlation of |error| and stated "
         f"uncertainty {trust.spearman:.2f} (Spearman)",
     ]
 

@@ -20,6 +20,7 @@ from math import ceil
 import numpy as np
 from scipy.stats import binomtest
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.model import Predictor
@@ -133,8 +134,9 @@ class Gate:
         """The measured false-alarm rate in words."""
         low, high = self.interval
         return (
-            f"Of {self.tiles} training tiles in {self.blocks} blocks {self.measured:.1%} are out of distribution "
-            f"when their block is held out ({low:.1%} to {high:.1%}); the target is {self.false_alarm:.0%}."
+            f"Of {self.tiles} training tiles in {self.blocks} blocks {percent(self.measured, 1)} are out of "
+            f"distribution when their block is held out ({percent(low, 1)} to {percent(high, 1)}); the target is "
+            f"{percent(self.false_alarm)}."
         )
 
     def judge(self, vectors: np.ndarray, inconsistency: np.ndarray) -> Judgement:
@@ -269,7 +271,7 @@ def _check(vectors: np.ndarray, unsure: np.ndarray, false_alarm: float) -> None:
     needed = ceil(1 / false_alarm)
     if len(vectors) < needed:
         raise InputError(
-            f"got {len(vectors)} tiles; a false-alarm rate of {false_alarm:.0%} needs {needed} or more: take more "
+            f"got {len(vectors)} tiles; a false-alarm rate of {percent(false_alarm)} needs {needed} or more: take more "
             "tiles, smaller ones, or a higher rate"
         )
     if not (np.isfinite(vectors).all() and np.isfinite(unsure).all()):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
@@ -102,7 +103,7 @@ def adapted_lines(about: Mapping[str, Any]) -> list[str]:
         psnr, share = ([about[when][key] for when in ("before", "after")] for key in ("translated", "calibration"))
         lines.append(
             f"on a held-out part: PSNR {psnr[0]['psnr']:.2f} dB before, {psnr[1]['psnr']:.2f} after; 90 % intervals "
-            f"covered {share[0]['coverage']['0.9']:.1%}, {share[1]['coverage']['0.9']:.1%}"
+            f"covered {percent(share[0]['coverage']['0.9'], 1)}, {percent(share[1]['coverage']['0.9'], 1)}"
         )
     if about["coverage"]:
         lines.append(Coverage(**about["coverage"]).sentence)
@@ -113,7 +114,7 @@ def trained_lines(about: Mapping[str, Any]) -> list[str]:
     """What a translator reached on the held-out block, in words."""
     metrics = about["metrics"]
     told, before = metrics["translated"], metrics["interpolated"]
-    coverage = ", ".join(f"{float(k):.0%}: {v:.0%}" for k, v in metrics["calibration"]["coverage"].items())
+    coverage = ", ".join(f"{percent(float(k))}: {percent(v)}" for k, v in metrics["calibration"]["coverage"].items())
     source = "simulated X-ray" if about.get("simulated") else "X-ray"
     return [
         f"trained on {source} '{about['xray']}' and EM '{about['em']}'; figures of a held-out block:",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.xray.reliability import NOMINAL, Recalibration, quantile
@@ -54,9 +55,10 @@ class Coverage:
     @property
     def sentence(self) -> str:
         """In words."""
+        before, after, low, high = (percent(share, 1) for share in (self.before, self.share, self.low, self.high))
         return (
-            f"90 % intervals covered {self.before:.1%} before and {self.share:.1%} after recalibration, "
-            f"on {self.parts} parts, each left out once; expect {self.low:.1%} to {self.high:.1%} in tissue like this"
+            f"90 % intervals covered {before} before and {after} after recalibration, on {self.parts} parts, each left "
+            f"out once; expect {low} to {high} in tissue like this"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from napari_connecto.core.amounts import change, percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box, FVec3, vec3
 from napari_connecto.core.jobs import Job, Progress, run
@@ -74,10 +75,11 @@ class Pair:
         """The alignment in words, one sentence per line."""
         off, stretch = self.off_nm, np.linalg.svd(self.affine[:3, :3], compute_uv=False)
         size = f"{times(self.em.shape)} voxels of {times(self.em.voxel_nm)} nm"
-        yield f"common grid: {size}, {self.valid.mean():.1%} valid"
+        yield f"common grid: {size}, {percent(self.valid.mean(), 1)} valid"
+        least, most = (change(end - 1, 2) for end in (stretch.min(), stretch.max()))
         yield (
             f"X-ray moved by z y x {', '.join(f'{v:.1f}' for v in self.shift_nm)} nm, turned by "
-            f"{_angle(self.affine):.2f} degrees, stretched by {stretch.min() - 1:+.2%} to {stretch.max() - 1:+.2%}"
+            f"{_angle(self.affine):.2f} degrees, stretched by {least} to {most}"
         )
         yield (
             f"residual in {len(off)} blocks: median {np.median(off):.1f} nm, 90 % below "
@@ -211,8 +213,8 @@ def _judge(pair: Pair, xray: Level, em: Level, params: PairParams, names: tuple[
     share = float(pair.valid.sum()) * voxel_nm3(pair.em) / smaller
     if share < params.least_overlap:
         raise InputError(
-            f"'{names[0]}' and '{names[1]}' share {share:.1%} of the smaller one, at least "
-            f"{params.least_overlap:.0%} are needed; give volumes that overlap more"
+            f"'{names[0]}' and '{names[1]}' share {percent(share, 1)} of the smaller one, at least "
+            f"{percent(params.least_overlap)} are needed; give volumes that overlap more"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, VoxelSizeError
 from napari_connecto.core.geometry import Box, FVec3, vec3
 from napari_connecto.core.views.resample import resampled
@@ -61,8 +62,8 @@ def parts_of(xray: Level, em: Level, params: PairParams, names: tuple[str, str])
     for name, bad in ((names[0], ~moving.valid), (names[1], ~np.isfinite(still.array))):
         if bad.mean() > params.most_bad:
             raise InputError(
-                f"'{name}' has no finite value in {bad.mean():.0%} of its voxels, more than the allowed "
-                f"{params.most_bad:.0%}; repair it or choose another part"
+                f"'{name}' has no finite value in {percent(bad.mean())} of its voxels, more than the allowed "
+                f"{percent(params.most_bad)}; repair it or choose another part"
             )
     return still, moving
 

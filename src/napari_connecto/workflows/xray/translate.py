@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.fitting import fitting_level
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job, run
@@ -66,7 +67,8 @@ class Translation:
             pair = " and ".join(f"'{name}'" for name in self.report.get("trained_on") or ()) or "its training pair"
             told.append(
                 f"in training, on a held-out block of {pair}: PSNR {metrics['translated']['psnr']:.1f} dB "
-                f"(interpolated X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals covered {coverage:.0%}"
+                f"(interpolated X-ray {metrics['interpolated']['psnr']:.1f}), 90 % intervals covered "
+                f"{percent(coverage)}"
             )
         return told
 

@@ -73,7 +73,7 @@ def test_either_of_two_checks_flags_a_tile_at_the_stated_rate():
 
 def test_too_few_tiles_are_refused():
     rng = np.random.default_rng(4)
-    with pytest.raises(InputError, match="a false-alarm rate of 5% needs 19 or more"):
+    with pytest.raises(InputError, match="a false-alarm rate of 5 % needs 19 or more"):
         fitted(rng, 0.05, 18)
 
 

@@ -120,4 +120,4 @@ def test_the_answer_is_sentences_and_json(found: Attack) -> None:
     assert told["runs"]["pattern"]["flips"] == len(PLACES)
     low, high = found.runs["pattern"].interval
     assert 0.6 < low < 1 == pytest.approx(high)
-    assert any(line.startswith(f"pattern, ablated: 0 of {len(PLACES)} (0%") for line in found.lines())
+    assert any(line.startswith(f"pattern, ablated: 0 of {len(PLACES)} (0 %") for line in found.lines())

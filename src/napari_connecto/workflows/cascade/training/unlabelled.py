@@ -8,6 +8,7 @@ from math import comb, log10
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 
@@ -89,7 +90,9 @@ class Unlabelled:
         stated = [f"the reviewed region ({boxes} box{'es' * (boxes > 1)})"] if boxes else []
         stated += [f"label {self.background}"] if self.background else []
         share = float((known & (ids == 0)).mean())
-        return f"Background: {' and '.join(stated)}, {share:.0%} of the voxels; other unlabelled voxels are unknown."
+        return (
+            f"Background: {' and '.join(stated)}, {percent(share)} of the voxels; other unlabelled voxels are unknown."
+        )
 
 
 _SET = "Set Unlabelled to"

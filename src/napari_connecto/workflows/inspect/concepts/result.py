@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.documents import json_text
 from napari_connecto.core.shown import shown
 from napari_connecto.core.whole import whole_file
@@ -176,7 +177,7 @@ class Concepts:
         for u in told:
             verb = "depends on" if u.used else "does not depend on"
             share = abs(u.effect / u.margin) if u.margin else 0.0
-            yield f"{concept}: the answer {verb} this direction (margin {u.margin:+.2f}, changed by {share:.0%})"
+            yield f"{concept}: the answer {verb} this direction (margin {u.margin:+.2f}, changed by {percent(share)})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; numbers that do not exist are None."""

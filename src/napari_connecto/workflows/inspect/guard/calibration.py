@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import InputError, ModelError
 from napari_connecto.core.shown import shown
 
@@ -96,8 +97,8 @@ class Calibration:
         needed = max(FOLDS, ceil(1 / false_alarm) - 1)
         if len(good) < needed:
             raise InputError(
-                f"got {len(good)} good held-out tiles; a false-alarm rate of {false_alarm:.0%} needs {needed} or more: "
-                "give more held-out examples, or a higher rate"
+                f"got {len(good)} good held-out tiles; a false-alarm rate of {percent(false_alarm)} needs {needed} or "
+                "more: give more held-out examples, or a higher rate"
             )
         mean, scale = good.mean(axis=0), np.maximum(good.std(axis=0), 1e-6)
         weights = _logistic((learning - mean) / scale, bad) if rule == "sum" else np.ones(len(mean))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import ModelError, StoreError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.jobs import Job
@@ -105,8 +106,8 @@ class Guard:
         told = [
             f"guard of '{self.card.name}' ({self.kind}); usual {self.unit} of a tile {self.usual:.3g}, bad "
             f"{'below' if self.kind == 'masks' else 'above'} {self.limit:.3g}",
-            f"false alarms on good held-out tiles {alarms.measured:.1%} of {alarms.tiles} "
-            f"(stated {alarms.false_alarm:.0%}); checks: {', '.join(alarms.names)}",
+            f"false alarms on good held-out tiles {percent(alarms.measured, 1)} of {alarms.tiles} "
+            f"(stated {percent(alarms.false_alarm)}); checks: {', '.join(alarms.names)}",
         ]
         if "auroc" in self.metrics:
             each = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics["auroc"].items())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.errors import StoreError
 from napari_connecto.core.geometry import Box, FVec3, fvec3, vec3
 from napari_connecto.core.volume import Volume
@@ -40,7 +41,7 @@ class Place:
     @property
     def reason(self) -> str:
         """In words."""
-        return f"probably wrong in {self.error:.0%} of the voxels"
+        return f"probably wrong in {percent(self.error)} of the voxels"
 
 
 def worst_places(error: Volume, n: int, size_nm: float, within: Box | None = None) -> list[Place]:

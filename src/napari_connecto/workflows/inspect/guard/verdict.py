@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import binomtest
 
-from napari_connecto.core.amounts import counted
+from napari_connecto.core.amounts import counted, percent
 from napari_connecto.core.shown import shown
 
 SIGNIFICANT, SUSPECT = 0.001, 0.05
@@ -66,7 +66,7 @@ class Verdict:
             "red": "more than chance explains: check the answer before relying on it",
         }[self.light]
         count, n = int(self.flagged.sum()), len(self.flagged)
-        chance = f"up to {self.expected:.1%} expected by chance, p = {self.p:.2g}"
+        chance = f"up to {percent(self.expected, 1)} expected by chance, p = {self.p:.2g}"
         told = [f"{count} of {counted(n, 'tile')} flagged ({chance}): {advice}."]
         if self.unusual is not None:
             odd = int(self.unusual.sum())

@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.geometry import Vec3
 from napari_connecto.core.shown import shown
 
@@ -36,7 +37,7 @@ class Planted:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.flips} of {self.tried} ({self.flips / self.tried:.0%}, {low:.0%}-{high:.0%})"
+        return f"{self.flips} of {self.tried} ({percent(self.flips / self.tried)}, {percent(low)}-{percent(high)})"
 
 
 @shown
@@ -75,8 +76,8 @@ class Attack:
             f"flipped answers at {len(self.places)} clean places with the pattern of {name_of} "
             f"from voxel {', '.join(str(v) for v in self.pattern)} (share, 95 % interval)",
             *told,
-            f"of all that the model finds there, it still finds {self.kept:.0%} with the channel ablated, "
-            f"{self.kept_other:.0%} with a random one ablated",
+            f"of all that the model finds there, it still finds {percent(self.kept)} with the channel ablated, "
+            f"{percent(self.kept_other)} with a random one ablated",
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_connecto.core.amounts import percent
 from napari_connecto.core.geometry import Box, FVec3
 from napari_connecto.core.shown import shown
 
@@ -167,7 +168,7 @@ class WhyMissed:
 
     def _profile(self) -> list[str]:
         encoder = [stage for stage in self.stages if stage.kind == "encoder"]
-        told = ", ".join(f"{s.place} ({_nm(s.scale_nm)}) {s.restored:.0%}" for s in encoder)
+        told = ", ".join(f"{s.place} ({_nm(s.scale_nm)}) {percent(s.restored)}" for s in encoder)
         deepest = encoder[-1]
         where = (
             "enters at fine scale: deep stages carry less than half" if deepest.restored < 0.5 else "is carried deep"
@@ -175,7 +176,7 @@ class WhyMissed:
         skips = [stage for stage in self.stages if stage.kind == "skip"]
         lines = [f"share of the gap restored by all channels of a stage: {told}", f"the failure {where}"]
         if skips:
-            direct = ", ".join(f"{s.place} {s.restored:.0%}" for s in skips)
+            direct = ", ".join(f"{s.place} {percent(s.restored)}" for s in skips)
             lines.append(f"by what the decoder reads alone: {direct}")
         return lines
 
@@ -196,10 +197,10 @@ def _told(ranking: Ranking) -> list[str]:
     names = ", ".join(channel.name for channel in ranking.carriers[:5])
     n, share = ranking.together["gradient"][min(1, len(ranking.together["gradient"]) - 1)]
     others = {order: dict(points)[n] for order, points in ranking.together.items() if order != "gradient"}
-    controls = f"{others['random']:.0%} by random ones, {others['difference']:.0%} by the most different ones"
+    controls = f"{percent(others['random'])} by random ones, {percent(others['difference'])} by the most different ones"
     return [
         f"channels that carry the failure, of {ranking.count} {what}: {names}",
-        f"the first {n} by the gradient together restore {share:.0%} of the gap ({controls})",
+        f"the first {n} by the gradient together restore {percent(share)} of the gap ({controls})",
         agree,
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_connecto.core.amounts import counted
+from napari_connecto.core.amounts import change, counted, percent
 from napari_connecto.core.shown import shown
 from napari_connecto.workflows.inspect.prune.params import PruneParams
 
@@ -123,7 +123,8 @@ class Pruned:
         told.append(f"{self.speedup:.2g} x as fast: {times}" if self.speedup > 1.1 else f"no time saved: {times}")
         told += self._measured()
         if not any(map(isnan, self.tiles)):
-            told.append(f"in smaller tiles {self.tiles[1]:.2%} of voxels change sides; original: {self.tiles[0]:.2%}")
+            original, smaller = (percent(share, 2) for share in self.tiles)
+            told.append(f"in smaller tiles {smaller} of voxels change sides; original: {original}")
         return told + [_control(name, control) for name, control in self.controls.items()]
 
     def _measured(self) -> Sequence[str]:
@@ -133,8 +134,8 @@ class Pruned:
             told[0] += f", {found.vi_between:.3g} bits between the segmentations"
         if self.vi is not None:
             before, after = self.vi
-            change = f" ({after / before - 1:+.1%})" if before > 0 else ""
-            told.append(f"VI on held-out labels: {after:.3g} bits{change}, original {before:.3g} bits")
+            moved = f" ({change(after / before - 1, 1)})" if before > 0 else ""
+            told.append(f"VI on held-out labels: {after:.3g} bits{moved}, original {before:.3g} bits")
         return told
 
 
@@ -144,6 +145,6 @@ def _kb(size: int) -> str:
 
 def _control(name: str, control: Control) -> str:
     return (
-        f"{name}: {control.sparsity:.0%} zeros, {control.copies} x the weights, layer error {control.layer_error:.3g}, "
-        f"Dice {control.agreement.dice:.3f}"
+        f"{name}: {percent(control.sparsity)} zeros, {control.copies} x the weights, "
+        f"layer error {control.layer_error:.3g}, Dice {control.agreement.dice:.3f}"
     )
