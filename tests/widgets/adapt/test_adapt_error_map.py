@@ -18,7 +18,6 @@ from napari_connecto.workflows.inspect.guard.calibration import Calibration
 from napari_connecto.workflows.inspect.guard.guard import Guard
 from napari_connecto.workflows.inspect.guard.places import read_places
 from napari_connecto.workflows.inspect.guard.scenes import HALO, INNER
-from tests.widgets.adapt_steps import settle
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_the_map_is_a_layer_and_its_worst_places_are_a_list(dock, viewer, guarde
     viewer.fit_to_view()
     qtbot.waitUntil(lambda: dock.segment.card.estimate is not None, timeout=120_000)
     dock.segment.bar.button.click()
-    settle(dock.segment.bar, qtbot)
+    qtbot.waitUntil(lambda: not dock.segment.bar.worker.state.busy, timeout=300_000)
     assert dock.segment.bar.error.label.text() == ""
     check = dock.segment._running.out / "check"
     layer, stored = viewer.layers[ERROR], open_volume(check / "error.zarr").levels[0]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from napari_connecto.core.errors import ConnectoError
+from napari_connecto.io.volumes.read import open_volume
+from napari_connecto.models.files import new_model, read_card
+from napari_connecto.models.inspect.pair import judge_card
 from napari_connecto.sample_data import cascade_folder, open_sample
 from napari_connecto.widgets.cascade import dock as cascade
 from napari_connecto.widgets.samples import cells
+from napari_connecto.widgets.shared.error_map import ERROR
 from napari_connecto.widgets.shared.run_on import CLUSTER, WORKERS
 from napari_connecto.workflows.cascade.cascade import load_cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.search.detect import detect
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED
+from napari_connecto.workflows.inspect.guard.calibration import Calibration
+from napari_connecto.workflows.inspect.guard.guard import Guard
+from napari_connecto.workflows.inspect.guard.places import read_places
+from napari_connecto.workflows.inspect.guard.scenes import HALO, INNER
 
 pytestmark = [pytest.mark.gl, pytest.mark.slow]
 
@@ -108,3 +118,28 @@ def test_a_review_goes_on_in_another_dock(dock, viewer, qtbot, tmp_path):
         assert places[tuple(review.found.centre_nm[i].round(3).tolist())] == review.status[i]
     again.close_jobs()
     np.testing.assert_array_equal(Detections.load(out).status, review.status)
+
+
+def test_an_error_map_of_a_search_is_a_layer_and_a_list(dock, viewer, qtbot, tmp_path):
+    """A cascade whose finest model has a guard: off at first, not in a preview, and shown when Run all has ended."""
+    assert not dock.errors.box.isEnabled()
+    folder = tmp_path / "guarded"
+    shutil.copytree(cascade_folder("cells"), folder)
+    card = read_card(folder / "level_0")
+    judge = new_model(judge_card(card, INNER, HALO, 4), 2, device="cpu")
+    limits = Calibration(("quality", "error"), np.zeros(2), np.ones(2), np.ones(2), 0.0, 0.05, 2, 100)
+    Guard(judge, card, card.outputs[0].name, "masks", 0.9, limits, None).save(folder / "level_0")
+    dock.cascade.use(folder)
+    dock.options.form.value = DetectParams(audit=0, ood_check="off")
+    qtbot.waitUntil(dock.errors.box.isEnabled, timeout=20_000)
+    assert not dock.search().error_map
+    dock.errors.box.setChecked(True)
+    assert "--error-map" in dock.command()
+    with qtbot.waitSignal(dock.bar.worker.returned, timeout=400_000):
+        dock.bar.button.click()
+    out = dock.search().out
+    stored, layer = open_volume(out / "check" / "error.zarr").levels[0], viewer.layers[ERROR]
+    shown = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    np.testing.assert_array_equal(shown, np.asarray(stored.array[:]))
+    assert dock.errors.worst.list.count() == len(read_places(out / "check")) > 0
+    assert dock.results.review.found.report["guard"]["model"] == card.digest

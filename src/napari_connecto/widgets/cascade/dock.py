@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.detections import Detections
 
 TABS = (("Find", "Find objects with a detector"), ("Train", "Train a detector on your own labels"))
+Planned = tuple[Searching, Box | None, Box | None]
 LONG_S = 120
 """Seconds above which converting the models first pays off (OpenVINO, if installed)."""
 
@@ -191,7 +192,7 @@ class CascadeWidget(Dock):
         return ("Choose another folder…", self.options.choose_folder) if notes else None
 
     def _on_preview(self) -> None:
-        def plan(search: Searching, view: Box) -> tuple[Searching, Box | None, Box | None]:
+        def plan(search: Searching, view: Box) -> Planned:
             """No audit, check or error map; tile by tile from the middle, for a first result soon."""
             params = replace(search.params, audit=0, ood_check="off", batch=search.params.batch or 1)
             return replace(search, params=params, error_map=False), view, inner(view)
@@ -205,9 +206,7 @@ class CascadeWidget(Dock):
         backend: Backend = "auto" if long else "torch"
         self._begin(lambda search, view: (replace(search, backend=backend), None, view if view.size else None), True)
 
-    def _begin(
-        self, plan: Callable[[Searching, Box], tuple[Searching, Box | None, Box | None]], resumable: bool
-    ) -> None:
+    def _begin(self, plan: Callable[[Searching, Box], Planned], resumable: bool) -> None:
         self.image.settle()
         image, full, peeked = self.image.layer, self.image.full, self.cascade.peeked
         try:
@@ -216,16 +215,14 @@ class CascadeWidget(Dock):
                 raise InputError("no image or cascade is chosen; choose both")
             depth = peeked.diameter_nm / full.levels[0].voxel_nm[0]  # objects cut by the displayed section are whole
             shown = view_box(self._viewer, image, full.levels[0], depth=depth)
-            view = full.levels[0].box_in(shown, search.volume.levels[0])
-            view = view.clip(search.volume.levels[0].shape)
+            view = full.levels[0].box_in(shown, search.volume.levels[0]).clip(search.volume.levels[0].shape)
             search, region, first = plan(search, view)
             if region is not None and region.size == 0:
                 raise InputError(f"the view does not touch '{image.name}'; press Home in the viewer, or press Run all")
         except ConnectoError as error:
             self.bar.error.show_error(error)
             return
-        self._running = search
-        self._finished = None
+        self._running, self._finished = search, None
         self.results.begin(Begun(image, full, search.model, peeked, search.out))
         self.cascade.cards.hide()
         self.errors.forget()
@@ -235,8 +232,7 @@ class CascadeWidget(Dock):
         self.results.add(payloads)
         self._show_tab()
         self.picture.show_progress(progress)
-        peeked = self.cascade.peeked
-        if self._running is not None and peeked is not None and peeked.head == "masks":
+        if self._running is not None and self.cascade.peeked is not None and self.cascade.peeked.head == "masks":
             self.results.show_map(self._running.out)
 
     def _on_found(self, found: Detections) -> None:
