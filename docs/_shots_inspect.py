@@ -13,8 +13,10 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.sample_data import list_models, open_sample
 from napari_connecto.widgets.inspect import smaller
+from napari_connecto.widgets.inspect import trust as widget
 from napari_connecto.widgets.inspect.knows import SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import PAINT
+from napari_connecto.widgets.inspect.trust import ALL
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.missed.params import MissedParams
@@ -31,18 +33,35 @@ def part(name: str, truth: str | None = None) -> Volume:
     return Volume((Level(np.asarray(level.read(PART)), level.voxel_nm),), name=name, kind=kind)
 
 
-def opened(viewer: napari.Viewer, tools: Any, volumes: list[Volume]) -> Any:
-    """The dock on the first of these images, with the shipped model of synthetic neuropil."""
+def opened(viewer: napari.Viewer, tools: Any, volumes: list[Volume], model: str = "synthetic-neuropil") -> Any:
+    """The dock on the first of these images, with a shipped model."""
     for volume in volumes:
         data, keywords, kind = layer_data(volume)
         (viewer.add_labels if kind == "labels" else viewer.add_image)(data, **keywords)
     _, dock = viewer.window.add_plugin_dock_widget("napari-connecto", "Inspect a model")
     tools.wait(lambda: dock.model.folder is not None)
-    dock.model.use(list_models()["synthetic-neuropil"])
+    dock.model.use(list_models()[model])
     dock.image.layers.choose(viewer.layers[0])
     tools.wait(lambda: dock.image.full is not None and not dock.image.opening)
     viewer.reset_view()
     return dock
+
+
+def trust(viewer: napari.Viewer, out: Path, tools: Any) -> None:
+    """A section of which a half is blurred: the guard of fly-medulla says so, and where to look."""
+    whole = part("neuropil")
+    section = np.array(whole.levels[0].array[:1], np.float32)
+    section[:, :, 128:] = ndimage.gaussian_filter(section, (0, 4, 4))[:, :, 128:]
+    level = Level(np.rint(section).astype(np.uint8), whole.levels[0].voxel_nm)
+    widget.output_folder = lambda: out
+    dock = opened(viewer, tools, [Volume((level,), name="right half blurred")], "fly-medulla")
+    dock.tabs.setCurrentWidget(dock.trust)
+    dock.trust.where.setCurrentText(ALL)
+    tools.press(dock.trust.bar, dock.trust.bar.button)
+    dock.trust.worst.list.setCurrentRow(0)
+    tools.show_part(dock, dock.tabs)
+    tools.shoot(viewer, "inspect_trust")
+    viewer.close()
 
 
 def knows(viewer: napari.Viewer, out: Path, tools: Any) -> None:
@@ -108,4 +127,4 @@ def shrunk(viewer: napari.Viewer, out: Path, tools: Any) -> None:
     viewer.close()
 
 
-SCENES = {"inspect_missed": missed, "inspect_knows": knows, "inspect_smaller": shrunk}
+SCENES = {"inspect_trust": trust, "inspect_missed": missed, "inspect_knows": knows, "inspect_smaller": shrunk}
