@@ -12,10 +12,13 @@ from napari_connecto.core.geometry import Box, Vec3, vec3
 from napari_connecto.core.model import ModelCard, Scaling
 from napari_connecto.core.volume import Level
 from napari_connecto.models.training.fit import Sample
+from napari_connecto.workflows.cascade.training.warp import Warp, draw_warp, margin
 
 POSITIVE, HARD = 0.5, 0.25
 EMPHASIS = 2
 """Added to the weight of voxels between two objects: few, and all that keeps the objects apart."""
+WARPED = 0.5
+"""Share of the square crops that are turned by any angle, resized and bent."""
 LOOKED_AT = 2**20
 """Voxels whose median is taken, about."""
 
@@ -42,6 +45,8 @@ class Patches:
         Boolean (z, y, x) of ``block``: where two objects are near; there is none there, and the loss counts more.
     contrast
         Greatest factor by which it is raised or lowered, see `contrast.contrast_factor`.
+    warped
+        Share of the crops that are turned, resized and bent, where they are square.
     """
 
     level: Level
@@ -53,6 +58,7 @@ class Patches:
     known: np.ndarray | None = None
     between: np.ndarray | None = None
     contrast: float = 1.0
+    warped: float = WARPED
 
     @cached_property
     def middle(self) -> np.ndarray:
@@ -81,10 +87,14 @@ class Patches:
         start = self._start(rng, positives, known)
         tile = Box(start, vec3([a + t for a, t in zip(start, self.card.tile, strict=True)]))
         read = tile.grow(self.card.halo)
-        image = self.level.read_padded(read)
+        square = read.shape[1] == read.shape[2]
+        warp = draw_warp(rng, read.shape[1]) if square and rng.uniform() < self.warped else None
+        around = 0 if warp is None else margin(read.shape[1])
+        wide = read.grow((0, around, around))
+        image = self.level.read_padded(wide)
         image = self.scaling(image if image.ndim == 4 else image[None])
-        target, weight = self._answer(read)
-        square = self.card.tile[1] == self.card.tile[2]
+        target, weight = self._answer(wide, warp)
+        image = image if warp is None else warp.linear(image)
         return augment(rng, image, target, weight, square=square, middle=self.middle, contrast=self.contrast)
 
     def _start(self, rng: np.random.Generator, positives: np.ndarray, known: np.ndarray | None) -> Vec3:
@@ -104,20 +114,23 @@ class Patches:
     def _ranges(self) -> Iterator[tuple[int, int, int]]:
         return zip(self.block.start, self.block.stop, self.card.tile, strict=True)
 
-    def _answer(self, read: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Target and weight of one read box at the output's stride, (1, z, y, x) each."""
+    def _answer(self, wide: Box, warp: Warp | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Target and weight of a crop at the output's stride, (1, z, y, x) each; of a wider one, if it is warped."""
         output = self.card.outputs[0]
-        shown = read.grow([-t for t in output.trimmed])
-        inside = shown.clip(self.block)
-        target = np.zeros(shown.shape, np.uint8)
-        known = np.zeros(shown.shape, bool)
-        to = inside.shift([-s for s in shown.start]).slices
+        inside = wide.clip(self.block)
+        to = inside.shift([-s for s in wide.start]).slices
         own = inside.shift([-s for s in self.block.start]).slices
-        target[to] = self.target[own]
-        known[to] = True if self.known is None else self.known[own]
-        if self.between is not None:
-            gap = np.zeros(shown.shape, bool)
-            gap[to] = self.between[own]
+
+        def shown(found: np.ndarray | bool, kind: type) -> np.ndarray:
+            whole: np.ndarray = np.zeros(wide.shape, kind)
+            whole[to] = found if isinstance(found, bool) else found[own]
+            if warp is not None:
+                whole = np.rint(warp.linear(whole)).astype(kind) if kind is np.uint8 else warp.nearest(whole)
+            return whole[tuple(slice(t, n - t) for t, n in zip(output.trimmed, whole.shape, strict=True))]
+
+        target, known = shown(self.target, np.uint8), shown(True if self.known is None else self.known, bool)
+        gap = None if self.between is None else shown(self.between, bool)
+        if gap is not None:
             target[gap] = 0
         cells = pool(target, output.stride)
         if self.known is None:
@@ -125,7 +138,7 @@ class Patches:
         else:  # an unknown part of a cell may hold an object
             weight = ~pool(~known, output.stride) | (pool(np.where(known, target, 0), output.stride) >= 128)
         weight = weight.astype(np.float32)
-        if self.between is not None:
+        if gap is not None:
             weight *= 1 + EMPHASIS * pool(gap, output.stride)
         return cells[None].astype(np.float32) / 255, weight[None]
 

@@ -1,0 +1,67 @@
+"""Turns by any angle, changes of size and bends of training crops, in the plane of their sections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, cos, pi, sin, sqrt
+
+import numpy as np
+
+SIZES = (0.8, 1.25)
+"""Range of the changes of size."""
+KNOTS, BENT = 4, 0.03
+"""A bend moves so many knots along each axis at random, with this standard deviation, in sides of the crop."""
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Where the pixels of a crop lie in a wider one.
+
+    Parameters
+    ----------
+    at
+        (2, y, x) positions in voxels of the wider crop.
+    """
+
+    at: np.ndarray
+
+    def linear(self, wide: np.ndarray) -> np.ndarray:
+        """(..., y, x) in the wider crop, interpolated; float32."""
+        last = np.array(wide.shape[-2:]) - 1
+        at = np.clip(self.at, 0, last[:, None, None])
+        y, x = first = np.minimum(at.astype(np.intp), np.maximum(last - 1, 0)[:, None, None])
+        down, right = np.minimum(first + 1, last[:, None, None])
+        v, u = (at - first).astype(np.float32)
+        upper = wide[..., y, x] * (1 - u) + wide[..., y, right] * u
+        lower = wide[..., down, x] * (1 - u) + wide[..., down, right] * u
+        return np.asarray(upper * (1 - v) + lower * v, np.float32)
+
+    def nearest(self, wide: np.ndarray) -> np.ndarray:
+        """(..., y, x) in the wider crop, the nearest voxel's."""
+        last = np.array(wide.shape[-2:]) - 1
+        y, x = np.clip(np.rint(self.at), 0, last[:, None, None]).astype(np.intp)
+        return np.asarray(wide[..., y, x])
+
+
+def margin(side: int) -> int:
+    """Voxels that the wider crop has on each side, for a square crop of this side."""
+    return ceil(side * (sqrt(2) * SIZES[1] - 1) / 2) + 1
+
+
+def draw_warp(rng: np.random.Generator, side: int) -> Warp:
+    """A random one for square crops; the wider crop has `margin` more on each side, and its rim stands for the rest."""
+    angle, size = rng.uniform(-pi, pi), SIZES[0] * (SIZES[1] / SIZES[0]) ** rng.uniform()
+    centred = np.arange(side) - (side - 1) / 2
+    y, x = np.meshgrid(centred, centred, indexing="ij")
+    turned = size * np.stack([cos(angle) * y - sin(angle) * x, sin(angle) * y + cos(angle) * x])
+    middle = (side + 2 * margin(side) - 1) / 2
+    return Warp((turned + middle + _bend(rng, side)).astype(np.float32))
+
+
+def _bend(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Smooth displacements (2, side, side): cubic between random ones of the knots."""
+    moved = rng.standard_normal((2, KNOTS, KNOTS)) * BENT * side
+    at = np.linspace(0, KNOTS - 1, side)
+    distance = np.abs(at[:, None] - np.arange(KNOTS))
+    weight = np.where(distance < 1, 1 - 3 * distance**2 + 2 * distance**3, 0)  # smooth steps
+    return np.asarray(np.einsum("yk,ckl,xl->cyx", weight, moved, weight))
