@@ -27,7 +27,7 @@ def patches(stride=(1, 1, 1), trimmed=(0, 0, 0), tile=(4, 16, 16), halo=(2, 4, 4
     image[BLOCK.slices] = 0
     image[BLOCK.slices][target > 0] = 200
     card = ModelCard("c", "detect", NM, tile, halo, (Output("p", stride, trimmed),))
-    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard), warped=0.0)
+    return Patches(Level(image, NM), target, BLOCK, card, Scaling(0.0, 255.0), list(hard))
 
 
 def test_image_target_and_weight_stay_aligned_through_augmentation():

@@ -11,7 +11,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import ModelCard, Output, Scaling
 from napari_connecto.core.volume import Level
 from napari_connecto.workflows.cascade.training.samples import Patches
-from napari_connecto.workflows.cascade.training.warp import SIZES, Warp, draw_warp, margin
+from napari_connecto.workflows.cascade.training.warp import SHARE, SIZES, Warp, draw_warp, margin, warped_share
 
 NM = (1.0, 1.0, 1.0)
 
@@ -81,3 +81,12 @@ def test_the_same_seed_warps_alike():
     first, other, third = (draw_warp(np.random.default_rng(seed), 16).at for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, other)
     assert (first != third).any()
+
+
+def test_crops_are_warped_where_few_objects_are_labelled():
+    grid = np.zeros((2, 100, 100), np.uint8)
+    grid[:, ::4, ::4] = 255  # 625 of one pixel in each section
+    assert warped_share(grid[:1, :40]) == SHARE
+    assert warped_share(grid[:1]) == 0
+    assert warped_share(grid[:1, :40], grid[1:, :40]) == 0  # 250 in each are `MANY` together
+    assert warped_share(np.zeros_like(grid)) == SHARE

@@ -17,8 +17,6 @@ from napari_connecto.workflows.cascade.training.warp import Warp, draw_warp, mar
 POSITIVE, HARD = 0.5, 0.25
 EMPHASIS = 2
 """Added to the weight of voxels between two objects: few, and all that keeps the objects apart."""
-WARPED = 0.5
-"""Share of the square crops that are turned by any angle, resized and bent."""
 LOOKED_AT = 2**20
 """Voxels whose median is taken, about."""
 
@@ -46,7 +44,7 @@ class Patches:
     contrast
         Greatest factor by which it is raised or lowered, see `contrast.contrast_factor`.
     warped
-        Share of the crops that are turned, resized and bent, where they are square.
+        Share of the crops that are turned, resized and bent if they are square, see `warp.warped_share`.
     """
 
     level: Level
@@ -58,7 +56,7 @@ class Patches:
     known: np.ndarray | None = None
     between: np.ndarray | None = None
     contrast: float = 1.0
-    warped: float = WARPED
+    warped: float = 0.0
 
     @cached_property
     def middle(self) -> np.ndarray:

@@ -25,6 +25,7 @@ from napari_connecto.workflows.cascade.training.contrast import contrast_factor
 from napari_connecto.workflows.cascade.training.labelled_region import Examples, crop
 from napari_connecto.workflows.cascade.training.new_stage import new_stage
 from napari_connecto.workflows.cascade.training.samples import Patches
+from napari_connecto.workflows.cascade.training.warp import warped_share
 
 WARM = 0.1
 """Share of the learning rate for networks that are already trained."""
@@ -73,6 +74,7 @@ def train_stage_job(
     scaling = card.normalisation.resolve(volume)
     train, held_out = (_patches(level, examples, box, card, scaling, _target(k, params)) for box in boxes)
     train.contrast = held_out.contrast = contrast_factor(train, held_out)
+    train.warped = held_out.warped = warped_share(train.target, held_out.target)
     soft = k == 0 and params.head == "centres"  # Dice would turn a graded target into a mask
     steps, seconds = planned(params, k, levels)
     settings = FitParams(
