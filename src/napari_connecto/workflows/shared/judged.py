@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,13 @@ def judging_job(
 ) -> Job[dict[str, Any]]:
     """Judge an answer into `FOLDER` of a run's folder; the report of the check.
 
-    ``region`` is in voxels of the volume's finest level.
+    ``region`` is in voxels of the volume's finest level. Reports have no payload: a run's own mean something else.
     """
-    check = yield from judge.check_job(volume, output, out=folder / FOLDER, region=region, client=client)
-    return dict(check.report)
+    job = judge.check_job(volume, output, out=folder / FOLDER, region=region, client=client)
+    try:
+        while True:
+            yield replace(next(job), payload=None)
+    except StopIteration as end:
+        return dict(end.value.report)
+    finally:
+        job.close()

@@ -107,6 +107,9 @@ def test_progress_rises_to_the_end_and_names_the_map(volume, tmp_path):
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert "mapping errors" in dict(reports[-1].phases)
+    mapping = [report for report in reports if report.stage == "mapping errors"]
+    assert mapping
+    assert all(report.payload is None for report in mapping)  # a dock takes payloads for those of its own run
 
 
 def test_segment_judges_the_boundary_in_its_region(volume, tmp_path):
