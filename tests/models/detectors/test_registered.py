@@ -98,6 +98,14 @@ def test_touching_instances_stay_apart_and_nothing_else_changes(labels):
     np.testing.assert_array_equal(label_map("x", shuffled, labels.shape), made)
 
 
+def test_a_gap_between_objects_of_low_score_is_no_object():
+    labels = np.repeat([[[1, 1, 2, 2]]], 2, axis=1)
+    made = label_map("d", (labels, np.array([0.0, 0.1, 0.9], np.float32)), labels.shape)
+    np.testing.assert_allclose(made[0, 0], [0.1, 0.1, 0.9, 0.9])
+    made = label_map("d", (labels, np.array([0.0, 0.9, 0.1], np.float32)), labels.shape)
+    np.testing.assert_allclose(made[0, 0], [0.9, GAP, 0.1, 0.1])
+
+
 def test_points_reach_their_score_at_the_voxel_that_holds_them():
     made = point_map("x", [[0.4, 3, 4.2, 1.0], [1, 0, 0, 0.5]], (2, 6, 8), np.array([0.3, 1.0, 1.0]))
     assert made[0, 3, 4] == pytest.approx(1, abs=0.03)

@@ -147,7 +147,7 @@ def test_flips_are_told_in_reason_fingerprint_and_estimate():
     volume = Volume.from_array(np.random.default_rng(0).random((33, 33, 33), np.float32), NM)
     box, params = volume.levels[0].box, SegmentParams(flips=True)
     plain, flipped = (chosen(volume, p, Edges(), box) for p in (SegmentParams(), params))
-    assert flipped.reason == plain.reason + ", and over flips"
+    assert flipped.reason == plain.reason + ", averaged over flips"
     prints = [fingerprint(volume, choice, Edges(), box)["params"] for choice in (plain, flipped)]
     assert prints[1] == prints[0] | {"flips": True}
     assert flipped.model.card.network != plain.model.card.network
@@ -155,7 +155,7 @@ def test_flips_are_told_in_reason_fingerprint_and_estimate():
     both = ThreeDirections.of(Edges(), Solid(), flips=True)
     assert _answers(both) == pytest.approx(4.8)
     for wrong in (SegmentParams(flips=True, directions="one"), SegmentParams(flips=True, mode="2d")):
-        with pytest.raises(InputError, match=r"got flips without three directions \(mode .*leave flips out"):
+        with pytest.raises(InputError, match=r"got flips without three directions \(mode .*switch flips off"):
             segment(volume, wrong, model=Edges())
     with pytest.raises(InputError, match="got flips without three directions"):
         segment(volume, params)

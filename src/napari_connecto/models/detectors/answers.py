@@ -33,7 +33,7 @@ def probability_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
 
 
 def label_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
-    """Their score inside instances (1 without one), 0 outside, `GAP` where one touches the next.
+    """Their score inside instances (1 without one), 0 outside, at most `GAP` where one touches the next.
 
     With a threshold from `GAP` to the scores, connected regions are the instances again.
 
@@ -51,7 +51,8 @@ def label_map(name: str, answer: Any, shape: Vec3) -> np.ndarray:
     out = (found > 0).astype(np.float32) if scores is None else _scored(name, found, scores)
     for axis in range(3):
         here, after = np.moveaxis(found, axis, 0)[:-1], np.moveaxis(found, axis, 0)[1:]
-        np.moveaxis(out, axis, 0)[:-1][(here > 0) & (after > 0) & (here != after)] = GAP
+        edge = np.moveaxis(out, axis, 0)[:-1]
+        np.minimum(edge, GAP, out=edge, where=(here > 0) & (after > 0) & (here != after))
     return out
 
 

@@ -96,7 +96,7 @@ class Blobs:
         """Instances (z, y, x), of any numbers, and a score for each.
 
         The score is c / (c + least) of the contrast c with the surroundings: 0.5 at the least contrast, 0.8 at four
-        times that.
+        times that. An object of several tiles gets the mean of their scores.
         """
         wide = self._wide(image, voxel_nm)
         mask, height = self._mask(1 - image if self.dark else image, wide)

@@ -25,9 +25,9 @@ class Detector(Protocol):
       ``normalisation`` says. Beyond the volume's border its edge is repeated. It may be changed.
     - ``voxel_nm`` is the size of its voxels in nm, (z, y, x); in pixels where the volume states none.
     - The answer is, by ``answers``: "probability", float (z, y, x) in [0, 1]; "labels", integers (z, y, x), 0 for
-      background, an object each, or a pair of them and of scores in [0, 1], (n + 1,), that of object i at i; "points",
-      (n, 3) positions in voxels of ``image``, (z, y, x), where the middle of the first voxel is (0, 0, 0), or (n, 4)
-      with a score in [0, 1].
+      background, an object each, or a pair of them and of scores in [0, 1], (n + 1,), that of object i at i (objects
+      below the threshold of the search, 0.5, are dropped); "points", (n, 3) positions in voxels of ``image``, (z, y,
+      x), where the middle of the first voxel is (0, 0, 0), or (n, 4) with a score in [0, 1].
     - What it says of a place depends on no voxel farther away than ``halo``, and on no other call.
 
     These class attributes may be left out (defaults in brackets), and so may the method ``reads``, which gives some of

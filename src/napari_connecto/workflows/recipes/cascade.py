@@ -35,11 +35,10 @@ def detect(run: Detect, client: Any) -> Job[Summary]:
     volume = open_spec(run.volume)
     cascade = yield from _cascade_job(run, volume)
     finest = None if run.cascade is None else cascade_folder(run.cascade) / "level_0"
-    guard, missing = guard_beside(run.error_map, finest, "a detector alone has no guard; a cascade may have one")
+    guard = guard_beside(run.error_map, finest, cascade.stages[0], "a detector alone has no guard; give a cascade")
     where: dict[str, Any] = {"out": run.out, "client": client, "region": run.region}
     found = yield from detect_job(volume, cascade, run.params, guard=guard, **where)
-    lines = [*clipped_lines(run.region, volume), *report_lines(found.report), *missing]
-    lines += judged_lines(found.report, run.out)
+    lines = [*clipped_lines(run.region, volume), *report_lines(found.report), *judged_lines(found.report, run.out)]
     return Summary(run.out, lines, {"objects": len(found)})
 
 

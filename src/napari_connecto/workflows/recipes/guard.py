@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job
+from napari_connecto.core.model import Predictor
 from napari_connecto.models.files import load_model
 from napari_connecto.workflows.inspect.guard.check import check_pair_job
 from napari_connecto.workflows.inspect.guard.fit import fit_guard_job
@@ -38,19 +40,31 @@ def guard_check(run: GuardCheck, client: Any) -> Job[Summary]:
     return Summary(run.out, [*clipped_lines(run.region, volume), *check.lines()], figures)
 
 
-def guard_beside(wanted: bool, folder: Path | None, instead: str) -> tuple[Guard | None, list[str]]:
-    """The guard of the model in a folder, where an error map is wanted; why there is none, in words.
+def guard_beside(wanted: bool, folder: Path | None, model: Predictor | None, instead: str = "") -> Guard | None:
+    """The guard of the model in a folder, where an error map is wanted.
 
-    ``instead`` says what is run without a folder.
+    Parameters
+    ----------
+    wanted
+        Whether it is.
+    folder, model
+        Of the model, and the model itself if it is loaded; no folder: there is no model.
+    instead
+        Why there is no model, and what to do.
+
+    Raises
+    ------
+    InputError
+        If there is none: said before the run, not after it.
     """
     if not wanted:
-        return None, []
+        return None
     if folder is None:
-        return None, [f"no error map: {instead}"]
+        raise InputError(f"got --error-map, but {instead}; or leave --error-map out")
     if not guarded(folder):
         fit = f"napari-connecto guard fit IMAGE LABELS --model {folder}"
-        return None, [f"no error map: the model has no guard; fit one with `{fit}`"]
-    return load_guard(folder), []
+        raise InputError(f"got --error-map, but the model has no guard; fit one with `{fit}`, or leave --error-map out")
+    return load_guard(folder, model=model)
 
 
 def judged_lines(found: Mapping[str, Any], out: str | Path) -> list[str]:

@@ -35,14 +35,14 @@ STATED = ("boundary_threshold", "merge_threshold", "min_size")
 def segment(run: Segment, client: Any) -> Job[Summary]:
     """Segment an image by a model, or a boundary map."""
     volume, model, params = _inputs(run)
+    folder = None if run.model is None else model_folder(run.model)
+    guard = guard_beside(run.error_map, folder, model, "a guard judges the answer of a model; give the model")
     told: list[str] = []
     gate, phases = None, Phases({"contrast": 0, "segmenting": 1})
     if model is not None and run.model is not None:
         phases = Phases({"contrast": CALLS, "segmenting": TILES * OOD_CALLS + tiles_in(volume, model, run.region)})
         told = yield from phases.run("contrast", notices_job(volume, model))
         gate = load_gate(model_folder(run.model))
-    folder = None if run.model is None else model_folder(run.model)
-    guard, missing = guard_beside(run.error_map, folder, "a guard judges the answer of a model; give the model")
     where: dict[str, Any] = {"out": run.out, "region": run.region, "client": client, "guard": guard}
     labels = yield from phases.run("segmenting", segment_job(volume, params, model=model, gate=gate, **where))
     count, level, seen = int(labels.metadata["segments"]), labels.levels[0], stated(labels.metadata)
@@ -50,7 +50,7 @@ def segment(run: Segment, client: Any) -> Job[Summary]:
     voxel = " x ".join(f"{v:.4g}" for v in level.voxel_nm)
     made = f"{count} segments ({shown}) in {' x '.join(map(str, level.shape))} voxels of {voxel} nm"
     lines = [*told, *clipped_lines(run.region, volume), made, labels.metadata["reason"]]
-    lines += [*([seen["sentence"]] if seen else []), *missing, *judged_lines(labels.metadata, run.out)]
+    lines += [*([seen["sentence"]] if seen else []), *judged_lines(labels.metadata, run.out)]
     return Summary(run.out, lines, {"segments": count, "mode": labels.metadata["mode"], KEY: seen or None})
 
 
@@ -72,14 +72,14 @@ def predict(run: Predict, client: Any) -> Job[Summary]:
     """Run a model."""
     folder = model_folder(run.model)
     model = load_model(folder, backend=run.backend, tile=run.tile)
+    guard = guard_beside(run.error_map, folder, model)
     volume, gate = open_spec(run.volume), load_gate(folder)
     looked = model.card.task == BOUNDARY
     phases = Phases({"contrast": CALLS * looked, "predicting": TILES * OOD_CALLS + tiles_in(volume, model, run.region)})
     notices = (yield from phases.run("contrast", notices_job(volume, model))) if looked else []
-    guard, missing = guard_beside(run.error_map, folder, "")
     job = predict_job(volume, model, out=run.out, region=run.region, client=client, gate=gate, guard=guard)
     found = yield from phases.run("predicting", job)
     told = stated(found.metadata)
     made = f"{', '.join(found.metadata['outputs'])} at {found.levels[0].shape}"
-    lines = [*notices, *clipped_lines(run.region, volume), made, told["sentence"], *missing]
+    lines = [*notices, *clipped_lines(run.region, volume), made, told["sentence"]]
     return Summary(run.out, [*lines, *judged_lines(found.metadata, run.out)], {KEY: told})

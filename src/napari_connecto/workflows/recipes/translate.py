@@ -129,23 +129,24 @@ def translate(run: Translate, client: Any) -> Job[Summary]:
     translator = load_translator(translator_folder(run.translator), backend=run.backend, tile=run.tile)
     volume, out = open_spec(run.volume), Path(run.out)
     model = _boundary_model(run, translator)
-    guard, missing = guard_beside(run.error_map, model, "no boundary model looks for membranes")
+    segmenter = None if model is None else load_model(model, backend=run.backend)
+    guard = guard_beside(run.error_map, model, segmenter, "no boundary model looks for membranes; give --membranes")
     where: dict[str, Any] = {"region": run.region, "client": client}
     again = 1.2 if run.disagreement and model else 0.0  # every pass is made once more for its membranes
     phases = Phases({"translating": 1, CHECKING: 0.3 if model else 0.01, "disagreement": again})
     found = yield from phases.run("translating", translate_job(volume, translator, run.params, out=out, **where))
     lines = clipped_lines(run.region, volume) + found.lines()
-    if model is None:
+    if model is None or segmenter is None:
         worst = yield from phases.call(CHECKING, partial(worst_regions, found.aleatoric, found.epistemic, SHOWN))
-        return Summary(run.out, lines + _listed(worst, out / WORST) + missing, {"seams": found.report["seams"]})
-    segmenter, box = load_model(model, backend=run.backend), _in_mean(run.region, volume, found)
+        return Summary(run.out, lines + _listed(worst, out / WORST), {"seams": found.report["seams"]})
+    box = _in_mean(run.region, volume, found)
     params = replace(tuned_params(model), mode="auto", directions="auto")
     how: dict[str, Any] = {"out": out / SEGMENTS, "region": box, "xray": volume, "places": SHOWN, "client": client}
     how["guard"] = guard
     checked = yield from phases.run(CHECKING, check_translation_job(found, segmenter, params, **how))
     write_places(checked.places, out / WORST)
     lines += [*checked.lines(), f"{len(checked.places)} uncertain places in {out / WORST}; tables in {out / SEGMENTS}"]
-    lines += [*missing, *judged_lines(checked.labels.metadata, out / SEGMENTS)]
+    lines += judged_lines(checked.labels.metadata, out / SEGMENTS)
     if run.disagreement:
         asking = membranes_job(volume, translator, segmenter, run.params, out=out / MEMBRANES, **where)
         told = yield from phases.run("disagreement", asking)

@@ -80,13 +80,13 @@ def chosen(
             cubic = params.volumetric and level.voxel_nm[0] <= CUBIC * level.voxel_nm[2]
             volumetric = (volumetric or own_volumetric(model)) if cubic else None
             reason += "" if volumetric is None else ", with a volumetric model"
-            reason += ", and over flips" if params.flips else ""
+            reason += ", averaged over flips" if params.flips else ""
             model = ThreeDirections.of(model, volumetric, flips=params.flips)
             level = fitting_level(volume, model.card)
     if params.flips and not isinstance(model, ThreeDirections):
         raise InputError(
-            f"got flips without three directions ({reason}); they need a model, mode 3d and directions='three': leave "
-            "flips out"
+            f"got flips without three directions ({reason}); they need a model, mode 3d and directions='three': switch "
+            "flips off"
         )
     stored = any(level is one for one in volume.levels)
     own = None if stored or model is None or params.grid == "model" else stored_level(volume, model.card)

@@ -22,7 +22,7 @@ from napari_connecto.workflows.segment.params import SegmentParams
 from napari_connecto.workflows.segment.volumetric import VOLUMETRIC
 
 SIDE = 128
-"""Largest side of a tile. A tile is 3 x 128 sections, which is what a cancelled run waits for."""
+"""Largest side of a tile. A tile is 3 x 128 sections, and a cancelled run waits for it; with flips, 12 x 128."""
 FIXED = 256
 """Largest side of a tile that cannot be made smaller: a cube of 512 with its halo takes gigabytes."""
 SQUARE = 1.02

@@ -69,13 +69,14 @@ class SegmentParams:
     )
     volumetric: bool = param(
         True,
-        "In three directions, average with the model's own network of volumes, if it brings one and voxels are at most "
-        "1.5 times as deep as wide.",
+        "In three directions, average with the model's volumetric companion, if it has one and voxels are at most 1.5 "
+        "times as deep as wide.",
         advanced=True,
     )
     flips: bool = param(
         False,
-        "In three directions, average the answers to what the model reads and to its flips: 4 to 5 times the cost.",
+        "In three directions, also run the model on flipped input and average (test-time augmentation): 4 to 5 times "
+        "the cost, and cancelling takes longer.",
         advanced=True,
     )
     grid: str = param(

@@ -118,10 +118,11 @@ def predict_job(
         filling = fill_job(job.path, volume, model, "uint8", "predicting", metadata=told, **place)
         store = yield from phases.run("predicting", filling)
         found = store.volume(model.card.outputs[0].name)
+        report: dict[str, Any] = {"outputs": [output.name for output in model.card.outputs], **told}
+        job.write_json(REPORT, report)
         if guard is not None:
             answer = store.volume(guard.output)
-            report = yield from phases.run(JUDGING, judging_job(guard, volume, answer, job.path, region, client))
-            told[judged.KEY] = report
-            found = replace(found, metadata={**found.metadata, judged.KEY: report})
-        job.write_json(REPORT, {"outputs": [output.name for output in model.card.outputs], **told})
+            verdict = yield from phases.run(JUDGING, judging_job(guard, volume, answer, job.path, region, client))
+            found = replace(found, metadata={**found.metadata, judged.KEY: verdict})
+            job.write_json(REPORT, {**report, judged.KEY: verdict})
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_connecto.core.errors import InputError, ModelError
+from napari_connecto.core.errors import ChunkError, InputError, ModelError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Output
 from napari_connecto.core.volume import Volume
@@ -159,6 +159,26 @@ def test_a_guard_sees_what_a_search_skipped(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["guard"] == found.report["guard"]
 
 
+def test_a_check_that_fails_loses_nothing_that_was_found(tmp_path):
+    cascade, spots = fakes.cascade(), fakes.pyramid(fakes.spots())
+
+    class Fails(Oracle):
+        card = replace(judge_card(cascade.stages[0].card, INNER, HALO), digest="fails")
+
+        def __call__(self, batch, seeds):
+            raise ChunkError("a chunk that the search never read is damaged")
+
+    params = DetectParams(audit=0, force_cascade=True, ood_check="off")
+    plain = detect(spots, cascade, params, out=tmp_path / "plain")
+    judge = Guard(Fails(), cascade.stages[0].card, "p", "masks", 0.9, calibration(), None)
+    with pytest.raises(ChunkError):
+        detect(spots, cascade, params, out=tmp_path / "judged", guard=judge)
+    tables = [(tmp_path / name / "detections.csv").read_text() for name in ("plain", "judged")]
+    assert tables[0] == tables[1]
+    assert len(plain) > 0
+    assert (tmp_path / "judged" / "report.json").exists()
+
+
 def test_a_guard_that_cannot_judge_the_run_is_refused(volume, tmp_path):
     with pytest.raises(ModelError, match="fitted to 'blobs', not to 'blobs'"):
         predict(volume, Threshold(), out=tmp_path / "a", guard=guard())
@@ -171,12 +191,10 @@ def test_a_guard_that_cannot_judge_the_run_is_refused(volume, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_shell_says_in_a_line_why_there_is_no_map(tmp_path):
-    assert guard_beside(False, tmp_path, "") == (None, [])
-    [missing] = guard_beside(True, tmp_path, "")[1]
-    command = f"`napari-connecto guard fit IMAGE LABELS --model {tmp_path}`"
-    assert missing == f"no error map: the model has no guard; fit one with {command}"
-    assert guard_beside(True, None, "a detector alone has no guard")[1] == [
-        "no error map: a detector alone has no guard"
-    ]
+def test_a_map_that_cannot_be_made_is_refused_before_the_run(tmp_path):
+    assert guard_beside(False, tmp_path, None) is None
+    with pytest.raises(InputError, match="has no guard; fit one with `napari-connecto guard fit IMAGE LABELS"):
+        guard_beside(True, tmp_path, None)
+    with pytest.raises(InputError, match="but a detector alone has no guard; give a cascade; or leave --error-map out"):
+        guard_beside(True, None, None, "a detector alone has no guard; give a cascade")
     assert judged_lines({}, tmp_path) == []

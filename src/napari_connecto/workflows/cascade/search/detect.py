@@ -142,7 +142,7 @@ def detect_job(
     params = params or DetectParams()
     need_judge_of(cascade.stages[0], guard)
     if guard is not None and params.damaged:
-        raise InputError("a guard cannot judge damaged chunks; leave on_bad_chunk at 'fail', or search without a guard")
+        raise InputError("a guard cannot judge damaged chunks; set on_bad_chunk to 'fail', or make no error map")
     region = None if region is None else inside(volume, region)
     planned = with_levels(volume, cascade)
     make_plan(
@@ -169,22 +169,26 @@ def detect_job(
         yield from phases.run("search", search.descend(region))
         found = yield from phases.run(OBJECTS, search.costs.timed(OBJECTS, search.objects()))
         audit = yield from phases.run(AUDIT, audit_job(search, region, found))
-        report = {**build_report(search, cascade, plan, found, audit), KEY: check.to_json()}
-        if volume.metadata.get(UNIT) == PIXEL:
-            report[UNIT] = PIXEL  # of all lengths, whatever the columns are called
-        own = volume.levels[0]
-        report["image"] = {k: list(getattr(own, k)) for k in ("shape", "voxel_nm", "origin_nm")}
-        report["region"] = None if region is None else [*region.start, *region.stop]
-        if guard is not None:
-            answer = search.store.volume(MAP)
-            judging = judging_job(guard, volume, answer, job.path, region, client)
-            report[judged.KEY] = yield from phases.run(JUDGING, judging)
+        report = {**build_report(search, cascade, plan, found, audit), KEY: check.to_json(), **_of(volume, region)}
         found = replace(found, report=report)
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)
+        if guard is not None:  # after all is kept: no verdict changes what was found
+            judging = judging_job(guard, volume, search.store.volume(MAP), job.path, region, client)
+            report[judged.KEY] = yield from phases.run(JUDGING, judging)
+            job.write_json(REPORT, report)
         if region is None:
             shutil.rmtree(job.path / LEVELS, ignore_errors=True)
         return found
+
+
+def _of(volume: Volume, region: Box | None) -> dict[str, Any]:
+    """What a report says of the image and the part that was searched."""
+    own = volume.levels[0]
+    told: dict[str, Any] = {"image": {k: list(getattr(own, k)) for k in ("shape", "voxel_nm", "origin_nm")}}
+    told["region"] = None if region is None else [*region.start, *region.stop]
+    # of all lengths, whatever the columns are called
+    return told | ({UNIT: PIXEL} if volume.metadata.get(UNIT) == PIXEL else {})
 
 
 def check_job(

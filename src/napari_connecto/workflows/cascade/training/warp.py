@@ -9,7 +9,8 @@ import cc3d
 import numpy as np
 
 SHARE, MANY = 0.5, 500
-"""Share of the crops that are warped where there are few labelled objects; from so many on (per section) none is."""
+"""Share of the crops that are warped where little is labelled; from so many outlines on, none is. An object has one
+outline in each section."""
 SIZES = (0.8, 1.25)
 """Range of the changes of size."""
 KNOTS, BENT = 4, 0.03

@@ -68,7 +68,8 @@ class Detect(WithDetector):
     backend: Backend = backend_field()
     error_map: bool = error_map_field(
         "Also write a map of where the answer is probably wrong, and the worst places, into OUT/check; reads all of "
-        "the image at the finest level. The cascade's finest model needs a guard (see guard fit)."
+        "the image at the finest level, which is not in the estimate. The cascade's finest model needs a guard (see "
+        "guard fit)."
     )
     params: DetectParams = param(DetectParams(), "How it searches.")
 

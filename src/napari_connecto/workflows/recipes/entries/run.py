@@ -171,7 +171,7 @@ def tile_field() -> Any:
 
 ERROR_MAP = (
     "Also write a map of where the answer is probably wrong, and the worst places, into OUT/check; the model needs a "
-    "guard (see guard fit)."
+    "guard (see guard fit). Not part of the estimate."
 )
 
 
