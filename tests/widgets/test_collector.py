@@ -12,8 +12,11 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_connecto.widgets.shared.frame.dock import Dock
+from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.viewer import collector
 from napari_connecto.widgets.viewer.collector import Collector
+from napari_connecto.widgets.viewer.shown import Shown
+from napari_connecto.widgets.viewer.view import RESULT
 
 
 class Node:
@@ -66,7 +69,7 @@ def test_a_short_collection_freezes_nothing(monkeypatch):
 
 
 def test_garbage_of_later_is_still_collected(opened):
-    """Nothing that is made and dropped while a dock is open stays in memory."""
+    """What is made and dropped between two collections is freed by the second."""
     gone = weakref.ref(Node())
     gc.collect()
     assert gone() is None
@@ -120,17 +123,62 @@ def test_what_another_program_has_frozen_stays_frozen(always):
     assert gc.get_freeze_count() >= count
 
 
-@pytest.mark.gl
-def test_an_image_that_is_removed_while_a_dock_is_open_is_freed(own_viewer, always):
-    """Its memory is what a user wants back; the dock, the image and a collection came before."""
-    dock = Dock()
-    dock.follow(own_viewer, MagicMock())  # no image box, which might hold the layer by itself
+@pytest.fixture
+def docked(own_viewer, always):
+    """A dock with its image box, which is on the only image, named "big"; it was kept, and a collection came."""
+    dock, box = Dock(), InputBox(own_viewer)
+    dock.follow(own_viewer, box)
     own_viewer.add_image(np.zeros((4, 40, 40), np.uint8), name="big")
-    gone = weakref.ref(own_viewer.layers["big"].data)
+    box.newest.keep()
     gc.collect()
     assert gc.get_freeze_count() > 0
+    yield own_viewer
+    box.close_jobs()
+    dock.close_jobs()
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("metadata", [{}, {RESULT: True}], ids=["image", "result"])
+def test_a_layer_that_is_removed_while_a_dock_is_open_is_freed(docked, metadata):
+    """Its memory is what a user wants back; results hold what they show."""
+    docked.add_image(np.zeros((4, 40, 40), np.uint8), name="second", metadata=metadata)
+    gone = weakref.ref(docked.layers["second"].data)
+    gc.collect()
+    docked.layers.remove("second")
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.gl
+def test_the_image_of_a_dock_is_freed_when_it_is_removed(docked):
+    """Chosen and worked on: the dock lets go of it."""
+    gone = weakref.ref(docked.layers["big"].data)
+    docked.layers.remove("big")
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.gl
+def test_an_image_that_is_removed_before_a_dock_opens_is_freed(own_viewer, always):
+    """Garbage must not be left out with the rest."""
+    own_viewer.add_image(np.zeros((4, 40, 40), np.uint8), name="big")
+    gone = weakref.ref(own_viewer.layers["big"].data)
     own_viewer.layers.remove("big")
+    dock = Dock()
+    dock.follow(own_viewer, MagicMock())
     gc.collect()
     assert gone() is None
     dock.close_jobs()
-    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.gl
+def test_results_that_go_together_cost_one_full_collection(docked):
+    """napari collects whenever a layer is removed, and each collection stops the viewer."""
+    shown, voxels = Shown(docked), np.zeros((4, 40, 40), np.uint8)
+    for name in ("map", "marks", "mask"):
+        shown.layers[name] = docked.add_image(voxels, name=name, metadata={RESULT: True})
+    before = gc.get_stats()[2]["collections"]
+    shown.clear()
+    assert gc.get_stats()[2]["collections"] == before + 1
+    assert [layer.name for layer in docked.layers] == ["big"]

@@ -8,6 +8,8 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.layers._source import layer_source
+
 from napari_connecto.core.jobs import Progress
 from napari_connecto.widgets.shared.frame.image import InputBox
 from napari_connecto.widgets.viewer.view import RESULT
@@ -83,6 +85,29 @@ def test_neither_results_nor_what_programs_add_are_followed(viewer, box, drag):
     assert (box.layer.name, box.newest.isHidden()) == ("first", True)
     drag("second")
     assert box.layer.name == "second"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_of_a_file_with_channels_the_first_one_is_taken(viewer, box, drag, kept):
+    """The others are the same file, whether the first was chosen or offered."""
+    drag("first")
+    if kept:
+        box.newest.keep()
+    with layer_source(path="channels.tif"):
+        viewer.add_image(np.zeros((3, 2, 20, 20), np.uint8), channel_axis=0, name=["red", "green", "blue"])
+    name, offer = ("first", "Use 'red'") if kept else ("red", "")
+    assert (box.layer.name, box.newest.text()) == (name, offer)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_hidden_layers_are_neither_chosen_nor_offered(viewer, box, drag, kept):
+    """The truths of a sample are hidden images."""
+    drag("first")
+    if kept:
+        box.newest.keep()
+    with layer_source(sample=("napari-connecto", "xray")):
+        viewer.add_image(np.zeros((2, 20, 20), np.uint8), name="EM (truth)", visible=False)
+    assert (box.layer.name, box.newest.isHidden()) == ("first", True)
 
 
 def test_an_offer_ends_with_its_layer_and_follows_its_name(viewer, box, drag):

@@ -244,8 +244,10 @@ class ResultLayers:
 
     def _drop(self) -> None:
         """Nothing is found (any more): remove the empty layers."""
-        for layer in self.shown:
-            self._viewer.layers.remove(layer)
+        if shown := self.shown:
+            with self._viewer.layers.batched_update():  # one full collection
+                for layer in shown:
+                    self._viewer.layers.remove(layer)
         self.points = self._map = self._mask_layer = None
 
     def _refill(self, layer: Layer | None, arrays: list[Any], keywords: dict[str, Any]) -> bool:

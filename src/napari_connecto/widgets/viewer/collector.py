@@ -2,7 +2,7 @@
 
 A full collection searches every object of the process and stops all threads meanwhile: with torch, MONAI and napari
 loaded, 770 000 objects and 0.4 s. Nearly all of them belong to modules, which are never garbage. So what has survived a
-long collection is left out of the next ones, until a layer of the user's goes.
+long collection is left out of the next ones, until a layer is removed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Collector:
         if not self._on and not gc.get_freeze_count():
             self._on = True
             gc.callbacks.append(self._on_collection)
-            gc.collect(1)
-            gc.freeze()  # napari; to collect all first would take 0.1 s
+            gc.collect()  # 0.1 s; what is garbage now, such as a layer that was removed, would stay with the rest
+            gc.freeze()
 
     def close(self, dock: Hashable) -> None:
         """A dock closes; after the last one Python collects as before."""

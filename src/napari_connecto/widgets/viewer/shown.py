@@ -22,8 +22,12 @@ class Shown:
 
     def clear(self) -> None:
         """Remove what is still there."""
-        for name in list(self.layers):
-            self.remove(name)
+        there = [layer for layer in self.layers.values() if layer in self._viewer.layers]
+        self.layers.clear()
+        if there:
+            with self._viewer.layers.batched_update():  # napari runs one full collection, not one a layer
+                for layer in there:
+                    self._viewer.layers.remove(layer)
 
     def add(self, volume: Volume, image: Layer, finest: Level, name: str, **look: Any) -> Layer:
         """An image layer of a volume on the image layer whose level 0 is ``finest``; never offered as input."""

@@ -17,7 +17,6 @@ from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.widgets.shared.subject import Choice
 from napari_connecto.widgets.shared.worker import State
 from napari_connecto.widgets.viewer.collector import COLLECTOR
-from napari_connecto.widgets.viewer.view import RESULT
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.shared.live.live import LiveButton
@@ -122,10 +121,9 @@ class Dock(QWidget):
             self._docked = self.parent() is not None
         return super().event(event)
 
-    def _on_removing(self, event: Any) -> None:
+    def _on_removing(self, _event: Any) -> None:
         """A layer is about to be removed; napari runs a full collection after it, which must find what it held."""
-        if RESULT not in event.source[event.index].metadata:
-            COLLECTOR.search_all()
+        COLLECTOR.search_all()
 
     def _on_front(self) -> None:
         """Of two docks that are tabs, the key of Live belongs to the one in front."""

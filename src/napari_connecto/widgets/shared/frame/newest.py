@@ -16,8 +16,8 @@ class NewestImage(QPushButton):
     """Chooses an image layer when it is opened from a file or sample; or shows itself, and a click chooses it.
 
     It asks where the chosen image was chosen by hand or is being worked on (`keep`), and where there are layers that
-    somebody has painted or marked. Layers that programs add, and further layers of one file, are neither chosen nor
-    offered.
+    somebody has painted or marked. Layers that programs add, hidden ones, and further layers of one file are neither
+    chosen nor offered.
     """
 
     def __init__(self, viewer: Any, layers: LayerCombo) -> None:
@@ -53,7 +53,9 @@ class NewestImage(QPushButton):
 
     def _on_inserted(self, event: Any) -> None:
         new, chosen = event.value, self._layers.layer
-        if chosen is None or new is chosen or not _opened(new) or _one_file(new, chosen):
+        if chosen is None or new is chosen or not _opened(new):
+            return
+        if any(_origin(new) == _origin(layer) for layer in (chosen, self._offered) if layer is not None):
             return
         if chosen is self._kept or any(_handmade(layer) for layer in self._viewer.layers):
             self._offered = new
@@ -67,7 +69,9 @@ class NewestImage(QPushButton):
             self.keep()
 
     def _show(self, _event: Any = None) -> None:
-        """Show the offer while it is one."""
+        """Show the offer while it is one; forget layers that are gone."""
+        if self._kept not in self._viewer.layers:
+            self._kept = None
         if self._offered is not None and (
             self._offered is self._layers.layer or self._offered not in self._viewer.layers
         ):
@@ -78,12 +82,8 @@ class NewestImage(QPushButton):
 
 
 def _opened(layer: Layer) -> bool:
-    """Whether an image comes from a file or a sample."""
-    return isinstance(layer, Image) and RESULT not in layer.metadata and any(_origin(layer))
-
-
-def _one_file(new: Layer, chosen: Layer) -> bool:
-    return _origin(new) == _origin(chosen)
+    """Whether a visible image comes from a file or a sample."""
+    return isinstance(layer, Image) and layer.visible and RESULT not in layer.metadata and any(_origin(layer))
 
 
 def _origin(layer: Layer) -> tuple[Any, ...]:
