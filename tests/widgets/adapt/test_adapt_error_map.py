@@ -9,10 +9,14 @@ import pytest
 
 pytest.importorskip("napari")
 
+from qtpy.QtCore import QPointF
+from qtpy.QtGui import QEnterEvent
+from qtpy.QtWidgets import QApplication
+
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import new_model, read_card
 from napari_connecto.models.inspect.pair import judge_card
-from napari_connecto.widgets.shared.error_map import ERROR, NO_GUARD
+from napari_connecto.widgets.shared.error_map import ERROR, NO_GUARD, TIP, ErrorMapBox
 from napari_connecto.widgets.shared.worst import WORST
 from napari_connecto.workflows.inspect.guard.calibration import Calibration
 from napari_connecto.workflows.inspect.guard.guard import Guard
@@ -30,6 +34,26 @@ def guarded_library(files, tmp_path):
     limits = Calibration(("quality", "error"), np.zeros(2), np.ones(2), np.ones(2), 0.0, 0.05, 2, 100)
     Guard(judge, card, "boundary", "membranes", 1.0, limits, None).save(folder / "near")
     return folder
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("again", ["show", "enter"])
+def test_a_guard_that_was_fitted_meanwhile_is_found(viewer, guarded_library, tmp_path, again):
+    """It is fitted in another dock; the box looks again when it is shown, or the mouse comes to it."""
+    guard, aside = guarded_library / "near" / "guard", tmp_path / "aside"
+    guard.rename(aside)
+    errors = ErrorMapBox(viewer)
+    errors.show()
+    errors.suit(guarded_library / "near")
+    assert (errors.box.isEnabled(), errors.box.toolTip()) == (False, NO_GUARD)
+    aside.rename(guard)
+    if again == "show":
+        errors.hide()
+        errors.show()
+    else:
+        QApplication.sendEvent(errors, QEnterEvent(*[QPointF(1, 1)] * 3))
+    assert (errors.box.isEnabled(), errors.box.toolTip()) == (True, TIP)
+    errors.close()
 
 
 @pytest.mark.gl

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer
+from qtpy.QtGui import QEnterEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_connecto.core.errors import ConnectoError
@@ -18,16 +19,17 @@ from napari_connecto.workflows.shared.judged import FOLDER, guarded
 
 ERROR = "error probability"
 TIP = (
-    "Also map where the answer is probably wrong, by the guard of the model, when the run ends.\n"
-    "The map becomes a layer, and its worst places a list to jump to."
+    "Also map where the answer is probably wrong, with the guard of the model, when the run ends.\n"
+    "The map becomes a layer, and its worst places a list to jump to. The estimate does not include it."
 )
 OF_SEARCH = (
-    "Also map where the answer is probably wrong, by the guard of the finest model, also where the search skips,\n"
-    "so all of the image is read. Run all makes it at its end, and its worst places become a list to jump to."
+    "Also map where the answer is probably wrong, with the guard of the finest model.\n"
+    "This reads the whole image, including what the search skips, and is not in the estimate.\n"
+    "Made by Run all, at its end; the worst places become a list."
 )
 OF_TRANSLATION = (
-    "Also map where the membranes found in the translation are probably wrong, by the guard of the boundary model.\n"
-    "Run all makes it at its end, and its worst places become a list to jump to."
+    "Also map where the membranes found in the translation are probably wrong, with the guard of the boundary model.\n"
+    "Run all makes it at its end, and its worst places become a list to jump to. The estimate does not include it."
 )
 NO_GUARD = "The model has no guard; fit one in Inspect a model, tab Trust"
 
@@ -45,6 +47,7 @@ class ErrorMapBox(QWidget):
     def __init__(self, viewer: Any, tip: str = TIP) -> None:
         super().__init__()
         self._tip = tip
+        self._model: Path | None = None
         self._shown = Shown(viewer)
         self.box = QCheckBox("Error map")
         self.about = text_line("What the guard says of the answer; it advises and changes nothing")
@@ -64,9 +67,23 @@ class ErrorMapBox(QWidget):
 
     def suit(self, model: Path | None) -> None:
         """Offer a map if the model in this folder has a guard; else say why not."""
-        there = model is not None and guarded(model)
+        self._model = model
+        self._look()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look again: a guard may have been fitted in another dock."""
+        super().showEvent(event)
+        self._look()
+
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """Look again, before the click."""
+        super().enterEvent(event)
+        self._look()
+
+    def _look(self) -> None:
+        there = self._model is not None and guarded(self._model)
         self.box.setEnabled(there)
-        self.box.setToolTip(self._tip if there or model is None else NO_GUARD)
+        self.box.setToolTip(self._tip if there or self._model is None else NO_GUARD)
 
     def forget(self) -> None:
         """List nothing; layers stay."""
