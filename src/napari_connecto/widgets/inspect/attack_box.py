@@ -103,7 +103,7 @@ def _bar(name: str, run: Any, colour: str) -> Bar:
     low, high = run.interval
     tip = f"{name}: {run.flips} of {run.tried} answers flipped (95 % interval {percent(low)} to {percent(high)})"
     ink = OKABE_ITO[colour] if colour else "#808080"
-    return Bar(name, run.flips / run.tried, ink, f"{run.flips} of {run.tried}", tip=tip.replace("%", " %"))
+    return Bar(name, run.flips / run.tried, ink, f"{run.flips} of {run.tried}", tip=tip)
 
 
 def verdict(told: Attacked) -> str:
