@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import json
+import os
+import shutil
 import sys
 import textwrap
 import time
@@ -21,7 +22,8 @@ import napari_connecto as nc
 from napari_connecto import cli
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError, StoreError
 from napari_connecto.models.datasets import loaders
-from napari_connecto.models.datasets.apart import RUNNING, is_whole, load_job
+from napari_connecto.models.datasets.apart import load_job
+from napari_connecto.models.datasets.stage import STAGE
 from napari_connecto.models.datasets.table import DATASETS
 from napari_connecto.phantoms import phantom
 from napari_connecto.workflows.adapt.build_domain import UNPACKING, built_job, offered_data
@@ -139,7 +141,7 @@ def half(server, tmp_path):
     (folder / "mine.txt").write_text("from before")
     job = load_job(DATASETS["snemi"], folder)
     for _ in job:
-        file = folder / "snemi_train.h5"
+        file = folder / STAGE / "snemi_train.h5"
         if file.is_file() and file.stat().st_size == 1000:
             break
     yield job, folder
@@ -162,24 +164,79 @@ def test_a_loader_is_cancelled_within_a_second_and_leaves_nothing_half_done(serv
     assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", "snemi_train.h5"]
 
 
-def test_what_a_killed_run_left_half_done_is_not_believed(server, volume, tmp_path):
-    """Law: neither the offer nor the job takes the file for whole; nor one from before that the loader has changed."""
-    offer = offered_data("torch_em:snemi", data=tmp_path)
-    offer.folder.mkdir()
-    (offer.folder / "old.h5").write_bytes(b"changed by the loader")
-    (offer.folder / RUNNING).write_text(json.dumps({"old.h5": [3, 5]}))
-    (offer.folder / "snemi_train.h5").write_bytes(volume[:1000])
-    assert not is_whole(offer.folder / "snemi_train.h5", offer.folder)
-    again = offered_data("torch_em:snemi", data=tmp_path)
-    assert (again.sizes, again.lines()[1]) == (offer.sizes, offer.lines()[1])
-    unknown = replace(again, sizes=(0,))  # then the file is left to the loader
-    job = built_job(unknown, tmp_path / "library", QUICK)
+def killed(folder, half):
+    """The folder of a build that was killed while its loader wrote a file."""
+    (folder / STAGE).mkdir(parents=True)
+    (folder / STAGE / "snemi_train.h5").write_bytes(half)
+
+
+def loaded(offer, tmp_path):
+    """Build until the data are there."""
+    job = built_job(replace(offer, sizes=(0,)), tmp_path / "library", QUICK)  # the file is left to the loader
     for report in job:
         if report.stage != UNPACKING:
             break
     job.close()
+    return sorted(path.name for path in offer.folder.iterdir())
+
+
+def test_what_a_killed_run_left_half_done_is_not_believed(server, volume, tmp_path):
+    """Law: neither the offer nor the job takes the file for whole."""
+    offer = offered_data("torch_em:snemi", data=tmp_path)
+    killed(offer.folder, volume[:1000])
+    again = offered_data("torch_em:snemi", data=tmp_path)
+    assert (again.sizes, again.lines()[1]) == (offer.sizes, offer.lines()[1])
+    assert loaded(again, tmp_path) == [".lock", "snemi_train.h5"]
     assert (offer.folder / "snemi_train.h5").read_bytes() == volume
-    assert [path.name for path in offer.folder.iterdir()] == ["snemi_train.h5"]
+
+
+def test_a_file_that_was_put_there_after_a_killed_run_is_kept(server, volume, tmp_path):
+    """Law: only what a loader made in its own folder is deleted; what the user downloaded by hand is used."""
+    offer = offered_data("torch_em:snemi", data=tmp_path)
+    killed(offer.folder, volume[:1000])
+    (offer.folder / "snemi_train.h5").write_bytes(volume)
+    (offer.folder / "mine.txt").write_text("mine")
+    asked = len(downloads(server))
+    assert loaded(offered_data("torch_em:snemi", data=tmp_path), tmp_path) == [".lock", "mine.txt", "snemi_train.h5"]
+    assert (offer.folder / "snemi_train.h5").read_bytes() == volume
+    assert len(downloads(server)) == asked
+
+
+def test_a_copy_of_an_interrupted_folder_keeps_its_data(server, volume, tmp_path):
+    """Law: times say nothing of what is deleted."""
+    first = offered_data("torch_em:snemi", data=tmp_path / "first")
+    killed(first.folder, volume[:1000])
+    (first.folder / "sub").mkdir()
+    (first.folder / "sub/old.h5").write_bytes(b"whole")
+    shutil.copytree(first.folder, tmp_path / "second/snemi", copy_function=shutil.copyfile)
+    os.utime(tmp_path / "second/snemi/sub/old.h5", (1, 1))
+    second = offered_data("torch_em:snemi", data=tmp_path / "second")
+    assert loaded(second, tmp_path) == [".lock", "snemi_train.h5", "sub"]
+    assert (second.folder / "sub/old.h5").read_bytes() == b"whole"
+    assert (second.folder / "sub/old.h5").stat().st_mtime == 1
+
+
+def test_one_build_at_a_time_works_in_a_folder(server, volume, tmp_path):
+    """Law: the second one refuses in a line and touches nothing; the first one ends well; then there is room."""
+    server.held = Event()
+    offer = replace(offered_data("torch_em:snemi", data=tmp_path), sizes=(0,))
+    job, half = built_job(offer, tmp_path / "library", QUICK), offer.folder / STAGE / "snemi_train.h5"
+    for _ in job:
+        if half.is_file() and half.stat().st_size == 1000:
+            break
+    with pytest.raises(StoreError, match=r"snemi' is in use by another process; wait for it") as caught:
+        nc.run(built_job(offer, tmp_path / "library", QUICK))
+    assert "\n" not in str(caught.value)
+    assert half.read_bytes() == volume[:1000]
+    server.held.set()
+    for report in job:
+        if report.stage != UNPACKING:
+            break
+    assert (offer.folder / "snemi_train.h5").read_bytes() == volume
+    job.close()
+    later = built_job(offer, tmp_path / "library", QUICK)
+    assert next(later).stage == UNPACKING
+    later.close()
 
 
 def test_errors_of_a_loader_come_through_as_they_are(server, tmp_path):

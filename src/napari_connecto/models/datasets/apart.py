@@ -8,87 +8,40 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
-from napari_connecto.core.documents import json_text, parse_json
+from napari_connecto.core.documents import json_text
 from napari_connecto.core.errors import ConnectoError, InputError, ModelError
 from napari_connecto.core.jobs import POLL_S, Job, Progress
-from napari_connecto.core.whole import whole_file
 from napari_connecto.models.datasets.loaders import em_dataset, load
+from napari_connecto.models.datasets.stage import Stage
 from napari_connecto.models.datasets.table import EmDataset
-
-RUNNING = ".loading.json"
-"""In the data's folder while a loader works there: the files from before, with their sizes and times."""
 
 
 def load_job(dataset: EmDataset, folder: Path) -> Job[tuple[Path, Path]]:
     """`load` as a job that ends at once when it is closed.
 
-    A loader writes files under their final names, and takes a file that is there for whole. So the files from before
-    are noted, and what a loader has made or changed without coming to its end is deleted: when the job is closed, or
-    by the next one, if this process was killed.
+    A loader writes files under their final names, and takes a file that is there for whole. So it works in a `Stage`:
+    what it has made gets among the data when it has come to its end, and is deleted otherwise: when the job is closed,
+    or by the next one, if this process was killed. One job at a time may work in a folder.
 
     Raises
     ------
     InputError, ModelError
         As `load`.
+    StoreError
+        As `Stage`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)
-    with whole_file(folder / RUNNING) as partial:
-        partial.write_text(json_text(_files(folder)), encoding="utf-8")
+    stage = Stage(folder)
     try:
-        found = yield from _process_job(dataset, folder)
-        (folder / RUNNING).unlink()
-        return found
+        yield from stage.fill_job()
+        image, labels = yield from _process_job(dataset, stage.path)
+        stage.settle()
+        return stage.settled(image), stage.settled(labels)
     finally:
-        remove_unfinished(folder)
-
-
-def is_whole(path: Path, folder: Path) -> bool:
-    """Whether a file is in a folder of data, and not what a loader has left unfinished."""
-    before = _noted(folder)
-    return path.exists() and (before is None or before.get(_name(path, folder)) == _state(path))
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Delete what a loader has made or changed in a folder without coming to its end."""
-    before = _noted(folder)
-    if before is None:
-        return
-    for name, state in _files(folder).items():
-        if before.get(name) != state:
-            (folder / name).unlink()
-    (folder / RUNNING).unlink()
-
-
-def _noted(folder: Path) -> Mapping[str, Any] | None:
-    """The files from before a loader began; None if none is unfinished."""
-    path = folder / RUNNING
-    if not path.is_file():
-        return None
-    found = parse_json(path.read_bytes(), f"'{path}'", ModelError, "delete its folder to download the data again")
-    if not isinstance(found, dict):
-        raise ModelError(f"'{path}' is damaged; delete its folder to download the data again")
-    return found
-
-
-def _files(folder: Path) -> dict[str, list[int]]:
-    """Size and time of change of every file, by its place in the folder."""
-    there = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / RUNNING)
-    return {_name(path, folder): _state(path) for path in there if not path.name.startswith(f".{RUNNING}.")}
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _state(path: Path) -> list[int]:
-    told = path.stat()
-    return [told.st_size, told.st_mtime_ns]
+        stage.remove()
 
 
 def _process_job(dataset: EmDataset, folder: Path) -> Job[tuple[Path, Path]]:

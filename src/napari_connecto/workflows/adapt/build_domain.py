@@ -10,9 +10,10 @@ from napari_connecto.core.errors import InputError, StoreError
 from napari_connecto.core.jobs import Job
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.settings import settings
+from napari_connecto.io.disk import lock, storing
 from napari_connecto.io.packages.resumable import download_job, remote_size
 from napari_connecto.io.volumes.read import open_volume
-from napari_connecto.models.datasets.apart import is_whole, load_job, remove_unfinished
+from napari_connecto.models.datasets.apart import load_job
 from napari_connecto.models.datasets.loaders import Source, em_dataset, sources
 from napari_connecto.models.datasets.table import EmDataset
 from napari_connecto.workflows.adapt.domains import Domain, load_encoder
@@ -55,8 +56,8 @@ class OfferedData:
         return f"{known} in {len(left)} file{'' if len(left) == 1 else 's'}"
 
     def there(self, file: Source) -> bool:
-        """Whether a file is in the folder already, and whole."""
-        return is_whole(self.folder / file.name, self.folder)
+        """Whether a file is in the folder already."""
+        return (self.folder / file.name).exists()
 
 
 def offered_data(source: str, library: str | Path | None = None, data: str | Path | None = None) -> OfferedData:
@@ -88,7 +89,7 @@ def offered_data(source: str, library: str | Path | None = None, data: str | Pat
         )
     folder = (Path(data) if data is not None else settings().results / "datasets") / dataset.name
     files = sources(dataset)
-    sizes = tuple(0 if is_whole(folder / file.name, folder) else remote_size(file.address) for file in files)
+    sizes = tuple(0 if (folder / file.name).exists() else remote_size(file.address) for file in files)
     return OfferedData(dataset, folder, files, sizes)
 
 
@@ -100,16 +101,12 @@ def built_job(offer: OfferedData, library: str | Path | None = None, params: Dom
     Raises
     ------
     InputError, ModelError, StoreError
-        As `napari_connecto.io.packages.resumable.download_job`, `load` and `train_domain_job`.
+        As `napari_connecto.io.packages.resumable.download_job`, `load_job` and `train_domain_job`; and if another build
+        is working in the folder of the data.
     """
     params, dataset = params or DomainParams(label_kind="instances"), offer.dataset
     phases = Phases({DOWNLOADING: 60.0, UNPACKING: 20.0, TRAINING: 0.04 * params.steps * params.batch})
-    remove_unfinished(offer.folder)
-    for file, size in zip(offer.files, offer.sizes, strict=True):
-        if size and not offer.there(file):  # files of unknown size are left to the loader
-            job = download_job(file.address, offer.folder / file.name, size=size, sha256=file.sha256, what=file.name)
-            yield from phases.run(DOWNLOADING, job)
-    image, labels = yield from phases.run(UNPACKING, load_job(dataset, offer.folder))
+    image, labels = yield from _data_job(offer, phases)
     volume = open_volume(image, array=dataset.raw, voxel_nm=dataset.voxel_nm)
     truth = open_volume(labels, array=dataset.labels, voxel_nm=dataset.voxel_nm)
     told = f"{dataset.citation}; by torch_em ({dataset.name})"
@@ -117,3 +114,19 @@ def built_job(offer: OfferedData, library: str | Path | None = None, params: Dom
     out = (Path(library) if library is not None else user_library()) / dataset.name
     encoder = load_encoder(library)
     return (yield from phases.run(TRAINING, train_domain_job(dataset.name, volume, truth, out, encoder, params, about)))
+
+
+def _data_job(offer: OfferedData, phases: Phases) -> Job[tuple[Path, Path]]:
+    """The files of image and labels; nobody else downloads into their folder meanwhile."""
+    with storing(offer.folder):
+        offer.folder.mkdir(parents=True, exist_ok=True)
+    held = lock(offer.folder / ".lock", offer.folder)
+    try:
+        for file, size in zip(offer.files, offer.sizes, strict=True):
+            if size and not offer.there(file):  # files of unknown size are left to the loader
+                path = offer.folder / file.name
+                job = download_job(file.address, path, size=size, sha256=file.sha256, what=file.name)
+                yield from phases.run(DOWNLOADING, job)
+        return (yield from phases.run(UNPACKING, load_job(offer.dataset, offer.folder)))
+    finally:
+        held.release()
