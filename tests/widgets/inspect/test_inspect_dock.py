@@ -369,9 +369,11 @@ def test_results_push_down_what_follows(dock, viewer, qtbot) -> None:
     for step in steps:
         step()
         qtbot.wait(60)
-    for part in (tab, box):
+
+    def apart(part):
         inside = [part.layout().itemAt(i).widget() for i in range(part.layout().count())]
         places = [w.geometry() for w in inside if w is not None and w.isVisible()]
-        assert len(places) > 2
-        assert all(a.bottom() < b.top() for a, b in pairwise(places))
+        return len(places) > 2 and all(a.bottom() < b.top() for a, b in pairwise(places))
+
+    qtbot.waitUntil(lambda: apart(tab) and apart(box))
     assert dock.tabs.minimumHeight() >= dock.tabs.heightForWidth(dock.tabs.width()) > 600

@@ -109,8 +109,8 @@ def predict_job(
         job.remove(REPORT)
         asked = gate is not None and not isinstance(gate, OodCheck)
         tiles = tiles_in(volume, model, region)
-        judging = 0.0 if guard is None else judged.WORK * tiles
-        phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles, JUDGING: judging})
+        judging = {} if guard is None else {JUDGING: judged.WORK * tiles}
+        phases = Phases({STAGE: asked * TILES * CALLS, "predicting": tiles, **judging})
         check = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))
         job.write_json(CHECK, check.to_json())
         told = {KEY: check.to_json()}

@@ -141,8 +141,8 @@ def segment_job(
         boundary = volume
         sections = (THREE if choice.params.directions == "three" else 1) * (FLIPPED if choice.params.flips else 1)
         predicting = 0 if model is None else PREDICTING * sections
-        judging = 0.0 if guard is None else judged.WORK * PREDICTING
-        phases = Phases({STAGE: 0, "predicting": predicting, "segmenting": 1, JUDGING: judging})
+        judging = {} if guard is None else {JUDGING: judged.WORK * PREDICTING}
+        phases = Phases({STAGE: 0, "predicting": predicting, "segmenting": 1, **judging})
         if choice.model is not None and model is not None:
             if choice.model is not model:  # a check compares sections
                 gate = yield from phases.run(STAGE, gate_check_job(volume, model, gate, region=region))

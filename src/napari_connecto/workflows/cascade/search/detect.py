@@ -156,7 +156,8 @@ def detect_job(
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
         work = _work(volume, plan, params, region, view, known=check is not None)
-        phases = Phases({**work, JUDGING: 0.0 if guard is None else judged.WORK * plan.exhaustive_s})
+        judging_s = {} if guard is None else {JUDGING: judged.WORK * plan.exhaustive_s}
+        phases = Phases({**work, **judging_s})
         checking = _check_job(volume, cascade, params, region, plan.steps[0].level, scalings)
         check = check or (yield from phases.run(STAGE, checking))
         read = [step.level for step in plan.steps]
