@@ -117,7 +117,7 @@ def built_job(offer: OfferedData, library: str | Path | None = None, params: Dom
 
 
 def _data_job(offer: OfferedData, phases: Phases) -> Job[tuple[Path, Path]]:
-    """The files of image and labels; nobody else downloads into their folder meanwhile."""
+    """The files of image and labels; their folder is locked while they are downloaded."""
     with storing(offer.folder):
         offer.folder.mkdir(parents=True, exist_ok=True)
     held = lock(offer.folder / ".lock", offer.folder)
