@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from napari_connecto.core.amounts import bytes_text
-from napari_connecto.core.documents import parse_json
-from napari_connecto.core.errors import InputError
+from napari_connecto.models.nets.parameters import parameters_in
 
 WEIGHTS, WITHIN = "weights.safetensors", ("", "model", "volumetric")
 """A network's file, and the places in a model's folder of those that compute its answer."""
-LONGEST = 2**24
-"""Bytes of the head of a file of weights, at most."""
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-"""Of batch norm: stored with the weights, but no parameters."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class ModelSize:
         """Of the model in a folder; raises `OSError` if it cannot be read."""
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         files = [file for inner in WITHIN if (file := folder / inner / WEIGHTS).is_file()]
-        counts = [_parameters(file) for file in files]
+        counts = [parameters_in(file) for file in files]
         known = [count for count in counts if count is not None]
         return cls(disk, sum(known) if known and len(known) == len(counts) else None)
 
@@ -53,20 +47,3 @@ def _count_text(n: int) -> str:
         if n >= size:
             return f"{n / size:.3g} {unit}"
     return str(n)
-
-
-def _parameters(path: Path) -> int | None:
-    """From the head of a safetensors file; None if it is damaged."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        head = file.read(length) if length <= LONGEST else b""
-    try:
-        tensors = parse_json(head, "the head of the weights")
-        shapes = [told["shape"] for name, told in tensors.items() if name != "__metadata__" and not _statistic(name)]
-        return sum(prod(shape) for shape in shapes)
-    except (InputError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _statistic(name: str) -> bool:
-    return name.rpartition(".")[2] in STATISTICS
