@@ -7,6 +7,7 @@ from math import ceil, cos, pi, sin, sqrt
 
 import cc3d
 import numpy as np
+from scipy import ndimage
 
 SHARE, MANY = 0.5, 500
 """Share of the crops that are warped where little is labelled; from so many outlines on, none is. An object has one
@@ -31,20 +32,18 @@ class Warp:
 
     def linear(self, wide: np.ndarray) -> np.ndarray:
         """(..., y, x) in the wider crop, interpolated; float32."""
-        last = np.array(wide.shape[-2:]) - 1
-        at = np.clip(self.at, 0, last[:, None, None])
-        y, x = first = np.minimum(at.astype(np.intp), np.maximum(last - 1, 0)[:, None, None])
-        down, right = np.minimum(first + 1, last[:, None, None])
-        v, u = (at - first).astype(np.float32)
-        upper = wide[..., y, x] * (1 - u) + wide[..., y, right] * u
-        lower = wide[..., down, x] * (1 - u) + wide[..., down, right] * u
-        return np.asarray(upper * (1 - v) + lower * v, np.float32)
+        return self._read(wide.astype(np.float32, copy=False), 1)
 
     def nearest(self, wide: np.ndarray) -> np.ndarray:
         """(..., y, x) in the wider crop, the nearest voxel's."""
-        last = np.array(wide.shape[-2:]) - 1
-        y, x = np.clip(np.rint(self.at), 0, last[:, None, None]).astype(np.intp)
-        return np.asarray(wide[..., y, x])
+        return self._read(wide, 0)
+
+    def _read(self, wide: np.ndarray, order: int) -> np.ndarray:
+        sections = wide.reshape(-1, *wide.shape[-2:])
+        read = np.empty((len(sections), *self.at.shape[1:]), wide.dtype)
+        for section, out in zip(sections, read, strict=True):
+            ndimage.map_coordinates(section, self.at, out, order, mode="nearest")
+        return read.reshape(*wide.shape[:-2], *self.at.shape[1:])
 
 
 def warped_share(*targets: np.ndarray) -> float:
