@@ -155,3 +155,19 @@ def test_a_dock_begins_with_the_layer_that_is_selected(selected, qtbot):
     assert other.currentText() == "a"
     combo.release()
     other.release()
+
+
+def test_a_dock_does_not_begin_with_a_hidden_image_where_others_are_seen(qtbot):
+    """One works on what is on screen; the truths of a sample are hidden below or above it."""
+    viewer = ViewerModel()
+    for name, visible in (("truth", False), ("seen", True), ("other truth", False)):
+        viewer.add_image(np.zeros((4, 8, 8)), name=name, visible=visible)
+    combo = LayerCombo(viewer, (Image,), "", selected=True)
+    qtbot.addWidget(combo)
+    assert combo.currentText() == "seen"
+    viewer.layers["seen"].visible = False
+    other = LayerCombo(viewer, (Image,), "", selected=True)
+    qtbot.addWidget(other)
+    assert other.currentText() == "truth"
+    combo.release()
+    other.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from napari.layers import Layer
@@ -177,7 +177,8 @@ class LayerCombo(QComboBox):
     """Chooses one of the viewer's layers of some types; follows the layer list, including renamed layers.
 
     ``chosen`` is emitted when another layer is chosen, or none is left. ``none`` is a first entry for no layer. The
-    first choice is the first of the list; with ``selected`` the layer selected in the viewer, if it is visible.
+    first choice is the first of the list; with ``selected`` the layer selected in the viewer if it is visible, else the
+    first visible one.
     """
 
     chosen = Signal()
@@ -233,9 +234,11 @@ class LayerCombo(QComboBox):
             self.chosen.emit()
 
     def _first(self, layers: list[Layer | None]) -> Layer | None:
-        active = self._viewer.layers.selection.active
-        if self._selected and active in layers and active.visible:
-            return cast(Layer, active)
+        if self._selected:
+            active = self._viewer.layers.selection.active
+            seen = [layer for layer in layers if layer is not None and layer.visible]
+            if seen:
+                return active if active in seen else seen[0]
         return layers[0] if layers else None
 
     def release(self) -> None:
