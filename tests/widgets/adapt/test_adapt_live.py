@@ -74,10 +74,15 @@ def test_live_shows_boundary_and_segments_of_the_chosen_model(dock, viewer, qtbo
     np.testing.assert_allclose(values(mine)[3] * 255, other.read(other.box)[3], atol=1e-3)
 
 
-def test_without_a_model_it_says_what_is_missing(dock):
-    dock.live.click()
-    assert not dock.live.isChecked()
-    assert "no model is chosen" in dock.live_line.error.label.text()
+def test_it_is_grey_and_says_what_is_missing_until_there_is_a_model_and_an_image(dock, viewer, qtbot):
+    """A button that can be pressed does something."""
+    assert not dock.live.isEnabled()
+    assert dock.live.toolTip().endswith("First choose a model in step 1.")
+    dock.choose.choose("near")
+    assert dock.live.isEnabled()
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not dock.live.isEnabled(), timeout=5000)
+    assert dock.live.toolTip().endswith("First open an image.")
 
 
 def test_live_is_in_sight_at_every_step_and_goes_off_when_a_job_starts(dock, qtbot):

@@ -103,3 +103,12 @@ def test_removing_the_image_ends_it(dock, viewer, qtbot):
     complete(dock, qtbot)
     viewer.layers.remove(dock.image.layer)
     assert not dock.live.isChecked()
+
+
+def test_live_is_grey_without_an_image(dock, viewer, qtbot):
+    """A button that can be pressed does something."""
+    dock, _ = dock
+    assert dock.live.isEnabled()
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not dock.live.isEnabled(), timeout=5000)
+    assert dock.live.toolTip().endswith("First open an image.")

@@ -8,7 +8,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets.shared.boundary_models import load
 from napari_connecto.widgets.shared.commands import HERE, RunOn
-from napari_connecto.widgets.shared.live.live import LiveButton
+from napari_connecto.widgets.shared.live.live import OPEN_IMAGE, LiveButton
 from napari_connecto.widgets.shared.live.request import Look, Request
 from napari_connecto.widgets.viewer.mesa import torch_job
 
@@ -28,7 +28,15 @@ def live_button(dock: AdaptWidget) -> LiveButton:
     """The button *Live* of the dock, in its footer."""
     changes = (dock.image.changed, dock.project.changed, dock.segment.form.changed)
     jobs = [body.bar for body in dock.bodies]
-    return LiveButton(dock.project.viewer, dock.live_line, jobs, lambda: _request(dock), changes)
+    return LiveButton(
+        dock.project.viewer, dock.live_line, jobs, lambda: _request(dock), changes, lambda: _missing(dock)
+    )
+
+
+def _missing(dock: AdaptWidget) -> str:
+    if dock.image.layer is None:
+        return OPEN_IMAGE
+    return "" if dock.segment.kept_model() is not None else "choose a model in step 1"
 
 
 def live_segments_job(

@@ -16,7 +16,7 @@ from napari_connecto.widgets.cascade.layers import named
 from napari_connecto.widgets.cascade.markers import BORDER, extents, sizes, unit
 from napari_connecto.widgets.shared.commands import HERE
 from napari_connecto.widgets.shared.live.held import held
-from napari_connecto.widgets.shared.live.live import LiveButton
+from napari_connecto.widgets.shared.live.live import OPEN_IMAGE, LiveButton
 from napari_connecto.widgets.shared.live.request import Look, Request
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.viewer.show import placed_on, to_data
@@ -36,9 +36,16 @@ HEAT, OBJECTS, CENTRES = "live scores", "live objects", "live detections"
 def live_button(dock: CascadeWidget) -> LiveButton:
     """The button *Live* of the dock."""
     changes, objects = (dock.image.changed, dock.cascade.changed, dock.options.changed), LiveObjects(dock._viewer)
-    button = LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock, objects), changes)
+    make, missing = lambda: _request(dock, objects), lambda: _missing(dock)
+    button = LiveButton(dock._viewer, dock.bar, [dock.bar], make, changes, missing)
     button.closed.connect(objects.release)
     return button
+
+
+def _missing(dock: CascadeWidget) -> str:
+    if dock.image.layer is None:
+        return OPEN_IMAGE
+    return "" if dock.cascade.peeked is not None else "choose a detector"
 
 
 def live_search_job(search: Searching, asked: Asked, blocks: Blocks) -> Job[None]:

@@ -9,7 +9,7 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets.shared.commands import HERE
 from napari_connecto.widgets.shared.live.held import held
-from napari_connecto.widgets.shared.live.live import LiveButton
+from napari_connecto.widgets.shared.live.live import OPEN_IMAGE, LiveButton
 from napari_connecto.widgets.shared.live.request import Look, Request
 from napari_connecto.widgets.viewer.mesa import torch_job
 from napari_connecto.widgets.xray.jobs import Translating, load
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 def live_button(dock: TranslateWidget) -> LiveButton:
     """The button *Live* of the dock."""
     changes = (dock.image.changed, dock.translator.changed, dock.options.changed)
-    return LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock), changes)
+    return LiveButton(dock._viewer, dock.bar, [dock.bar], lambda: _request(dock), changes, lambda: _missing(dock))
+
+
+def _missing(dock: TranslateWidget) -> str:
+    if dock.image.layer is None:
+        return OPEN_IMAGE
+    return "" if dock.translator.peeked is not None else "choose a translator"
 
 
 def live_translation_job(what: Translating, asked: Asked, blocks: Blocks) -> Job[None]:

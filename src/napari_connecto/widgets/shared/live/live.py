@@ -28,6 +28,7 @@ MOVED_MS = 50
 CHANGED_MS = 200
 """How long the choices in a dock must rest before Live follows them."""
 KEY = "l"
+OPEN_IMAGE = "open an image"
 ABOUT = (
     "Compute what is on screen while you move, from the middle outwards. What is computed is kept: coming back costs "
     "nothing. Key: L"
@@ -37,6 +38,7 @@ ABOUT = (
 class LiveButton(QPushButton):
     """Switches a live view on and off. It goes off by itself when a job starts, when its image or one of its layers is
     removed, and when something fails, which is shown once. ``closed`` is emitted when it is switched off for good.
+    It is grey, with the reason in its tooltip, while a job runs or a choice is missing.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ class LiveButton(QPushButton):
         What is asked for, as set in the dock; raises `ConnectoError` if a choice is missing.
     changes
         Signals of the dock after which something else may be asked for.
+    missing
+        What must be chosen first, as a request; "" if nothing is.
     """
 
     closed = Signal()
@@ -61,11 +65,11 @@ class LiveButton(QPushButton):
         jobs: Sequence[JobBar],
         make: Callable[[], Request],
         changes: Sequence[Any],
+        missing: Callable[[], str],
     ) -> None:
         super().__init__("Live (L)")
         self.setCheckable(True)
-        self.setToolTip(ABOUT)
-        self._viewer, self._bar, self._jobs, self._make = viewer, bar, jobs, make
+        self._viewer, self._bar, self._jobs, self._make, self._missing = viewer, bar, jobs, make, missing
         self._blocks, self._asked = Blocks(), Asked()
         self._fresh = self._waiting = self._following = self._replacing = False
         self.layers: LiveLayers | None = None
@@ -82,6 +86,7 @@ class LiveButton(QPushButton):
             job.worker.state_changed.connect(self._on_job)
         for signal in changes:
             signal.connect(self._on_changed)
+        self._show_enabled()
 
     def bind(self) -> None:
         """Take the key; the button must be in its dock."""
@@ -116,6 +121,14 @@ class LiveButton(QPushButton):
         self.blockSignals(True)
         self.setChecked(False)
         self.blockSignals(False)
+        self._show_enabled()
+
+    def _show_enabled(self) -> None:
+        """On, it can always be switched off."""
+        busy = any(job.worker.state.busy for job in self._jobs)
+        why = "" if busy or self.isChecked() else self._missing()
+        self.setEnabled(not (busy or why))
+        self.setToolTip(f"{ABOUT}\nFirst {why}." if why else ABOUT)
 
     def _restart(self) -> None:
         """Ask for what is set in the dock; tiles of the same question are shown again."""
@@ -180,11 +193,12 @@ class LiveButton(QPushButton):
                 self._bar.say("Live is off, because a job started.")
             if self.layers is not None:
                 self.layers.hide()
-        self.setEnabled(not any(job.worker.state.busy for job in self._jobs))
+        self._show_enabled()
 
     def _on_changed(self, *_: Any) -> None:
         if self.isChecked():
             self._changed.start()
+        self._show_enabled()
 
     def _on_moved(self, _event: Any = None) -> None:
         if not self._moved.isActive():  # while it moves, ask again and again
