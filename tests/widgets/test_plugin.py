@@ -65,12 +65,14 @@ def test_napari_saves_every_kind_of_file_that_the_manifest_promises(npe2pm, tmp_
             assert path.exists()
 
 
-def test_manifest_reads_no_volumes_and_no_table_of_others():
-    (reader,) = PluginManifest.from_file(MANIFEST).contributions.readers
+def test_manifest_reads_hdf5_and_no_other_volume_and_no_table_of_others():
+    """For those there are other readers, between which napari would ask."""
+    reader, volumes = PluginManifest.from_file(MANIFEST).contributions.readers
     assert not reader.accepts_directories
     for name in ("em.zarr", "em.tif", "points.csv", "table.parquet"):
         assert not any(fnmatch(name, pattern) for pattern in reader.filename_patterns)
     assert any(fnmatch("found/detections.csv", pattern) for pattern in reader.filename_patterns)
+    assert (volumes.accepts_directories, volumes.filename_patterns) == (False, ["*.h5", "*.hdf5", "*.hdf"])
 
 
 def test_preferences_have_defaults_and_are_used(plugin_settings, npe2pm, tmp_path, monkeypatch):
@@ -98,7 +100,7 @@ def test_the_pair_opens_in_place_and_says_that_it_is_simulated(sample):
     from napari_connecto.widgets.samples import xray
 
     (_, seen, kind), (_, em, _), (_, neurons, truth) = xray()
-    assert seen["name"] == "X-ray (simulated from neuropil-isotropic)"
+    assert seen["name"] == "X-ray (simulated)"
     assert (kind, truth) == ("image", "labels")
     for other in (em, neurons):
         corners = [k["translate"] - k["scale"] / 2 for k in (seen, other)]

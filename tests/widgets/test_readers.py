@@ -7,13 +7,14 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari.layers import Labels, Points
+import h5py
+from napari.layers import Image, Labels, Points
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import write_json
 from napari_connecto.io.volumes.write import save_volume
-from napari_connecto.widgets.readers import get_reader
+from napari_connecto.widgets.readers import get_reader, get_volume_reader
 from napari_connecto.widgets.viewer.show import layer_data
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, NEW, REJECTED, Verdicts, write_verdicts
@@ -129,3 +130,24 @@ def test_accepted_in_the_dock_is_accepted_here(folder):
     write_verdicts(folder, Verdicts(np.array([1]), found().centre_nm[:1], np.array([ACCEPTED]), 10.0))
     _, (_, keywords, _) = read(folder / "detections.csv")
     assert keywords["features"]["status"].tolist() == [ACCEPTED, NEW]
+
+
+def test_an_hdf5_file_with_one_image_opens_with_its_voxel_size(tmp_path):
+    """As `open_volume` reads it."""
+    path = tmp_path / "em.h5"
+    with h5py.File(path, "w") as file:
+        file["volumes/raw"] = np.arange(8 * 9 * 10, dtype=np.uint8).reshape(8, 9, 10)
+        file["volumes/raw"].attrs["resolution"] = VOXEL
+    ((data, keywords, kind),) = get_volume_reader(str(path))(str(path))
+    layer = Image(data, **keywords)
+    assert (kind, tuple(layer.scale), str(layer.units[0])) == ("image", VOXEL, "nanometer")
+    np.testing.assert_array_equal(layer.data[2], np.arange(8 * 9 * 10, dtype=np.uint8).reshape(8, 9, 10)[2])
+
+
+def test_an_hdf5_file_with_several_images_says_what_to_do(tmp_path):
+    path = tmp_path / "two.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("raw", "labels"):
+            file[name] = np.zeros((4, 5, 6), np.uint8)
+    with pytest.raises(InputError, match=r"'labels', 'raw'.*write one of these by nc\.save_volume\(nc\.open_volume"):
+        get_volume_reader(str(path))(str(path))

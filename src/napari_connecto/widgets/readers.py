@@ -1,4 +1,4 @@
-"""napari's File > Open for detections. Volumes are left to napari-ome-zarr and other readers."""
+"""napari's File > Open for detections and HDF5. Other volumes are left to napari-ome-zarr and other readers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_connecto.core.errors import ChoiceError, InputError
 from napari_connecto.widgets.cascade.layers import MASKS, POINTS, named
 from napari_connecto.widgets.cascade.markers import BORDER, SYMBOLS, features, verdict_colours
 from napari_connecto.widgets.viewer.layers import GRID
@@ -22,6 +23,29 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
     """Reader for one table of detections; None for a stack of files."""
     return read_detections if isinstance(path, str) else None
+
+
+def get_volume_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
+    """Reader for one HDF5 file; None for a stack of files."""
+    return read_volume if isinstance(path, str) else None
+
+
+def read_volume(path: str) -> list[LayerData]:
+    """The only image of an HDF5 file, lazily.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several.
+    """
+    from napari_connecto.io.volumes.read import open_volume
+
+    try:
+        return [layer_data(open_volume(path))]
+    except ChoiceError as error:
+        one = f"nc.save_volume(nc.open_volume({path!r}, array=NAME), 'one.ome.zarr')"
+        told = f"{error}. File > Open takes HDF5 files with one image; write one of these by {one}"
+        raise InputError(told) from error
 
 
 def read_detections(path: str) -> list[LayerData]:

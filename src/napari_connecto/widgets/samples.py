@@ -28,18 +28,18 @@ def neuropil() -> list[LayerData]:
 def xray() -> list[LayerData]:
     """Simulated X-ray of synthetic neuropil, and the EM it was made from."""
     open_beside("xray", "X-ray to EM")
-    return _pair("xray")
+    return _pair("xray", "X-ray (simulated)")
 
 
 def xray_test() -> list[LayerData]:
     """The same for other tissue, to try a trained translator on."""
     open_beside("xray-test", "X-ray to EM")
-    return _pair("xray-test")
+    return _pair("xray-test", "X-ray of other tissue (simulated)")
 
 
-def _pair(name: str) -> list[LayerData]:
+def _pair(name: str, title: str) -> list[LayerData]:
     truths = [layer_data(open_sample(name, t), name=f"{NAMES.get(t, t)} (truth)", visible=False) for t in PAIRS[name]]
-    return [layer_data(open_sample(name)), *truths]
+    return [layer_data(open_sample(name), name=title), *truths]
 
 
 def _sample(name: str, **look: Any) -> list[LayerData]:
