@@ -11,7 +11,8 @@ from napari_connecto.core.amounts import bytes_text, change, counted, percent, s
 
 
 def test_durations_in_words():
-    told = {0.31: "0.3 s", 9.96: "10 s", 59.4: "59 s", 59.7: "1 min 00 s", 125: "2 min 05 s", 3700: "1 h 01 min"}
+    told = {0.31: "0.3 s", 9.96: "10 s", 59.4: "59 s", 59.7: "1 min 00 s", 125: "2 min 05 s", 599: "9 min 59 s"}
+    told |= {599.6: "10 min", 956: "16 min", 3580: "1 h 00 min", 3700: "1 h 02 min"}
     assert {s: seconds_text(s) for s in told} == told
 
 

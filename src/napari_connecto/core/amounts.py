@@ -13,12 +13,14 @@ def bytes_text(n: float) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration: "2 min 05 s"."""
+    """A duration: "2 min 05 s", from ten minutes without seconds: "16 min"."""
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    if seconds >= 599.5:
+        hours, m = divmod(round(seconds / 60), 60)
+        return f"{hours} h {m:02d} min" if hours else f"{m} min"
     minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
+    return f"{minutes} min {s:02d} s"
 
 
 def counted(n: int, noun: str) -> str:

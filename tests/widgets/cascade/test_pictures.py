@@ -20,6 +20,7 @@ from napari_connecto.widgets.cascade.find.funnel import Rung, ended, searched
 from napari_connecto.widgets.cascade.find.funnel_plot import FunnelPlot, missed_reading
 from napari_connecto.widgets.cascade.jobs import CascadeAbout
 from napari_connecto.widgets.cascade.reviewing.histogram import ScoreHistogram
+from napari_connecto.widgets.shared.error_line import unbroken
 from napari_connecto.widgets.shared.painted.ink import BAD, FAIR, FILL, GOOD
 from napari_connecto.workflows.cascade.params import TrainParams
 from tests.widgets.cascade.test_cascade_dock import POINTS, dock, fake  # noqa: F401
@@ -200,7 +201,7 @@ def test_a_card_chooses_its_detector_and_gives_way_to_the_results(dock, qtbot): 
 
 
 def test_the_estimate_is_one_line_and_its_numbers_are_folded(dock):  # noqa: F811
-    assert dock.card.brief.text() == "About <b>1.5 s</b> instead of 15 s (10.0× faster)"
+    assert dock.card.brief.text() == unbroken("About <b>1.5 s</b> instead of 15 s (10.0× faster)")
     assert not dock.card.text.isVisibleTo(dock)
     dock.card.details.button.click()
     assert dock.card.text.isVisibleTo(dock)

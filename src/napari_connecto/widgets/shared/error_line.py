@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
@@ -12,8 +14,15 @@ UNEXPECTED = (
     "Unexpected error. Try again; if it happens again, report the details below together with the output of "
     "`napari-connecto doctor`"
 )
+UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|[kMGT]?B|nm)\b)")
+"""The space between a number and its unit."""
 IN_DOCKS = ("give it in nm (voxel_nm=, --voxel-nm Z Y X)", "enter it in nm below the image's name at the top")
 """What a message says to do in a script or a shell, and in a dock."""
+
+
+def unbroken(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 class ErrorLine(QWidget):

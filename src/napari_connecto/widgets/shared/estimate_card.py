@@ -13,7 +13,7 @@ from napari_connecto.core.amounts import bytes_text, seconds_text, share_text
 from napari_connecto.core.errors import ConnectoError, VoxelSizeError
 from napari_connecto.core.jobs import Job
 from napari_connecto.widgets.shared.details import Details
-from napari_connecto.widgets.shared.error_line import ErrorLine, text_line
+from napari_connecto.widgets.shared.error_line import ErrorLine, text_line, unbroken
 from napari_connecto.widgets.shared.worker import Worker
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class PreflightCard(QWidget):
 
     def _on_outlook(self, _progress: Any, payloads: list[Any]) -> None:
         if payloads and self._picture is not None and not self._pause.isActive():
-            self.brief.setText(self._picture.show_outlook(payloads[-1]))
+            self.brief.setText(unbroken(self._picture.show_outlook(payloads[-1])))
 
     def _on_estimated(self, estimate: Any) -> None:
         if self._pause.isActive():
@@ -176,7 +176,7 @@ class PreflightCard(QWidget):
         self.estimate = estimate
         self.text.setText(self._html(estimate))
         if self._picture is not None:
-            self.brief.setText(self._picture.headline(estimate))
+            self.brief.setText(unbroken(self._picture.headline(estimate)))
         self._draw(estimate)
         self.details.setVisible(self._picture is not None or bool(estimate.notes and estimate.fits))
         if estimate.fits:
