@@ -145,6 +145,20 @@ def test_first_comes_first():
     assert (first[:, 1:] > (32, 48)).all()
 
 
+def test_the_bar_knows_that_a_section_in_view_reads_whole_chunks_and_that_a_model_without_a_gate_is_not_checked():
+    """One section touches every chunk here: most of the work is in view, and none is before it."""
+    volume = fakes.pyramid(fakes.spots())
+    job = detect_job(volume, fakes.cascade(), EVERYWHERE, first=Box((5, 0, 0), (6, 70, 90)))
+    reports: list[Progress] = []
+    run(job, reports.append)
+    searched = [p for p in reports if p.stage == "level 0"]
+    assert searched[0].overall == 0
+    chunks = len(TilePlan((12, 70, 90), fakes.TILE))
+    in_view = next(p for p in searched if p.done == chunks)
+    assert in_view.overall is not None
+    assert in_view.overall > 0.4
+
+
 @pytest.mark.parametrize("head", ["masks", "centres"])
 def test_every_finished_chunk_is_counted_and_each_stage_ends_at_its_total(head):
     counts: dict[str, list[int]] = {}

@@ -20,6 +20,7 @@ from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import build_report
 from napari_connecto.workflows.cascade.search.coarser import MAKING, fill_job, with_levels_at
 from napari_connecto.workflows.cascade.search.costs import Costs
+from napari_connecto.workflows.cascade.search.descent import roots
 from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
 from napari_connecto.workflows.cascade.search.reexamine import audit_job
 from napari_connecto.workflows.cascade.search.run import MAP, REPORT, Search
@@ -29,7 +30,7 @@ from napari_connecto.workflows.ood.check import CALLS, RUN_BYTES, STAGE, TILES, 
 from napari_connecto.workflows.ood.document import KEY
 from napari_connecto.workflows.shared import judged
 from napari_connecto.workflows.shared.judged import JUDGING, Judge, judging_job, need_judge_of
-from napari_connecto.workflows.shared.region import inside
+from napari_connecto.workflows.shared.region import inside, region_in
 
 LEVELS = "coarse"
 """Folder, in a result, of levels computed during its search."""
@@ -155,7 +156,8 @@ def detect_job(
         plan = make_plan(volume, cascade, params, timings, region)
         rule = replace(cascade.rule, threshold=params.threshold or cascade.rule.threshold)
         view = first.clip(region or volume.levels[0].shape) if first is not None else None
-        work = _work(volume, plan, params, region, view, known=check is not None)
+        looks = check is None and params.ood_check != "off" and cascade.gate is not None
+        work = _work(volume, plan, region, view, looks=looks)
         judging_s = {} if guard is None else {JUDGING: judged.WORK * plan.exhaustive_s}
         phases = Phases({**work, **judging_s})
         checking = _check_job(volume, cascade, params, region, plan.steps[0].level, scalings)
@@ -243,15 +245,14 @@ def _timings_job(
     return timings
 
 
-def _work(
-    volume: Volume, plan: Plan, params: DetectParams, region: Box | None, view: Box | None, known: bool
-) -> dict[str, float]:
-    """Seconds that each phase is expected to take; see `Phases`."""
-    within = region or volume.levels[0].box
+def _work(volume: Volume, plan: Plan, region: Box | None, view: Box | None, looks: bool) -> dict[str, float]:
+    """Seconds that each phase is expected to take, see `Phases`; ``looks``: tiles are read for the check."""
+    coarsest = plan.steps[-1]
+    chunks = [len(roots(coarsest, region_in(box, volume, coarsest.level))) for box in (view, region)]
     search_s = max(1e-9, sum(plan.seconds[step.name] for step in plan.steps))
-    seen = view.size / within.size if view is not None else 0.0
+    seen = chunks[0] / max(1, chunks[1]) if view is not None else 0.0
     return {
-        STAGE: 0.0 if known or params.ood_check == "off" else TILES * CALLS * plan.choice.one_level_cost_s,
+        STAGE: TILES * CALLS * plan.choice.one_level_cost_s if looks else 0.0,
         MAKING: plan.seconds[MAKING],
         "view": search_s * seen,
         "search": search_s * (1 - seen),
