@@ -208,11 +208,18 @@ def test_the_estimate_is_one_line_and_its_numbers_are_folded(dock):  # noqa: F81
     assert [rung.expected for rung in dock.picture.funnel.rungs] == [0.031]
 
 
-def test_the_review_says_which_of_how_many(dock, viewer, qtbot):  # noqa: F811
+def test_the_review_says_which_of_how_many_and_its_buttons_stay_where_they_are(dock, viewer, qtbot):  # noqa: F811
     search(dock, qtbot)
-    assert dock.results.panel.place.text() == ""
-    dock.results.step(1)
-    assert dock.results.panel.place.text() == "<b>1 of 3</b>"
-    dock.results.step(1)
-    assert dock.results.panel.place.text() == "<b>2 of 3</b>"
+    review = dock.results
+    review.resize(340, 600)
+    texts, places = [], []
+    for press in (lambda: None, lambda: review.step(1), lambda: review.judge("accepted"), lambda: review.step(1)):
+        press()
+        review.layout().activate()
+        texts.append(review.count.text().split("\n")[1])
+        places.append(review.count.heightForWidth(320))
+    assert texts[0] == "Press N or click a picture to begin."
+    assert [text.split(":")[0] for text in texts[1:]] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert "score" in texts[1]
+    assert len(set(places)) == 1
     assert dock.results.threshold.counts().sum() == 3

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.cascade.buttons import in_rows
 from napari_connecto.widgets.cascade.reviewing.histogram import ScoreHistogram
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 VERDICTS = ("previous", "accept", "reject", "next")
 TOOLS = ("add", "undo", "table")
 ADDING = "Click on missed objects; press Escape to finish."
+BEGIN = "Press N or click a picture to begin."
 
 
 class ReviewPanel(QWidget):
@@ -33,19 +33,14 @@ class ReviewPanel(QWidget):
         self.threshold = ScoreHistogram(
             "New detections with a lower score are hidden and not exported; reviewed ones are always shown"
         )
-        self.place = QLabel()
-        self.place.setToolTip("Which of the shown detections this is, best score first")
         self.strip, self.tags = CropStrip(), TagRow()
         buttons["add"].setCheckable(True)
         buttons["table"].setCheckable(True)
         self._add = buttons["add"]
-        top = QHBoxLayout()
-        top.addWidget(self.count, 1)
-        top.addWidget(self.place, 0, Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(top)
+        layout.addWidget(self.count)
         layout.addWidget(self.threshold)
         layout.addWidget(self.strip)
         layout.addLayout(in_rows([buttons[name] for name in VERDICTS], len(VERDICTS)))
@@ -57,7 +52,6 @@ class ReviewPanel(QWidget):
         self.count.setText(line(review, adding))
         self._add.setChecked(adding)
         self.threshold.allow(alive)
-        self.place.setText("" if review is None or not alive else place(review))
         for part in (self.threshold, self.strip, self.tags):
             part.setVisible(alive)
         if review is None or not alive:
@@ -70,21 +64,24 @@ class ReviewPanel(QWidget):
 
 
 def place(review: Review) -> str:
-    """Which of the shown detections the current one is: "3 of 56"; "" if none is current."""
+    """Which of the shown detections the current one is, best score first: "3 of 56: "; "" if it is not shown."""
     order = review.order()
     at = np.flatnonzero(order == review.current)
-    return f"<b>{at[0] + 1} of {len(order)}</b>" if len(at) else ""
+    return f"{at[0] + 1} of {len(order)}: " if len(at) else ""
 
 
 def line(review: Review | None, adding: bool) -> str:
-    """Counts, and the current detection or what to do, in words."""
+    """Counts, and the current detection or what to do, in words.
+
+    Two lines from the first detection on, so that the buttons below do not move under the mouse.
+    """
     if review is None:
         return "No detections yet."
     if adding:
         return f"{review.line()}\n{ADDING}"
     i = review.current
     if i < 0:
-        return review.line()
+        return f"{review.line()}\n{BEGIN}" if len(review.found) else review.line()
     status = str(review.status[i])
     score = "" if status == ADDED else f", score {review.found.score[i]:.2f}"
-    return f"{review.line()}\nDetection {review.found.id[i]}{score}: {status}"
+    return f"{review.line()}\n{place(review)}detection {review.found.id[i]}{score}, {status}"
