@@ -109,7 +109,10 @@ def test_labels_in_nm_over_an_image_in_pixels_are_refused_at_once(dock, viewer, 
     viewer.add_labels(np.ones((8, 64, 64), np.uint8), name="sized", scale=(50, 4, 4), units="nm")
     dock.image.layers.setCurrentText("bare")
     qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "bare", timeout=5000)
+    dock.train.bar.button.click()
+    assert "states no voxel size" in dock.train.bar.error.label.text()
     dock.image.use_pixels.setChecked(True)
+    assert dock.train.bar.error.isHidden()
     dock.train.labels.setCurrentText("sized")
     with pytest.raises(InputError, match="layer 'bare' is in pixels, 'sized' is not"):
         dock.train.training()

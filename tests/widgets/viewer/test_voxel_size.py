@@ -122,6 +122,12 @@ def test_pixels_will_do_in_every_dock_once_chosen(qtbot):
     other = opened(viewer, qtbot)
     assert other.pixels
     assert other.use_pixels.isChecked()
+    for box in (one, other):  # pixels and a size in nm exclude each other
+        assert (box.correct.isChecked(), box.voxel.isHidden()) == (False, True)
+    one.correct.click()
+    assert (one.pixels, one.use_pixels.isChecked(), one.voxel.isHidden()) == (False, False, False)
+    one.use_pixels.click()
+    assert (one.pixels, one.correct.isChecked()) == (True, False)
     viewer.layers[0].units = "um"
     qtbot.waitUntil(lambda: other.full is not None and other.full.calibrated, timeout=5000)
     assert other.use_pixels.isHidden()

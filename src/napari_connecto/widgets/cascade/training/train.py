@@ -157,7 +157,8 @@ class TrainBox(QGroupBox):
         self.details.setVisible(bool(text))
 
     def _on_image_opened(self) -> None:
-        """Start the training if it was requested while the image was being opened."""
+        """Start the training if it was requested while the image was being opened; an earlier refusal is outdated."""
+        self.bar.forget()
         if self._waiting and not self._source.opening:
             self._on_clicked()
 

@@ -22,6 +22,7 @@ from napari_connecto.widgets.viewer.voxel_size import PIXELS, VoxelSize, give_si
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
 CORRECT = "Set voxel size (nm)"
+NO_UNIT = f"{CORRECT}: this layer states no unit"
 FINE_ENOUGH = 1.25
 """Largest ratio of a level's voxel size to the model's; from finer levels the model's level can be computed."""
 CHANNELS = ("All channels", "Red", "Green", "Blue")
@@ -76,7 +77,7 @@ class InputBox(ImageFold):
         self.channel.currentIndexChanged.connect(self._on_channel)
         self.use_pixels.toggled.connect(self._on_pixels)
         self.layers.chosen.connect(self._on_layer_chosen)
-        self.correct.toggled.connect(self._show_voxel)
+        self.correct.toggled.connect(self._on_correct)
         self.voxel.changed.connect(self._on_size_given)
         self.picker.changed.connect(self._on_level)
         self.newest.follow(self.voxel.changed, self.correct.clicked, self.use_pixels.clicked)
@@ -210,13 +211,12 @@ class InputBox(ImageFold):
         known = volume.levels[0].voxel_nm if volume is not None and not unknown else None
         self.voxel.set_value(known, flat=self.layer is not None and self.layer.ndim == 2)
         if unknown:
-            self.correct.setText("Set voxel size (nm): this layer states no unit")
-            self._show_voxel(True)
+            self._ask_size(not self.pixels)
         elif self.correct.text() != CORRECT:
             self._show_voxel(False)
         self.layout_.setRowVisible(self.use_pixels, unknown)
         with QSignalBlocker(self.use_pixels):
-            self.use_pixels.setChecked(unknown and self.layer is not None and PIXELS in self.layer.metadata)
+            self.use_pixels.setChecked(unknown and self.pixels)
         self._show_levels()
         self._ask()
         self.changed.emit()
@@ -274,7 +274,19 @@ class InputBox(ImageFold):
             self.layer.metadata[PIXELS] = True
         else:
             self.layer.metadata.pop(PIXELS, None)
+        self._ask_size(not on)
         self.changed.emit()
+
+    def _on_correct(self, on: bool) -> None:
+        """A size in nm and pixels exclude each other."""
+        self._show_voxel(on)
+        if on and self._unknown:
+            self.use_pixels.setChecked(False)
+
+    def _ask_size(self, on: bool) -> None:
+        """Ask for the size of a layer without a unit, or leave it to pixels."""
+        self._show_voxel(on)
+        self.correct.setText(NO_UNIT)
 
     def _show_voxel(self, on: bool) -> None:
         """Show the number boxes."""
