@@ -190,6 +190,20 @@ def test_keys_step_through_the_worst_places_until_the_layer_is_gone(dock, viewer
     assert not dock.trust.next.isEnabled()
 
 
+def test_a_translation_whose_layers_are_removed_is_let_go(dock, viewer, qtbot):
+    """Only its X-ray: there is still something to judge. Both: the dock shows what it shows before a translation."""
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    viewer.layers.remove(viewer.layers[0])
+    assert dock.trust.alive
+    assert dock.trust.isVisibleTo(dock)
+    viewer.layers.remove(MEAN)
+    assert (dock._running, dock.trust.layers, dock.segment.shown.source) == (None, None, None)
+    assert not dock.trust.isVisibleTo(dock)
+    assert not dock.disputed.isVisibleTo(dock)
+    assert not dock.segment.bar.button.isEnabled()
+
+
 def test_keys_work_on_the_canvas_and_in_the_dock(dock, viewer, qtbot):
     dock.bar.button.click()
     wait(dock.bar, qtbot)

@@ -92,6 +92,13 @@ class DisputedBox(QGroupBox):
         """Stop."""
         self.bar.close_jobs()
 
+    def forget(self) -> None:
+        """There is no translation."""
+        self._source, self.layer, self.regions = None, None, []
+        self.list.hide()
+        self.about.setText("")
+        self.bar.reset()
+
     def _on_clicked(self) -> None:
         try:
             self._source, asked = self._question()

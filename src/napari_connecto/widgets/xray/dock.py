@@ -95,6 +95,9 @@ class TranslateWidget(Dock):
         self.bar.ended.connect(self._on_inputs_changed)
         self.bar.worker.state_changed.connect(self._on_state)
         self.bar.worker.returned.connect(self._on_translated)
+        for bar in (self.bar, self.segment.bar, self.disputed.bar):
+            bar.worker.state_changed.connect(self._let_go)
+        self._viewer.layers.events.removed.connect(self._let_go)
         self.train.trained.connect(self.translator.use)
         for choice in (self.segment.model, self.segment.where):
             choice.currentTextChanged.connect(self.disputed.bar.forget)
@@ -203,6 +206,21 @@ class TranslateWidget(Dock):
         if state in (State.CANCELLED, State.FAILED) and self._show_live():
             self.segment.set_source(self._running)
 
+    def _let_go(self, _change: Any = None) -> None:
+        """Forget a translation whose image and EM-like layer were removed, and with it the image's voxels."""
+        running = self._running
+        if running is None or running.image in self._viewer.layers or self.trust.alive:
+            return
+        if any(bar.worker.state.busy for bar in (self.bar, self.segment.bar, self.disputed.bar)):
+            return
+        self._running = None
+        self.trust.forget()
+        self.segment.set_source(None)
+        self.segment.bar.reset()
+        self.disputed.forget()
+        self.errors.forget()
+        self._show_stage()
+
     def _show_live(self) -> bool:
         """Show what is translated so far; False if that is nothing, or the X-ray layer was removed."""
         running = self._running
@@ -239,6 +257,7 @@ class TranslateWidget(Dock):
     def close_jobs(self) -> None:
         """Stop all jobs and release the keys."""
         super().close_jobs()
+        self._viewer.layers.events.removed.disconnect(self._let_go)
         self.bar.close_jobs()
         for part in (self.image, self.translator, self.train, self.card, self.trust, self.segment, self.disputed):
             part.close_jobs()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from napari_connecto.workflows.xray.check.compare import Comparison
 
+PARTS = {"X-ray": 1.0, "EM-like": 1.0, "comparing": 0.05}
+"""Expected work; of one image as much as of the other, as both are read at the model's voxel size."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -46,14 +49,14 @@ class Both(NamedTuple):
 
 def both_job(tasks: Sequence[Segmenting], truth: Callable[[], Volume] | None = None) -> Job[Both]:
     """Segment one after the other (stages name which), then compare them, with the truth that is opened here."""
-    xray, em_like = tasks
-    first = yield from named("X-ray", segmenting_job(xray))
-    second = yield from named("EM-like", segmenting_job(em_like))
+    (xray, em_like), phases = tasks, Phases(PARTS)
+    first = yield from phases.run("X-ray", named("X-ray", segmenting_job(xray)))
+    second = yield from phases.run("EM-like", named("EM-like", segmenting_job(em_like)))
     from napari_connecto.workflows.xray.check.compare import compared
 
     true = None if truth is None else replace(truth(), kind="labels")
-    comparing = Phases({"comparing": 1}).call("comparing", lambda: compared(first, second, true))
-    return Both(first, second, (yield from comparing))
+    found = yield from phases.call("comparing", lambda: compared(first, second, true))
+    return Both(first, second, found)
 
 
 def bars_of(found: Comparison) -> list[Bar]:

@@ -124,11 +124,15 @@ class TrustBox(QGroupBox):
 
     def begin(self, image: Layer, level: Level, xray: Volume) -> None:
         """Another translation, of this volume, starts; layers of an earlier one stay as they are."""
+        self.forget()
+        self._xray, self.layers = xray, TranslationLayers(self._viewer, image, level)
+
+    def forget(self) -> None:
+        """There is no translation to judge."""
         self._keys.release()
         self.views.setChecked(False)
-        self._xray, self.checked = xray, None
+        self._xray = self.layers = self.checked = None
         self.strip.show_shares(None)
-        self.layers = TranslationLayers(self._viewer, image, level)
         self.regions = []
         self.report.setText("")
         self.list.clear()
