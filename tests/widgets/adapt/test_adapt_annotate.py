@@ -11,10 +11,13 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
 
+from napari_connecto.core.geometry import Box
 from napari_connecto.core.model import Scaling
 from napari_connecto.io.stores.event_log import EventLog
 from napari_connecto.widgets.adapt.annotate import desk as adapt_desk
+from napari_connecto.widgets.adapt.annotate.judge import JudgeBox
 from napari_connecto.widgets.shared.boundary_models import load
+from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
 from napari_connecto.workflows.adapt.annotate.prefill import prefilled
 from napari_connecto.workflows.adapt.params import PREFILLS
 from napari_connecto.workflows.shared.whole import boundary_of
@@ -66,6 +69,7 @@ def test_an_unedited_pre_fill_is_asked_about_once_and_recorded(opened, qtbot):
     assert annotate.judge.question.isVisibleTo(annotate)
     assert "accept it unedited" in annotate.judge.question.text()
     assert annotate.buttons["commit"].text() == "Accept unedited (C)"
+    assert opened.next.button.text() == f"Commit patch {first} again (C) ▶"
     assert (annotate.opened.id, annotate.summary) == (first, "0 of 3")
     assert annotate.patch.labels.mode == "paint"  # painting goes on
     annotate.buttons["commit"].click()  # the second click accepts
@@ -241,3 +245,21 @@ def test_a_commit_is_written_off_the_gui_thread_and_waited_for(opened, monkeypat
     opened.close_jobs()  # a dock that closes waits
     assert session.counts() == (1, 3)
     assert len(threads) == 1
+
+
+def test_buttons_for_patches_are_grey_where_they_would_do_nothing(qtbot):
+    """With no patch, one open, the last one open, a committed one open, and everything committed."""
+    box = JudgeBox(dict.fromkeys(("open", "commit", "skip", "next", "undo", "copy"), lambda: None))
+    qtbot.addWidget(box)
+    place = Box((0, 0, 0), (1, 8, 8))
+
+    def free(opened, *states):
+        box.allow([PatchState(n, place, 0.0, "", False, status=s) for n, s in enumerate(states, 1)], opened)
+        return [key for key, button in box.buttons.items() if button.isEnabled()]
+
+    assert free(0) == ["copy"]
+    assert free(0, "waiting", "waiting") == ["open", "next", "copy"]
+    assert free(1, "waiting", "waiting") == ["open", "commit", "skip", "next", "copy"]
+    assert free(2, "committed", "waiting") == ["open", "commit", "skip", "undo", "copy"]
+    assert free(1, "committed", "skipped") == ["open", "commit", "skip", "next", "undo", "copy"]
+    assert free(0, "committed", "skipped") == ["open", "undo", "copy"]

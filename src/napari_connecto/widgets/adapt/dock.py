@@ -70,7 +70,8 @@ class AdaptWidget(Dock):
         self.next.back_asked.connect(lambda: self.go_to(max(1, self.step - 1)))
         for bar in bars:
             bar.worker.state_changed.connect(self._show_summaries)
-        self.annotate.desk.changed.connect(self._show_summaries)
+        for signal in (self.annotate.desk.changed, self.annotate.desk.unedited):
+            signal.connect(self._show_summaries)
         self.segment.proofread.turned.connect(self._show_summaries)
         self.choose.library.listed.connect(self._show_summaries)
         self.image.changed.connect(self.annotate.look_for_sessions)
@@ -144,6 +145,7 @@ class AdaptWidget(Dock):
             wanted=self.annotate.count.value(),
             opened=desk.opened.id if desk.opened is not None else 0,
             waiting=next((state.id for state in states if state.status == "waiting"), 0),
+            unedited=self.annotate.judge.asked is not None,
             learnt=sum(not state.held_out for state in done),
             held=sum(state.held_out for state in done),
             tuned=project.tuned is not None,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_connecto.widgets.shared.error_line import text_line
 from napari_connecto.widgets.shared.frame.theme import colour_text
+
+if TYPE_CHECKING:
+    from napari_connecto.workflows.adapt.annotate.patch_states import PatchState
 
 COMMIT, ACCEPT = "Commit (C)", "Accept unedited (C)"
 UNEDITED = (
@@ -50,10 +53,14 @@ class JudgeBox(QWidget):
         layout.addLayout(grid)
         self.ask(None)
 
-    def allow(self, patches: bool, opened: bool) -> None:
-        """Enable the buttons that apply while there are ``patches``, and one is ``opened``."""
+    def allow(self, states: Sequence[PatchState], opened: int) -> None:
+        """Enable the buttons that do something with these patches, of which ``opened`` is open (0: none)."""
+        waiting = [state.id for state in states if state.status == "waiting"]
+        onward = any(id != opened for id in waiting) or (opened > 0 and opened not in waiting)  # to close it
+        done = len(waiting) < len(states)
+        free = {"open": bool(states), "commit": bool(opened), "skip": bool(opened), "next": onward, "undo": done}
         for key, button in self.buttons.items():
-            button.setEnabled(key == "copy" or (opened if key in ("commit", "skip") else patches))
+            button.setEnabled(free.get(key, True))
 
     def ask(self, id: int | None) -> None:
         """Ask whether this patch's unedited pre-fill is accepted; None: do not ask."""

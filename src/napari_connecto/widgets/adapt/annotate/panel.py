@@ -204,7 +204,7 @@ class AnnotateBox(QWidget):
         self.queue.setVisible(bool(states))
         self.counter.setText(count_text(work))
         self.row.show_session(work, self.project.left)
-        self.judge.allow(bool(states), self.opened is not None)
+        self.judge.allow(states, self.opened.id if self.opened is not None else 0)
         self.brushes.allow(self.opened is not None)
         self.show_boxes()
         patch = self.patch if self.opened is not None else None

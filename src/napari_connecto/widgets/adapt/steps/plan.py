@@ -26,6 +26,8 @@ class Situation:
         Patches to suggest.
     opened, waiting
         Ids of the open patch and of the next one that waits; 0 for none.
+    unedited
+        Whether committing the open patch again accepts it as the model filled it.
     learnt, held
         Committed patches for training, and those held out.
     tuned, compared
@@ -43,6 +45,7 @@ class Situation:
     wanted: int = 0
     opened: int = 0
     waiting: int = 0
+    unedited: bool = False
     learnt: int = 0
     held: int = 0
     tuned: bool = False
@@ -89,6 +92,8 @@ def _choose(now: Situation) -> Next:
 def _annotate(now: Situation) -> Next:
     if not now.session:
         return Next(f"Suggest {_count(now.wanted, 'patch')}", 2, "suggest") if now.source else Next("Choose a model", 1)
+    if now.opened and now.unedited:
+        return Next(f"Commit patch {now.opened} again (C)", 2, "commit")
     if now.opened:
         return Next(f"Commit patch {now.opened} and go on (C)", 2, "commit")
     if now.waiting:
