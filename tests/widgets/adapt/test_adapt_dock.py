@@ -544,6 +544,8 @@ def test_the_curve_keeps_one_point_per_step_and_each_new_score(qtbot):
     assert curve.loss == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25), (5, 0.2)]
     assert curve.score == [(3, -0.5), (5, 0.5)]
     assert curve.grab().toImage() != empty
+    curve.add([], 1000, 500)  # a time limit: half of it is over after 5 steps
+    assert curve.total == 10
 
 
 @pytest.mark.gl

@@ -12,6 +12,7 @@ import tifffile
 pytest.importorskip("napari")
 
 from napari.layers import Image
+from qtpy.QtWidgets import QLabel
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.jobs import Progress, run
@@ -111,6 +112,7 @@ def test_labels_in_nm_over_an_image_in_pixels_are_refused_at_once(dock, viewer, 
     qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "bare", timeout=5000)
     dock.train.bar.button.click()
     assert "states no voxel size" in dock.train.bar.error.label.text()
+    assert "Diameter (pixels)" in [label.text() for label in dock.train.form.findChildren(QLabel)]
     dock.image.use_pixels.setChecked(True)
     assert dock.train.bar.error.isHidden()
     dock.train.labels.setCurrentText("sized")
@@ -189,7 +191,7 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
     def job(training):
         while not (training.out / STOP).exists():
             time.sleep(0.01)
-            yield Progress(1, 9, "training level 0")
+            yield Progress(600, 1000, "training level 0", {"step": 3, "loss": 0.5, "score": None})
         asked.append(training.out)
         yield Progress(1, 2, "measuring level 0")
         return Summary(str(training.out), ["Stopped at level 0"], {"failure": "", "worse": True})
@@ -199,11 +201,13 @@ def test_stop_and_keep_best_asks_the_running_training(reviewed, qtbot, monkeypat
     assert not train.bar.stop.isEnabled()
     train.bar.button.click()
     qtbot.waitUntil(train.bar.stop.isEnabled, timeout=5000)
+    assert train.bar.status.text() == "training level 0: 60 %"
     with qtbot.waitSignal(train.bar.worker.returned, timeout=5000):
         train.bar.stop.click()
         assert "the best networks are kept" in train.bar.status.text()
     assert asked
     assert "Stopped at level 0" in train.about.text()
+    assert (train.curve.loss, train.curve.total) == ([(3, 0.5)], 5)  # it stays after the end
     assert not train.bar.stop.isEnabled()
 
 

@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from napari_connecto.core.jobs import Progress
 from napari_connecto.io.tables.tables import read_table
 from napari_connecto.widgets.cascade.review import Review
-from napari_connecto.widgets.cascade.reviewing.rows import DetectionModel, Filter
+from napari_connecto.widgets.cascade.reviewing.rows import DetectionModel, Filter, heading
 from napari_connecto.widgets.cascade.reviewing.strip import coloured
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, REJECTED, read_verdicts
@@ -324,3 +324,19 @@ def test_a_worse_cascade_is_listed_and_not_offered(reviewing, dock, qtbot, monke
     assert reviewing.learn.search.isHidden()
     assert dock.cascade.folder != out
     assert out in dock.cascade.folders.values()
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "told"),
+    [
+        ("major_nm", False, "major axis [nm]"),
+        ("major_nm", True, "major axis [pixels]"),
+        ("volume_um3", False, "volume [µm³]"),
+        ("border_nm", True, "distance to border [pixels]"),
+        ("touches_border", True, "touches border"),
+        ("sd", False, "SD of intensity"),
+        ("size [nm]", False, "size [nm]"),
+    ],
+)
+def test_a_column_is_headed_in_words_with_the_unit_of_the_image(name, pixels, told):
+    assert heading(name, pixels) == told

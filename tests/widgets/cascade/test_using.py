@@ -43,7 +43,9 @@ def searched(dock, fake, qtbot):  # noqa: F811
 
 
 def columns(model):
-    return [model.headerData(i, Qt.Orientation.Horizontal) for i in range(model.columnCount())]
+    """As in files; the table's own headings are in words."""
+    role = Qt.ItemDataRole.ToolTipRole
+    return [model.headerData(i, Qt.Orientation.Horizontal, role) for i in range(model.columnCount())]
 
 
 def press(bar, qtbot):

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QLabel
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
 from napari_connecto.widgets.shared.form import ParamsForm
+from napari_connecto.workflows.cascade.results.params import FieldParams
 from napari_connecto.workflows.recipes.entries import ENTRIES
 from napari_connecto.workflows.recipes.entries.leaves import bare, params_kind
 from napari_connecto.workflows.xray.translate_params import TranslatorParams
@@ -119,6 +120,15 @@ def test_changing_some_fields_leaves_the_others():
     form.value = Params(recall=0.9, name="nuclei", threshold=0.5)
     form.change(audit=7, threshold=None)
     assert form.value == Params(recall=0.9, name="nuclei", audit=7)
+
+
+def test_lengths_are_pixels_in_label_and_tooltip_until_a_size_is_known():
+    form = ParamsForm(FieldParams)
+    for unit, told in (("pixels", "pixels"), ("nm", "um"), ("pixels", "pixels")):
+        form.count_in(unit)
+        label = next(label for label in form.findChildren(QLabel) if label.text() == f"Margin ({told})")
+        assert label.toolTip().endswith(f"Allowed: from 0 to 1e+09 {told}")
+        assert form.row("margin").tooltip == label.toolTip()
 
 
 def other(field, hint):

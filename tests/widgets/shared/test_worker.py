@@ -193,7 +193,12 @@ def test_one_bar_over_all_phases_with_their_names_in_the_dock_and_in_naparis_own
 
     bar.start(job)
     qtbot.waitUntil(shown("loading torch", None), timeout=5000)
-    for text, percent in [("training 0/3", 0), ("training 1/3", 25), ("training 2/3", 50), ("measuring 0/2", 75)]:
+    for text, percent in [
+        ("training: 0 of 3", 0),
+        ("training: 1 of 3", 25),
+        ("training: 2 of 3", 50),
+        ("measuring: 0 of 2", 75),
+    ]:
         step.set()
         qtbot.waitUntil(shown(text, percent), timeout=5000)
     qtbot.waitUntil(lambda: bool(activities._all_instances), timeout=5000)
@@ -201,7 +206,7 @@ def test_one_bar_over_all_phases_with_their_names_in_the_dock_and_in_naparis_own
     qtbot.waitUntil(lambda: (activity.n, activity.total) == (75, 100), timeout=5000)
     assert activity.desc == "test: measuring: "
     step.set()
-    qtbot.waitUntil(shown("measuring 1/2", 87), timeout=5000)
+    qtbot.waitUntil(shown("measuring: 1 of 2", 87), timeout=5000)
     step.set()
     qtbot.waitUntil(lambda: bar.worker.state is State.DONE, timeout=5000)
     assert not activities._all_instances

@@ -62,7 +62,10 @@ class Blobs:
     def __post_init__(self) -> None:
         check(self)
         if not self.diameter_nm > 0:
-            raise InputError("blobs need diameter_nm, the typical diameter of an object in nm (in pixels without them)")
+            raise InputError(
+                "blobs need diameter_nm, the typical diameter of an object in nm, or in pixels if the image states no "
+                "voxel size"
+            )
 
     def reads(self, voxel_nm: FVec3, shape: Vec3) -> dict[str, Any]:
         """Coarser than the image where objects are large; section by section where these are thick."""

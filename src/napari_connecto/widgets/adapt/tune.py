@@ -178,7 +178,7 @@ class TuneBox(QWidget):
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         if progress.stage == "training":
-            self.curve.add(payloads, progress.total)
+            self.curve.add(payloads, progress.total, progress.done)
             self.stop.setEnabled(True)
 
     def _on_state(self, state: State) -> None:

@@ -106,7 +106,7 @@ def search_job(search: Searching, region: Box | None = None, first: Box | None =
     yield from torch_job()
     from napari_connecto.workflows.cascade.search.detect import detect_job
 
-    yield Progress(0, 0, "loading the cascade")
+    yield Progress(0, 0, "loading the detector")
     cascade, params = load(search.model, search.backend), search.params
     how: dict[str, Any] = {"out": search.out, "region": region, "first": first, "live": True, "check": search.check}
     how |= {"guard": guard_for(search.error_map, search.model / "level_0")}

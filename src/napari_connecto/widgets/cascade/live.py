@@ -54,7 +54,7 @@ def live_search_job(search: Searching, asked: Asked, blocks: Blocks) -> Job[None
     from napari_connecto.compute.live.job import live_job
     from napari_connecto.workflows.cascade.live import LiveSearch
 
-    yield Progress(0, 0, "loading the cascade")
+    yield Progress(0, 0, "loading the detector")
     cascade = load(search.model)
 
     def make(client: Any) -> Job[None]:

@@ -42,7 +42,7 @@ class RegionRow(QWidget):
         self.draw.setToolTip("Add a Shapes layer for drawing rectangles around completely labelled areas")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("All labelled inside"))
+        layout.addWidget(QLabel("All labelled in"))
         self.layers.setMinimumContentsLength(4)  # else the row is wider than the dock
         layout.addWidget(self.layers, 1)
         layout.addWidget(self.draw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from math import floor, log10
 from types import NoneType
@@ -18,6 +19,7 @@ from napari_connecto.widgets.shared.details import Details
 
 P = TypeVar("P")
 _FAR = 1e9
+LENGTH = re.compile(r"\b(nm|um)\b")
 
 
 class ParamsForm(QWidget, Generic[P]):
@@ -73,9 +75,12 @@ class ParamsForm(QWidget, Generic[P]):
             self._rows[name].value = value
 
     def count_in(self, unit: str) -> None:
-        """Name the unit of lengths: "nm", or "pixels" on an image of unknown voxel size."""
+        """Name the unit of lengths: each field's own, or "pixels" on an image of unknown voxel size."""
         for name, label in self._labels.items():
-            label.setText(self._rows[name].label.replace("(nm)", f"({unit})"))
+            row = self._rows[name]
+            row.count_in(unit)
+            label.setText(row.label)
+            label.setToolTip(row.tooltip)
 
     def has(self, name: str) -> bool:
         """Whether there is a field of this name."""
@@ -103,6 +108,7 @@ class _Row(QWidget):
         self.label = field.name.removesuffix("_nm").replace("_", " ").capitalize()
         self.label += f" ({meta['unit']})" if meta["unit"] else ""
         self.tooltip = _tooltip(meta)
+        self._stated = self.label, self.tooltip
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._tick = CheckBox(value=True, text="")
@@ -138,6 +144,13 @@ class _Row(QWidget):
         if value is not None:
             for editor, part in zip(self._editors, value if self._many else (value,), strict=True):
                 editor.value = part
+
+    def count_in(self, unit: str) -> None:
+        """See `ParamsForm.count_in`."""
+        self.label, self.tooltip = (LENGTH.sub(unit, text) if unit == "pixels" else text for text in self._stated)
+        for editor in self._editors:
+            editor.tooltip = self.tooltip
+        self._zero.setToolTip(self.tooltip)
 
     def say_zero(self, text: str) -> None:
         """Say beside a 0 what it stands for."""

@@ -261,7 +261,7 @@ class JobBar(QWidget):
         self.bar.setRange(0, 0 if waiting else BAR_STEPS)
         self.bar.setValue(round(BAR_STEPS * (share or 0)))
         self.bar.setFormat(f"%p %{left_text(self._watch.left_s)}")
-        count = f" {progress.done:,}/{progress.total:,}".replace(",", " ") if progress.total else ""
+        count = f": {progress.done:,} of {progress.total:,}".replace(",", " ") if progress.total else ""
         self.status.setText(f"{progress.stage}{count}")
 
     def _on_failed(self, error: Exception, text: str) -> None:

@@ -157,9 +157,12 @@ class Curve(Plot):
         self.total = 1
         self.update()
 
-    def add(self, payloads: Sequence[Any], total: int) -> None:
-        """Points of a fine-tuning: {"step", "loss", "score"}."""
-        self.total = max(1, total)
+    def add(self, payloads: Sequence[Any], total: int, done: int = 0) -> None:
+        """Points of a fine-tuning: {"step", "loss", "score"}.
+
+        Where a time limit is ahead of the steps, more of ``total`` is ``done`` than steps were made; then fewer are
+        expected.
+        """
         for point in payloads:
             if isinstance(point, dict) and point.get("loss") is not None:
                 step = int(point["step"])
@@ -169,6 +172,8 @@ class Curve(Plot):
                 score = point.get("score")
                 if score is not None and (not self.score or self.score[-1][1] != score):
                     self.score.append((step, float(score)))
+        last = self.loss[-1][0] if self.loss else 0
+        self.total = max(1, total if done <= last else round(total * last / done))
         self.update()
 
     def draw(self, painter: QPainter, area: QRectF) -> None:

@@ -177,7 +177,7 @@ class PairBox(QGroupBox):
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         if payloads:
-            self.curve.add(payloads, progress.total)
+            self.curve.add(payloads, progress.total, progress.done)
             self.stop.setEnabled(self.bar.worker.state is State.RUNNING)
 
     def _on_state(self, state: State) -> None:

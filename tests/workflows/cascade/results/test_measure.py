@@ -198,6 +198,9 @@ def test_an_object_without_voxels_has_no_values():
     assert measures["voxels"][-1] == 0
     told = measured_lines(replace(none, measures=measures))[0]
     assert told.startswith(f"{len(none) - 1} objects measured; 1 without a mask not measured; median volume ")
+    bare = {name: column for name, column in measures.items() if name != "volume_um3"}  # as without a voxel size
+    size = np.median(measures["voxels"][:-1])
+    assert f"median size {size:.3g} voxels; median intensity" in measured_lines(replace(none, measures=bare))[0]
     assert not measures["touches_border"][-1]
     assert all(np.isnan(measures[name][-1]) for name in ("volume_um3", "major_nm", "mean", "sd", "border_nm"))
     nothing = measure(Detections.empty(), volume_of(image_of(labels)), MeasureParams(9.0))

@@ -104,10 +104,10 @@ class SearchPicture(QWidget):
         return f"About <b>{seconds_text(estimate.seconds)}</b>{instead}"
 
     def show_outlook(self, outlook: Sequence[LevelOutlook]) -> str:
-        """The levels before they are timed here, and the time where the cascade was trained."""
+        """The levels before they are timed here, and the time that was measured when the detector was made."""
         self.funnel.show_rungs(planned(outlook))
         there = sum(level.seconds for level in outlook)
-        return f"About <b>{seconds_text(there)}</b> as timed in training; timing two tiles here…"
+        return f"About <b>{seconds_text(there)}</b> by an earlier timing; timing two tiles here…"
 
     def show_estimate(self, estimate: Estimate | None) -> None:
         """What is expected; nothing for None."""

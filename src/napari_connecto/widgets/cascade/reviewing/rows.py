@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from napari_connecto.widgets.cascade.review import Review
 
 
+def heading(name: str, pixels: bool) -> str:
+    """Heading of a column: of a measurement in words, with its unit."""
+    plain, _, unit = name.rpartition("_")
+    if unit not in UNITS:
+        return MEASURES.get(name, name.replace("_", " "))
+    return f"{MEASURES.get(plain, plain)} [{'pixels' if pixels else UNITS[unit]}]"
+
+
 def columns_of(review: Review) -> dict[str, np.ndarray]:
     """Columns of the table, (n,) each; sizes are the longest side of the box, measurements those that were made."""
     found, unit = review.detections, review.unit
@@ -30,6 +38,18 @@ def columns_of(review: Review) -> dict[str, np.ndarray]:
     named |= {f"{axis} [{unit}]": found.centre_nm[:, i] for i, axis in enumerate("zyx")}
     named |= found.measures
     return named | {"reviewer": found.reviewer.astype(str), "when": found.when.astype(str)}
+
+
+UNITS = {"nm": "nm", "um2": "µm²", "um3": "µm³"}
+MEASURES = {
+    "major": "major axis",
+    "middle": "middle axis",
+    "minor": "minor axis",
+    "border": "distance to border",
+    "mean": "mean intensity",
+    "sd": "SD of intensity",
+}
+"""What measurements are called in the table; in files they keep their names."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,7 @@ class DetectionModel(QAbstractTableModel):
         super().__init__()
         self._columns: dict[str, np.ndarray] = {}
         self._names: list[str] = []
+        self._pixels = False
         self._rows = np.empty(0, np.int64)
         self._filter = Filter()
         self._sorting = ("score", True)
@@ -84,6 +105,7 @@ class DetectionModel(QAbstractTableModel):
         before, names = self.count, self._names
         self._columns = columns_of(review)
         self._names = list(self._columns)
+        self._pixels = review.unit == "pixels"
         if self._names != names:
             self.beginResetModel()
             self.endResetModel()
@@ -132,10 +154,13 @@ class DetectionModel(QAbstractTableModel):
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> str | None:
-        """Names of columns."""
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return self._names[section]
-        return None
+        """Headings of columns; the tooltip is the name in files."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        name = self._names[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return name
+        return heading(name, self._pixels) if role == Qt.ItemDataRole.DisplayRole else None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; equal values keep the order of their ids."""

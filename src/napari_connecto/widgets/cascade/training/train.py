@@ -114,12 +114,12 @@ class TrainBox(QGroupBox):
 
     def _on_reported(self, progress: Progress, payloads: list[Any]) -> None:
         """Draw loss and score of the level that is being trained."""
-        if progress.stage != self._stage:
-            self._stage = progress.stage
-            self.curve.clear()
-        if payloads and isinstance(payloads[-1], dict) and "loss" in payloads[-1]:
+        if isinstance(progress.payload, dict) and "loss" in progress.payload:
+            if progress.stage != self._stage:  # the last level's curve stays when the training is over
+                self._stage = progress.stage
+                self.curve.clear()
             self.curve.show()
-            self.curve.add(payloads, progress.total)
+            self.curve.add(payloads, progress.total, progress.done)
 
     def _on_image_chosen(self) -> None:
         """Clear the messages of a training on another image, unless it still runs."""
@@ -159,6 +159,8 @@ class TrainBox(QGroupBox):
     def _on_image_opened(self) -> None:
         """Start the training if it was requested while the image was being opened; an earlier refusal is outdated."""
         self.bar.forget()
+        full = self._source.full
+        self.form.count_in("pixels" if full is not None and not full.calibrated else "nm")
         if self._waiting and not self._source.opening:
             self._on_clicked()
 

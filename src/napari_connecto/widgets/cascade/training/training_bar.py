@@ -8,6 +8,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QPushButton
 
+from napari_connecto.core.amounts import share_text
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.widgets.shared.job_bar import JobBar
 from napari_connecto.workflows.shared.stop_file import ask_to_stop
@@ -40,6 +41,9 @@ class TrainingBar(JobBar):
             self.status.setText(STOPPING)
         elif progress.stage.startswith(("training", "running")) and progress.done > 0:
             self.stop.setEnabled(True)
+            if progress.total and progress.stage.startswith("training"):
+                # a share of the schedule, which goes by the clock; no number of steps
+                self.status.setText(f"{progress.stage}: {share_text(progress.done / progress.total)}")
 
     def _on_stop(self) -> None:
         if self._out is not None:

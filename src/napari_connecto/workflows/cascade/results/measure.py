@@ -17,6 +17,8 @@ from napari_connecto.workflows.cascade.results.params import MeasureParams
 from napari_connecto.workflows.cascade.results.place import image_on, in_pixels
 
 TABLE = "detections.csv"
+SIZES = {"volume_um3": "volume {:.3g} um^3", "area_um2": "area {:.3g} um^2", "voxels": "size {:.3g} voxels"}
+"""What says how large objects are, the best first; only voxels are known of an image without a voxel size."""
 
 
 def measure(
@@ -111,15 +113,13 @@ def measured_lines(measured: Detections) -> list[str]:
     lines = [f"{len(measured) - missing} objects measured"]
     if missing:
         lines.append(f"{missing} without a mask not measured")
-    for name, what in (
-        ("volume_um3", "volume {:.3g} um^3"),
-        ("area_um2", "area {:.3g} um^2"),
-        ("mean", "intensity {:.3g}"),
-    ):
+    size = next((name for name in SIZES if name in measured.measures), "voxels")
+    for name, what in ((size, SIZES[size]), ("mean", "intensity {:.3g}")):
         column = np.asarray(measured.measures.get(name, ()), float)
+        column = column[column > 0] if name == size else column  # an added object has no mask
         if np.isfinite(column).any():
             lines.append(f"median {what.format(np.nanmedian(column))}")
     if "touches_border" in measured.measures:
         cut = np.count_nonzero(measured.measures["touches_border"])
-        lines.append(f"{cut or 'none'} touch the border of the searched volume")
+        lines.append(f"{cut or 'none'} touch the border of what was searched")
     return ["; ".join(lines)]
