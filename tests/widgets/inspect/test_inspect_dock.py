@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +15,11 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QRectF
 
+from napari_connecto.core.jobs import run
 from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.models.files import load_model
 from napari_connecto.widgets.inspect.attack_box import FLIPPED, KEPT, PATTERN, verdict
+from napari_connecto.widgets.inspect.detectors import models_job
 from napari_connecto.widgets.inspect.knows import PLACES, SCORE, SCRIBBLES
 from napari_connecto.widgets.inspect.missed import BETTER_MODEL, PAINT
 from napari_connecto.widgets.inspect.missed_jobs import Attacked
@@ -25,6 +28,7 @@ from napari_connecto.widgets.inspect.trust import ALL
 from napari_connecto.widgets.shared.error_map import ERROR
 from napari_connecto.widgets.shared.painted.bars import Bar
 from napari_connecto.widgets.shared.painted.heat import HEAD, ROW
+from napari_connecto.workflows.cascade.document import FORMAT
 from napari_connecto.workflows.inspect.concepts.measure import concepts
 from napari_connecto.workflows.inspect.concepts.params import ConceptParams
 from napari_connecto.workflows.inspect.guard.fit import fit_guard
@@ -154,6 +158,37 @@ def test_cancel_leaves_nothing(dock, viewer, files, images, qtbot) -> None:
     settle(dock.missed.bar, qtbot)
     assert dock.missed.bar.worker.state.name == "CANCELLED"
     assert list(viewer.layers) == before
+
+
+@pytest.fixture
+def detector(files, tmp_path):
+    """A detector trained in pixels, in the folder of results."""
+    folder = tmp_path / "results" / "nuclei-1"
+    shutil.copytree(files[2] / "near", folder / "level_0")
+    (folder / "cascade.json").write_text(json.dumps({"format": FORMAT, "metadata": {"unit": "pixel"}}))
+    return folder
+
+
+def test_detectors_are_among_the_models(detector) -> None:
+    """Shipped or trained, each is one model to choose: that of its finest level."""
+    listed = run(models_job(detector.parent))
+    assert listed["nuclei-1"] == detector / "level_0"
+    assert {"fly-medulla", "cells (detector)"} <= set(listed)
+    assert all((folder / "card.json").is_file() for folder in listed.values())
+
+
+def test_a_detector_in_pixels_reads_an_image_without_a_voxel_size(dock, viewer, detector, qtbot) -> None:
+    viewer.add_image(np.zeros((64, 64), np.uint8), name="bare", contrast_limits=(0, 255))
+    dock.image.layers.choose(viewer.layers["bare"])
+    qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "bare", timeout=10_000)
+    dock.model.use(detector)
+    assert dock.model.folder == detector / "level_0"
+    assert "pixels" in dock.model.about.text()
+    assert dock.model.error.isHidden()
+    assert dock.knows.subject()[0].calibrated
+    assert not dock.image.use_pixels.isVisibleTo(dock)  # there is nothing to enter
+    dock.model.use(detector.parent / "none")
+    assert "is not a model" in dock.model.error.label.text()
 
 
 def test_a_model_without_a_guard_offers_to_fit_one(dock) -> None:

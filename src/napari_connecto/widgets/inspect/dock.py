@@ -44,6 +44,7 @@ class InspectWidget(Dock):
 
     def _on_model(self) -> None:
         self.image.set_model(self.model.peeked.voxel_nm if self.model.peeked else None)
+        self.image.allow_pixels(self.model.pixels)
 
     def close_jobs(self) -> None:
         """Stop all jobs and release the layers."""

@@ -45,7 +45,7 @@ class FitBox(QWidget):
     def _on_fit(self) -> None:
         layer, folder = self.labels.layer, self._model.folder
         try:
-            volume = self._image.need_volume()
+            volume = self._model.reads(self._image)
             if layer is None or folder is None:
                 raise InputError("no labels are chosen; open the labels of the image and choose them")
             described = describe(layer, step=self._viewer.dims.current_step)

@@ -14,7 +14,8 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import ModelCard
 from napari_connecto.core.phases import Phases
 from napari_connecto.core.volume import Volume
-from napari_connecto.widgets.shared.boundary_models import list_job, tuned_params
+from napari_connecto.widgets.inspect.detectors import detector_of
+from napari_connecto.widgets.shared.boundary_models import tuned_params
 from napari_connecto.widgets.shared.task import until_changed
 from napari_connecto.widgets.viewer.mesa import load_triton_apart, torch_job
 from napari_connecto.widgets.viewer.volumes import as_file_job
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Peeked", "Probed", "Probing", "Queueing", "Shrinking", "Trusting", "concepts_job", "fit_job",
-    "list_job", "load", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
+    "load", "peek", "probe_job", "queue_job", "shrink_job", "trust_job",
 ]  # fmt: skip
 
 
@@ -43,6 +44,8 @@ class Peeked:
     name: str
     line: str
     voxel_nm: FVec3
+    pixels: bool = False
+    """Trained on an image of unknown voxel size: ``voxel_nm`` is in pixels."""
 
 
 def peek(folder: Path) -> Peeked:
@@ -59,7 +62,10 @@ def peek(folder: Path) -> Peeked:
         raise ModelError(f"'{folder}' is not a model; choose a folder with card.json and weights") from error
     size = " × ".join(f"{v:g}" for v in card.voxel_nm)
     outputs = ", ".join(output.name for output in card.outputs)
-    return Peeked(card.name, f"{outputs} at {size} nm" + (f"; {card.training}" if card.training else ""), card.voxel_nm)
+    detector = detector_of(folder)
+    name, pixels = (card.name, False) if detector is None else detector
+    line = f"{outputs} at {size} {'pixels' if pixels else 'nm'}" + (f"; {card.training}" if card.training else "")
+    return Peeked(name, line, card.voxel_nm, pixels)
 
 
 @until_changed("card.json", most=4)

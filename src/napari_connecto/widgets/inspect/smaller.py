@@ -72,7 +72,7 @@ class SmallerTab(Page):
         InputError
             If a choice is missing or a value is out of range.
         """
-        volume, folder, params = self._image.need_volume(), self._model.folder, self.form.value
+        volume, folder, params = self._model.reads(self._image), self._model.folder, self.form.value
         if folder is None:
             raise InputError("no model is chosen; choose one")
         mark = lasting(volume, folder, params)

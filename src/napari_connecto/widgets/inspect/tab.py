@@ -55,7 +55,7 @@ class Tab(Page):
         InputError
             If one is missing.
         """
-        volume, folder = self._image.need_volume(), self._model.folder
+        volume, folder = self._model.reads(self._image), self._model.folder
         if folder is None:
             raise InputError("no model is chosen; choose one")
         return volume, folder
