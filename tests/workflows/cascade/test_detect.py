@@ -19,6 +19,7 @@ from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.estimate import estimate
 from napari_connecto.workflows.cascade.params import DetectParams
+from napari_connecto.workflows.cascade.results.measure import measure
 from napari_connecto.workflows.cascade.search.descent import Scores
 from napari_connecto.workflows.cascade.search.detect import detect, detect_job
 from tests.workflows import fakes
@@ -157,6 +158,20 @@ def test_the_bar_knows_that_a_section_in_view_reads_whole_chunks_and_that_a_mode
     in_view = next(p for p in searched if p.done == chunks)
     assert in_view.overall is not None
     assert in_view.overall > 0.4
+
+
+def test_measurements_outlive_a_repeated_search_of_the_same_objects(tmp_path):
+    """In its table and in what is returned."""
+    volume = fakes.pyramid(fakes.spots())
+    detect(volume, fakes.cascade(), EVERYWHERE, out=tmp_path)
+    measured = measure(tmp_path, volume)
+    again = detect(volume, fakes.cascade(), EVERYWHERE, out=tmp_path)
+    assert "mean" in again.measures
+    for found in (again, Detections.load(tmp_path / "detections.csv")):
+        assert found.measures.keys() == measured.measures.keys()
+        np.testing.assert_array_equal(found.measures["mean"], measured.measures["mean"])
+    (tmp_path / "detections.csv").write_text("damaged")
+    assert not detect(volume, fakes.cascade(), EVERYWHERE, out=tmp_path).measures
 
 
 @pytest.mark.parametrize("head", ["masks", "centres"])

@@ -111,7 +111,7 @@ class TrainParams:
         "Typical object diameter; 0: measured on the labels (required for points).",
         unit="nm",
         low=0,
-        zero="measured on the labels",
+        zero="from the labels",
     )
     validation: float = param(
         0.35, "Share of the labelled objects held out to measure rates.", low=0.1, high=0.6, advanced=True

@@ -21,6 +21,7 @@ from napari_connecto.workflows.cascade.report import build_report
 from napari_connecto.workflows.cascade.search.coarser import MAKING, fill_job, with_levels_at
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import roots
+from napari_connecto.workflows.cascade.search.measured_before import with_measures
 from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
 from napari_connecto.workflows.cascade.search.reexamine import audit_job
 from napari_connecto.workflows.cascade.search.run import MAP, REPORT, Search
@@ -173,7 +174,7 @@ def detect_job(
         found = yield from phases.run(OBJECTS, search.costs.timed(OBJECTS, search.objects()))
         audit = yield from phases.run(AUDIT, audit_job(search, region, found))
         report = {**build_report(search, cascade, plan, found, audit), KEY: check.to_json(), **_of(volume, region)}
-        found = replace(found, report=report)
+        found = with_measures(replace(found, report=report), job.path / "detections.csv")
         found.save(job.path / "detections.csv")
         job.write_json(REPORT, report)
         if guard is not None:  # after all is kept: no verdict changes what was found

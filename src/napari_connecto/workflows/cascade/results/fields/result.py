@@ -66,7 +66,7 @@ class Fields:
         size = " x ".join(f"{v:g}" for v in self.params.size)
         what = f"{len(self)} fields of {size} {self.unit} cover {self.covered} objects"
         lines = [f"{what}; at least {self.at_least} are needed"]
-        whole = f"; {self.everywhere} would cover all that was searched" if self.everywhere else ""
+        whole = f"; without margins, {self.everywhere} cover all that was searched" if self.everywhere else ""
         lines.append(f"a regular grid would take {self.grid}{whole}")
         way = length((self.start_um + self.stop_um)[:, 1:] / 2)
         return [*lines, f"stage path: {way:.4g} {self.unit}"] if len(self) > 1 else lines
