@@ -262,8 +262,8 @@ def _why_none(best: Cheapest, calibration: Calibration, prices: Prices, found: i
         if crowded >= CROWDED:
             return f"No cascade: {percent(crowded)} of the validation chunks hold objects; there is little to rule out."
         return (
-            f"No cascade: {found} validation objects in {counted(best.holders, 'coarse chunk')} are too few, or score too "
-            f"low there, to keep {percent(target, 1)} of them; label more, or lower the target recall."
+            f"No cascade: {found} validation objects in {counted(best.holders, 'coarse chunk')} are too few, or score "
+            f"too low there, to keep {percent(target, 1)} of them; label more, or lower the target recall."
         )
     ratio = best.cost_s / exhaustive_price(prices).chunk_s
     return (
