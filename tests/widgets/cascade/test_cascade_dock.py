@@ -557,14 +557,20 @@ def test_the_score_slider_spans_the_scores_and_never_hides_verdicts(dock, fake, 
 
 def test_an_export_says_how_many_and_an_empty_one_is_refused(dock, fake, qtbot, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("napari_connecto.widgets.cascade.export.ask_path", lambda _: asked.append(0) or asked[0])
+    named = []
+
+    def answer(_parent, _title, name, _filters):
+        named.append(name)
+        return str(asked[0]), ""
+
+    monkeypatch.setattr("napari_connecto.widgets.cascade.export.QFileDialog.getSaveFileName", answer)
     run(dock, qtbot)
     for index in range(3):
         dock.results.review.current = index
         dock.results.judge("rejected")
     dock.results.buttons["export"].click()
     assert dock.results.error.label.text().startswith("nothing to export: 0 detections are below the minimum score")
-    assert not asked
+    assert not named
     dock.results.undo()
     dock.results.review.current = 0
     dock.results.judge("accepted")
@@ -574,6 +580,7 @@ def test_an_export_says_how_many_and_an_empty_one_is_refused(dock, fake, qtbot, 
     assert not dock.results.error.isVisibleTo(dock)
     assert dock.results.count.text().endswith(f"2 detections (1 accepted) written to {tmp_path / 'out.csv'}")
     assert read_table(tmp_path / "out.csv")[0]["id"].tolist() == [1, 3]
+    assert named == ["em-detections.csv"]  # of two images none is written over the other
 
 
 def seen_at(dock, viewer, z_nm):

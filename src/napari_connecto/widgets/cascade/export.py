@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -29,9 +30,10 @@ FILTERS = ";;".join(
 )
 
 
-def ask_path(parent: QWidget) -> Path | None:
-    """Ask where to export to; None if the user cancels."""
-    path, chosen = QFileDialog.getSaveFileName(parent, "Export detections", "detections.csv", FILTERS)
+def ask_path(parent: QWidget, image: str) -> Path | None:
+    """Ask where to export the detections of an image to; None if the user cancels."""
+    named = "-".join(filter(None, (re.sub(r"[^\w.-]+", "-", image).strip("-"), "detections.csv")))
+    path, chosen = QFileDialog.getSaveFileName(parent, "Export detections", named, FILTERS)
     if not path:
         return None
     suffix = chosen[chosen.index("*") + 1 : chosen.index(")")] if "*" in chosen else ".csv"
@@ -97,14 +99,14 @@ class Exporter(QObject):
         self._worker.failed.connect(self.failed)
         self._worker.returned.connect(lambda written: self.written.emit(written.line))
 
-    def ask(self, review: Review) -> None:
-        """Ask where to export to, if there is anything to export."""
+    def ask(self, review: Review, image: str) -> None:
+        """Ask where to export the detections of an image to, if there are any to export."""
         try:
             review.check_export()
         except ConnectoError as error:
             self.failed.emit(error, "")
             return
-        if path := ask_path(self._parent):
+        if path := ask_path(self._parent, image):
             self.export(review, path)
 
     def export(self, review: Review, path: Path) -> None:

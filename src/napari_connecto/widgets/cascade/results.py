@@ -172,7 +172,7 @@ class ResultBox(ReviewBox):
     def _on_export(self) -> None:
         self.error.clear()
         if self.review is not None:
-            self.exporter.ask(self.review)
+            self.exporter.ask(self.review, "" if self.begun is None else self.begun.image.name)
 
     def close_jobs(self) -> None:
         """Stop exporting and learning, and end the review."""

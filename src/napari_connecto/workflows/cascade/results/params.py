@@ -58,7 +58,7 @@ class FieldParams(Chosen):
     """Fields of view of a microscope, and its stage."""
 
     size: tuple[float, float] = param(
-        (200.0, 200.0), "Height and width (y x) of a field of view.", unit="um", low=1e-3, high=1e9
+        (200.0, 200.0), "Height and width (y x) of a field of view.", unit="um", low=0.01, high=1e9
     )
     depth: float = param(
         0.0, "Depth of a field of view in z; 0: a stack through the objects in it.", unit="um", low=0, high=1e9
