@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_connecto.core.errors import InputError
 from napari_connecto.core.params import check, param
@@ -53,6 +53,7 @@ def test_defaults_survive():
 )
 def test_any_value_survives(params):
     form = ParamsForm(Params)
+    form.build()
     form.value = Params(threshold=0.5, tile=(1, 2, 3))
     form.value = params
     assert form.value == params
@@ -69,9 +70,10 @@ def test_a_zero_that_stands_for_something_says_so(qtbot):
     form = ParamsForm(Steps)
     qtbot.addWidget(form)
     form.show()
+    QApplication.processEvents()
     said = lambda name: [w.text() for w in form.row(name).findChildren(QLabel) if w.isVisible()]  # noqa: E731
     assert (said("steps"), said("rate")) == (["by the preset"], [])
-    form.row("steps").say_zero("100 by the preset")
+    form.say_zero("steps", "100 by the preset")
     assert said("steps") == ["100 by the preset"]
     form.change(steps=7)
     assert said("steps") == []
@@ -102,7 +104,7 @@ def test_skipped_fields_keep_their_default():
 def test_a_type_no_form_can_edit_is_refused():
     odd = dataclasses.make_dataclass("Odd", [("box", dict, param(None, "A mapping."))])
     with pytest.raises(InputError, match="a form edits bool, int, float, str"):
-        ParamsForm(odd)
+        ParamsForm(odd).build()
 
 
 def test_what_a_small_step_leads_to_is_shown_and_allowed():
@@ -115,6 +117,25 @@ def test_what_a_small_step_leads_to_is_shown_and_allowed():
     assert form.value == TranslatorParams(learning_rate=3e-4)
 
 
+def test_a_form_that_was_never_shown_makes_no_editors_and_keeps_what_is_set(qtbot):
+    """What was set, the unit and what a 0 stands for are there once it is shown, and showing it changes nothing."""
+    form = ParamsForm(Params)
+    qtbot.addWidget(form)
+    with qtbot.waitSignal(form.changed, timeout=1000):
+        form.change(audit=7, threshold=None)
+    form.count_in("pixels")
+    form.say_zero("diameter_nm", "measured")
+    assert not form.findChildren(QLabel)
+    assert form.value == Params(audit=7, threshold=None)
+    with qtbot.assertNotEmitted(form.changed):
+        form.change(audit=7)
+        form.show()
+        QApplication.processEvents()
+    texts = [label.text() for label in form.findChildren(QLabel) if label.isVisible()]
+    assert {"Diameter (pixels)", "measured"} <= set(texts)
+    assert form.value == Params(audit=7, threshold=None)
+
+
 def test_changing_some_fields_leaves_the_others():
     form = ParamsForm(Params)
     form.value = Params(recall=0.9, name="nuclei", threshold=0.5)
@@ -124,6 +145,7 @@ def test_changing_some_fields_leaves_the_others():
 
 def test_lengths_are_pixels_in_label_and_tooltip_until_a_size_is_known():
     form = ParamsForm(FieldParams)
+    form.build()
     for unit, told in (("pixels", "pixels"), ("nm", "um"), ("pixels", "pixels")):
         form.count_in(unit)
         label = next(label for label in form.findChildren(QLabel) if label.text() == f"Margin ({told})")
@@ -155,5 +177,6 @@ def test_a_form_loses_no_parameter_of_any_workflow(entry):
         params = kind(**{field.name: other(field, hints[field.name]) for field in dataclasses.fields(kind)})
         assert all(getattr(params, field.name) != field.default for field in dataclasses.fields(kind))
         form = ParamsForm(kind)
+        form.build()
         form.value = params
         assert form.value == params

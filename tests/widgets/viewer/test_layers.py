@@ -14,8 +14,8 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import describe, grid_factor, nm_per_unit
+from napari_connecto.widgets.viewer.lazy import Relabelled
 from napari_connecto.widgets.viewer.show import (
-    Relabelled,
     layer_data,
     placed_at,
     placed_on,

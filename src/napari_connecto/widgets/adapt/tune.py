@@ -140,8 +140,8 @@ class TuneBox(QWidget):
 
     def _say_steps(self) -> None:
         """What 0 steps stand for."""
-        preset = PRESETS[self.form.row("preset").value]
-        self.form.row("steps").say_zero(f"{preset.steps} by the preset")
+        preset = PRESETS[self.form.get("preset")]
+        self.form.say_zero("steps", f"{preset.steps} by the preset")
 
     def _on_estimate(self) -> None:
         try:

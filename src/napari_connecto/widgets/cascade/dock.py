@@ -188,7 +188,7 @@ class CascadeWidget(Dock):
         notes = self.card.estimate.notes[:1] if error is None and self.card.estimate is not None else ()
         if any("memory" in note for note in notes):
             form = self.options.form
-            return None if form.row("batch").value == 1 else ("Use a batch of 1", lambda: form.change(batch=1))
+            return None if form.get("batch") == 1 else ("Use a batch of 1", lambda: form.change(batch=1))
         return ("Choose another folder…", self.options.choose_folder) if notes else None
 
     def _on_preview(self) -> None:

@@ -15,7 +15,7 @@ from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.views.balls import with_balls
 from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.shared.worker import Worker
-from napari_connecto.widgets.viewer.show import Relabelled
+from napari_connecto.widgets.viewer.lazy import Relabelled
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED
 
 FILTERS = ";;".join(

@@ -16,7 +16,8 @@ from napari_connecto.widgets.cascade.jobs import live_map
 from napari_connecto.widgets.cascade.markers import BORDER, SYMBOLS, extents, features, sizes, unit, verdict_colours
 from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.viewer.layers import GRID
-from napari_connecto.widgets.viewer.show import Relabelled, placed_on, store_layer, to_data
+from napari_connecto.widgets.viewer.lazy import Relabelled
+from napari_connecto.widgets.viewer.show import placed_on, store_layer, to_data
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, OBJECTS, REJECTED
 

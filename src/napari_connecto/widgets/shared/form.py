@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_connecto.core.errors import InputError
@@ -23,7 +24,7 @@ LENGTH = re.compile(r"\b(nm|um)\b")
 
 
 class ParamsForm(QWidget, Generic[P]):
-    """One row per field of a params dataclass; ``advanced`` fields are folded under "More".
+    """One row per field of a params dataclass; ``advanced`` fields are folded under "More". Rows are made when needed.
 
     Parameters
     ----------
@@ -40,54 +41,95 @@ class ParamsForm(QWidget, Generic[P]):
 
     def __init__(self, kind: type[P], skip: Sequence[str] = (), first: Sequence[str] = ()) -> None:
         super().__init__()
-        self._kind = kind
+        self._kind, self._first, self._unit = kind, first, "nm"
+        asked = [f for f in dataclasses.fields(kind) if f.metadata and f.name not in skip]  # type: ignore[arg-type]
+        self._fields = {field.name: field for field in asked}
+        self._values: dict[str, Any] = {field.name: field.default for field in asked}
         self._rows: dict[str, _Row] = {}
         self._labels: dict[str, QLabel] = {}
-        hints = get_type_hints(kind)
+        self._zeros: dict[str, str] = {}
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make the rows."""
+        self.build()
+        super().showEvent(event)
+
+    def build(self) -> None:
+        """Make the rows, once; `row` and showing the form do so too.
+
+        Dozens of editors take longer than the rest of a dock, and most forms are in folds that stay closed.
+
+        Raises
+        ------
+        InputError
+            If a field has a type that no editor suits.
+        """
+        if self.layout() is not None:
+            return
+        hints = get_type_hints(self._kind)
         layout, more = _form_layout(self), QWidget()
         more_layout = _form_layout(more)
-        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-            if field.name in skip or not field.metadata:
-                continue
-            row = _Row(field, hints[field.name])
+        for name, field in self._fields.items():
+            row = _Row(field, hints[name])
+            row.value = self._values[name]
             row.changed.connect(self.changed)
             label = QLabel(row.label)
             label.setToolTip(row.tooltip)
-            folded = field.name not in first if first else field.metadata["advanced"]
+            folded = name not in self._first if self._first else field.metadata["advanced"]
             (more_layout if folded else layout).addRow(label, row)
-            self._rows[field.name], self._labels[field.name] = row, label
+            self._rows[name], self._labels[name] = row, label
         if more_layout.rowCount():
             layout.addRow(Details(more, title="More", tooltip="Parameters that rarely need changing"))
+        self.count_in(self._unit)
+        for name, text in self._zeros.items():
+            self._rows[name].say_zero(text)
+        if any(self.get(name) != value for name, value in self._values.items()):  # rounded by an editor
+            self.changed.emit()
 
     @property
     def value(self) -> P:
         """The params; raises `InputError` with the allowed range if a field is out of range."""
-        return from_mapping(self._kind, {name: row.value for name, row in self._rows.items()})
+        return from_mapping(self._kind, {name: self.get(name) for name in self._fields})
 
     @value.setter
     def value(self, params: P) -> None:
-        for name, row in self._rows.items():
-            row.value = getattr(params, name)
+        self.change(**{name: getattr(params, name) for name in self._fields})
+
+    def get(self, name: str) -> Any:
+        """The value of one field, valid or not."""
+        return self._rows[name].value if self._rows else self._values[name]
 
     def change(self, **values: Any) -> None:
         """Set these fields and leave the others as they are, valid or not."""
-        for name, value in values.items():
-            self._rows[name].value = value
+        if self._rows:
+            for name, value in values.items():
+                self._rows[name].value = value
+        elif any(self._values[name] != value for name, value in values.items()):
+            self._values |= values
+            self.changed.emit()
 
     def count_in(self, unit: str) -> None:
         """Name the unit of lengths: each field's own, or "pixels" on an image of unknown voxel size."""
+        self._unit = unit
         for name, label in self._labels.items():
             row = self._rows[name]
             row.count_in(unit)
             label.setText(row.label)
             label.setToolTip(row.tooltip)
 
+    def say_zero(self, name: str, text: str) -> None:
+        """Say beside a 0 in this field what it stands for."""
+        self._zeros[name] = text
+        if self._rows:
+            self._rows[name].say_zero(text)
+
     def has(self, name: str) -> bool:
         """Whether there is a field of this name."""
-        return name in self._rows
+        return name in self._fields
 
     def row(self, name: str) -> _Row:
         """The editor of a field."""
+        self.build()
         return self._rows[name]
 
 

@@ -18,6 +18,7 @@ from napari.layers import Image, Labels, Layer
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.geometry import FVec3, fvec3
 from napari_connecto.core.volume import Kind, Level, Volume
+from napari_connecto.widgets.viewer.lazy import behind
 from napari_connecto.widgets.viewer.spatial import Spatial
 from napari_connecto.workflows.shared.volume_spec import VolumeSpec
 
@@ -156,7 +157,7 @@ def describe(
         name=layer.name,
         kind="labels" if isinstance(layer, Labels) else "image",
         path=layer.source.path or str(layer.metadata.get(SOURCE, "")),
-        arrays=tuple(layer.data) if layer.multiscale else (layer.data,),
+        arrays=tuple(map(behind, layer.data)) if layer.multiscale else (layer.data,),
         ndim=layer.ndim,
         rgb=bool(getattr(layer, "rgb", False)),
         voxel_nm=fvec3(voxel.tolist()),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from napari_connecto.compute.live.mosaic import Grid
 from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor, world_grid
+from napari_connecto.widgets.viewer.lazy import Flat, cut_first
 
 GAP = 0.14
 """Gap between images side by side, as a share of their width; titles go there."""
@@ -58,20 +57,20 @@ def placed_at(grid: Level | Grid, image: Layer, level: Level) -> dict[str, Any]:
 def store_layer(volume: Volume, image: Layer, level: Level) -> tuple[list[Any], dict[str, Any]]:
     """Arrays and keyword arguments that show a result store on the image layer it was made from.
 
-    The arrays are the store's own (zarr), never dask, whose cache in napari would show old voxels while the store
-    fills.
+    The arrays read from the store itself (zarr), never through dask, whose cache in napari would show old voxels while
+    the store fills.
     ``level`` is the image's level 0.
     """
     n = min(image.ndim, 3)
     keywords = {key: values[-n:] for key, values in placed_at(volume.levels[0], image, level).items()}
-    arrays = [level.array if n == 3 else flat(level.array) for level in volume.levels]
-    return arrays, keywords
+    arrays = [level.array if n == 3 else Flat(level.array) for level in volume.levels]
+    return cut_first(arrays), keywords
 
 
 def layer_data(volume: Volume, **keywords: Any) -> tuple[Any, dict[str, Any], str]:
     """A volume as napari LayerData: every level, lazily, in nm; contrast from the coarsest level."""
     fine, coarse = volume.levels[0], volume.levels[-1]
-    arrays = [level.array for level in volume.levels]
+    arrays = cut_first([level.array for level in volume.levels])
     scale = np.array(fine.voxel_nm)
     keywords = {"name": volume.name, "metadata": {SOURCE: volume.source}, **keywords}
     keywords |= {"scale": scale, "translate": np.array(fine.origin_nm) + scale / 2, "multiscale": len(arrays) > 1}
@@ -90,46 +89,3 @@ def _middle(box: Box, most: int = 2**24) -> Box:
     while box.size > most:
         box = box.grow([-max(1, n // 8) if n > 2 else 0 for n in box.shape])
     return box
-
-
-class Lazy(ABC):
-    """An array read only where it is indexed, for napari reads the whole of a pyramid's coarsest level."""
-
-    @abstractmethod
-    def __getitem__(self, index: Any) -> np.ndarray:
-        """The voxels at ``index``."""
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[...], dtype)
-
-
-class Relabelled(Lazy):
-    """A label array seen through a table from old to new ids, read lazily; change `table` and refresh."""
-
-    def __init__(self, array: Any, table: np.ndarray) -> None:
-        self.array, self.table = array, table
-        self.dtype, self.shape, self.ndim = np.dtype(np.uint32), tuple(array.shape), len(array.shape)
-        self.size = prod(self.shape)
-        self.chunks = getattr(array, "chunks", None)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        block = np.asarray(self.array[index])
-        return self.table[np.minimum(block, len(self.table) - 1)]
-
-
-def flat(array: Any) -> Any:
-    """The only section of a (1, y, x) array as (y, x), read lazily."""
-    return _Plane(array)
-
-
-class _Plane(Lazy):
-    """The only section of a (1, y, x) array, read lazily."""
-
-    def __init__(self, array: Any) -> None:
-        self.array, self.dtype, self.shape, self.ndim = array, np.dtype(array.dtype), tuple(array.shape[1:]), 2
-        self.size = prod(self.shape)
-        chunks = getattr(array, "chunks", None)
-        self.chunks = chunks[1:] if chunks is not None else None
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return np.asarray(self.array[(0, *(index if isinstance(index, tuple) else (index,)))])

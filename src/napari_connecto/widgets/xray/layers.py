@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from napari.layers import Layer
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE
-from napari_connecto.widgets.viewer.show import Lazy, placed_at, store_layer
+from napari_connecto.widgets.viewer.lazy import Key, Lazy
+from napari_connecto.widgets.viewer.show import placed_at, store_layer
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 
 if TYPE_CHECKING:
@@ -41,11 +41,9 @@ class Total(Lazy):
 
     def __init__(self, aleatoric: Any, epistemic: Any, kind: str = "total", empty: float = 0.0) -> None:
         self.parts, self.kind, self.empty = {"aleatoric": aleatoric, "epistemic": epistemic}, kind, empty
-        self.dtype, self.shape = np.dtype(np.float32), tuple(aleatoric.shape)
-        self.ndim, self.size = len(self.shape), prod(self.shape)
-        self.chunks = getattr(aleatoric, "chunks", None)
+        super().__init__(aleatoric.shape, np.float32, getattr(aleatoric, "chunks", None))
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def read(self, key: Key) -> np.ndarray:
         parts = {name: np.asarray(part[key]) for name, part in self.parts.items()}
         both = np.hypot(*parts.values())
         return np.where(both > 0, both if self.kind == "total" else parts[self.kind], np.float32(self.empty))
@@ -56,11 +54,10 @@ class Computed(Lazy):
 
     def __init__(self, mean: Any, total: Total) -> None:
         self.mean, self.total = mean, total
-        self.dtype, self.shape, self.ndim, self.size = np.dtype(np.float32), total.shape, total.ndim, total.size
-        self.chunks = total.chunks
+        super().__init__(total.shape, np.float32, total.chunks)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return np.where(self.total[key] > 0, np.asarray(self.mean[key]), np.float32(np.nan))
+    def read(self, key: Key) -> np.ndarray:
+        return np.where(self.total.read(key) > 0, np.asarray(self.mean[key]), np.float32(np.nan))
 
 
 class Faded(Lazy):
@@ -71,18 +68,16 @@ class Faded(Lazy):
 
     def __init__(self, mean: Any, total: Total, at_most: float) -> None:
         self.mean, self.total, self.at_most = mean, total, at_most
-        self.dtype, self.shape = np.dtype(np.uint8), (*total.shape, 4)
-        self.ndim, self.size = len(self.shape), prod(self.shape)
-        self.chunks = (*total.chunks, 4) if total.chunks is not None else None
+        chunks = (*total.chunks, 4) if total.chunks is not None else None
+        super().__init__((*total.shape, 4), np.uint8, chunks)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        key = key if isinstance(key, tuple) else (key,)
-        space = key[: len(self.shape) - 1]
-        sd = self.total[space]
-        grey = np.clip(np.asarray(self.mean[space]) * 255, 0, 255).astype(np.uint8)
+    def read(self, key: Key) -> np.ndarray:
+        *space, colour = key
+        sd = self.total.read(tuple(space))
+        grey = np.clip(np.asarray(self.mean[tuple(space)]) * 255, 0, 255).astype(np.uint8)
         opaque = np.where(sd > 0, np.clip(2 - sd / self.at_most, 0, 1), 0)
         rgba = np.stack([grey, grey, grey, (opaque * 255).astype(np.uint8)], axis=-1)
-        return rgba[(..., *key[len(self.shape) - 1 :])] if len(key) == len(self.shape) else rgba
+        return rgba[..., colour]
 
 
 class TranslationLayers:

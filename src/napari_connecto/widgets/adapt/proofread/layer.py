@@ -14,7 +14,7 @@ from napari_connecto.core.geometry import Vec3, vec3
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.adapt.proofread.jobs import result_of
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor
-from napari_connecto.widgets.viewer.show import flat
+from napari_connecto.widgets.viewer.lazy import Flat, cut_first
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT
 
 CORRECTED = "connecto_corrected"
@@ -40,7 +40,7 @@ class CorrectedLayer:
 
     def __init__(self, viewer: Any, original: Labels, folder: Path, volume: Volume) -> None:
         self.viewer, self.shape, n = viewer, volume.levels[0].shape, original.ndim
-        arrays = [flat(level.array) if n == 2 else level.array for level in volume.levels]
+        arrays = cut_first([Flat(level.array) if n == 2 else level.array for level in volume.levels])
         for old in [x for x in viewer.layers if x.metadata.get(CORRECTED) == str(folder)]:
             viewer.layers.remove(old)
         place = {key: getattr(original, key) for key in ("scale", "translate", "units", "affine", "axis_labels")}

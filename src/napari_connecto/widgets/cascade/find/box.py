@@ -177,7 +177,7 @@ class FinderBox(QGroupBox):
             return
         unknown = self._source.full is not None and not self._source.full.calibrated
         self.form.count_in("pixels" if unknown else "nm")
-        if self.form.has(DIAMETER) and self.form.row(DIAMETER).value == self._sized:
+        if self.form.has(DIAMETER) and self.form.get(DIAMETER) == self._sized:
             self.form.change(diameter_nm=0.0)
         self._on_changed()
 
@@ -196,8 +196,8 @@ class FinderBox(QGroupBox):
         if self.form is None or volume is None:
             self.waiting = "no image is open; choose an image layer"
             return
-        if self._cascades.combo.currentText() == BRIGHT and not self.form.row(DIAMETER).value:
-            dark = bool(self.form.row("dark").value)
+        if self._cascades.combo.currentText() == BRIGHT and not self.form.get(DIAMETER):
+            dark = bool(self.form.get("dark"))
             self._sizer.start(lambda: diameter_job(volume, dark), abandon=True)
             return
         try:

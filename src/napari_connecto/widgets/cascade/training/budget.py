@@ -41,4 +41,4 @@ class BudgetButtons(QWidget):
 
     def _show(self) -> None:
         for name, button in self.buttons.items():  # no exclusive group, in which Tab stops at one button only
-            button.setChecked(name == self._form.row("budget").value)
+            button.setChecked(name == self._form.get("budget"))

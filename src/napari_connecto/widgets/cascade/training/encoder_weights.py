@@ -45,12 +45,12 @@ class EncoderWeights(QWidget):
         self._show()
 
     def _show(self) -> None:
-        encoder, weights = (self._form.row(name).value for name in ("encoder", "encoder_weights"))
+        encoder, weights = (self._form.get(name) for name in ("encoder", "encoder_weights"))
         self.setVisible(encoder != "small" and weights == "imagenet")
         self.bar.forget()
 
     def _on_clicked(self) -> None:
-        encoder = str(self._form.row("encoder").value)
+        encoder = str(self._form.get("encoder"))
         self.bar.start(lambda: look_job(encoder), resumable=False, abandon=True)
 
     def _on_returned(self, found: str | Path | Offer) -> None:

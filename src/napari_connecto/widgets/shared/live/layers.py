@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from napari.layers import Layer
 
 from napari_connecto.compute.live.mosaic import Grid, Mosaic, Picture
 from napari_connecto.widgets.shared.live.request import Look, Request
-from napari_connecto.widgets.viewer.show import Lazy, placed_at
+from napari_connecto.widgets.viewer.lazy import Key, Lazy
+from napari_connecto.widgets.viewer.show import placed_at
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 
 REST = 5.0
@@ -23,21 +23,16 @@ CHUNK = 128
 
 
 class LiveArray(Lazy):
-    """One level of a picture, of ``ndim`` 2 or 3 axes; set `mosaic` and refresh.
-
-    A key of ints, slices and ellipses gives what numpy would give.
-    """
+    """One level of a picture, of ``ndim`` 2 or 3 axes; set `mosaic` and refresh."""
 
     def __init__(self, mosaic: Mosaic, grid: Grid, ndim: int) -> None:
         self.mosaic, self.grid = mosaic, grid
-        self.shape = tuple(grid.shape[-ndim:])
-        self.ndim, self.size, self.dtype = ndim, prod(self.shape), mosaic.dtype
-        self.chunks = tuple(min(n, chunk) for n, chunk in zip(self.shape, (1, CHUNK, CHUNK)[-ndim:], strict=True))
+        shape = grid.shape[-ndim:]
+        chunks = tuple(min(n, chunk) for n, chunk in zip(shape, (1, CHUNK, CHUNK)[-ndim:], strict=True))
+        super().__init__(shape, mosaic.dtype, chunks)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        keys = key if isinstance(key, tuple) else (key,)
-        keys = tuple(k for k in keys if k is not Ellipsis)
-        keys = (0,) * (3 - self.ndim) + keys + (slice(None),) * (self.ndim - len(keys))
+    def read(self, key: Key) -> np.ndarray:
+        keys = (0,) * (3 - self.ndim) + key
         index = [np.arange(n)[k] for k, n in zip(keys, self.grid.shape, strict=True)]
         block = self.mosaic.read(self.grid, [np.atleast_1d(along) for along in index])
         return block[tuple(0 if along.ndim == 0 else slice(None) for along in index)]
