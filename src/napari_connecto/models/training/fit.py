@@ -18,6 +18,7 @@ from napari_connecto.core.errors import InputError, ModelError, out_of_memory
 from napari_connecto.core.jobs import Job, Progress
 from napari_connecto.core.model import Predictor
 from napari_connecto.core.params import check, param
+from napari_connecto.models.inference.device import cpu_has_bfloat16
 from napari_connecto.models.inference.predictor import TorchPredictor
 from napari_connecto.models.training.checkpoint import Run, load_run, save_run
 from napari_connecto.models.training.learners import Learner, learner
@@ -45,7 +46,7 @@ class FitParams:
         choices=("all", "decoder", "adapter"),
     )
     rank: int = param(4, "Rank of the adapter for each convolution.", low=1, advanced=True)
-    mixed_precision: bool = param(True, "Use mixed precision on NVIDIA GPUs.", advanced=True)
+    mixed_precision: bool = param(True, "Use half precision on GPUs and CPUs that are faster with it.", advanced=True)
     seed: int = param(0, "Random seed of adapters and dropout.", low=0, advanced=True)
 
     def __post_init__(self) -> None:
@@ -177,7 +178,7 @@ def _step(run: Run, sample: Sample, params: FitParams, model: TorchPredictor) ->
     device = model.device
     batch, target, weight = (torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device) for a in sample)
     run.optimiser.zero_grad(set_to_none=True)
-    half = params.mixed_precision and device.type == "cuda"
+    half = params.mixed_precision and (device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16()))
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards), torch.autocast(device.type, _reduced(device), enabled=half):
         torch.manual_seed(params.seed * 1_000_003 + run.step)  # dropout is a function of the step
