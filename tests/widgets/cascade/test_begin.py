@@ -102,6 +102,7 @@ def test_on_a_tiff_without_a_voxel_size_one_click_finds_every_object(dock, viewe
     qtbot.waitUntil(lambda: dock.cascade.other.startswith("Blobs"), timeout=60_000)
     qtbot.waitUntil(lambda: dock.cascade.folder is not None, timeout=120_000)
     assert not dock.image.line.isChecked()  # nothing is asked
+    dock.finder.form.build()
     assert dock.finder.form._labels["diameter_nm"].text() == "Diameter (pixels)"
     viewer.reset_view()
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
