@@ -195,9 +195,8 @@ def test_an_error_is_one_line_and_switches_it_off(open_dock, viewer, qtbot, monk
 def test_without_an_image_it_says_what_is_missing(open_dock, viewer):
     dock = open_dock("centres")
     viewer.layers.clear()
-    dock.live.click()
-    assert not dock.live.isChecked()
-    assert "no image is open" in dock.bar.error.label.text()
+    assert not dock.live.isEnabled()
+    assert dock.live.toolTip().endswith("First open an image.")
 
 
 def test_a_run_waits_for_the_folder_and_takes_what_is_there(open_dock, viewer, qtbot, computed):
