@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QLabel
 
 from napari_connecto.core.errors import VoxelSizeError
 from napari_connecto.core.volume import Volume
@@ -104,6 +106,8 @@ def test_on_a_tiff_without_a_voxel_size_one_click_finds_every_object(dock, viewe
     assert not dock.image.line.isChecked()  # nothing is asked
     dock.finder.form.build()
     assert dock.finder.form._labels["diameter_nm"].text() == "Diameter (pixels)"
+    told = [label.text() for label in dock.finder.form.row("contrast").findChildren(QLabel)]
+    assert re.fullmatch(r"0\.\d+ from the noise", told[0])  # a number to begin with, if dim objects are missed
     viewer.reset_view()
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.preview.click()

@@ -20,6 +20,7 @@ from napari_connecto.widgets.cascade.find.finder import (
     diameter_job,
     kind_job,
     names_job,
+    used_options,
 )
 from napari_connecto.widgets.cascade.setup import CascadeBox
 from napari_connecto.widgets.shared.error_line import ErrorLine
@@ -218,7 +219,15 @@ class FinderBox(QGroupBox):
         if self._pause.isActive():
             return
         self.waiting = ""
+        self._say_automatic(folder)
         self._cascades.use_made(folder)
+
+    def _say_automatic(self, folder: Path) -> None:
+        """Say beside a 0 what was measured on the image instead, to have a number to begin with."""
+        for name, value in used_options(folder).items():
+            told = self.form.stands_for(name) if self.form is not None else ""
+            if self.form is not None and told and value:
+                self.form.say_zero(name, f"{value:g} {told}")
 
     def _on_failed(self, error: Exception, text: str) -> None:
         self.error.show_error(error, text)

@@ -76,6 +76,12 @@ class ModelChoice:
         check(self)
 
 
+def used_options(folder: Path) -> dict[str, Any]:
+    """The options with which a registered detector runs, in the cascade that was made of it; {} of a model."""
+    card = json.loads((folder / "level_0" / "card.json").read_text(encoding="utf-8"))
+    return dict(card["network"].get("options") or {})
+
+
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else word(value)
 
