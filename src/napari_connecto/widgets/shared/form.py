@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_connecto.core.errors import InputError
@@ -49,7 +48,7 @@ class ParamsForm(QWidget, Generic[P]):
         self._labels: dict[str, QLabel] = {}
         self._zeros: dict[str, str] = {}
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: Any) -> None:
         """Make the rows."""
         self.build()
         super().showEvent(event)
