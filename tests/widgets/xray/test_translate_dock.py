@@ -190,6 +190,21 @@ def test_keys_step_through_the_worst_places_until_the_layer_is_gone(dock, viewer
     assert not dock.trust.next.isEnabled()
 
 
+def test_the_uncertainty_that_is_named_can_be_chosen_and_the_report_is_never_clipped(dock, viewer, qtbot):
+    """The layer is hidden at first: choosing the first entry shows it, though the text does not change."""
+    dock.bar.button.click()
+    wait(dock.bar, qtbot)
+    assert not viewer.layers[UNCERTAINTY].visible
+    dock.trust.kind.activated.emit(dock.trust.kind.currentIndex())
+    assert viewer.layers[UNCERTAINTY].visible
+    dock.trust.details.unfold()
+    dock.trust.report.setText("a line of a report that does not fit into one line of the dock\n" * 6)
+    dock.trust.resize(340, 900)
+    dock.trust.layout().activate()
+    report = dock.trust.report
+    qtbot.waitUntil(lambda: report.height() >= report.heightForWidth(report.width()), timeout=5000)
+
+
 def test_a_translation_whose_layers_are_removed_is_let_go(dock, viewer, qtbot):
     """Only its X-ray: there is still something to judge. Both: the dock shows what it shows before a translation."""
     dock.bar.button.click()

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
 from superqt.utils import qthrottled
 
 from napari_connecto.core.volume import Level, Volume
@@ -90,21 +90,22 @@ class TrustBox(QGroupBox):
         form = QFormLayout(inside)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
-        form.addRow(self.report)
         form.addRow("Uncertainty", self.kind)
         form.addRow(self.fade)
         form.addRow("Certain to sd", self.limit)
         form.addRow("Places", row(self.count, self.again))
-        self.details = Details(inside, tooltip="Figures of the translation, kinds of uncertainty, fading")
-        layout = QFormLayout(self)
+        told = "Figures of the translation, kinds of uncertainty, fading"
+        self.details = Details(self.report, inside, tooltip=told)  # a form would clip the report's lines
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
-        layout.setVerticalSpacing(4)
+        layout.setSpacing(4)
         for part in (self.strip, self.list, row(self.previous, self.next, self.views), self.error, self.details):
-            layout.addRow(part)
+            layout.addWidget(part)
 
     def _connect(self) -> None:
         self._limited = qthrottled(self._on_limit, timeout=80)
         self.kind.currentTextChanged.connect(self._on_kind)
+        self.kind.activated.connect(lambda _: self._on_kind(self.kind.currentText()))  # also the one that is named
         self.fade.toggled.connect(self._on_fade)
         self.limit.valueChanged.connect(self._limited)
         self.limit.valueChanged.connect(lambda _: self.changed.emit())
