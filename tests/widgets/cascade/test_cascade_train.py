@@ -112,6 +112,7 @@ def test_labels_in_nm_over_an_image_in_pixels_are_refused_at_once(dock, viewer, 
     qtbot.waitUntil(lambda: dock.image.full is not None and dock.image.full.name == "bare", timeout=5000)
     dock.train.bar.button.click()
     assert "states no voxel size" in dock.train.bar.error.label.text()
+    dock.train.form.build()
     assert "Diameter (pixels)" in [label.text() for label in dock.train.form.findChildren(QLabel)]
     dock.image.use_pixels.setChecked(True)
     assert dock.train.bar.error.isHidden()
