@@ -12,7 +12,6 @@ from napari_connecto.core.errors import InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.core.whole import new_folder
 from napari_connecto.io.disk import storing
-from napari_connecto.io.volumes.read import open_volume
 
 SAMPLES = {
     "cells": ("cells",),
@@ -52,6 +51,8 @@ def open_sample(name: str, truth: str | None = None) -> Volume:
     InputError
         For a name that does not ship.
     """
+    from napari_connecto.io.volumes.read import open_volume  # zarr and ome-zarr-models: keep opening the docks fast
+
     known = SAMPLES | PAIRS
     if name not in known or (truth is not None and truth not in known[name]):
         there = ", ".join(f"{n} ({', '.join(truths)})" for n, truths in known.items())

@@ -16,7 +16,6 @@ from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.disk import read_json
 from napari_connecto.io.tables.cell_xml import CELL, NO_CELL
 from napari_connecto.io.tables.tables import READ, numbers_of, places_of, read_table, write_table
-from napari_connecto.io.volumes.read import open_volume
 from napari_connecto.workflows.cascade.added import with_added
 from napari_connecto.workflows.cascade.measures import measures_in
 from napari_connecto.workflows.cascade.training.point_formats import Told, format_of
@@ -230,6 +229,8 @@ def _from_cells(path: str | Path, level: Level | None) -> Detections:
 
 
 def _load_folder(folder: Path) -> Detections:
+    from napari_connecto.io.volumes.read import open_volume  # zarr and ome-zarr-models: keep opening the docks fast
+
     try:
         report = read_json(folder / "report.json")
     except StoreError as error:

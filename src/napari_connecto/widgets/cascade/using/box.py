@@ -27,7 +27,6 @@ from napari_connecto.widgets.shared.worker import Worker
 from napari_connecto.widgets.viewer.layers import describe
 from napari_connecto.widgets.viewer.view import LayerCombo
 from napari_connecto.workflows.cascade.results.params import FieldParams
-from napari_connecto.workflows.cascade.results.place import in_pixels
 
 if TYPE_CHECKING:
     from napari_connecto.workflows.cascade.detections import Detections
@@ -108,6 +107,8 @@ class UseBox(QGroupBox):
 
     def begin(self) -> None:
         """A search has ended: show what can be done with it, and forget what was said of the one before."""
+        from napari_connecto.workflows.cascade.results.place import in_pixels  # already loaded by the search
+
         self.fields = self._drawn = None
         self.form.count_in("pixels" if in_pixels(self._now().found) else "nm")
         self.save.setEnabled(False)
