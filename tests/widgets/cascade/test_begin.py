@@ -107,7 +107,7 @@ def test_on_a_tiff_without_a_voxel_size_one_click_finds_every_object(dock, viewe
     dock.finder.form.build()
     assert dock.finder.form._labels["diameter_nm"].text() == "Diameter (pixels)"
     told = [label.text() for label in dock.finder.form.row("contrast").findChildren(QLabel)]
-    assert re.fullmatch(r"0\.\d+ from the noise", told[0])  # a number to begin with, if dim objects are missed
+    assert re.fullmatch(r"uses 0\.\d+", told[0])  # a number to begin with, if dim objects are missed
     viewer.reset_view()
     with qtbot.waitSignal(dock.bar.worker.returned, timeout=240_000):
         dock.preview.click()

@@ -227,7 +227,7 @@ class FinderBox(QGroupBox):
         for name, value in used_options(folder).items():
             told = self.form.stands_for(name) if self.form is not None else ""
             if self.form is not None and told and value:
-                self.form.say_zero(name, f"{value:g} {told}")
+                self.form.say_zero(name, f"uses {value:g}")  # how it is found stands in the tooltip
 
     def _on_failed(self, error: Exception, text: str) -> None:
         self.error.show_error(error, text)
