@@ -90,7 +90,7 @@ def test_a_restored_tile_follows_the_number_of_channels_and_the_view(dock, viewe
     settle(dock.missed.bar, qtbot)
     box, bad, good = dock.missed.restore, *(np.asarray(viewer.layers[n].data) for n in ("bad", "good"))
     middle = viewer.layers["bad"].data_to_world(np.array(bad.shape) / 2)
-    viewer.scene.camera.zoom = 4 / viewer.layers["bad"].scale[-1]
+    viewer.scene.camera.zoom = 12 / viewer.layers["bad"].scale[-1]
     viewer.scene.camera.center = (0, *middle[1:])
 
     def shown(channels: int) -> np.ndarray:
@@ -108,7 +108,9 @@ def test_a_restored_tile_follows_the_number_of_channels_and_the_view(dock, viewe
     restored = shown(box.channels.maximum())
     assert np.abs(restored - good).mean() < np.abs(bad - good).mean()
     before = viewer.layers[LIVE].translate.copy()
-    viewer.scene.camera.center = (0, *viewer.layers["faint"].data_to_world((0, 20, 20))[1:])
+    faint = viewer.layers["faint"]
+    opposite = 128 - np.asarray(faint.world_to_data(middle))[1:]  # another of the four tiles
+    viewer.scene.camera.center = (0, *faint.data_to_world((0, *opposite))[1:])
     qtbot.waitUntil(lambda: LIVE in viewer.layers and (viewer.layers[LIVE].translate != before).any(), timeout=60_000)
     box.on.setChecked(False)
     assert LIVE not in viewer.layers

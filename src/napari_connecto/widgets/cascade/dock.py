@@ -247,7 +247,7 @@ class CascadeWidget(Dock):
             self.errors.show_check(running, None if begun is None else (begun.image, begun.level))
         self._finished = running.out if running is not None and len(found) else None
         if self._finished is not None:
-            self.use.begin()
+            self.use.begin(found)
         self._show_tab()
 
     def _learning(self) -> Training:

@@ -105,12 +105,12 @@ class UseBox(QGroupBox):
         """The three jobs."""
         return self.measure, self.count, self.plan
 
-    def begin(self) -> None:
+    def begin(self, found: Detections) -> None:
         """A search has ended: show what can be done with it, and forget what was said of the one before."""
         from napari_connecto.workflows.cascade.results.place import in_pixels  # already loaded by the search
 
         self.fields = self._drawn = None
-        self.form.count_in("pixels" if in_pixels(self._now().found) else "nm")
+        self.form.count_in("pixels" if in_pixels(found) else "nm")
         self.save.setEnabled(False)
         for bar in self.bars:
             bar.reset()
