@@ -73,6 +73,20 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_half_precision_is_for_processors_that_have_it_and_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere, and without it, training is that of single precision to the last bit."""
+    c = card(dict(UNET_2D.network), (1, 16, 16), (0, 8, 8))
+
+    def digest(there: bool, wanted: bool) -> str:
+        monkeypatch.setattr("napari_connecto.models.training.fit.cpu_has_bfloat16", lambda: there)
+        params = FitParams(steps=2, mixed_precision=wanted)
+        return run(fit(new_model(c, 0, device="cpu"), noise(c), params)).card.digest
+
+    single = digest(there=False, wanted=True)
+    assert digest(there=True, wanted=False) == single
+    assert digest(there=True, wanted=True) != single
+
+
 def test_the_best_model_is_kept() -> None:
     scores = iter([0.2, 0.9, 0.5])
     seen = {}

@@ -160,6 +160,11 @@ def _start(pupil: Learner, params: FitParams, objective: nn.Module, device: torc
     return Run(pupil.net, optimiser, schedule, scaler, objective.to(device).train())
 
 
+def _halves(device: torch.device) -> bool:
+    """Whether this device is faster in half precision."""
+    return device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+
+
 def _reduced(device: torch.device) -> torch.dtype:
     """Half precision of this device: bfloat16, which needs no scaling of gradients, where it is fast."""
     old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
@@ -178,7 +183,7 @@ def _step(run: Run, sample: Sample, params: FitParams, model: TorchPredictor) ->
     device = model.device
     batch, target, weight = (torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device) for a in sample)
     run.optimiser.zero_grad(set_to_none=True)
-    half = params.mixed_precision and (device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16()))
+    half = params.mixed_precision and _halves(device)
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards), torch.autocast(device.type, _reduced(device), enabled=half):
         torch.manual_seed(params.seed * 1_000_003 + run.step)  # dropout is a function of the step

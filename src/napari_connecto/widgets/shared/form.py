@@ -122,9 +122,9 @@ class ParamsForm(QWidget, Generic[P]):
         if self._rows:
             self._rows[name].say_zero(text)
 
-    def stands_for(self, name: str) -> str:
-        """What a 0 in this field stands for, by its metadata; "" for nothing."""
-        return str(self._fields[name].metadata.get("zero") or "") if name in self._fields else ""
+    def automatic(self, name: str) -> bool:
+        """Whether there is a field of this name in which 0 means that the value is found automatically."""
+        return name in self._fields and bool(self._fields[name].metadata.get("zero"))
 
     def has(self, name: str) -> bool:
         """Whether there is a field of this name."""

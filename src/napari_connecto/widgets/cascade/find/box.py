@@ -224,10 +224,11 @@ class FinderBox(QGroupBox):
 
     def _say_automatic(self, folder: Path) -> None:
         """Say beside a 0 what was measured on the image instead, to have a number to begin with."""
+        if self.form is None:
+            return
         for name, value in used_options(folder).items():
-            told = self.form.stands_for(name) if self.form is not None else ""
-            if self.form is not None and told and value:
-                self.form.say_zero(name, f"uses {value:g}")  # how it is found stands in the tooltip
+            if self.form.automatic(name) and value:
+                self.form.say_zero(name, f"uses {value:g}")  # the tooltip says how it is found
 
     def _on_failed(self, error: Exception, text: str) -> None:
         self.error.show_error(error, text)

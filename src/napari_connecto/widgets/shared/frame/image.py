@@ -7,11 +7,12 @@ from typing import Any
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox
+from qtpy.QtWidgets import QCheckBox
 
 from napari_connecto.core.errors import ConnectoError, InputError
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.shared.error_line import ErrorLine
+from napari_connecto.widgets.shared.frame.channel import ChannelCombo, channel_of
 from napari_connecto.widgets.shared.frame.newest import NewestImage
 from napari_connecto.widgets.shared.painted.image_line import ImageFold
 from napari_connecto.widgets.shared.worker import Worker
@@ -25,9 +26,6 @@ CORRECT = "Set voxel size (nm)"
 NO_UNIT = f"{CORRECT}: this layer states no unit"
 FINE_ENOUGH = 1.25
 """Largest ratio of a level's voxel size to the model's; from finer levels the model's level can be computed."""
-CHANNELS = ("All channels", "Red", "Green", "Blue")
-CHANNEL = "connecto_channel"
-"""Key of ``layer.metadata``: the channel of an RGB image to read."""
 
 
 class InputBox(ImageFold):
@@ -50,9 +48,7 @@ class InputBox(ImageFold):
         self.layers = LayerCombo(viewer, (Image,), about, selected=True)
         self.newest = NewestImage(viewer, self.layers)
         self.picker = LevelPicker()
-        self.channel = QComboBox()
-        self.channel.addItems(CHANNELS)
-        self.channel.setToolTip("Channels of an RGB image to read; most shipped models take one")
+        self.channel = ChannelCombo()
         self.correct = QCheckBox(CORRECT)
         self.correct.setToolTip("Enter the voxel size of level 0 in nm, if the layer's scale or unit is wrong")
         self.voxel = VoxelSize()
@@ -74,7 +70,7 @@ class InputBox(ImageFold):
         self._show_voxel(False)
         layout.setRowVisible(self.use_pixels, False)
         layout.setRowVisible(self.channel, False)
-        self.channel.currentIndexChanged.connect(self._on_channel)
+        self.channel.chosen.connect(self.reopen)
         self.use_pixels.toggled.connect(self._on_pixels)
         self.layers.chosen.connect(self._on_layer_chosen)
         self.correct.toggled.connect(self._on_correct)
@@ -180,7 +176,7 @@ class InputBox(ImageFold):
             self._on_opened(None)
             return
         try:
-            described = describe(layer, step=self._viewer.dims.current_step, channel=layer.metadata.get(CHANNEL))
+            described = describe(layer, step=self._viewer.dims.current_step, channel=channel_of(layer))
         except ConnectoError as error:
             self._on_not_opened(error, "")
             return
@@ -199,10 +195,8 @@ class InputBox(ImageFold):
         self._show_voxel(False)
         layer = self.layer
         self.layout_.setRowVisible(self.channel, bool(getattr(layer, "rgb", False)))
-        with QSignalBlocker(self.channel):
-            chosen = layer.metadata.get(CHANNEL) if layer is not None else None
-            self.channel.setCurrentIndex(0 if chosen is None else chosen + 1)
-        self._watch(self.layer)
+        self.channel.show_channel(layer)
+        self._watch(layer)
         self.reopen()
 
     def _on_opened(self, volume: Volume | None) -> None:
@@ -260,12 +254,6 @@ class InputBox(ImageFold):
         finally:
             self._watch(layer)
         self.reopen()
-
-    def _on_channel(self, index: int) -> None:
-        """Kept with the layer, so that it applies in the other docks too."""
-        if self.layer is not None:
-            self.layer.metadata[CHANNEL] = index - 1 if index > 0 else None
-            self.reopen()
 
     def _on_pixels(self, on: bool) -> None:
         if self.layer is None:

@@ -18,10 +18,10 @@ from napari_connecto.workflows.cascade.cascade import Cascade
 from napari_connecto.workflows.cascade.detections import Detections
 from napari_connecto.workflows.cascade.params import DetectParams
 from napari_connecto.workflows.cascade.report import build_report
+from napari_connecto.workflows.cascade.results.measured_before import with_measures
 from napari_connecto.workflows.cascade.search.coarser import MAKING, fill_job, with_levels_at
 from napari_connecto.workflows.cascade.search.costs import Costs
 from napari_connecto.workflows.cascade.search.descent import roots
-from napari_connecto.workflows.cascade.search.measured_before import with_measures
 from napari_connecto.workflows.cascade.search.plan import AUDIT, OBJECTS, Plan, make_plan
 from napari_connecto.workflows.cascade.search.reexamine import audit_job
 from napari_connecto.workflows.cascade.search.run import MAP, REPORT, Search

@@ -49,8 +49,8 @@ class Warp:
 def warped_share(*targets: np.ndarray) -> float:
     """`SHARE` where the sections of targets (z, y, x), 255 in objects, hold fewer than `MANY` connected parts, else 0.
 
-    Warped crops stand in for objects that nobody has labelled. Where many are labelled, a short training is better
-    spent on those.
+    Warped crops make up for few labels. With many labelled objects, a short training learns more from the objects as
+    they are.
     """
     sections = [section for target in targets for section in target]
     count = sum(int(cc3d.connected_components(section >= 128, connectivity=8).max()) for section in sections)
