@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from napari_connecto.models.files import new_model
 from napari_connecto.models.inference import predictor as torch_predictor
 from napari_connecto.models.inference.predictor import TorchPredictor, example, one_thread, skeleton
 from napari_connecto.models.nets.fold import NORMS, folded
+from napari_connecto.models.nets.subpixel import Exact, exact_end
 from napari_connecto.models.nets.weights import fill_weights, to_bytes
 from tests.contracts.predictor import PredictorContract
 from tests.models.cards import ALL, SCORER_3D, SCORER_25D, SMP_25D, UNET_2D, UNET_3D
@@ -43,8 +45,6 @@ def test_is_the_sigmoid_of_the_network_in_evaluation_mode(card: ModelCard) -> No
 
 
 def test_other_activations_are_left_to_the_card() -> None:
-    from dataclasses import replace
-
     linear = replace(UNET_2D, network={**UNET_2D.network, "activation": "none"})
     net = skeleton(UNET_2D)
     logits = TorchPredictor(linear, net, "cpu")(_batch(UNET_2D), [0, 0])["object"]
@@ -185,3 +185,30 @@ def test_a_device_that_was_auto_is_picked_anew_where_it_is_unpickled(monkeypatch
         torch_predictor.revive.cache_clear()
         pickle.loads(pickle.dumps(new_model(UNET_3D, 0, device=device)))  # noqa: S301 (just made)
     assert asked == ["auto", "auto", "cpu", "cpu"]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "none"])
+def test_half_precision_on_a_cpu_is_for_large_networks_and_changes_little(
+    monkeypatch: pytest.MonkeyPatch, activation: str
+) -> None:
+    """Small ones answer to the last bit as without it; of a large one, less than a fiftieth of the spread is seen."""
+    card = replace(UNET_3D, network={**UNET_3D.network, "activation": activation})
+    net, batch = _trained_a_little(card), _batch(card)
+
+    def answer(there: bool, large: int) -> np.ndarray:
+        monkeypatch.setattr(torch_predictor, "cpu_has_bfloat16", lambda: there)
+        monkeypatch.setattr(torch_predictor, "LARGE", large)
+        return TorchPredictor(card, net, "cpu")(batch, [0, 0])["object"]
+
+    single = answer(there=False, large=0)
+    np.testing.assert_array_equal(answer(there=True, large=10**9), single)
+    away = np.abs(answer(there=True, large=0) - single)
+    assert 0 < away.mean() < 0.02 * single.std()
+
+
+def test_a_regression_ends_exactly_where_its_end_is_known() -> None:
+    net = skeleton(UNET_3D)
+    assert exact_end(net)
+    assert isinstance(net[-1], Exact)  # type: ignore[index]
+    assert exact_end(net), "twice is as once"
+    assert not exact_end(skeleton(SMP_25D))

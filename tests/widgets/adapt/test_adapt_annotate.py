@@ -56,6 +56,23 @@ def test_a_held_out_patch_that_an_older_version_pre_filled_begins_empty_unless_i
     np.testing.assert_array_equal(found, fill if painted else 0)
 
 
+@pytest.mark.gl
+def test_the_next_patch_is_shown_without_removing_a_layer_and_undo_does_not_reach_into_it(opened, viewer, qtbot):
+    """napari stops for a second at each removal, and keeps the strokes of a layer to be undone."""
+    annotate, removed = opened.annotate, []
+    first, second = learnt(opened)
+    open_patch(opened, first, qtbot)
+    viewer.layers.events.removed.connect(removed.append)
+    annotate.patch.labels.brush_size = 9
+    half(opened)
+    wanted = open_patch(opened, second, qtbot)
+    labels = annotate.patch.labels
+    labels.undo()
+    np.testing.assert_array_equal(np.asarray(labels.data[:]), wanted)
+    assert (removed, labels.mode, labels.brush_size, labels.name) == ([], "paint", 9, f"patch {second} labels")
+    np.testing.assert_allclose(labels.extent.world, viewer.layers[f"patch {second}"].extent.world)
+
+
 def learnt(dock):
     return [s.id for s in dock.project.work.session.patches if not s.held_out]
 

@@ -125,8 +125,15 @@ def test_the_card_says_what_run_all_computes(dock):
     assert (estimate.tiles, estimate.passes) == (2, 2)
     text = dock.card.text.text()
     assert "48 × 48 × 160 voxels of 10×10×10 nm, from X-ray of 20×20×20 nm; 2 tiles, 2 passes each" in text
+    assert estimate.checking_s == 0  # no boundary model was chosen
     dock.options.form.value = TranslateParams(uncertainty="single")
     assert "Estimating" in dock.card.text.text()
+
+
+def test_the_card_counts_the_check_after_the_translation(dock, library, qtbot):
+    use_model(dock, library / "near")
+    qtbot.waitUntil(lambda: dock.card.estimate is not None and dock.card.estimate.checking_s > 0, timeout=60000)
+    assert "uncertain places" in dock.card.text.text()
 
 
 def test_a_translator_that_saw_simulated_x_ray_says_so_and_shows_its_calibration(dock):
@@ -280,6 +287,7 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, li
     assert values(made).max() > 1
     raw.opacity = 0.3
     assert made.opacity == 0.3
+    assert (raw.visible, made.visible) == (False, True)  # one over the other, their colours would mix
     np.testing.assert_allclose(made.extent.world, viewer.layers[MEAN].extent.world, atol=15)
     before, limit = values(made), dock.trust.limit
     limit.setValue(limit.minimum())
@@ -289,7 +297,6 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, li
     left = values(made)
     np.testing.assert_array_equal(left, np.where(total <= np.float32(limit.value()), before, 0))
     assert 0 < (left > 0).sum() < (before > 0).sum()
-    assert not raw.visible  # else its segments would show where those of the EM-like image are left out
     assert "are at least partly certain" in dock.segment.about.text()
     limit.setValue(limit.maximum())
     np.testing.assert_array_equal(values(made), before)
@@ -298,14 +305,18 @@ def test_what_is_not_certain_is_left_out_of_the_segments(dock, viewer, qtbot, li
     assert "No EM-like segment is certain enough: raise 'Certain to sd'" in dock.segment.about.text()
     dock.segment.leave.setChecked(False)
     np.testing.assert_array_equal(values(made), before)
-    assert raw.visible
     home = np.array(viewer.layers[MEAN].translate)
+    seen = viewer.scene.camera
+    seen.zoom, seen.center = 3.0, (0.0, 50.0, 60.0)
     dock.segment.aside.setChecked(True)
+    assert raw.visible
     right = np.array(viewer.layers[MEAN].translate)
     np.testing.assert_allclose(right - home, [0, 0, 80 * 1.14 * 20])
     np.testing.assert_allclose(made.extent.world[0], viewer.layers[MEAN].extent.world[0], atol=15)
     dock.segment.aside.setChecked(False)
     np.testing.assert_allclose(viewer.layers[MEAN].translate, home)
+    assert not raw.visible
+    assert (seen.zoom, tuple(seen.center)[-2:]) == (3.0, (50.0, 60.0))  # the place that was looked at
 
 
 @pytest.mark.slow
@@ -631,9 +642,11 @@ def test_a_checked_translation_lists_places_with_pictures_and_segments_with_thei
     assert viewer.canvas.grid.enabled
     assert {layer.name for layer in viewer.layers if layer.visible} == {"xray", MEAN, ENTROPY}
     assert viewer.canvas.grid.actual_shape(viewer.layers) == (1, 3)
+    assert {layer.name for layer in viewer.layers if layer.name_overlay.visible} == {"xray", MEAN, ENTROPY}
     dock.trust.views.click()
     assert not viewer.canvas.grid.enabled
     assert {layer.name for layer in viewer.layers if layer.visible} == before
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
 
     blocks = np.indices(whole(expected.labels).shape).max(axis=0).astype(np.uint32) // 20 + 1
     truth = viewer.add_labels(blocks, name="truth", scale=made.scale, translate=made.translate, units=made.units)

@@ -25,13 +25,16 @@ from napari_connecto.models.inference.origin import Origin
 from napari_connecto.models.nets import nets
 from napari_connecto.models.nets.dropout import dropping
 from napari_connecto.models.nets.fold import folded
-from napari_connecto.models.nets.subpixel import KEY as FOLD
+from napari_connecto.models.nets.subpixel import exact_end
 from napari_connecto.models.nets.weights import fill_weights, round_to_half, to_bytes
 
 if TYPE_CHECKING:
     from napari_connecto.models.transfer.adapter import Adapter
 
 log = logging.getLogger("napari_connecto")
+
+LARGE = 100_000
+"""Weights from which on a network runs in bfloat16 on CPUs: smaller ones gain little."""
 
 
 class TorchPredictor:
@@ -69,9 +72,10 @@ class TorchPredictor:
     Notes
     -----
     Running out of memory halves the batch within the call, for good, and is logged. On CUDA from compute capability
-    8.0 on convolutions run in bfloat16; not those of a regression, where 8 bits of mantissa would be seen, unless its
-    last layer is exact (see `napari_connecto.models.nets.subpixel`). A network of that kind runs in bfloat16 on CPUs
-    too, if they have instructions for it: CPUs with and without them give slightly different answers.
+    8.0 on convolutions run in bfloat16. The last layer of a regression computes in full precision, where 8 bits of
+    mantissa would be seen; a regression whose last layer is not known (see `exact_end`) does so throughout. On CPUs
+    that have instructions for bfloat16 the same holds for networks of `LARGE` weights or more: CPUs with and without
+    these instructions give slightly different answers.
     `pickle` takes the card and the safetensors bytes, never the module; a device
     that was "auto" is picked anew where it is unpickled, so that workers use the GPU which their client lacks.
     """
@@ -163,17 +167,21 @@ class TorchPredictor:
     def _prepare(self) -> Callable[[Tensor], Tensor]:
         flat = nets.dimensions(self.card.network) == 2
         layout = torch.channels_last if flat else torch.channels_last_3d
-        net = folded(self.net, example(self.card)).to(self.device).to(memory_format=layout)
-        exact = FOLD in self.card.network  # its last layer is computed in full precision
-        on_cpu = self.device.type == "cpu" and exact and cpu_has_bfloat16()
-        ampere = self.device.type == "cuda" and torch.cuda.get_device_capability(self.device) >= (8, 0)
-        half = on_cpu or (ampere and (self._probability or exact))
+        net = folded(self.net, example(self.card))
+        half = self._fast_in_half() and (self._probability or exact_end(net))
+        net = net.to(self.device).to(memory_format=layout)
 
         def run(x: Tensor) -> Tensor:
             with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
                 return net(x if flat else x.contiguous(memory_format=layout))
 
         return run
+
+    def _fast_in_half(self) -> bool:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_capability(self.device) >= (8, 0)
+        large = sum(weight.numel() for weight in self.net.parameters()) >= LARGE
+        return self.device.type == "cpu" and large and cpu_has_bfloat16()
 
 
 @lru_cache(maxsize=4)

@@ -68,6 +68,17 @@ class Exact(nn.Module):
             return self.head(x.float())
 
 
+def exact_end(net: nn.Module) -> bool:
+    """Make the convolution that ends a network `Exact`, in place; False if it does not end in one that is known."""
+    if isinstance(net, SubPixel):
+        return exact_end(net.net)
+    if not isinstance(net, nn.Sequential):
+        return False
+    if isinstance(net[-1], nn.Conv2d | nn.Conv3d):
+        net[-1] = Exact(net[-1])
+    return isinstance(net[-1], Exact)
+
+
 class SubPixel(nn.Module):
     """A network on cells, with `Fold` before and `Unfold` and a blur after it."""
 

@@ -13,6 +13,7 @@ from napari_connecto.core.geometry import Box
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import SOURCE, world_factor
 from napari_connecto.widgets.viewer.show import GAP, placed_at, store_layer
+from napari_connecto.widgets.viewer.shown import remove
 from napari_connecto.widgets.viewer.view import RESULT, view_box
 
 ALL = "Everywhere"
@@ -48,9 +49,7 @@ class Canvas:
     def remove(self, layers: Sequence[Layer | None]) -> None:
         """Remove layers that the user has not removed; if none is active then, activate the image."""
         there = self.viewer.layers
-        for layer in layers:
-            if layer is not None and layer in there:
-                there.remove(layer)
+        remove(self.viewer, layers)
         if not there.selection and self.image in there:
             there.selection.active = self.image
 

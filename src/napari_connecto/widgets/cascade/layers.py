@@ -18,6 +18,7 @@ from napari_connecto.widgets.cascade.review import Review
 from napari_connecto.widgets.viewer.layers import GRID
 from napari_connecto.widgets.viewer.lazy import Relabelled
 from napari_connecto.widgets.viewer.show import placed_on, store_layer, to_data
+from napari_connecto.widgets.viewer.shown import remove
 from napari_connecto.widgets.viewer.view import OKABE_ITO, RESULT, selection_kept
 from napari_connecto.workflows.cascade.verdicts import ACCEPTED, ADDED, NEW, OBJECTS, REJECTED
 
@@ -245,10 +246,7 @@ class ResultLayers:
 
     def _drop(self) -> None:
         """Nothing is found (any more): remove the empty layers."""
-        if shown := self.shown:
-            with self._viewer.layers.batched_update():  # one full collection
-                for layer in shown:
-                    self._viewer.layers.remove(layer)
+        remove(self._viewer, self.shown)
         self.points = self._map = self._mask_layer = None
 
     def _refill(self, layer: Layer | None, arrays: list[Any], keywords: dict[str, Any]) -> bool:

@@ -13,6 +13,15 @@ from napari_connecto.widgets.viewer.show import placed_at, store_layer, to_data
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 
 
+def remove(viewer: Any, layers: Sequence[Layer | None]) -> None:
+    """Remove those layers that are still in the viewer, all at once."""
+    there = [layer for layer in layers if layer is not None and layer in viewer.layers]
+    if there:
+        with viewer.layers.batched_update():  # napari runs one full collection, not one a layer
+            for layer in there:
+                viewer.layers.remove(layer)
+
+
 class Shown:
     """Result layers of one part of a dock; new ones replace those before."""
 
@@ -22,12 +31,9 @@ class Shown:
 
     def clear(self) -> None:
         """Remove what is still there."""
-        there = [layer for layer in self.layers.values() if layer in self._viewer.layers]
+        gone = list(self.layers.values())
         self.layers.clear()
-        if there:
-            with self._viewer.layers.batched_update():  # napari runs one full collection, not one a layer
-                for layer in there:
-                    self._viewer.layers.remove(layer)
+        remove(self._viewer, gone)
 
     def add(self, volume: Volume, image: Layer, finest: Level, name: str, **look: Any) -> Layer:
         """An image layer of a volume on the image layer whose level 0 is ``finest``; never offered as input."""

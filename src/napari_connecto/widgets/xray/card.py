@@ -33,8 +33,8 @@ class _Headline(QWidget):
 
     def headline(self, estimate: TranslateEstimate) -> str:
         """Time, device and memory."""
-        memory = bytes_text(estimate.memory_bytes)
-        return f"<b>About {seconds_text(estimate.seconds)}</b> on {estimate.device} · memory {memory}"
+        time, memory = seconds_text(estimate.seconds + estimate.checking_s), bytes_text(estimate.memory_bytes)
+        return f"<b>About {time}</b> on {estimate.device} · memory {memory}"
 
     def show_estimate(self, estimate: TranslateEstimate | None) -> None:
         """Nothing is drawn."""
@@ -45,8 +45,11 @@ def translate_html(estimate: TranslateEstimate) -> str:
     shape = " × ".join(f"{n:,}" for n in estimate.shape).replace(",", " ")
     voxel, source = ("×".join(f"{v:g}" for v in nm) for nm in (estimate.voxel_nm, estimate.source_nm))
     passes = "one pass each" if estimate.passes == 1 else f"{estimate.passes} passes each"
+    parts = [f"translating {seconds_text(estimate.seconds)}"]
+    if estimate.checking_s:
+        parts.append(f"membranes, segments and uncertain places {seconds_text(estimate.checking_s)}")
     return (
         f"{shape} voxels of {voxel} nm, from X-ray of {source} nm; {estimate.tiles} tiles, {passes}<br>"
-        f"<b>about {seconds_text(estimate.seconds)}</b> on {estimate.device}<br>"
+        f"about {', '.join(parts)}; on {estimate.device}<br>"
         f"memory {bytes_text(estimate.memory_bytes)}, disk at most {bytes_text(estimate.disk_bytes)}"
     )

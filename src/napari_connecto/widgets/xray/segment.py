@@ -51,6 +51,7 @@ class SideBySideBox(QGroupBox):
         self._viewer, self._trust = viewer, trust
         self._source: Source | None = None
         self._told, self._default = "", ""
+        self._seen: tuple[tuple[float, ...], float] | None = None
         self._made: dict[Any, Path] = {}
         self.folders: dict[str, Path] = {}
         self.shown = SegmentLayers(viewer, trust)
@@ -249,6 +250,7 @@ class SideBySideBox(QGroupBox):
         self.leave.blockSignals(True)
         self.leave.setChecked(False)
         self.leave.blockSignals(False)
+        self.shown.clear()
         for name in NAMES:
             self.shown.show(name)
         self._viewer.layers.link_layers(list(self.shown.layers.values()), LINKED)
@@ -262,13 +264,20 @@ class SideBySideBox(QGroupBox):
 
     def _on_aside(self, on: bool) -> None:
         """Move the layers of the EM-like image to the right of the X-ray, or back over it."""
+        camera = self._viewer.scene.camera
+        if on and self._seen is None:
+            self._seen = tuple(camera.center), float(camera.zoom)
         self.shown.aside(on)
         self._show_raw()
-        self._viewer.reset_view()
+        if on:
+            self._viewer.reset_view()
+        elif self._seen is not None:
+            camera.center, camera.zoom = self._seen
+            self._seen = None
 
     def _show_raw(self) -> None:
-        """Hide the X-ray's segments while those of the EM-like image lie over them with uncertain ones hidden."""
-        self.shown.show_raw(self.aside.isChecked() or not self.leave.isChecked())
+        """Show the X-ray's segments beside those of the EM-like image, never under them: their colours would mix."""
+        self.shown.show_raw(self.aside.isChecked())
 
     def _on_limit(self) -> None:
         if self.leave.isChecked():

@@ -11,6 +11,7 @@ from napari.layers import Labels
 from napari_connecto.core.volume import Volume
 from napari_connecto.widgets.viewer.layers import SOURCE
 from napari_connecto.widgets.viewer.show import GAP, store_layer
+from napari_connecto.widgets.viewer.shown import remove
 from napari_connecto.widgets.viewer.view import RESULT, selection_kept
 from napari_connecto.widgets.xray.trust import TrustBox
 
@@ -35,6 +36,10 @@ class SegmentLayers:
     def forget(self) -> None:
         """What is shown belongs to an earlier translation; it stays in the viewer."""
         self.labels, self.layers = {}, {}
+
+    def clear(self) -> None:
+        """Remove what is shown."""
+        remove(self._viewer, list(self.layers.values()))
 
     def show(self, name: str, *, visible: bool = True) -> None:
         """Show a segmentation over its image."""

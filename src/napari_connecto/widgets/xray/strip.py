@@ -13,7 +13,7 @@ from napari_connecto.widgets.xray.crops import Shares
 HEIGHT, THICK = 34, 10.0
 COLOURS = {"certain": FILL, "uncertain": FAIR, "foreign": BAD}
 TOOLTIP = (
-    "foreign: share of sampled tiles that are out of distribution.\n"
+    "foreign: share of sampled tiles that are out of distribution, left out where a preview has not checked it.\n"
     "The rest is divided in proportion to its membranes: certain (boundary probability of 0.75 or more) and uncertain "
     "(0.25 to 0.75)."
 )
@@ -39,7 +39,7 @@ class StripPlot(Plot):
         if self.shares is None:
             return []
         words = [(COLOURS[name], f"{name} {percent(getattr(self.shares, name))}") for name in COLOURS]
-        return words if self.shares.checked else [*words[:2], (COLOURS["foreign"], "foreign: not checked")]
+        return words if self.shares.checked else words[:2]
 
     def draw(self, painter: QPainter, area: QRectF) -> None:
         """The bar, then the legend."""

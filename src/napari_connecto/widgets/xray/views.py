@@ -20,6 +20,7 @@ class LinkedViews:
         self._viewer = viewer
         self._before: dict[Layer, bool] = {}
         self._grid: dict[str, Any] = {}
+        self._titles: list[Any] = []
 
     @property
     def on(self) -> bool:
@@ -35,6 +36,7 @@ class LinkedViews:
             self._viewer.scene.camera.zoom *= NARROW
         for layer in self._viewer.layers:
             layer.visible = layer in layers
+        self._show_titles(layers)
         grid.stride, grid.shape, grid.spacing = 1, (1, len(layers)), SPACING
         grid.enabled = True
 
@@ -49,4 +51,14 @@ class LinkedViews:
         for layer, visible in self._before.items():
             if layer in self._viewer.layers:
                 layer.visible = visible
-        self._before, self._grid = {}, {}
+        for title in self._titles:
+            title.visible = False
+        self._before, self._grid, self._titles = {}, {}, []
+
+    def _show_titles(self, layers: Sequence[Layer]) -> None:
+        """Each view says which layer it shows, where this napari can; what the user has switched on stays."""
+        found = [getattr(layer, "name_overlay", None) for layer in layers]
+        for title in found:
+            if title is not None and not title.visible:
+                title.visible = True
+                self._titles.append(title)

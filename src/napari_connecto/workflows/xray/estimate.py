@@ -50,6 +50,9 @@ class TranslateEstimate:
         three outputs and their coarser levels.
     notes, fits
         As in `Estimate`.
+    checking_s
+        Seconds to find membranes and segments in the result and the places where they may be wrong; not in
+        ``seconds``, 0 if that is not asked for.
     """
 
     source_nm: FVec3
@@ -63,6 +66,7 @@ class TranslateEstimate:
     device: str
     notes: tuple[str, ...]
     fits: bool
+    checking_s: float = 0.0
 
     @property
     def voxels(self) -> int:

@@ -48,20 +48,14 @@ class PatchLayers:
     def show(self, id: int, draft: Draft) -> Any:
         """Show a patch, centre it, and activate the brush; strokes are written through to the draft.
 
-        The labels are a new layer each time, because napari keeps a layer's undo history; the other layers are
-        refilled,
-        because removing a layer blocks napari for a while.
+        The layers of the patch before are refilled, because removing a layer blocks napari for a while.
         """
         level, canvas = Level(draft.image, draft.voxel_nm, draft.origin_nm), self.canvas
         self._view = self._view or canvas.view()
-        self._remove_labels()
         self._show_image(id, level)
-        self.labels = labels = canvas.add(
-            "add_labels", draft.labels, level, name=f"patch {id} labels", opacity=self.opacity
-        )
+        labels = self._show_labels(f"patch {id} labels", draft.labels, level)
         self._draft = labels.data
-        labels.colormap = label_colours()
-        labels.brush_size, labels.selected_label, labels.mode = 5, 1, "paint"
+        labels.selected_label, labels.mode = 1, "paint"
         canvas.viewer.layers.selection.active = labels
         canvas.look_at(labels, draft.image.shape)
         return labels
@@ -89,15 +83,24 @@ class PatchLayers:
 
     def close(self) -> None:
         """Remove the patch from the viewer and restore the previous view; the draft is on disk."""
-        self._remove_labels()
-        self.canvas.remove([self._image, self._frame])
+        labels, self.labels = self.labels, None
+        self.canvas.remove([labels, self._image, self._frame])
         if self._view is not None:
             self.canvas.go_back(self._view)
         self._image = self._frame = self._view = None
 
-    def _remove_labels(self) -> None:
-        labels, self.labels = self.labels, None
-        self.canvas.remove([labels])
+    def _show_labels(self, name: str, data: Any, level: Level) -> Any:
+        canvas = self.canvas
+        if self.alive:
+            labels = self.labels
+            labels.editable = False  # napari forgets the strokes of the patch before, which could be undone in this one
+            labels.data, labels.name = data, name
+            labels.translate = placed_at(level, canvas.image, canvas.finest)["translate"]
+            labels.editable = True
+            return labels
+        self.labels = labels = canvas.add("add_labels", data, level, name=name, opacity=self.opacity)
+        labels.colormap, labels.brush_size = label_colours(), 5
+        return labels
 
     def _show_image(self, id: int, level: Level) -> None:
         canvas, image = self.canvas, np.asarray(level.array)

@@ -160,7 +160,7 @@ def check_translation_job(
     """`check_translation` as a job."""
     need_judge_of(model, guard)
     folder, params = Path(result_folder(out)), params or SegmentParams()
-    phases = Phases({SEGMENTING: 1, STAGE: 0.05, LOOKING: 0.02})
+    phases = Phases({SEGMENTING: 1, STAGE: 0.1, LOOKING: 0.3})
     seen = found.mean
     if model is None:
         seen, model, params = _own(found, params)
