@@ -11,6 +11,7 @@ from napari.layers import Layer
 from napari_connecto.widgets.adapt.layers import Canvas, View
 from napari_connecto.widgets.viewer.layers import world_factor
 from napari_connecto.widgets.viewer.show import GAP, placed_at
+from napari_connecto.widgets.viewer.view import selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.jobs import Picture
@@ -42,6 +43,10 @@ class Panels:
         self._hidden = [layer for layer in viewer.layers if layer.visible]
         for layer in self._hidden:
             layer.visible = False
+        with selection_kept(viewer, self.canvas.image):
+            self._show(rows)
+
+    def _show(self, rows: Sequence[Sequence[Picture | None]]) -> None:
         titles, corners, first = [], [], None
         for i, row in enumerate(rows):
             for j, picture in enumerate(row):

@@ -14,23 +14,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari.utils import cancelable_progress
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.core.phases import share_of
+from napari_connecto.widgets.shared.activity import open_line, show_line
 from napari_connecto.widgets.shared.settings import apply_preferences
+
+if TYPE_CHECKING:
+    from napari.utils import cancelable_progress
 
 POLL_MS = 50
 NICE = 5
 ACTIVITY_AFTER_S = 1.0
 """Longer jobs appear in napari's activity dock; adding one takes napari a tenth of a second."""
-
-
-ACTIVITY_STEPS = 100
 
 
 class State(Enum):
@@ -130,7 +129,7 @@ class Worker(QObject):
         if self._activity is not None and self._activity.is_canceled:
             self.cancel()
         if self._activity is None and not self._quiet and time.perf_counter() - self._started > ACTIVITY_AFTER_S:
-            self._activity = cancelable_progress(total=0, desc=self.name)
+            self._activity = open_line(self.name)
         progress: Progress | None = None
         payloads: list[Any] = []
         while self._queue:
@@ -148,7 +147,7 @@ class Worker(QObject):
         if progress is None:
             return
         if self._activity is not None:
-            _show_activity(self._activity, self.name, progress)
+            show_line(self._activity, self.name, progress)
         self.reported.emit(progress, payloads)
 
     def _finish(self, kind: str, value: Any) -> None:
@@ -191,14 +190,3 @@ def _step_back() -> None:
     """Give the viewer's thread priority: raise the niceness of this thread and those it starts (Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def _show_activity(activity: cancelable_progress, name: str, progress: Progress) -> None:
-    share = share_of(progress)
-    total = 0 if share is None or (share == 0 and not progress.total) else ACTIVITY_STEPS
-    if activity.total != total:
-        activity.reset(total=total)
-    text = f"{name}: {progress.stage}" if progress.stage else name
-    if activity.desc != f"{text}: ":  # as tqdm stores it; each change lays out the activity dock again
-        activity.set_description(text)
-    activity.update(max(0, round(ACTIVITY_STEPS * (share or 0)) - activity.n))

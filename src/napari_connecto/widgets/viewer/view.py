@@ -29,15 +29,19 @@ RESULT = "connecto_result"
 def selection_kept(viewer: Any, image: Layer) -> Iterator[None]:
     """Layers added inside are not selected; if nothing was selected, ``image`` is.
 
-    napari's "New labels layer" takes its shape and position from the selected layer.
+    napari's "New labels layer" takes its shape and position from the selected layer. Nobody is told meanwhile: napari
+    would show the controls of each new layer, and draw everything anew for it.
     """
-    before = list(viewer.layers.selection)
-    active = viewer.layers.selection.active
-    yield
-    kept = [layer for layer in before if layer in viewer.layers] or [x for x in (image,) if x in viewer.layers]
-    viewer.layers.selection = set(kept)
-    if kept:
-        viewer.layers.selection.active = active if active in kept else kept[0]
+    layers = viewer.layers
+    before, active = list(layers.selection), layers.selection.active
+    with layers.selection.events.blocker_all():
+        yield
+        kept = [layer for layer in before if layer in layers]
+        layers.selection.intersection_update(kept)
+        layers.selection.update(kept)
+        layers.selection.active = active if active in kept else next(iter(kept), None)
+    if not kept and image in layers:
+        layers.selection.active = image
 
 
 def jump(viewer: Any, layer: Layer, point: Sequence[float]) -> None:

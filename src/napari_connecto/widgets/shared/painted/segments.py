@@ -17,8 +17,8 @@ HEIGHT, THICK = 18, 10.0
 """Pixels of the widget, and of the bar in it."""
 GAP = 2.0
 """Pixels between segments, which are at least as wide."""
-TURN_S, TICK_MS = 1.6, 80
-"""A bar without a known end moves once to and fro in this time, and is drawn as often."""
+TURN_S, TICK_MS = 3.0, 250
+"""A bar without a known end moves once to and fro in this time, and is drawn as often: each time Qt draws all the window."""
 
 
 class SegmentBar(QProgressBar):
