@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.xray.translator import Translator
 
 WAIT_S = 0.1
-JUDGED = 4.0
+JUDGED = 3.0
 """Time to judge segments and to find uncertain places, relative to that of segmenting (measured: 27 s beside 7 s)."""
 CHECKING = "finding uncertain membranes"
 EXAMPLE = "example.npz"

@@ -14,12 +14,13 @@ from napari_connecto.compute.memory import pass_bytes, process_bytes
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.amounts import seconds_text
+from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.core.model import Predictor
-from napari_connecto.core.predict import predict
+from napari_connecto.core.model import SECTIONS, Predictor
+from napari_connecto.core.predict import predict, read_tile
 from napari_connecto.core.shown import shown
-from napari_connecto.core.tiles import TilePlan
+from napari_connecto.core.tiles import Tile, TilePlan
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.io.stores.job_folder import SCRATCH
 from napari_connecto.models.inference.device import describe_device
@@ -36,9 +37,10 @@ VOLUMETRIC_COST = 0.1
 AT_ONCE = 2
 """Blocks segmented in parallel, see `compute.local.Pipeline`."""
 TIMED, DEEP, HALF = 2, 8, (4, 128, 128)
-"""Tiles that are segmented for timing, and the depth to which they are repeated; without a model, half the extent of
-the
-piece of the map that is used instead."""
+"""Tiles that are segmented for timing, and the least depth to which they are repeated; without a model, half the extent
+of the piece of the map that is used instead."""
+SAMPLE = 2**20
+"""Voxels that are segmented for timing, so that the cost of starting counts little."""
 
 
 @shown
@@ -208,14 +210,27 @@ class _Timed:
         else:
             timed, sections = model, 1
         small = TilePlan(level.shape, timed.card.tile, timed.card.halo)
-        trial = choose_batch(level, small, timed, scaling, sizes=(default_batch(timed.card),), seconds=0.5)
+        at_once = SECTIONS if sections > 1 else default_batch(timed.card)
+        trial = choose_batch(level, small, timed, scaling, sizes=(at_once,), seconds=0.5)
         there = small.touching([box])
         some = small.tiles(there[len(there) // 2 :][:TIMED])
         maps = [made[name] for _, made in predict(level, some, timed, scaling=scaling)]
-        if sections > 1:
+        seconds = trial.tile_s
+        if sections > 1:  # a cube is read once for all of its sections
+            seconds = sections * trial.model_s + _read_s(level, plan[touched[len(touched) // 2]]) / trial.calls
             trial = replace(trial, peak_bytes=process_bytes() + trial.calls * pass_bytes(model.card, batch))
         needed = run_bytes(level, plan, model.card, trial, batch)
-        return cls(maps, len(touched), len(touched) * sections * trial.tile_s, needed)
+        return cls(maps, len(touched), len(touched) * seconds, needed)
+
+
+def _read_s(level: Level, tile: Tile) -> float:
+    """Seconds to read a tile; 0 where it is damaged."""
+    begin = time.perf_counter()
+    try:
+        read_tile(level, tile, "skip")
+    except ChunkError:
+        return 0.0
+    return time.perf_counter() - begin
 
 
 def _answers(model: ThreeDirections) -> float:
@@ -228,10 +243,13 @@ def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: Segm
     """Cost of segmenting, joining and writing, from boundary maps (z, y, x) stacked to some depth."""
     least = np.min([m.shape for m in maps], axis=0)
     stack = np.concatenate([as_probability(m[: least[0], : least[1], : least[2]]) for m in maps])
-    deep = np.concatenate([stack] * max(1, DEEP // len(stack)))
-    sample = Volume.from_array(np.rint(deep * 255).astype(np.uint8), voxel_nm, name="two tiles")
+    bytes_ = np.rint(stack * 255).astype(np.uint8)
+    plain = replace(params, block=None, halo=None, directions="one", flips=False)  # the maps are there already
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        started = time.perf_counter()
-        plain = replace(params, block=None, halo=None, directions="one", flips=False)  # the maps are there already
-        run(segment_job(sample, plain, out=Path(scratch) / "run"))
-        return (time.perf_counter() - started) / deep.size
+        for n, depth in enumerate((DEEP, max(DEEP, SAMPLE // stack[0].size))):  # the first loads libraries
+            deep = np.concatenate([bytes_] * max(1, depth // len(stack)))
+            sample = Volume.from_array(deep, voxel_nm, name="two tiles")
+            started = time.perf_counter()
+            run(segment_job(sample, plain, out=Path(scratch) / f"run-{n}"))
+            seconds = time.perf_counter() - started
+    return seconds / deep.size

@@ -18,7 +18,7 @@ HEIGHT, THICK = 18, 10.0
 GAP = 2.0
 """Pixels between segments, which are at least as wide."""
 TURN_S, TICK_MS = 3.0, 250
-"""A bar without a known end moves once to and fro in this time, and is drawn as often: each time Qt draws all the window."""
+"""A bar without a known end moves to and fro in this time, and is drawn as often, for which Qt draws all the window."""
 
 
 class SegmentBar(QProgressBar):
