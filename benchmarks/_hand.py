@@ -193,7 +193,7 @@ class Hand:
     def pixels(self, layer: Any, points: np.ndarray) -> np.ndarray:
         """Canvas pixels (n, 2) as (x, y) of a layer's voxels (n, ndim), in the viewer's last two axes."""
         world = np.array([layer.data_to_world(point) for point in points])[:, -2:]
-        camera, size = self.viewer.camera, self.canvas.size()
+        camera, size = self.viewer.scene.camera, self.canvas.size()
         away = (world - np.asarray(camera.center)[-2:]) * camera.zoom
         return away[:, ::-1] + np.array([size.width(), size.height()]) / 2
 

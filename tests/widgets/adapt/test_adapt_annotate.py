@@ -39,6 +39,7 @@ def test_a_held_out_patch_is_never_pre_filled(opened, prefill, qtbot):
     for state in opened.project.work.session.patches:
         draft = open_patch(opened, state.id, qtbot)
         assert draft.any() != state.held_out
+        assert opened.annotate.held.isVisibleTo(opened.annotate) == state.held_out  # and says why
 
 
 @pytest.mark.gl

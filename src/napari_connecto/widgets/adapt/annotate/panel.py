@@ -26,6 +26,8 @@ from napari_connecto.workflows.recipes.words import command_line
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 
+HELD = "Held out: it only measures the gain, so it starts empty. Paint membranes and insides."
+
 
 class AnnotateBox(QWidget):
     """Suggest, open, paint, commit.
@@ -50,6 +52,8 @@ class AnnotateBox(QWidget):
         self.bar.add_button(self.resume)
         self.row = SessionRow()
         self.queue, self.boxes = Queue(), SuggestedBoxes(project)
+        self.held = text_line("Held-out patches are not trained on; before and after are measured on them")
+        self.held.setText(HELD)
         self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}
         self.judge = JudgeBox({**slots, "undo": self.undo, "copy": lambda: self.bar.copy_command(self.command)})
@@ -100,7 +104,7 @@ class AnnotateBox(QWidget):
         layout.setSpacing(4)
         tip = "How the patches were labelled, and what the numbers mean"
         details = Details(self.counter, self.brushes.meaning, tooltip=tip)
-        for widget in (self.options, self.queue, self.judge, self.brushes, details):
+        for widget in (self.options, self.queue, self.judge, self.held, self.brushes, details):
             layout.addWidget(widget)
 
     def open(self) -> None:
@@ -207,6 +211,7 @@ class AnnotateBox(QWidget):
         self.judge.allow(states, self.opened.id if self.opened is not None else 0)
         self.brushes.allow(self.opened is not None)
         self.show_boxes()
+        self.held.setVisible(self.opened is not None and self.opened.held_out)
         patch = self.patch if self.opened is not None else None
         self.brushes.show_taken(-1 if patch is None else int(patch.labels.selected_label))
         if self.opened is None or self.opened.id != self.judge.asked:
