@@ -206,6 +206,17 @@ def test_half_precision_on_a_cpu_is_for_large_networks_and_changes_little(
     assert 0 < away.mean() < 0.02 * single.std()
 
 
+def test_a_regression_in_half_precision_ends_in_single(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers are no bfloat16 numbers, and what is saved is as before the call."""
+    monkeypatch.setattr(torch_predictor, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(torch_predictor, "LARGE", 0)
+    card = replace(UNET_3D, network={**UNET_3D.network, "activation": "none"})
+    model = TorchPredictor(card, _trained_a_little(card), "cpu")
+    answer = torch.from_numpy(model(_batch(card), [0, 0])["object"])
+    assert (answer.bfloat16().float() != answer).float().mean() > 0.9
+    assert to_bytes(model.net) == model.weights
+
+
 def test_a_regression_ends_exactly_where_its_end_is_known() -> None:
     net = skeleton(UNET_3D)
     assert exact_end(net)

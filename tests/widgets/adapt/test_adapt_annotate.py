@@ -74,6 +74,21 @@ def test_the_next_patch_is_shown_without_removing_a_layer_and_undo_does_not_reac
     np.testing.assert_allclose(labels.extent.world, viewer.layers[f"patch {second}"].extent.world)
 
 
+@pytest.mark.gl
+def test_the_next_patch_shows_its_labels_on_top_whatever_was_hidden_or_removed(opened, viewer, qtbot):
+    first, second = learnt(opened)
+    open_patch(opened, first, qtbot)
+    opened.annotate.patch.labels.visible = False
+    viewer.layers.remove(f"patch {first}")
+    open_patch(opened, second, qtbot)
+    labels = opened.annotate.patch.labels
+    assert viewer.layers[-1].name == labels.name == f"patch {second} labels"
+    assert (labels.visible, labels.mode) == (True, "paint")
+    labels.visible = False
+    open_patch(opened, first, qtbot)
+    assert (labels.visible, labels.mode) == (True, "paint")
+
+
 def learnt(dock):
     return [s.id for s in dock.project.work.session.patches if not s.held_out]
 

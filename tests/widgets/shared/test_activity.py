@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.resources import LOADING_GIF_PATH
 from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_connecto.core.jobs import Progress
@@ -17,7 +18,8 @@ def test_napari_s_sign_of_activity_turns_slowly_while_a_job_runs(own_viewer):
     """For each of its pictures Qt draws the whole window, in the viewer's thread."""
     line = open_line("search")
     labels = [label for window in QApplication.topLevelWidgets() for label in window.findChildren(QLabel)]
-    speeds = [label.movie().speed() for label in labels if label.movie() is not None]
+    movies = [label.movie() for label in labels if label.movie() is not None]
+    speeds = [movie.speed() for movie in movies if movie.fileName() == LOADING_GIF_PATH]
     assert speeds
     assert set(speeds) == {SPINNER}
     line.close()

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 
 from napari_connecto.core.volume import Level, Volume
 from napari_connecto.widgets.viewer.layers import describe
-from napari_connecto.widgets.viewer.view import LevelPicker, default_level, jump, level_line, view_box
+from napari_connecto.widgets.viewer.view import LevelPicker, default_level, jump, level_line, selection_kept, view_box
 
 
 @pytest.fixture
@@ -89,3 +89,29 @@ def test_picker_shows_shape_voxel_size_and_bytes(qtbot):
 
 def test_a_level_in_words():
     assert level_line(volume(), 0) == "0: 4 × 64 × 64, 50 × 4 × 4 nm, 16.4 kB"
+
+
+@pytest.mark.parametrize("selected", [[], ["a"], ["a", "b"]], ids=["none", "one", "two"])
+def test_layers_are_added_without_selecting_them_or_telling_anyone(selected):
+    """napari shows the controls of what is selected; what fails halfway leaves the selection as it was, too."""
+    viewer = ViewerModel()
+    for name in ("a", "b"):
+        viewer.add_image(np.zeros((4, 4)), name=name)
+    viewer.layers.selection = {viewer.layers[name] for name in selected}
+    told = []
+    viewer.layers.selection.events.connect(told.append)
+
+    def fail():
+        with selection_kept(viewer, viewer.layers["b"]):
+            viewer.add_image(np.zeros((4, 4)), name="result")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    if selected:
+        assert not told
+        assert {layer.name for layer in viewer.layers.selection} == set(selected)
+        assert viewer.layers.selection.active is (viewer.layers["a"] if len(selected) == 1 else None)
+    with selection_kept(viewer, viewer.layers["b"]):
+        viewer.add_image(np.zeros((4, 4)), name="another")
+    assert {layer.name for layer in viewer.layers.selection} == set(selected or ["b"])

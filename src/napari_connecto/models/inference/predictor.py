@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("napari_connecto")
 
 LARGE = 100_000
-"""Weights from which on a network runs in bfloat16 on CPUs: smaller ones gain little."""
+"""Networks with at least this many weights run in bfloat16 on CPUs; smaller ones gain little."""
 
 
 class TorchPredictor:

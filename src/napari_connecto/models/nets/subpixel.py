@@ -69,7 +69,7 @@ class Exact(nn.Module):
 
 
 def exact_end(net: nn.Module) -> bool:
-    """Make the convolution that ends a network `Exact`, in place; False if it does not end in one that is known."""
+    """Wrap the last convolution in `Exact`, in place; False if the network is not known to end in one."""
     if isinstance(net, SubPixel):
         return exact_end(net.net)
     if not isinstance(net, nn.Sequential):

@@ -11,7 +11,7 @@ from napari.layers import Layer
 from napari_connecto.widgets.adapt.layers import Canvas, View
 from napari_connecto.widgets.viewer.layers import world_factor
 from napari_connecto.widgets.viewer.show import GAP, placed_at
-from napari_connecto.widgets.viewer.view import OKABE_ITO, selection_kept
+from napari_connecto.widgets.viewer.view import TITLE, selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.jobs import Picture
@@ -63,7 +63,7 @@ class Panels:
         shape = first.level.shape
         self.canvas.look_at(self._layers[0], shape, (len(rows), max(len(row) for row in rows)))
         size = self._text_size(max(map(len, titles)), shape[2])
-        text = {"string": "{title}", "anchor": "upper_left", "color": OKABE_ITO["rejected"], "size": size}
+        text = {"string": "{title}", "anchor": "upper_left", "color": TITLE, "size": size}
         look = {
             "name": "titles",
             "size": 1,

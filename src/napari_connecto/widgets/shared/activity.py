@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari.resources import LOADING_GIF_PATH
 from napari.utils import cancelable_progress
 from qtpy.QtWidgets import QApplication, QLabel
 
@@ -10,8 +11,8 @@ from napari_connecto.core.phases import share_of
 
 STEPS = 100
 SPINNER = 10
-"""Speed of the sign that something is going on, per cent: 3 pictures a second instead of 35. For each of them Qt draws
-the whole window anew, which without a graphics card takes half of two cores, and the time of the viewer's thread.
+"""Speed of napari's activity spinner, per cent: 3 frames a second, not 35. Qt draws the whole window for each, and
+takes half of two cores where there is no graphics card.
 """
 
 
@@ -20,7 +21,7 @@ def open_line(name: str) -> cancelable_progress:
     line = cancelable_progress(total=0, desc=name)
     for window in QApplication.topLevelWidgets():
         for label in window.findChildren(QLabel):
-            if (movie := label.movie()) is not None:
+            if (movie := label.movie()) is not None and movie.fileName() == LOADING_GIF_PATH:
                 movie.setSpeed(SPINNER)
     return line
 

@@ -21,6 +21,8 @@ OKABE_ITO = {"new": "#E69F00", "accepted": "#56B4E9", "rejected": "#D55E00", "go
 """Okabe and Ito's colour-blind safe colours (2008); always used together with a symbol or a word."""
 
 
+TITLE = "#D55E00"
+"""Colour of text over images, readable on black and on white."""
 RESULT = "connecto_result"
 """Key of ``layer.metadata`` of a search's result layers, which are not offered as input."""
 
@@ -29,17 +31,18 @@ RESULT = "connecto_result"
 def selection_kept(viewer: Any, image: Layer) -> Iterator[None]:
     """Layers added inside are not selected; if nothing was selected, ``image`` is.
 
-    napari's "New labels layer" takes its shape and position from the selected layer. Nobody is told meanwhile: napari
-    would show the controls of each new layer, and draw everything anew for it.
+    napari's "New labels layer" takes its shape and position from the selected layer. Selection events are blocked
+    meanwhile; otherwise napari shows the controls of each new layer and draws everything anew.
     """
     layers = viewer.layers
-    before, active = list(layers.selection), layers.selection.active
+    before = list(layers.selection)
     with layers.selection.events.blocker_all():
-        yield
-        kept = [layer for layer in before if layer in layers]
-        layers.selection.intersection_update(kept)
-        layers.selection.update(kept)
-        layers.selection.active = active if active in kept else next(iter(kept), None)
+        try:
+            yield
+        finally:
+            kept = [layer for layer in before if layer in layers]
+            layers.selection.intersection_update(kept)
+            layers.selection.update(kept)
     if not kept and image in layers:
         layers.selection.active = image
 

@@ -45,11 +45,11 @@ def translate_html(estimate: TranslateEstimate) -> str:
     shape = " × ".join(f"{n:,}" for n in estimate.shape).replace(",", " ")
     voxel, source = ("×".join(f"{v:g}" for v in nm) for nm in (estimate.voxel_nm, estimate.source_nm))
     passes = "one pass each" if estimate.passes == 1 else f"{estimate.passes} passes each"
-    parts = [f"translating {seconds_text(estimate.seconds)}"]
+    times = f"<b>about {seconds_text(estimate.seconds)}</b> on {estimate.device}"
     if estimate.checking_s:
-        parts.append(f"membranes, segments and uncertain places {seconds_text(estimate.checking_s)}")
+        times += f"; check (membranes, segments, uncertain places): about {seconds_text(estimate.checking_s)}"
     return (
         f"{shape} voxels of {voxel} nm, from X-ray of {source} nm; {estimate.tiles} tiles, {passes}<br>"
-        f"about {', '.join(parts)}; on {estimate.device}<br>"
+        f"{times}<br>"
         f"memory {bytes_text(estimate.memory_bytes)}, disk at most {bytes_text(estimate.disk_bytes)}"
     )

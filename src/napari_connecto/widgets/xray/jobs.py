@@ -9,7 +9,7 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from napari_connecto.workflows.xray.translator import Translator
 
 WAIT_S = 0.1
-JUDGED = 3.0
-"""Time to judge segments and to find uncertain places, relative to that of segmenting (measured: 27 s beside 7 s)."""
 CHECKING = "finding uncertain membranes"
 EXAMPLE = "example.npz"
 VIEW = f"{SEGMENTS}-view"
@@ -99,8 +97,7 @@ def list_job() -> Job[dict[str, Path]]:
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
     """Cost of the translation and of the check after it; two real tiles of each are timed."""
     yield from torch_job()
-    from napari_connecto.core.fitting import fitting_level
-    from napari_connecto.workflows.segment.estimate import estimate_segment_job
+    from napari_connecto.workflows.xray.check.estimate import with_check_job
     from napari_connecto.workflows.xray.estimate import estimate_translate_job
 
     yield Progress(0, 0, "timing two tiles")
@@ -109,10 +106,8 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
     cost = yield from estimate_translate_job(what.volume, translator, what.params, region=region, out=what.out)
     if what.boundary is None:
         return cost
-    like = Volume((fitting_level(what.volume, translator.card),), name=what.volume.name)  # stands for the EM-like image
     segmenter, params = load_segmenter(what.boundary), checked_params(what.boundary)
-    check = yield from estimate_segment_job(like, params, model=segmenter)
-    return replace(cost, checking_s=check.seconds + JUDGED * check.segment_s)
+    return (yield from with_check_job(cost, what.volume, translator, segmenter, params, out=what.out))
 
 
 def check_job(what: Translating) -> Job[OodCheck]:
@@ -150,7 +145,7 @@ def _translating(what: Translating, n: int, region: Box | None, first: Box | Non
     from napari_connecto.workflows.xray.trust import sd_span
 
     translator = load(what.model)
-    phases = Phases({"translating": 1, CHECKING: 1.5 if what.boundary else 0.01})  # measured: 42 and 90 s
+    phases = Phases({"translating": 1, CHECKING: 2 if what.boundary else 0.01})  # measured: 42 and 90 s
     check = what.check
     if check is None and region is not None:
         check = OodCheck(translator.name, reason="only a part was translated")

@@ -71,12 +71,11 @@ class SideBySideBox(QGroupBox):
             "comparison", "Compare", "Segment the X-ray and the EM-like image with the same model, and compare in 3-D"
         )
         self.aside = QCheckBox("Side by side")
-        self.aside.setToolTip("Show the EM-like image and its segments to the right of the X-ray, instead of over it")
+        self.aside.setToolTip("Show the EM-like image and its segments to the right of the X-ray and its segments")
         self.leave = QPushButton("Hide uncertain segments")
         self.leave.setCheckable(True)
         self.leave.setToolTip(
-            "Show EM-like segments only where the total sd is at most 'Certain to sd', and hide those of the X-ray "
-            "below them. Press again to show all"
+            "Show EM-like segments only where the total sd is at most 'Certain to sd'. Press again to show all"
         )
         self.about = text_line("How the segmentations compare, and where they are saved")
         self.error = ErrorLine()
@@ -112,6 +111,7 @@ class SideBySideBox(QGroupBox):
         """Another translation, or more of it."""
         if source is None or self._source is None or source.out != self._source.out:
             self.shown.forget()
+            self._seen = None
             self.about.setText("")
             self.bars.hide()
         self._source = self.shown.source = source
@@ -287,7 +287,6 @@ class SideBySideBox(QGroupBox):
         """Show the EM-like image's segments where they are certain, or all of them."""
         limit = self._trust.limit.value() if self.leave.isChecked() else None
         line = self.shown.mask(limit)
-        self._show_raw()
         self.about.setText("\n".join(filter(None, (self._told, line))))
 
     def _show_state(self) -> None:

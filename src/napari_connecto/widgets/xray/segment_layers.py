@@ -39,7 +39,9 @@ class SegmentLayers:
 
     def clear(self) -> None:
         """Remove what is shown."""
-        remove(self._viewer, list(self.layers.values()))
+        gone = list(self.layers.values())
+        self.layers.clear()
+        remove(self._viewer, gone)
 
     def show(self, name: str, *, visible: bool = True) -> None:
         """Show a segmentation over its image."""

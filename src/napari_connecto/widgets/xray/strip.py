@@ -13,7 +13,7 @@ from napari_connecto.widgets.xray.crops import Shares
 HEIGHT, THICK = 34, 10.0
 COLOURS = {"certain": FILL, "uncertain": FAIR, "foreign": BAD}
 TOOLTIP = (
-    "foreign: share of sampled tiles that are out of distribution, left out where a preview has not checked it.\n"
+    "foreign: share of sampled tiles that are out of distribution; not shown for a preview, which is not checked.\n"
     "The rest is divided in proportion to its membranes: certain (boundary probability of 0.75 or more) and uncertain "
     "(0.25 to 0.75)."
 )

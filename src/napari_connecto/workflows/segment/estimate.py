@@ -14,7 +14,6 @@ from napari_connecto.compute.memory import pass_bytes, process_bytes
 from napari_connecto.compute.options import default_batch
 from napari_connecto.compute.trial import choose_batch
 from napari_connecto.core.amounts import seconds_text
-from napari_connecto.core.errors import ChunkError
 from napari_connecto.core.geometry import Box, FVec3, Vec3
 from napari_connecto.core.jobs import Job, Progress, run
 from napari_connecto.core.model import SECTIONS, Predictor
@@ -160,7 +159,7 @@ def estimate_segment_job(
     yield Progress(0, 2, "timing two tiles")
     timed = _Timed.of_map(level, box) if model is None else _Timed.of_model(volume, level, box, model)
     yield Progress(1, 2, "timing two tiles")
-    segment_s = box.size * _seconds_per_voxel(timed.maps, level.voxel_nm, params)
+    segment_s = box.size * _seconds_per_voxel(timed.maps, level.voxel_nm, params, box.size)
     seen = [min(read, n) for read, n in zip(blocks.read_shape, box.shape, strict=True)]
     at_once = min(AT_ONCE, len(blocks))
     memory = max(timed.memory_bytes, process_bytes() + int(np.prod(seen)) * VOXEL_BYTES * at_once)
@@ -226,11 +225,7 @@ class _Timed:
 def _read_s(level: Level, tile: Tile) -> float:
     """Seconds to read a tile; 0 where it is damaged."""
     begin = time.perf_counter()
-    try:
-        read_tile(level, tile, "skip")
-    except ChunkError:
-        return 0.0
-    return time.perf_counter() - begin
+    return 0.0 if read_tile(level, tile, "skip") is None else time.perf_counter() - begin
 
 
 def _answers(model: ThreeDirections) -> float:
@@ -239,15 +234,16 @@ def _answers(model: ThreeDirections) -> float:
     return flat if model.volumetric is None else flat + VOLUMETRIC_COST * solid
 
 
-def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams) -> float:
-    """Cost of segmenting, joining and writing, from boundary maps (z, y, x) stacked to some depth."""
+def _seconds_per_voxel(maps: Sequence[np.ndarray], voxel_nm: FVec3, params: SegmentParams, voxels: int) -> float:
+    """Cost of segmenting, joining and writing ``voxels``, from boundary maps (z, y, x) stacked to some depth."""
     least = np.min([m.shape for m in maps], axis=0)
     stack = np.concatenate([as_probability(m[: least[0], : least[1], : least[2]]) for m in maps])
     bytes_ = np.rint(stack * 255).astype(np.uint8)
     plain = replace(params, block=None, halo=None, directions="one", flips=False)  # the maps are there already
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        for n, depth in enumerate((DEEP, max(DEEP, SAMPLE // stack[0].size))):  # the first loads libraries
-            deep = np.concatenate([bytes_] * max(1, depth // len(stack)))
+        most = max(DEEP, min(SAMPLE, voxels) // stack[0].size)
+        for n, depth in enumerate((DEEP, most)):  # the first loads libraries
+            deep = np.concatenate([bytes_] * -(-depth // len(stack)))[:depth]
             sample = Volume.from_array(deep, voxel_nm, name="two tiles")
             started = time.perf_counter()
             run(segment_job(sample, plain, out=Path(scratch) / f"run-{n}"))

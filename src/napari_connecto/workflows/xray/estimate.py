@@ -51,8 +51,7 @@ class TranslateEstimate:
     notes, fits
         As in `Estimate`.
     checking_s
-        Seconds to find membranes and segments in the result and the places where they may be wrong; not in
-        ``seconds``, 0 if that is not asked for.
+        Seconds to check the result (membranes, segments, uncertain places); not in ``seconds``; 0 without a check.
     """
 
     source_nm: FVec3
@@ -79,6 +78,8 @@ class TranslateEstimate:
         source = "x".join(f"{v:g}" for v in self.source_nm)
         yield f"{shape} voxels of {voxel} nm from X-ray of {source} nm: {self.tiles} tiles, {self.passes} passes each"
         yield f"about {seconds_text(self.seconds)}, from two tiles timed here"
+        if self.checking_s:
+            yield f"check (membranes, segments, uncertain places): about {seconds_text(self.checking_s)}"
         yield f"on {self.device}; memory {self.memory_bytes / 1e9:.2g} GB, disk at most {self.disk_bytes / 1e9:.2g} GB"
         yield from self.notes
 

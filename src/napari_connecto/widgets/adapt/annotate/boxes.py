@@ -11,7 +11,7 @@ import numpy as np
 from napari_connecto.core.errors import ConnectoError
 from napari_connecto.widgets.adapt.layers import Canvas
 from napari_connecto.widgets.adapt.project import Project
-from napari_connecto.widgets.viewer.view import OKABE_ITO, jump, selection_kept
+from napari_connecto.widgets.viewer.view import OKABE_ITO, TITLE, jump, selection_kept
 
 if TYPE_CHECKING:
     from napari_connecto.core.volume import Level
@@ -67,7 +67,7 @@ class SuggestedBoxes:
                 colours.append(COLOURS[state.status])
         if not corners:
             return
-        text = {"string": "{patch}", "anchor": "upper_left", "color": "yellow", "size": 9}
+        text = {"string": "{patch}", "anchor": "upper_left", "color": TITLE, "size": 9}
         look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": colours, "edge_width": 2}
         with selection_kept(canvas.viewer, canvas.image):
             made = canvas.add("add_shapes", corners, finest, name=NAME, features={"patch": names}, text=text, **look)

@@ -26,7 +26,7 @@ from napari_connecto.workflows.recipes.words import command_line
 if TYPE_CHECKING:
     from napari_connecto.widgets.adapt.annotate.patch import PatchLayers
 
-HELD = "Held out: it only measures the gain, so it starts empty. Paint membranes and insides."
+HELD = "Held out: this patch only measures the gain, so it starts empty. Paint membranes and insides."
 
 
 class AnnotateBox(QWidget):
@@ -52,7 +52,7 @@ class AnnotateBox(QWidget):
         self.bar.add_button(self.resume)
         self.row = SessionRow()
         self.queue, self.boxes = Queue(), SuggestedBoxes(project)
-        self.held = text_line("Held-out patches are not trained on; before and after are measured on them")
+        self.held = text_line("Held-out patches are not used for training. They measure the model before and after it")
         self.held.setText(HELD)
         self.counter = text_line("Committed patches, out of all that were not skipped")
         slots = {"open": self.open, "commit": self.commit, "skip": self.skip, "next": self.next}

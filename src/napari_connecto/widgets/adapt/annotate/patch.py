@@ -96,7 +96,7 @@ class PatchLayers:
             labels.editable = False  # napari forgets the strokes of the patch before, which could be undone in this one
             labels.data, labels.name = data, name
             labels.translate = placed_at(level, canvas.image, canvas.finest)["translate"]
-            labels.editable = True
+            labels.visible = labels.editable = True
             return labels
         self.labels = labels = canvas.add("add_labels", data, level, name=name, opacity=self.opacity)
         labels.colormap, labels.brush_size = label_colours(), 5
@@ -110,10 +110,10 @@ class PatchLayers:
         if all(layer is not None and layer in canvas.viewer.layers for layer in layers):
             place = placed_at(level, canvas.image, canvas.finest)
             for layer, data, name in zip(layers, (image, [_frame(image.shape)]), names, strict=True):
-                layer.data, layer.translate, layer.name = data, place["translate"], name
+                layer.data, layer.translate, layer.name, layer.visible = data, place["translate"], name, True
             self._image.contrast_limits_range = self._image.contrast_limits = limits
             return
-        canvas.remove(layers)
+        canvas.remove([*layers, self.labels])  # the image would cover labels that are there already
         self._image = canvas.add("add_image", image, level, name=names[0], contrast_limits=limits)
         look = {"shape_type": "polygon", "face_color": "transparent", "edge_color": OKABE_ITO["new"], "edge_width": 1}
         self._frame = canvas.add("add_shapes", [_frame(image.shape)], level, name=names[1], **look)

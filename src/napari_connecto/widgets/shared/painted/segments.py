@@ -18,7 +18,7 @@ HEIGHT, THICK = 18, 10.0
 GAP = 2.0
 """Pixels between segments, which are at least as wide."""
 TURN_S, TICK_MS = 3.0, 250
-"""A bar without a known end moves to and fro in this time, and is drawn as often, for which Qt draws all the window."""
+"""Period of a bar without a known end, s, and time between its pictures, ms; Qt draws the whole window for each."""
 
 
 class SegmentBar(QProgressBar):
