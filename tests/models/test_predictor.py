@@ -13,7 +13,7 @@ from napari_connecto.core.errors import ModelError
 from napari_connecto.core.model import ModelCard, Predictor
 from napari_connecto.models.files import new_model
 from napari_connecto.models.inference import predictor as torch_predictor
-from napari_connecto.models.inference.predictor import TorchPredictor, example, one_thread, skeleton
+from napari_connecto.models.inference.predictor import TorchPredictor, example, one_thread, single_precision, skeleton
 from napari_connecto.models.nets.fold import NORMS, folded
 from napari_connecto.models.nets.subpixel import Exact, exact_end
 from napari_connecto.models.nets.weights import fill_weights, to_bytes
@@ -202,6 +202,8 @@ def test_half_precision_on_a_cpu_is_for_large_networks_and_changes_little(
 
     single = answer(there=False, large=0)
     np.testing.assert_array_equal(answer(there=True, large=10**9), single)
+    with single_precision():
+        np.testing.assert_array_equal(answer(there=True, large=0), single)
     away = np.abs(answer(there=True, large=0) - single)
     assert 0 < away.mean() < 0.02 * single.std()
 

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
@@ -172,7 +173,7 @@ class TorchPredictor:
         net = net.to(self.device).to(memory_format=layout)
 
         def run(x: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+            with torch.autocast(self.device.type, torch.bfloat16) if half and not _SINGLE.get() else nullcontext():
                 return net(x if flat else x.contiguous(memory_format=layout))
 
         return run
@@ -208,6 +209,19 @@ def example(card: ModelCard) -> Tensor:
     if nets.dimensions(card.network) == 2:
         small[0] = 2 * card.halo[0] + 1
     return torch.rand((1, card.channels, *small), generator=torch.Generator().manual_seed(0))
+
+
+_SINGLE: ContextVar[bool] = ContextVar("single precision", default=False)
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Models that this thread calls compute in single precision meanwhile, for what others compare to the last digits."""
+    token = _SINGLE.set(True)
+    try:
+        yield
+    finally:
+        _SINGLE.reset(token)
 
 
 _threads_lock = threading.Lock()

@@ -22,6 +22,7 @@ from napari_connecto.models.imported.exported import (
     steps_of,
     torch_version,
 )
+from napari_connecto.models.inference.predictor import single_precision
 from napari_connecto.phantoms import phantom
 from napari_connecto.sample_data import TRANSLATOR, list_cascades, list_models, list_translators
 from napari_connecto.workflows.packages.import_model import verified
@@ -103,7 +104,8 @@ def _translator(folder: Path) -> _Source:
 def _draft(source: _Source) -> Draft:
     card, flat = source.card, is_flat(source.card)
     image = _test_image(card)
-    answer = source.predictor(_scaled(card, image)[None], [0])
+    with single_precision():
+        answer = source.predictor(_scaled(card, image)[None], [0])
     stacked = np.stack([answer[output.name] for output in card.outputs], axis=1)
     return Draft(
         card=card,

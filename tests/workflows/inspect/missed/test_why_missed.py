@@ -72,7 +72,7 @@ def test_margins_are_mean_logits_over_all_painted_pixels(model, images, masks) -
     for margin, image in zip(with_all.margins, images, strict=True):
         p = answers(model, np.asarray(image.levels[0].array))["boundary"].astype(np.float64)
         logit = np.log(p) - np.log1p(-p)
-        assert margin == pytest.approx(logit[masks[0]].mean() - logit[masks[1]].mean(), rel=1e-3)
+        assert margin == pytest.approx(logit[masks[0]].mean() - logit[masks[1]].mean(), rel=1e-2)
     assert with_all.painted == (int(masks[0].sum()), int(masks[1].sum()))
 
 
