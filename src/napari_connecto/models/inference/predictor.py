@@ -216,7 +216,7 @@ _SINGLE: ContextVar[bool] = ContextVar("single precision", default=False)
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Models that this thread calls compute in single precision meanwhile, for what others compare to the last digits."""
+    """Models that this thread calls compute in single precision meanwhile: for answers that others compare closely."""
     token = _SINGLE.set(True)
     try:
         yield
