@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
+from _gui_live import Ticks
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
@@ -57,14 +57,14 @@ class Hand:
     clicks: int = 0
     scrolled: int = 0
     waits: list[Wait] = field(default_factory=list)
-    _ticks: list[float] = field(default_factory=list)
+    _ticks: Ticks = field(default_factory=Ticks)
     _timer: QTimer = field(default_factory=QTimer)
     _shots: int = 0
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         self._timer.setInterval(5)
-        self._timer.timeout.connect(lambda: self._ticks.append(time.perf_counter()))
+        self._timer.timeout.connect(lambda: self._ticks.beat())
         self._timer.start()
 
     @property
@@ -85,7 +85,7 @@ class Hand:
         TimeoutError
             After ``limit_s``.
         """
-        self._ticks.clear()
+        self._ticks = Ticks()
         begin = time.perf_counter()
         while not holds():
             if time.perf_counter() - begin > limit_s:
@@ -95,8 +95,7 @@ class Hand:
             time.sleep(0.001)
         seconds = time.perf_counter() - begin
         self.settle(0.6)  # what it brings is drawn
-        gaps = np.array([1000 * (b - a) for a, b in pairwise(self._ticks)])
-        self.waits.append(Wait(what, seconds, gaps))
+        self.waits.append(Wait(what, seconds, self._ticks.gaps_ms(self._ticks.times)))
         print(self.waits[-1], flush=True)
 
     def settle(self, seconds: float = 0.3) -> None:
@@ -175,6 +174,15 @@ class Hand:
         self.canvas.setFocus()
         QTest.keyClick(self.canvas, key)
         self.settle()
+
+    def touch(self, place: np.ndarray) -> None:
+        """Click a pixel of the canvas, (x, y)."""
+        self.clicks += 1
+        at = QPoint(*map(int, place))
+        QTest.mouseMove(self.canvas, at)
+        self.settle(0.1)
+        QTest.mouseClick(self.canvas, LEFT, NONE, at)
+        self.settle(0.5)
 
     def drag(self, points: np.ndarray) -> None:
         """Draw with the mouse from pixel to pixel of the canvas, (n, 2) as (x, y); counted as one click."""

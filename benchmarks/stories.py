@@ -22,7 +22,6 @@ from napari.settings import get_settings
 from qtpy.QtCore import QMimeData as Mime
 from qtpy.QtCore import QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 import napari_connecto as nc
@@ -32,8 +31,15 @@ STEP = 3
 
 
 def dock_of(hand: Hand, name: str) -> Any:
-    """The open dock of a class."""
-    return next((w for w in hand.window.findChildren(QWidget) if type(w).__name__ == name), None)
+    """The dock of a class, once it is open."""
+    found: list[Any] = []
+
+    def opened() -> bool:
+        found[:] = [w for w in hand.window.findChildren(QWidget) if type(w).__name__ == name]
+        return bool(found)
+
+    hand.until("dock", opened)
+    return found[0]
 
 
 def job(hand: Hand, bar: Any, what: str) -> None:
@@ -49,7 +55,6 @@ def tiff(hand: Hand, out: Path) -> None:
     drop(hand, out / "my cells.tif")
     hand.until("dropped", lambda: len(hand.viewer.layers))
     hand.menu("Plugins", "Connecto", "Cascade detection (Connecto)")
-    hand.until("dock", lambda: dock_of(hand, "CascadeWidget"))
     dock = dock_of(hand, "CascadeWidget")
     hand.until("estimate", lambda: dock.card.estimate is not None)
     hand.shot("estimate")
@@ -72,7 +77,6 @@ def drop(hand: Hand, path: Path) -> None:
 def em(hand: Hand, out: Path) -> None:
     """From the sample to a corrected segmentation; held-out patches are painted along their membranes."""
     hand.menu("File", "Open Sample", "Connecto", "Neuropil, electron microscopy (synthetic)")
-    hand.until("dock", lambda: dock_of(hand, "AdaptWidget"))
     dock = dock_of(hand, "AdaptWidget")
     hand.until("models", lambda: dock.next.button.isEnabled())
     hand.shot("sample")
@@ -113,21 +117,11 @@ def paint(hand: Hand, dock: Any, truth: Any, *, whole: bool) -> None:
         hand.click("Inside (2)")
         controls = hand.viewer.window._qt_viewer.controls.widgets[labels]
         hand.click(next(b for b in controls.findChildren(QWidget) if "fill bucket" in b.toolTip() and b.isVisible()))
-        touch(hand, hand.pixels(labels, np.array([[0, *np.array(labels.data.shape[1:]) / 2]]))[0])
+        hand.touch(hand.pixels(labels, np.array([[0, *np.array(labels.data.shape[1:]) / 2]]))[0])
         hand.key(Qt.Key.Key_1)
     for line in lines if whole else lines[-1:]:
         at = np.vstack([line[::STEP], line[-1:]])
         hand.drag(hand.pixels(labels, np.column_stack([np.zeros(len(at)), at])))
-
-
-def touch(hand: Hand, place: np.ndarray) -> None:
-    """Click a pixel of the canvas."""
-    hand.clicks += 1
-    at = QPoint(*map(int, place))
-    QTest.mouseMove(hand.canvas, at)
-    hand.settle(0.1)
-    QTest.mouseClick(hand.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
-    hand.settle(0.5)
 
 
 def proofread(hand: Hand, dock: Any) -> None:
@@ -137,14 +131,14 @@ def proofread(hand: Hand, dock: Any) -> None:
     layer = hand.viewer.layers.selection.active
     one, two, apart = places(layer, hand)
     for place in (one, two):
-        touch(hand, place)
+        hand.touch(place)
     hand.until("merged", lambda: dock.segment.proofread.panel.undo.isEnabled())
     hand.shot("merged")
     hand.key(Qt.Key.Key_U)
     hand.until("undone", lambda: not dock.segment.proofread.panel.undo.isEnabled())
     hand.key(Qt.Key.Key_S)
     for place in (one, apart):
-        touch(hand, place)
+        hand.touch(place)
     hand.until("split", lambda: dock.segment.proofread.panel.undo.isEnabled())
     hand.shot("split")
     hand.click(dock.next.button)
@@ -175,7 +169,6 @@ def places(layer: Any, hand: Hand) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def xray(hand: Hand, out: Path) -> None:
     """Preview of the sample, uncertain places, three views, comparison of segments, all of it, its report."""
     hand.menu("File", "Open Sample", "Connecto", "Neuropil, X-ray and EM (simulated)")
-    hand.until("dock", lambda: dock_of(hand, "TranslateWidget"))
     dock = dock_of(hand, "TranslateWidget")
     hand.shot("sample")
     hand.until("estimate", lambda: dock.card.estimate is not None)

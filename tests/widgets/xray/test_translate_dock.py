@@ -131,8 +131,11 @@ def test_the_card_says_what_run_all_computes(dock):
 
 
 def test_the_card_counts_the_check_after_the_translation(dock, library, qtbot):
+    told, show = [], dock.card._picture.show_outlook
+    dock.card._picture.show_outlook = lambda cost: told.append(cost) or show(cost)
     use_model(dock, library / "near")
     qtbot.waitUntil(lambda: dock.card.estimate is not None and dock.card.estimate.checking_s > 0, timeout=60000)
+    assert [(cost.seconds > 0, cost.checking_s) for cost in told] == [(True, 0)]  # the translation's is known first
     assert "uncertain places" in dock.card.text.text()
 
 

@@ -20,8 +20,8 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_connecto.core.errors import Cancelled
 from napari_connecto.core.jobs import Job, Progress, run
-from napari_connecto.widgets.shared.activity import open_line, show_line
 from napari_connecto.widgets.shared.settings import apply_preferences
+from napari_connecto.widgets.viewer.activity import open_line, show_line
 
 if TYPE_CHECKING:
     from napari.utils import cancelable_progress

@@ -36,6 +36,10 @@ class _Headline(QWidget):
         time, memory = seconds_text(estimate.seconds + estimate.checking_s), bytes_text(estimate.memory_bytes)
         return f"<b>About {time}</b> on {estimate.device} · memory {memory}"
 
+    def show_outlook(self, translation: TranslateEstimate) -> str:
+        """The cost of the translation, while its check is being timed."""
+        return f"{self.headline(translation)}; and its check: timing…"
+
     def show_estimate(self, estimate: TranslateEstimate | None) -> None:
         """Nothing is drawn."""
 

@@ -95,7 +95,10 @@ def list_job() -> Job[dict[str, Path]]:
 
 
 def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateEstimate]:
-    """Cost of the translation and of the check after it; two real tiles of each are timed."""
+    """Cost of the translation, and of the check after it; two real tiles of each are timed.
+
+    The payload is the cost of the translation alone, which is known first.
+    """
     yield from torch_job()
     from napari_connecto.workflows.xray.check.estimate import with_check_job
     from napari_connecto.workflows.xray.estimate import estimate_translate_job
@@ -106,6 +109,7 @@ def estimate_job(what: Translating, region: Box | None = None) -> Job[TranslateE
     cost = yield from estimate_translate_job(what.volume, translator, what.params, region=region, out=what.out)
     if what.boundary is None:
         return cost
+    yield Progress(0, 0, "timing two tiles of the check", payload=cost)
     segmenter, params = load_segmenter(what.boundary), checked_params(what.boundary)
     return (yield from with_check_job(cost, what.volume, translator, segmenter, params, out=what.out))
 

@@ -56,9 +56,7 @@ class LinkedViews:
         self._before, self._grid, self._titles = {}, {}, []
 
     def _show_titles(self, layers: Sequence[Layer]) -> None:
-        """Each view says which layer it shows, where this napari can; what the user has switched on stays."""
-        found = [getattr(layer, "name_overlay", None) for layer in layers]
-        for title in found:
-            if title is not None and not title.visible:
-                title.visible = True
-                self._titles.append(title)
+        """Each view says which layer it shows; titles that the user has switched on stay."""
+        self._titles += [layer.name_overlay for layer in layers if not layer.name_overlay.visible]
+        for title in self._titles:
+            title.visible = True

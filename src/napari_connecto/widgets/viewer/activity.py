@@ -11,8 +11,8 @@ from napari_connecto.core.phases import share_of
 
 STEPS = 100
 SPINNER = 10
-"""Speed of napari's activity spinner, per cent: 3 frames a second, not 35. Qt draws the whole window for each, and
-takes half of two cores where there is no graphics card.
+"""Speed of napari's activity spinner, per cent: 3 frames a second, not 35. Qt draws the whole window for each, which
+takes one of two cores where there is no graphics card.
 """
 
 

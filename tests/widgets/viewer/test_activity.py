@@ -10,7 +10,7 @@ from napari.resources import LOADING_GIF_PATH
 from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_connecto.core.jobs import Progress
-from napari_connecto.widgets.shared.activity import SPINNER, open_line, show_line
+from napari_connecto.widgets.viewer.activity import SPINNER, open_line, show_line
 
 
 @pytest.mark.gl
